@@ -1,0 +1,172 @@
+"""The errors of the Messages API, as exceptions that know their own wire form.
+
+    MessagesError
+    |- InvalidRequestError     400 invalid_request_error
+    |  `- MethodNotAllowedError 405 invalid_request_error
+    |- AuthenticationError     401 authentication_error
+    |- BillingError            402 billing_error
+    |- PermissionDeniedError   403 permission_error
+    |- NotFoundError           404 not_found_error
+    |- ConflictError           409 conflict_error
+    |- RequestTooLargeError    413 request_too_large
+    |- RateLimitError          429 rate_limit_error
+    |- ApiError                500 api_error
+    |- GatewayTimeoutError     504 timeout_error
+    `- OverloadedError         529 overloaded_error
+
+A message says what failed and what to do. It never holds an upstream's key or address.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+
+class MessagesError(Exception):
+    """Base of every failure a client may see.
+
+    Args:
+        message: What failed and what to do about it.
+        details: Machine-readable part, e.g. ``{"error_code": "thread_unsupported_request"}``.
+        headers: Response headers to carry along (``retry-after``, rate limits).
+        retryable: Whether the same request may succeed later; None keeps the default of the class.
+    """
+
+    status_code: ClassVar[int] = 500
+    error_type: ClassVar[str] = "api_error"
+    retryable: bool = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        details: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        retryable: bool | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = dict(details) if details else None
+        self.headers = dict(headers) if headers else {}
+        if retryable is not None:
+            self.retryable = retryable
+
+    def body(self, request_id: str) -> dict[str, Any]:
+        """Return the JSON body, also used as the data of an ``error`` event."""
+        error: dict[str, Any] = {"type": self.error_type, "message": self.message}
+        if self.details:
+            error["details"] = self.details
+        return {"type": "error", "error": error, "request_id": request_id}
+
+
+class InvalidRequestError(MessagesError):
+    """The request cannot be served as it stands."""
+
+    status_code = 400
+    error_type = "invalid_request_error"
+    retryable = False
+
+
+class MethodNotAllowedError(InvalidRequestError):
+    """The path exists, the method does not."""
+
+    status_code = 405
+
+
+class AuthenticationError(MessagesError):
+    """The client's credentials are missing or wrong."""
+
+    status_code = 401
+    error_type = "authentication_error"
+    retryable = False
+
+
+class BillingError(MessagesError):
+    """The account behind the upstream cannot pay."""
+
+    status_code = 402
+    error_type = "billing_error"
+    retryable = False
+
+
+class PermissionDeniedError(MessagesError):
+    """The caller may not do this."""
+
+    status_code = 403
+    error_type = "permission_error"
+    retryable = False
+
+
+class NotFoundError(MessagesError):
+    """No such model or route."""
+
+    status_code = 404
+    error_type = "not_found_error"
+    retryable = False
+
+
+class ConflictError(MessagesError):
+    """The state of the resource forbids this now."""
+
+    status_code = 409
+    error_type = "conflict_error"
+
+
+class RequestTooLargeError(MessagesError):
+    """The body is larger than the server or the upstream takes."""
+
+    status_code = 413
+    error_type = "request_too_large"
+    retryable = False
+
+
+class RateLimitError(MessagesError):
+    """Too many requests; ``retry-after`` says when to come back."""
+
+    status_code = 429
+    error_type = "rate_limit_error"
+
+
+class ApiError(MessagesError):
+    """Something broke on this side or behind it."""
+
+
+class GatewayTimeoutError(MessagesError):
+    """The upstream did not answer in time."""
+
+    status_code = 504
+    error_type = "timeout_error"
+
+
+class OverloadedError(MessagesError):
+    """The upstream has no capacity, or cannot be reached, right now."""
+
+    status_code = 529
+    error_type = "overloaded_error"
+
+
+ERROR_BY_STATUS: dict[int, type[MessagesError]] = {
+    400: InvalidRequestError,
+    401: AuthenticationError,
+    402: BillingError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    405: MethodNotAllowedError,
+    408: GatewayTimeoutError,
+    409: ConflictError,
+    413: RequestTooLargeError,
+    429: RateLimitError,
+    500: ApiError,
+    502: ApiError,
+    503: OverloadedError,
+    504: GatewayTimeoutError,
+    529: OverloadedError,
+}
+"""The class for an HTTP status (PROTOCOL of the Messages API, errors table)."""
+
+
+def error_for_status(status: int) -> type[MessagesError]:
+    """Return the error class for any HTTP status: other 4xx are 400s, everything else is a 500."""
+    found = ERROR_BY_STATUS.get(status)
+    if found:
+        return found
+    return InvalidRequestError if 400 <= status < 500 else ApiError
