@@ -1,0 +1,212 @@
+"""Content blocks that clients write: text, media, tool calls and their results."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from .base import ByType, Cacheable, FirstError, JsonObject, Known, NullIsEmpty, OneOf, OpenModel, Unknown
+from .citations import Citation
+from .sources import Base64Source, CitationsConfig, FileSource, ImageSource, TextSource, UnknownSource, UrlSource
+
+
+class TextBlock(Cacheable):
+    """Plain text."""
+
+    type: Literal["text"]
+    text: str = Field(description="The text; an empty one is accepted and ignored.")
+    citations: list[Citation] | None = Field(default=None, description="Passages that support the text.")
+
+
+class ImageTransformations(OpenModel):
+    """What may be done to an image before the model sees it."""
+
+    oversized_image: Annotated[str, Known("downsize", "error")] | None = Field(
+        default=None, description="Whether an image over the size limit is scaled down or refused."
+    )
+
+
+class ImageBlock(Cacheable):
+    """A picture."""
+
+    type: Literal["image"]
+    source: ImageSource = Field(description="Where the bytes are.")
+    transformations: ImageTransformations | None = Field(default=None, description="Handling of large pictures.")
+
+
+class UnknownBlock(Unknown):
+    """A content block of a type this server does not know."""
+
+
+type TextOrImage = Annotated[TextBlock | ImageBlock | UnknownBlock, ByType()]
+
+
+class ContentSource(OpenModel):
+    """A document made of blocks, which citations may point at."""
+
+    type: Literal["content"]
+    content: Annotated[str | Annotated[list[TextOrImage], FirstError()], OneOf()] = Field(
+        description="The document as one text or as blocks."
+    )
+
+
+type DocumentSource = Annotated[
+    Base64Source | TextSource | ContentSource | UrlSource | FileSource | UnknownSource, ByType()
+]
+
+
+class DocumentBlock(Cacheable):
+    """A PDF, a text or a document made of blocks."""
+
+    type: Literal["document"]
+    source: DocumentSource = Field(description="Where the document is.")
+    title: str | None = Field(default=None, description="Title shown to the model.")
+    context: str | None = Field(default=None, description="Remarks about the document, not cited from.")
+    citations: CitationsConfig | None = Field(default=None, description="Whether the answer shall cite it.")
+
+
+class SearchResultBlock(Cacheable):
+    """A search result that the client found itself."""
+
+    type: Literal["search_result"]
+    source: str = Field(description="Where the result is from, such as an address.")
+    title: str = Field(description="Title of the result.")
+    content: list[TextBlock] = Field(description="Text of the result.")
+    citations: CitationsConfig | None = Field(default=None, description="Whether the answer shall cite it.")
+
+
+class ThinkingBlock(OpenModel):
+    """Reasoning of an earlier or of this answer."""
+
+    type: Literal["thinking"]
+    thinking: str = Field(description="The reasoning; empty where it is withheld.")
+    signature: str = Field(default="", description="Seal over the reasoning; clients may leave it out.")
+
+
+class RedactedThinkingBlock(OpenModel):
+    """Reasoning that only the server can read."""
+
+    type: Literal["redacted_thinking"]
+    data: str = Field(description="Opaque data, to be sent back unchanged.")
+
+
+class DirectCaller(OpenModel):
+    """The model made the call itself."""
+
+    type: Literal["direct"]
+
+
+class CodeExecutionCaller(OpenModel):
+    """Code that ran on the server made the call."""
+
+    type: Literal["code_execution_20250825", "code_execution_20260120", "code_execution_20260521"]
+    tool_id: str = Field(description="Id of the server tool call whose code ran.")
+
+
+class UnknownCaller(Unknown):
+    """A caller of a type this server does not know."""
+
+
+type Caller = Annotated[DirectCaller | CodeExecutionCaller | UnknownCaller, ByType()]
+
+
+class ToolUseBlock(Cacheable):
+    """A call of a client tool."""
+
+    type: Literal["tool_use"]
+    id: str = Field(default="", description="Id of the call; empty where a client replays a call without one.")
+    name: str = Field(description="Name of the tool, or of the member of a toolset.")
+    input: Annotated[JsonObject, NullIsEmpty()] = Field(description="Arguments of the call, in the order sent.")
+    caller: Caller | None = Field(default=None, description="Who made the call.")
+    toolset_name: str | None = Field(default=None, description="Toolset that the called member belongs to.")
+
+
+class ToolReferenceBlock(Cacheable):
+    """Makes a deferred tool available."""
+
+    type: Literal["tool_reference"]
+    tool_name: str = Field(description="Name of the tool.")
+
+
+class BrowserTab(OpenModel):
+    """One open tab of a browser."""
+
+    tab_id: str = Field(description="Id of the tab.")
+    title: str = Field(description="Title of the page.")
+    url: str = Field(description="Address of the page.")
+    active: bool | None = Field(default=None, description="Whether this tab is in front.")
+
+
+class TabOpened(OpenModel):
+    """A tab was opened."""
+
+    type: Literal["tab_opened"]
+    tab_id: str = Field(description="Id of the new tab.")
+
+
+class DownloadStarted(OpenModel):
+    """A download was started."""
+
+    type: Literal["download_started"]
+    download_id: str = Field(description="Id of the download.")
+    url: str = Field(description="Address of the file.")
+
+
+class DownloadCompleted(OpenModel):
+    """A download has ended well."""
+
+    type: Literal["download_completed"]
+    download_id: str = Field(description="Id of the download.")
+    url: str = Field(description="Address of the file.")
+    path: str | None = Field(default=None, description="Where the file was stored.")
+    size_bytes: int | None = Field(default=None, description="Size of the file.")
+
+
+class DownloadFailed(OpenModel):
+    """A download has failed."""
+
+    type: Literal["download_failed"]
+    download_id: str = Field(description="Id of the download.")
+    url: str = Field(description="Address of the file.")
+    error: str | None = Field(default=None, description="What went wrong.")
+
+
+class UnknownStateChange(Unknown):
+    """A change of the browser of a type this server does not know."""
+
+
+type BrowserStateChange = Annotated[
+    TabOpened | DownloadStarted | DownloadCompleted | DownloadFailed | UnknownStateChange, ByType()
+]
+
+
+class BrowserStateBlock(Cacheable):
+    """State of a browser after a tool call."""
+
+    type: Literal["browser_state"]
+    tabs: list[BrowserTab] = Field(description="The open tabs.")
+    state_changes: list[BrowserStateChange] | None = Field(default=None, description="What the call has changed.")
+
+
+type ToolResultItem = Annotated[
+    TextBlock | ImageBlock | DocumentBlock | SearchResultBlock | ToolReferenceBlock | BrowserStateBlock | UnknownBlock,
+    ByType(),
+]
+
+
+class ToolResultBlock(Cacheable):
+    """The answer to a tool call."""
+
+    type: Literal["tool_result"]
+    tool_use_id: str = Field(description="Id of the call.")
+    content: Annotated[str | Annotated[list[ToolResultItem], FirstError()], OneOf()] | None = Field(
+        default=None, description="What the tool returned; absent means nothing."
+    )
+    is_error: bool | None = Field(default=None, description="Whether the tool failed.")
+    toolset_name: str | None = Field(default=None, description="Toolset that the called member belongs to.")
+
+
+class ContainerUploadBlock(Cacheable):
+    """A file to be placed in the code execution container."""
+
+    type: Literal["container_upload"]
+    file_id: str = Field(description="Id of the uploaded file.")

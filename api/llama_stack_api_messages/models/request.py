@@ -1,0 +1,216 @@
+"""The body of `POST /v1/messages` and of `POST /v1/messages/count_tokens`."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from .base import CacheControlEphemeral, FirstError, JsonObject, Known, OneOf, OpenModel
+from .blocks import InputBlock
+from .content import TextBlock
+from .context import CompactionConfig, ContextManagement, Thread
+from .thinking import ThinkingConfig, ToolChoice
+from .tools import Tool
+
+MAX_MESSAGES = 100_000
+
+type Effort = Annotated[str, Known("low", "medium", "high", "xhigh", "max")]
+type Speed = Annotated[str, Known("standard", "fast")]
+
+
+def _stop_sequences(value: list[str]) -> list[str]:
+    """Refuse stop sequences that would match everywhere."""
+    for sequence in value:
+        if not sequence:
+            raise PydanticCustomError("empty_stop_sequence", "each stop sequence must be non-empty")
+        if sequence.isspace():
+            raise PydanticCustomError("blank_stop_sequence", "each stop sequence must contain non-whitespace")
+    return value
+
+
+class SystemMessageOutputConfig(OpenModel):
+    """Output settings from here on."""
+
+    effort: Effort | None = Field(default=None, description="How hard the model should work.")
+
+
+class InputMessage(OpenModel):
+    """One message of the conversation."""
+
+    role: Literal["user", "assistant", "system"] = Field(description="Who speaks.")
+    content: Annotated[str | Annotated[list[InputBlock], FirstError()], OneOf()] = Field(
+        default="", description="What is said; only a system message with an `output_config` may leave it out."
+    )
+    output_config: SystemMessageOutputConfig | None = Field(default=None, description="Settings from here on (beta).")
+    clear_at: Annotated[str, Known("next_user_message", "never")] | None = Field(
+        default=None, description="When a system message stops to count (beta)."
+    )
+
+    @model_validator(mode="after")
+    def _content_is_there(self) -> Self:
+        if "content" in self.model_fields_set or (self.role == "system" and self.output_config):
+            return self
+        raise PydanticCustomError("missing_field", "Field required", {"field": "content"})
+
+
+def _messages(value: list[InputMessage]) -> list[InputMessage]:
+    """Refuse an empty conversation in the words of the protocol."""
+    if not value:
+        raise PydanticCustomError("no_messages", "at least one message is required")
+    return value
+
+
+class JsonOutputFormat(OpenModel):
+    """The answer has to be JSON of this schema."""
+
+    type: Literal["json_schema"]
+    schema_: JsonObject = Field(alias="schema", description="JSON schema of the answer.")
+
+
+class TaskBudget(OpenModel):
+    """How many tokens a whole task may take."""
+
+    type: Literal["tokens"]
+    total: int = Field(description="The budget.")
+    remaining: int | None = Field(default=None, description="What is left of it.")
+
+
+class OutputConfig(OpenModel):
+    """Settings of the answer."""
+
+    effort: Effort | None = Field(default=None, description="How hard the model should work.")
+    format: JsonOutputFormat | None = Field(default=None, description="Structure of the answer.")
+    task_budget: TaskBudget | None = Field(default=None, description="Budget of the whole task (beta).")
+
+
+class Metadata(OpenModel):
+    """Facts about the request."""
+
+    user_id: str | None = Field(default=None, description="Opaque id of the end user.")
+
+
+class Skill(OpenModel):
+    """A skill to load into the container."""
+
+    type: Annotated[str, Known("anthropic", "custom")] = Field(description="Who made the skill.")
+    skill_id: str = Field(description="Id of the skill.")
+    version: str | None = Field(default=None, description="Version, or the latest one.")
+
+
+class ContainerConfig(OpenModel):
+    """The container in which code runs."""
+
+    id: str | None = Field(default=None, description="Id of a container to use again.")
+    skills: list[Skill] | None = Field(default=None, description="Skills to load.")
+
+
+class DiagnosticsConfig(OpenModel):
+    """Asks why the prompt cache was missed."""
+
+    previous_message_id: str | None = Field(default=None, description="Id of the answer to compare with.")
+
+
+class McpToolConfiguration(OpenModel):
+    """Which tools of an MCP server are used (older form)."""
+
+    enabled: bool | None = Field(default=None, description="Whether its tools are offered.")
+    allowed_tools: list[str] | None = Field(default=None, description="Only these.")
+
+
+class McpServer(OpenModel):
+    """An MCP server that the server may call."""
+
+    type: Literal["url"]
+    url: str = Field(description="Its https address.")
+    name: str = Field(description="Name by which a toolset refers to it.")
+    authorization_token: str | None = Field(default=None, repr=False, description="Bearer token for it.")
+    tool_configuration: McpToolConfiguration | None = Field(default=None, description="Older form of a toolset.")
+
+
+class Fallback(OpenModel):
+    """A model to try when the first one refuses."""
+
+    model: str = Field(description="The model.")
+    max_tokens: int | None = Field(default=None, description="Replaces `max_tokens`.")
+    output_config: OutputConfig | None = Field(default=None, description="Replaces `output_config`.")
+    speed: Speed | None = Field(default=None, description="Replaces `speed`.")
+    thinking: ThinkingConfig | None = Field(default=None, description="Replaces `thinking`.")
+
+
+class FallbackCreditToken(OpenModel):
+    """A credit from an earlier refusal."""
+
+    token: str = Field(description="The token.")
+    mode: Annotated[str, Known("strict", "best_effort")] | None = Field(default=None, description="If it is no good.")
+
+
+class BillingPolicy(OpenModel):
+    """Who pays."""
+
+    type: Literal["billing_policy"]
+    bill_to: Annotated[str, Known("self", "user_profile")] | None = Field(default=None, description="The payer.")
+
+
+class Safeguard(OpenModel):
+    """A check of the answer that the client asks for."""
+
+    type: Annotated[str, Known("dangerous_tool_use")] = Field(description="Kind of check.")
+    classifier_context: Any = Field(default=None, description="What the check should know.")
+
+
+class PromptRequest(OpenModel):
+    """Everything that shapes the prompt; shared by creating a message and counting its tokens."""
+
+    model: str = Field(min_length=1, description="Model or alias to use.")
+    messages: Annotated[list[InputMessage], FirstError(), AfterValidator(_messages)] = Field(
+        max_length=MAX_MESSAGES, description="The conversation so far; roles need not alternate."
+    )
+    system: Annotated[str | list[TextBlock], OneOf()] | None = Field(default=None, description="System prompt.")
+    tools: Annotated[list[Tool], FirstError()] | None = Field(default=None, description="Tools the model may call.")
+    tool_choice: ToolChoice | None = Field(default=None, description="Whether and which tool has to be called.")
+    thinking: ThinkingConfig | None = Field(default=None, description="Whether and how the model thinks first.")
+    output_config: OutputConfig | None = Field(default=None, description="Effort and structure of the answer.")
+    output_format: JsonOutputFormat | None = Field(
+        default=None, description="Older form of `output_config.format` (beta)."
+    )
+    cache_control: CacheControlEphemeral | None = Field(default=None, description="Automatic prompt caching.")
+    speed: Speed | None = Field(default=None, description="Faster output at a higher price, where offered.")
+    context_management: ContextManagement | None = Field(default=None, description="Edits of a long history (beta).")
+    mcp_servers: list[McpServer] | None = Field(default=None, description="MCP servers to call (beta).")
+    compaction: CompactionConfig | None = Field(default=None, description="Summarise instead of answering (beta).")
+    billing_policy: BillingPolicy | None = Field(default=None, description="Who pays (beta).")
+    user_profile_id: str | None = Field(default=None, description="Profile of the end user (beta).")
+
+
+class CountTokensRequest(PromptRequest):
+    """The body of a token count."""
+
+
+class CreateMessageRequest(PromptRequest):
+    """The body that creates a message."""
+
+    max_tokens: int = Field(ge=0, description="Most tokens to produce; 0 only warms the prompt cache.")
+    stream: bool | None = Field(default=None, description="Answer with server-sent events.")
+    stop_sequences: Annotated[list[str], AfterValidator(_stop_sequences)] | None = Field(
+        default=None, description="Texts that end the answer."
+    )
+    temperature: float | None = Field(default=None, ge=0, le=1, description="Randomness of sampling.")
+    top_p: float | None = Field(default=None, ge=0, le=1, description="Nucleus sampling.")
+    top_k: int | None = Field(default=None, ge=0, description="Sample from the k likeliest tokens only.")
+    metadata: Metadata | None = Field(default=None, description="Facts about the request.")
+    service_tier: Annotated[str, Known("auto", "standard_only")] | None = Field(
+        default=None, description="Whether priority capacity may be used."
+    )
+    inference_geo: str | None = Field(default=None, description="Where the model has to run, such as `us`.")
+    container: Annotated[str | ContainerConfig, OneOf()] | None = Field(
+        default=None, description="Container for code execution, by id or with skills."
+    )
+    diagnostics: DiagnosticsConfig | None = Field(default=None, description="Asks about prompt cache misses.")
+    fallbacks: Annotated[Literal["default"] | list[Fallback], OneOf()] | None = Field(
+        default=None, description="Models to try after a refusal (beta)."
+    )
+    fallback_credit_token: Annotated[str | FallbackCreditToken, OneOf()] | None = Field(
+        default=None, description="Credit from an earlier refusal (beta)."
+    )
+    thread: Thread | None = Field(default=None, description="Keeps the conversation on the server (beta).")
+    safeguards: list[Safeguard] | None = Field(default=None, description="Checks the client asks for (beta).")
