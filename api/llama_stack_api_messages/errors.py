@@ -11,6 +11,7 @@
     |- RequestTooLargeError    413 request_too_large
     |- RateLimitError          429 rate_limit_error
     |- ApiError                500 api_error
+    |  `- BadGatewayError      502 api_error
     |- GatewayTimeoutError     504 timeout_error
     `- OverloadedError         529 overloaded_error
 
@@ -130,6 +131,12 @@ class ApiError(MessagesError):
     """Something broke on this side or behind it."""
 
 
+class BadGatewayError(ApiError):
+    """The upstream cannot be reached, or its answer is not one."""
+
+    status_code = 502
+
+
 class GatewayTimeoutError(MessagesError):
     """The upstream did not answer in time."""
 
@@ -156,7 +163,7 @@ ERROR_BY_STATUS: dict[int, type[MessagesError]] = {
     413: RequestTooLargeError,
     429: RateLimitError,
     500: ApiError,
-    502: ApiError,
+    502: BadGatewayError,
     503: OverloadedError,
     504: GatewayTimeoutError,
     529: OverloadedError,

@@ -1,0 +1,136 @@
+"""Work that ends when its client leaves."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from llama_stack_api_messages import disconnect
+from llama_stack_api_messages.disconnect import abandon, run_while_connected
+from llama_stack_api_messages.errors import ApiError
+
+
+def client(gone):
+    async def receive():
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    return receive
+
+
+async def test_the_result_comes_back():
+    """While the client waits, nothing changes."""
+
+    async def work():
+        return 7
+
+    assert await run_while_connected(client(asyncio.Event()), work()) == 7
+
+
+async def test_an_error_comes_back():
+    """A failure of the work is raised."""
+
+    async def work():
+        raise ValueError("x")
+
+    with pytest.raises(ValueError, match="x"):
+        await run_while_connected(client(asyncio.Event()), work())
+
+
+async def test_leaving_cancels_the_work():
+    """The work has cleaned up before the call returns."""
+    gone, cleaned = asyncio.Event(), []
+
+    async def work():
+        gone.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleaned.append(True)
+
+    assert await run_while_connected(client(gone), work()) is None
+    assert cleaned == [True]
+
+
+async def test_abandoning_unwinds_generators_that_do_not_close_each_other():
+    """The innermost source is released at once, without the garbage collector."""
+    released = []
+
+    class Source:
+        """Like a network stream: waits for more, lets go only when its wait is cancelled."""
+
+        def __init__(self):
+            self.ready = 3
+
+        def __aiter__(self):
+            return self
+
+        async def __anext__(self):
+            if self.ready:
+                self.ready -= 1
+                return self.ready
+            try:
+                await asyncio.Event().wait()
+            finally:
+                released.append(True)
+
+    async def layer(inner):
+        async for item in inner:
+            yield item
+
+    stream = layer(layer(Source()))
+    await anext(stream)
+    await abandon(stream)
+    assert released == [True]
+
+
+async def test_a_stream_that_will_not_be_cancelled_does_not_hold_up_the_rest(monkeypatch):
+    """It is left to itself after a moment."""
+    monkeypatch.setattr(disconnect, "_GRACE_SECONDS", 0.05)
+    release = asyncio.Event()
+
+    async def stubborn():
+        while not release.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await release.wait()
+            yield 1
+
+    stream = stubborn()
+    async with asyncio.timeout(5):
+        await abandon(stream)
+    release.set()
+
+
+async def test_a_stream_that_never_waits_is_not_read_for_ever():
+    """What it has buffered is bounded."""
+    read = 0
+
+    async def endless():
+        nonlocal read
+        while True:
+            read += 1
+            yield read
+
+    await abandon(endless())
+    assert read < 100_000
+
+
+async def test_work_that_is_cancelled_from_within_is_a_failure():
+    """It does not pass for an answer."""
+
+    async def work():
+        raise asyncio.CancelledError
+
+    with pytest.raises(ApiError, match="cancelled"):
+        await run_while_connected(client(asyncio.Event()), work())
+
+
+async def test_abandoning_a_finished_stream_does_nothing():
+    """There is nothing left to end."""
+
+    async def stream():
+        yield 1
+
+    finished = stream()
+    assert [item async for item in finished] == [1]
+    await abandon(finished)

@@ -1,0 +1,46 @@
+"""The error tree and its wire form."""
+
+import pytest
+
+from llama_stack_api_messages import errors
+from llama_stack_api_messages.errors import ERROR_BY_STATUS, MessagesError, error_for_status
+from llama_stack_api_messages.models import ERROR_TYPES, ErrorBody
+
+
+def leaves(cls=MessagesError):
+    return [cls, *(leaf for child in cls.__subclasses__() for leaf in leaves(child))]
+
+
+@pytest.mark.parametrize("cls", leaves())
+def test_every_error_has_a_body_of_the_protocol(cls):
+    """Its type is one the protocol knows, and the models read its body."""
+    body = ErrorBody.model_validate(cls("it broke", details={"error_code": "x"}).body("req_1"))
+    assert body.error.type in ERROR_TYPES
+    assert body.error.details == {"error_code": "x"}
+    assert body.request_id == "req_1"
+
+
+@pytest.mark.parametrize("cls", leaves())
+def test_every_error_is_drawn_in_the_tree(cls):
+    """The module's docstring shows the whole tree with its statuses."""
+    line = next(line for line in errors.__doc__.splitlines() if f" {cls.__name__}" in f" {line.strip(' |`-')} ")
+    assert cls is MessagesError or str(cls.status_code) in line
+    assert cls is MessagesError or cls.error_type in line
+
+
+@pytest.mark.parametrize(("status", "kind"), [(418, 400), (422, 400), (501, 500), (599, 500), (302, 500)])
+def test_a_status_without_a_class_gets_the_nearest(status, kind):
+    """Other 4xx are bad requests, everything else is a server error."""
+    assert error_for_status(status).status_code == kind
+
+
+@pytest.mark.parametrize("status", sorted(ERROR_BY_STATUS))
+def test_a_listed_status_gets_its_class(status):
+    """The table is what is used."""
+    assert error_for_status(status) is ERROR_BY_STATUS[status]
+
+
+def test_retryability_may_differ_from_the_class():
+    """A quota 429 does not heal."""
+    assert errors.RateLimitError("x").retryable
+    assert not errors.RateLimitError("x", retryable=False).retryable
