@@ -1,0 +1,222 @@
+"""Content blocks of a stream: pieces go in as they come, events come out in the one legal order.
+
+The Messages API never interleaves: one block is open at a time, indexes are contiguous, a block is
+start, deltas, stop. Backends do interleave. So blocks stand in a queue; only its head is open, and what belongs to
+another block waits until the head can close. Text and thinking close when anything follows them; a tool
+call closes when its arguments are a complete object, or at the end of the stream.
+
+    head text      +  tool call      ->  stop text, start call
+    head call      +  other call     ->  other waits; when the head is complete: stop head, start other
+    head call      +  text           ->  the same
+    end of stream                    ->  every block in turn: start, deltas, stop
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from .reply import Sign
+from .tool_input import ToolInput
+
+type Event = dict[str, Any]
+
+
+class TextBlock:
+    """Text as it comes."""
+
+    kind = "text"
+    ready = True
+    complete = True
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+
+    def add(self, piece: str) -> None:
+        """Take more text."""
+        self._pieces.append(piece)
+
+    def start(self) -> Event:
+        """Return the empty block of ``content_block_start``."""
+        return {"type": "text", "text": ""}
+
+    def deltas(self) -> list[Event]:
+        """Return what came since the last call."""
+        pieces, self._pieces = self._pieces, []
+        return [{"type": "text_delta", "text": piece} for piece in pieces]
+
+    def last_deltas(self, *, cut: bool) -> list[Event]:  # noqa: ARG002 - text is text, cut or not
+        """Return what is due before the stop."""
+        return []
+
+
+class ThinkingBlock:
+    """Reasoning; exactly one signature, right before the stop.
+
+    Args:
+        sign: Makes the signature of the whole text.
+        omit: Keep the text from the client.
+    """
+
+    kind = "thinking"
+    ready = True
+    complete = True
+
+    def __init__(self, sign: Sign, *, omit: bool) -> None:
+        self._sign = sign
+        self._omit = omit
+        self._text: list[str] = []
+        self._sent = 0
+
+    def add(self, piece: str) -> None:
+        """Take more reasoning."""
+        self._text.append(piece)
+
+    def start(self) -> Event:
+        """Return the empty block of ``content_block_start``."""
+        return {"type": "thinking", "thinking": "", "signature": ""}
+
+    def deltas(self) -> list[Event]:
+        """Return what came since the last call."""
+        pieces = self._text[self._sent :]
+        self._sent = len(self._text)
+        return [] if self._omit else [{"type": "thinking_delta", "thinking": piece} for piece in pieces]
+
+    def last_deltas(self, *, cut: bool) -> list[Event]:  # noqa: ARG002 - as above
+        """Return what is due before the stop."""
+        return [{"type": "signature_delta", "signature": self._sign("".join(self._text))}]
+
+
+class ToolUseBlock:
+    """A tool call. Its start waits for the name, and for the id until arguments can be sent.
+
+    Args:
+        claim: Returns the id to use for the backend's, which may be ``""``.
+        tools: The names of the tools. A name that is the beginning of another may still grow (calls.py), and
+            holds the start until there are arguments.
+    """
+
+    kind = "tool_use"
+
+    def __init__(self, claim: Callable[[str], str], tools: frozenset[str] = frozenset()) -> None:
+        self.upstream_id = ""
+        self.name = ""
+        self.input = ToolInput()
+        self._claim = claim
+        self._tools = tools
+        self._opened = False
+        self._released = ""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the start can be sent."""
+        self._released += self.input.take()
+        return bool(self.name and (self._released or (self.upstream_id and not self._may_grow)))
+
+    @property
+    def _may_grow(self) -> bool:
+        longer = (tool for tool in self._tools if tool != self.name and tool.startswith(self.name))
+        return self.input.blank and any(longer)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the arguments are an object and nothing more can belong to it."""
+        return bool(self.name) and self.input.complete
+
+    @property
+    def empty(self) -> bool:
+        """Whether this is padding: no name and no arguments ever came."""
+        return not self.name and self.input.blank
+
+    def start(self) -> Event:
+        """Return the empty block of ``content_block_start``."""
+        return tool_use(self._claim(self.upstream_id), self.name, {})
+
+    def deltas(self) -> list[Event]:
+        """Return what came since the last call; the first delta is empty, as the API's own is."""
+        text, self._released = self._released + self.input.take(), ""
+        first = [] if self._opened else [""]
+        self._opened = True
+        return [{"type": "input_json_delta", "partial_json": piece} for piece in (*first, *([text] if text else ()))]
+
+    def last_deltas(self, *, cut: bool) -> list[Event]:
+        """Return what is due before the stop."""
+        text = self.input.rest(cut=cut)
+        return [{"type": "input_json_delta", "partial_json": text}] if text else []
+
+
+def tool_use(tool_id: str, name: str, tool_input: dict[str, Any]) -> dict[str, Any]:
+    """Return a ``tool_use`` block; every call is the model's own, hence ``direct``."""
+    return {"type": "tool_use", "id": tool_id, "name": name, "input": tool_input, "caller": {"type": "direct"}}
+
+
+type Block = TextBlock | ThinkingBlock | ToolUseBlock
+
+
+class BlockQueue:
+    """The blocks that are open or waiting; see the module's rules."""
+
+    def __init__(self) -> None:
+        self._blocks: deque[Block] = deque()
+        self._open = False
+        self._index = 0
+
+    @property
+    def tail(self) -> Block | None:
+        """The block that came last, unless it is closed."""
+        return self._blocks[-1] if self._blocks else None
+
+    @property
+    def text_index(self) -> int | None:
+        """The index of the open block if it is text and nothing waits: its pieces need no queue."""
+        if self._open and len(self._blocks) == 1 and self._blocks[0].kind == "text":
+            return self._index
+        return None
+
+    def append(self, block: Block) -> None:
+        """Put a block behind the others."""
+        self._blocks.append(block)
+
+    def advance(self) -> list[Event]:
+        """Return the events that are due now."""
+        events: list[Event] = []
+        while self._blocks:
+            head = self._blocks[0]
+            if head.ready:
+                events += self._deltas(head)
+            if len(self._blocks) == 1 or not head.complete:
+                break
+            events += self._close(head, cut=False)
+        return events
+
+    def finish(self, *, cut: bool, stopped: bool = False) -> list[Event]:
+        """Return the events that close every block.
+
+        Args:
+            cut: The answer was cut off: the last call keeps incomplete arguments.
+            stopped: It was stopped at text: every call keeps them, and one that is not known by name is none.
+        """
+        events: list[Event] = []
+        while self._blocks:
+            events += self._close(self._blocks[0], cut=stopped or (cut and len(self._blocks) == 1))
+        return events
+
+    def _deltas(self, head: Block) -> list[Event]:
+        events: list[Event] = []
+        if not self._open:
+            self._open = True
+            events.append({"type": "content_block_start", "index": self._index, "content_block": head.start()})
+        return events + [self._delta(delta) for delta in head.deltas()]
+
+    def _close(self, head: Block, *, cut: bool) -> list[Event]:
+        self._blocks.popleft()
+        if isinstance(head, ToolUseBlock) and not head.name:
+            return []
+        events = self._deltas(head)
+        events += [self._delta(delta) for delta in head.last_deltas(cut=cut)]
+        events.append({"type": "content_block_stop", "index": self._index})
+        self._open = False
+        self._index += 1
+        return events
+
+    def _delta(self, delta: Event) -> Event:
+        return {"type": "content_block_delta", "index": self._index, "delta": delta}

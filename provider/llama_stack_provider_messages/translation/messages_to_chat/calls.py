@@ -1,0 +1,104 @@
+"""Which tool call a delta belongs to.
+
+The schema keys deltas on ``index``, with id and name in the first one. Servers differ:
+
+    new id on a known index                  a new call (Gemini- and Ollama-like servers send 0 for all: ccNexus 89)
+    new id, no name, call still incomplete   the same call, from a server that makes an id per delta
+    no id, new name on a known index         a new call, unless the call has no name yet, or its name goes on
+    same name, call complete, arguments      a new call
+    no index                                 by id; else the last call
+
+A name comes in one piece, as a rule. It goes on with another piece when the call is the same (index and id, where
+they are sent), no arguments came yet, both pieces together begin the name of a tool of the request, and not each
+piece is the name of a tool by itself: ``get_`` and ``weather`` are one call, ``time`` and ``date`` are two.
+"""
+
+import re
+from collections.abc import Iterator
+
+from .blocks import ToolUseBlock
+from .record import field, list_field, text_field
+from .reply import NewId
+
+_LEGAL_ID = re.compile(r"[A-Za-z0-9_-]+")
+
+
+class CallIds:
+    """Gives each call an id that is legal in the Messages API and unique in the answer.
+
+    Args:
+        new_id: Makes an id for a prefix.
+    """
+
+    def __init__(self, new_id: NewId) -> None:
+        self._new_id = new_id
+        self._taken: set[str] = set()
+
+    def claim(self, upstream_id: str) -> str:
+        """Return the backend's id when it can stay, else a new one."""
+        usable = _LEGAL_ID.fullmatch(upstream_id) and upstream_id not in self._taken
+        chosen = upstream_id if usable else self._new_id("toolu_")
+        self._taken.add(chosen)
+        return chosen
+
+
+class CallTracker:
+    """Finds the block for each tool call delta of a stream.
+
+    Args:
+        new_id: Makes an id for a prefix.
+        tools: The names of the request's tools.
+    """
+
+    def __init__(self, new_id: NewId, tools: frozenset[str] = frozenset()) -> None:
+        self._ids = CallIds(new_id)
+        self._tools = tools
+        self._by_index: dict[object, ToolUseBlock] = {}
+        self.blocks: list[ToolUseBlock] = []
+
+    def feed(self, delta: object) -> Iterator[ToolUseBlock]:
+        """Take the calls of one delta; yield the blocks that are new."""
+        for call in list_field(delta, "tool_calls"):
+            index = field(call, "index")
+            yield from self._take(index if isinstance(index, int) else None, text_field(call, "id"), call)
+        if (legacy := field(delta, "function_call")) is not None:
+            yield from self._take("function_call", "", {"function": legacy})
+
+    def _take(self, index: int | str | None, call_id: str, call: object) -> Iterator[ToolUseBlock]:
+        function = field(call, "function")
+        name, arguments = text_field(function, "name"), field(function, "arguments")
+        block = self._known(index, call_id)
+        if block is not None and self._goes_on(block, call_id, name):
+            block.name += name
+        elif block is None or _starts_anew(block, call_id, name, arguments):
+            block = ToolUseBlock(self._ids.claim, self._tools)
+            self.blocks.append(block)
+            self._by_index[index] = block
+            yield block
+        block.upstream_id = block.upstream_id or call_id
+        block.name = block.name or name
+        block.input.add(arguments)
+
+    def _goes_on(self, block: ToolUseBlock, call_id: str, name: str) -> bool:
+        """Whether this is another piece of the call's name; see the module's rule."""
+        if not (name and block.name and block.input.blank and call_id in ("", block.upstream_id)):
+            return False
+        whole = block.name + name
+        return any(tool.startswith(whole) for tool in self._tools) and not {block.name, name} <= self._tools
+
+    def _known(self, index: int | str | None, call_id: str) -> ToolUseBlock | None:
+        if index is not None:
+            return self._by_index.get(index)
+        if not call_id:
+            return self.blocks[-1] if self.blocks else None
+        return next((block for block in self.blocks if block.upstream_id == call_id), None)
+
+
+def _starts_anew(block: ToolUseBlock, call_id: str, name: str, arguments: object) -> bool:
+    """Whether a delta for a known index begins another call; see the module's table."""
+    if call_id and block.upstream_id:
+        changed = call_id != block.upstream_id
+        return changed and (bool(name) or block.input.blank or block.input.complete)
+    if name and block.name:
+        return name != block.name or (block.input.complete and arguments not in ("", None))
+    return False

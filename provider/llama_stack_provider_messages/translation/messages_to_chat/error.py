@@ -1,0 +1,213 @@
+"""An upstream's failure -> an error of the Messages API.
+
+The status decides, after four cases that no status tells apart: the prompt does not fit, the model cannot see,
+the account cannot pay, and the stack's own key was refused (which is not the client's 401). Texts of upstreams are
+taken over redacted and only when they are texts: no HTML, no keys, no addresses.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from llama_stack_api_messages.errors import (
+    ApiError,
+    BillingError,
+    InvalidRequestError,
+    MessagesError,
+    RateLimitError,
+    error_for_status,
+)
+
+from .overflow import overflow_message
+from .redaction import redact
+
+_QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "payment_required"})
+_CREDENTIALS = (401, 403)
+
+STATUS_BY_NAME: dict[str, int] = {
+    "invalid_request_error": 400,
+    "BadRequestError": 400,
+    "model_not_found": 404,
+    "not_found_error": 404,
+    "rate_limit_exceeded": 429,
+    "rate_limit_error": 429,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+    "server_overloaded": 529,
+    "INVALID_ARGUMENT": 400,
+    "FAILED_PRECONDITION": 400,
+    "UNAUTHENTICATED": 401,
+    "PERMISSION_DENIED": 403,
+    "NOT_FOUND": 404,
+    "RESOURCE_EXHAUSTED": 429,
+    "INTERNAL": 500,
+    "UNAVAILABLE": 503,
+    "DEADLINE_EXCEEDED": 504,
+}
+"""Errors inside a stream have no status, but a name (OpenAI, vLLM, Anthropic-like gateways, Gemini's gRPC names)."""
+
+_BLIND_STATUSES = frozenset({400, 404, 415, 422, 500, 501})
+_BLIND = re.compile(
+    r"""
+    images?(?:\s+inputs?)?\s+(?:is|are)\s+not\s+(?:supported|enabled)  # llama.cpp, Mistral
+    | (?:not|n't)\s+support\s+(?:images?[ ]inputs?|images(?!\s+\w)|vision|multi-?modal[ ]inputs?)  # Ollama
+    | \bis\s+not\s+a\s+(?:multi-?modal|vision)\b           # vLLM
+    | no\s+endpoints\s+found\s+that\s+support\s+image       # OpenRouter
+    | missing\s+data\s+required\s+for\s+image\s+input       # older Ollama
+    | at\s+most\s+0\s+image                                # vLLM, started without images
+    | unknown\s+variant\s+.?image_url                      # DeepSeek
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+"""What backends say of images that the model, not the picture, is the reason to refuse."""
+
+_UNAVAILABLE = {
+    404: "The backend does not know the model",
+    408: "The backend did not answer in time",
+    413: "The request is larger than the backend takes",
+    429: "The backend's rate limit is reached",
+    503: "The backend has no capacity right now",
+    504: "The backend did not answer in time",
+    529: "The backend has no capacity right now",
+}
+_LONGEST_TEXT = 1000
+
+
+def translate_error(
+    status: int | None,
+    body: object,
+    headers: Mapping[str, str] | None = None,
+    *,
+    now: datetime | None = None,
+) -> MessagesError:
+    """Return the error a client gets for an upstream's failure.
+
+    Args:
+        status: The upstream's HTTP status; None for an error inside a stream.
+        body: The decoded body: ``{"error": {...}}``, its inner object, text, or None.
+        headers: The upstream's response headers.
+        now: The time, to turn the durations of OpenAI's rate limit headers into timestamps.
+    """
+    error = _error_object(body)
+    code = _effective_status(status, error)
+    if message := overflow_message(code, error) or _blind_message(code, error):
+        return InvalidRequestError(message)
+    if _is_quota(code, error):
+        return BillingError(_said(error, "The backend's account has no credit left"))
+    if code in _CREDENTIALS:
+        return ApiError(
+            "The backend refused the stack's own credentials; its operator has to check the configured key",
+            retryable=False,
+        )
+    carried = _carried_headers(headers or {}, now)
+    if code == RateLimitError.status_code:
+        return RateLimitError(_said(error, _UNAVAILABLE[code]), headers=carried)
+    return error_for_status(code)(_said(error, _UNAVAILABLE.get(code, f"The backend answered {code}")), headers=carried)
+
+
+def _error_object(body: object) -> dict[str, Any]:
+    """Return the part with message, type and code.
+
+    OpenAI nests it under ``error``, vLLM used not to, Ollama has a string there, FastAPI says ``detail``, Gemini
+    wraps everything in a list.
+    """
+    if isinstance(body, list) and body and isinstance(body[0], Mapping):
+        body = body[0]
+    if isinstance(body, str | bytes):
+        return _from_text(body if isinstance(body, str) else body.decode("utf-8", "replace"))
+    if not isinstance(body, Mapping):
+        return _from_record(body)
+    inner = body.get("error")
+    record = inner if isinstance(inner, Mapping) else body
+    message = inner if isinstance(inner, str) else record.get("message") or record.get("detail")
+    return {**record, "message": _sentences(message)}
+
+
+def _sentences(message: object) -> object:
+    """Return the fields that FastAPI found wrong as a sentence each, any other message as it is; Mistral nests them."""
+    wrong = message.get("detail") if isinstance(message, Mapping) else message
+    if not isinstance(wrong, list):
+        return wrong
+    return "; ".join(_field(part) for part in wrong if isinstance(part, Mapping) and isinstance(part.get("msg"), str))
+
+
+def _field(wrong: Mapping[str, Any]) -> str:
+    place = wrong.get("loc")
+    path = ".".join(str(part) for part in place) if isinstance(place, list | tuple) else ""
+    return f"{path}: {wrong['msg']}" if path else str(wrong["msg"])
+
+
+def _from_text(text: str) -> dict[str, Any]:
+    try:
+        decoded = json.loads(text)
+    except (ValueError, RecursionError):
+        return {"message": text}
+    return _error_object(decoded) if isinstance(decoded, dict | list) else {"message": text}
+
+
+def _from_record(body: object) -> dict[str, Any]:
+    return {name: getattr(body, name, None) for name in ("message", "type", "code", "status")}
+
+
+def _effective_status(status: int | None, error: dict[str, Any]) -> int:
+    """Return the HTTP status, else what the body says in code, type or status: a number, quoted or not, or a name."""
+    if status is not None:
+        return status
+    for name in (str(error.get(key)) for key in ("code", "type", "status")):
+        if re.fullmatch(r"[45]\d\d", name):
+            return int(name)
+        if name in STATUS_BY_NAME:
+            return STATUS_BY_NAME[name]
+    return 500
+
+
+def _blind_message(status: int, error: dict[str, Any]) -> str | None:
+    """Return what to say for a model that cannot read images; llama.cpp answers 500, which clients would retry."""
+    text = _said(error, "")
+    if status not in _BLIND_STATUSES or not _BLIND.search(text):
+        return None
+    return f"The model cannot read images; remove them or use a model that can. The backend said: {text}"
+
+
+def _is_quota(status: int, error: dict[str, Any]) -> bool:
+    names = (str(error.get("code")), str(error.get("type")))
+    return status == BillingError.status_code or not _QUOTA_CODES.isdisjoint(names)
+
+
+def _said(error: dict[str, Any], otherwise: str) -> str:
+    """Return the upstream's own words, redacted; what is no sentence (HTML, nested data, nothing) is not passed on."""
+    text = error.get("message")
+    if not isinstance(text, str) or not text.strip() or "<html" in text[:500].lower() or text.lstrip().startswith("<"):
+        return otherwise
+    return redact(text.strip())[:_LONGEST_TEXT]
+
+
+_RATE_HEADER = re.compile(r"x-ratelimit-(limit|remaining|reset)-(requests|tokens)")
+_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
+_AS_IS = ("retry-after", "retry-after-ms")
+
+
+def _carried_headers(headers: Mapping[str, str], now: datetime | None) -> dict[str, str]:
+    """Return the headers a client acts on: when to come back, and the limits under their Anthropic names."""
+    carried: dict[str, str] = {}
+    for name, value in headers.items():
+        lower = name.lower()
+        if lower in _AS_IS or lower.startswith("anthropic-ratelimit-"):
+            carried[lower] = value
+        elif found := _RATE_HEADER.fullmatch(lower):
+            kept = _reset_time(value, now) if found[1] == "reset" else value
+            if kept:
+                carried[f"anthropic-ratelimit-{found[2]}-{found[1]}"] = kept
+    return carried
+
+
+def _reset_time(duration: str, now: datetime | None) -> str:
+    """Return the timestamp a duration such as ``6m0s`` or ``250ms`` from now; ``""`` when it is none."""
+    found = _DURATION.fullmatch(duration.strip())
+    if now is None or found is None or not any(found.groups()):
+        return ""
+    days, hours, minutes, seconds, millis = (float(part or 0) for part in found.groups())
+    span = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds, milliseconds=millis)
+    return (now + span).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,160 @@
+"""``system`` and ``messages`` -> chat messages, in an order every backend accepts.
+
+    system prompt
+    user       tool messages in the order of the calls, pictures of the results, the user's own parts
+    assistant  text, calls
+    system     in place, or as a reminder in user text; behind the results where calls wait for them
+
+Every call gets its tool message, every tool message has its call: clients lose either when a turn is interrupted,
+and backends refuse both (cc-switch 6044, letta 3308).
+"""
+
+from collections import deque
+from typing import Any
+
+from llama_stack_api_messages.errors import InvalidRequestError
+from llama_stack_api_messages.models.request import PromptRequest
+from llama_stack_provider_messages.translation.dropped import DropLog
+
+from .content import Part, text_part
+from .profile import Profile
+from .turns import AssistantTurn, Result, SystemTurn, Turn, UserTurn, system_text, turn_of, turns_of
+
+type ChatMessage = dict[str, Any]
+
+_INTERRUPTED = Result("", "Error: the tool call was interrupted and has no result", [])
+
+
+def chat_messages(request: PromptRequest, profile: Profile, log: DropLog) -> list[ChatMessage]:
+    """Return the conversation of a request."""
+    turns = turns_of(request, profile, log)
+    system = system_text(request.system, "system", log)
+    if turns and isinstance(turns[0], SystemTurn):
+        system = "\n\n".join(filter(None, (system, turns.pop(0).text)))  # type: ignore[union-attr]
+    if all(isinstance(turn, SystemTurn) for turn in turns):
+        raise _nothing_said(request, profile)
+    chat = _Conversation(profile)
+    if system:
+        chat.messages.append({"role": "system", "content": system})
+    for turn in turns:
+        chat.add(turn)
+    chat.settle()
+    return chat.messages
+
+
+def _nothing_said(request: PromptRequest, profile: Profile) -> InvalidRequestError:
+    """Return the API's own error; a conversation of nothing but instructions is empty from its beginning on."""
+    empty = (
+        index
+        for index, message in enumerate(request.messages)
+        if not turn_of(message, f"messages.{index}", profile, DropLog())
+    )
+    return InvalidRequestError(
+        f"messages.{next(empty, 0)}: all messages must have non-empty content "
+        "except for the optional final assistant message"
+    )
+
+
+class _Conversation:
+    """Chat messages as they grow. What is said while calls want results waits until they have them."""
+
+    def __init__(self, profile: Profile) -> None:
+        self.messages: list[ChatMessage] = []
+        self._profile = profile
+        self._calls: list[str] = []
+        self._unanswered: dict[str, deque[str]] = {}
+        self._results: dict[str, Result] = {}
+        self._held: list[list[Part] | SystemTurn] = []
+
+    def add(self, turn: Turn) -> None:
+        """Append what a turn becomes, or hold it."""
+        if isinstance(turn, AssistantTurn):
+            self.settle()
+            self._add_assistant(turn)
+        else:
+            self._held.append(turn if isinstance(turn, SystemTurn) else self._take(turn))
+        if len(self._results) == len(self._calls):
+            self.settle()
+
+    def settle(self) -> None:
+        """Append a tool message for each pending call, then what was held, in its order."""
+        for call_id in self._calls:
+            self.messages.append(self._tool_message(call_id, self._results.get(call_id, _INTERRUPTED)))
+        for said in self._held:
+            if isinstance(said, SystemTurn):
+                self._append_system(said.text)
+            else:
+                self._append_user(said)
+        self._calls, self._unanswered, self._results, self._held = [], {}, {}, []
+
+    def _add_assistant(self, turn: AssistantTurn) -> None:
+        ids = [call["id"] for call in turn.calls]
+        self._calls = _distinct(ids)
+        for call_id, sent in zip(ids, self._calls, strict=True):
+            self._unanswered.setdefault(call_id, deque()).append(sent)
+        calls = [call | {"id": sent} for call, sent in zip(turn.calls, self._calls, strict=True)]
+        self.messages.append(_assistant_message(turn, calls, self._profile))
+
+    def _take(self, turn: UserTurn) -> list[Part]:
+        """Keep the results of pending calls; return the rest of the turn: pictures, results without a call, parts."""
+        moved: list[Part] = []
+        strays: list[Part] = []
+        for result in turn.results:
+            if waiting := self._unanswered.get(result.call_id):
+                self._results[waiting.popleft()] = result
+                moved += self._moved_images(result)
+            else:
+                strays += [text_part(f"[result of tool call {result.call_id}] {result.text}"), *result.images]
+        return moved + strays + turn.parts
+
+    def _tool_message(self, call_id: str, result: Result) -> ChatMessage:
+        content: str | list[Part] = result.text
+        if result.images and self._profile.tool_images:
+            content = [*([text_part(result.text)] if result.text else []), *result.images]
+        return {"role": "tool", "tool_call_id": call_id, "content": content}
+
+    def _moved_images(self, result: Result) -> list[Part]:
+        """Return a result's pictures for the user message behind it, each under its mark."""
+        if self._profile.tool_images:
+            return []
+        moved: list[Part] = []
+        for number, image in enumerate(result.images, 1):
+            moved += [text_part(f"[image {number} of tool result {result.call_id}]"), image]
+        return moved
+
+    def _append_user(self, parts: list[Part]) -> None:
+        if parts:
+            self.messages.append({"role": "user", "content": _compact(parts)})
+
+    def _append_system(self, text: str) -> None:
+        if self._profile.inline_system == "system":
+            self.messages.append({"role": "system", "content": text})
+        else:
+            self._append_user([text_part(f"<system-reminder>\n{text}\n</system-reminder>")])
+
+
+def _compact(parts: list[Part]) -> str | list[Part]:
+    """Return text alone as a string: a client sends the same text as a list in one turn and a string in the next."""
+    if all(part["type"] == "text" for part in parts):
+        return "\n\n".join(part["text"] for part in parts)
+    return parts
+
+
+def _assistant_message(turn: AssistantTurn, calls: list[dict[str, Any]], profile: Profile) -> ChatMessage:
+    message: ChatMessage = {"role": "assistant", "content": turn.text or None}
+    if profile.reasoning_field and (reasoning := turn.reasoning):
+        message[profile.reasoning_field] = reasoning
+    if calls:
+        message["tool_calls"] = calls
+    return message
+
+
+def _distinct(ids: list[str]) -> list[str]:
+    """Return ids for the calls of one turn; one that is taken gets its place added, the same on every replay."""
+    taken: dict[str, None] = {}
+    for place, call_id in enumerate(ids, 1):
+        chosen = call_id
+        while chosen in taken:
+            chosen = f"{chosen}_{place}"
+        taken[chosen] = None
+    return list(taken)

@@ -1,0 +1,119 @@
+"""A prompt that does not fit: every backend's wording -> the one sentence clients act on.
+
+Claude Code compacts the conversation on ``prompt is too long`` and asks for less output on ``input length and
+`max_tokens` exceed context limit``; on any other wording it gives up (litellm 36546, omlx 26). A conversation
+compacted for nothing is lost, so a wording counts only if it says that something was exceeded.
+"""
+
+import re
+from typing import Any
+
+_STATUSES = frozenset({400, 413, 422, 500, 502, 503})
+"""422 is TGI's; 500 llama.cpp's and Ollama's; 502 and 503 are what gateways make of a backend's 400 (LiteLLM)."""
+
+_CODES = frozenset(
+    {"context_length_exceeded", "exceed_context_size_error", "context_window_exceeded", "model_context_window_exceeded"}
+)
+
+_NUMBERED = (
+    # OpenAI, DeepSeek, older vLLM, OpenRouter, SGLang: prompt and output apart
+    (
+        r"maximum context length (?:is|of) (?P<limit>\d+) tokens.*?(?P<asked>\d+) (?:tokens )?(?:in the messages|in "
+        r"your prompt|of text input|from the input messages).*?(?P<output>\d+) (?:tokens )?(?:in|for) the (?:comp|out)"
+    ),
+    # vLLM: the output limit alone is too large
+    r"context length is (?P<limit>\d+) tokens and your request has (?P<asked>\d+) input tokens \((?P<output>\d+) >",
+    # newer vLLM; its prompts are counted only up to the limit, hence "at least"
+    r"passed (?P<asked>\d+) input tokens and requested (?P<output>\d+) output tokens.*?length is only (?P<limit>\d+)",
+    (
+        r"context length is (?P<limit>\d+) tokens.*?requested (?P<output>\d+) output tokens and your prompt contains "
+        r"(?:at least )?(?P<asked>\d+) (?:input )?tokens"
+    ),
+    # Anthropic, in its own words
+    r"input length and `?max_tokens`? exceed context limit: (?P<asked>\d+) \+ (?P<output>\d+) > (?P<limit>\d+)",
+    # OpenAI, vLLM, OpenRouter
+    (
+        r"maximum context length is (?P<limit>\d+) tokens.*?(?:resulted in|requested(?: about)?|request has|"
+        r"contains at least) (?P<asked>\d+) (?:input )?tokens"
+    ),
+    # SGLang; vLLM with images; llama.cpp and its Python server; Anthropic
+    r"input \((?P<asked>\d+) tokens\) is longer than the model's context length \((?P<limit>\d+)",
+    r"prompt \(total length (?P<asked>\d+)\) is too long to fit into the model \(context length (?P<limit>\d+)",
+    r"decoder prompt \(length (?P<asked>\d+)\) is longer than the maximum model length of (?P<limit>\d+)",
+    r"request \((?P<asked>\d+) tokens\) exceeds the available context size \((?P<limit>\d+) tokens\)",
+    r"Requested tokens \((?P<asked>\d+)\) exceed context window of (?P<limit>\d+)",
+    r"prompt is too long: (?P<asked>\d+) tokens > (?P<limit>\d+) maximum",
+    # TGI, Gemini, xAI, newer OpenAI, Mistral
+    r"`inputs` must have less than (?P<limit>\d+) tokens\. Given: (?P<asked>\d+)",
+    r"must be <= (?P<limit>\d+)\. Given: (?P<asked>\d+) `inputs` tokens and (?P<output>\d+) `max_new_tokens`",
+    r"input token count \((?P<asked>\d+)\) exceeds the maximum number of tokens allowed \((?P<limit>\d+)",
+    r"maximum prompt length is (?P<limit>\d+) but the request contains (?P<asked>\d+) tokens",
+    r"configured limit of (?P<limit>\d+) tokens\. Your messages resulted in (?P<asked>\d+) tokens",
+    r"Prompt contains (?P<asked>\d+) tokens.*?with (?P<limit>\d+) maximum context length",
+    # engines behind gateways: TensorRT-LLM and Poolside, Mistral's older servers, RKLLM, Kimi, Cerebras
+    (
+        r"(?:prompt|input) length \(?(?P<asked>\d+)\)? exceeds (?:max_model_len|(?:the )?model's maximum context "
+        r"length|the maximum allowed input length of) \(?(?P<limit>\d+)"
+    ),
+    r"too many tokens in prompt: (?P<asked>\d+) > (?P<limit>\d+)",
+    r"prompt is too long: (?P<asked>\d+) model maximum context length: (?P<limit>\d+)",
+    r"prompt (?:is|has) (?P<asked>\d+) tokens but the (?:configured|model) context (?:size|window) is (?P<limit>\d+)",
+    r"exceeded model token limit: (?P<limit>\d+) \(requested: (?P<asked>\d+)",
+    r"current length is (?P<asked>\d+) while limit is (?P<limit>\d+)",
+)
+_UNNUMBERED = (
+    r"maximum context length.{0,300}?(?:however you|exceeded)",
+    r"(?:too (?:long|large) for|too (?:long|large) to fit).{0,40}?context (?:length|window|size)",
+    r"\A(?:the |your )?input is too long(?= please|\s*(?:[.!;]|\Z))",
+    r"input is too long for (?:the |this )?(?:requested )?model",
+    r"prompt (?:is )?too long",
+    (
+        r"(?<!not )exceed(?:s|ed)? (?:the |your )?(?:available )?(?:model's )?(?:max(?:imum)? )?context "
+        r"(?:size|window|length|limit)"
+    ),
+    r"context (?:size|window|length) (?:has been |was )?exceeded",
+    r"context window exceeds limit",
+    r"(?:longer|greater|larger) than the (?:model's )?(?:maximum )?context length",
+    r"please reduce the length of the (?:input|messages|prompt)",
+    r"range of input length should be \[",
+    r"input token count exceeds the maximum number of tokens",
+)
+_LONGEST = 4000
+_PATTERNS = tuple(re.compile(pattern, re.IGNORECASE | re.DOTALL) for pattern in _NUMBERED)
+_ANY = re.compile("|".join(_UNNUMBERED), re.IGNORECASE | re.DOTALL)
+
+
+def overflow_message(status: int, error: dict[str, Any]) -> str | None:
+    """Return the sentence for an error that says the prompt does not fit, None for any other error.
+
+    Args:
+        status: The status the error has or names; rate limits and refused keys speak of lengths too.
+        error: The error's message, type and code.
+    """
+    if status not in _STATUSES:
+        return None
+    asked, limit = error.get("n_prompt_tokens"), error.get("n_ctx")
+    if isinstance(asked, int) and isinstance(limit, int):
+        return _sentence(asked, limit)
+    text = error.get("message")
+    text = text[:_LONGEST].replace(",", "") if isinstance(text, str) else ""
+    for pattern in _PATTERNS:
+        if found := pattern.search(text):
+            return _of_match(found.groupdict())
+    if _ANY.search(text) or not _CODES.isdisjoint((str(error.get("code")), str(error.get("type")))):
+        return "prompt is too long"
+    return None
+
+
+def _of_match(numbers: dict[str, str]) -> str:
+    asked, limit, output = int(numbers["asked"]), int(numbers["limit"]), int(numbers.get("output") or 0)
+    if output and asked < limit:
+        return (
+            f"input length and `max_tokens` exceed context limit: {asked} + {output} > {limit}, "
+            "decrease input length or `max_tokens` and try again"
+        )
+    return _sentence(asked, limit)
+
+
+def _sentence(asked: int, limit: int) -> str:
+    return f"prompt is too long: {asked} tokens > {limit} maximum"

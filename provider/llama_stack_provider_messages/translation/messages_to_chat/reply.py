@@ -1,0 +1,89 @@
+"""What the request decides about the form of its answer; unary answers and streams share it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .record import field, list_field, text_field
+
+type Sign = Callable[[str], str]
+"""Makes the signature of a thinking block from its text."""
+
+type NewId = Callable[[str], str]
+"""Makes an id from a prefix such as ``toolu_``."""
+
+
+def unsigned(_text: str) -> str:
+    """Return the empty signature: no claim about who thought this."""
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyForm:
+    """How the answer to one request has to look.
+
+    Args:
+        model: The name the client asked for, echoed.
+        thinking: ``shown``; ``omitted``: blocks without their text; ``hidden``: no blocks.
+        discard: The request only warms the prompt cache (``max_tokens: 0``): its answer is empty.
+        stops: The stop sequences, see text_filter.py.
+        tools: The names of the tools.
+        extras: Optional message fields that are present when they were asked for.
+    """
+
+    model: str
+    thinking: Literal["shown", "omitted", "hidden"] = "shown"
+    discard: bool = False
+    stops: tuple[str, ...] = ()
+    tools: frozenset[str] = frozenset()
+    extras: tuple[tuple[str, Any], ...] = ()
+
+    @classmethod
+    def of(cls, request: object) -> "ReplyForm":
+        """Return the form for a request."""
+        return cls(
+            model=str(field(request, "model")),
+            thinking=_thinking_form(request),
+            discard=field(request, "max_tokens") == 0,
+            stops=tuple(stop for stop in list_field(request, "stop_sequences") if isinstance(stop, str)),
+            tools=frozenset(text_field(tool, "name") for tool in list_field(request, "tools")),
+            extras=_asked_extras(request),
+        )
+
+    def applied_edits(self) -> dict[str, Any]:
+        """Return what a ``message_delta`` repeats of the extras."""
+        return {name: value for name, value in self.extras if name == "context_management"}
+
+    def message(self, message_id: str, usage: dict[str, Any]) -> dict[str, Any]:
+        """Return a message without content and without an end."""
+        return {
+            "id": message_id,
+            "type": "message",
+            "role": "assistant",
+            "model": self.model,
+            "content": [],
+            "stop_reason": None,
+            "stop_sequence": None,
+            "stop_details": None,
+            "container": None,
+            **dict(self.extras),
+            "usage": usage,
+        }
+
+
+def _thinking_form(request: object) -> Literal["shown", "omitted", "hidden"]:
+    """``between_tools`` without tools is ``disabled``; a display other than omitted shows what the model wrote."""
+    thinking = field(request, "thinking")
+    kind = field(thinking, "type")
+    if kind == "disabled" or (kind == "between_tools" and not field(request, "tools")):
+        return "hidden"
+    return "omitted" if field(thinking, "display") == "omitted" else "shown"
+
+
+def _asked_extras(request: object) -> tuple[tuple[str, Any], ...]:
+    found: list[tuple[str, Any]] = []
+    if field(request, "diagnostics") is not None:
+        found.append(("diagnostics", None))
+    if field(request, "context_management") is not None:
+        found.append(("context_management", {"applied_edits": []}))
+    return tuple(found)

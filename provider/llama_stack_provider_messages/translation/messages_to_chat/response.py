@@ -1,0 +1,123 @@
+"""A chat completion -> a message."""
+
+from typing import Any
+
+from llama_stack_api_messages.errors import BadGatewayError
+
+from .blocks import tool_use
+from .calls import CallIds
+from .error import translate_error
+from .reasoning import content_text, reasoning_text
+from .record import field, first_choice, list_field, text_field
+from .reply import NewId, ReplyForm, Sign, unsigned
+from .stop_reason import FAILURES, cuts, finish_reason, stop_fields, stop_match
+from .text_filter import TextFilter
+from .tool_input import ToolInput, load_tool_input
+from .usage import translate_usage
+
+
+def translate_response(
+    completion: object, request: object, new_id: NewId, *, sign: Sign = unsigned, prefill: str = ""
+) -> dict[str, Any]:
+    """Return the message for a complete answer, in the wire form.
+
+    Args:
+        completion: A record of the chat completions schema, read by field names only.
+        request: The request that is answered: its model name is echoed, its ``thinking`` decides what is shown.
+        new_id: Makes an id for a prefix such as ``msg_``.
+        sign: Makes the signature of a thinking block from its text.
+        prefill: The final assistant message the backend continued, and may repeat.
+
+    Raises:
+        MessagesError: The backend's record is an error or holds no answer.
+    """
+    form = ReplyForm.of(request)
+    choice = first_choice(completion)
+    reason = finish_reason(choice)
+    _check(completion, choice, reason)
+    usage = translate_usage(field(completion, "usage"), field(completion, "service_tier"))
+    message = form.message(new_id("msg_"), usage)
+    if form.discard:
+        return _prewarmed(message)
+    record = field(choice, "message")
+    calls = _calls(record)
+    texts = TextFilter(form.stops, prefill)
+    words = _words(record, form, sign, texts, alone=not calls)
+    if texts.fired:  # calls come behind the text
+        calls = []
+    cut = bool(calls) and not calls[-1][2].complete and cuts(reason)
+    message["content"] = [*words, *_tool_uses(calls, CallIds(new_id), cut=cut)]
+    stop = stop_fields(
+        reason,
+        calls=bool(calls),
+        cut=cut,
+        refusal=text_field(record, "refusal"),
+        match=stop_match(choice),
+        fired=texts.fired,
+    )
+    return message | stop
+
+
+def _check(completion: object, choice: object, reason: str | None) -> None:
+    error = field(completion, "error") if choice is None or reason in FAILURES else None
+    if error:
+        raise translate_error(None, {"error": error})
+    if choice is None:
+        raise BadGatewayError("The backend's answer holds no choices; send the request again")
+    if reason in FAILURES:
+        raise BadGatewayError(f"The backend broke off its answer ({reason}); send the request again")
+
+
+def _prewarmed(message: dict[str, Any]) -> dict[str, Any]:
+    """Answer ``max_tokens: 0``: the backend made one token, which the client did not ask for."""
+    message["usage"] |= {"output_tokens": 0, "output_tokens_details": None}
+    return message | {"stop_reason": "max_tokens"}
+
+
+def _words(record: object, form: ReplyForm, sign: Sign, texts: TextFilter, *, alone: bool) -> list[dict[str, Any]]:
+    """Return the thinking and text blocks; one that would be empty is left out.
+
+    Args:
+        record: The message.
+        form: Whether thinking is shown; hidden reasoning that is all there is becomes text, or it would be lost.
+        sign: Makes the signature of a thinking block from its text.
+        texts: Decides what of the text is shown.
+        alone: There are no calls beside the words.
+    """
+    blocks: list[dict[str, Any]] = []
+    reasoning = reasoning_text(record)
+    if reasoning and form.thinking != "hidden":
+        shown = "" if form.thinking == "omitted" else reasoning
+        blocks.append({"type": "thinking", "thinking": shown, "signature": sign(reasoning)})
+    text = content_text(record) or (reasoning if alone and form.thinking == "hidden" else "")
+    if text := texts.add(text) + texts.rest():
+        blocks.append({"type": "text", "text": text})
+    return blocks
+
+
+type _Call = tuple[str, str, ToolInput]
+
+
+def _calls(record: object) -> list[_Call]:
+    """Return id, name and arguments of each call; padding without name and arguments is none."""
+    found = [(text_field(call, "id"), field(call, "function")) for call in list_field(record, "tool_calls")]
+    if legacy := field(record, "function_call"):
+        found.append(("", legacy))
+    calls = [(call_id, text_field(function, "name"), _arguments(function)) for call_id, function in found]
+    return [call for call in calls if call[1] or not call[2].blank]
+
+
+def _arguments(function: object) -> ToolInput:
+    collected = ToolInput()
+    collected.add(field(function, "arguments"))
+    return collected
+
+
+def _tool_uses(calls: list[_Call], ids: CallIds, *, cut: bool) -> list[dict[str, Any]]:
+    blocks = []
+    for call_id, name, arguments in calls:
+        if not name:
+            raise BadGatewayError("The backend sent a tool call without the name of the tool")
+        text = arguments.rest(cut=cut and arguments is calls[-1][2])
+        blocks.append(tool_use(ids.claim(call_id), name, load_tool_input(text)))
+    return blocks

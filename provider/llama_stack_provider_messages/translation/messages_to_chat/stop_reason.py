@@ -1,0 +1,89 @@
+"""Why an answer ended: finish reasons of chat completions -> stop reasons of the Messages API."""
+
+from typing import Any
+
+from .record import field
+
+STOP_REASONS: dict[str, str] = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "end_turn",
+    "content_filter": "refusal",
+    "function_call": "end_turn",
+}
+"""The schema's own reasons. A call in the answer makes it ``tool_use`` whatever the reason says; without
+one, ``tool_calls`` is the end of a turn."""
+
+DIALECT_STOP_REASONS: dict[str, str] = {
+    "end_turn": "end_turn",
+    "eos": "end_turn",
+    "eos_token": "end_turn",
+    "stop_sequence": "end_turn",
+    "tool_use": "end_turn",
+    "max_tokens": "max_tokens",
+    "model_length": "max_tokens",
+    "sensitive": "refusal",
+    "SAFETY": "refusal",
+}
+"""Reasons outside the schema that servers of it send (TGI, Mistral, GLM, gateways)."""
+
+FAILURES = frozenset({"error", "abort", "network_error", "insufficient_system_resource"})
+"""Reasons that mean the answer broke (OpenRouter, SGLang and vLLM, GLM, DeepSeek): an error, never a stop reason."""
+
+
+def finish_reason(choice: object) -> str | None:
+    """Return the finish reason of a choice; ``""`` and the string ``"null"`` (APISIX tests 14 and 16) are none."""
+    reason = field(choice, "finish_reason")
+    return reason if isinstance(reason, str) and reason not in ("", "null") else None
+
+
+def stop_reason(reason: str | None) -> str:
+    """Return the stop reason of a finish reason, calls aside; unknown ones end a turn."""
+    return STOP_REASONS.get(reason or "") or DIALECT_STOP_REASONS.get(reason or "", "end_turn")
+
+
+def cuts(reason: str | None) -> bool:
+    """Whether an answer with this finish reason may stop inside the arguments of a call."""
+    return stop_reason(reason) in ("max_tokens", "refusal")
+
+
+def stop_match(choice: object) -> str | None:
+    """Return the stop string that vLLM (``stop_reason``) or SGLang (``matched_stop``) reports; token ids are none."""
+    for name in ("stop_reason", "matched_stop"):
+        value = field(choice, name)
+        if isinstance(value, str) and value:
+            return value
+    return None
+
+
+def stop_fields(
+    reason: str | None, *, calls: bool, cut: bool, refusal: str, match: str | None, fired: str | None = None
+) -> dict[str, Any]:
+    """Return ``stop_reason``, ``stop_sequence`` and ``stop_details`` of an answer.
+
+    Args:
+        reason: The finish reason, None when the backend sent none.
+        calls: Whether the answer holds a tool call.
+        cut: Whether its last tool call is incomplete.
+        refusal: The model's own words of refusal, ``""`` without one.
+        match: The stop string that ended the answer, when the backend names it.
+        fired: The stop sequence this side found in the text; whatever else the answer was, it ended there.
+    """
+    if fired:
+        return {"stop_reason": "stop_sequence", "stop_sequence": fired, "stop_details": None}
+    known = stop_reason(reason)
+    if refusal or known == "refusal":
+        known = "refusal"
+    elif calls and not (cut and known == "max_tokens"):
+        known = "tool_use"
+    elif known == "end_turn" and match:
+        known = "stop_sequence"
+    return {
+        "stop_reason": known,
+        "stop_sequence": match if known == "stop_sequence" else None,
+        "stop_details": _refusal_details(refusal) if known == "refusal" else None,
+    }
+
+
+def _refusal_details(refusal: str) -> dict[str, Any]:
+    return {"type": "refusal", "category": None, "explanation": refusal or None}

@@ -1,0 +1,255 @@
+"""Chunks of a chat completion -> events of a Messages stream. Sans-IO: end and failure are inputs.
+
+    wait   --first choice or usage-->  message_start, open
+    open   --feed-->                   content blocks (blocks.py); finish reason and usage are only remembered
+    open   --finish-->                 blocks closed, message_delta with usage, message_stop, done
+    any    --fail, error in a chunk--> error, done
+    done   --anything-->               nothing
+
+``message_delta`` waits for ``finish`` because usage comes after the finish reason, before it, or with it.
+``finished`` becomes true when nothing that still comes matters: a stop sequence ended the text (text_filter.py) or
+the stream failed. The caller stops reading then, and still calls ``finish``. Usage, which comes last, is lost with it:
+if no chunk had any, ``output_tokens`` is the number of chunks that held words or calls.
+A stream that ends without a finish reason ends a turn if it said anything and no call is left open; without a
+word, or inside the arguments of a call, it is an error, for a client must not take it for an answer.
+"""
+
+from typing import Any
+
+from llama_stack_api_messages.errors import ApiError, BadGatewayError, MessagesError
+
+from .blocks import Block, BlockQueue, Event, TextBlock, ThinkingBlock
+from .calls import CallTracker
+from .error import translate_error
+from .reasoning import content_text, reasoning_text
+from .record import field, first_choice, text_field
+from .reply import NewId, ReplyForm, Sign, unsigned
+from .stop_reason import FAILURES, cuts, finish_reason, stop_fields, stop_match
+from .text_filter import TextFilter
+from .usage import Counts, token_counts, usage_fields
+
+
+class StreamTranslator:
+    """Translates one answer.
+
+    Args:
+        request: The request that is answered: its model name is echoed, its ``thinking`` decides what is shown.
+        new_id: Makes an id for a prefix such as ``msg_``.
+        sign: Makes the signature of a thinking block from its text.
+        request_id: Id for ``error`` events; null without one.
+        prefill: The final assistant message the backend continues, and may repeat.
+
+    Attributes:
+        finished: No further chunk is needed.
+    """
+
+    def __init__(
+        self,
+        request: object,
+        new_id: NewId,
+        *,
+        sign: Sign = unsigned,
+        request_id: str | None = None,
+        prefill: str = "",
+    ) -> None:
+        self.finished = False
+        self._form = ReplyForm.of(request)
+        self._filter = TextFilter(self._form.stops, prefill)
+        self._message_id = new_id("msg_")
+        self._sign = sign
+        self._request_id = request_id
+        self._queue = BlockQueue()
+        self._calls = CallTracker(new_id, self._form.tools)
+        self._started = self._spoke = self._wrote = self._done = False
+        self._text_index: int | None = None
+        self._filtered_index: int | None = None
+        self._reason: str | None = None
+        self._match: str | None = None
+        self._refusal: list[str] = []
+        self._hidden: list[str] = []
+        self._counts: Counts = {}
+        self._pieces = 0
+        self._service_tier: object = None
+
+    def feed(self, chunk: object) -> list[Event]:
+        """Take one chunk; return the events that are due."""
+        if self._text_index is not None:
+            text = _only_text(chunk)
+            if text:
+                delta = {"type": "text_delta", "text": text}
+                return [{"type": "content_block_delta", "index": self._text_index, "delta": delta}]
+        return [] if self.finished else self._feed(chunk)
+
+    def finish(self) -> list[Event]:
+        """Return the last events: the backend's stream has ended."""
+        if self._done:
+            return []
+        if problem := self._unfinished():
+            return self.fail(problem)
+        stopped, cut = self.finished, self._cut
+        self._show_rest()
+        events = self._start() + self._queue.finish(cut=cut, stopped=stopped)
+        self._end()
+        return [*events, self._message_delta(cut=cut), {"type": "message_stop"}]
+
+    def fail(self, error: MessagesError) -> list[Event]:
+        """Return the ``error`` event, after which nothing follows: the backend failed."""
+        if self._done:
+            return []
+        self._end()
+        return [error.body("") | {"request_id": self._request_id}]
+
+    def _feed(self, chunk: object) -> list[Event]:
+        if self._filtered_index is not None and (text := _only_text(chunk)):
+            self._pieces += 1
+            shown = self._filter.add(text)
+            self.finished = self._filter.fired is not None
+            delta = {"type": "text_delta", "text": shown}
+            return [{"type": "content_block_delta", "index": self._filtered_index, "delta": delta}] if shown else []
+        choice = first_choice(chunk)
+        self._remember(chunk, choice)
+        self._take(field(choice, "delta"))
+        due = self._queue.advance()
+        failure = None if self.finished else _failure(field(chunk, "error"), self._reason)
+        if due or (failure is None and (choice is not None or self._counts)):
+            due = self._start() + due
+        if failure:
+            return due + self.fail(failure)
+        index = self._queue.text_index
+        self._text_index, self._filtered_index = (index, None) if self._filter.idle else (None, index)
+        return due
+
+    def _remember(self, chunk: object, choice: object) -> None:
+        if usage := field(chunk, "usage"):
+            self._counts |= token_counts(usage)
+        self._service_tier = field(chunk, "service_tier") or self._service_tier
+        if reason := finish_reason(choice):
+            self._reason = self._reason or reason
+            self._match = self._match or stop_match(choice)
+
+    def _take(self, delta: object) -> None:
+        """Queue the payload of one delta; every part of it, for one chunk may hold all of them (litellm 30014)."""
+        reasoning, text, calls = reasoning_text(delta), content_text(delta), field(delta, "tool_calls")
+        self._pieces += bool(reasoning or text or calls)
+        if reasoning:
+            self._take_reasoning(reasoning)
+        if text:
+            self._spoke = self._wrote = True
+            self._refusal.append(text_field(delta, "refusal"))
+            self._show(self._filter.add(text))
+        for block in () if self._filter.fired else self._calls.feed(delta):
+            self._spoke = True
+            self._append(block)
+        self.finished = self._filter.fired is not None
+
+    def _take_reasoning(self, text: str) -> None:
+        self._spoke = True
+        if self._form.thinking == "hidden":
+            self._hidden.append(text)
+            return
+        tail = self._queue.tail
+        if not isinstance(tail, ThinkingBlock):
+            self._append(tail := ThinkingBlock(self._sign, omit=self._form.thinking == "omitted"))
+        tail.add(text)
+
+    def _show(self, text: str) -> None:
+        if not text:
+            return
+        tail = self._queue.tail
+        if not isinstance(tail, TextBlock):
+            self._queue.append(tail := TextBlock())
+        tail.add(text)
+
+    def _append(self, block: Block) -> None:
+        """Queue a block behind what is left of the text; nothing comes behind a stop sequence."""
+        self._show(self._filter.rest())
+        if not self._filter.fired:
+            self._queue.append(block)
+
+    def _show_rest(self) -> None:
+        """Show what is left; hidden reasoning that is all there is becomes text, or the answer would be lost."""
+        if not (self._wrote or self._called):
+            self._show(self._filter.add("".join(self._hidden)))
+        self._show(self._filter.rest())
+
+    def _start(self) -> list[Event]:
+        if self._started:
+            return []
+        self._started = True
+        usage = usage_fields(self._counts, self._service_tier) | {"output_tokens": 0}
+        return [{"type": "message_start", "message": self._form.message(self._message_id, usage)}]
+
+    @property
+    def _called(self) -> bool:
+        return any(not block.empty for block in self._calls.blocks)
+
+    @property
+    def _cut(self) -> bool:
+        """Whether the answer was cut off inside the arguments of its last call."""
+        calls = self._calls.blocks
+        return bool(calls) and not calls[-1].input.complete and cuts(self._reason)
+
+    def _unfinished(self) -> MessagesError | None:
+        if self.finished:
+            return None
+        if any(not block.name and not block.empty for block in self._calls.blocks):
+            return BadGatewayError("The backend sent a tool call without the name of the tool")
+        if self._reason:
+            return None
+        if not self._spoke:
+            return ApiError("The backend ended its stream without an answer; send the request again")
+        if any(not (block.input.complete or block.input.blank) for block in self._calls.blocks):
+            return ApiError("The backend ended its stream inside the arguments of a tool call; send the request again")
+        return None
+
+    def _message_delta(self, *, cut: bool) -> Event:
+        fired = self._filter.fired
+        stop = stop_fields(
+            self._reason,
+            calls=self._called,
+            cut=cut,
+            refusal="".join(self._refusal),
+            match=self._match,
+            fired=fired,
+        )
+        counts = {"output": self._pieces} | self._counts if fired else self._counts
+        usage = usage_fields(counts, self._service_tier)
+        return {"type": "message_delta", "delta": stop, "usage": usage} | self._form.applied_edits()
+
+    def _end(self) -> None:
+        self._done = self.finished = True
+        self._text_index = None
+
+
+def _only_text(chunk: Any) -> str | None:  # noqa: ANN401 - see record.py
+    """Return the text of a chunk that holds nothing else: the hot path, one attribute access per field.
+
+    Anything unusual gives None and takes the long way. ``model_extra`` is where SDK objects keep reasoning; an
+    attribute of theirs that does not exist is slow to miss.
+    """
+    try:
+        (choice,) = chunk.choices
+        delta = choice.delta
+        if (
+            choice.finish_reason is None
+            and not choice.index
+            and chunk.usage is None
+            and delta.tool_calls is None
+            and delta.function_call is None
+            and delta.refusal is None
+            and not delta.model_extra
+            and type(delta.content) is str
+        ):
+            return delta.content
+    except (AttributeError, TypeError, ValueError):
+        pass
+    return None
+
+
+def _failure(error: object, reason: str | None) -> MessagesError | None:
+    """Return the error of a chunk, None without one (OpenRouter sends one with finish reason ``error``)."""
+    if error:
+        return translate_error(None, {"error": error})
+    if reason not in FAILURES:
+        return None
+    return ApiError(f"The backend broke off its answer ({reason}); send the request again")

@@ -1,0 +1,277 @@
+"""Arguments of a tool call: the model's text -> the object ``tool_use.input`` must be.
+
+Models and their servers send broken JSON now and then, and a client's accumulator raises on it. So arguments are
+released one complete top-level member at a time, as the Messages API does by default, and what is released is
+always the beginning of a valid object. What cannot be saved goes under the key ``INVALID_JSON``, so that a
+client sees a call it can refuse and the model sees what it wrote. Unary answers and streams use the same object.
+
+A client runs what it gets, so nothing is completed by guess. Missing brackets are closed only behind a value
+that is whole, and not inside an array, where more elements may have been meant:
+
+    {"a": {"b": "c"    ->  {"a": {"b": "c"}}      behind a string, a bracket, true, false, null
+    {"limit": 1        ->  INVALID_JSON           it may have become 1000
+    {"edits": [{}      ->  INVALID_JSON           there may have been more edits
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+_OUTSIDE_STRING = re.compile(r'["{}\[\],]')
+_INSIDE_STRING = re.compile(r'["\\]')
+_STEPS = {"{": 1, "[": 1, "}": -1, "]": -1}
+
+
+class ToolInput:
+    """Collects the arguments of one call from pieces of any size."""
+
+    def __init__(self) -> None:
+        self._held: list[str] = []  # pieces from the last release on
+        self._ready: list[str] = []  # complete members, not taken yet
+        self._released = False
+        self._first = ""  # the first character that is no white space; "" while there is none
+        self._depth = 0
+        self._in_string = False
+        self._escaped = False
+        self._broken = False
+        self.complete = False
+
+    def add(self, piece: object) -> None:
+        """Take more of the arguments; servers send strings, but also whole objects, and null for nothing."""
+        text = piece if isinstance(piece, str) else "" if piece is None else _as_text(piece)
+        if not text:
+            return
+        self._first = self._first or text.strip()[:1]
+        if self._first != "{" or self.complete or self._broken:
+            self._held.append(text)
+        else:
+            self._scan(text)
+
+    @property
+    def blank(self) -> bool:
+        """Whether nothing but white space came."""
+        return not self._first
+
+    def take(self) -> str:
+        """Return the members that became complete since the last call."""
+        ready = "".join(self._ready)
+        self._ready.clear()
+        return ready
+
+    def rest(self, *, cut: bool) -> str:
+        """Return what completes the object.
+
+        Args:
+            cut: The answer was cut off, so an incomplete object stays open, as the Messages API leaves it.
+        """
+        ready, tail = self.take(), "".join(self._held)
+        if cut and self._first == "{" and not self.complete:
+            return ready
+        if self._released:
+            body = _whole_object("{" + tail[1:], raw=tail[1:].strip() or tail)
+            return ready + ("}" if body == "{}" else "," + body[1:])
+        return ready + _whole_object(tail)
+
+    def _scan(self, text: str) -> None:
+        start = position = 0
+        while position < len(text) and not (self.complete or self._broken):
+            if self._in_string:
+                position = self._skip_string(text, position)
+                continue
+            found = _OUTSIDE_STRING.search(text, position)
+            if found is None:
+                break
+            position = found.end()
+            if self._at_member_end(found[0]):
+                self._held.append(text[start : found.start()])
+                start = found.start()
+                self._release()
+        self._held.append(text[start:])
+
+    def _skip_string(self, text: str, position: int) -> int:
+        if self._escaped:
+            self._escaped = False
+            return position + 1
+        found = _INSIDE_STRING.search(text, position)
+        if found is None:
+            return len(text)
+        self._escaped = found[0] == "\\"
+        self._in_string = self._escaped
+        return found.end()
+
+    def _at_member_end(self, mark: str) -> bool:
+        """Follow one structural character; True for a comma between members of the outermost object."""
+        if mark == '"':
+            self._in_string = True
+        self._depth += _STEPS.get(mark, 0)
+        self.complete = self._depth == 0
+        return mark == "," and self._depth == 1
+
+    def _release(self) -> None:
+        member = "".join(self._held)
+        if _has_members(member[member.find("{") + 1 :] if not self._released else member[1:]):
+            self._ready.append(member)
+            self._released = True
+            self._held.clear()
+        else:
+            self._broken = True
+
+
+def parse_tool_input(arguments: object, *, cut: bool = False) -> dict[str, Any]:
+    """Return the input object for the arguments of a complete answer.
+
+    Args:
+        arguments: A JSON string in the schema; objects and null occur.
+        cut: The answer was cut off at the output limit.
+    """
+    collected = ToolInput()
+    collected.add(arguments)
+    return load_tool_input(collected.rest(cut=cut))
+
+
+def load_tool_input(text: str) -> dict[str, Any]:
+    """Return the object of accumulated ``partial_json``; of a cut one, its complete members."""
+    for candidate in (text or "{}", text + "}"):
+        value = _load(candidate)
+        if value is not _INVALID:
+            return value if isinstance(value, dict) else {"value": value}
+    return {"INVALID_JSON": text}
+
+
+def dump_json(value: object) -> str:
+    """Return JSON as models write it: keys in their order, a space after colon and comma, text unescaped.
+
+    Prompts must not change from turn to turn, or the backend's prefix cache is lost (ollama ac83ac20c). Numbers that
+    JSON does not have (NaN, Infinity) are null.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which no HTTP body can carry as it is
+        return json.dumps(value)
+    except ValueError:
+        return dump_json(json.loads(json.dumps(value), parse_constant=lambda _: None))
+    return text
+
+
+def _as_text(arguments: object) -> str:
+    """Return arguments that came as a value; what is no JSON stays so, and is found when the text is parsed."""
+    try:
+        return json.dumps(arguments, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        return f"<{type(arguments).__name__}>"
+
+
+_INVALID = object()
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    """Return a number; one beyond every float would become Infinity, which no client can read."""
+    value = float(text)
+    if abs(value) == _INFINITE:
+        _refuse_constant(text)
+    return value
+
+
+_INFINITE = float("inf")
+_MAX_DEPTH = 200
+"""Deeper input is broken: the encoder of whoever handles it next may run out of stack."""
+
+
+def _load(text: str, *, strict: bool = True) -> object:
+    """Return the value of a JSON text, or ``_INVALID``; NaN and Infinity, which Python reads, are not JSON."""
+    if text.count("{") + text.count("[") > _MAX_DEPTH < _depth(text):
+        return _INVALID
+    try:
+        return json.loads(text, strict=strict, parse_float=_finite, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        return _INVALID
+
+
+def _whole_object(text: str, *, raw: str = "") -> str:
+    """Return arguments as the text of an object; ``raw`` is what the model wrote, where that differs."""
+    text = text.strip()
+    value = _load(text or "{}")
+    if isinstance(value, str):  # encoded twice
+        inner = _load(value)
+        value = inner if isinstance(inner, dict) else value
+        return dump_json(value if isinstance(value, dict) else {"value": value})
+    if isinstance(value, dict):
+        return text or "{}"
+    if value is not _INVALID:
+        return "{}" if value is None else dump_json({"value": value})
+    return _repaired(text, raw or text)
+
+
+def _repaired(text: str, raw: str) -> str:
+    """Return broken arguments as the text of an object, whatever it takes."""
+    text = _FALSE_STARTS.sub("", text)
+    end = _object_end(text)
+    head = text[:end] if end else text  # what follows an object is noise
+    if isinstance(_load(head), dict):
+        return head
+    for candidate in (head, head + _closers(head)):
+        value = _load(candidate, strict=False)
+        if isinstance(value, dict):
+            return dump_json(value)
+    return dump_json({"INVALID_JSON": raw})
+
+
+_FALSE_STARTS = re.compile(r"\A(?:\{\s*\}\s*)+(?=\{)")
+"""Empty objects in front of the object: a server's false starts."""
+
+
+def _has_members(members: str) -> bool:
+    """Whether these are members of an object, at least one."""
+    value = _load("{" + members + "}")
+    return isinstance(value, dict) and bool(value)
+
+
+def _object_end(text: str) -> int:
+    """Return where the outermost object ends, 0 when it does not."""
+    for position, _, depth in _structure(text):
+        if depth == 0:
+            return position
+    return 0
+
+
+def _depth(text: str) -> int:
+    """Return how deep a text is nested; brackets in strings do not count."""
+    return max((depth for _, _, depth in _structure(text)), default=0)
+
+
+def _closers(text: str) -> str:
+    """Return the brackets a text lacks; none where they would be a guess, see the module's table."""
+    stack: list[str] = []
+    for _, mark, _ in _structure(text):
+        if mark == _OPEN_STRING:
+            return ""
+        if mark in "{[":
+            stack.append(mark)
+        elif stack:
+            stack.pop()
+    return "}" * len(stack) if text.endswith(_WHOLE) and "[" not in stack else ""
+
+
+_WHOLE = ("}", "]", '"', "true", "false", "null")
+"""Ends of values that cannot go on."""
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*(?P<end>"?)|[{}\[\]]', re.DOTALL)
+_OPEN_STRING = "open"
+
+
+def _structure(text: str) -> Iterator[tuple[int, str, int]]:
+    """Yield brackets and an unfinished string with the position behind each and the depth there."""
+    depth = 0
+    for token in _TOKEN.finditer(text):
+        mark = token[0][0]
+        if mark == '"':
+            if not token["end"]:
+                yield token.end(), _OPEN_STRING, depth
+            continue
+        depth += _STEPS[mark]
+        yield token.end(), mark, depth

@@ -1,0 +1,83 @@
+"""Token counts of chat completions -> ``usage`` of the Messages API."""
+
+from typing import Any
+
+from .record import field
+
+SERVICE_TIERS: dict[str, str] = {
+    "auto": "standard",
+    "default": "standard",
+    "fast": "priority",
+    "flex": "standard",
+    "priority": "priority",
+    "scale": "priority",
+    "standard": "standard",
+}
+"""Tiers of the openai SDK's ``service_tier`` literal -> the Messages API's."""
+
+_CACHE_READ = ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens")
+_CACHE_WRITE = ("cache_write_tokens", "cache_creation_tokens", "cache_creation_input_tokens")
+
+
+type Counts = dict[str, int]
+"""Counts that are known; one that is 0 or missing is not."""
+
+
+def token_counts(usage: object) -> Counts:
+    """Return the counts of one usage record.
+
+    Several records of a stream add up with ``|``: each holds what was known then, and a 0 says nothing (a last
+    record of zeros must not wipe the others).
+    """
+    counts = {
+        "prompt": _count(usage, "prompt_tokens"),
+        "cache_read": _detail(usage, _CACHE_READ),
+        "cache_write": _detail(usage, _CACHE_WRITE),
+        "output": _count(usage, "completion_tokens"),
+        "thinking": _count(field(usage, "completion_tokens_details"), "reasoning_tokens"),
+    }
+    return {name: count for name, count in counts.items() if count}
+
+
+def translate_usage(usage: object, service_tier: object = None) -> dict[str, Any]:
+    """Return ``usage`` for the one record of a unary answer."""
+    return usage_fields(token_counts(usage), service_tier)
+
+
+def usage_fields(counts: Counts, service_tier: object = None) -> dict[str, Any]:
+    """Return every documented key; counts that are unknown are 0, objects that do not apply null.
+
+    ``prompt_tokens`` counts cached tokens, ``input_tokens`` does not (PROTOCOL of both APIs): the difference is
+    taken, never below 0. ``completion_tokens`` already holds the reasoning.
+    """
+    cache_read, cache_write = counts.get("cache_read", 0), counts.get("cache_write", 0)
+    thinking = counts.get("thinking", 0)
+    return {
+        "input_tokens": max(0, counts.get("prompt", 0) - cache_read - cache_write),
+        "cache_creation_input_tokens": cache_write,
+        "cache_read_input_tokens": cache_read,
+        "cache_creation": {"ephemeral_5m_input_tokens": cache_write, "ephemeral_1h_input_tokens": 0},
+        "output_tokens": counts.get("output", 0),
+        "output_tokens_details": {"thinking_tokens": thinking} if thinking else None,
+        "server_tool_use": None,
+        "service_tier": SERVICE_TIERS.get(str(service_tier), "standard"),
+        "inference_geo": None,
+        "speed": None,
+    }
+
+
+def _detail(usage: object, names: tuple[str, ...]) -> int:
+    """Return a cache count, in ``prompt_tokens_details`` (OpenAI) or beside it (DeepSeek, DashScope)."""
+    for record in (field(usage, "prompt_tokens_details"), usage):
+        for name in names:
+            if count := _count(record, name):
+                return count
+    return 0
+
+
+def _count(record: object, name: str) -> int:
+    """Return a count; some servers write them as floats."""
+    value = field(record, name)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, int) and value > 0 else 0

@@ -1,0 +1,76 @@
+"""Messages -> chat completions, input beside output: ``<kind>/<behaviour>.in.*`` -> ``<kind>/<behaviour>.out.*``.
+
+A response and a stream of the same name hold the same answer, and have to add up to the same message.
+``--update-golden`` writes the outputs; read the diff before it is committed.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from llama_stack_api_messages.models import CreateMessageRequest
+from llama_stack_provider_messages.fold import fold
+from llama_stack_provider_messages.translation.messages_to_chat import (
+    profile_for,
+    translate_request,
+    translate_response,
+)
+from support.streams import chunk, completion, id_maker, request, translate
+
+CASES = Path(__file__).parent / "messages_to_chat"
+
+
+def cases(kind, ending):
+    names = sorted(path.name.removesuffix(f".in.{ending}") for path in (CASES / kind).glob(f"*.in.{ending}"))
+    assert names, f"no golden files of {kind}"
+    return names
+
+
+def load(kind, name):
+    return json.loads((CASES / kind / f"{name}.in.json").read_text())
+
+
+def load_chunks(name):
+    lines = (CASES / "stream" / f"{name}.in.jsonl").read_text().split("\n")
+    return [chunk(json.loads(line)) for line in lines if line]
+
+
+@pytest.fixture
+def golden(pytestconfig):
+    def compare(path, text):
+        if pytestconfig.getoption("--update-golden", default=False):
+            path.write_text(text)
+        assert path.read_text() == text
+
+    return compare
+
+
+def pretty(value):
+    return json.dumps(value, indent=1) + "\n"
+
+
+@pytest.mark.parametrize("name", cases("request", "json"))
+def test_request(name, golden):
+    case = load("request", name)
+    done = translate_request(CreateMessageRequest.model_validate(case["request"]), profile_for(case["provider_type"]))
+    dropped = [f"{entry.path} ({entry.feature}): {entry.reason}" for entry in done.dropped]
+    golden(CASES / "request" / f"{name}.out.json", pretty({"fields": done.value, "dropped": dropped}))
+
+
+@pytest.mark.parametrize("name", cases("response", "json"))
+def test_response(name, golden):
+    message = translate_response(completion(load("response", name)), request(), id_maker())
+    golden(CASES / "response" / f"{name}.out.json", pretty(message))
+
+
+@pytest.mark.parametrize("name", cases("stream", "jsonl"))
+def test_stream(name, golden):
+    events = translate(load_chunks(name))
+    golden(CASES / "stream" / f"{name}.out.jsonl", "".join(json.dumps(event) + "\n" for event in events))
+
+
+@pytest.mark.parametrize("name", sorted({*cases("stream", "jsonl")} & {*cases("response", "json")}))
+def test_a_stream_adds_up_to_the_unary_message(name):
+    unary = translate_response(completion(load("response", name)), request(), id_maker())
+    assert fold(translate(load_chunks(name))) == unary

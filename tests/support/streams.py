@@ -1,0 +1,121 @@
+"""Chunks as the openai SDK builds them, and the road every translated stream takes in a test."""
+
+import itertools
+import json
+from types import SimpleNamespace
+
+import anthropic
+import httpx2
+from openai._models import construct_type
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from llama_stack_api_messages.models import CreateMessageRequest
+from llama_stack_api_messages.sse import encode_event
+from llama_stack_provider_messages.fold import fold
+from llama_stack_provider_messages.sse import SSEDecoder
+from llama_stack_provider_messages.translation.messages_to_chat import StreamTranslator
+
+from .grammar import check_stream
+
+
+def request(**fields):
+    """Return a request; what a test does not name is the least there is."""
+    base = {"model": "m", "max_tokens": 100, "messages": [{"role": "user", "content": "hi"}]}
+    return CreateMessageRequest.model_validate(base | fields)
+
+
+def id_maker():
+    """Return a maker of predictable ids."""
+    numbers = itertools.count(1)
+    return lambda prefix: f"{prefix}{next(numbers):02d}"
+
+
+def chunk(value):
+    """Return a chunk built as the SDK does it: no validation, odd shapes survive."""
+    return construct_type(type_=ChatCompletionChunk, value=value)
+
+
+def completion(value):
+    """Return a unary answer built as the SDK does it."""
+    return construct_type(type_=ChatCompletion, value=value)
+
+
+def delta_chunk(finish=None, usage=None, choice=None, **delta):
+    """Return a chunk with one choice."""
+    value = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "up"}
+    value["choices"] = [{"index": 0, "delta": delta, "finish_reason": finish, **(choice or {})}]
+    return chunk(value | ({"usage": usage} if usage else {}))
+
+
+def usage_chunk(**counts):
+    """Return the last chunk of a stream: usage and no choices."""
+    return chunk({"id": "c", "choices": [], "usage": counts})
+
+
+def call(index=0, call_id=None, name=None, arguments=None):
+    """Return one entry of ``tool_calls``."""
+    function = {key: value for key, value in (("name", name), ("arguments", arguments)) if value is not None}
+    entry = {"index": index, "id": call_id, "type": "function", "function": function}
+    return {key: value for key, value in entry.items() if value is not None}
+
+
+def translate(chunks, asked=None, **options):
+    """Return the events for chunks, after every check a stream has to pass."""
+    translator = StreamTranslator(asked or request(), id_maker(), **options)
+    events = [event for piece in chunks for event in translator.feed(piece)] + translator.finish()
+    check_stream(events)
+    assert translator.feed(delta_chunk(content="late")) == translator.finish() == []
+    check_bytes(events)
+    return events
+
+
+def message_of(chunks, asked=None, **options):
+    """Return the message a stream adds up to."""
+    return fold(translate(chunks, asked, **options))
+
+
+def check_bytes(events):
+    """Assert that our bytes come back as these events, however they are cut, and that the official SDK agrees."""
+    raw = b"".join(map(encode_event, events))
+    for size in (1, 7, len(raw)):
+        decoder = SSEDecoder()
+        pieces = [raw[start : start + size] for start in range(0, len(raw), size)]
+        seen = [event for piece in pieces for event in decoder.feed(piece)] + decoder.close()
+        assert [json.loads(event.data) for event in seen] == events
+        assert [event.event for event in seen] == [event["type"] for event in events]
+    if events[-1]["type"] != "error":
+        check_sdk(raw, fold(events))
+
+
+def check_sdk(raw, folded):
+    """Assert that the official SDK accumulates the bytes to the same message."""
+    seen = sdk_message(raw)
+    for name in ("id", "model", "role", "stop_reason", "stop_sequence", "stop_details", "content"):
+        assert seen[name] == folded[name], name
+    for name in ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"):
+        assert seen["usage"][name] == folded["usage"][name], name
+
+
+def sdk_message(raw):
+    """Return the message the official SDK's stream helper makes of the bytes."""
+
+    def answer(_request):
+        return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=raw)
+
+    with (
+        httpx2.Client(transport=httpx2.MockTransport(answer)) as http,
+        anthropic.Anthropic(api_key="k", base_url="http://test", http_client=http, max_retries=0) as client,
+        client.messages.stream(model="m", max_tokens=9, messages=[{"role": "user", "content": "hi"}]) as stream,
+    ):
+        message = stream.get_final_message().to_dict()
+    for block in message["content"]:
+        block.pop("citations", None)
+        block.pop("parsed_output", None)
+    return message
+
+
+def lean(value):
+    """Return attribute records without any class behind them."""
+    if isinstance(value, dict):
+        return SimpleNamespace(**{name: lean(inner) for name, inner in value.items()})
+    return [lean(inner) for inner in value] if isinstance(value, list) else value

@@ -1,0 +1,92 @@
+"""Bytes -> events, however the bytes are cut."""
+
+import itertools
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llama_stack_provider_messages.sse import ServerSentEvent, SSEDecoder
+
+
+def decode(*pieces):
+    decoder = SSEDecoder()
+    return [event for piece in pieces for event in decoder.feed(piece)] + decoder.close()
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_lines_end_at_lf_crlf_and_cr(end):
+    assert decode(end.join([b"event: ping", b"data: {}", b"", b""])) == [ServerSentEvent("{}", "ping")]
+
+
+def test_a_crlf_cut_in_two_is_one_line_end():
+    """A reader that takes the halves for two line ends dispatches too early."""
+    assert decode(b"data: a\r", b"\ndata: b\r", b"", b"\n\r\n") == [ServerSentEvent("a\nb")]
+
+
+def test_a_cr_at_the_very_end_does_not_hold_the_event_back():
+    assert SSEDecoder().feed(b"data: a\r\r") == [ServerSentEvent("a")]
+
+
+def test_comments_and_unknown_fields_are_nothing():
+    assert decode(b": ping\nretry: 5\nfoo: bar\n\ndata: a\n\n") == [ServerSentEvent("a")]
+
+
+def test_data_lines_are_joined():
+    assert decode(b"data: a\ndata\ndata:  b\n\n") == [ServerSentEvent("a\n\n b")]
+
+
+def test_an_event_without_data_is_none_and_leaves_no_name():
+    assert decode(b"event: x\n\ndata: a\n\n") == [ServerSentEvent("a")]
+
+
+def test_the_id_stays_until_it_changes():
+    events = decode(b"id: 1\ndata: a\n\ndata: b\n\nid: 2\0\ndata: c\n\n")
+    assert [event.id for event in events] == ["1", "1", "1"]
+
+
+def test_a_byte_order_mark_is_skipped_once():
+    assert decode(b"\xef\xbb\xbfdata: a\n\n") == [ServerSentEvent("a")]
+
+
+def test_unicode_line_separators_are_text():
+    """Httpx's and Python's line splitters cut here."""
+    text = "a\u2028b\u2029c\u0085d\x0be\x0cf\x1cg"
+    assert decode(f"data: {text}\n\n".encode()) == [ServerSentEvent(text)]
+
+
+def test_broken_utf8_is_replaced():
+    assert decode(b"data: \xff\n\n") == [ServerSentEvent("\ufffd")]
+
+
+@pytest.mark.parametrize("rest", [b"", b"\n"])
+def test_an_event_without_the_last_empty_line_counts(rest):
+    assert decode(b"data: [DONE]" + rest) == [ServerSentEvent("[DONE]")]
+
+
+def test_a_long_line_in_many_pieces_is_cheap():
+    """Joining the buffer for each piece would be quadratic: minutes instead of milliseconds."""
+    pieces = [b"data: ", *([b"x" * 16] * 65_536), b"\n\n"]
+    start = time.process_time()
+    (event,) = decode(*pieces)
+    assert len(event.data) == 1_048_576
+    assert time.process_time() - start < 5
+
+
+LINES = st.lists(
+    st.sampled_from([b"data: \xc3\xa4", b"data:", b"event: e", b": c", b"", b"id: 7", b"data: \xe2\x80\xa8", b"x"])
+)
+
+
+@given(LINES, st.sampled_from([b"\n", b"\r\n", b"\r"]), st.lists(st.integers(0, 200)))
+def test_any_cut_gives_the_same_events(lines, end, cuts):
+    raw = end.join(lines)
+    bounds = [0, *sorted(min(cut, len(raw)) for cut in cuts), len(raw)]
+    pieces = [raw[start:stop] for start, stop in itertools.pairwise(bounds)]
+    assert decode(*pieces) == decode(raw)
+
+
+@given(st.lists(st.binary(max_size=20)))
+def test_garbage_is_no_exception(pieces):
+    assert decode(*pieces) == decode(b"".join(pieces))

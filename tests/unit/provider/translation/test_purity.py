@@ -1,0 +1,42 @@
+"""The translation knows no clock, no network, no chance and no platform."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import llama_stack_provider_messages.fold
+import llama_stack_provider_messages.translation
+
+PACKAGE = Path(llama_stack_provider_messages.fold.__file__).parent
+MODULES = [*sorted((PACKAGE / "translation").rglob("*.py")), PACKAGE / "fold.py", PACKAGE / "sse.py"]
+ALLOWED = {
+    "collections", "dataclasses", "datetime", "hashlib", "json", "re", "typing",
+    "llama_stack_api_messages", "llama_stack_provider_messages",
+}  # fmt: skip
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_pure_module_imports_only_pure_modules(path):
+    assert {name.split(".")[0] for name in imports(path)} <= ALLOWED
+    inner = {name for name in imports(path) if name.startswith("llama_stack_")}
+    allowed = (
+        "llama_stack_api_messages.errors",
+        "llama_stack_api_messages.models",
+        "llama_stack_provider_messages.translation",
+    )
+    assert all(name.startswith(allowed) for name in inner)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_nobody_asks_for_the_time(path):
+    assert ".now(" not in path.read_text()
+    assert "utcnow" not in path.read_text()

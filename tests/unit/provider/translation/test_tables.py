@@ -1,0 +1,100 @@
+"""Every mapping of an enum covers exactly the enum (and so do the tables of request fields)."""
+
+from typing import get_args, get_type_hints
+
+import pytest
+from anthropic.types import OutputConfigParam, StopReason
+from openai.types.chat import ChatCompletion
+from openai.types.chat.chat_completion import Choice
+from openai.types.chat.chat_completion_chunk import Choice as ChunkChoice
+from openai.types.shared import ReasoningEffort
+
+from llama_stack_api_messages.models import CreateMessageRequest, response
+from llama_stack_api_messages.models.base import Unknown, type_tags
+from llama_stack_api_messages.models.blocks import InputBlock
+from llama_stack_api_messages.models.thinking import ThinkingConfig, ToolChoice
+from llama_stack_api_messages.models.tools import Tool
+from llama_stack_provider_messages.translation.messages_to_chat import (
+    content,
+    profile,
+    request,
+    stop_reason,
+    thinking,
+    tools,
+    usage,
+)
+
+
+def literals(annotation):
+    """Return the strings of a literal, however deeply it is wrapped."""
+    args = get_args(annotation)
+    return {arg for arg in args if isinstance(arg, str)} | {text for arg in args for text in literals(arg)}
+
+
+def tags(union):
+    """Return the types of a union's known members."""
+    members = [member for member in get_args(get_args(union.__value__)[0]) if not issubclass(member, Unknown)]
+    return {tag for member in members for tag in type_tags(member)}
+
+
+@pytest.mark.parametrize("choice", [Choice, ChunkChoice], ids=["unary", "stream"])
+def test_finish_reasons(choice):
+    assert stop_reason.STOP_REASONS.keys() == literals(choice.model_fields["finish_reason"].annotation)
+
+
+@pytest.mark.parametrize("known", [response.STOP_REASONS, get_args(StopReason)], ids=["models", "sdk"])
+def test_stop_reasons_exist(known):
+    table = {
+        *stop_reason.STOP_REASONS.values(),
+        *stop_reason.DIALECT_STOP_REASONS.values(),
+        "tool_use",
+        "stop_sequence",
+    }
+    assert table <= set(known)
+
+
+def test_dialects_add_to_the_schema():
+    assert not stop_reason.DIALECT_STOP_REASONS.keys() & stop_reason.STOP_REASONS.keys()
+    assert not stop_reason.FAILURES & {*stop_reason.DIALECT_STOP_REASONS, *stop_reason.STOP_REASONS}
+
+
+def test_service_tiers():
+    assert literals(ChatCompletion.model_fields["service_tier"].annotation) <= usage.SERVICE_TIERS.keys()
+    assert set(usage.SERVICE_TIERS.values()) <= {"standard", "priority", "batch"}
+
+
+def test_efforts():
+    stated = literals(get_type_hints(OutputConfigParam)["effort"])
+    assert thinking.EFFORTS.keys() == stated | {"none"}
+    values = {value for chain in thinking.EFFORTS.values() for value in chain}
+    assert values <= literals(ReasoningEffort)
+
+
+def test_thinking_modes():
+    assert thinking.THINKING.keys() == tags(ThinkingConfig)
+
+
+def test_tool_choices():
+    assert {*tools.TOOL_CHOICES, "tool"} == tags(ToolChoice)
+
+
+def test_tables_of_tools_do_not_overlap():
+    kinds = {tools.kind_of(tag) for tag in tags(Tool)}
+    assert not tools.TOOLS.keys() & tools.REMOVED_TOOLS.keys()
+    assert {*tools.TOOLS, *tools.REMOVED_TOOLS} <= kinds
+
+
+def test_tables_of_blocks_name_blocks_that_exist():
+    tables = {*content.RESULT_BLOCKS, *content.SYSTEM_BLOCKS, *content.REPLAY_LOSSES, *content.REPLAY_HINTS}
+    assert tables - {"connector_text"} <= tags(InputBlock)
+
+
+def test_every_request_field_has_a_place():
+    tables = [request.TRANSLATED, request.HINTS, set(request.LOSSES), set(request.CHECKED)]
+    assert set.union(*map(set, tables)) == set(CreateMessageRequest.model_fields)
+    assert sum(map(len, tables)) == len(CreateMessageRequest.model_fields)
+
+
+def test_profiles_ask_for_efforts_that_exist():
+    for settings in profile.PROFILES.values():
+        assert {*settings.efforts, *settings.template_efforts} <= literals(ReasoningEffort) - {"max"}

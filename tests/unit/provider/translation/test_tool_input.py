@@ -1,0 +1,177 @@
+"""Arguments -> input, piece by piece."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llama_stack_provider_messages.translation.messages_to_chat.tool_input import (
+    ToolInput,
+    dump_json,
+    load_tool_input,
+    parse_tool_input,
+)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ('{"a": 1}', {"a": 1}),
+        (' {"a": [1, {"b": "},{"}], "c": "\\""} ', {"a": [1, {"b": "},{"}], "c": '"'}),
+        ("", {}),
+        (None, {}),
+        ("null", {}),
+        ({"a": 1}, {"a": 1}),
+        ([1], {"value": [1]}),
+        ("3", {"value": 3}),
+        ('"text"', {"value": "text"}),
+        ('"{\\"a\\": 1}"', {"a": 1}),
+        ('{"a": 1} trailing', {"a": 1}),
+        ('{}{"a": 1}', {"a": 1}),
+        ("{}" * 600, {}),
+        ("{} " * 600 + '{"a": 1}', {"a": 1}),
+        ("{} {", {"INVALID_JSON": "{} {"}),
+        ('{"a": 1}{"b": 2}', {"a": 1}),
+        ('{"a": "line\nbreak"}', {"a": "line\nbreak"}),
+        ('{"a": {"b": [1', {"INVALID_JSON": '{"a": {"b": [1'}),
+        ('{"a": 1, "b": {"c": 2}', {"a": 1, "b": {"c": 2}}),
+        ('{"a": 1,}', {"a": 1}),
+        ('{"a": 1,', {"a": 1, "INVALID_JSON": ","}),
+        ('{"a": 1, "b": "unfini', {"a": 1, "INVALID_JSON": '"b": "unfini'}),
+        ('{"a": 1, oops}', {"a": 1, "INVALID_JSON": "oops}"}),
+        ("{oops, 'x': 1}", {"INVALID_JSON": "{oops, 'x': 1}"}),
+        ("{,}", {"INVALID_JSON": "{,}"}),
+        ("{]", {"INVALID_JSON": "{]"}),
+        ("[}", {"INVALID_JSON": "[}"}),
+        ("{", {"INVALID_JSON": "{"}),
+        ('{"a": 1e400}', {"INVALID_JSON": '{"a": 1e400}'}),
+        ('{"a": -1.5}', {"a": -1.5}),
+        ({"a": float("inf")}, {"INVALID_JSON": '{"a": Infinity}'}),
+        ({"a": {1}}, {"INVALID_JSON": "<dict>"}),
+        ('{"a": NaN}', {"INVALID_JSON": '{"a": NaN}'}),
+        ("[" * 100_000, {"INVALID_JSON": "[" * 100_000}),
+    ],
+)
+def test_arguments_become_an_object(arguments, expected):
+    """Whatever a model writes is an object in the end, and none of it is completed by guess."""
+    assert parse_tool_input(arguments) == expected
+
+
+@pytest.mark.parametrize("end", ['"x"', "true", "false", "null", "{}", "[1]", '{"c": 2}'])
+def test_missing_brackets_are_closed_behind_a_whole_value(end):
+    """A server that loses the last bracket costs nothing."""
+    assert parse_tool_input(f'{{"a": {{"b": {end}') == {"a": {"b": json.loads(end)}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"limit": 1',
+        '{"limit": 1.5',
+        '{"edits": [{"old": "a", "new": "b"}, {"old": "c"',
+        '{"edits": [{"old": "a"}',
+        '{"edits": ["a"',
+        '{"a": tru',
+        '{"a"',
+        '{"a":',
+        '{"a": "x',
+        '{"a": {',
+    ],
+)
+def test_arguments_cut_inside_a_value_are_not_completed(text):
+    """A client would run them: 1 may have become 1000, and a list of edits is not half of it."""
+    assert parse_tool_input(text) == {"INVALID_JSON": text}
+    assert parse_tool_input(f'{{"file": "x", {text[1:]}') == {"file": "x", "INVALID_JSON": text[1:]}
+
+
+@pytest.mark.parametrize("depth", [199, 201, 900, 990, 1000, 5000])
+@pytest.mark.parametrize("pair", ["[]", ('{"a":', "}")], ids=["arrays", "objects"])
+def test_deep_arguments_are_an_object_that_can_be_sent(depth, pair):
+    """However deep the input is nested, it can be written into an answer."""
+    start, end = pair
+    value = parse_tool_input('{"a": ' + start * depth + ("" if start == "[" else "1") + end * depth + "}")
+    assert ("INVALID_JSON" in value) == (depth > 199)
+    json.dumps([[[[[value]]]]])
+
+
+def test_brackets_in_strings_are_not_depth():
+    """Code is full of brackets."""
+    code = "{[" * 1000
+    assert parse_tool_input(json.dumps({"a": code})) == {"a": code}
+    assert parse_tool_input(json.dumps(code)) == {"value": code}
+    assert parse_tool_input(json.dumps(json.dumps({"a": code}))) == {"a": code}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ('{"a": 1, "b": "unfini', {"a": 1}),
+        ('{"a": "unfini', {}),
+        ("", {}),
+        ('{"a": 1}', {"a": 1}),
+        ('{"a": "x", "n": 12', {"a": "x"}),
+    ],
+)
+def test_a_cut_object_keeps_its_complete_members(arguments, expected):
+    assert parse_tool_input(arguments, cut=True) == expected
+
+
+def test_members_are_released_when_they_are_complete():
+    collected = ToolInput()
+    released = []
+    for piece in ['{"a": "x', '\\"y"', ', "b"', ': 2, "c": 3', "}"]:
+        collected.add(piece)
+        released.append(collected.take())
+    assert released == ["", "", '{"a": "x\\"y"', ', "b": 2', ""]
+    assert collected.complete
+    assert collected.rest(cut=False) == ', "c": 3}'
+
+
+def test_the_text_of_the_model_is_kept():
+    """Key order and white space reach the client as written (ollama ac83ac20c)."""
+    text = '{"b":1,\n "a" : 2}'
+    collected = ToolInput()
+    collected.add(text)
+    assert collected.rest(cut=False) == text
+
+
+def test_accumulated_text_that_is_no_json_is_kept_for_the_reader():
+    assert load_tool_input("{oops") == {"INVALID_JSON": "{oops"}
+
+
+def test_json_of_prompts_is_readable_and_stable():
+    assert dump_json({"b": "\u00e4", "a": [1, 2]}) == '{"b": "\u00e4", "a": [1, 2]}'
+
+
+def test_numbers_that_json_does_not_have_are_null_in_prompts():
+    """A prompt with Infinity in it is a request no backend can read."""
+    assert dump_json({"a": [float("inf"), float("nan"), 1.0]}) == '{"a": [null, null, 1.0]}'
+
+
+def test_half_a_surrogate_pair_can_be_sent():
+    assert dump_json({"a": "\ud83d"}) == '{"a": "\\ud83d"}'
+    dump_json({"a": "\ud83d"}).encode()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(), JSON), st.integers(1, 9))
+def test_valid_objects_pass_unchanged_in_any_pieces(value, size):
+    text = json.dumps(value)
+    collected = ToolInput()
+    out = ""
+    for start in range(0, len(text), size):
+        collected.add(text[start : start + size])
+        out += collected.take()
+    assert out + collected.rest(cut=False) == text
+
+
+@given(st.text('{}[]",:a1 \\\n\u00e4', max_size=40), st.booleans())
+def test_any_text_becomes_an_object(text, cut):
+    assert isinstance(parse_tool_input(text, cut=cut), dict)
