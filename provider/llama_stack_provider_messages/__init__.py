@@ -1,0 +1,16 @@
+"""The builtin provider of the Messages API."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .config import MessagesConfig
+    from .impl import MessagesImpl
+
+
+async def get_provider_impl(config: "MessagesConfig", deps: dict[Any, Any]) -> "MessagesImpl":
+    """Return the provider; called by the platform, in an event loop that does not serve."""
+    from .impl import MessagesImpl
+    from .stack import Platform, register_routes
+
+    register_routes()
+    return MessagesImpl(config, Platform(deps))

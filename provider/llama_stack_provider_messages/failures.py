@@ -1,0 +1,97 @@
+"""Exceptions of the platform and of its inference providers, as errors of the Messages API.
+
+Providers raise what their SDKs raise: openai's tree, httpx's or httpx2's (openai 2 lets them through when a
+connection dies mid-stream), the platform's own, and bare ValueErrors. Texts pass ``translate_error`` or
+stay in the log, so that no key or address of an upstream leaks.
+"""
+
+import json
+from datetime import UTC, datetime
+
+import openai
+from pydantic import ValidationError
+
+from llama_stack_api_messages.errors import (
+    ApiError,
+    AuthenticationError,
+    BadGatewayError,
+    GatewayTimeoutError,
+    InvalidRequestError,
+    MessagesError,
+    NotFoundError,
+)
+
+from .stack import ModelNotFoundError, ModelTypeError, get_logger
+from .translation.messages_to_chat import redact, translate_error
+
+logger = get_logger(__name__)
+
+_NOT_AN_ANSWER = (AttributeError, IndexError, KeyError, TypeError, json.JSONDecodeError, UnicodeError)
+"""What the openai SDK and its callers run into when an upstream answers 200 with something else, HTML for instance."""
+
+
+def translate_failure(error: Exception, provider_id: str) -> MessagesError:
+    """Return what the client is told about a failed call of an inference provider; log what it is not told.
+
+    Args:
+        error: Whatever the call raised.
+        provider_id: Name of the inference provider, which the message may show.
+    """
+    if isinstance(error, MessagesError):
+        return error
+    seen = _translate(error, provider_id)
+    logger.warning(
+        "inference failed",
+        provider_id=provider_id,
+        status=seen.status_code,
+        kind=type(error).__name__,
+        cause=_cause(error),
+    )
+    return seen
+
+
+def _cause(error: Exception) -> str:
+    return redact(str(error.__cause__ or error))[:500]
+
+
+def _translate(error: Exception, provider_id: str) -> MessagesError:
+    if isinstance(error, openai.APIStatusError):
+        return translate_error(error.status_code, error.body, error.response.headers, now=datetime.now(UTC))
+    if isinstance(error, openai.APITimeoutError) or _is_a(error, "TimeoutException"):
+        return GatewayTimeoutError(f"The backend '{provider_id}' did not answer in time")
+    if isinstance(error, openai.APIConnectionError) or _is_a(error, "TransportError"):
+        return BadGatewayError(f"The connection to the backend '{provider_id}' failed")
+    if isinstance(error, openai.APIError):
+        return translate_error(None, error.body or error.message, {}, now=datetime.now(UTC))
+    if isinstance(error, ModelNotFoundError):
+        return NotFoundError(f"model: {redact(str(error))}")
+    if isinstance(error, ModelTypeError | ValidationError):
+        return InvalidRequestError(_invalid(error))
+    return _translate_other(error, provider_id)
+
+
+def _translate_other(error: Exception, provider_id: str) -> MessagesError:
+    if isinstance(error, _NOT_AN_ANSWER):
+        return BadGatewayError(f"The backend '{provider_id}' did not answer with a chat completion")
+    if isinstance(error, ValueError):
+        text = redact(str(error))
+        if text.startswith("API key not provided"):
+            return AuthenticationError(text)
+        return translate_error(InvalidRequestError.status_code, text)
+    if isinstance(error, NotImplementedError):
+        return InvalidRequestError(f"The backend '{provider_id}' does not serve chat completions")
+    if isinstance(status := getattr(error, "status_code", None), int):
+        return translate_error(status, str(error), {}, now=datetime.now(UTC))
+    return ApiError(f"The backend '{provider_id}' failed: {type(error).__name__}")
+
+
+def _is_a(error: Exception, name: str) -> bool:
+    """Whether an exception is of httpx's tree; httpx2 has the same names, and either may be missing."""
+    return any(cls.__name__ == name and cls.__module__.startswith("httpx") for cls in type(error).__mro__)
+
+
+def _invalid(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    return str(error)

@@ -1,0 +1,151 @@
+"""The only module of this package that imports the platform.
+
+The platform's successor offers the same names elsewhere, so support for it ends here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llama_stack.core.routers.inference import InferenceRouter
+from llama_stack.core.server.fastapi_router_registry import register_external_api_routers
+from llama_stack.log import get_logger as _get_logger
+from llama_stack.providers.utils.inference.openai_mixin import OpenAIMixin
+from llama_stack_api import (
+    Api,
+    ExternalApiSpec,
+    HealthResponse,
+    HealthStatus,
+    InlineProviderSpec,
+    Model,
+    ModelNotFoundError,
+    ModelType,
+    ModelTypeError,
+    ProviderSpec,
+)
+from llama_stack_api.inference import OpenAIChatCompletionRequestWithExtraBody, OpenAIUserMessageParam
+
+from llama_stack_api_messages.stack import API_NAME
+
+__all__ = [
+    "Api",
+    "HealthResponse",
+    "HealthStatus",
+    "InlineProviderSpec",
+    "Model",
+    "ModelNotFoundError",
+    "ModelTypeError",
+    "OpenAIMixin",
+    "Platform",
+    "ProviderSpec",
+    "Target",
+    "get_logger",
+    "register_routes",
+]
+
+_STAND_IN = [OpenAIUserMessageParam(role="user", content="-")]
+"""Passes the platform's validation in place of the real messages, which are assigned afterwards as plain dicts:
+its message classes reject or drop what many backends take (images in tool results, reasoning in history)."""
+
+
+def get_logger(name: str) -> Any:  # noqa: ANN401 - the platform's logger has no public type
+    """Return a key-value logger of the platform, in this project's category."""
+    return _get_logger(name=name, category="providers::messages")
+
+
+def register_routes() -> None:
+    """Make the routes known to library-client mode, which does not look for external ones. Idempotent."""
+    spec = ExternalApiSpec(module="llama_stack_api_messages", name=API_NAME, protocol="Messages")
+    register_external_api_routers({Api(API_NAME): spec})
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The model that answers a request.
+
+    Attributes:
+        model_id: As the platform names it, ``provider_id/model``.
+        provider_id: Name of the inference provider in run.yaml.
+        provider_type: Its type, e.g. ``remote::vllm``.
+        resource_id: As the backend names the model.
+        reads_objects: Whether the provider reads messages by attribute, to load their images, as Ollama's does.
+    """
+
+    model_id: str
+    provider_id: str
+    provider_type: str
+    resource_id: str
+    reads_objects: bool = False
+
+
+class _Record(dict[str, Any]):
+    """A dict whose keys are attributes too."""
+
+    __getattr__ = dict.get
+    __setattr__ = dict.__setitem__
+
+
+def _records(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    if isinstance(value, dict):
+        return _Record((name, _records(part)) for name, part in value.items())
+    return [_records(part) for part in value] if isinstance(value, list) else value
+
+
+class Platform:
+    """The stack's models and inference, as this provider needs them.
+
+    Inference goes through a router of our own without a store: the stack's own one writes every
+    conversation to SQL, which stalls the server at a few dozen concurrent requests on SQLite.
+    Routing, access rules and metrics are the same.
+
+    Args:
+        deps: The implementations the platform hands to the provider.
+    """
+
+    def __init__(self, deps: Mapping[Any, Any]) -> None:
+        self._models = deps[Api.models]
+        self._router = InferenceRouter(self._models)
+
+    def is_served(self, name: str) -> bool:
+        """Whether the platform would route the name itself.
+
+        It knows models as ``provider_id/model`` only, and passes any model name to a provider it has.
+        """
+        provider_id, slash, _ = name.partition("/")
+        return bool(slash) and provider_id in self._models.impls_by_provider_id
+
+    async def locate(self, model_id: str) -> Target | None:
+        """Return where the model runs, or None if there is no such model or the caller may not use it.
+
+        Raises:
+            ModelTypeError: It is not a language model.
+        """
+        try:
+            provider, resource_id = await self._router._get_model_provider(model_id, ModelType.llm)  # noqa: SLF001 - only way that covers unregistered ids
+        except ModelNotFoundError:
+            return None
+        return Target(
+            model_id,
+            provider.__provider_id__,
+            provider.__provider_spec__.provider_type,
+            resource_id,
+            reads_objects=getattr(provider, "download_images", False),
+        )
+
+    async def served_models(self) -> list[str]:
+        """Return the ids of the language models the caller may use."""
+        listed = await self._models.list_models()
+        return sorted(model.identifier for model in listed.data if model.model_type == ModelType.llm)
+
+    async def chat(self, target: Target, fields: Mapping[str, Any]) -> Any:  # noqa: ANN401 - objects of the openai SDK
+        """Run a chat completion; streaming, it returns an async iterator once the upstream has accepted.
+
+        Args:
+            target: The model that answers.
+            fields: Chat completion fields with ``messages`` as plain dicts.
+        """
+        rest = {name: value for name, value in fields.items() if name != "messages"}
+        params = OpenAIChatCompletionRequestWithExtraBody(model=target.model_id, messages=_STAND_IN, **rest)
+        messages = fields["messages"]
+        params.messages = _records(messages) if target.reads_objects else messages
+        return await self._router.openai_chat_completion(params)

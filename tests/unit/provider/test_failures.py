@@ -1,0 +1,114 @@
+"""What providers raise, as errors of the protocol."""
+
+import json
+
+import httpx
+import openai
+import pytest
+from llama_stack_api.common.errors import ModelNotFoundError, ModelTypeError
+from openai import _exceptions
+from pydantic import BaseModel, ValidationError
+
+from llama_stack_api_messages.errors import OverloadedError
+from llama_stack_provider_messages.failures import translate_failure
+
+http = _exceptions.httpx2 if hasattr(_exceptions, "httpx2") else httpx
+"""The HTTP library of the installed openai major."""
+
+SECRET = "sk-upstream-secret-0123456789"
+ADDRESS = "http://10.0.0.7:8000/v1"
+
+
+def request():
+    return http.Request("POST", f"{ADDRESS}/chat/completions")
+
+
+def status_error(status, body, **headers):
+    response = http.Response(status, headers=headers, request=request())
+    return openai.APIStatusError("x", response=response, body=body)
+
+
+def validation_error():
+    class Model(BaseModel):
+        temperature: float
+
+    with pytest.raises(ValidationError) as caught:
+        Model(temperature="hot")
+    return caught.value
+
+
+class OddStatusError(Exception):
+    """As SDKs of other vendors have them."""
+
+    status_code = 429
+
+
+CASES = {
+    "status": (status_error(404, {"message": "no such model"}), 404, "not_found_error"),
+    "own key refused": (status_error(401, {"message": SECRET}), 500, "api_error"),
+    "timeout": (openai.APITimeoutError(request=request()), 504, "timeout_error"),
+    "refused": (openai.APIConnectionError(request=request()), 502, "api_error"),
+    "raw http timeout": (http.ReadTimeout("slow"), 504, "timeout_error"),
+    "raw http reset": (http.RemoteProtocolError("peer closed"), 502, "api_error"),
+    "raw httpx reset": (httpx.RemoteProtocolError("peer closed"), 502, "api_error"),
+    "in a stream": (openai.APIError("no", request(), body={"message": "busy", "code": 503}), 529, "overloaded_error"),
+    "unknown model": (ModelNotFoundError("x/y"), 404, "not_found_error"),
+    "wrong kind of model": (ModelTypeError("x/y", "embedding", "llm"), 400, "invalid_request_error"),
+    "platform validation": (validation_error(), 400, "invalid_request_error"),
+    "value": (ValueError(f"tool_choice is wrong, see {ADDRESS}"), 400, "invalid_request_error"),
+    "no key": (ValueError("API key not provided. Please provide one"), 401, "authentication_error"),
+    "no chat": (NotImplementedError(), 400, "invalid_request_error"),
+    "html": (AttributeError("'str' object has no attribute 'choices'"), 502, "api_error"),
+    "broken json": (json.JSONDecodeError("Expecting", "{x", 1), 502, "api_error"),
+    "broken text": (UnicodeDecodeError("utf-8", b"x", 0, 1, "invalid"), 502, "api_error"),
+    "empty": (IndexError("list index out of range"), 502, "api_error"),
+    "other SDK": (OddStatusError("slow down"), 429, "rate_limit_error"),
+    "anything": (RuntimeError(f"{SECRET} at {ADDRESS}"), 500, "api_error"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_failure_has_status_and_type(name):
+    """Whatever a provider raises becomes a typed error without its key or address."""
+    error, status, kind = CASES[name]
+    seen = translate_failure(error, "up")
+    assert (seen.status_code, seen.error_type) == (status, kind)
+    assert SECRET not in seen.message
+    assert "10.0.0.7" not in seen.message
+    assert seen.message
+
+
+def test_an_error_of_the_protocol_stays_as_it_is():
+    """What is already typed is passed on."""
+    error = OverloadedError("busy")
+    assert translate_failure(error, "up") is error
+
+
+def test_headers_of_the_upstream_are_carried():
+    """The client learns when to come back."""
+    seen = translate_failure(status_error(429, {"message": "slow"}, **{"retry-after": "7"}), "up")
+    assert seen.headers["retry-after"] == "7"
+
+
+def test_a_platform_validation_error_names_the_field():
+    """The message begins with the field that does not fit."""
+    assert translate_failure(validation_error(), "up").message.startswith("temperature: ")
+
+
+def test_a_connection_failure_names_the_backend():
+    """The operator sees which provider it was."""
+    assert "'up'" in translate_failure(openai.APIConnectionError(request=request()), "up").message
+
+
+@pytest.mark.parametrize(
+    ("said", "heard"),
+    [
+        ("prompt is too long: 9 tokens > 8 maximum, litellm says", "prompt is too long: 9 tokens > 8 maximum"),
+        ("image input is not supported", "The model cannot read images"),
+        ("", "The backend answered 400"),
+    ],
+)
+def test_a_bare_value_error_is_read_like_an_answer_of_400(said, heard):
+    """Providers that wrap other SDKs raise the backend's words as a ValueError."""
+    seen = translate_failure(ValueError(said), "up")
+    assert (seen.status_code, seen.message[: len(heard)]) == (400, heard)
