@@ -1,0 +1,84 @@
+"""The embedded engine in a running stack."""
+
+import json
+import os
+import signal
+import time
+
+import httpx
+import pytest
+
+from support.stack_process import StackProcess
+
+JSON_LOGS = {"LLAMA_STACK_LOG_FORMAT": "json"}
+
+pytestmark = pytest.mark.integration
+
+
+def config(workers=1):
+    local = {
+        "provider_id": "local",
+        "provider_type": "inline::llama-cpp",
+        "module": "llama_stack_provider_messages.local",
+        "config": {"model_path": "${env.MODEL_PATH:=}", "context_size": 4096, "preload": True},
+    }
+    return {
+        "version": 2,
+        "distro_name": "engine",
+        "apis": ["inference", "models"],
+        "providers": {"inference": [local]},
+        "server": {"workers": workers},
+    }
+
+
+def is_alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def engines(stack):
+    """Return the pids of the engines that were ever ready."""
+    ready = (line for line in stack.log.splitlines() if '"embedded engine ready"' in line)
+    return [json.loads(line)["pid"] for line in ready]
+
+
+def ask(stack):
+    body = {"model": "local/default", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 8}
+    return httpx.post(f"{stack.url}/v1/chat/completions", json=body, timeout=60)
+
+
+def wait_until(condition, what, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_each_worker_has_an_engine_that_ends_with_it(tmp_path, workers):
+    with StackProcess(config(workers), tmp_path, JSON_LOGS) as stack:
+        assert ask(stack).json()["choices"][0]["message"]
+        wait_until(lambda: len(engines(stack)) == workers, "an engine is missing")
+        assert all(map(is_alive, engines(stack)))
+    wait_until(lambda: not any(map(is_alive, engines(stack))), "an engine is left", 10)
+
+
+def test_the_engine_is_replaced_after_a_crash_and_ends_with_a_killed_stack(tmp_path):
+    with StackProcess(config(), tmp_path, JSON_LOGS) as stack:
+        ask(stack).raise_for_status()
+        (first,) = engines(stack)
+        os.kill(first, signal.SIGKILL)
+        wait_until(lambda: "was ended by signal 9" in stack.log, "the crash is not logged")
+        ask(stack).raise_for_status()
+        _, second = engines(stack)
+        os.kill(stack.pid, signal.SIGKILL)
+        wait_until(lambda: not is_alive(second), "the engine is left", 10)
+
+
+def test_a_missing_model_stops_the_stack_with_a_line_that_says_what_to_do(tmp_path):
+    with pytest.raises(AssertionError) as caught, StackProcess(config(), tmp_path, {"MODEL_PATH": "/gone.gguf"}):
+        pass
+    assert "model_path: no file at /gone.gguf; set MODEL_PATH to a GGUF file" in str(caught.value)
