@@ -1,0 +1,45 @@
+"""Waits until a stack answers a Message. Usage: wait_ready.py URL PID [SECONDS]."""
+
+import http.client
+import json
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+
+PROBE = {"model": "any", "max_tokens": 1, "messages": [{"role": "user", "content": "Hello"}]}
+
+
+def answers(url: str) -> bool:
+    """Return whether the stack gives a Message; end with what it says if it says something that will not change."""
+    request = urllib.request.Request(
+        f"{url}/v1/messages", json.dumps(PROBE).encode(), {"content-type": "application/json"}
+    )
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as reply:
+            return bool(json.load(reply).get("type") == "message")
+    except urllib.error.HTTPError as error:
+        if error.code >= 500:
+            return False
+        raise SystemExit(f"{url}/v1/messages answered {error.code}: {error.read().decode(errors='replace')}") from None
+    except (OSError, ValueError, http.client.HTTPException):
+        return False
+
+
+def main(url: str, pid: int, seconds: float = 180) -> None:
+    """Poll until the deadline, or until the process is gone."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if answers(url):
+            return
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            raise SystemExit("The server ended before it answered; its output above says why") from None
+        time.sleep(0.3)
+    raise SystemExit(f"{url}/v1/messages did not answer within {seconds:.0f} s")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), *map(float, sys.argv[3:]))
