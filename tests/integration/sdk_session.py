@@ -1,0 +1,77 @@
+"""What the official SDK sees of a stack, as one JSON object on stdout. Usage: sdk_session.py BASE_URL.
+
+Runs in a process of its own, because two major versions of the SDK are tested and cannot share one.
+"""
+
+import json
+import sys
+
+import anthropic
+
+WEATHER = {
+    "name": "get_weather",
+    "description": "Get the current weather for a city",
+    "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}
+QUIET = {"type": "disabled"}
+
+
+def user(text):
+    return {"role": "user", "content": text}
+
+
+def say(client, text, **more):
+    return client.messages.create(model="claude-sonnet-4-5", max_tokens=200, messages=[user(text)], **more)
+
+
+def streamed(client):
+    with client.messages.stream(
+        model="any-name", max_tokens=200, messages=[user("Count to 10")], thinking=QUIET
+    ) as stream:
+        kinds = [event.type for event in stream]
+        return kinds, stream.get_final_message().to_dict()
+
+
+def tool_round_trip(client):
+    asked = [user("What is the weather in Paris?")]
+    first = client.messages.create(model="m", max_tokens=200, messages=asked, tools=[WEATHER], thinking=QUIET)
+    calls = [block for block in first.content if block.type == "tool_use"]
+    results = [{"type": "tool_result", "tool_use_id": call.id, "content": "21 degrees, sunny"} for call in calls]
+    turns = [*asked, {"role": "assistant", "content": first.content}, {"role": "user", "content": results}]
+    second = client.messages.create(model="m", max_tokens=200, messages=turns, tools=[WEATHER], thinking=QUIET)
+    return first.to_dict(), second.to_dict()
+
+
+def failure(call):
+    try:
+        call()
+    except anthropic.APIStatusError as error:
+        return {
+            "class": type(error).__name__,
+            "status": error.status_code,
+            "request_id": error.request_id,
+            "body": error.body,
+        }
+    return None
+
+
+def main(url):
+    client = anthropic.Anthropic(base_url=url, api_key="none", max_retries=0)
+    kinds, final = streamed(client)
+    first, second = tool_round_trip(client)
+    report = {
+        "version": anthropic.__version__,
+        "create": say(client, "Hello", thinking=QUIET).to_dict(),
+        "kinds": kinds,
+        "streamed": final,
+        "tool_first": first,
+        "tool_second": second,
+        "thinking": say(client, "Hello", thinking={"type": "adaptive"}).to_dict(),
+        "wrong_model": failure(lambda: client.messages.create(model="gone/x", max_tokens=5, messages=[user("x")])),
+        "bad_body": failure(lambda: client.messages.create(model="m", max_tokens=-1, messages=[user("x")])),
+    }
+    json.dump(report, sys.stdout)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,139 @@
+"""What the platform promises holds on our route too: access rules, load, workers, library mode."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+
+import httpx
+import pytest
+import yaml
+
+from support.stack_process import StackProcess, run_config, vllm
+from support.upstream import AUTH_PATH
+
+pytestmark = pytest.mark.integration
+
+ASK = {"max_tokens": 50, "messages": [{"role": "user", "content": "Hi"}]}
+CONCURRENCY = 64
+
+
+async def ask_all(url, bodies):
+    """Send all requests at once; return the replies, streams read to the end."""
+    limits = httpx.Limits(max_connections=len(bodies))
+    async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits) as client:
+        return await asyncio.gather(*(client.post("/v1/messages", json=body) for body in bodies))
+
+
+def text_of(reply):
+    """Return the text of a reply, whole or streamed."""
+    if reply.headers["content-type"].startswith("application/json"):
+        return "".join(block.get("text", "") for block in reply.json()["content"])
+    events = [json.loads(line[6:]) for line in reply.text.split("\n") if line.startswith("data: ")]
+    return "".join(event["delta"].get("text", "") for event in events if event["type"] == "content_block_delta")
+
+
+def mixed_load():
+    return [{**ASK, "model": "up/text", "stream": number % 2 == 0} for number in range(CONCURRENCY)]
+
+
+async def test_sixty_four_requests_at_once_are_all_answered(stack):
+    """With the default SQLite storage and the default log format, streaming and not, twice."""
+    for _ in range(2):
+        replies = await ask_all(stack.url, mixed_load())
+        assert [reply.status_code for reply in replies] == [200] * CONCURRENCY
+        assert {text_of(reply) for reply in replies} == {"Hello there"}
+        assert len({reply.headers["request-id"] for reply in replies}) == CONCURRENCY
+    assert "database is locked" not in stack.log
+
+
+async def test_two_workers_answer(upstream, tmp_path):
+    """Several server processes share nothing that a request needs."""
+    config = run_config([vllm(upstream.url)], {"default_model": "up/text"}, workers=2)
+    with StackProcess(config, tmp_path) as process:
+        replies = await ask_all(process.url, mixed_load())
+        assert {(reply.status_code, text_of(reply)) for reply in replies} == {(200, "Hello there")}
+        assert "Traceback" not in process.log
+
+
+@pytest.fixture(scope="module")
+def guarded(upstream, tmp_path_factory):
+    """A stack with authentication, on which alice may use every model and bob only one."""
+    rules = [
+        {"permit": {"principal": "alice", "actions": ["read"]}},
+        {"permit": {"principal": "bob", "actions": ["read"], "resource": "model::up/reasoning"}},
+    ]
+    endpoint = upstream.url.removesuffix("/v1") + AUTH_PATH
+    auth = {"provider_config": {"type": "custom", "endpoint": endpoint}, "access_policy": rules}
+    config = run_config([vllm(upstream.url)], {"default_model": "up/text"}, auth=auth)
+    with StackProcess(config, tmp_path_factory.mktemp("guarded")) as process:
+        yield process
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("user", "model", "status"),
+    [
+        ("alice", "up/text", 200),
+        ("alice", "any-name", 200),
+        ("bob", "up/reasoning", 200),
+        ("bob", "up/text", 404),
+        ("bob", "up/slow", 404),
+        ("bob", "any-name", 404),
+    ],
+)
+def test_access_rules_of_the_platform_hold(guarded, upstream, user, model, status, stream):
+    """A model a user may not read does not exist for that user, by its name or through the default model."""
+    asked = len(upstream.exchanges)
+    reply = httpx.post(
+        f"{guarded.url}/v1/messages",
+        json={**ASK, "model": model, "stream": stream},
+        headers={"authorization": f"Bearer {user}"},
+        timeout=30,
+    )
+    assert reply.status_code == status
+    if status == 404:
+        assert reply.json()["error"]["type"] == "not_found_error"
+        assert ("up/text" in reply.json()["error"]["message"]) == (model == "up/text")
+        assert len(upstream.exchanges) == asked
+
+
+def test_without_credentials_a_guarded_stack_refuses(guarded):
+    """The message route is not public."""
+    assert httpx.post(f"{guarded.url}/v1/messages", json={**ASK, "model": "up/text"}).status_code == 401
+
+
+LIBRARY_CLIENT = """
+import json, sys
+from llama_stack.core.library_client import LlamaStackAsLibraryClient
+from llama_stack_client import Stream
+client = LlamaStackAsLibraryClient(sys.argv[1])
+body = json.loads(sys.argv[2])
+whole = client.post("/v1/messages", body=body, cast_to=object)
+streaming = {**body, "stream": True}
+events = list(client.post("/v1/messages", body=streaming, cast_to=object, stream=True, stream_cls=Stream[object]))
+client.shutdown()
+print("RESULT" + json.dumps([json.loads(whole.content), events]))
+"""
+
+
+def test_a_library_client_gets_messages_and_streams(upstream, tmp_path):
+    """A stack inside the caller's process answers the same route."""
+    config = tmp_path / "run.yaml"
+    config.write_text(yaml.safe_dump(run_config([vllm(upstream.url)], {"default_model": "up/text"})))
+    env = {**os.environ, "SQLITE_STORE_DIR": str(tmp_path), "HOME": str(tmp_path)}
+    run = subprocess.run(
+        [sys.executable, "-c", LIBRARY_CLIENT, str(config), json.dumps({**ASK, "model": "m"})],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=env,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    message, events = json.loads(run.stdout.partition("RESULT")[2])
+    assert message["content"][0]["text"] == "Hello there"
+    assert events[0]["type"] == "message_start"
+    assert events[-1]["type"] == "message_stop"

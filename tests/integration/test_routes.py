@@ -1,0 +1,205 @@
+"""The HTTP surface of a running stack."""
+
+import gzip
+import json
+
+import pytest
+
+pytestmark = pytest.mark.integration
+
+HELLO = {"model": "up/text", "max_tokens": 50, "messages": [{"role": "user", "content": "Hi"}]}
+
+
+def error_of(response):
+    """Return the error of a reply after checking the envelope around it."""
+    body = response.json()
+    assert set(body) == {"type", "error", "request_id"}
+    assert body["type"] == "error"
+    assert body["request_id"] == response.headers["request-id"]
+    assert body["request_id"].startswith("req_")
+    return body["error"]
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/anthropic/v1/messages", "/v1/messages?beta=true"])
+def test_a_message_is_answered_on_every_path(client, path):
+    """Both paths answer, whatever the query string."""
+    reply = client.post(path, json=HELLO)
+    assert reply.status_code == 200
+    assert reply.headers["request-id"].startswith("req_")
+    message = reply.json()
+    assert [(block["type"], block["text"]) for block in message["content"]] == [("text", "Hello there")]
+    assert message["model"] == "up/text"
+    assert message["stop_reason"] == "end_turn"
+    assert message["usage"]["input_tokens"] == 20
+    assert message["usage"]["cache_read_input_tokens"] == 10
+    assert message["usage"]["output_tokens"] == 7
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", None])
+def test_the_body_is_json_whatever_its_content_type(client, content_type):
+    """A missing or wrong content type does not matter."""
+    headers = {"content-type": content_type} if content_type else {}
+    reply = client.post("/v1/messages", content=json.dumps(HELLO), headers=headers)
+    assert reply.status_code == 200
+
+
+def test_a_gzip_body_is_read(client):
+    """Request compression is understood."""
+    body = gzip.compress(json.dumps(HELLO).encode())
+    assert client.post("/v1/messages", content=body, headers={"content-encoding": "gzip"}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/api/hello"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_start_up_probes_are_answered(client, path, method):
+    """Claude Code asks for these before its first request."""
+    assert client.request(method, path).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "kind"),
+    [
+        ("GET", "/v1/messages", 405, "invalid_request_error"),
+        ("DELETE", "/anthropic/v1/messages", 405, "invalid_request_error"),
+        ("POST", "/v1/messages/nonsense", 404, "not_found_error"),
+        ("GET", "/v1/messages/a/b", 404, "not_found_error"),
+        ("PUT", "/anthropic/v1/messages/x", 404, "not_found_error"),
+    ],
+)
+def test_other_routes_are_refused_in_the_envelope(client, method, path, status, kind):
+    """Wrong methods and unknown paths get an error body that the SDKs understand."""
+    reply = client.request(method, path)
+    assert reply.status_code == status
+    assert error_of(reply)["type"] == kind
+    assert reply.headers["x-should-retry"] == "false"
+    assert status != 405 or reply.headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"max_tokens": None}, "max_tokens: "),
+        ({"messages": []}, "messages: at least one message is required"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages.0.content.0.text.text: Field req"),
+        ({"stop_sequences": [""]}, "stop_sequences: each stop sequence must be non-empty"),
+    ],
+)
+def test_a_bad_body_gets_400_with_the_path(client, change, message):
+    """The message begins with the JSON path of what is wrong."""
+    reply = client.post("/v1/messages", json={**HELLO, **change})
+    assert reply.status_code == 400
+    error = error_of(reply)
+    assert error["type"] == "invalid_request_error"
+    assert error["message"].startswith(message)
+
+
+def test_a_body_that_is_not_json_gets_400(client):
+    """Broken JSON is named as such."""
+    reply = client.post("/v1/messages", content=b'{"model": ')
+    assert reply.status_code == 400
+    assert "JSON" in error_of(reply)["message"]
+
+
+def test_a_large_body_gets_413(client):
+    """A body over the configured limit is refused by its size."""
+    body = {**HELLO, "messages": [{"role": "user", "content": "x" * 200_000}]}
+    reply = client.post("/v1/messages", json=body)
+    assert reply.status_code == 413
+    assert error_of(reply)["type"] == "request_too_large"
+
+
+def test_threads_are_refused_in_the_way_the_tool_runner_understands(client):
+    """The error code makes the SDK's tool_runner go on without threads."""
+    reply = client.post("/v1/messages", json={**HELLO, "thread": {"type": "create"}})
+    assert reply.status_code == 400
+    assert error_of(reply)["details"]["error_code"] == "thread_unsupported_request"
+
+
+def test_an_alias_pattern_maps_a_name_and_the_reply_echoes_it(client):
+    """The name a client insists on is answered by the aliased model and echoed."""
+    reply = client.post("/v1/messages", json={**HELLO, "model": "claude-haiku-4-5"})
+    assert reply.status_code == 200
+    assert reply.json()["model"] == "claude-haiku-4-5"
+
+
+@pytest.mark.parametrize("model", ["nobody", "gone/model", "dangling"])
+def test_an_unknown_model_gets_404_that_lists_what_is_served(client, model):
+    """Without a default model an unknown name is refused, with the names that would work."""
+    reply = client.post("/v1/messages", json={**HELLO, "model": model})
+    assert reply.status_code == 404
+    error = error_of(reply)
+    assert error["type"] == "not_found_error"
+    assert error["message"].startswith(f"model: {model}")
+    assert "up/text" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("upstream_status", "status", "kind", "heals"),
+    [
+        (400, 400, "invalid_request_error", False),
+        (401, 500, "api_error", False),
+        (403, 500, "api_error", False),
+        (404, 404, "not_found_error", False),
+        (413, 413, "request_too_large", False),
+        (422, 400, "invalid_request_error", False),
+        (429, 429, "rate_limit_error", True),
+        (500, 500, "api_error", True),
+        (503, 529, "overloaded_error", True),
+        (504, 504, "timeout_error", True),
+        (529, 529, "overloaded_error", True),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_upstream_error_keeps_its_meaning_and_leaks_nothing(client, upstream_status, status, kind, heals, stream):
+    """Status and type follow the table; retry hints are carried; neither key nor address of the upstream shows."""
+    reply = client.post("/v1/messages", json={**HELLO, "model": f"up/status-{upstream_status}", "stream": stream})
+    assert reply.status_code == status
+    assert error_of(reply)["type"] == kind
+    assert reply.headers.get("x-should-retry") == (None if heals else "false")
+    assert "sk-upstream" not in reply.text
+    assert "10.0.0.7" not in reply.text
+    if upstream_status == 429:
+        assert reply.headers["retry-after"] == "7"
+        assert reply.headers["anthropic-ratelimit-requests-remaining"] == "3"
+
+
+def test_a_context_overflow_is_worded_so_that_claude_code_compacts(client):
+    """Claude Code looks for this sentence."""
+    reply = client.post("/v1/messages", json={**HELLO, "model": "up/overflow"})
+    assert reply.status_code == 400
+    assert error_of(reply)["message"] == "prompt is too long: 9000 tokens > 8192 maximum"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_that_is_not_one_is_an_upstream_failure(client, stream):
+    """HTML with status 200 does not become an empty success, and is not shown."""
+    reply = client.post("/v1/messages", json={**HELLO, "model": "up/html", "stream": stream})
+    assert "10.0.0.7" not in reply.text
+    assert "sk-upstream" not in reply.text
+    if stream:
+        assert '"type":"error"' in reply.text.replace(" ", "")
+    else:
+        assert reply.status_code == 502
+        assert error_of(reply)["type"] == "api_error"
+
+
+def test_openapi_shows_the_real_schemas(client):
+    """The OpenAPI document describes request and response with their fields."""
+    document = client.get("/openapi.json").json()
+    operation = document["paths"]["/v1/messages"]["post"]
+    body = operation["requestBody"]["content"]["application/json"]["schema"]
+    assert body["$ref"].endswith("/CreateMessageRequest")
+    assert operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].endswith("/Message")
+    schema = document["components"]["schemas"]["CreateMessageRequest"]
+    assert schema["properties"]["max_tokens"]["description"]
+    assert {"TextBlock", "ToolUseBlock", "Message", "Usage"} <= set(document["components"]["schemas"])
+
+
+def test_no_failure_on_a_request_path_logs_a_traceback(stack, client):
+    """A rendered traceback would stop the server for seconds, so failures are logged in a line."""
+    for model in ("nobody", "up/status-401", "up/status-404", "up/status-500", "up/html", "up/dies", "up/error-chunk"):
+        for stream in (False, True):
+            client.post("/v1/messages", json={**HELLO, "model": model, "stream": stream})
+    client.post("/v1/messages", content=b"{")
+    assert "Traceback" not in stack.log
+    assert "sk-upstream-secret" not in stack.log

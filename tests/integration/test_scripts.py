@@ -1,0 +1,124 @@
+"""The command that serves, as a user runs it."""
+
+import os
+import signal
+import socket
+import subprocess
+import threading
+
+import httpx
+import pytest
+
+from support.stack_process import ROOT, free_port
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(not (ROOT / ".venv" / ".complete").exists(), reason="would set up a second environment"),
+]
+
+BODY = {"model": "any", "max_tokens": 20, "messages": [{"role": "user", "content": "Hello"}]}
+
+
+class Serve:
+    """``scripts/serve`` in a process group of its own, its output in ``lines``."""
+
+    def __init__(self, folder, **env):
+        self.lines = []
+        self.ready = threading.Event()
+        self.process = subprocess.Popen(
+            [str(ROOT / "scripts" / "serve")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=folder,
+            env={**os.environ, "SQLITE_STORE_DIR": str(folder), "HOME": str(folder), **env},
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if line.startswith("  DISTRIBUTION="):
+                self.ready.set()
+        self.ready.set()
+
+    def stop(self, number=signal.SIGTERM):
+        """End the command, if it has not ended; return its exit code."""
+        self.process.send_signal(number)
+        code = self.process.wait(30)
+        self._reader.join(10)
+        self.process.stdout.close()
+        return code
+
+    def group_is_gone(self):
+        try:
+            os.killpg(self.process.pid, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+
+def test_serve_answers_prints_what_to_do_and_leaves_nothing_behind(tmp_path):
+    """From any directory; its engine ends with it."""
+    port = free_port()
+    serve = Serve(tmp_path, PORT=str(port))
+    try:
+        assert serve.ready.wait(120)
+        output = "".join(serve.lines)
+        assert f"http://127.0.0.1:{port}/v1/messages" in output
+        assert f"ANTHROPIC_BASE_URL=http://127.0.0.1:{port}" in output
+        assert "MODEL_PATH=" in output
+        reply = httpx.post(f"http://127.0.0.1:{port}/v1/messages", json=BODY, timeout=60)
+        assert reply.json()["type"] == "message"
+    finally:
+        code = serve.stop()
+    assert code == 0
+    assert serve.group_is_gone()
+
+
+def test_serve_ends_although_a_stream_is_open(upstream, tmp_path):
+    """The server would wait for a stream that never ends; the command does not."""
+    port = free_port()
+    backend = {"DISTRIBUTION": "starter", "OPENAI_COMPATIBLE_URL": upstream.url, "DEFAULT_MODEL": "compatible/text"}
+    serve = Serve(tmp_path, PORT=str(port), **backend)
+    try:
+        assert serve.ready.wait(120)
+        endless = {**BODY, "model": "compatible/slow", "stream": True}
+        with httpx.stream("POST", f"http://127.0.0.1:{port}/v1/messages", json=endless, timeout=60) as reply:
+            next(reply.iter_raw())
+            code = serve.stop()
+    finally:
+        serve.stop()
+    assert code == 0
+    assert serve.group_is_gone()
+
+
+def test_a_port_in_use_is_said_in_one_line(tmp_path):
+    """Another server's answer is not taken for its own."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        serve = Serve(tmp_path, PORT=str(port))
+        serve.process.wait(60)
+        assert serve.stop() == 1
+    assert serve.lines == [f"Port {port} is in use; choose another with PORT=...\n"]
+
+
+def test_a_port_that_is_no_number_is_said_in_one_line(tmp_path):
+    """It does not come back as a traceback."""
+    serve = Serve(tmp_path, PORT="abc")
+    serve.process.wait(60)
+    assert serve.stop() == 2
+    assert serve.lines == ["PORT is a number, not 'abc'\n"]
+
+
+def test_a_missing_model_file_is_named(tmp_path):
+    """The command ends with the reason."""
+    serve = Serve(tmp_path, PORT=str(free_port()), MODEL_PATH="/nowhere/x.gguf")
+    assert serve.process.wait(120) == 1
+    assert serve.stop() == 1
+    assert any("no file at /nowhere/x.gguf; set MODEL_PATH to a GGUF file" in line for line in serve.lines)
+    assert serve.group_is_gone()

@@ -1,0 +1,135 @@
+"""Streams, pings and disconnects on a running stack."""
+
+import json
+import threading
+import time
+
+import httpx
+import pytest
+
+pytestmark = pytest.mark.integration
+
+ASK = {"max_tokens": 50, "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
+WITHIN = 1.0
+"""Seconds after a client left by which its upstream call must be closed."""
+
+
+def read_events(response):
+    """Yield (name, data) of each event of a streaming response."""
+    name = None
+    for line in response.iter_lines():
+        if line.startswith("event: "):
+            name = line.removeprefix("event: ")
+        elif line.startswith("data: "):
+            yield name, json.loads(line.removeprefix("data: "))
+
+
+def stream(client, model):
+    return client.stream("POST", "/v1/messages", json={**ASK, "model": model})
+
+
+def test_a_stream_has_named_events_and_the_headers_proxies_need(client):
+    """Event names, content type, no caching, no proxy buffering, request id."""
+    with stream(client, "up/text") as response:
+        assert response.status_code == 200
+        assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+        assert response.headers["cache-control"] == "no-cache"
+        assert response.headers["x-accel-buffering"] == "no"
+        assert response.headers["request-id"].startswith("req_")
+        events = list(read_events(response))
+    assert [name for name, _ in events] == [data["type"] for _, data in events]
+    assert events[0][0] == "message_start"
+    assert events[-1][0] == "message_stop"
+    text = "".join(data["delta"]["text"] for name, data in events if name == "content_block_delta")
+    assert text == "Hello there"
+    usage = next(data["usage"] for name, data in events if name == "message_delta")
+    assert (usage["input_tokens"], usage["cache_read_input_tokens"], usage["output_tokens"]) == (20, 10, 7)
+
+
+def test_usage_is_always_asked_for_when_streaming(client, upstream):
+    """The upstream is asked to report usage on its stream."""
+    with stream(client, "up/text") as response:
+        response.read()
+    assert upstream.last("text").body["stream_options"] == {"include_usage": True}
+
+
+def test_pings_come_before_the_upstream_has_answered(client, upstream):
+    """Headers and pings go out while the upstream is silent; the answer follows."""
+    with stream(client, "up/late") as response:
+        assert response.status_code == 200
+        names = []
+        for name, _ in read_events(response):
+            names.append(name)
+            if names == ["ping", "ping"]:
+                upstream.open_gate("late")
+    assert names[:2] == ["ping", "ping"]
+    assert names[-1] == "message_stop"
+
+
+def test_a_refusal_after_the_first_ping_is_an_error_event(client, upstream):
+    """Once headers are out, an upstream's 400 arrives as an error event, and nothing after it."""
+    with stream(client, "up/late-refusal") as response:
+        assert response.status_code == 200
+        events = []
+        for name, data in read_events(response):
+            events.append((name, data))
+            if name == "ping":
+                upstream.open_gate("late-refusal")
+    assert events[-1][0] == "error"
+    assert events[-1][1]["error"]["type"] == "invalid_request_error"
+    assert events[-1][1]["request_id"] == response.headers["request-id"]
+
+
+def test_pings_fill_a_pause_in_the_middle(client, upstream):
+    """Silence between two tokens is filled."""
+    names = []
+    with stream(client, "up/pausing") as response:
+        for name, _ in read_events(response):
+            names.append(name)
+            if name == "ping":
+                upstream.open_gate("pausing")
+    assert "ping" in names
+    assert names.index("ping") > names.index("content_block_delta")
+    assert names[-1] == "message_stop"
+
+
+@pytest.mark.parametrize("model", ["up/dies", "up/error-chunk"])
+def test_an_upstream_that_fails_in_the_middle_ends_in_one_error_event(client, model):
+    """What was said stays, then an error event, and no pretended end."""
+    with stream(client, model) as response:
+        events = list(read_events(response))
+    names = [name for name, _ in events]
+    assert names[-1] == "error"
+    assert names.count("error") == 1
+    assert "message_stop" not in names
+    assert events[-1][1]["request_id"] == response.headers["request-id"]
+
+
+@pytest.mark.parametrize("model", ["slow", "fast"])
+def test_leaving_a_stream_closes_the_upstream(stack, upstream, model):
+    """A client that goes away in the middle frees the backend within a second."""
+    with httpx.Client(base_url=stack.url, timeout=30) as client, stream(client, f"up/{model}") as response:
+        next(read_events(response))
+        exchange = upstream.last(model)
+        left = time.monotonic()
+    assert exchange.closed.wait(5), "the upstream call was not closed"
+    assert exchange.closed_at - left < WITHIN
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_leaving_before_the_first_byte_closes_the_upstream(stack, upstream, streaming):
+    """So does one that gives up while the upstream is still thinking, streaming or not."""
+    seen = len(upstream.exchanges)
+    left = []
+
+    def ask():
+        with httpx.Client(base_url=stack.url) as client, pytest.raises(httpx.ReadTimeout):
+            client.post("/v1/messages", json={**ASK, "model": "up/never", "stream": streaming}, timeout=0.4)
+        left.append(time.monotonic())
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join(20)
+    exchange = upstream.exchanges[seen]
+    assert exchange.closed.wait(5), "the upstream call was not closed"
+    assert exchange.closed_at - left[0] < WITHIN

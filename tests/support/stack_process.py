@@ -1,0 +1,113 @@
+"""A real ``llama stack run`` in a process of its own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 120
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def run_config(inference: list[dict[str, Any]], messages: dict[str, Any], **server: Any) -> dict[str, Any]:
+    """Return a run.yaml with these inference providers and this configuration of the Messages provider."""
+    return {
+        "version": 2,
+        "distro_name": "test",
+        "apis": ["inference", "models", "messages"],
+        "external_apis_dir": str(ROOT / "distributions" / "apis.d"),
+        "providers": {
+            "inference": inference,
+            "messages": [{"provider_id": "builtin", "provider_type": "inline::builtin", "config": messages}],
+        },
+        "server": {"host": "127.0.0.1", **server},
+    }
+
+
+def vllm(url: str, provider_id: str = "up") -> dict[str, Any]:
+    """Return an inference provider entry for an OpenAI-style server."""
+    config = {"base_url": url, "api_token": "sk-upstream-secret-0123456789", "refresh_models": False}
+    return {"provider_id": provider_id, "provider_type": "remote::vllm", "config": config}
+
+
+class StackProcess:
+    """Starts a stack, waits until it answers, ends it by its pid.
+
+    Args:
+        config: A run.yaml, or the path of one.
+        folder: Where its files go: run.yaml, the SQLite stores, the log.
+        env: Additional environment.
+
+    Attributes:
+        url: Base URL.
+        log: Everything it has printed so far.
+    """
+
+    def __init__(self, config: dict[str, Any] | Path, folder: Path, env: dict[str, str] | None = None) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._folder = folder
+        self._config = config if isinstance(config, Path) else folder / "run.yaml"
+        if isinstance(config, dict):
+            self._config.write_text(yaml.safe_dump(config))
+        self._env = {
+            **os.environ,
+            "SQLITE_STORE_DIR": str(folder),
+            "HOME": str(folder),
+            "NO_COLOR": "1",
+            **(env or {}),
+        }
+
+    @property
+    def log(self) -> str:
+        return (self._folder / "stack.log").read_text(errors="replace")
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def __enter__(self) -> Self:
+        command = [str(Path(sys.executable).with_name("llama")), "stack", "run", str(self._config)]
+        with (self._folder / "stack.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [*command, "--port", str(self.port)], stdout=log, stderr=log, env=self._env, cwd=self._folder
+            )
+        try:
+            self._wait_until_healthy()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _wait_until_healthy(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise AssertionError(f"the stack ended with {self._process.returncode}:\n{self.log[-4000:]}")
+            try:
+                if httpx.get(f"{self.url}/v1/health", timeout=5).status_code == 200:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.1)
+        raise AssertionError(f"the stack was not ready within {START_SECONDS} s:\n{self.log[-4000:]}")
+
+    def __exit__(self, *_: object) -> None:
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(15)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()

@@ -1,0 +1,391 @@
+"""An OpenAI-style upstream whose behaviour is chosen by the model name of the request.
+
+Written on bare sockets, so that it can do what a real upstream does wrong: stay silent, die in the middle,
+answer in HTML; and so that it sees at once when the other side closes. Runs in a thread beside the tests,
+or as a process (``python upstream.py``) for the benchmark.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+USAGE = {
+    "prompt_tokens": 30,
+    "completion_tokens": 7,
+    "total_tokens": 37,
+    "prompt_tokens_details": {"cached_tokens": 10},
+}
+BENCH_CHUNKS = 200
+AUTH_PATH = "/auth"
+"""Stands in for the endpoint of the platform's custom authentication: the token is the user's name."""
+
+
+@dataclass
+class Exchange:
+    """One request as the upstream saw it.
+
+    Attributes:
+        body: The decoded JSON body.
+        headers: Names in lower case.
+        closed_at: ``time.monotonic()`` when the other side closed before the answer was complete.
+        closed: Set with it.
+        completed: The whole answer was written.
+    """
+
+    path: str
+    headers: dict[str, str]
+    body: dict[str, Any]
+    closed_at: float | None = None
+    completed: bool = False
+    closed: threading.Event = field(default_factory=threading.Event)
+
+
+class Connection:
+    """What a behaviour writes to."""
+
+    def __init__(self, writer: asyncio.StreamWriter, exchange: Exchange) -> None:
+        self.exchange = exchange
+        self._writer = writer
+
+    @property
+    def stream(self) -> bool:
+        return bool(self.exchange.body.get("stream"))
+
+    async def raw(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def head(self, status: int = 200, content_type: str = "application/json", **headers: str) -> None:
+        lines = [f"HTTP/1.1 {status} X", f"content-type: {content_type}", "transfer-encoding: chunked"]
+        lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        await self.raw(("\r\n".join(lines) + "\r\n\r\n").encode())
+
+    async def part(self, data: bytes) -> None:
+        await self.raw(b"%x\r\n%s\r\n" % (len(data), data))
+
+    async def end(self) -> None:
+        await self.raw(b"0\r\n\r\n")
+
+    async def json(self, value: Any, status: int = 200, **headers: str) -> None:
+        await self.head(status, **headers)
+        await self.part(json.dumps(value).encode())
+        await self.end()
+
+    async def chunk(self, delta: dict[str, Any] | None = None, finish: str | None = None, **extra: Any) -> None:
+        await self.part(sse(chunk(delta, finish, **extra)))
+
+    async def done(self) -> None:
+        await self.part(b"data: [DONE]\n\n")
+        await self.end()
+
+
+def chunk(delta: dict[str, Any] | None = None, finish: str | None = None, **extra: Any) -> dict[str, Any]:
+    choices = [] if delta is None and finish is None else [{"index": 0, "delta": delta or {}, "finish_reason": finish}]
+    return {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": choices, **extra}
+
+
+def completion(message: dict[str, Any], finish: str = "stop") -> dict[str, Any]:
+    choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": finish}
+    return {
+        "id": "c1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "choices": [choice],
+        "usage": USAGE,
+    }
+
+
+def sse(value: Any) -> bytes:
+    return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+type Behaviour = Callable[[Connection], Awaitable[None]]
+BEHAVIOURS: dict[str, Behaviour] = {}
+
+
+def behaviour(function: Behaviour) -> Behaviour:
+    BEHAVIOURS[function.__name__.replace("_", "-")] = function
+    return function
+
+
+async def _gate(name: str) -> None:
+    """Wait until the test opens the gate; it closes behind."""
+    gate = GATES.setdefault(name, asyncio.Event())
+    await gate.wait()
+    gate.clear()
+
+
+async def _say(conn: Connection, *words: str) -> None:
+    if not conn.stream:
+        await conn.json(completion({"content": "".join(words)}))
+        return
+    await conn.head(content_type="text/event-stream")
+    await conn.chunk({"role": "assistant", "content": ""})
+    for word in words:
+        await conn.chunk({"content": word})
+    await conn.chunk({}, "stop")
+    await conn.chunk(usage=USAGE)
+    await conn.done()
+
+
+@behaviour
+async def text(conn: Connection) -> None:
+    await _say(conn, "Hello", " there")
+
+
+@behaviour
+async def late(conn: Connection) -> None:
+    """Answers when the test says so, silent until then."""
+    await _gate("late")
+    await _say(conn, "Finally")
+
+
+@behaviour
+async def late_refusal(conn: Connection) -> None:
+    await _gate("late-refusal")
+    await conn.json({"error": {"message": "nope", "type": "x"}}, 400)
+
+
+@behaviour
+async def pausing(conn: Connection) -> None:
+    """Says a word, is silent until the test says so, says another."""
+    await conn.head(content_type="text/event-stream")
+    await conn.chunk({"role": "assistant", "content": "one"})
+    await _gate("pausing")
+    await conn.chunk({"content": "two"})
+    await conn.chunk({}, "stop")
+    await conn.done()
+
+
+@behaviour
+async def never(conn: Connection) -> None:
+    await asyncio.Event().wait()
+
+
+@behaviour
+async def slow(conn: Connection) -> None:
+    await conn.head(content_type="text/event-stream")
+    while True:
+        await conn.chunk({"content": "tick "})
+        await asyncio.sleep(0.1)
+
+
+@behaviour
+async def fast(conn: Connection) -> None:
+    await conn.head(content_type="text/event-stream")
+    piece = sse(chunk({"content": "tick "})) * 20
+    while True:
+        await conn.part(piece)
+
+
+@behaviour
+async def counting(conn: Connection) -> None:
+    """Counts, in a stream without an end."""
+    if not conn.stream:
+        await conn.json(completion({"content": ", ".join(map(str, range(1, 101)))}))
+        return
+    await conn.head(content_type="text/event-stream")
+    for number in itertools.count(1):
+        await conn.chunk({"content": f"{number}, "})
+        await asyncio.sleep(0.01)
+
+
+@behaviour
+async def tool(conn: Connection) -> None:
+    call = {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city":"Oslo"}'}}
+    if not conn.stream:
+        await conn.json(completion({"content": None, "tool_calls": [call]}, "tool_calls"))
+        return
+    await conn.head(content_type="text/event-stream")
+    await conn.chunk({"role": "assistant", "content": None, "tool_calls": [{"index": 0, **call}]})
+    await conn.chunk({}, "tool_calls")
+    await conn.chunk(usage=USAGE)
+    await conn.done()
+
+
+@behaviour
+async def reasoning(conn: Connection) -> None:
+    if not conn.stream:
+        await conn.json(completion({"reasoning_content": "Let me see.", "content": "Yes."}))
+        return
+    await conn.head(content_type="text/event-stream")
+    await conn.chunk({"role": "assistant", "reasoning_content": "Let me see."})
+    await conn.chunk({"content": "Yes."})
+    await conn.chunk({}, "stop")
+    await conn.chunk(usage=USAGE)
+    await conn.done()
+
+
+@behaviour
+async def html(conn: Connection) -> None:
+    await conn.head(content_type="text/html")
+    await conn.part(b"<html>Welcome to http://10.0.0.7 sk-upstream</html>")
+    await conn.end()
+
+
+@behaviour
+async def overflow(conn: Connection) -> None:
+    text = "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens."
+    await conn.json({"error": {"message": text, "code": "context_length_exceeded"}}, 400)
+
+
+@behaviour
+async def dies(conn: Connection) -> None:
+    """Closes the connection in the middle of a stream."""
+    await conn.head(content_type="text/event-stream")
+    await conn.chunk({"role": "assistant", "content": "Half a"})
+
+
+@behaviour
+async def error_chunk(conn: Connection) -> None:
+    await conn.head(content_type="text/event-stream")
+    await conn.chunk({"role": "assistant", "content": "Half a"})
+    await conn.part(sse({"error": {"message": "overloaded", "type": "server_error", "code": 503}}))
+    await conn.end()
+
+
+@behaviour
+async def bench(conn: Connection) -> None:
+    """Two hundred text chunks as fast as the socket takes them, each an HTTP chunk of its own."""
+    if not conn.stream:
+        await conn.json(completion({"content": "word " * BENCH_CHUNKS}))
+        return
+    await conn.head(content_type="text/event-stream")
+    await conn.raw(_BENCH_STREAM)
+    await conn.done()
+
+
+_PIECE = sse(chunk({"content": "word "}))
+_BENCH_STREAM = (
+    b"%x\r\n%s\r\n" % (len(_PIECE), _PIECE) * BENCH_CHUNKS
+    + b"%x\r\n%s\r\n" % (len(sse(chunk({}, "stop"))), sse(chunk({}, "stop")))
+    + b"%x\r\n%s\r\n" % (len(sse(chunk(usage=USAGE))), sse(chunk(usage=USAGE)))
+)
+GATES: dict[str, asyncio.Event] = {}
+
+
+async def _status(conn: Connection, code: int) -> None:
+    """Any HTTP error, with the headers an upstream sends along and things that must not get through."""
+    message = "Go away: key sk-upstream-secret-0123456789 at http://10.0.0.7:8000/v1"
+    await conn.json(
+        {"error": {"message": message, "type": "whatever", "code": code}},
+        code,
+        retry_after="7",
+        x_should_retry="false",  # keeps the openai SDK inside the platform from retrying
+        x_ratelimit_remaining_requests="3",
+    )
+
+
+class FakeUpstream:
+    """The server, in a thread of its own.
+
+    Attributes:
+        url: Base URL, ending in ``/v1``.
+        exchanges: Chat completion requests so far.
+    """
+
+    def __init__(self) -> None:
+        self.exchanges: list[Exchange] = []
+        self.url = ""
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._ready.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+        self._loop.close()
+
+    def open_gate(self, name: str) -> None:
+        """Let the behaviours that wait for this gate go on."""
+        self._loop.call_soon_threadsafe(lambda: GATES.setdefault(name, asyncio.Event()).set())
+
+    def last(self, model: str) -> Exchange:
+        """Return the newest exchange for a model, waiting for it to arrive."""
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            for exchange in reversed(self.exchanges):
+                if exchange.body.get("model") == model:
+                    return exchange
+            time.sleep(0.01)
+        raise AssertionError(f"no request for {model} within 10 s")
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._serve())
+
+    async def _serve(self) -> None:
+        self._stop = asyncio.Event()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=2**24)
+        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        self._ready.set()
+        await self._stop.wait()
+        server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._tasks.add(task)
+        try:
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+                while await self._exchange(reader, writer):
+                    pass
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        method, path, _ = head[0].split(" ")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
+        raw = await reader.readexactly(int(headers.get("content-length", 0)))
+        exchange = Exchange(path, headers, json.loads(raw) if raw else {})
+        conn = Connection(writer, exchange)
+        if method == "GET":
+            await conn.json({"object": "list", "data": [{"id": name, "object": "model"} for name in BEHAVIOURS]})
+            return True
+        if path == AUTH_PATH:
+            await conn.json({"principal": exchange.body["api_key"]})
+            return True
+        self.exchanges.append(exchange)
+        return await self._behave(conn, reader)
+
+    async def _behave(self, conn: Connection, reader: asyncio.StreamReader) -> bool:
+        model = str(conn.exchange.body.get("model"))
+        status = model.removeprefix("status-")
+        work = asyncio.ensure_future(_status(conn, int(status)) if status != model else BEHAVIOURS[model](conn))
+        gone = asyncio.ensure_future(reader.read(1))
+        try:
+            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done() and not work.exception():
+                conn.exchange.completed = True
+                return model != "dies" and not gone.done()
+            conn.exchange.closed_at = time.monotonic()
+            conn.exchange.closed.set()
+            return False
+        finally:
+            work.cancel()
+            gone.cancel()
+            await asyncio.gather(work, gone, return_exceptions=True)
+
+
+if __name__ == "__main__":
+    with FakeUpstream() as upstream:
+        print(upstream.url, flush=True)
+        threading.Event().wait()
