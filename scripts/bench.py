@@ -1,0 +1,99 @@
+"""Measures what a request costs the server, as a ratio in one run.
+
+A fake upstream in a process of its own answers at once, streaming in 200 text chunks. The stack is a real
+``llama stack run`` with JSON logs. Rounds alternate between the routes; the CPU time is that of the server
+process alone, threads included.
+"""
+
+import argparse
+import asyncio
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import httpx
+import psutil
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from support.stack_process import StackProcess, run_config, vllm  # noqa: E402 - found through the line above
+
+QUESTION = [{"role": "user", "content": "Say a word two hundred times."}]
+ROUTES = {
+    "/v1/messages": {"model": "up/bench", "max_tokens": 500, "messages": QUESTION},
+    "/v1/chat/completions": {"model": "up/bench", "max_tokens": 500, "messages": QUESTION},
+}
+OURS, THEIRS = ROUTES
+WARM_UP = 20
+
+
+async def load(url: str, route: str, *, stream: bool, requests: int, concurrency: int) -> None:
+    """Send requests, at most so many at a time, and read the answers to the end."""
+    body = {**ROUTES[route], "stream": stream}
+    gate = asyncio.Semaphore(concurrency)
+
+    async def one(client: httpx.AsyncClient) -> None:
+        async with gate, client.stream("POST", route, json=body) as reply:
+            size = sum([len(part) async for part in reply.aiter_raw()])
+            if reply.status_code != 200 or size < 1000:
+                raise SystemExit(f"{route} answered {reply.status_code} with {size} bytes")
+
+    async with httpx.AsyncClient(base_url=url, timeout=120) as client:
+        await asyncio.gather(*(one(client) for _ in range(requests)))
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time a process has used, in seconds."""
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system
+
+
+def measure(stack: StackProcess, arguments: argparse.Namespace) -> dict[tuple[str, bool], list[float]]:
+    """Return CPU milliseconds per request for each round of each route, streaming and not."""
+    cases = [(route, stream) for stream in (False, True) for route in ROUTES]
+    seen: dict[tuple[str, bool], list[float]] = {case: [] for case in cases}
+    for number in range(arguments.rounds + 1):
+        for route, stream in cases:
+            requests = arguments.requests if number else WARM_UP
+            before = cpu_seconds(stack.pid)
+            asyncio.run(load(stack.url, route, stream=stream, requests=requests, concurrency=arguments.concurrency))
+            if number:
+                seen[route, stream].append((cpu_seconds(stack.pid) - before) / requests * 1000)
+    return seen
+
+
+def report(seen: dict[tuple[str, bool], list[float]]) -> None:
+    """Print medians, spreads and ratios."""
+    print(f"{'':<12}{'route':<24}{'ms CPU/request: median':>24}{'min':>8}{'max':>8}{'ratio':>8}")
+    for stream in (False, True):
+        base = statistics.median(seen[THEIRS, stream])
+        for route in ROUTES:
+            values = seen[route, stream]
+            middle = statistics.median(values)
+            kind = "streaming" if stream else "whole"
+            print(f"{kind:<12}{route:<24}{middle:>24.2f}{min(values):>8.2f}{max(values):>8.2f}{middle / base:>8.2f}")
+
+
+def main() -> None:
+    """Start upstream and stack, measure, report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--requests", type=int, default=100)
+    parser.add_argument("--concurrency", type=int, default=4)
+    arguments = parser.parse_args()
+    command = [sys.executable, str(ROOT / "tests" / "support" / "upstream.py")]
+    with tempfile.TemporaryDirectory() as folder, subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as fake:
+        assert fake.stdout
+        try:
+            config = run_config([vllm(fake.stdout.readline().strip())], {})
+            with StackProcess(config, Path(folder), {"LLAMA_STACK_LOG_FORMAT": "json"}) as stack:
+                report(measure(stack, arguments))
+        finally:
+            fake.terminate()
+
+
+if __name__ == "__main__":
+    main()
