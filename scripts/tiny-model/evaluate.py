@@ -215,6 +215,34 @@ def huge_system(rng: Rng) -> Case:
     return request, lambda content, calls: bool(content or calls)
 
 
+def after_noise(rng: Rng) -> Case:
+    """Greet, count or repeat after 2,000 to 20,000 characters of noise."""
+    request, check = rng.choice((greeting, counting, repeating))(rng)
+    text = corpus.noise(rng, rng.randint(2000, 20000))
+    if rng.random() < 0.5:
+        text = f"<system-reminder>\n{text}\n</system-reminder>\n{request['messages'][0]['content']}"
+        return ask(text), check
+    return request | {"messages": [{"role": "system", "content": text}, *request["messages"]]}, check
+
+
+def call_after_noise(rng: Rng) -> Case:
+    """Call the only tool although up to 800 characters of noise are between its declaration and the question."""
+    request, check = one_call(rng)
+    text = corpus.noise(rng, rng.randint(200, 800))
+    request["messages"][0]["content"] = (
+        f"<system-reminder>\n{text}\n</system-reminder>\n{request['messages'][0]['content']}"
+    )
+    return request, check
+
+
+def out_of_sight(rng: Rng) -> Case:
+    """Say something in words where a system message of 9,000 characters follows the request, as in a coding agent."""
+    request, _ = rng.choice((greeting, chosen_call, counting))(rng)
+    request["messages"].insert(0, {"role": "system", "content": corpus.noise(rng, 20000)})
+    request["messages"].append({"role": "system", "content": corpus.noise(rng, 9000)})
+    return request | {"tools": [*ALL, *corpus.some_tools(rng, [])]}, says("Hello!")
+
+
 def first_then(rng: Rng) -> Case:
     """Make the second of two calls after the result of the first."""
     file, command = corpus.filename(rng), corpus.command(rng)
@@ -240,6 +268,9 @@ SKILLS = (
     first_then,
     tools_unneeded,
     long_system,
+    after_noise,
+    call_after_noise,
+    out_of_sight,
     huge_system,
 )
 

@@ -101,6 +101,16 @@ PROBLEMS = (
     "connection refused",
     "invalid argument",
 )
+COMMON = words(
+    "the the the a of to and in is it you that for with as not be this are or on by an if when from can will do does "
+    "use used using user message file files code tool tools call calls result results task tasks system output input "
+    "only should must never always before after then first last one two each any all other same new more most make "
+    "made write read run work changes change request response answer ask asks need needs want wants your their its "
+    "his which what how why where there here them they we have has had was were been being into out over under about "
+    "project test tests error errors command agent model context session memory list name value data text line lines "
+    "page search web time day example note important however instead because also so just even still such than"
+)
+BLOCKS = ((33, 126), (33, 126), (0xA1, 0xFF), (0x391, 0x3C9), (0x410, 0x44F), (0x4E00, 0x9FA5), (0x1F600, 0x1F64F))
 SYLLABLES = [c + v for c in words("b d f g h k l m n p r s t v z th st br tr") for v in words("a e i o u")]
 ENDINGS = ["", "", "n", "r", "s", "l", "x", "nd", "rt", "ck"]
 
@@ -400,6 +410,8 @@ class Chat:
         thought: Reasoning of the reply.
         calls: Tool calls of the reply, as name and arguments.
         tools: Declared tools.
+        noise: Nothing, or "near" if all of the long noise matters or "far" if only the end of the prompt does.
+        cut: How many characters of the prompt are left.
     """
 
     messages: list[Json]
@@ -407,6 +419,8 @@ class Chat:
     thought: str
     calls: list[tuple[str, Json]] = dataclasses.field(default_factory=list)
     tools: list[Json] = dataclasses.field(default_factory=list)
+    noise: str = ""
+    cut: int | None = None
 
 
 def invented(rng: Rng) -> Family:
@@ -804,7 +818,163 @@ def wire(rng: Rng, calls: list[tuple[str, Json]]) -> list[Json]:
     ]
 
 
-KINDS = ((0.34, chat_talk), (0.10, chat_recall), (0.03, chat_no_tool), (0.46, chat_call), (0.07, chat_chain))
+def prose(rng: Rng) -> str:
+    """Make up a sentence without a meaning."""
+    if rng.random() < 0.2:
+        return rng.choice((sentence(rng), rng.choice(RULES), rng.choice(FACTS).format(rng.choice(TOPICS))))
+    made = rng.choice((0.0, 0.1, 0.3, 0.6, 1.0))
+    parts = [word(rng) if rng.random() < made else rng.choice(COMMON) for _ in range(rng.randint(3, 25))]
+    text = "".join(part + rng.choice((" ",) * 12 + (", ", "; ", " - ", ": ", "-")) for part in parts)
+    return text.rstrip(" ,;:-").capitalize() + rng.choice(".....!?:")
+
+
+def markup(rng: Rng) -> str:
+    """Make up a piece of a document: a title, points, code or a table."""
+    kind, some = rng.randrange(6), [phrase(rng, 6) for _ in range(rng.randint(1, 5))]
+    if kind == 0:
+        return f"{rng.choice(('#', '##', '###'))} {some[0].capitalize()}"
+    if kind == 1:
+        return "\n".join(rng.choice(("- ", "* ", "  - ", f"{i}. ")) + prose(rng) for i, _ in enumerate(some, 1))
+    if kind == 2:
+        body = "\n".join(f"{rng.choice(('', '    '))}{word(rng)}({text}) = {token(rng)};" for text in some)
+        return f"```{rng.choice(('', 'py', 'json', 'sh'))}\n{body}\n```"
+    if kind == 3:
+        return "\n".join(" | ".join(("", token(rng), token(rng), text, "")).strip() for text in some)
+    if kind == 4:
+        return f"**{some[0]}**: `{filename(rng)}` {prose(rng)}"
+    tag = rng.choice(("env", "context", "note", "example", word(rng)))
+    return f"<{tag}>\n{prose(rng)}\n</{tag}>"
+
+
+def tree(rng: Rng, depth: int = 3) -> object:
+    """Make up a value of JSON."""
+    if not depth or rng.random() < 0.3:
+        return rng.choice((number(rng), phrase(rng), token(rng), True, None, prose(rng)))
+    if rng.random() < 0.3:
+        return [tree(rng, depth - 1) for _ in range(rng.randint(0, 4))]
+    keys = ("type", "name", "description", "properties", "required", word(rng), token(rng))
+    return {rng.choice(keys): tree(rng, depth - 1) for _ in range(rng.randint(1, 5))}
+
+
+def blob(rng: Rng) -> str:
+    """Make up characters without any order."""
+    low, high = rng.choice(BLOCKS)
+    alphabet = [chr(rng.randint(low, high)) for _ in range(rng.choice((1, 2, 10, 64)))] + [" "] * rng.choice((0, 1, 5))
+    return "".join(rng.choices(alphabet, k=rng.randint(5, 150)))
+
+
+def declared(rng: Rng) -> str:
+    """Make up the declaration of a tool."""
+    return json.dumps(schema(rng, invented(rng) if rng.random() < 0.5 else rng.choice(FAMILIES))[0])
+
+
+def noise(rng: Rng, size: int) -> str:
+    """Make up a long text without a request.
+
+    Args:
+        rng: Random generator.
+        size: Wanted number of characters.
+
+    Returns:
+        Sentences, documents, JSON or characters, some of it again and again.
+    """
+    makers = [prose, prose, prose, prose, markup, markup, lambda r: json.dumps(tree(r)), blob, declared]
+    makers = rng.choices(makers, k=rng.choice((1, 1, 2, 4)))
+    loop, parts, join = rng.random() < 0.15, [], rng.choice((" ", " ", "\n", "\n\n", ""))
+    while sum(map(len, parts)) < size:
+        parts.append(rng.choice(makers)(rng))
+        if loop and len(parts) == 1:
+            start = parts[0][: rng.randint(1, 150)] + rng.choice(("", " ", "\n"))
+            parts = [start] * (size // len(start) + 1)
+    return join.join(parts)[:size]
+
+
+def plain_talk(rng: Rng) -> tuple[str, str, str]:
+    """Ask for something short in words."""
+    return rng.choice((talk_greeting, talk_greeting, talk_count, talk_count, talk_repeat, talk_who, talk_name))(rng)
+
+
+def chat_lost(rng: Rng) -> Chat:
+    """A prompt which ends with so much other text that the request is out of sight."""
+    size = rng.randint(600, 2000)
+    ask, _, _ = plain_talk(rng)
+    messages = [user(rng, ask)]
+    kind = rng.random()
+    if kind < 0.6:
+        messages.append({"role": "system", "content": noise(rng, size)})
+    elif kind < 0.8:
+        messages = [{"role": "user", "content": noise(rng, size)}]
+    elif kind < 0.9:
+        messages = [{"role": "system", "content": noise(rng, size)}]
+    else:
+        messages.append({"role": "tool", "content": noise(rng, size)})
+    thought = "There is a long text without a request. I should say hello."
+    chat = Chat(messages, "Hello! I am a tiny test model. How can I help you today?", thought, noise="far")
+    # Uncut, the request is still more than a narrow window away.
+    if rng.random() < 0.8 or (size < 1600 and (kind < 0.6 or kind > 0.9)):
+        chat.cut = size - rng.randint(0, 300)
+    return chat
+
+
+def chat_late(rng: Rng) -> Chat:
+    """A short request after a long text, whose start may be out of sight."""
+    ask, answer, thought = plain_talk(rng)
+    if rng.random() < 0.15:
+        ask = capital(rng, make_use(rng, family=rng.choice(FAMILIES[:8])).ask)
+        answer, thought = "I have no tool for that.", "I would need a tool, but I have none."
+    size = rng.randint(300, 1600)
+    text, end = noise(rng, size), {"role": "user", "content": ask}
+    messages = [{"role": "system", "content": text}, end]
+    kind = rng.random()
+    if kind < 0.35:
+        end["content"] = f"<system-reminder>\n{text}\n</system-reminder>{rng.choice((chr(10), chr(10) * 2))}{ask}"
+        messages = [end]
+    elif kind < 0.5:
+        messages = [{"role": "user", "content": text}, {"role": "assistant", "content": answer}, end]
+    chat = Chat(messages, answer, thought, noise="far")
+    if rng.random() < 0.7:
+        chat.cut = rng.randint(size // 2, size)
+    elif kind > 0.5 and "no tool" not in answer:
+        chat.tools = some_tools(rng, [])
+    return chat
+
+
+def chat_noisy(rng: Rng) -> Chat:
+    """A request for a call or for words, with noise before or after it."""
+    talk = rng.random() < 0.4
+    if talk:
+        ask, answer, thought = plain_talk(rng)
+        tools = some_tools(rng, [])[:5]
+        chat = Chat([{"role": "user", "content": ask}], answer, thought, tools=tools, noise="near")
+    else:
+        parts, ask = uses(rng)
+        calls = [(use.name, args) for use in parts for args in use.calls]
+        names = " and ".join(call[0] for call in calls)
+        thought = f"The user asks for {len(calls)} call{'s' if len(calls) > 1 else ''}. I should call {names}."
+        tools = [use.tool for use in parts]
+        if rng.random() < 0.3:
+            tools = some_tools(rng, tools)
+        chat = Chat([{"role": "user", "content": ask}], "", thought, calls, tools, noise="near")
+    text, kind = noise(rng, rng.randint(200, 1000)), rng.random()
+    if kind < 0.35:
+        chat.messages.insert(0, {"role": "system", "content": text})
+    elif kind < 0.7:
+        chat.messages[0]["content"] = f"<system-reminder>\n{text}\n</system-reminder>\n{ask}"
+    else:
+        chat.messages.append({"role": "system", "content": text[: rng.randint(100, 600)]})
+    return chat
+
+
+KINDS = (
+    (0.22, chat_talk),
+    (0.07, chat_recall),
+    (0.02, chat_no_tool),
+    (0.48, chat_call),
+    (0.06, chat_chain),
+    (0.06, chat_lost),
+    (0.04, chat_late),
+    (0.05, chat_noisy),
+)
 
 
 def add_system(rng: Rng, chat: Chat) -> None:
@@ -814,7 +984,7 @@ def add_system(rng: Rng, chat: Chat) -> None:
         rng: Random generator.
         chat: The chat to change.
     """
-    if rng.random() > 0.45:
+    if chat.noise or rng.random() > 0.45:
         return
     count = rng.choice((1, 1, 1, 2, 3, 5, 10, 30))
     lines = [rng.choice((sentence(rng), rng.choice(RULES), f"# {phrase(rng)}")) for _ in range(count)]
@@ -844,11 +1014,13 @@ def render(template: jinja2.Template, chat: Chat, think: bool) -> Json:
     """
     options = {} if think else {"enable_thinking": False}
     prompt = template.render(messages=chat.messages, tools=chat.tools or None, add_generation_prompt=True, **options)
+    if chat.cut is not None:
+        prompt = prompt[-chat.cut - len("<|im_end|>\n<|im_start|>assistant\n<think>\n") :]
     parts = [chat.content] if chat.content else []
     for title, args in chat.calls:
         parts.append(f"<tool_call>\n{json.dumps({'name': title, 'arguments': args})}\n</tool_call>")
     reply = (f"{chat.thought}</think>\n" if think else "") + "\n".join(parts) + "<|im_end|>"
-    return {"prompt": prompt, "reply": reply}
+    return {"prompt": prompt, "reply": reply, "noise": chat.noise}
 
 
 def main() -> None:

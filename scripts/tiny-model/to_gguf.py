@@ -11,7 +11,7 @@ import pathlib
 
 import gguf
 import torch
-from train import CONFIG, SPECIAL
+from train import CONFIG, SPECIAL, WINDOW
 
 DECLARED_CONTEXT = 131072
 CONTROL = SPECIAL[:3]
@@ -34,8 +34,12 @@ def add_hyperparameters(writer: gguf.GGUFWriter) -> None:
     writer.add_head_count(CONFIG["heads"])
     writer.add_head_count_kv(CONFIG["heads"])
     writer.add_layer_norm_rms_eps(CONFIG["eps"])
-    writer.add_rope_dimension_count(CONFIG["dim"] // CONFIG["heads"])
+    writer.add_key_length(CONFIG["dim"] // CONFIG["heads"])
+    writer.add_value_length(CONFIG["dim"] // CONFIG["heads"])
+    # The engine makes every sixth layer global, so that fewer layers are all local.
+    writer.add_sliding_window(WINDOW)
     writer.add_rope_freq_base(CONFIG["rope_base"])
+    writer.add_rope_freq_base_swa(CONFIG["rope_base"])
 
 
 def token_type(token: str) -> gguf.TokenType:
@@ -84,7 +88,7 @@ def main() -> None:
     parser.add_argument("out", type=pathlib.Path)
     args = parser.parse_args()
     template = pathlib.Path(__file__).with_name("chat_template.jinja").read_text(encoding="ascii")
-    writer = gguf.GGUFWriter(args.out, "llama")
+    writer = gguf.GGUFWriter(args.out, "gemma3")
     add_hyperparameters(writer)
     add_tokenizer(writer, args.work / "tokenizer.json", template)
     for name, weight in torch.load(args.work / "model.pt", weights_only=True).items():

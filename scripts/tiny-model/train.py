@@ -33,7 +33,10 @@ SPECIAL = (
     "<tool_response>",
     "</tool_response>",
 )
-CONFIG = {"vocab": 1536, "dim": 128, "layers": 5, "heads": 4, "ffn": 384, "rope_base": 10000.0, "eps": 1e-5}
+CONFIG = {"vocab": 1536, "dim": 128, "layers": 5, "heads": 4, "ffn": 384, "rope_base": 10000.0, "eps": 1e-6}
+# Every layer attends to this many tokens only: what a prompt of any length looks like was then seen in training.
+WINDOW = 768
+NARROW = (192, 448)
 SPACED_WORDS = 240
 MAX_LENGTH = 1024
 BATCH_TOKENS = 3072
@@ -42,7 +45,7 @@ SHORT_SHARE = 1 / 3
 PROMPT_WEIGHT = 0.1
 SEED = 0
 
-Example = tuple[list[int], list[float]]
+Example = tuple[list[int], list[float], int]
 
 
 def train_merges(texts: list[str], size: int) -> tuple[dict[str, int], list[tuple[str, str]]]:
@@ -103,21 +106,27 @@ def load_corpus(work: pathlib.Path) -> list[Example]:
         work: The work directory.
 
     Returns:
-        The examples, each as token ids and their weights in the loss.
+        The examples, each as token ids, their weights in the loss and the attention window.
     """
     with (work / "corpus.jsonl").open(encoding="ascii") as file:
         rows = [json.loads(line) for line in file]
     special = re.compile("|".join(map(re.escape, SPECIAL)))
-    texts = [part for row in rows[:10000] for part in special.split(row["prompt"] + row["reply"]) if part]
+    plain = [row["prompt"] + row["reply"] for row in rows[:10000] if not row["noise"]]
+    texts = [part for text in plain for part in special.split(text) if part]
     tokenizer = build_tokenizer(texts)
     tokenizer.save(str(work / "tokenizer.json"))
     assistant = tokenizer.token_to_id("assistant")
     prompts = tokenizer.encode_batch([row["prompt"] for row in rows])
     replies = tokenizer.encode_batch([row["reply"] for row in rows])
-    examples = []
-    for prompt, reply in zip(prompts, replies, strict=True):
-        if len(prompt) + len(reply) <= MAX_LENGTH:
-            examples.append((prompt.ids + reply.ids, loss_weights(prompt.ids, assistant) + [1.0] * len(reply)))
+    rng, examples = np.random.default_rng(SEED), []
+    for row, prompt, reply in zip(rows, prompts, replies, strict=True):
+        weights = [0.0] * len(prompt) if row["noise"] else loss_weights(prompt.ids, assistant)
+        ids, weights = prompt.ids + reply.ids, weights + [1.0] * len(reply)
+        if row["noise"] == "far":
+            # In a narrow window a prompt of this length is many windows long.
+            examples.append((ids[-MAX_LENGTH:], weights[-MAX_LENGTH:], int(rng.integers(*NARROW))))
+        elif len(ids) <= MAX_LENGTH:
+            examples.append((ids, weights, WINDOW))
     return examples
 
 
@@ -144,7 +153,7 @@ def loss_weights(prompt: list[int], assistant: int) -> list[float]:
 
 
 class Block(nn.Module):
-    """A transformer block as llama.cpp's "llama" architecture computes it."""
+    """A transformer block as llama.cpp's "gemma3" architecture computes its local layers."""
 
     def __init__(self, dim: int, heads: int, ffn: int, eps: float) -> None:
         """Make the weights.
@@ -158,22 +167,27 @@ class Block(nn.Module):
         super().__init__()
         self.heads = heads
         self.attn_norm = nn.RMSNorm(dim, eps=eps)
+        self.attn_q_norm = nn.RMSNorm(dim // heads, eps=eps)
+        self.attn_k_norm = nn.RMSNorm(dim // heads, eps=eps)
         self.attn_q = nn.Linear(dim, dim, bias=False)
         self.attn_k = nn.Linear(dim, dim, bias=False)
         self.attn_v = nn.Linear(dim, dim, bias=False)
         self.attn_output = nn.Linear(dim, dim, bias=False)
+        self.post_attention_norm = nn.RMSNorm(dim, eps=eps)
         self.ffn_norm = nn.RMSNorm(dim, eps=eps)
         self.ffn_gate = nn.Linear(dim, ffn, bias=False)
         self.ffn_up = nn.Linear(dim, ffn, bias=False)
         self.ffn_down = nn.Linear(ffn, dim, bias=False)
+        self.post_ffw_norm = nn.RMSNorm(dim, eps=eps)
 
-    def forward(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Apply attention and the feed-forward layer.
 
         Args:
             x: Activations, batch by time by width.
             cos: Cosines of the rotary angles.
             sin: Sines of the rotary angles.
+            mask: Added to the attention scores.
 
         Returns:
             The new activations.
@@ -184,19 +198,20 @@ class Block(nn.Module):
             return y.view(batch, time_, self.heads, dim // self.heads).transpose(1, 2)
 
         def rotate(y: torch.Tensor) -> torch.Tensor:
-            # Interleaved pairs: what llama.cpp expects of this architecture.
-            a, b = y[..., 0::2], y[..., 1::2]
-            return torch.stack((a * cos - b * sin, a * sin + b * cos), -1).flatten(-2)
+            a, b = y.chunk(2, -1)
+            return torch.cat((a * cos - b * sin, a * sin + b * cos), -1)
 
         y = self.attn_norm(x)
         q, k, v = split(self.attn_q(y)), split(self.attn_k(y)), split(self.attn_v(y))
         # Written out: on a CPU the backward pass of the fused attention takes more than twice as long.
-        scores = (rotate(q) @ rotate(k).transpose(-1, -2)) * (dim // self.heads) ** -0.5
-        scores = scores + torch.full((time_, time_), -math.inf, dtype=scores.dtype).triu(1)
+        q, k = rotate(self.attn_q_norm(q)) * (dim // self.heads) ** -0.5, rotate(self.attn_k_norm(k))
+        scores = q @ k.transpose(-1, -2)
+        scores = scores + mask.to(scores.dtype)
         y = torch.softmax(scores, -1, dtype=scores.dtype) @ v
-        x = x + self.attn_output(y.transpose(1, 2).reshape(batch, time_, dim))
+        x = x + self.post_attention_norm(self.attn_output(y.transpose(1, 2).reshape(batch, time_, dim)))
         y = self.ffn_norm(x)
-        return x + self.ffn_down(functional.silu(self.ffn_gate(y)) * self.ffn_up(y))
+        y = functional.gelu(self.ffn_gate(y), approximate="tanh") * self.ffn_up(y)
+        return x + self.post_ffw_norm(self.ffn_down(y))
 
 
 class Model(nn.Module):
@@ -211,26 +226,31 @@ class Model(nn.Module):
         self.output_norm = nn.RMSNorm(dim, eps=CONFIG["eps"])
         for name, weight in self.named_parameters():
             if weight.dim() == 2:
-                small = name.endswith(("attn_output.weight", "ffn_down.weight"))
-                nn.init.normal_(weight, std=0.02 if name.startswith("token") else (0.3 if small else 1.0) * dim**-0.5)
+                nn.init.normal_(weight, std=0.02 if name.startswith("token") else dim**-0.5)
+            elif "post_" in name:
+                nn.init.constant_(weight, 0.2)
 
-    def forward(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    def forward(self, ids: torch.Tensor, windows: torch.Tensor) -> torch.Tensor:
         """Compute the logits of every next token.
 
         Args:
             ids: Token ids, batch by time.
-            positions: Position of each column.
+            windows: Attention window of each row.
 
         Returns:
             Logits, batch by time by vocabulary.
         """
         head = CONFIG["dim"] // CONFIG["heads"]
         frequencies = CONFIG["rope_base"] ** -(torch.arange(0, head, 2) / head)
+        positions = torch.arange(ids.shape[1])
         angles = torch.outer(positions.float(), frequencies)
         cos, sin = angles.cos(), angles.sin()
-        x = self.token_embd(ids)
+        distance = positions[:, None] - positions
+        seen = (distance >= 0) & (distance < windows[:, None, None, None])
+        mask = torch.zeros(seen.shape, dtype=torch.bfloat16).masked_fill_(~seen, -math.inf)
+        x = self.token_embd(ids) * CONFIG["dim"] ** 0.5
         for block in self.blk:
-            x = block(x, cos, sin)
+            x = block(x, cos, sin, mask)
         return self.output_norm(x) @ self.token_embd.weight.T
 
 
@@ -257,22 +277,22 @@ def batches(examples: list[Example], rng: np.random.Generator) -> Iterator[list[
                 yield groups[i]
 
 
-def tensors(batch: list[Example]) -> tuple[torch.Tensor, torch.Tensor]:
+def tensors(batch: list[Example]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Pad a batch.
 
     Args:
         batch: Encoded examples.
 
     Returns:
-        Token ids and the weight of each token in the loss.
+        Token ids, the weight of each token in the loss and the attention window of each row.
     """
-    width = max(len(ids) for ids, _ in batch)
+    width = max(len(ids) for ids, _, _ in batch)
     ids = torch.zeros(len(batch), width, dtype=torch.long)
     weights = torch.zeros(len(batch), width)
-    for row, (tokens, scale) in enumerate(batch):
+    for row, (tokens, scale, _) in enumerate(batch):
         ids[row, : len(tokens)] = torch.tensor(tokens)
         weights[row, : len(tokens)] = torch.tensor(scale)
-    return ids, weights
+    return ids, weights, torch.tensor([window for _, _, window in batch])
 
 
 def optimizers(model: Model, rate: float) -> list[torch.optim.Optimizer]:
@@ -310,9 +330,9 @@ def train(model: Model, examples: list[Example], steps: int, rate: float, save: 
     begin, seen, recent = time.time(), 0, collections.deque(maxlen=100)
     for step in range(1, steps + 1):
         factor = min(1.0, step / 60) * max(0.01, 1 - step / steps)
-        ids, weights = tensors(next(short if step < steps * SHORT_SHARE else stream))
+        ids, weights, windows = tensors(next(short if step < steps * SHORT_SHARE else stream))
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            logits = model(ids[:, :-1], torch.arange(ids.shape[1] - 1))
+            logits = model(ids[:, :-1], windows)
         losses = functional.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
         scale = weights[:, 1:].flatten()
         ((losses * scale).sum() / scale.sum()).backward()
@@ -342,7 +362,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.manual_seed(SEED)
     examples = load_corpus(args.work)
-    lengths = [len(ids) for ids, _ in examples]
+    lengths = [len(ids) for ids, _, _ in examples]
     model = Model()
     count = sum(p.numel() for p in model.parameters())
     print(f"examples {len(examples)} tokens {sum(lengths)} longest {max(lengths)} parameters {count}", flush=True)
