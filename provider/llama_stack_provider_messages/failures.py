@@ -19,9 +19,10 @@ from llama_stack_api_messages.errors import (
     InvalidRequestError,
     MessagesError,
     NotFoundError,
+    PermissionDeniedError,
 )
 
-from .stack import ModelNotFoundError, ModelTypeError, get_logger
+from .stack import AccessDeniedError, AuthenticationRequiredError, ModelNotFoundError, ModelTypeError, get_logger
 from .translation.messages_to_chat import redact, translate_error
 
 logger = get_logger(__name__)
@@ -63,6 +64,10 @@ def _translate(error: Exception, provider_id: str) -> MessagesError:
         return BadGatewayError(f"The connection to the backend '{provider_id}' failed")
     if isinstance(error, openai.APIError):
         return translate_error(None, error.body or error.message, {}, now=datetime.now(UTC))
+    if isinstance(error, AccessDeniedError | PermissionError):
+        return PermissionDeniedError("The stack's access rules do not allow this; ask its operator")
+    if isinstance(error, AuthenticationRequiredError):
+        return AuthenticationError("The stack wants to know who asks; send credentials it accepts")
     if isinstance(error, ModelNotFoundError):
         return NotFoundError(f"model: {redact(str(error))}")
     if isinstance(error, ModelTypeError | ValidationError):

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from llama_stack.core.access_control.access_control import AccessDeniedError
+from llama_stack.core.datatypes import AuthenticationRequiredError
 from llama_stack.core.routers.inference import InferenceRouter
 from llama_stack.core.server.fastapi_router_registry import register_external_api_routers
 from llama_stack.log import get_logger as _get_logger
@@ -28,7 +30,9 @@ from llama_stack_api.inference import OpenAIChatCompletionRequestWithExtraBody, 
 from llama_stack_api_messages.stack import API_NAME
 
 __all__ = [
+    "AccessDeniedError",
     "Api",
+    "AuthenticationRequiredError",
     "HealthResponse",
     "HealthStatus",
     "InlineProviderSpec",

@@ -1,4 +1,6 @@
-"""What the official SDK sees of a stack, as one JSON object on stdout. Usage: sdk_session.py BASE_URL.
+"""What the official SDK sees of a stack, as one JSON object on stdout. Usage: sdk_session.py BASE_URL STRICT_URL.
+
+The stack at STRICT_URL has no default model.
 
 Runs in a process of its own, because two major versions of the SDK are tested and cannot share one.
 """
@@ -55,8 +57,9 @@ def failure(call):
     return None
 
 
-def main(url):
+def main(url, strict_url):
     client = anthropic.Anthropic(base_url=url, api_key="none", max_retries=0)
+    strict = anthropic.Anthropic(base_url=strict_url, api_key="none", max_retries=0)
     kinds, final = streamed(client)
     first, second = tool_round_trip(client)
     report = {
@@ -67,11 +70,11 @@ def main(url):
         "tool_first": first,
         "tool_second": second,
         "thinking": say(client, "Hello", thinking={"type": "adaptive"}).to_dict(),
-        "wrong_model": failure(lambda: client.messages.create(model="gone/x", max_tokens=5, messages=[user("x")])),
+        "wrong_model": failure(lambda: strict.messages.create(model="gone/x", max_tokens=5, messages=[user("x")])),
         "bad_body": failure(lambda: client.messages.create(model="m", max_tokens=-1, messages=[user("x")])),
     }
     json.dump(report, sys.stdout)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

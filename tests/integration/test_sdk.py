@@ -15,11 +15,11 @@ SESSION = Path(__file__).with_name("sdk_session.py")
 
 
 @pytest.fixture(scope="module", params=["installed", "1.x"])
-def report(request, local_stack):
+def report(request, local_stack, stack):
     """What a session with one version of the SDK saw."""
     path = str(SDK_1) if request.param == "1.x" else ""
     run = subprocess.run(
-        [sys.executable, str(SESSION), local_stack.url],
+        [sys.executable, str(SESSION), local_stack.url, stack.url],
         capture_output=True,
         text=True,
         timeout=120,
@@ -75,6 +75,14 @@ def test_thinking_comes_back_as_a_block_before_the_text(report):
 def test_disabled_thinking_leaves_no_thinking_block(report):
     """With thinking off, there is none."""
     assert [block["type"] for block in report["create"]["content"]] == ["text"]
+
+
+def test_a_wrong_model_raises_the_class_for_404(report):
+    """Where no default model answers it, with the names that would work."""
+    seen = report["wrong_model"]
+    assert (seen["class"], seen["status"]) == ("NotFoundError", 404)
+    assert seen["request_id"].startswith("req_")
+    assert "up/text" in seen["body"]["error"]["message"]
 
 
 def test_a_bad_body_raises_the_class_for_400(report):

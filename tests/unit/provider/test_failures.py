@@ -5,6 +5,8 @@ import json
 import httpx
 import openai
 import pytest
+from llama_stack.core.access_control.access_control import AccessDeniedError
+from llama_stack.core.datatypes import AuthenticationRequiredError
 from llama_stack_api.common.errors import ModelNotFoundError, ModelTypeError
 from openai import _exceptions
 from pydantic import BaseModel, ValidationError
@@ -52,6 +54,8 @@ CASES = {
     "raw http reset": (http.RemoteProtocolError("peer closed"), 502, "api_error"),
     "raw httpx reset": (httpx.RemoteProtocolError("peer closed"), 502, "api_error"),
     "in a stream": (openai.APIError("no", request(), body={"message": "busy", "code": 503}), 529, "overloaded_error"),
+    "not allowed": (AccessDeniedError(), 403, "permission_error"),
+    "not known": (AuthenticationRequiredError("who are you"), 401, "authentication_error"),
     "unknown model": (ModelNotFoundError("x/y"), 404, "not_found_error"),
     "wrong kind of model": (ModelTypeError("x/y", "embedding", "llm"), 400, "invalid_request_error"),
     "platform validation": (validation_error(), 400, "invalid_request_error"),
