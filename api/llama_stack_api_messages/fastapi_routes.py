@@ -7,7 +7,7 @@ from fastapi import APIRouter, Body, Response
 
 from .api import Call, MessageReply, Messages, StreamReply
 from .disconnect import run_while_connected
-from .error_route import CLIENT_CLOSED, MessagesRoute, current_call, current_request
+from .error_route import CLIENT_CLOSED, MessagesRoute, current_call, current_request, wire_headers
 from .errors import MethodNotAllowedError, NotFoundError
 from .event_stream import EventStream
 from .models import CreateMessageRequest, ErrorBody, Message
@@ -61,7 +61,7 @@ def _create_message(impl: Messages) -> Callable[[CreateMessageRequest], Awaitabl
         reply = await (run_while_connected(request.receive, work) if request else work)
         if reply is None:
             return Response(status_code=CLIENT_CLOSED)
-        return Response(reply.body, headers=dict(reply.headers), media_type="application/json")
+        return Response(reply.body, headers=wire_headers(reply.headers), media_type="application/json")
 
     create_message.max_request_bytes = impl.settings.max_request_bytes  # type: ignore[attr-defined]
     return create_message

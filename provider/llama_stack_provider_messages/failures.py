@@ -63,7 +63,7 @@ def _translate(error: Exception, provider_id: str) -> MessagesError:
     if isinstance(error, openai.APIConnectionError) or _is_a(error, "TransportError"):
         return BadGatewayError(f"The connection to the backend '{provider_id}' failed")
     if isinstance(error, openai.APIError):
-        return translate_error(None, error.body or error.message, {}, now=datetime.now(UTC))
+        return translate_error(None, error.body or error.message)
     if isinstance(error, AccessDeniedError | PermissionError):
         return PermissionDeniedError("The stack's access rules do not allow this; ask its operator")
     if isinstance(error, AuthenticationRequiredError):
@@ -86,7 +86,7 @@ def _translate_other(error: Exception, provider_id: str) -> MessagesError:
     if isinstance(error, NotImplementedError):
         return InvalidRequestError(f"The backend '{provider_id}' does not serve chat completions")
     if isinstance(status := getattr(error, "status_code", None), int):
-        return translate_error(status, str(error), {}, now=datetime.now(UTC))
+        return translate_error(status, str(error))
     return ApiError(f"The backend '{provider_id}' failed: {type(error).__name__}")
 
 

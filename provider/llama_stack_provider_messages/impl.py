@@ -32,9 +32,6 @@ class MessagesImpl:
         self._platform = platform
         self._translated: Backend = TranslatedBackend(platform)
 
-    async def initialize(self) -> None:
-        """Do nothing: there is no state to prepare."""
-
     async def shutdown(self) -> None:
         """Do nothing: there is no state to release."""
 

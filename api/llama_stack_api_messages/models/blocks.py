@@ -37,7 +37,7 @@ from .content_server import (
     WebSearchToolResultBlock,
 )
 
-type ResponseBlock = Annotated[
+_AnswerBlock = (
     TextBlock
     | ThinkingBlock
     | RedactedThinkingBlock
@@ -56,35 +56,19 @@ type ResponseBlock = Annotated[
     | McpToolListingBlock
     | CompactionBlock
     | FallbackBlock
-    | UnknownBlock,
-    ByType(),
-]
+)
+"""What an answer may hold, and therefore the history of a request too."""
+
+type ResponseBlock = Annotated[_AnswerBlock | UnknownBlock, ByType()]
 
 type InputBlock = Annotated[
-    TextBlock
+    _AnswerBlock
     | ImageBlock
     | DocumentBlock
     | SearchResultBlock
-    | ThinkingBlock
-    | RedactedThinkingBlock
-    | ToolUseBlock
     | ToolResultBlock
     | ToolReferenceBlock
     | BrowserStateBlock
-    | ServerToolUseBlock
-    | WebSearchToolResultBlock
-    | WebFetchToolResultBlock
-    | CodeExecutionToolResultBlock
-    | BashCodeExecutionToolResultBlock
-    | TextEditorCodeExecutionToolResultBlock
-    | ToolSearchToolResultBlock
-    | ContainerUploadBlock
-    | AdvisorToolResultBlock
-    | McpToolUseBlock
-    | McpToolResultBlock
-    | McpToolListingBlock
-    | CompactionBlock
-    | FallbackBlock
     | ToolAdditionBlock
     | ToolRemovalBlock
     | UnknownBlock,
