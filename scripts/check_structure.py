@@ -18,10 +18,11 @@ SOURCES = {API: ROOT / "api" / API, PROVIDER: ROOT / "provider" / PROVIDER}
 LAYERS = [
     [f"{API}.errors", f"{API}.models"],
     [f"{API}.sse"],
-    [f"{PROVIDER}.translation", f"{PROVIDER}.sse", f"{PROVIDER}.fold", f"{PROVIDER}.aliases", f"{PROVIDER}.config"],
+    [f"{PROVIDER}.translation", f"{PROVIDER}.sse", f"{PROVIDER}.fold", f"{PROVIDER}.aliases"],
+    [f"{PROVIDER}.config"],
     [f"{API}"],
     [f"{PROVIDER}.stack"],
-    [f"{PROVIDER}.failures", f"{PROVIDER}.local", f"{PROVIDER}.backends"],
+    [f"{PROVIDER}.failures", f"{PROVIDER}.local", f"{PROVIDER}.backends", f"{PROVIDER}.profiles"],
     [f"{PROVIDER}.translated"],
     [f"{PROVIDER}.impl"],
     [f"{PROVIDER}.provider", PROVIDER],

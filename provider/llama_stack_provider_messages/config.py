@@ -1,8 +1,12 @@
 """Configuration of the builtin Messages provider."""
 
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from llama_stack_api_messages.models import describe_validation_error
+
+from .translation.messages_to_chat import PRESETS, Policy, profile_for
 
 
 class MessagesConfig(BaseModel):
@@ -29,10 +33,45 @@ class MessagesConfig(BaseModel):
         default=32 * 1024 * 1024, gt=0, description="Larger request bodies are answered with 413."
     )
 
+    validation: Literal["lenient", "strict"] = Field(
+        default="lenient",
+        description="`lenient` repairs what clients get wrong and fills a missing `max_tokens`; `strict` answers 400 "
+        "where the API itself does.",
+    )
+    default_max_tokens: int = Field(
+        default=4096, ge=1, description="Stands in for a missing `max_tokens` where validation is lenient."
+    )
+    server_tools: Literal["remove", "reject"] = Field(
+        default="remove",
+        description="Tools a server would have to run, such as `web_search`: `remove` them and name them as dropped, "
+        "or `reject` the request with 400. A forced one is a 400 either way.",
+    )
+    backends: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="Settings that differ from the built-in ones, by provider type, provider id or "
+        "`provider_id/model`; the fields are those of a profile, and `like` names a preset.",
+    )
+
     @field_validator("default_model")
     @classmethod
     def _empty_is_unset(cls, value: str | None) -> str | None:
         return value or None
+
+    @field_validator("backends")
+    @classmethod
+    def _fields_exist(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name, fields in value.items():
+            if fields.get("like", "openai") not in PRESETS:
+                raise ValueError(f"{name}.like: '{fields['like']}' is none of {', '.join(PRESETS)}")
+            try:
+                profile_for("", overrides=fields)
+            except ValidationError as error:
+                raise ValueError(f"{name}.{describe_validation_error(error)}") from None
+        return value
+
+    def policy(self) -> Policy:
+        """Return what the translation of requests needs to know."""
+        return Policy(self.validation == "strict", self.default_max_tokens, self.server_tools)
 
     @classmethod
     def sample_run_config(cls, **_: Any) -> dict[str, Any]:  # noqa: ANN401 - the platform passes what it likes

@@ -30,7 +30,7 @@ class MessagesImpl:
         self.settings = ServeSettings(config.ping_seconds, config.max_request_bytes)
         self._aliases = Aliases(config.aliases, config.default_model)
         self._platform = platform
-        self._translated: Backend = TranslatedBackend(platform)
+        self._translated: Backend = TranslatedBackend(platform, config)
 
     async def shutdown(self) -> None:
         """Do nothing: there is no state to release."""

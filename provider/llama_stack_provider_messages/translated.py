@@ -10,12 +10,14 @@ from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models import CreateMessageRequest
 from llama_stack_api_messages.sse import encode_event, encode_json
 
+from .config import MessagesConfig
 from .failures import translate_failure
+from .profiles import Profiles
 from .stack import Platform, Target, get_logger
 from .translation.dropped import Dropped
 from .translation.messages_to_chat import (
     StreamTranslator,
-    profile_for,
+    Walk,
     translate_request,
     translate_response,
     without_switches,
@@ -29,21 +31,23 @@ class TranslatedBackend:
 
     Args:
         platform: The stack's models and inference.
+        config: The provider's configuration.
     """
 
-    def __init__(self, platform: Platform) -> None:
+    def __init__(self, platform: Platform, config: MessagesConfig) -> None:
         self._platform = platform
+        self._policy = config.policy()
+        self._profiles = Profiles(config.backends)
 
     async def create(self, request: CreateMessageRequest, call: Call, target: Target) -> MessageReply | StreamReply:
         """Answer the request; see ``Messages.create_message``."""
-        translated = translate_request(request, profile_for(target.provider_type, target.resource_id))
-        prefill = _prefill(translated.value)
-        _log(call, target, translated.dropped)
-        answer = await self._chat(target, translated.value)
+        chat = translate_request(request, Walk(self._profiles.of(target), self._policy))
+        _log(call, target, chat.dropped)
+        answer = await self._chat(target, chat.fields)
         if request.stream:
-            translator = StreamTranslator(request, new_id, request_id=call.request_id, prefill=prefill)
+            translator = StreamTranslator(chat.form, new_id, request_id=call.request_id)
             return StreamReply(_frames(answer, translator, target))
-        return MessageReply(encode_json(translate_response(answer, request, new_id, prefill=prefill)))
+        return MessageReply(encode_json(translate_response(answer, chat.form, new_id)))
 
     async def _chat(self, target: Target, fields: dict[str, Any]) -> Any:  # noqa: ANN401 - objects of the openai SDK
         try:
@@ -73,18 +77,6 @@ async def _frames(chunks: AsyncGenerator[Any], translator: StreamTranslator, tar
         await abandon(chunks)
     for event in events:
         yield encode_event(event)
-
-
-def _prefill(fields: dict[str, Any]) -> str:
-    """Return the text the backend continues and may repeat in front of its answer.
-
-    One that is told to continue (``continue_final_message``) answers with the continuation by contract, which may begin
-    with the same words.
-    """
-    last = fields["messages"][-1]
-    if last["role"] != "assistant" or fields.get("continue_final_message"):
-        return ""
-    return last["content"] or ""
 
 
 def _log(call: Call, target: Target, dropped: tuple[Dropped, ...]) -> None:

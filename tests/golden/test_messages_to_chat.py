@@ -12,11 +12,13 @@ import pytest
 from llama_stack_api_messages.models import CreateMessageRequest
 from llama_stack_provider_messages.fold import fold
 from llama_stack_provider_messages.translation.messages_to_chat import (
+    Policy,
+    Walk,
     profile_for,
     translate_request,
     translate_response,
 )
-from support.streams import chunk, completion, id_maker, request, translate
+from support.streams import chunk, completion, form, id_maker, translate
 
 CASES = Path(__file__).parent / "messages_to_chat"
 
@@ -53,14 +55,15 @@ def pretty(value):
 @pytest.mark.parametrize("name", cases("request", "json"))
 def test_request(name, golden):
     case = load("request", name)
-    done = translate_request(CreateMessageRequest.model_validate(case["request"]), profile_for(case["provider_type"]))
+    walk = Walk(profile_for(case["provider_type"], overrides=case.get("profile")), Policy(**case.get("policy", {})))
+    done = translate_request(CreateMessageRequest.model_validate(case["request"]), walk)
     dropped = [f"{entry.path} ({entry.feature}): {entry.reason}" for entry in done.dropped]
-    golden(CASES / "request" / f"{name}.out.json", pretty({"fields": done.value, "dropped": dropped}))
+    golden(CASES / "request" / f"{name}.out.json", pretty({"fields": done.fields, "dropped": dropped}))
 
 
 @pytest.mark.parametrize("name", cases("response", "json"))
 def test_response(name, golden):
-    message = translate_response(completion(load("response", name)), request(), id_maker())
+    message = translate_response(completion(load("response", name)), form(), id_maker())
     golden(CASES / "response" / f"{name}.out.json", pretty(message))
 
 
@@ -72,5 +75,5 @@ def test_stream(name, golden):
 
 @pytest.mark.parametrize("name", sorted({*cases("stream", "jsonl")} & {*cases("response", "json")}))
 def test_a_stream_adds_up_to_the_unary_message(name):
-    unary = translate_response(completion(load("response", name)), request(), id_maker())
+    unary = translate_response(completion(load("response", name)), form(), id_maker())
     assert fold(translate(load_chunks(name))) == unary

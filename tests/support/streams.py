@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import anthropic
@@ -13,7 +14,7 @@ from llama_stack_api_messages.models import CreateMessageRequest
 from llama_stack_api_messages.sse import encode_event
 from llama_stack_provider_messages.fold import fold
 from llama_stack_provider_messages.sse import SSEDecoder
-from llama_stack_provider_messages.translation.messages_to_chat import StreamTranslator
+from llama_stack_provider_messages.translation.messages_to_chat import ReplyForm, StreamTranslator
 
 from .grammar import check_stream
 
@@ -59,9 +60,14 @@ def call(index=0, call_id=None, name=None, arguments=None):
     return {key: value for key, value in entry.items() if value is not None}
 
 
-def translate(chunks, asked=None, **options):
+def form(asked=None, prefill=""):
+    """Return the form of the answer to a request."""
+    return replace(ReplyForm.of(asked or request()), prefill=prefill)
+
+
+def translate(chunks, asked=None, prefill="", **options):
     """Return the events for chunks, after every check a stream has to pass."""
-    translator = StreamTranslator(asked or request(), id_maker(), **options)
+    translator = StreamTranslator(form(asked, prefill), id_maker(), **options)
     events = [event for piece in chunks for event in translator.feed(piece)] + translator.finish()
     check_stream(events)
     assert translator.feed(delta_chunk(content="late")) == translator.finish() == []

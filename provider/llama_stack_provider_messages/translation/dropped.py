@@ -18,14 +18,6 @@ class Dropped:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Translated[T]:
-    """A translation's value with what was left out on the way."""
-
-    value: T
-    dropped: tuple[Dropped, ...] = ()
-
-
 class DropLog:
     """Collects ``Dropped`` records while a request is walked."""
 

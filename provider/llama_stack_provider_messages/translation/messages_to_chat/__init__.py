@@ -1,17 +1,24 @@
 """Messages API -> chat completions: requests on their way in, answers, streams and errors on their way out."""
 
 from .error import translate_error
-from .profile import PROFILES, Profile, profile_for
+from .profile import PRESETS, PROVIDER_PRESETS, Profile, profile_for
 from .redaction import redact
-from .request import translate_request
+from .reply import ReplyForm
+from .request import ChatRequest, translate_request
 from .response import translate_response
 from .stream import StreamTranslator
 from .thinking import without_switches
+from .walk import Policy, Walk
 
 __all__ = [
-    "PROFILES",
+    "PRESETS",
+    "PROVIDER_PRESETS",
+    "ChatRequest",
+    "Policy",
     "Profile",
+    "ReplyForm",
     "StreamTranslator",
+    "Walk",
     "profile_for",
     "redact",
     "translate_error",

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from .reply import Sign
+from .reply import ReplyForm, Sign
 from .tool_input import ToolInput
 
 type Event = dict[str, Any]
@@ -91,18 +91,18 @@ class ToolUseBlock:
 
     Args:
         claim: Returns the id to use for the backend's, which may be ``""``.
-        tools: The names of the tools. A name that is the beginning of another may still grow (calls.py), and
+        form: Knows the names of the tools. A name that is the beginning of another may still grow (calls.py), and
             holds the start until there are arguments.
     """
 
     kind = "tool_use"
 
-    def __init__(self, claim: Callable[[str], str], tools: frozenset[str] = frozenset()) -> None:
+    def __init__(self, claim: Callable[[str], str], form: ReplyForm) -> None:
         self.upstream_id = ""
         self.name = ""
         self.input = ToolInput()
         self._claim = claim
-        self._tools = tools
+        self._form = form
         self._opened = False
         self._released = ""
 
@@ -114,7 +114,7 @@ class ToolUseBlock:
 
     @property
     def _may_grow(self) -> bool:
-        longer = (tool for tool in self._tools if tool != self.name and tool.startswith(self.name))
+        longer = (tool for tool in self._form.tools if tool != self.name and tool.startswith(self.name))
         return self.input.blank and any(longer)
 
     @property
@@ -129,7 +129,7 @@ class ToolUseBlock:
 
     def start(self) -> Event:
         """Return the empty block of ``content_block_start``."""
-        return tool_use(self._claim(self.upstream_id), self.name, {})
+        return self._form.tool_use(self._claim(self.upstream_id), self.name, {})
 
     def deltas(self) -> list[Event]:
         """Return what came since the last call; the first delta is empty, as the API's own is."""
@@ -142,11 +142,6 @@ class ToolUseBlock:
         """Return what is due before the stop."""
         text = self.input.rest(cut=cut)
         return [{"type": "input_json_delta", "partial_json": text}] if text else []
-
-
-def tool_use(tool_id: str, name: str, tool_input: dict[str, Any]) -> dict[str, Any]:
-    """Return a ``tool_use`` block; every call is the model's own, hence ``direct``."""
-    return {"type": "tool_use", "id": tool_id, "name": name, "input": tool_input, "caller": {"type": "direct"}}
 
 
 type Block = TextBlock | ThinkingBlock | ToolUseBlock

@@ -17,8 +17,9 @@ import re
 from collections.abc import Iterator
 
 from .blocks import ToolUseBlock
+from .names import client_id
 from .record import field, list_field, text_field
-from .reply import NewId
+from .reply import NewId, ReplyForm
 
 _LEGAL_ID = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -36,8 +37,9 @@ class CallIds:
 
     def claim(self, upstream_id: str) -> str:
         """Return the backend's id when it can stay, else a new one."""
-        usable = _LEGAL_ID.fullmatch(upstream_id) and upstream_id not in self._taken
-        chosen = upstream_id if usable else self._new_id("toolu_")
+        known = client_id(upstream_id)
+        usable = _LEGAL_ID.fullmatch(known) and known not in self._taken
+        chosen = known if usable else self._new_id("toolu_")
         self._taken.add(chosen)
         return chosen
 
@@ -47,12 +49,12 @@ class CallTracker:
 
     Args:
         new_id: Makes an id for a prefix.
-        tools: The names of the request's tools.
+        form: Knows the names of the request's tools.
     """
 
-    def __init__(self, new_id: NewId, tools: frozenset[str] = frozenset()) -> None:
+    def __init__(self, new_id: NewId, form: ReplyForm) -> None:
         self._ids = CallIds(new_id)
-        self._tools = tools
+        self._form = form
         self._by_index: dict[object, ToolUseBlock] = {}
         self.blocks: list[ToolUseBlock] = []
 
@@ -71,7 +73,7 @@ class CallTracker:
         if block is not None and self._goes_on(block, call_id, name):
             block.name += name
         elif block is None or _starts_anew(block, call_id, name, arguments):
-            block = ToolUseBlock(self._ids.claim, self._tools)
+            block = ToolUseBlock(self._ids.claim, self._form)
             self.blocks.append(block)
             self._by_index[index] = block
             yield block
@@ -83,8 +85,8 @@ class CallTracker:
         """Whether this is another piece of the call's name; see the module's rule."""
         if not (name and block.name and block.input.blank and call_id in ("", block.upstream_id)):
             return False
-        whole = block.name + name
-        return any(tool.startswith(whole) for tool in self._tools) and not {block.name, name} <= self._tools
+        whole, tools = block.name + name, self._form.tools
+        return any(tool.startswith(whole) for tool in tools) and not {block.name, name} <= tools
 
     def _known(self, index: int | str | None, call_id: str) -> ToolUseBlock | None:
         if index is not None:

@@ -16,14 +16,14 @@ from llama_stack_api_messages.models.content import (
     ToolResultItem,
 )
 from llama_stack_api_messages.models.sources import Base64Source, TextSource, UrlSource
-from llama_stack_provider_messages.translation.dropped import DropLog
 
 from .record import field
 from .tool_input import dump_json
+from .walk import Walk
 
 type Part = dict[str, Any]
 type AnyBlock = InputBlock | ToolResultItem | TextOrImage
-type Handler = Callable[[Any, str, DropLog], Part | None]
+type Handler = Callable[[Any, str, Walk], Part | None]
 
 _SIGNATURES = {"iVBORw0KGgo": "image/png", "/9j/": "image/jpeg", "R0lGOD": "image/gif", "UklGR": "image/webp"}
 """First characters of base64 -> media type."""
@@ -34,12 +34,12 @@ def text_part(text: str) -> Part:
     return {"type": "text", "text": text}
 
 
-def text_of(block: TextBlock, _path: str, _log: DropLog) -> Part | None:
+def text_of(block: TextBlock, _path: str, _walk: Walk) -> Part | None:
     """Return a text block's part; empty ones are what clients echo back, and upstreams refuse them."""
     return text_part(block.text) if block.text.strip() else None
 
 
-def image(block: ImageBlock, path: str, _log: DropLog) -> Part:
+def image(block: ImageBlock, path: str, _walk: Walk) -> Part:
     """Return an image part, with the media type its bytes have."""
     source = block.source
     if isinstance(source, Base64Source):
@@ -50,14 +50,14 @@ def image(block: ImageBlock, path: str, _log: DropLog) -> Part:
     raise InvalidRequestError(f"{path}.source: image sources of type '{source.type}' are not supported; send base64")
 
 
-def refused_image(_block: ImageBlock, path: str, _log: DropLog) -> Part:
+def refused_image(_block: ImageBlock, path: str, _walk: Walk) -> Part:
     """Refuse a user's image: the answer would be about something else."""
     raise InvalidRequestError(f"{path}: this model reads no images; describe the image in text")
 
 
-def result_image(_block: ImageBlock, path: str, log: DropLog) -> Part:
+def result_image(_block: ImageBlock, path: str, walk: Walk) -> Part:
     """Return a note in place of an image of a tool result, so that the model and the loop go on."""
-    log.note(path, "image", "the model reads no images; it is told so")
+    walk.note(path, "image", "the model reads no images; it is told so")
     return text_part("[image: this model cannot read it]")
 
 
@@ -65,7 +65,7 @@ def _image_url(url: str) -> Part:
     return {"type": "image_url", "image_url": {"url": url}}
 
 
-def document(block: DocumentBlock, path: str, log: DropLog) -> Part:
+def document(block: DocumentBlock, path: str, walk: Walk) -> Part:
     """Return a text document as text."""
     source = block.source
     if not isinstance(source, TextSource):
@@ -73,34 +73,34 @@ def document(block: DocumentBlock, path: str, log: DropLog) -> Part:
             f"{path}.source: documents of source '{source.type}' are not supported; send the text of the document"
         )
     if field(block.citations, "enabled"):
-        log.note(f"{path}.citations", "citations", "the backend does not cite")
+        walk.note(f"{path}.citations", "citations", "the backend does not cite")
     names = "".join(f" {name}={dump_json(value)}" for name in ("title", "context") if (value := field(block, name)))
     return text_part(f"<document{names}>\n{source.data}\n</document>")
 
 
-def result_document(block: DocumentBlock, path: str, log: DropLog) -> Part:
+def result_document(block: DocumentBlock, path: str, walk: Walk) -> Part:
     """Return a document of a tool result; one that cannot be read is named, so that the model and the loop go on."""
     if isinstance(block.source, TextSource):
-        return document(block, path, log)
-    log.note(path, "document", "the backend reads no documents but text; the model is told so")
+        return document(block, path, walk)
+    walk.note(path, "document", "the backend reads no documents but text; the model is told so")
     return text_part(f"[document {field(block, 'title') or ''}: this model cannot read it]".replace(" :", ":"))
 
 
-def search_result(block: SearchResultBlock, path: str, log: DropLog) -> Part:
+def search_result(block: SearchResultBlock, path: str, walk: Walk) -> Part:
     """Return a search result as text."""
     if field(block.citations, "enabled"):
-        log.note(f"{path}.citations", "citations", "the backend does not cite")
+        walk.note(f"{path}.citations", "citations", "the backend does not cite")
     text = "\n".join(part.text for part in block.content)
     head = f"<search_result source={dump_json(block.source)} title={dump_json(block.title)}>"
     return text_part(f"{head}\n{text}\n</search_result>")
 
 
-def tool_reference(block: ToolReferenceBlock, _path: str, _log: DropLog) -> Part:
+def tool_reference(block: ToolReferenceBlock, _path: str, _walk: Walk) -> Part:
     """Return what a tool search found; every tool is declared from the start."""
     return text_part(f"Loaded tool {block.tool_name}")
 
 
-def browser_state(block: BrowserStateBlock, _path: str, _log: DropLog) -> Part:
+def browser_state(block: BrowserStateBlock, _path: str, _walk: Walk) -> Part:
     """Return the state of a browser as JSON."""
     return text_part(dump_json(block.model_dump(exclude_none=True, exclude={"cache_control"})))
 
@@ -149,12 +149,12 @@ REPLAY_LOSSES: dict[str, str] = dict.fromkeys(
 """Parts of earlier answers that are left out of the history -> why."""
 
 
-def part_of(block: AnyBlock, path: str, log: DropLog, handlers: dict[str, Handler]) -> Part | None:
+def part_of(block: AnyBlock, path: str, walk: Walk, handlers: dict[str, Handler]) -> Part | None:
     """Return the part for a block, None for one that leaves nothing."""
     handler = handlers.get(block.type)
     if handler is None:
         raise unsupported(block, path)
-    return handler(block, path, log)
+    return handler(block, path, walk)
 
 
 def unsupported(block: AnyBlock, path: str) -> InvalidRequestError:

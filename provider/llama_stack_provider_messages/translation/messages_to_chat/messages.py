@@ -14,26 +14,26 @@ from typing import Any
 
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models.request import PromptRequest
-from llama_stack_provider_messages.translation.dropped import DropLog
 
 from .content import Part, text_part
 from .profile import Profile
 from .turns import AssistantTurn, Result, SystemTurn, Turn, UserTurn, system_text, turn_of, turns_of
+from .walk import Walk
 
 type ChatMessage = dict[str, Any]
 
 _INTERRUPTED = Result("", "Error: the tool call was interrupted and has no result", [])
 
 
-def chat_messages(request: PromptRequest, profile: Profile, log: DropLog) -> list[ChatMessage]:
+def chat_messages(request: PromptRequest, walk: Walk) -> list[ChatMessage]:
     """Return the conversation of a request."""
-    turns = turns_of(request, profile, log)
-    system = system_text(request.system, "system", log)
+    turns = turns_of(request, walk)
+    system = system_text(request.system, "system", walk)
     if turns and isinstance(turns[0], SystemTurn):
         system = "\n\n".join(filter(None, (system, turns.pop(0).text)))  # type: ignore[union-attr]
     if all(isinstance(turn, SystemTurn) for turn in turns):
-        raise _nothing_said(request, profile)
-    chat = _Conversation(profile)
+        raise _nothing_said(request, walk)
+    chat = _Conversation(walk.profile)
     if system:
         chat.messages.append({"role": "system", "content": system})
     for turn in turns:
@@ -42,12 +42,12 @@ def chat_messages(request: PromptRequest, profile: Profile, log: DropLog) -> lis
     return chat.messages
 
 
-def _nothing_said(request: PromptRequest, profile: Profile) -> InvalidRequestError:
+def _nothing_said(request: PromptRequest, walk: Walk) -> InvalidRequestError:
     """Return the API's own error; a conversation of nothing but instructions is empty from its beginning on."""
     empty = (
         index
         for index, message in enumerate(request.messages)
-        if not turn_of(message, f"messages.{index}", profile, DropLog())
+        if not turn_of(message, f"messages.{index}", Walk(walk.profile))
     )
     return InvalidRequestError(
         f"messages.{next(empty, 0)}: all messages must have non-empty content "

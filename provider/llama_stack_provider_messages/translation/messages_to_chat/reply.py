@@ -1,9 +1,11 @@
 """What the request decides about the form of its answer; unary answers and streams share it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from dataclasses import field as default
 from typing import Any, Literal
 
+from .names import ClientName
 from .record import field, list_field, text_field
 
 type Sign = Callable[[str], str]
@@ -27,7 +29,9 @@ class ReplyForm:
         thinking: ``shown``; ``omitted``: blocks without their text; ``hidden``: no blocks.
         discard: The request only warms the prompt cache (``max_tokens: 0``): its answer is empty.
         stops: The stop sequences, see text_filter.py.
-        tools: The names of the tools.
+        tools: The names of the tools, as the backend has them.
+        names: Those of them the client knows by another name.
+        prefill: The final assistant message the backend was to continue, and may repeat.
         extras: Optional message fields that are present when they were asked for.
     """
 
@@ -36,6 +40,8 @@ class ReplyForm:
     discard: bool = False
     stops: tuple[str, ...] = ()
     tools: frozenset[str] = frozenset()
+    names: Mapping[str, ClientName] = default(default_factory=dict)
+    prefill: str = ""
     extras: tuple[tuple[str, Any], ...] = ()
 
     @classmethod
@@ -49,6 +55,13 @@ class ReplyForm:
             tools=frozenset(text_field(tool, "name") for tool in list_field(request, "tools")),
             extras=_asked_extras(request),
         )
+
+    def tool_use(self, tool_id: str, name: str, tool_input: dict[str, Any]) -> dict[str, Any]:
+        """Return a ``tool_use`` block under the client's name of the tool; every call is the model's own."""
+        known = self.names.get(name) or ClientName(name)
+        block = {"type": "tool_use", "id": tool_id, "name": known.name, "input": tool_input}
+        member = {"toolset_name": known.toolset} if known.toolset else {}
+        return {**block, **member, "caller": {"type": "direct"}}
 
     def applied_edits(self) -> dict[str, Any]:
         """Return what a ``message_delta`` repeats of the extras."""

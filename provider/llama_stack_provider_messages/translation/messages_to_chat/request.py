@@ -6,18 +6,20 @@ what the answer does not depend on.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models.request import CreateMessageRequest
-from llama_stack_provider_messages.translation.dropped import DropLog, Translated
+from llama_stack_provider_messages.translation.dropped import Dropped
 
 from .messages import chat_messages
-from .profile import Profile
 from .record import field
+from .reply import ReplyForm
 from .thinking import THINKING, thinking_fields
 from .tools import is_strict_schema, tool_fields
+from .walk import Walk
 
 TRANSLATED = frozenset({
     "model", "messages", "system", "max_tokens", "stop_sequences", "stream", "temperature", "top_p", "top_k",
@@ -38,42 +40,77 @@ _LONGEST_USER = 64
 """The platform's request model takes no longer ``safety_identifier``."""
 
 
-def translate_request(request: CreateMessageRequest, profile: Profile) -> Translated[dict[str, Any]]:
-    """Return the keyword fields of the chat completions request, without ``model``.
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """What a Messages request became.
+
+    Args:
+        fields: The keyword fields of the chat completions request, without ``model``.
+        form: How the answer has to look.
+        dropped: What the backend will not see.
+    """
+
+    fields: dict[str, Any]
+    form: ReplyForm
+    dropped: tuple[Dropped, ...] = ()
+
+
+def translate_request(request: CreateMessageRequest, walk: Walk) -> ChatRequest:
+    """Return the chat completions request for a Messages request.
+
+    Args:
+        request: The request, as parsed.
+        walk: What the backend takes and how the request is read.
 
     Raises:
         InvalidRequestError: A part of the request has no counterpart and is too much to leave out.
     """
-    log = DropLog()
-    _check(request, log)
+    _check(request, walk)
     fields = {
-        "messages": chat_messages(request, profile, log),
-        **tool_fields(request, profile, log),
-        **thinking_fields(request, profile, log),
-        **_limits(request, profile),
-        **_sampling(request, profile, log),
+        "messages": chat_messages(request, walk),
+        **tool_fields(request, walk),
+        **thinking_fields(request, walk),
+        **_limits(request, walk),
+        **_sampling(request, walk),
         **_format(request),
-        **_account(request, profile, log),
+        **_account(request, walk),
     }
     if fields["messages"] and fields["messages"][-1]["role"] == "assistant":
-        fields |= _prefill(request, profile, log)
+        fields |= _prefill(request, walk)
     if request.stream:
         fields |= {"stream": True, "stream_options": {"include_usage": True}}
-    return Translated(fields, log.entries())
+    return ChatRequest(fields | walk.profile.extra_body, _form(request, fields, walk), walk.log.entries())
 
 
-def _check(request: CreateMessageRequest, log: DropLog) -> None:
+def _form(request: CreateMessageRequest, fields: dict[str, Any], walk: Walk) -> ReplyForm:
+    tools = frozenset(tool["function"]["name"] for tool in fields.get("tools", ()))
+    return replace(ReplyForm.of(request), tools=tools, names=walk.names, prefill=_repeated(fields))
+
+
+def _repeated(fields: dict[str, Any]) -> str:
+    """Return the text the backend continues and may repeat in front of its answer.
+
+    One that is told to continue (``continue_final_message``) answers with the continuation by contract, which may begin
+    with the same words.
+    """
+    last = fields["messages"][-1]
+    if last["role"] != "assistant" or fields.get("continue_final_message"):
+        return ""
+    return last["content"] or ""
+
+
+def _check(request: CreateMessageRequest, walk: Walk) -> None:
     for name, check in CHECKED.items():
         if (value := field(request, name)) is not None:
-            check(value, name, log)
+            check(value, name, walk)
     for name, reason in LOSSES.items():
         if field(request, name) is not None:
-            log.note(name, name, reason)
+            walk.note(name, name, reason)
     for name in request.model_extra or ():
-        log.note(name, name, "this server does not know the field")
+        walk.note(name, name, "this server does not know the field")
 
 
-def _refuse_thread(_value: object, path: str, _log: DropLog) -> None:
+def _refuse_thread(_value: object, path: str, _walk: Walk) -> None:
     """The SDK's tool runner falls back to sending the whole history on exactly this code."""
     raise InvalidRequestError(
         f"{path}: conversations are not kept on this server; send the whole history in messages",
@@ -81,36 +118,36 @@ def _refuse_thread(_value: object, path: str, _log: DropLog) -> None:
     )
 
 
-def _refuse_compaction(_value: object, path: str, _log: DropLog) -> None:
+def _refuse_compaction(_value: object, path: str, _walk: Walk) -> None:
     raise InvalidRequestError(f"{path}: this server does not compact conversations; leave the field out")
 
 
-def _refuse_mcp(value: list[object], path: str, _log: DropLog) -> None:
+def _refuse_mcp(value: list[object], path: str, _walk: Walk) -> None:
     if value:
         raise InvalidRequestError(f"{path}: this server does not call MCP servers; connect to them from the client")
 
 
-def _refuse_region(value: str, path: str, _log: DropLog) -> None:
+def _refuse_region(value: str, path: str, _walk: Walk) -> None:
     if value != "global":
         raise InvalidRequestError(f"{path}: '{value}' cannot be guaranteed here; leave the field out or say 'global'")
 
 
-def _refuse_skills(value: object, path: str, _log: DropLog) -> None:
+def _refuse_skills(value: object, path: str, _walk: Walk) -> None:
     if field(value, "skills"):
         raise InvalidRequestError(f"{path}.skills: this server has no containers; leave the skills out")
 
 
-def _refuse_payer(value: object, path: str, _log: DropLog) -> None:
+def _refuse_payer(value: object, path: str, _walk: Walk) -> None:
     if field(value, "bill_to") == "user_profile":
         raise InvalidRequestError(f"{path}.bill_to: this server bills no user profiles; leave the field out")
 
 
-def _note_fallbacks(value: object, path: str, log: DropLog) -> None:
+def _note_fallbacks(value: object, path: str, walk: Walk) -> None:
     if value != "default":
-        log.note(path, path, "this server tries no other models")
+        walk.note(path, path, "this server tries no other models")
 
 
-CHECKED: dict[str, Callable[[Any, str, DropLog], None]] = {
+CHECKED: dict[str, Callable[[Any, str, Walk], None]] = {
     "thread": _refuse_thread,
     "compaction": _refuse_compaction,
     "mcp_servers": _refuse_mcp,
@@ -122,21 +159,21 @@ CHECKED: dict[str, Callable[[Any, str, DropLog], None]] = {
 """Fields that are fine with some values and too much with others."""
 
 
-def _limits(request: CreateMessageRequest, profile: Profile) -> dict[str, Any]:
+def _limits(request: CreateMessageRequest, walk: Walk) -> dict[str, Any]:
     """``max_tokens: 0`` only warms the prompt cache: one token is the least a backend makes; the answer drops it."""
     if request.max_tokens == 0 and request.stream:
         raise InvalidRequestError("max_tokens: 0 cannot be combined with stream")
-    return {profile.output_limit: request.max_tokens or 1}
+    return {walk.profile.output_limit: request.max_tokens or 1}
 
 
-def _sampling(request: CreateMessageRequest, profile: Profile, log: DropLog) -> dict[str, Any]:
+def _sampling(request: CreateMessageRequest, walk: Walk) -> dict[str, Any]:
     """``stop_sequences`` stay here: backends take four at most and do not say which one they met."""
     fields = {name: value for name in ("temperature", "top_p") if (value := field(request, name)) is not None}
     if request.top_k is not None:
-        if profile.top_k:
+        if walk.profile.top_k:
             fields["top_k"] = request.top_k
         else:
-            log.note("top_k", "top_k", "the backend has no such setting")
+            walk.note("top_k", "top_k", "the backend has no such setting")
     return fields
 
 
@@ -152,20 +189,20 @@ def _format(request: CreateMessageRequest) -> dict[str, Any]:
     return {"response_format": {"type": "json_schema", "json_schema": named}}
 
 
-def _account(request: CreateMessageRequest, profile: Profile, log: DropLog) -> dict[str, Any]:
+def _account(request: CreateMessageRequest, walk: Walk) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     user = field(request.metadata, "user_id")
     if user:
-        fields[profile.user_field] = user if len(user) <= _LONGEST_USER else sha256(user.encode()).hexdigest()
-    if profile.service_tier and request.service_tier in SERVICE_TIERS:
+        fields[walk.profile.user_field] = user if len(user) <= _LONGEST_USER else sha256(user.encode()).hexdigest()
+    if walk.profile.service_tier and request.service_tier in SERVICE_TIERS:
         fields["service_tier"] = SERVICE_TIERS[request.service_tier]
     if request.speed == "fast":
-        if profile.service_tier:
+        if walk.profile.service_tier:
             fields["service_tier"] = "priority"
         else:
-            log.note("speed", "speed", "the backend has one speed")
+            walk.note("speed", "speed", "the backend has one speed")
     if field(request.output_config, "task_budget") is not None:
-        log.note("output_config.task_budget", "task_budget", "the backend does not know task budgets")
+        walk.note("output_config.task_budget", "task_budget", "the backend does not know task budgets")
     return fields
 
 
@@ -173,22 +210,22 @@ SERVICE_TIERS: dict[str, str] = {"auto": "auto", "standard_only": "default"}
 """Request tiers; other backends than OpenAI have none, and the field says nothing there."""
 
 
-def _prefill(request: CreateMessageRequest, profile: Profile, log: DropLog) -> dict[str, Any]:
+def _prefill(request: CreateMessageRequest, walk: Walk) -> dict[str, Any]:
     """Return the fields that make a backend continue the final assistant message.
 
     The continuation cannot begin with thinking; llama.cpp answers 400 to the attempt.
     """
-    if profile.prefill == "reject":
+    if walk.profile.prefill == "reject":
         last = max(index for index, message in enumerate(request.messages) if message.role == "assistant")
         raise InvalidRequestError(
             f"messages.{last}: This model does not support assistant message prefill. "
             "The conversation must end with a user message."
         )
     fields: dict[str, Any] = {}
-    if profile.thinking == "template":
+    if walk.profile.thinking == "template":
         fields["chat_template_kwargs"] = {"enable_thinking": False, "thinking": False}
         if THINKING.get(field(request.thinking, "type")):
-            log.note("thinking", "thinking", "a continued answer cannot begin with thinking")
-    if profile.prefill == "continue":
+            walk.note("thinking", "thinking", "a continued answer cannot begin with thinking")
+    if walk.profile.prefill == "continue":
         fields |= {"continue_final_message": True, "add_generation_prompt": False}
     return fields

@@ -4,7 +4,6 @@ from typing import Any
 
 from llama_stack_api_messages.errors import BadGatewayError
 
-from .blocks import tool_use
 from .calls import CallIds
 from .error import translate_error
 from .reasoning import content_text, reasoning_text
@@ -16,22 +15,18 @@ from .tool_input import ToolInput, load_tool_input
 from .usage import translate_usage
 
 
-def translate_response(
-    completion: object, request: object, new_id: NewId, *, sign: Sign = unsigned, prefill: str = ""
-) -> dict[str, Any]:
+def translate_response(completion: object, form: ReplyForm, new_id: NewId, *, sign: Sign = unsigned) -> dict[str, Any]:
     """Return the message for a complete answer, in the wire form.
 
     Args:
         completion: A record of the chat completions schema, read by field names only.
-        request: The request that is answered: its model name is echoed, its ``thinking`` decides what is shown.
+        form: How the answer has to look.
         new_id: Makes an id for a prefix such as ``msg_``.
         sign: Makes the signature of a thinking block from its text.
-        prefill: The final assistant message the backend continued, and may repeat.
 
     Raises:
         MessagesError: The backend's record is an error or holds no answer.
     """
-    form = ReplyForm.of(request)
     choice = first_choice(completion)
     reason = finish_reason(choice)
     _check(completion, choice, reason)
@@ -41,12 +36,12 @@ def translate_response(
         return _prewarmed(message)
     record = field(choice, "message")
     calls = _calls(record)
-    texts = TextFilter(form.stops, prefill)
+    texts = TextFilter(form.stops, form.prefill)
     words = _words(record, form, sign, texts, alone=not calls)
     if texts.fired:  # calls come behind the text
         calls = []
     cut = bool(calls) and not calls[-1][2].complete and cuts(reason)
-    message["content"] = [*words, *_tool_uses(calls, CallIds(new_id), cut=cut)]
+    message["content"] = [*words, *_tool_uses(calls, form, CallIds(new_id), cut=cut)]
     stop = stop_fields(
         reason,
         calls=bool(calls),
@@ -113,11 +108,11 @@ def _arguments(function: object) -> ToolInput:
     return collected
 
 
-def _tool_uses(calls: list[_Call], ids: CallIds, *, cut: bool) -> list[dict[str, Any]]:
+def _tool_uses(calls: list[_Call], form: ReplyForm, ids: CallIds, *, cut: bool) -> list[dict[str, Any]]:
     blocks = []
     for call_id, name, arguments in calls:
         if not name:
             raise BadGatewayError("The backend sent a tool call without the name of the tool")
         text = arguments.rest(cut=cut and arguments is calls[-1][2])
-        blocks.append(tool_use(ids.claim(call_id), name, load_tool_input(text)))
+        blocks.append(form.tool_use(ids.claim(call_id), name, load_tool_input(text)))
     return blocks

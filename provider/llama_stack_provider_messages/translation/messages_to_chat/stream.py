@@ -33,11 +33,10 @@ class StreamTranslator:
     """Translates one answer.
 
     Args:
-        request: The request that is answered: its model name is echoed, its ``thinking`` decides what is shown.
+        form: How the answer has to look.
         new_id: Makes an id for a prefix such as ``msg_``.
         sign: Makes the signature of a thinking block from its text.
         request_id: Id for ``error`` events; null without one.
-        prefill: The final assistant message the backend continues, and may repeat.
 
     Attributes:
         finished: No further chunk is needed.
@@ -45,21 +44,20 @@ class StreamTranslator:
 
     def __init__(
         self,
-        request: object,
+        form: ReplyForm,
         new_id: NewId,
         *,
         sign: Sign = unsigned,
         request_id: str | None = None,
-        prefill: str = "",
     ) -> None:
         self.finished = False
-        self._form = ReplyForm.of(request)
-        self._filter = TextFilter(self._form.stops, prefill)
+        self._form = form
+        self._filter = TextFilter(form.stops, form.prefill)
         self._message_id = new_id("msg_")
         self._sign = sign
         self._request_id = request_id
         self._queue = BlockQueue()
-        self._calls = CallTracker(new_id, self._form.tools)
+        self._calls = CallTracker(new_id, form)
         self._started = self._spoke = self._wrote = self._done = False
         self._text_index: int | None = None
         self._filtered_index: int | None = None

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from llama_stack_api_messages.models.request import PromptRequest
-from llama_stack_provider_messages.translation.dropped import DropLog
 
-from .profile import Profile
 from .record import field
+from .walk import Walk
 
 THINKING: dict[str, bool] = {"disabled": False, "between_tools": False, "adaptive": True, "enabled": True}
 """Mode -> whether the model thinks before it answers."""
@@ -30,19 +29,19 @@ EFFORTS: dict[str, tuple[str, ...]] = {
 """Effort -> the values to try, best first. ``max`` itself is refused by the platform's request model."""
 
 
-def thinking_fields(request: PromptRequest, profile: Profile, log: DropLog) -> dict[str, Any]:
+def thinking_fields(request: PromptRequest, walk: Walk) -> dict[str, Any]:
     """Return the fields of the chat request that carry the wish to think."""
     mode = field(request.thinking, "type")
     effort = _effort(request)
     if mode not in (None, *THINKING):
-        log.note("thinking", str(mode), "this mode of thinking is not known here")
-    if profile.thinking == "none":
-        _note_unsupported(mode, effort, log)
+        walk.note("thinking", str(mode), "this mode of thinking is not known here")
+    if walk.profile.thinking == "none":
+        _note_unsupported(mode, effort, walk)
         return {}
     wanted = "none" if THINKING.get(mode or "") is False else effort
-    if profile.thinking == "effort":
-        return _effort_field(wanted, profile.efforts, log)
-    return _template_fields(THINKING.get(mode or ""), effort, profile, log)
+    if walk.profile.thinking == "effort":
+        return _effort_field(wanted, walk.profile.efforts, walk)
+    return _template_fields(THINKING.get(mode or ""), effort, walk)
 
 
 def _effort(request: PromptRequest) -> str | None:
@@ -62,31 +61,31 @@ def _last(values: Iterable[str | None]) -> str | None:
     return found
 
 
-def _note_unsupported(mode: str | None, effort: str | None, log: DropLog) -> None:
+def _note_unsupported(mode: str | None, effort: str | None, walk: Walk) -> None:
     if mode in THINKING:
-        log.note("thinking", f"thinking {mode}", "the backend has no switch for thinking")
+        walk.note("thinking", f"thinking {mode}", "the backend has no switch for thinking")
     elif effort:
-        log.note("output_config.effort", f"effort {effort}", "the backend has no switch for effort")
+        walk.note("output_config.effort", f"effort {effort}", "the backend has no switch for effort")
 
 
-def _effort_field(effort: str | None, accepted: tuple[str, ...], log: DropLog) -> dict[str, Any]:
+def _effort_field(effort: str | None, accepted: tuple[str, ...], walk: Walk) -> dict[str, Any]:
     if effort is None:
         return {}
     nearest = next((value for value in EFFORTS.get(effort, (effort,)) if value in accepted), None)
     if nearest != effort:
-        log.note("output_config.effort", f"effort {effort}", f"the backend's nearest is {nearest or 'its default'}")
+        walk.note("output_config.effort", f"effort {effort}", f"the backend's nearest is {nearest or 'its default'}")
     return {"reasoning_effort": nearest} if nearest else {}
 
 
-def _template_fields(thinks: bool | None, effort: str | None, profile: Profile, log: DropLog) -> dict[str, Any]:
+def _template_fields(thinks: bool | None, effort: str | None, walk: Walk) -> dict[str, Any]:
     """Qwen's templates read ``enable_thinking``, those of DeepSeek and Granite ``thinking``."""
     kwargs: dict[str, Any] = {} if thinks is None else {"enable_thinking": thinks, "thinking": thinks}
     if thinks is False or effort is None:
         return {"chat_template_kwargs": kwargs} if kwargs else {}
-    if profile.template_efforts:
-        kwargs |= _effort_field(effort, profile.template_efforts, log)
+    if walk.profile.template_efforts:
+        kwargs |= _effort_field(effort, walk.profile.template_efforts, walk)
         return {"chat_template_kwargs": kwargs} if kwargs else {}
-    return ({"chat_template_kwargs": kwargs} if kwargs else {}) | _effort_field(effort, profile.efforts, log)
+    return ({"chat_template_kwargs": kwargs} if kwargs else {}) | _effort_field(effort, walk.profile.efforts, walk)
 
 
 SWITCHES = ("reasoning_effort", "chat_template_kwargs")

@@ -11,23 +11,22 @@ from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models.request import PromptRequest
 from llama_stack_api_messages.models.thinking import ToolChoice
 from llama_stack_api_messages.models.tools import CustomTool, Tool
-from llama_stack_provider_messages.translation.dropped import DropLog
 
-from .profile import Profile
 from .record import field, list_field, text_field
 from .tool_input import dump_json
+from .walk import Walk
 
 _DATE = re.compile(r"_\d{8}$")
 SEARCH_TOOLS = ("tool_search_tool_regex", "tool_search_tool_bm25")
 _EMPTY_SCHEMA = {"type": "object", "properties": {}}
 
 
-def tool_fields(request: PromptRequest, profile: Profile, log: DropLog) -> dict[str, Any]:
+def tool_fields(request: PromptRequest, walk: Walk) -> dict[str, Any]:
     """Return ``tools``, ``tool_choice`` and ``parallel_tool_calls``, as far as there are tools."""
     functions = [
         function
         for index, tool in _offered(request)
-        if (function := _function(tool, f"tools.{index}", log)) is not None
+        if (function := _function(tool, f"tools.{index}", walk)) is not None
     ]
     names = [function["function"]["name"] for function in functions]
     if len(set(names)) < len(names):
@@ -41,8 +40,8 @@ def tool_fields(request: PromptRequest, profile: Profile, log: DropLog) -> dict[
         fields["tool_choice"] = _choice(choice, names)
         if field(choice, "disable_parallel_tool_use"):
             fields["parallel_tool_calls"] = False
-        if not profile.forced_calls:
-            fields |= _weakened(choice, functions, log)
+        if not walk.profile.forced_calls:
+            fields |= _weakened(choice, functions, walk)
     return fields
 
 
@@ -72,20 +71,20 @@ def kind_of(tool_type: str | None) -> str:
     return _DATE.sub("", tool_type or "custom")
 
 
-def _function(tool: Tool, path: str, log: DropLog) -> dict[str, Any] | None:
+def _function(tool: Tool, path: str, walk: Walk) -> dict[str, Any] | None:
     kind = kind_of(tool.type)
     if kind in REMOVED_TOOLS:
-        log.note(path, kind, REMOVED_TOOLS[kind])
+        walk.note(path, kind, REMOVED_TOOLS[kind])
         return None
     if kind not in TOOLS:
         raise InvalidRequestError(
             f"{path}: tools of type '{tool.type}' are not supported for this model; "
             "remove the tool or describe it as a custom tool"
         )
-    return TOOLS[kind](tool, path, log)
+    return TOOLS[kind](tool, path, walk)
 
 
-def _custom(tool: CustomTool, path: str, log: DropLog) -> dict[str, Any]:
+def _custom(tool: CustomTool, path: str, walk: Walk) -> dict[str, Any]:
     """``cache_control`` and ``eager_input_streaming`` are hints."""
     function: dict[str, Any] = {"name": tool.name}
     if description := _description(tool):
@@ -95,7 +94,7 @@ def _custom(tool: CustomTool, path: str, log: DropLog) -> dict[str, Any]:
         if is_strict_schema(tool.input_schema):
             function["strict"] = True
         else:
-            log.note(f"{path}.strict", "strict", "the schema is not closed, which strict functions need")
+            walk.note(f"{path}.strict", "strict", "the schema is not closed, which strict functions need")
     return {"type": "function", "function": function}
 
 
@@ -105,7 +104,7 @@ def _description(tool: CustomTool) -> str:
     return "\n".join([text, "Examples of input:", *examples]).strip() if examples else text
 
 
-TOOLS: dict[str, Callable[[Any, str, DropLog], dict[str, Any]]] = {"custom": _custom}
+TOOLS: dict[str, Callable[[Any, str, Walk], dict[str, Any]]] = {"custom": _custom}
 """Kind -> the function it becomes."""
 
 REMOVED_TOOLS: dict[str, str] = {
@@ -148,13 +147,13 @@ def _choice(choice: ToolChoice, names: list[str]) -> str | dict[str, Any]:
     return TOOL_CHOICES[choice.type]
 
 
-def _weakened(choice: ToolChoice, functions: list[dict[str, Any]], log: DropLog) -> dict[str, Any]:
+def _weakened(choice: ToolChoice, functions: list[dict[str, Any]], walk: Walk) -> dict[str, Any]:
     """Return the fields that come nearest to a choice where the backend does not hold the model to it."""
     if field(choice, "disable_parallel_tool_use"):
-        log.note("tool_choice.disable_parallel_tool_use", "disable_parallel_tool_use", "the backend may ignore it")
+        walk.note("tool_choice.disable_parallel_tool_use", "disable_parallel_tool_use", "the backend may ignore it")
     if choice.type not in FORCED_CHOICES:
         return {}
-    log.note(
+    walk.note(
         "tool_choice", f"tool_choice {choice.type}", "the backend may let the model write text until it is cut off"
     )
     if choice.type == "any":

@@ -11,7 +11,6 @@ from typing import Any
 
 from llama_stack_api_messages.models.content import ToolResultBlock, ToolUseBlock
 from llama_stack_api_messages.models.request import InputMessage, PromptRequest
-from llama_stack_provider_messages.translation.dropped import DropLog
 
 from .content import (
     REPLAY_HINTS,
@@ -27,9 +26,10 @@ from .content import (
     text_part,
     unsupported,
 )
-from .profile import Profile
+from .names import backend_id, backend_name
 from .record import field
 from .tool_input import dump_json
+from .walk import Walk
 
 
 @dataclass(slots=True)
@@ -108,14 +108,14 @@ type Content = str | Sequence[AnyBlock] | None
 type Turn = UserTurn | AssistantTurn | SystemTurn
 
 
-def turns_of(request: PromptRequest, profile: Profile, log: DropLog) -> list[Turn]:
+def turns_of(request: PromptRequest, walk: Walk) -> list[Turn]:
     """Return the turns of a request; messages that say nothing are gone."""
     turns: list[Turn] = []
     last_user = max((index for index, message in enumerate(request.messages) if message.role == "user"), default=-1)
     for index, message in enumerate(request.messages):
         if message.clear_at == "next_user_message" and index < last_user:
             continue
-        turn = turn_of(message, f"messages.{index}", profile, log)
+        turn = turn_of(message, f"messages.{index}", walk)
         if turns and type(turns[-1]) is type(turn) and turn:
             turns[-1].extend(turn)  # type: ignore[arg-type]
         elif turn:
@@ -123,13 +123,13 @@ def turns_of(request: PromptRequest, profile: Profile, log: DropLog) -> list[Tur
     return turns
 
 
-def system_text(content: Content, path: str, log: DropLog) -> str:
+def system_text(content: Content, path: str, walk: Walk) -> str:
     """Return a system prompt as one text.
 
     Claude Code's attribution block is left out: it changes with every request and would cost the backend's prefix
     cache (llama.cpp 21793, vllm 36829, ollama 14918).
     """
-    texts = [part["text"] for part in _parts(content, path, log, SYSTEM_BLOCKS)]
+    texts = [part["text"] for part in _parts(content, path, walk, SYSTEM_BLOCKS)]
     return "\n\n".join(filter(None, map(_without_billing, texts)))
 
 
@@ -143,13 +143,13 @@ def _without_billing(text: str) -> str:
     return rest.strip("\n")
 
 
-def turn_of(message: InputMessage, path: str, profile: Profile, log: DropLog) -> Turn:
+def turn_of(message: InputMessage, path: str, walk: Walk) -> Turn:
     """Return what one message says; the turn is false if that is nothing."""
     if message.role == "system":
-        return SystemTurn(_unless_blank(system_text(message.content, f"{path}.content", log)))
+        return SystemTurn(_unless_blank(system_text(message.content, f"{path}.content", walk)))
     if message.role == "assistant":
-        return _assistant(message.content, f"{path}.content", log)
-    return _user(message.content, f"{path}.content", profile, log)
+        return _assistant(message.content, f"{path}.content", walk)
+    return _user(message.content, f"{path}.content", walk)
 
 
 def _blocks(content: Sequence[AnyBlock], path: str) -> Iterator[tuple[Any, str]]:
@@ -157,49 +157,49 @@ def _blocks(content: Sequence[AnyBlock], path: str) -> Iterator[tuple[Any, str]]
         yield block, f"{path}.{index}"
 
 
-def _parts(content: Content, path: str, log: DropLog, handlers: dict[str, Any]) -> list[Part]:
+def _parts(content: Content, path: str, walk: Walk, handlers: dict[str, Any]) -> list[Part]:
     """Return the parts of a string or of a list of blocks."""
     if content is None or isinstance(content, str):
         return [text_part(content)] if content and content.strip() else []
-    found = (part_of(block, where, log, handlers) for block, where in _blocks(content, path))
+    found = (part_of(block, where, walk, handlers) for block, where in _blocks(content, path))
     return [part for part in found if part is not None]
 
 
-def _user(content: Content, path: str, profile: Profile, log: DropLog) -> UserTurn:
+def _user(content: Content, path: str, walk: Walk) -> UserTurn:
     turn = UserTurn()
-    handlers = USER_BLOCKS if profile.images else TEXT_USER_BLOCKS
+    handlers = USER_BLOCKS if walk.profile.images == "parts" else TEXT_USER_BLOCKS
     if content is None or isinstance(content, str):
-        turn.parts = _parts(content, path, log, handlers)
+        turn.parts = _parts(content, path, walk, handlers)
         return turn
     for block, where in _blocks(content, path):
         if block.type == "tool_result":
-            turn.results.append(_result(block, f"{where}.content", profile, log))
-        elif (part := part_of(block, where, log, handlers)) is not None:
+            turn.results.append(_result(block, f"{where}.content", walk))
+        elif (part := part_of(block, where, walk, handlers)) is not None:
             turn.parts.append(part)
     return turn
 
 
-def _result(block: ToolResultBlock, path: str, profile: Profile, log: DropLog) -> Result:
+def _result(block: ToolResultBlock, path: str, walk: Walk) -> Result:
     """Return a result: its text with a mark where each picture stood, unless the tool message takes pictures."""
     texts, images = [], []
-    for part in _result_parts(block.content, path, profile, log):
+    for part in _result_parts(block.content, path, walk):
         if part["type"] == "text":
             texts.append(part["text"])
             continue
         images.append(part)
-        if not profile.tool_images:
+        if not walk.profile.tool_images:
             texts.append(f"[image {len(images)} of tool result {block.tool_use_id}: see next message]")
     text = "\n".join(texts)
-    return Result(block.tool_use_id, f"Error: {text}" if block.is_error else text, images)
+    return Result(backend_id(block.tool_use_id), f"Error: {text}" if block.is_error else text, images)
 
 
-def _result_parts(content: Content, path: str, profile: Profile, log: DropLog) -> list[Part]:
+def _result_parts(content: Content, path: str, walk: Walk) -> list[Part]:
     if isinstance(content, str):  # also white space: what a tool read is data
         return [text_part(content)]
-    return _parts(content, path, log, RESULT_BLOCKS if profile.images else TEXT_RESULT_BLOCKS)
+    return _parts(content, path, walk, RESULT_BLOCKS if walk.profile.images == "parts" else TEXT_RESULT_BLOCKS)
 
 
-def _assistant(content: Content, path: str, log: DropLog) -> AssistantTurn:
+def _assistant(content: Content, path: str, walk: Walk) -> AssistantTurn:
     """Return an answer as the model wrote it: text goes on where it stopped to think, and not behind other work."""
     if content is None or isinstance(content, str):
         return AssistantTurn(_unless_blank(content or ""))
@@ -211,7 +211,7 @@ def _assistant(content: Content, path: str, log: DropLog) -> AssistantTurn:
             pieces += [joint, block.text] if block.text else []
             joint = "" if block.text else joint
             continue
-        _replay(block, where, turn, log)
+        _replay(block, where, turn, walk)
         if pieces and block.type not in REPLAY_HINTS:
             joint = "\n\n"
     turn.texts = _unless_blank("".join(pieces))
@@ -225,16 +225,17 @@ def _unless_blank(text: str) -> list[str]:
 
 def _call(block: ToolUseBlock, path: str) -> dict[str, Any]:
     """Return a call with its arguments in the order of the model's keys; one without an id gets its place as id."""
-    call_id = block.id or "call_" + path.replace(".", "_")
-    return {"id": call_id, "type": "function", "function": {"name": block.name, "arguments": dump_json(block.input)}}
+    call_id = backend_id(block.id) or "call_" + path.replace(".", "_")
+    function = {"name": backend_name(block.name, block.toolset_name), "arguments": dump_json(block.input)}
+    return {"id": call_id, "type": "function", "function": function}
 
 
-def _replay(block: AnyBlock, path: str, turn: AssistantTurn, log: DropLog) -> None:
+def _replay(block: AnyBlock, path: str, turn: AssistantTurn, walk: Walk) -> None:
     if isinstance(block, ToolUseBlock):
         turn.calls.append(_call(block, path))
     elif block.type == "thinking":
         turn.thoughts.append(field(block, "thinking") or "")
     elif block.type in REPLAY_LOSSES:
-        log.note(path, block.type, REPLAY_LOSSES[block.type])
+        walk.note(path, block.type, REPLAY_LOSSES[block.type])
     elif block.type not in REPLAY_HINTS:
         raise unsupported(block, path)

@@ -5,7 +5,7 @@ from pydantic import BaseModel
 from llama_stack_api_messages.sse import encode_event
 from llama_stack_provider_messages.translation.messages_to_chat import StreamTranslator
 from llama_stack_provider_messages.translation.messages_to_chat.text_filter import TextFilter
-from support.streams import delta_chunk, id_maker, request, usage_chunk
+from support.streams import delta_chunk, form, id_maker, usage_chunk
 
 CHUNKS = [
     delta_chunk(role="assistant", content="Hel"),
@@ -19,7 +19,7 @@ CHUNKS = [
 
 def test_text_without_stop_sequences_is_not_searched(monkeypatch):
     """Who asks for no stop sequence pays nothing for those who do."""
-    translator = StreamTranslator(request(), id_maker())
+    translator = StreamTranslator(form(), id_maker())
     translator.feed(CHUNKS[0])
     monkeypatch.setattr(TextFilter, "add", None)
     assert [event["delta"]["text"] for _ in range(3) for event in translator.feed(CHUNKS[1])] == ["lo"] * 3
@@ -27,7 +27,7 @@ def test_text_without_stop_sequences_is_not_searched(monkeypatch):
 
 def test_no_pydantic_object_is_built_per_chunk(monkeypatch):
     """Events are plain dicts, encoded once; with models forbidden the whole stream still comes out."""
-    translator = StreamTranslator(request(), id_maker())
+    translator = StreamTranslator(form(), id_maker())
 
     def forbidden(*_args, **_values):
         raise AssertionError("a model is built on the hot path")

@@ -11,7 +11,13 @@ from llama_stack_api import OpenAIChatCompletionRequestWithExtraBody
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models import CreateMessageRequest
 from llama_stack_provider_messages.translation.dropped import Dropped
-from llama_stack_provider_messages.translation.messages_to_chat import PROFILES, Profile, profile_for, translate_request
+from llama_stack_provider_messages.translation.messages_to_chat import (
+    PRESETS,
+    Profile,
+    Walk,
+    profile_for,
+    translate_request,
+)
 from support.streams import delta_chunk, message_of, request
 
 CAPTURES = Path(__file__).parents[3] / "data" / "captures"
@@ -21,11 +27,11 @@ IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png"
 
 
 def translated(profile=None, **fields):
-    return translate_request(request(**fields), profile or Profile())
+    return translate_request(request(**fields), Walk(profile or Profile()))
 
 
 def value(profile=None, **fields):
-    return translated(profile, **fields).value
+    return translated(profile, **fields).fields
 
 
 def dropped(profile=None, **fields):
@@ -54,7 +60,7 @@ def refusal(profile=None, **fields):
 
 def test_a_plain_request_drops_nothing():
     done = translated()
-    assert done.value == {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 100}
+    assert done.fields == {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 100}
     assert done.dropped == ()
 
 
@@ -69,7 +75,7 @@ def test_a_request_is_not_changed_by_its_translation():
         system=[{"type": "text", "text": "a"}],
         messages=[{"role": "system", "content": "b"}, {"role": "user", "content": "c"}],
     )
-    assert translate_request(asked, Profile()) == translate_request(asked, Profile())
+    assert translate_request(asked, Walk(Profile())) == translate_request(asked, Walk(Profile()))
 
 
 @pytest.mark.parametrize("provider_type", ["remote::openai", "remote::vllm", "remote::llama-cpp-server", "remote::x"])
@@ -125,7 +131,7 @@ def test_a_template_that_wants_system_first_gets_reminders():
 def test_the_billing_header_does_not_reach_the_prompt(system):
     """Vllm 36829, llama.cpp 21793, ollama 14918: it changes per request and costs the prefix cache."""
     done = translated(system=system)
-    assert done.value["messages"][0] == {"role": "system", "content": "Be kind."}
+    assert done.fields["messages"][0] == {"role": "system", "content": "Be kind."}
     assert done.dropped == ()
 
 
@@ -145,7 +151,7 @@ def test_every_turn_of_a_session_begins_with_the_turn_before():
     before = None
     for path in sorted(CAPTURES.glob("cc329-loop-0*.json")):
         body = json.loads(path.read_text())
-        chat = translate_request(CreateMessageRequest.model_validate(body.get("body", body)), Profile()).value[
+        chat = translate_request(CreateMessageRequest.model_validate(body.get("body", body)), Walk(Profile())).fields[
             "messages"
         ]
         assert before is None or chat[: len(before)] == before
@@ -302,7 +308,7 @@ def test_twenty_thousand_texts_are_translated_in_time_that_grows_with_their_numb
     turn = {"role": role, "content": [{"type": "text", "text": "x" * 1000}] * blocks}
     asked = request(messages=[{"role": "user", "content": "a"}, *[turn] * turns])
     start = time.process_time()
-    chat = translate_request(asked, Profile()).value["messages"]
+    chat = translate_request(asked, Walk(Profile())).fields["messages"]
     assert time.process_time() - start < 2
     assert len(chat[1]["content"]) >= 20_000_000
 
@@ -391,7 +397,7 @@ def test_a_pdf_in_a_result_is_named_to_the_model():
     pdf = {"type": "document", "title": "T", "source": {"type": "base64", "media_type": "application/pdf", "data": "x"}}
     turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": [use()]}]
     done = translated(messages=[*turns, {"role": "user", "content": [result(content=[pdf])]}])
-    assert done.value["messages"][2]["content"] == "[document T: this model cannot read it]"
+    assert done.fields["messages"][2]["content"] == "[document T: this model cannot read it]"
     assert [entry.path for entry in done.dropped] == ["messages.2.content.0.content.0"]
 
 
@@ -486,21 +492,21 @@ def test_an_id_made_for_a_second_call_is_not_another_calls():
 
 def test_an_image_in_a_result_is_named_to_a_model_that_reads_none():
     """The loop goes on, as with a PDF."""
-    blind = Profile(images=False)
+    blind = Profile(images="reject")
     turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": [use()]}]
     done = translated(blind, messages=[*turns, {"role": "user", "content": [result(content=[TEXT_A, IMAGE])]}])
-    assert [turn["content"] for turn in done.value["messages"][2:]] == ["a\n[image: this model cannot read it]"]
+    assert [turn["content"] for turn in done.fields["messages"][2:]] == ["a\n[image: this model cannot read it]"]
     assert [(entry.path, entry.feature) for entry in done.dropped] == [("messages.2.content.0.content.1", "image")]
 
 
 def test_a_users_image_is_refused_for_a_model_that_reads_none():
     """The answer would be about something else."""
     said = [{"role": "user", "content": [TEXT_A, IMAGE]}]
-    assert refusal(profile=Profile(images=False), messages=said).message.startswith("messages.0.content.1: ")
+    assert refusal(profile=Profile(images="reject"), messages=said).message.startswith("messages.0.content.1: ")
 
 
 def test_no_backend_is_taken_for_blind():
-    assert all(profile.images for profile in (Profile(), *PROFILES.values()))
+    assert all(profile.images == "parts" for profile in (Profile(), *PRESETS.values()))
 
 
 @pytest.mark.parametrize(
@@ -541,7 +547,7 @@ def test_documents_and_search_results_are_text():
         },
     ]
     done = translated(messages=[{"role": "user", "content": blocks}])
-    assert done.value["messages"][0]["content"] == (
+    assert done.fields["messages"][0]["content"] == (
         '<document title="T">\nd\n</document>\n\n<search_result source="s" title="t">\nx\n</search_result>'
     )
     assert [entry.feature for entry in done.dropped] == ["citations", "citations"]
@@ -564,7 +570,7 @@ def test_a_tool_without_type_is_custom(kind):
 def test_a_server_tool_does_not_cost_the_request():
     """Agentgateway 2804: one web_search tool made the whole request fail."""
     done = translated(tools=[TOOL, SEARCH])
-    assert len(done.value["tools"]) == 1
+    assert len(done.fields["tools"]) == 1
     assert done.dropped == (
         Dropped("tools.1", "web_search", "this server runs no web search; the other tools are kept"),
     )
@@ -624,8 +630,8 @@ LLAMA_CPP = ("inline::llama-cpp", "remote::llama-cpp-server")
 def test_llama_cpp_gets_a_forced_choice_as_a_word_and_a_note_says_it_may_not_hold(provider_type, choice, names):
     """Llama.cpp 26535: a named choice is read as auto; 27217: text without end may come before a required call."""
     done = translated(profile_for(provider_type), tools=[TOOL, TOOL | {"name": "g"}], tool_choice=choice)
-    assert done.value["tool_choice"] == "required"
-    assert [tool["function"]["name"] for tool in done.value["tools"]] == names
+    assert done.fields["tool_choice"] == "required"
+    assert [tool["function"]["name"] for tool in done.fields["tools"]] == names
     assert [(entry.path, entry.feature) for entry in done.dropped] == [("tool_choice", f"tool_choice {choice['type']}")]
 
 
@@ -634,7 +640,7 @@ def test_llama_cpp_may_call_in_parallel_all_the_same(provider_type):
     """The wish is sent and the note is made."""
     choice = {"type": "auto", "disable_parallel_tool_use": True}
     done = translated(profile_for(provider_type), tools=[TOOL], tool_choice=choice)
-    assert (done.value["tool_choice"], done.value["parallel_tool_calls"]) == ("auto", False)
+    assert (done.fields["tool_choice"], done.fields["parallel_tool_calls"]) == ("auto", False)
     assert [entry.path for entry in done.dropped] == ["tool_choice.disable_parallel_tool_use"]
 
 
@@ -670,7 +676,7 @@ CLOSED = {
 
 def test_strict_is_kept_where_the_schema_allows_it():
     done = translated(tools=[TOOL | {"strict": True, "input_schema": CLOSED}, TOOL | {"name": "g", "strict": True}])
-    assert [tool["function"].get("strict") for tool in done.value["tools"]] == [True, None]
+    assert [tool["function"].get("strict") for tool in done.fields["tools"]] == [True, None]
     assert [entry.path for entry in done.dropped] == ["tools.1.strict"]
 
 
@@ -778,7 +784,7 @@ def test_what_the_backend_cannot_sample_is_named():
 def test_stop_sequences_are_not_the_backends():
     """It takes four, and does not say which one it met: the answer is searched here."""
     done = translated(stop_sequences=list("abcdef"))
-    assert "stop" not in done.value
+    assert "stop" not in done.fields
     assert done.dropped == ()
 
 

@@ -4,12 +4,12 @@ import pytest
 
 from llama_stack_api_messages.errors import BadGatewayError, OverloadedError
 from llama_stack_provider_messages.translation.messages_to_chat import translate_response
-from support.streams import completion, id_maker, lean, request
+from support.streams import completion, form, id_maker, lean, request
 
 
 def answer(finish="stop", asked=None, sign=lambda _: "", **message):
     value = {"choices": [{"index": 0, "message": message, "finish_reason": finish}]}
-    return translate_response(completion(value), asked or request(), id_maker(), sign=sign)
+    return translate_response(completion(value), form(asked), id_maker(), sign=sign)
 
 
 def tool(call_id="a", name="f", arguments="{}"):
@@ -96,7 +96,7 @@ def test_prewarming_answers_with_nothing():
         "choices": [{"index": 0, "message": {"content": "x"}, "finish_reason": "length"}],
         "usage": {"prompt_tokens": 9, "completion_tokens": 1},
     }
-    message = translate_response(completion(value), request(max_tokens=0), id_maker())
+    message = translate_response(completion(value), form(request(max_tokens=0)), id_maker())
     assert (message["content"], message["stop_reason"]) == ([], "max_tokens")
     assert (message["usage"]["input_tokens"], message["usage"]["output_tokens"]) == (9, 0)
 
@@ -104,13 +104,13 @@ def test_prewarming_answers_with_nothing():
 @pytest.mark.parametrize("value", [{}, {"choices": []}, {"choices": None}, {"choices": "x"}])
 def test_an_answer_without_choices_is_an_error(value):
     with pytest.raises(BadGatewayError, match="no choices"):
-        translate_response(completion(value), request(), id_maker())
+        translate_response(completion(value), form(), id_maker())
 
 
 def test_an_error_with_status_200_is_an_error():
     """OpenRouter answers 200 with an error object."""
     with pytest.raises(OverloadedError, match="busy"):
-        translate_response(completion({"error": {"message": "busy", "code": 503}}), request(), id_maker())
+        translate_response(completion({"error": {"message": "busy", "code": 503}}), form(), id_maker())
 
 
 def test_an_aborted_answer_is_an_error():
@@ -125,19 +125,19 @@ def test_unknown_finish_reasons_end_the_turn():
 def test_stop_string_of_vllm_and_sglang():
     for name in ("stop_reason", "matched_stop"):
         value = {"choices": [{"index": 0, "message": {"content": "x"}, "finish_reason": "stop", name: "END"}]}
-        assert translate_response(completion(value), request(), id_maker())["stop_sequence"] == "END"
+        assert translate_response(completion(value), form(), id_maker())["stop_sequence"] == "END"
 
 
 def test_a_stop_token_is_no_stop_sequence():
     value = {"choices": [{"index": 0, "message": {"content": "x"}, "finish_reason": "stop", "stop_reason": 151645}]}
-    assert translate_response(completion(value), request(), id_maker())["stop_reason"] == "end_turn"
+    assert translate_response(completion(value), form(), id_maker())["stop_reason"] == "end_turn"
 
 
 def test_any_record_is_read_by_name():
     value = {"choices": [{"message": {"content": "x", "reasoning": "hm"}, "finish_reason": "stop"}]}
-    plain = translate_response(value, request(), id_maker())
-    assert plain == translate_response(lean(value), request(), id_maker())
-    assert plain == translate_response(completion(value), request(), id_maker())
+    plain = translate_response(value, form(), id_maker())
+    assert plain == translate_response(lean(value), form(), id_maker())
+    assert plain == translate_response(completion(value), form(), id_maker())
 
 
 def test_a_stop_sequence_ends_the_answer():
@@ -158,7 +158,7 @@ def test_a_stop_sequence_in_a_refusal_is_a_stop_sequence():
 def test_a_repeated_prefill_is_taken_away():
     """Llama.cpp repeats it in unary answers."""
     value = {"choices": [{"index": 0, "message": {"content": "1, 2, 3"}, "finish_reason": "stop"}]}
-    message = translate_response(completion(value), request(), id_maker(), prefill="1, 2,")
+    message = translate_response(completion(value), form(prefill="1, 2,"), id_maker())
     assert message["content"] == [{"type": "text", "text": " 3"}]
 
 

@@ -17,6 +17,7 @@ from support.streams import (
     chunk,
     completion,
     delta_chunk,
+    form,
     id_maker,
     lean,
     message_of,
@@ -56,7 +57,7 @@ def test_text_streams_delta_by_delta():
 
 def test_each_delta_leaves_with_its_chunk():
     """Nothing is held back: an event is out as soon as its chunk is in."""
-    translator = StreamTranslator(request(), id_maker())
+    translator = StreamTranslator(form(), id_maker())
     assert types(translator.feed(delta_chunk(role="assistant", content=""))) == ["message_start"]
     assert types(translator.feed(delta_chunk(content="a"))) == ["content_block_start", "content_block_delta"]
     assert types(translator.feed(delta_chunk(content="b"))) == ["content_block_delta"]
@@ -163,7 +164,7 @@ def test_interleaved_argument_deltas_reach_their_own_call():
 
 
 def test_a_waiting_call_starts_as_soon_as_the_open_one_is_complete():
-    translator = StreamTranslator(request(), id_maker())
+    translator = StreamTranslator(form(), id_maker())
     translator.feed(delta_chunk(tool_calls=[call(0, "a", "weather", '{"city":'), call(1, "b", "time", "{}")]))
     events = translator.feed(delta_chunk(tool_calls=[call(0, arguments=' "Paris"}')]))
     assert types(events)[-2:] == ["content_block_start", "content_block_delta"]
@@ -323,7 +324,7 @@ def test_text_before_broken_arguments_survives():
 
 
 def test_members_flow_while_the_model_writes():
-    translator = StreamTranslator(request(), id_maker())
+    translator = StreamTranslator(form(), id_maker())
     translator.feed(delta_chunk(tool_calls=[call(0, "a", "f", '{"x": 1')]))
     events = translator.feed(delta_chunk(tool_calls=[call(0, arguments=', "y"')]))
     assert events[0]["delta"] == {"type": "input_json_delta", "partial_json": '{"x": 1'}
@@ -476,7 +477,7 @@ def test_an_aborted_answer_is_an_error():
 
 
 def test_failure_from_outside_ends_the_stream():
-    translator = StreamTranslator(request(), id_maker(), request_id="req_1")
+    translator = StreamTranslator(form(), id_maker(), request_id="req_1")
     events = translator.feed(delta_chunk(content="a")) + translator.fail(OverloadedError("busy"))
     check_stream(events)
     assert events[-1] == {
@@ -579,7 +580,7 @@ def test_a_stop_sequence_ends_the_answer():
 
 def test_a_stop_sequence_finishes_the_stream():
     """The caller sees that it can let the backend go."""
-    translator = StreamTranslator(STOPS, id_maker())
+    translator = StreamTranslator(form(STOPS), id_maker())
     seen = []
     for text in ("a", "b EN", "D"):
         translator.feed(delta_chunk(content=text))
@@ -590,7 +591,7 @@ def test_a_stop_sequence_finishes_the_stream():
 
 
 def test_a_stream_that_failed_is_finished():
-    translator = StreamTranslator(request(), id_maker())
+    translator = StreamTranslator(form(), id_maker())
     translator.feed(chunk({"error": "boom"}))
     assert translator.finished
 
@@ -664,7 +665,7 @@ def test_stop_sequences_and_prefill_cut_streams_and_unary_answers_alike(pieces, 
         {"choices": [{"message": {"content": "".join(pieces), "tool_calls": calls}, "finish_reason": "stop"}]}
     )
     streamed = message_of([*chunks, STOP], asked, prefill=prefill)
-    whole = translate_response(unary, asked, id_maker(), prefill=prefill)
+    whole = translate_response(unary, form(asked, prefill), id_maker())
     assert streamed | {"usage": {}} == whole | {"usage": {}}
 
 
@@ -775,7 +776,7 @@ CHUNK = st.fixed_dictionaries(
 @given(st.lists(CHUNK | JUNK, max_size=8), st.booleans(), st.booleans())
 def test_garbage_makes_a_legal_stream(values, constructed, stops):
     """Whatever comes: events that obey the grammar, or an error event; never another exception."""
-    translator = StreamTranslator(request(stop_sequences=["a"]) if stops else request(), id_maker())
+    translator = StreamTranslator(form(request(stop_sequences=["a"]) if stops else None), id_maker())
     chunks = [chunk(value) if constructed else value for value in values]
     events = list(itertools.chain.from_iterable(map(translator.feed, chunks))) + translator.finish()
     check_stream(events)
@@ -794,7 +795,7 @@ def test_arguments_in_any_pieces_are_those_of_the_unary_answer(text, size, finis
     chunks = [delta_chunk(tool_calls=[call(0, "a", "f", "")])]
     chunks += [delta_chunk(tool_calls=[call(0, arguments=piece)]) for piece in cut(text, size)]
     unary = {"choices": [{"message": {"tool_calls": [call(0, "a", "f", text)]}, "finish_reason": finish}]}
-    assert message_of([*chunks, delta_chunk(finish)]) == translate_response(completion(unary), request(), id_maker())
+    assert message_of([*chunks, delta_chunk(finish)]) == translate_response(completion(unary), form(), id_maker())
 
 
 WORDS = st.text(min_size=1, max_size=12)
@@ -819,7 +820,7 @@ def test_a_stream_in_any_pieces_adds_up_to_the_unary_answer(reasoning, text, obj
     chunks += [delta_chunk(tool_calls=[entry]) for entry in entries]
     message = {"content": text, "reasoning": reasoning, "tool_calls": calls}
     unary = completion({"choices": [{"message": message, "finish_reason": "stop"}]})
-    assert message_of([*chunks, STOP]) == translate_response(unary, request(), id_maker())
+    assert message_of([*chunks, STOP]) == translate_response(unary, form(), id_maker())
 
 
 def test_bytes_of_an_error_stream_come_back():

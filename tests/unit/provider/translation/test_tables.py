@@ -96,5 +96,5 @@ def test_every_request_field_has_a_place():
 
 
 def test_profiles_ask_for_efforts_that_exist():
-    for settings in profile.PROFILES.values():
+    for settings in profile.PRESETS.values():
         assert {*settings.efforts, *settings.template_efforts} <= literals(ReasoningEffort) - {"max"}

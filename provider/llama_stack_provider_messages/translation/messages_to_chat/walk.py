@@ -1,0 +1,48 @@
+"""What every step of a request's translation needs to know, and where it notes what it leaves out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from llama_stack_provider_messages.translation.dropped import DropLog
+
+from .names import ClientName
+from .profile import Profile
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How strictly requests are read; the same for every backend.
+
+    Args:
+        strict: Answer 400 where the API itself does, instead of repairing the request.
+        default_max_tokens: Stands in for a missing ``max_tokens``.
+        server_tools: Tools that a server would have to run: ``remove`` them and say so, or ``reject`` the request.
+    """
+
+    strict: bool = False
+    default_max_tokens: int = 4096
+    server_tools: Literal["remove", "reject"] = "remove"
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """One request on its way.
+
+    Args:
+        profile: What the backend takes.
+        policy: How the request is read.
+        media: What was loaded from outside, by the JSON path of the block.
+        log: What was left out so far.
+        names: Tools whose name the backend does not take -> the client's name.
+    """
+
+    profile: Profile
+    policy: Policy = Policy()
+    media: Mapping[str, Any] = field(default_factory=dict)
+    log: DropLog = field(default_factory=DropLog)
+    names: dict[str, ClientName] = field(default_factory=dict)
+
+    def note(self, path: str, feature: str, reason: str) -> None:
+        """Record one part that was left out."""
+        self.log.note(path, feature, reason)
