@@ -9,11 +9,18 @@ import asyncio
 import contextlib
 import itertools
 import json
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
 from typing import Any, Self
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as a script it is not started from the tests' folder
+
+from support.mutation import broken_bytes, mutate
 
 USAGE = {
     "prompt_tokens": 30,
@@ -76,6 +83,10 @@ class Connection:
         await self.head(status, **headers)
         await self.part(json.dumps(value).encode())
         await self.end()
+
+    def close(self) -> None:
+        """Drop the connection."""
+        self._writer.close()
 
     async def chunk(self, delta: dict[str, Any] | None = None, finish: str | None = None, **extra: Any) -> None:
         await self.part(sse(chunk(delta, finish, **extra)))
@@ -262,6 +273,54 @@ async def bench(conn: Connection) -> None:
     await conn.done()
 
 
+SPOKEN = [
+    chunk({"role": "assistant", "content": ""}),
+    chunk({"reasoning_content": "Let me "}),
+    chunk({"reasoning_content": "see."}),
+    chunk({"content": "Hel"}),
+    chunk({"content": "lo."}),
+    chunk({"tool_calls": [{"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": ""}}]}),
+    chunk({"tool_calls": [{"index": 0, "function": {"arguments": '{"x": '}}]}),
+    chunk({"tool_calls": [{"index": 1, "id": "b", "function": {"name": "g", "arguments": '{"y": [1]}'}}]}),
+    chunk({"tool_calls": [{"index": 0, "function": {"arguments": "1}"}}]}),
+    chunk({}, "tool_calls"),
+    chunk(usage=USAGE),
+]
+"""An answer with everything in it."""
+SAID = completion(
+    {
+        "content": "Hello.",
+        "reasoning_content": "Let me see.",
+        "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}],
+    },
+    "tool_calls",
+)
+
+
+@behaviour
+async def mutated(conn: Connection) -> None:
+    """Answers wrong in a way that the number in the last message decides; one in four breaks the bytes too."""
+    random = Random(str(conn.exchange.body["messages"][-1]["content"]))
+    times = random.randrange(1, 4)
+    if not conn.stream:
+        await conn.head()
+        raw = json.dumps(mutate(SAID, random, times)).encode()
+        await conn.part(raw if random.randrange(4) else broken_bytes(raw, random) or b" ")
+        await conn.end()
+        return
+    await conn.head(content_type="text/event-stream")
+    chunks = mutate(SPOKEN, random, times)
+    raw = b"".join(map(sse, chunks)) + b"data: [DONE]\n\n"
+    raw = raw if random.randrange(4) else broken_bytes(raw, random)
+    cut = random.randrange(len(raw) + 1)
+    for piece in filter(None, (raw[:cut], raw[cut:])):
+        await conn.part(piece)
+    if random.randrange(4):
+        await conn.end()
+    else:
+        conn.close()
+
+
 _PIECE = sse(chunk({"content": "word "}))
 _BENCH_STREAM = (
     b"%x\r\n%s\r\n" % (len(_PIECE), _PIECE) * BENCH_CHUNKS
@@ -281,6 +340,10 @@ async def _status(conn: Connection, code: int) -> None:
         x_should_retry="false",  # keeps the openai SDK inside the platform from retrying
         x_ratelimit_remaining_requests="3",
     )
+
+
+async def _unknown(conn: Connection) -> None:
+    await conn.json({"error": {"message": "The model does not exist", "code": "model_not_found"}}, 404)
 
 
 class FakeUpstream:
@@ -369,7 +432,9 @@ class FakeUpstream:
     async def _behave(self, conn: Connection, reader: asyncio.StreamReader) -> bool:
         model = str(conn.exchange.body.get("model"))
         status = model.removeprefix("status-")
-        work = asyncio.ensure_future(_status(conn, int(status)) if status != model else BEHAVIOURS[model](conn))
+        work = asyncio.ensure_future(
+            _status(conn, int(status)) if status != model else BEHAVIOURS.get(model, _unknown)(conn)
+        )
         gone = asyncio.ensure_future(reader.read(1))
         try:
             await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)

@@ -122,10 +122,11 @@ def is_strict_schema(schema: object) -> bool:
         return all(is_strict_schema(part) for part in schema)
     if not isinstance(schema, dict):
         return True
-    properties = schema.get("properties", {})
+    properties, required = schema.get("properties") or {}, schema.get("required") or []
     if schema.get("type") == "object" or properties:
-        closed = schema.get("additionalProperties") is False
-        if not closed or set(schema.get("required", ())) != set(properties):
+        if not (isinstance(properties, dict) and isinstance(required, list)):
+            return False
+        if schema.get("additionalProperties") is not False or sorted(map(str, required)) != sorted(properties):
             return False
     return all(is_strict_schema(part) for part in schema.values())
 

@@ -1,0 +1,47 @@
+"""Runs schemathesis against the Messages API of a running stack over a scripted upstream.
+
+The schema is the one the stack publishes, with a reply for every status an error can have; the checks are that no
+reply is a 5xx, and that each has the declared shape. Usage: fuzz.py SCHEMATHESIS EXAMPLES
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import httpx
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from support.stack_process import StackProcess, run_config, vllm  # noqa: E402 - found through the line above
+from support.upstream import FakeUpstream  # noqa: E402 - as above
+
+CHECKS = "not_a_server_error,content_type_conformance,response_schema_conformance,status_code_conformance"
+
+
+def messages_schema(url: str) -> dict[str, object]:
+    """Return the published schema with our route alone."""
+    schema = httpx.get(f"{url}/openapi.json", timeout=60).raise_for_status().json()
+    schema["paths"] = {path: item for path, item in schema["paths"].items() if path == "/v1/messages"}
+    return dict(schema)
+
+
+def main() -> int:
+    """Return schemathesis' status, or 1 if the log of the stack holds a failure that nobody foresaw."""
+    program, examples = sys.argv[1:]
+    with tempfile.TemporaryDirectory() as name, FakeUpstream() as upstream:
+        folder = Path(name)
+        config = run_config([vllm(upstream.url)], {"default_model": "up/text"})
+        with StackProcess(config, folder, {"LLAMA_STACK_LOG_FORMAT": "json"}) as stack:
+            (folder / "schema.json").write_text(json.dumps(messages_schema(stack.url)))
+            command = [program, "run", str(folder / "schema.json"), "--url", stack.url, "--checks", CHECKS]
+            command += ["--max-examples", examples, "--phases", "fuzzing", "--suppress-health-check", "all"]
+            status = subprocess.run(command, cwd=folder, check=False).returncode
+            foreseen = "Traceback" not in stack.log and ": unexpected " not in stack.log
+    return status or not foreseen
+
+
+if __name__ == "__main__":
+    sys.exit(main())

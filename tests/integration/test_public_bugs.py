@@ -1,0 +1,339 @@
+"""Bugs that other servers of the Messages API had in public, each as the behaviour that is right.
+
+The docstrings name the reports. What happens on the wire is asked of a running stack, the rest of the translation.
+"""
+
+import json
+
+import httpx
+import pytest
+
+from llama_stack_api_messages.errors import InvalidRequestError
+from llama_stack_provider_messages.translation.messages_to_chat import (
+    Profile,
+    Walk,
+    profile_for,
+    translate_error,
+    translate_request,
+    translate_response,
+)
+from support.streams import call, completion, delta_chunk, form, id_maker, message_of, request, translate, usage_chunk
+
+pytestmark = pytest.mark.integration
+
+STOP, CALLS = delta_chunk("stop"), delta_chunk("tool_calls")
+TOOL = {"name": "f", "input_schema": {"type": "object"}}
+IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgoAAAA="}}
+BILLING = "x-anthropic-billing-header: cc_version=2.1; cch="
+
+
+def chat(profile=None, **fields):
+    return translate_request(request(**fields), Walk(profile or Profile()))
+
+
+def said(*turns, profile=None, **fields):
+    turns = [{"role": role, "content": content} for role, content in turns]
+    return chat(profile, messages=turns, **fields).fields["messages"]
+
+
+def use(call_id="a", **fields):
+    return {"type": "tool_use", "id": call_id, "name": "f", "input": {}} | fields
+
+
+def result(call_id="a", **fields):
+    return {"type": "tool_result", "tool_use_id": call_id} | fields
+
+
+def blocks(message, kind):
+    return [block for block in message["content"] if block["type"] == kind]
+
+
+def kinds(events):
+    return [event["type"] for event in events]
+
+
+def ask(client, model, **fields):
+    body = {"model": model, "max_tokens": 50, "messages": [{"role": "user", "content": "Hi"}], **fields}
+    return client.post("/v1/messages", json=body)
+
+
+def events_of(client, model):
+    body = {"model": model, "max_tokens": 50, "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
+    reply = client.post("/v1/messages", json=body)
+    return [json.loads(line.removeprefix("data: ")) for line in reply.text.splitlines() if line.startswith("data: ")]
+
+
+@pytest.mark.parametrize("kind", [{}, {"type": ""}, {"type": None}, {"type": "custom"}])
+def test_01_a_tool_without_a_type_is_a_custom_tool(kind):
+    """envoyproxy/ai-gateway 1843 and 1953, agentgateway 2272: Claude Code's first request failed."""
+    assert chat(tools=[TOOL | kind]).fields["tools"][0]["function"]["name"] == "f"
+
+
+def test_02_a_server_tool_costs_neither_the_request_nor_the_other_tools():
+    """Agentgateway 2804: one web_search made the whole request fail; it is left out and named."""
+    done = chat(tools=[{"type": "web_search_20250305", "name": "web_search"}, TOOL])
+    assert [tool["function"]["name"] for tool in done.fields["tools"]] == ["f"]
+    assert [entry.path for entry in done.dropped] == ["tools.0"]
+
+
+def test_03_a_system_message_between_others_stays_in_its_place():
+    """anthropics/claude-code 63469, GLM-5 74, one-api 350, smg 1795, grok2api 595: a 400 since Claude Code 2.1.154."""
+    turns = said(("user", "a"), ("assistant", "b"), ("user", "c"), ("system", "d"))
+    assert [turn["role"] for turn in turns] == ["user", "assistant", "user", "system"]
+
+
+def test_04_a_system_message_becomes_user_text_where_the_template_wants_system_first():
+    """Qwen's template raises on a later system message (vLLM, llama.cpp 27107); nothing is moved to the front."""
+    turns = said(("user", "a"), ("system", "b"), profile=Profile(inline_system="user"), system="s")
+    assert [turn["role"] for turn in turns] == ["system", "user"]
+    assert turns[0]["content"] == "s"
+    assert "b" in turns[1]["content"]
+
+
+def test_05_the_system_prompt_survives_a_system_message_and_the_request_stays_as_it_was():
+    """Envoyproxy 2488: promotion of a system message overwrote the prompt, and retries doubled it."""
+    asked = request(system=[{"type": "text", "text": "top"}], messages=[
+        {"role": "system", "content": "first"},
+        {"role": "user", "content": "a"},
+        {"role": "system", "content": "later"},
+    ])  # fmt: skip
+    before = asked.model_dump_json()
+    once, twice = (translate_request(asked, Walk(Profile())).fields for _ in range(2))
+    assert once == twice
+    assert asked.model_dump_json() == before
+    assert "top" in once["messages"][0]["content"]
+    assert "first" in once["messages"][0]["content"]
+
+
+def test_06_the_billing_header_does_not_reach_the_prompt():
+    """Vllm 36829, sglang 21064, llama.cpp 21793, ollama 14918, vllm-mlx 277: every turn was prefilled anew."""
+    prompts = [
+        chat(system=[{"type": "text", "text": BILLING + value}, {"type": "text", "text": "x"}]) for value in "ab"
+    ]
+    assert prompts[0] == prompts[1]
+    assert prompts[0].fields["messages"][0]["content"] == "x"
+
+
+def test_07_tool_input_keeps_the_order_of_its_keys():
+    """Ollama ac83ac20c: arguments with other key order cost the prefix cache."""
+    turns = said(("user", "x"), ("assistant", [use(input={"z": 1, "a": {"y": 2, "b": 3}})]), ("user", [result()]))
+    assert turns[1]["tool_calls"][0]["function"]["arguments"].replace(" ", "") == '{"z":1,"a":{"y":2,"b":3}}'
+
+
+def test_08_usage_that_comes_after_the_finish_reason_is_in_the_message_delta():
+    """any-llm 1180 and 1151, envoyproxy 2350, sglang 20678, litellm 31069: streamed usage was 0."""
+    assert chat(stream=True).fields["stream_options"] == {"include_usage": True}
+    last = translate([delta_chunk(content="a"), STOP, usage_chunk(prompt_tokens=30, completion_tokens=7)])[-2]
+    assert (last["usage"]["input_tokens"], last["usage"]["output_tokens"]) == (30, 7)
+
+
+def test_09_cached_tokens_are_counted_once():
+    """any-llm 1233, sglang 25876, new-api 6821, envoyproxy 2236 and 2239: OpenAI's prompt count includes them."""
+    counts = {"prompt_tokens": 30, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 10}}
+    usage = message_of([delta_chunk(content="a"), STOP, usage_chunk(**counts)])["usage"]
+    assert (usage["input_tokens"], usage["cache_read_input_tokens"]) == (20, 10)
+    counts["prompt_tokens_details"] = {"cached_tokens": 40}
+    assert message_of([delta_chunk(content="a"), STOP, usage_chunk(**counts)])["usage"]["input_tokens"] == 0
+
+
+def test_10_counts_of_several_records_are_merged_field_by_field():
+    """Envoyproxy 2292, agentgateway 2977, rust-genai 258: the cache count came in another record than the rest."""
+    early = delta_chunk(content="a", usage={"prompt_tokens": 30, "prompt_tokens_details": {"cached_tokens": 10}})
+    usage = message_of([early, STOP, usage_chunk(prompt_tokens=0, completion_tokens=7)])["usage"]
+    assert (usage["input_tokens"], usage["cache_read_input_tokens"], usage["output_tokens"]) == (20, 10, 7)
+
+
+def test_11_interleaved_arguments_of_parallel_calls_reach_their_own_blocks():
+    """any-llm 1305, praxis-proxy/ai 266, headroom 2890, KBR-226: calls got each other's JSON."""
+    chunks = [delta_chunk(tool_calls=[call(0, "a", "f", '{"x":'), call(1, "b", "g", '{"y":')])]
+    chunks += [
+        delta_chunk(tool_calls=[call(1, arguments="2}")]),
+        delta_chunk(tool_calls=[call(0, arguments="1}")]),
+        CALLS,
+    ]
+    found = {block["id"]: block["input"] for block in blocks(message_of(chunks), "tool_use")}
+    assert found == {"a": {"x": 1}, "b": {"y": 2}}
+
+
+def test_12_a_new_id_on_a_known_index_is_a_new_call():
+    """CcNexus 89: a server gives every call index 0."""
+    chunks = [delta_chunk(tool_calls=[call(0, name, name, "{}")]) for name in ("a", "b")]
+    assert [block["id"] for block in blocks(message_of([*chunks, CALLS]), "tool_use")] == ["a", "b"]
+
+
+def test_13_an_answer_with_a_call_ends_with_tool_use_whatever_the_server_says():
+    """Bifrost 6123: finish_reason stop beside a call ended the agent's turn."""
+    assert message_of([delta_chunk(tool_calls=[call(0, "a", "f", "{}")]), STOP])["stop_reason"] == "tool_use"
+
+
+def test_14_arguments_in_the_first_chunk_of_a_call_are_kept():
+    """Litellm 25321, 25561, 29491: every call had an empty input."""
+    message = message_of([delta_chunk(tool_calls=[call(0, "a", "f", '{"x": 1}')]), CALLS])
+    assert blocks(message, "tool_use")[0]["input"] == {"x": 1}
+
+
+def test_15_text_beside_the_role_is_kept():
+    """Litellm 30014, APISIX 20: the first token was missing."""
+    assert message_of([delta_chunk(role="assistant", content="A"), delta_chunk(content="b"), STOP])["content"] == [
+        {"type": "text", "text": "Ab"}
+    ]
+
+
+def test_16_empty_deltas_open_and_split_nothing():
+    """Litellm 29286, agentgateway 2148: they became empty tool input, or split a call."""
+    empty = [delta_chunk(tool_calls=[]), delta_chunk(content=""), delta_chunk(content=None)]
+    text = message_of([delta_chunk(content="a"), *empty, delta_chunk(content="b"), *empty, STOP])
+    assert text["content"] == [{"type": "text", "text": "ab"}]
+    parts = [
+        delta_chunk(tool_calls=[call(0, "a", "f", '{"x"')]),
+        *empty,
+        delta_chunk(tool_calls=[call(0, arguments=":1}")]),
+    ]
+    assert [block["input"] for block in message_of([*parts, CALLS])["content"]] == [{"x": 1}]
+
+
+def test_17_reasoning_is_a_block_of_its_own_kind_and_the_message_starts_once():
+    """Litellm 32357: thinking deltas inside a text block, two message_starts."""
+    events = translate(
+        [delta_chunk(role="assistant"), delta_chunk(reasoning_content="r"), delta_chunk(content="t"), STOP]
+    )
+    assert kinds(events).count("message_start") == 1
+    starts = [event["content_block"]["type"] for event in events if event["type"] == "content_block_start"]
+    assert starts == ["thinking", "text"]
+
+
+def test_18_thinking_is_closed_before_a_call_that_follows_it():
+    """Ollama 14825, 14816 and 17225: index 0 was used twice."""
+    chunks = [delta_chunk(reasoning="r"), delta_chunk(tool_calls=[call(0, "a", "f", "{}")]), CALLS]
+    events = [event for event in translate(chunks) if event["type"].startswith("content_block_st")]
+    assert [(event["type"][14:], event["index"]) for event in events] == [
+        ("start", 0), ("stop", 0), ("start", 1), ("stop", 1)
+    ]  # fmt: skip
+
+
+def test_19_a_stream_always_ends_and_one_without_an_answer_ends_in_an_error():
+    """APISIX 13583, new-api 4697: the client waited for a message_stop that never came."""
+    assert kinds(translate([delta_chunk(content="a")]))[-1] == "message_stop"
+    assert kinds(translate([delta_chunk(role="assistant")]))[-1] == "error"
+    assert kinds(translate([])) == ["error"]
+
+
+def test_20_null_reasons_second_ends_and_null_usage_do_no_harm():
+    """APISIX 14, 16 and 18 (DeepSeek, OpenRouter): a crash, or two message_stops."""
+    chunks = [delta_chunk("null", content="a"), delta_chunk("stop"), delta_chunk("stop"), delta_chunk(usage=None)]
+    events = translate(chunks)
+    assert kinds(events).count("message_stop") == kinds(events).count("message_delta") == 1
+    assert events[-2]["delta"]["stop_reason"] == "end_turn"
+
+
+@pytest.mark.parametrize("arguments", ["{oops", "[1]", "plain"])
+def test_21_arguments_that_are_no_object_do_not_cost_the_answer(arguments):
+    """APISIX 13599: a decoding error lost everything. The text stays, the input is an object."""
+    message = message_of([delta_chunk(content="t"), delta_chunk(tool_calls=[call(0, "a", "f", arguments)]), CALLS])
+    assert blocks(message, "text") == [{"type": "text", "text": "t"}]
+    assert isinstance(blocks(message, "tool_use")[0]["input"], dict)
+
+
+def test_22_a_call_without_arguments_has_an_empty_object_on_the_way_out_and_back():
+    """Agentgateway 3002: an empty string as arguments poisoned the conversation."""
+    message = message_of([delta_chunk(tool_calls=[call(0, "a", "f", "")]), CALLS])
+    assert blocks(message, "tool_use")[0]["input"] == {}
+    turns = said(("user", "x"), ("assistant", [use(input=None)]), ("user", [result()]))
+    assert turns[1]["tool_calls"][0]["function"]["arguments"] == "{}"
+
+
+def test_23_images_of_tool_results_are_seen_behind_all_tool_messages():
+    """llama.cpp 22536, raine/claude-code-proxy 59, CliRelay 850: the model could not see what was read."""
+    results = [result("a", content=[IMAGE]), result("b", content="text")]
+    turns = said(("user", "x"), ("assistant", [use("a"), use("b")]), ("user", results))
+    assert [turn["role"] for turn in turns] == ["user", "assistant", "tool", "tool", "user"]
+    assert [part["type"] for part in turns[-1]["content"]].count("image_url") == 1
+
+
+def test_24_an_interrupted_turn_does_not_cost_the_session():
+    """cc-switch 6044, letta 3308, claude-code 14075: an orphan call or result made every later request a 400."""
+    turns = said(
+        ("user", "x"),
+        ("assistant", [use("a")]),
+        ("user", "go on"),
+        ("assistant", "b"),
+        ("user", [result("z", content="late")]),
+    )
+    assert [turn["role"] for turn in turns] == ["user", "assistant", "tool", "user", "assistant", "user"]
+    assert "interrupted" in turns[2]["content"]
+    assert "late" in turns[-1]["content"]
+
+
+@pytest.mark.parametrize("signature", ["", "EuYBCkYIChgCKkD", "not base64 at all"])
+def test_25_signatures_of_others_are_never_an_error(signature):
+    """CLIProxyAPI 2172, 1584 and 5422, codex2api 613, qwen-code 6893: sessions broke after a change of model."""
+    old = {"type": "thinking", "thinking": "r", "signature": signature}
+    turns = said(("user", "x"), ("assistant", [old, {"type": "text", "text": "b"}]), ("user", "c"))
+    assert turns[1]["content"] == "b"
+
+
+@pytest.mark.parametrize("kind", ["remote::openai", "remote::vllm", "remote::ollama", "remote::any"])
+def test_26_nothing_about_thinking_is_sent_that_was_not_asked_for(kind):
+    """Bifrost 5185: a display that the gateway set made agents two to three times slower."""
+    fields = chat(profile_for(kind)).fields
+    assert fields.keys() <= {"messages", "max_tokens", "max_completion_tokens"}
+
+
+def test_27_a_thinking_budget_of_any_size_is_accepted():
+    """Bifrost 1479: background requests with a budget of 500 failed."""
+    for kind in ("remote::openai", "remote::vllm", "remote::any"):
+        assert chat(profile_for(kind), thinking={"type": "enabled", "budget_tokens": 500}).fields["messages"]
+
+
+def test_28_a_prompt_that_does_not_fit_is_said_in_the_words_clients_act_on(client):
+    """claude-code-proxy 29, litellm 36546, oh-my-claudecode 3574, omlx 26: /compact never started."""
+    reply = ask(client, "up/overflow")
+    assert reply.status_code == 400
+    assert reply.json()["error"]["message"] == "prompt is too long: 9000 tokens > 8192 maximum"
+
+
+def test_29_pings_keep_a_silent_stream_alive(stack, upstream):
+    """Litellm 36024, bitrouter 422, llmtrim 221, OmniRoute 5063, sub2api 937, ollama 14902: clients gave up."""
+    body = {"model": "up/late", "max_tokens": 50, "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
+    with httpx.Client(base_url=stack.url, timeout=30) as http, http.stream("POST", "/v1/messages", json=body) as reply:
+        lines = reply.iter_lines()
+        assert next(line for line in lines if line.startswith("event: ")) == "event: ping"
+        upstream.open_gate("late")
+        assert "event: message_stop" in list(lines)
+
+
+def test_30_an_overload_in_the_middle_of_a_stream_is_a_typed_error(client):
+    """Litellm 24004, 38153 and 39037, envoyproxy 2161 and 2513: shown as success, in another envelope, or as a 500."""
+    events = events_of(client, "up/error-chunk")
+    assert kinds(events)[-1] == "error"
+    assert events[-1]["error"]["type"] == "overloaded_error"
+    assert ask(client, "up/status-400").json()["error"]["type"] == "invalid_request_error"
+    assert translate_error(None, {"error": {"message": "m", "code": 400}}).status_code == 400
+
+
+def test_31_every_documented_key_is_there_even_when_null():
+    """new-api 7175, vllm 45367, litellm 24176: strict clients rejected small differences of shape."""
+    start = translate([delta_chunk(content="a"), STOP])[0]["message"]
+    whole = translate_response(
+        completion({"choices": [{"index": 0, "finish_reason": "stop", "message": {"content": "a"}}]}),
+        form(),
+        id_maker(),
+    )
+    for message in (start, whole):
+        assert (message["type"], message["role"]) == ("message", "assistant")
+        assert {"id", "model", "content", "stop_reason", "stop_sequence", "usage"} <= message.keys()
+        assert {"input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"} <= message[
+            "usage"
+        ].keys()
+    assert isinstance(whole["content"], list)
+
+
+@pytest.mark.parametrize("empty", ["", "  ", "\n"])
+def test_32_no_empty_text_reaches_the_backend(empty):
+    """NousResearch/hermes-agent 11929, anthropic-sdk 461, agentgateway 3005: empty text blocks are refused."""
+    turns = said(
+        ("user", [{"type": "text", "text": empty}, {"type": "text", "text": "a"}]), ("assistant", empty), ("user", "b")
+    )
+    assert turns == [{"role": "user", "content": "a\n\nb"}]
+    with pytest.raises(InvalidRequestError):
+        said(("user", empty))
