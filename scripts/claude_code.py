@@ -1,0 +1,144 @@
+"""Plays a task that uses tools with Claude Code itself, headless, against a running stack, and checks each step.
+
+The stack is a real ``llama stack run``; its model is a script behind a ``remote::vllm`` provider, so that all runs
+are the same.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from claude_code_backend import PROMPT, Backend  # noqa: E402 - finds support through the line above
+from claude_code_steps import OVERALL, Run, make_project, tour  # noqa: E402 - likewise
+
+from support.stack_process import StackProcess, run_config, vllm  # noqa: E402 - likewise
+from support.upstream import BEHAVIOURS, FakeUpstream  # noqa: E402 - likewise
+
+MODEL = "tour"
+SECONDS = 180
+LONGEST = 600
+"""Characters of a reason that are shown."""
+TOOLS = "Read,Edit,Bash,Agent,Task,ToolSearch,WebSearch"
+FOREIGN = ("anthropic_", "claude")
+"""Settings of the caller that would change the run, by how their names begin."""
+
+
+def environment(folder: Path, url: str) -> dict[str, str]:
+    """Return the environment of Claude Code: nothing of the caller's settings, and no way out but the stack."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.lower().endswith("_proxy") and not name.lower().startswith(FOREIGN)
+    }
+    return {
+        **kept,
+        "ANTHROPIC_BASE_URL": url,
+        "ANTHROPIC_API_KEY": "none",
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "CLAUDE_CODE_TMPDIR": str(folder / "tmp"),
+        "HOME": str(folder / "home"),
+    }
+
+
+def claude(binary: str, folder: Path, url: str) -> int | None:
+    """Run Claude Code on the prompt and return its exit code, None if it had to be ended."""
+    command = [binary, "-p", PROMPT, "--output-format", "stream-json", "--verbose", "--allowedTools", TOOLS]
+    command += ["--debug-file", str(folder / "debug.log")]
+    with (
+        (folder / "events.jsonl").open("wb") as out,
+        (folder / "stderr.log").open("wb") as err,
+        contextlib.suppress(subprocess.TimeoutExpired),
+    ):
+        return subprocess.run(
+            command,
+            env=environment(folder, url),
+            cwd=folder / "project",
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            timeout=SECONDS,
+            check=False,
+        ).returncode
+    return None
+
+
+def play(binary: str, folder: Path, backend: Backend) -> Run:
+    """Start backend and stack, run Claude Code, and return what happened."""
+    for name in ("stack", "home", "tmp"):
+        (folder / name).mkdir()
+    BEHAVIOURS[MODEL] = backend.answer
+    with FakeUpstream() as upstream:
+        config = run_config([vllm(upstream.url)], {"default_model": f"up/{MODEL}"})
+        with StackProcess(config, folder / "stack", {"LLAMA_STACK_LOG_FORMAT": "json"}) as stack:
+            code = claude(binary, folder, stack.url)
+            log = stack.log
+    (folder / "requests.json").write_text(json.dumps([vars(request) for request in backend.requests], indent=1))
+    debug = folder / "debug.log"
+    return Run(
+        project=folder / "project",
+        requests=backend.requests,
+        events=[json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()],
+        debug=debug.read_text() if debug.exists() else "",
+        stack_log=log,
+        exit_code=code,
+    )
+
+
+def passed(name: str, check: Callable[..., None], *arguments: object) -> bool:
+    """Print a line for a check and return whether it holds."""
+    try:
+        check(*arguments)
+    except AssertionError as reason:
+        print(f"failed  {name}\n        {str(reason)[:LONGEST]}")
+        return False
+    print(f"ok      {name}")
+    return True
+
+
+def examine(binary: str, folder: Path, *, system_first: bool) -> bool:
+    """Play the tour in a folder and return whether every check holds."""
+    make_project(folder / "project")
+    steps = tour(folder / "project")
+    started = time.monotonic()
+    run = play(binary, folder, Backend(steps, system_first=system_first))
+    verdicts = [passed(step.name, step.check, run, number) for number, step in enumerate(steps)]
+    verdicts += [passed(name, check, run) for name, check in OVERALL.items()]
+    print(f"{sum(verdicts)} of {len(verdicts)} in {time.monotonic() - started:.0f} s, {len(run.requests)} requests")
+    if not all(verdicts):
+        print((folder / "stderr.log").read_text()[-2000:], file=sys.stderr)
+    return all(verdicts)
+
+
+def main() -> int:
+    """Play the tour, in a folder that is kept if the caller names one."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="a new folder for requests, events and logs")
+    parser.add_argument(
+        "--system-first", action="store_true", help="the model's template takes no later system message"
+    )
+    arguments = parser.parse_args()
+    keep, system_first = arguments.keep, arguments.system_first
+    if "CLAUDE_CODE" not in os.environ:
+        parser.error("CLAUDE_CODE names no binary; scripts/claude-code finds one")
+    binary = str(Path(os.environ["CLAUDE_CODE"]).resolve())
+    if keep:
+        if keep.exists():
+            parser.error(f"{keep} is there already")
+        keep.mkdir(parents=True)
+        return int(not examine(binary, keep.resolve(), system_first=system_first))
+    with tempfile.TemporaryDirectory() as folder:
+        return int(not examine(binary, Path(folder).resolve(), system_first=system_first))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,177 @@
+"""The scripted backend: chat completions whose answer follows from the conversation in the request.
+
+Each call id holds the number of the step it belongs to, so that the newest one in a request tells which step is next.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from support.upstream import Connection
+
+PROMPT = "Go through the whole tour, one station after the other."
+SUB_PROMPT = "Visit the side station and report."
+SUB_COMMAND = "echo side-$((2 + 3))"
+SUB_REPORT = "The side station was open."
+WEB_ANSWER = "There is no search tool here."
+SUMMARY = "All stations before the bridge are done."
+TOKENS, CONTEXT = 9000, 8192
+OVERFLOW = (
+    f"This model's maximum context length is {CONTEXT} tokens. However, your messages resulted in {TOKENS} tokens."
+)
+SYSTEM_FIRST = "System message must be at the beginning."
+MOST_REQUESTS = 60
+"""After so many the backend says nothing more that keeps Claude Code going."""
+MAIN, SUB_AGENT, WEB_SEARCH, COMPACTION, UNKNOWN = "main", "sub-agent", "web search", "compaction", "unknown"
+
+type Call = tuple[str, dict[str, Any]]
+type Message = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One turn of the main conversation.
+
+    Attributes:
+        name: What the step shows.
+        check: Raises AssertionError with the reason where it does not hold; gets the run and the step's number.
+        calls: Tools the backend calls, with their input.
+        text: What it says instead.
+        overflow: It answers that the prompt is too long instead.
+    """
+
+    name: str
+    check: Callable[[Any, int], None]
+    calls: tuple[Call, ...] = ()
+    text: str = ""
+    overflow: bool = False
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request as the backend saw it.
+
+    Attributes:
+        kind: The conversation it belongs to.
+        step: Number of the step it was answered with; None outside of the main conversation.
+        usage: What the answer reported; empty for an error.
+    """
+
+    kind: str
+    step: int | None
+    body: dict[str, Any]
+    usage: dict[str, Any]
+
+    @property
+    def messages(self) -> list[Message]:
+        """The conversation, system prompt first."""
+        return self.body["messages"]
+
+    @property
+    def tools(self) -> list[str]:
+        """Names of the tools."""
+        return [tool["function"]["name"] for tool in self.body.get("tools", [])]
+
+
+def text_of(message: Message) -> str:
+    """Return the text of a message, whatever form its content has."""
+    content = message["content"] or ""
+    return content if isinstance(content, str) else "\n".join(part.get("text", "") for part in content)
+
+
+def call_id(step: int | str, place: int) -> str:
+    """Return the id of a call: the step's number (``side`` for the sub-agent) and the call's place in it."""
+    return f"call_{step}_{place}"
+
+
+def kind_of(body: dict[str, Any]) -> str:
+    """Tell which conversation a request belongs to, by its prompts."""
+    asked = [text_of(message) for message in body["messages"] if message["role"] == "user"]
+    if not asked:
+        return UNKNOWN
+    if "create a detailed summary" in asked[-1]:
+        return COMPACTION
+    if "tools" not in body:
+        return WEB_SEARCH if "web search" in asked[-1] else UNKNOWN
+    if SUB_PROMPT in asked[0]:
+        return SUB_AGENT
+    return MAIN if PROMPT in asked[0] or SUMMARY in asked[0] else UNKNOWN
+
+
+@dataclass
+class Backend:
+    """Plays the steps, and keeps what it was asked.
+
+    Attributes:
+        system_first: Refuses system messages behind the first place, as some chat templates do.
+        requests: What it did not refuse in this way, in order.
+    """
+
+    steps: list[Step]
+    system_first: bool = False
+    requests: list[Request] = field(default_factory=list)
+
+    async def answer(self, conn: "Connection") -> None:
+        """Answer one chat completion, streaming."""
+        body = conn.exchange.body
+        if self.system_first and any(message["role"] == "system" for message in body["messages"][1:]):
+            await conn.json({"error": {"message": SYSTEM_FIRST, "type": "BadRequestError", "code": 400}}, 400)
+            return
+        kind = kind_of(body)
+        number = self._next_step(body["messages"]) if kind == MAIN else None
+        if len(self.requests) >= MOST_REQUESTS:
+            kind, number = UNKNOWN, None
+        step = self.steps[number] if number is not None else None
+        usage = {} if step and step.overflow else _usage(body)
+        self.requests.append(Request(kind, number, body, usage))
+        if step and step.overflow:
+            await conn.json({"error": {"message": OVERFLOW, "code": "context_length_exceeded"}}, 400)
+            return
+        calls, text = self._side(kind, body) if step is None else (_calls(number, step.calls), step.text)
+        await conn.head(content_type="text/event-stream")
+        await conn.chunk({"role": "assistant", "content": text or None})
+        for place, call in enumerate(calls):
+            await conn.chunk({"tool_calls": [{"index": place, **call}]})
+        await conn.chunk({}, "tool_calls" if calls else "stop")
+        await conn.chunk(usage=usage)
+        await conn.done()
+
+    def _next_step(self, messages: list[Message]) -> int:
+        done = [int(m["tool_call_id"].split("_")[1]) for m in messages if m["role"] == "tool"]
+        following = max(done, default=-1) + 1
+        if any(SUMMARY in text_of(message) for message in messages if message["role"] == "user"):
+            bridge = next(number for number, step in enumerate(self.steps) if step.overflow)
+            following = max(following, bridge + 1)
+        return min(following, len(self.steps) - 1)
+
+    @staticmethod
+    def _side(kind: str, body: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
+        """Return calls and text for a request outside of the main conversation."""
+        if kind == SUB_AGENT and not any(message["role"] == "tool" for message in body["messages"]):
+            return _calls("side", (("Bash", {"command": SUB_COMMAND, "description": "Visit the side station"}),)), ""
+        texts = {SUB_AGENT: SUB_REPORT, WEB_SEARCH: WEB_ANSWER, COMPACTION: f"<summary>{SUMMARY}</summary>"}
+        return [], texts.get(kind, "I do not know what this is.")
+
+
+def _calls(step: int | str, calls: tuple[Call, ...]) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": call_id(step, place),
+            "type": "function",
+            "function": {"name": name, "arguments": json.dumps(arguments)},
+        }
+        for place, (name, arguments) in enumerate(calls)
+    ]
+
+
+def _usage(body: dict[str, Any]) -> dict[str, Any]:
+    """Return a usage that differs from request to request, a part of it cached."""
+    prompt, cached = 100 * len(body["messages"]), 10 * len(body["messages"])
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": 7,
+        "total_tokens": prompt + 7,
+        "prompt_tokens_details": {"cached_tokens": cached},
+    }
