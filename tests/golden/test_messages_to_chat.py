@@ -1,6 +1,7 @@
 """Messages -> chat completions, input beside output: ``<kind>/<behaviour>.in.*`` -> ``<kind>/<behaviour>.out.*``.
 
-A response and a stream of the same name hold the same answer, and have to add up to the same message.
+A response and a stream of the same name hold the same answer, and have to add up to the same message. A request of
+that name is the one they answer.
 ``--update-golden`` writes the outputs; read the diff before it is committed.
 """
 
@@ -52,28 +53,36 @@ def pretty(value):
     return json.dumps(value, indent=1) + "\n"
 
 
-@pytest.mark.parametrize("name", cases("request", "json"))
-def test_request(name, golden):
+def translated(name):
     case = load("request", name)
     walk = Walk(profile_for(case["provider_type"], overrides=case.get("profile")), Policy(**case.get("policy", {})))
-    done = translate_request(CreateMessageRequest.model_validate(case["request"]), walk)
+    return translate_request(CreateMessageRequest.model_validate(case["request"]), walk)
+
+
+def form_of(name):
+    return translated(name).form if name in cases("request", "json") else form()
+
+
+@pytest.mark.parametrize("name", cases("request", "json"))
+def test_request(name, golden):
+    done = translated(name)
     dropped = [f"{entry.path} ({entry.feature}): {entry.reason}" for entry in done.dropped]
     golden(CASES / "request" / f"{name}.out.json", pretty({"fields": done.fields, "dropped": dropped}))
 
 
 @pytest.mark.parametrize("name", cases("response", "json"))
 def test_response(name, golden):
-    message = translate_response(completion(load("response", name)), form(), id_maker())
+    message = translate_response(completion(load("response", name)), form_of(name), id_maker())
     golden(CASES / "response" / f"{name}.out.json", pretty(message))
 
 
 @pytest.mark.parametrize("name", cases("stream", "jsonl"))
 def test_stream(name, golden):
-    events = translate(load_chunks(name))
+    events = translate(load_chunks(name), form_of(name))
     golden(CASES / "stream" / f"{name}.out.jsonl", "".join(json.dumps(event) + "\n" for event in events))
 
 
 @pytest.mark.parametrize("name", sorted({*cases("stream", "jsonl")} & {*cases("response", "json")}))
 def test_a_stream_adds_up_to_the_unary_message(name):
-    unary = translate_response(completion(load("response", name)), form(), id_maker())
-    assert fold(translate(load_chunks(name))) == unary
+    unary = translate_response(completion(load("response", name)), form_of(name), id_maker())
+    assert fold(translate(load_chunks(name), form_of(name))) == unary

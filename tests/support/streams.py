@@ -61,7 +61,9 @@ def call(index=0, call_id=None, name=None, arguments=None):
 
 
 def form(asked=None, prefill=""):
-    """Return the form of the answer to a request."""
+    """Return the form of the answer to a request, or that form itself."""
+    if isinstance(asked, ReplyForm):
+        return asked
     return replace(ReplyForm.of(asked or request()), prefill=prefill)
 
 

@@ -13,15 +13,12 @@ they are sent), no arguments came yet, both pieces together begin the name of a 
 piece is the name of a tool by itself: ``get_`` and ``weather`` are one call, ``time`` and ``date`` are two.
 """
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from .blocks import ToolUseBlock
 from .names import client_id
 from .record import field, list_field, text_field
 from .reply import NewId, ReplyForm
-
-_LEGAL_ID = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class CallIds:
@@ -29,17 +26,17 @@ class CallIds:
 
     Args:
         new_id: Makes an id for a prefix.
+        taken: Ids that are in use: backends that count from 0 in every answer repeat those of earlier calls.
     """
 
-    def __init__(self, new_id: NewId) -> None:
+    def __init__(self, new_id: NewId, taken: Iterable[str] = ()) -> None:
         self._new_id = new_id
-        self._taken: set[str] = set()
+        self._taken = set(taken)
 
     def claim(self, upstream_id: str) -> str:
         """Return the backend's id when it can stay, else a new one."""
         known = client_id(upstream_id)
-        usable = _LEGAL_ID.fullmatch(known) and known not in self._taken
-        chosen = known if usable else self._new_id("toolu_")
+        chosen = known if known and known not in self._taken else self._new_id("toolu_")
         self._taken.add(chosen)
         return chosen
 
@@ -53,7 +50,7 @@ class CallTracker:
     """
 
     def __init__(self, new_id: NewId, form: ReplyForm) -> None:
-        self._ids = CallIds(new_id)
+        self._ids = CallIds(new_id, form.call_ids)
         self._form = form
         self._by_index: dict[object, ToolUseBlock] = {}
         self.blocks: list[ToolUseBlock] = []

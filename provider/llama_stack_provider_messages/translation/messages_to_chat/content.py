@@ -17,6 +17,7 @@ from llama_stack_api_messages.models.content import (
 )
 from llama_stack_api_messages.models.sources import Base64Source, TextSource, UrlSource
 
+from .names import backend_name
 from .record import field
 from .tool_input import dump_json
 from .walk import Walk
@@ -95,9 +96,11 @@ def search_result(block: SearchResultBlock, path: str, walk: Walk) -> Part:
     return text_part(f"{head}\n{text}\n</search_result>")
 
 
-def tool_reference(block: ToolReferenceBlock, _path: str, _walk: Walk) -> Part:
-    """Return what a tool search found; every tool is declared from the start."""
-    return text_part(f"Loaded tool {block.tool_name}")
+def tool_reference(block: ToolReferenceBlock, _path: str, walk: Walk) -> Part:
+    """Return what a tool search found, under the name it has for the model (tool_changes.py declares it)."""
+    if block.tool_name in walk.missing:
+        return text_part(f"Tool {block.tool_name} is not available")
+    return text_part(f"Loaded tool {backend_name(block.tool_name)}")
 
 
 def browser_state(block: BrowserStateBlock, _path: str, _walk: Walk) -> Part:
@@ -125,7 +128,12 @@ TEXT_USER_BLOCKS: dict[str, Handler] = {**USER_BLOCKS, "image": refused_image}
 TEXT_RESULT_BLOCKS: dict[str, Handler] = {**RESULT_BLOCKS, "image": result_image}
 """The same for a model that reads text alone."""
 
-SYSTEM_BLOCKS: dict[str, Handler] = {"text": text_of}
+
+def tool_change(_block: AnyBlock, _path: str, _walk: Walk) -> None:
+    """Leave no text: the change is in the list of tools (tool_changes.py)."""
+
+
+SYSTEM_BLOCKS: dict[str, Handler] = {"text": text_of, "tool_addition": tool_change, "tool_removal": tool_change}
 """What may stand in a system prompt or message."""
 
 REPLAY_HINTS = frozenset({"thinking", "redacted_thinking", "fallback", "mcp_tool_listing", "connector_text"})

@@ -16,6 +16,7 @@ from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models.request import PromptRequest
 
 from .content import Part, text_part
+from .names import IdForm, fitting_id
 from .profile import Profile
 from .turns import AssistantTurn, Result, SystemTurn, Turn, UserTurn, system_text, turn_of, turns_of
 from .walk import Walk
@@ -62,6 +63,7 @@ class _Conversation:
         self.messages: list[ChatMessage] = []
         self._profile = profile
         self._calls: list[str] = []
+        self._sent: set[str] = set()
         self._unanswered: dict[str, deque[str]] = {}
         self._results: dict[str, Result] = {}
         self._held: list[list[Part] | SystemTurn] = []
@@ -89,7 +91,7 @@ class _Conversation:
 
     def _add_assistant(self, turn: AssistantTurn) -> None:
         ids = [call["id"] for call in turn.calls]
-        self._calls = _distinct(ids)
+        self._calls = _distinct(ids, self._sent if self._profile.call_ids == "nine" else set(), self._profile.call_ids)
         for call_id, sent in zip(ids, self._calls, strict=True):
             self._unanswered.setdefault(call_id, deque()).append(sent)
         calls = [call | {"id": sent} for call, sent in zip(turn.calls, self._calls, strict=True)]
@@ -149,12 +151,19 @@ def _assistant_message(turn: AssistantTurn, calls: list[dict[str, Any]], profile
     return message
 
 
-def _distinct(ids: list[str]) -> list[str]:
-    """Return ids for the calls of one turn; one that is taken gets its place added, the same on every replay."""
-    taken: dict[str, None] = {}
+def _distinct(ids: list[str], taken: set[str], form: IdForm) -> list[str]:
+    """Return ids for the calls of one turn; one that is taken gets its place added, the same on every replay.
+
+    Args:
+        ids: As the client knows them, in the form the backend takes.
+        taken: Grows by what is returned: ids of this turn, or of the conversation where ids are short.
+        form: That form.
+    """
+    distinct = []
     for place, call_id in enumerate(ids, 1):
         chosen = call_id
         while chosen in taken:
-            chosen = f"{chosen}_{place}"
-        taken[chosen] = None
-    return list(taken)
+            chosen = fitting_id(f"{chosen}_{place}", form)
+        taken.add(chosen)
+        distinct.append(chosen)
+    return distinct

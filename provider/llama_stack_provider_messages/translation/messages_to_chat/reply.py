@@ -1,6 +1,6 @@
 """What the request decides about the form of its answer; unary answers and streams share it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from dataclasses import field as default
 from typing import Any, Literal
@@ -31,6 +31,7 @@ class ReplyForm:
         stops: The stop sequences, see text_filter.py.
         tools: The names of the tools, as the backend has them.
         names: Those of them the client knows by another name.
+        call_ids: The ids of earlier calls: one for two calls, and a client takes the second result for the first's.
         prefill: The final assistant message the backend was to continue, and may repeat.
         extras: Optional message fields that are present when they were asked for.
     """
@@ -41,6 +42,7 @@ class ReplyForm:
     stops: tuple[str, ...] = ()
     tools: frozenset[str] = frozenset()
     names: Mapping[str, ClientName] = default(default_factory=dict)
+    call_ids: frozenset[str] = frozenset()
     prefill: str = ""
     extras: tuple[tuple[str, Any], ...] = ()
 
@@ -53,6 +55,7 @@ class ReplyForm:
             discard=field(request, "max_tokens") == 0,
             stops=tuple(stop for stop in list_field(request, "stop_sequences") if isinstance(stop, str)),
             tools=frozenset(text_field(tool, "name") for tool in list_field(request, "tools")),
+            call_ids=frozenset(_earlier_calls(request)),
             extras=_asked_extras(request),
         )
 
@@ -91,6 +94,13 @@ def _thinking_form(request: object) -> Literal["shown", "omitted", "hidden"]:
     if kind == "disabled" or (kind == "between_tools" and not field(request, "tools")):
         return "hidden"
     return "omitted" if field(thinking, "display") == "omitted" else "shown"
+
+
+def _earlier_calls(request: object) -> Iterator[str]:
+    for message in list_field(request, "messages"):
+        for block in list_field(message, "content"):
+            if field(block, "type") == "tool_use":
+                yield text_field(block, "id")
 
 
 def _asked_extras(request: object) -> tuple[tuple[str, Any], ...]:

@@ -17,8 +17,9 @@ from llama_stack_provider_messages.translation.dropped import Dropped
 from .messages import chat_messages
 from .record import field
 from .reply import ReplyForm
+from .schemas import is_strict_schema
 from .thinking import THINKING, thinking_fields
-from .tools import is_strict_schema, tool_fields
+from .tools import tool_fields
 from .walk import Walk
 
 TRANSLATED = frozenset({
@@ -66,9 +67,10 @@ def translate_request(request: CreateMessageRequest, walk: Walk) -> ChatRequest:
         InvalidRequestError: A part of the request has no counterpart and is too much to leave out.
     """
     _check(request, walk)
+    tools = tool_fields(request, walk)
     fields = {
         "messages": chat_messages(request, walk),
-        **tool_fields(request, walk),
+        **tools,
         **thinking_fields(request, walk),
         **_limits(request, walk),
         **_sampling(request, walk),
@@ -122,9 +124,12 @@ def _refuse_compaction(_value: object, path: str, _walk: Walk) -> None:
     raise InvalidRequestError(f"{path}: this server does not compact conversations; leave the field out")
 
 
-def _refuse_mcp(value: list[object], path: str, _walk: Walk) -> None:
-    if value:
+def _leave_mcp(value: list[object], path: str, walk: Walk) -> None:
+    """Servers go the way of their tools (offers.py): left out, or refused."""
+    if value and walk.policy.server_tools == "reject":
         raise InvalidRequestError(f"{path}: this server does not call MCP servers; connect to them from the client")
+    if value:
+        walk.note(path, path, "this server does not call MCP servers; connect to them from the client")
 
 
 def _refuse_region(value: str, path: str, _walk: Walk) -> None:
@@ -150,7 +155,7 @@ def _note_fallbacks(value: object, path: str, walk: Walk) -> None:
 CHECKED: dict[str, Callable[[Any, str, Walk], None]] = {
     "thread": _refuse_thread,
     "compaction": _refuse_compaction,
-    "mcp_servers": _refuse_mcp,
+    "mcp_servers": _leave_mcp,
     "inference_geo": _refuse_region,
     "container": _refuse_skills,
     "billing_policy": _refuse_payer,

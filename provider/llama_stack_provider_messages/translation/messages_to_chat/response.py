@@ -41,7 +41,7 @@ def translate_response(completion: object, form: ReplyForm, new_id: NewId, *, si
     if texts.fired:  # calls come behind the text
         calls = []
     cut = bool(calls) and not calls[-1][2].complete and cuts(reason)
-    message["content"] = [*words, *_tool_uses(calls, form, CallIds(new_id), cut=cut)]
+    message["content"] = [*words, *_tool_uses(calls, form, CallIds(new_id, form.call_ids), cut=cut)]
     stop = stop_fields(
         reason,
         calls=bool(calls),

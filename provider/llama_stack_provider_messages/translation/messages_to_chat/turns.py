@@ -182,15 +182,16 @@ def _user(content: Content, path: str, walk: Walk) -> UserTurn:
 def _result(block: ToolResultBlock, path: str, walk: Walk) -> Result:
     """Return a result: its text with a mark where each picture stood, unless the tool message takes pictures."""
     texts, images = [], []
+    call_id = backend_id(block.tool_use_id, walk.profile.call_ids)
     for part in _result_parts(block.content, path, walk):
         if part["type"] == "text":
             texts.append(part["text"])
             continue
         images.append(part)
         if not walk.profile.tool_images:
-            texts.append(f"[image {len(images)} of tool result {block.tool_use_id}: see next message]")
+            texts.append(f"[image {len(images)} of tool result {call_id}: see next message]")
     text = "\n".join(texts)
-    return Result(backend_id(block.tool_use_id), f"Error: {text}" if block.is_error else text, images)
+    return Result(call_id, f"Error: {text}" if block.is_error else text, images)
 
 
 def _result_parts(content: Content, path: str, walk: Walk) -> list[Part]:
@@ -223,16 +224,16 @@ def _unless_blank(text: str) -> list[str]:
     return [text] if text.strip() else []
 
 
-def _call(block: ToolUseBlock, path: str) -> dict[str, Any]:
+def _call(block: ToolUseBlock, path: str, walk: Walk) -> dict[str, Any]:
     """Return a call with its arguments in the order of the model's keys; one without an id gets its place as id."""
-    call_id = backend_id(block.id) or "call_" + path.replace(".", "_")
+    call_id = backend_id(block.id or "call_" + path.replace(".", "_"), walk.profile.call_ids)
     function = {"name": backend_name(block.name, block.toolset_name), "arguments": dump_json(block.input)}
     return {"id": call_id, "type": "function", "function": function}
 
 
 def _replay(block: AnyBlock, path: str, turn: AssistantTurn, walk: Walk) -> None:
     if isinstance(block, ToolUseBlock):
-        turn.calls.append(_call(block, path))
+        turn.calls.append(_call(block, path, walk))
     elif block.type == "thinking":
         turn.thoughts.append(field(block, "thinking") or "")
     elif block.type in REPLAY_LOSSES:

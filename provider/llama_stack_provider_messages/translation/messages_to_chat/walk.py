@@ -35,6 +35,7 @@ class Walk:
         media: What was loaded from outside, by the JSON path of the block.
         log: What was left out so far.
         names: Tools whose name the backend does not take -> the client's name.
+        missing: Tools that a reference names and the request does not have.
     """
 
     profile: Profile
@@ -42,6 +43,7 @@ class Walk:
     media: Mapping[str, Any] = field(default_factory=dict)
     log: DropLog = field(default_factory=DropLog)
     names: dict[str, ClientName] = field(default_factory=dict)
+    missing: set[str] = field(default_factory=set)
 
     def note(self, path: str, feature: str, reason: str) -> None:
         """Record one part that was left out."""

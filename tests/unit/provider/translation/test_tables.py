@@ -16,6 +16,7 @@ from llama_stack_api_messages.models.thinking import ThinkingConfig, ToolChoice
 from llama_stack_api_messages.models.tools import Tool
 from llama_stack_provider_messages.translation.messages_to_chat import (
     content,
+    offers,
     profile,
     request,
     stop_reason,
@@ -78,10 +79,9 @@ def test_tool_choices():
     assert {*tools.TOOL_CHOICES, "tool"} == tags(ToolChoice)
 
 
-def test_tables_of_tools_do_not_overlap():
-    kinds = {tools.kind_of(tag) for tag in tags(Tool)}
-    assert not tools.TOOLS.keys() & tools.REMOVED_TOOLS.keys()
-    assert {*tools.TOOLS, *tools.REMOVED_TOOLS} <= kinds
+def test_every_kind_of_tool_is_in_exactly_one_table():
+    tables = [*offers.TOOLS, *offers.TOOLSETS, *offers.REMOVED_TOOLS]
+    assert sorted(tables) == sorted({offers.kind_of(tag) for tag in tags(Tool)})
 
 
 def test_tables_of_blocks_name_blocks_that_exist():

@@ -1,0 +1,154 @@
+"""Toolsets become a function for each member, and calls of members carry the toolset's name."""
+
+import anthropic.types.beta as sdk
+import pytest
+
+from llama_stack_api_messages.errors import InvalidRequestError
+from llama_stack_api_messages.models.tools import (
+    BROWSER_MEMBERS_OFF_BY_DEFAULT,
+    BROWSER_TOOLSET_MEMBERS,
+    COMPUTER_TOOLSET_MEMBERS,
+)
+from llama_stack_provider_messages.translation.messages_to_chat import Policy, Profile, Walk, translate_request
+from llama_stack_provider_messages.translation.messages_to_chat.toolset_members import BROWSER_MEMBERS, COMPUTER_MEMBERS
+from support.streams import call, delta_chunk, message_of, request
+
+COMPUTER = {"type": "computer_toolset_20260801"}
+BROWSER = {"type": "browser_toolset_20260801"}
+TOOL = {"name": "f", "input_schema": {"type": "object"}}
+
+
+def translated(*tools, policy=None, **fields):
+    return translate_request(request(tools=list(tools), **fields), Walk(Profile(), policy or Policy()))
+
+
+def names(*tools, **fields):
+    return [tool["function"]["name"] for tool in translated(*tools, **fields).fields.get("tools", ())]
+
+
+def refusal(*tools, **fields):
+    with pytest.raises(InvalidRequestError) as caught:
+        translated(*tools, **fields)
+    return caught.value.message
+
+
+def only(*members, **config):
+    return {
+        name: config if name in members else {"enabled": False}
+        for name in (*COMPUTER_TOOLSET_MEMBERS, *BROWSER_TOOLSET_MEMBERS)
+    }
+
+
+def test_members_are_those_of_the_protocol_in_its_order():
+    assert tuple(COMPUTER_MEMBERS) == COMPUTER_TOOLSET_MEMBERS
+    assert tuple(BROWSER_MEMBERS) == BROWSER_TOOLSET_MEMBERS
+
+
+MEMBERS = [
+    *(("Computer", name, made) for name, made in COMPUTER_MEMBERS.items()),
+    *(("Browser", name, made) for name, made in BROWSER_MEMBERS.items()),
+]
+
+
+@pytest.mark.parametrize(
+    ("toolset", "name", "made"), MEMBERS, ids=[f"{toolset}-{name}" for toolset, name, _ in MEMBERS]
+)
+def test_inputs_are_those_of_the_sdk(toolset, name, made):
+    """The SDK types the input of every member."""
+    model = getattr(sdk, f"Beta{toolset}{name.title().replace('_', '')}Input", None)
+    if model is None:
+        pytest.skip("this SDK does not know the toolsets")
+    fields = {field.alias or name: field.is_required() for name, field in model.model_fields.items()}
+    assert set(made["parameters"]["properties"]) == set(fields)
+    assert set(made["parameters"].get("required", ())) == {name for name, required in fields.items() if required}
+    assert made["description"]
+
+
+def test_every_member_is_offered_but_those_that_are_off():
+    assert names(COMPUTER) == [f"computer__{name}" for name in COMPUTER_TOOLSET_MEMBERS]
+    assert names(BROWSER) == [
+        f"browser__{name}" for name in BROWSER_TOOLSET_MEMBERS if name not in BROWSER_MEMBERS_OFF_BY_DEFAULT
+    ]
+
+
+def test_members_are_switched_on_and_off():
+    configs = {"javascript_exec": {"enabled": True}, "navigate": {"enabled": False}, "find": None, "wait": {}}
+    offered = names(BROWSER | {"configs": configs})
+    assert "browser__javascript_exec" in offered
+    assert "browser__navigate" not in offered
+    assert {"browser__find", "browser__wait"} <= {*offered}
+
+
+def test_a_deferred_member_waits_for_its_reference():
+    toolset = COMPUTER | {"configs": {name: {"defer_loading": True} for name in COMPUTER_TOOLSET_MEMBERS}}
+    assert names(toolset, TOOL) == ["f"]
+    for reference, count in (("computer.wait", 1), ("computer__wait", 1), ("computer", 17)):
+        block = {"type": "tool_addition", "tool": {"type": "tool_reference", "name": reference}}
+        messages = [{"role": "user", "content": "x"}, {"role": "system", "content": [block]}]
+        assert len(names(toolset, TOOL, messages=messages)) == count + 1
+
+
+def test_a_toolset_without_members_is_refused():
+    assert refusal(COMPUTER | {"configs": only()}).startswith("tools.0.configs: every member is disabled")
+
+
+def test_an_unknown_member_is_named_or_refused():
+    toolset = COMPUTER | {"configs": {"dance": {"enabled": True}}}
+    assert [entry.path for entry in translated(toolset).dropped] == ["tools.0.configs.dance"]
+    assert refusal(toolset, policy=Policy(strict=True)).startswith("tools.0.configs.dance: ")
+
+
+def test_fields_a_toolset_does_not_have_are_named():
+    toolset = COMPUTER | {"display_number": 1, "strict": True, "input_examples": [{}], "allowed_callers": ["direct"]}
+    paths = ["tools.0.display_number", "tools.0.strict", "tools.0.input_examples"]
+    assert [entry.path for entry in translated(toolset).dropped] == paths
+
+
+def test_a_toolset_only_code_may_call_is_left_out():
+    toolset = COMPUTER | {"allowed_callers": ["code_execution_20260120"]}
+    assert names(toolset, TOOL) == ["f"]
+
+
+def test_a_request_that_is_changed_leaves_the_next_one_alone():
+    """Providers of the platform may edit what they are given."""
+    schema = translated(COMPUTER).fields["tools"][0]["function"]["parameters"]
+    schema["properties"]["text"]["type"] = "broken"
+    assert translated(COMPUTER).fields["tools"][0]["function"]["parameters"]["properties"]["text"]["type"] == "string"
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize(
+    "other",
+    [
+        TOOL | {"name": "computer"},
+        TOOL | {"name": "computer__wait"},
+        {"type": "computer_20250124", "name": "computer", "display_width_px": 1, "display_height_px": 1},
+        COMPUTER,
+    ],
+)
+def test_a_tool_that_could_be_mistaken_for_a_member_is_refused(first, other):
+    assert refusal(*([COMPUTER, other] if first else [other, COMPUTER])).startswith("tools")
+
+
+def test_the_name_of_a_toolset_is_free_without_it():
+    assert names(TOOL | {"name": "browser"}, COMPUTER | {"configs": only("wait")}) == ["browser", "computer__wait"]
+
+
+@pytest.mark.parametrize("name", ["computer", "wait", "computer.wait", "computer__wait"])
+def test_a_toolset_cannot_be_forced(name):
+    assert refusal(COMPUTER, TOOL, tool_choice={"type": "tool", "name": name}).startswith("tool_choice.name: ")
+
+
+def test_a_tool_beside_a_toolset_can_be_forced_even_with_the_name_of_a_member():
+    done = translated(COMPUTER, TOOL | {"name": "wait"}, tool_choice={"type": "tool", "name": "wait"})
+    assert done.fields["tool_choice"]["function"]["name"] == "wait"
+
+
+def test_calls_of_members_carry_the_toolset_both_ways():
+    block = {"type": "tool_use", "id": "a", "name": "wait", "toolset_name": "computer", "input": {"duration": 1}}
+    turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": [block]}]
+    done = translated(COMPUTER, TOOL | {"name": "wait"}, messages=turns)
+    assert done.fields["messages"][1]["tool_calls"][0]["function"]["name"] == "computer__wait"
+    calls = [call(0, "b", "computer__wait", '{"duration": 1}'), call(1, "c", "wait", "{}")]
+    content = message_of([delta_chunk(tool_calls=calls), delta_chunk("tool_calls")], done.form)["content"]
+    assert [(block["name"], block.get("toolset_name")) for block in content] == [("wait", "computer"), ("wait", None)]
