@@ -135,7 +135,7 @@ def published_findings() -> Iterator[str]:
         for number, line in enumerate(text.splitlines(), 1):
             if MACHINE_PATH.search(line) and name != "scripts/check_structure.py":
                 yield f"{name}:{number}: a path of one machine"
-            if name.endswith(".lock") and "://" in line:
+            if (name.endswith(".lock") and "://" in line) or (name.endswith("-lock.json") and '"resolved"' in line):
                 yield f"{name}:{number}: a lock file names a registry"
         if name.endswith(".py") and not text.isascii():
             yield f"{name}: not ASCII"

@@ -7,8 +7,10 @@ or as a process (``python upstream.py``) for the benchmark.
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import json
+import operator
 import sys
 import threading
 import time
@@ -319,6 +321,77 @@ async def mutated(conn: Connection) -> None:
         await conn.end()
     else:
         conn.close()
+
+
+@behaviour
+async def agent(conn: Connection) -> None:
+    """Thinks, then does what the request asks for.
+
+    Calls every tool it is given with arguments that fit their schemas, unless the conversation ends in tool messages,
+    which it repeats; then answers in JSON that fits the ``response_format``, or in text.
+    """
+    body = conn.exchange.body
+    results = [message["content"] for message in body["messages"] if message["role"] == "tool"]
+    if body.get("tools") and body["messages"][-1]["role"] != "tool":
+        calls = [
+            {"index": index, "id": f"call_{index}", "type": "function", "function": _call(tool["function"])}
+            for index, tool in enumerate(body["tools"])
+        ]
+        await _think_and_say(conn, "Let me look. ", calls)
+    elif body.get("response_format"):
+        await _think_and_say(conn, json.dumps(fitting(body["response_format"]["json_schema"]["schema"])), [])
+    else:
+        await _think_and_say(conn, f"I heard: {'; '.join(results) or 'a greeting'}", [])
+
+
+async def _think_and_say(conn: Connection, text: str, calls: list[dict[str, Any]]) -> None:
+    finish = "tool_calls" if calls else "stop"
+    if not conn.stream:
+        message = {"reasoning_content": "Let me see.", "content": text}
+        await conn.json(completion(message | ({"tool_calls": calls} if calls else {}), finish))
+        return
+    await conn.head(content_type="text/event-stream")
+    await conn.chunk({"role": "assistant", "reasoning_content": "Let me "})
+    await conn.chunk({"reasoning_content": "see."})
+    for piece in _pieces(text):
+        await conn.chunk({"content": piece})
+    for call in calls:
+        arguments = call["function"]["arguments"]
+        await conn.chunk({"tool_calls": [call | {"function": call["function"] | {"arguments": ""}}]})
+        for piece in _pieces(arguments):
+            await conn.chunk({"tool_calls": [{"index": call["index"], "function": {"arguments": piece}}]})
+    await conn.chunk({}, finish)
+    await conn.chunk(usage=USAGE)
+    await conn.done()
+
+
+def _call(function: dict[str, Any]) -> dict[str, str]:
+    return {"name": function["name"], "arguments": json.dumps(fitting(function["parameters"]))}
+
+
+def _pieces(text: str) -> list[str]:
+    return [text[start : start + 5] for start in range(0, len(text), 5)]
+
+
+def fitting(schema: dict[str, Any], root: dict[str, Any] | None = None) -> Any:
+    """Return a value that fits a JSON schema of the kinds that client libraries generate."""
+    root = root or schema
+    if "$ref" in schema:
+        target = functools.reduce(operator.getitem, schema["$ref"].removeprefix("#/").split("/"), root)
+        return fitting(target, root)
+    if "anyOf" in schema:
+        return fitting(schema["anyOf"][0], root)
+    if "const" in schema or "enum" in schema:
+        return schema.get("const", schema.get("enum", [None])[0])
+    match schema.get("type"):
+        case [kind, *_]:
+            return fitting(schema | {"type": kind}, root)
+        case "object":
+            return {name: fitting(member, root) for name, member in schema.get("properties", {}).items()}
+        case "array":
+            return [fitting(schema["items"], root)]
+        case kind:
+            return {"string": "Oslo", "integer": 3, "number": 1.5, "boolean": True}.get(str(kind))
 
 
 _PIECE = sse(chunk({"content": "word "}))
