@@ -46,6 +46,11 @@ class MessagesConfig(BaseModel):
         description="Tools a server would have to run, such as `web_search`: `remove` them and name them as dropped, "
         "or `reject` the request with 400. A forced one is a 400 either way.",
     )
+    content_policy: Literal["refusal", "error"] = Field(
+        default="refusal",
+        description="What a backend's 400 on grounds of content policy becomes: a message with stop reason `refusal`, "
+        "as the API does it, or an `error`.",
+    )
     backends: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
         description="Settings that differ from the built-in ones, by provider type, provider id or "
@@ -71,7 +76,7 @@ class MessagesConfig(BaseModel):
 
     def policy(self) -> Policy:
         """Return what the translation of requests needs to know."""
-        return Policy(self.validation == "strict", self.default_max_tokens, self.server_tools)
+        return Policy(self.validation == "strict", self.default_max_tokens, self.server_tools, self.content_policy)
 
     @classmethod
     def sample_run_config(cls, **_: Any) -> dict[str, Any]:  # noqa: ANN401 - the platform passes what it likes

@@ -1,4 +1,4 @@
-"""Which profile a target has: the table's, with what the configuration overrides."""
+"""Which profile a target has: the table's, with what the configuration overrides and what the model has taught."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,9 +6,12 @@ from typing import Any
 from .stack import Target
 from .translation.messages_to_chat import Profile, profile_for
 
+_MOST = 1_000
+"""Models that are remembered: a provider may take any name."""
+
 
 class Profiles:
-    """Finds the profile of a target and remembers it.
+    """Finds the profile of a target and remembers it, and what refusals said of the model, until the process ends.
 
     Args:
         overrides: Of the configuration: fields of a profile by provider type, provider id or model id. What is said of
@@ -22,8 +25,18 @@ class Profiles:
     def of(self, target: Target) -> Profile:
         """Return the profile of a target."""
         if target.model_id not in self._known:
-            self._known[target.model_id] = self._make(target)
+            self._remember(target, self._make(target))
         return self._known[target.model_id]
+
+    def learn(self, target: Target, changes: Mapping[str, Any]) -> None:
+        """Remember what a refusal said of a model."""
+        self._remember(target, self.of(target).but(**changes))
+
+    def _remember(self, target: Target, profile: Profile) -> None:
+        self._known.pop(target.model_id, None)
+        while len(self._known) >= _MOST:
+            del self._known[next(iter(self._known))]
+        self._known[target.model_id] = profile
 
     def _make(self, target: Target) -> Profile:
         changes: dict[str, Any] = {}

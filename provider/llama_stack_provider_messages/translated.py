@@ -1,12 +1,12 @@
 """The translated lane: Messages in, chat completions through the platform's inference, Messages out."""
 
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import Any
 
 from llama_stack_api_messages import Call, MessageReply, StreamReply
 from llama_stack_api_messages.disconnect import abandon
 from llama_stack_api_messages.error_route import new_id
-from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models import CreateMessageRequest
 from llama_stack_api_messages.sse import encode_event, encode_json
 
@@ -14,13 +14,18 @@ from .config import MessagesConfig
 from .failures import translate_failure
 from .profiles import Profiles
 from .stack import Platform, Target, get_logger
-from .translation.dropped import Dropped
+from .translation.dropped import DropLog, Dropped, dropped_header
 from .translation.messages_to_chat import (
+    Adaptation,
+    ChatRequest,
+    ContentPolicyError,
+    ReplyForm,
     StreamTranslator,
     Walk,
+    adapt,
+    refused,
     translate_request,
     translate_response,
-    without_switches,
 )
 
 logger = get_logger(__name__)
@@ -41,26 +46,75 @@ class TranslatedBackend:
 
     async def create(self, request: CreateMessageRequest, call: Call, target: Target) -> MessageReply | StreamReply:
         """Answer the request; see ``Messages.create_message``."""
-        chat = translate_request(request, Walk(self._profiles.of(target), self._policy))
-        _log(call, target, chat.dropped)
-        answer = await self._chat(target, chat.fields)
+        first = Walk(self._profiles.of(target), self._policy, headers=call.headers)
+        asked = translate_request(request, first)
+        _log(call, target, asked.dropped)
+        try:
+            chat, answer = await self._ask(request, first, asked, target)
+        except ContentPolicyError as error:
+            if not asked.form.refusals:
+                raise
+            return _refusal(request, asked, call, error)
+        if chat.dropped != asked.dropped:
+            _log(call, target, chat.dropped)
+        headers = dropped_header(chat.dropped)
         if request.stream:
             translator = StreamTranslator(chat.form, new_id, request_id=call.request_id)
-            return StreamReply(_frames(answer, translator, target))
-        return MessageReply(encode_json(translate_response(answer, chat.form, new_id)))
+            return StreamReply(_frames(answer, translator, target), headers)
+        return MessageReply(encode_json(_message(answer, chat.form)), headers)
 
-    async def _chat(self, target: Target, fields: dict[str, Any]) -> Any:  # noqa: ANN401 - objects of the openai SDK
-        try:
-            return await self._platform.chat(target, fields)
-        except Exception as error:  # providers raise anything, and a failure must keep its status
-            failure = translate_failure(error, target.provider_id)
-            if (
-                not isinstance(failure, InvalidRequestError)
-                or (plain := without_switches(fields, failure.message)) is None
-            ):
-                raise failure from error
-        logger.info("asking again without switching thinking", model=target.model_id, refusal=failure.message)
-        return await self._chat(target, plain)
+    async def _ask(
+        self, request: CreateMessageRequest, walk: Walk, chat: ChatRequest, target: Target
+    ) -> tuple[ChatRequest, Any]:
+        """Return the backend's answer with the request it was for, which its refusals may have changed."""
+        tried: frozenset[str] = frozenset()
+        while True:
+            try:
+                return chat, await self._platform.chat(target, chat.fields)
+            except Exception as error:  # providers raise anything, and a failure must keep its status
+                failure = translate_failure(error, target.provider_id)
+                adaptation = adapt(failure, chat.fields, walk.profile, tried)
+                if adaptation is None:
+                    raise failure from error
+            walk = self._adapted(walk, adaptation, target, failure.message)
+            chat = translate_request(request, walk)
+            tried |= {adaptation.kind}
+
+    def _adapted(self, walk: Walk, adaptation: Adaptation, target: Target, refusal: str) -> Walk:
+        logger.info("asking again", model=target.model_id, because=adaptation.kind, refusal=refusal)
+        if adaptation.lasting:
+            self._profiles.learn(target, adaptation.changes)
+        return replace(
+            walk,
+            profile=walk.profile.but(**adaptation.changes),
+            room=adaptation.room or walk.room,
+            log=DropLog(),
+            names={},
+        )
+
+
+def _message(answer: object, form: ReplyForm) -> dict[str, Any]:
+    try:
+        return translate_response(answer, form, new_id)
+    except ContentPolicyError as error:
+        if not form.refusals:
+            raise
+        return refused(form, new_id, error.message)
+
+
+def _refusal(
+    request: CreateMessageRequest, chat: ChatRequest, call: Call, error: ContentPolicyError
+) -> MessageReply | StreamReply:
+    headers = dropped_header(chat.dropped)
+    if not request.stream:
+        return MessageReply(encode_json(refused(chat.form, new_id, error.message)), headers)
+    translator = StreamTranslator(chat.form, new_id, request_id=call.request_id)
+    return StreamReply(_encoded(translator.fail(error)), headers)
+
+
+async def _encoded(events: list[dict[str, Any]]) -> AsyncGenerator[bytes]:
+    for event in events:
+        yield encode_event(event)
 
 
 async def _frames(chunks: AsyncGenerator[Any], translator: StreamTranslator, target: Target) -> AsyncGenerator[bytes]:

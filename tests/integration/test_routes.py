@@ -78,10 +78,10 @@ def test_other_routes_are_refused_in_the_envelope(client, method, path, status, 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"max_tokens": None}, "max_tokens: "),
+        ({"max_tokens": -1}, "max_tokens: "),
         ({"messages": []}, "messages: at least one message is required"),
         ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages.0.content.0.text.text: Field req"),
-        ({"stop_sequences": [""]}, "stop_sequences: each stop sequence must be non-empty"),
+        ({"stop_sequences": [1]}, "stop_sequences.0: Input should be a valid string"),
     ],
 )
 def test_a_bad_body_gets_400_with_the_path(client, change, message):

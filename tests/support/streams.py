@@ -117,7 +117,8 @@ def sdk_message(raw):
     ):
         message = stream.get_final_message().to_dict()
     for block in message["content"]:
-        block.pop("citations", None)
+        if block.get("citations") is None:
+            block.pop("citations", None)
         block.pop("parsed_output", None)
     return message
 

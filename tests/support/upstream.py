@@ -250,6 +250,37 @@ async def overflow(conn: Connection) -> None:
 
 
 @behaviour
+async def full_window(conn: Connection) -> None:
+    """A window of 32768 tokens and a prompt of 30000, in vLLM's words."""
+    asked = conn.exchange.body["max_tokens"]
+    if asked > 32768 - 30000:
+        text = (
+            f"'max_tokens' or 'max_completion_tokens' is too large: {asked}. This model's maximum context length is "
+            f"32768 tokens and your request has 30000 input tokens ({asked} > 32768 - 30000). None"
+        )
+        await conn.json({"error": {"message": text, "type": "BadRequestError", "code": 400}}, 400)
+        return
+    await conn.json(completion({"content": "As far as"}, "length"))
+
+
+@behaviour
+async def system_first(conn: Connection) -> None:
+    """Qwen's template on vLLM."""
+    if any(message["role"] == "system" for message in conn.exchange.body["messages"][1:]):
+        error = {"message": "System message must be at the beginning.", "type": "BadRequestError", "code": 400}
+        await conn.json({"error": error}, 400)
+        return
+    await _say(conn, "Good")
+
+
+@behaviour
+async def policy(conn: Connection) -> None:
+    """Azure's content filter."""
+    text = "The response was filtered due to the prompt triggering Azure OpenAI's content management policy."
+    await conn.json({"error": {"message": text, "code": "content_filter", "status": 400}}, 400)
+
+
+@behaviour
 async def dies(conn: Connection) -> None:
     """Closes the connection in the middle of a stream."""
     await conn.head(content_type="text/event-stream")

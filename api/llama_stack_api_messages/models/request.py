@@ -18,16 +18,6 @@ type Effort = Annotated[str, Known("low", "medium", "high", "xhigh", "max")]
 type Speed = Annotated[str, Known("standard", "fast")]
 
 
-def _stop_sequences(value: list[str]) -> list[str]:
-    """Refuse stop sequences that would match everywhere."""
-    for sequence in value:
-        if not sequence:
-            raise PydanticCustomError("empty_stop_sequence", "each stop sequence must be non-empty")
-        if sequence.isspace():
-            raise PydanticCustomError("blank_stop_sequence", "each stop sequence must contain non-whitespace")
-    return value
-
-
 class SystemMessageOutputConfig(OpenModel):
     """Output settings from here on."""
 
@@ -189,12 +179,14 @@ class CountTokensRequest(PromptRequest):
 class CreateMessageRequest(PromptRequest):
     """The body that creates a message."""
 
-    max_tokens: int = Field(ge=0, description="Most tokens to produce; 0 only warms the prompt cache.")
-    stream: bool | None = Field(default=None, description="Answer with server-sent events.")
-    stop_sequences: Annotated[list[str], AfterValidator(_stop_sequences)] | None = Field(
-        default=None, description="Texts that end the answer."
+    max_tokens: int | None = Field(
+        default=None, ge=0, description="Most tokens to produce; 0 only warms the prompt cache, none is a default."
     )
-    temperature: float | None = Field(default=None, ge=0, le=1, description="Randomness of sampling.")
+    stream: bool | None = Field(default=None, description="Answer with server-sent events.")
+    stop_sequences: list[str] | None = Field(default=None, description="Texts that end the answer.")
+    temperature: float | None = Field(
+        default=None, ge=0, le=2, description="Randomness of sampling; the API itself ends at 1."
+    )
     top_p: float | None = Field(default=None, ge=0, le=1, description="Nucleus sampling.")
     top_k: int | None = Field(default=None, ge=0, description="Sample from the k likeliest tokens only.")
     metadata: Metadata | None = Field(default=None, description="Facts about the request.")

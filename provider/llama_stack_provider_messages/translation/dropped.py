@@ -1,5 +1,7 @@
 """What a translation left out, and why: nothing is dropped silently."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -31,3 +33,36 @@ class DropLog:
     def entries(self) -> tuple[Dropped, ...]:
         """Return the records in the order of the walk."""
         return tuple(self._entries)
+
+
+HEADER = "x-messages-dropped"
+"""Response header that names what was left out."""
+
+_LONGEST_HEADER = 1_000
+_LONGEST_PATH = 200
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.\[\]-]")
+
+
+def dropped_header(dropped: Iterable[Dropped]) -> dict[str, str]:
+    """Return the header with the paths of what was left out, each once; no header when nothing was.
+
+    Field names come from the client, so that anything but letters, digits and ``_ . - [ ]`` is percent-encoded. What
+    does not fit into about 1000 bytes is counted: ``a, b, ... 12 more``.
+    """
+    paths = list(dict.fromkeys(_safe(entry.path) for entry in dropped))
+    if not paths:
+        return {}
+    shown, size = 0, 0
+    while shown < len(paths) and (size := size + len(paths[shown]) + 2) <= _LONGEST_HEADER:
+        shown += 1
+    rest = [f"... {len(paths) - shown} more"] if shown < len(paths) else []
+    return {HEADER: ", ".join(paths[:shown] + rest)}
+
+
+def _safe(path: str) -> str:
+    encoded = _UNSAFE.sub(_percent, path[:_LONGEST_PATH])
+    return encoded if len(encoded) <= _LONGEST_PATH else f"{encoded[:_LONGEST_PATH]}..."
+
+
+def _percent(found: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in found[0].encode("utf-8", "replace"))

@@ -22,14 +22,19 @@ type Event = dict[str, Any]
 
 
 class TextBlock:
-    """Text as it comes."""
+    """Text as it comes, and at its end what it cites.
+
+    Args:
+        cite: Returns the citations that are due.
+    """
 
     kind = "text"
     ready = True
     complete = True
 
-    def __init__(self) -> None:
+    def __init__(self, cite: Callable[[], list[dict[str, Any]]] = list) -> None:
         self._pieces: list[str] = []
+        self._cite = cite
 
     def add(self, piece: str) -> None:
         """Take more text."""
@@ -46,7 +51,7 @@ class TextBlock:
 
     def last_deltas(self, *, cut: bool) -> list[Event]:  # noqa: ARG002 - text is text, cut or not
         """Return what is due before the stop."""
-        return []
+        return [{"type": "citations_delta", "citation": citation} for citation in self._cite()]
 
 
 class ThinkingBlock:

@@ -17,6 +17,7 @@ from llama_stack_api_messages.models.content import (
 )
 from llama_stack_api_messages.models.sources import Base64Source, TextSource, UrlSource
 
+from .breakpoints import marker_of
 from .names import backend_name
 from .record import field
 from .tool_input import dump_json
@@ -162,7 +163,8 @@ def part_of(block: AnyBlock, path: str, walk: Walk, handlers: dict[str, Handler]
     handler = handlers.get(block.type)
     if handler is None:
         raise unsupported(block, path)
-    return handler(block, path, walk)
+    part = handler(block, path, walk)
+    return part if part is None else part | marker_of(block, walk)
 
 
 def unsupported(block: AnyBlock, path: str) -> InvalidRequestError:

@@ -1,7 +1,8 @@
 """An upstream's failure -> an error of the Messages API.
 
-The status decides, after four cases that no status tells apart: the prompt does not fit, the model cannot see,
-the account cannot pay, and the stack's own key was refused (which is not the client's 401). Texts of upstreams are
+The status decides, after five cases that no status tells apart: the prompt does not fit, the model cannot see, the
+content is against a policy, the account cannot pay, and the stack's own key was refused (which is not the client's
+401). Texts of upstreams are
 taken over redacted and only when they are texts: no HTML, no keys, no addresses.
 """
 
@@ -36,6 +37,8 @@ STATUS_BY_NAME: dict[str, int] = {
     "timeout_error": 504,
     "overloaded_error": 529,
     "server_overloaded": 529,
+    "content_filter": 400,
+    "content_policy_violation": 400,
     "INVALID_ARGUMENT": 400,
     "FAILED_PRECONDITION": 400,
     "UNAUTHENTICATED": 401,
@@ -62,6 +65,41 @@ _BLIND = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 """What backends say of images that the model, not the picture, is the reason to refuse."""
+
+
+class ContentPolicyError(InvalidRequestError):
+    """The upstream's content policy forbids the request; the API itself answers with a refusal, not with an error."""
+
+
+_POLICY_STATUSES = frozenset({400, 403, 422})
+"""403 is OpenRouter's moderation, which names what it flagged."""
+_POLICY_CODES = frozenset(
+    {"content_policy_violation", "content_filter", "ResponsibleAIPolicyViolation", "moderation_blocked",
+     "data_inspection_failed"}
+)  # fmt: skip
+"""OpenAI and LiteLLM, Azure twice, OpenAI, DashScope."""
+_POLICY = re.compile(
+    r"content management policy"  # Azure
+    r"|ResponsibleAIPolicyViolation"
+    r"|\Acontent exists risk"  # DeepSeek
+    r"|(?:prompt|input|request|content) (?:was|is|has been) (?:flagged|blocked|rejected) "
+    r".{0,60}(?:polic|safety|moderation)"
+    r"|requires moderation .{0,60}flagged"  # OpenRouter
+    r"|may contain inappropriate content",  # DashScope
+    re.IGNORECASE,
+)
+
+
+def _is_policy(status: int, error: dict[str, Any]) -> bool:
+    if status not in _POLICY_STATUSES:
+        return False
+    inner = error.get("innererror")
+    codes = [error.get("code"), error.get("type"), inner.get("code") if isinstance(inner, Mapping) else None]
+    text = error.get("message")
+    return not _POLICY_CODES.isdisjoint(map(str, codes)) or (
+        isinstance(text, str) and bool(_POLICY.search(text[:2000]))
+    )
+
 
 _UNAVAILABLE = {
     404: "The backend does not know the model",
@@ -94,6 +132,8 @@ def translate_error(
     code = _effective_status(status, error)
     if message := overflow_message(code, error) or _blind_message(code, error):
         return InvalidRequestError(message)
+    if _is_policy(code, error):
+        return ContentPolicyError(_said(error, "The backend's content policy forbids this request"))
     if _is_quota(code, error):
         return BillingError(_said(error, "The backend's account has no credit left"))
     if code in _CREDENTIALS:
@@ -176,10 +216,14 @@ def _is_quota(status: int, error: dict[str, Any]) -> bool:
     return status == BillingError.status_code or not _QUOTA_CODES.isdisjoint(names)
 
 
+_MARKUP = re.compile(r"\s*<[A-Za-z!?/]")
+"""A page; ``<400>`` is how DashScope begins a sentence."""
+
+
 def _said(error: dict[str, Any], otherwise: str) -> str:
     """Return the upstream's own words, redacted; what is no sentence (HTML, nested data, nothing) is not passed on."""
     text = error.get("message")
-    if not isinstance(text, str) or not text.strip() or "<html" in text[:500].lower() or text.lstrip().startswith("<"):
+    if not isinstance(text, str) or not text.strip() or "<html" in text[:500].lower() or _MARKUP.match(text):
         return otherwise
     return redact(text.strip())[:_LONGEST_TEXT]
 

@@ -15,10 +15,11 @@ from typing import Any
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models.request import PromptRequest
 
+from .breakpoints import place_breakpoints
 from .content import Part, text_part
 from .names import IdForm, fitting_id
 from .profile import Profile
-from .turns import AssistantTurn, Result, SystemTurn, Turn, UserTurn, system_text, turn_of, turns_of
+from .turns import AssistantTurn, Result, SystemTurn, Turn, UserTurn, system_parts, turn_of, turns_of
 from .walk import Walk
 
 type ChatMessage = dict[str, Any]
@@ -29,17 +30,19 @@ _INTERRUPTED = Result("", "Error: the tool call was interrupted and has no resul
 def chat_messages(request: PromptRequest, walk: Walk) -> list[ChatMessage]:
     """Return the conversation of a request."""
     turns = turns_of(request, walk)
-    system = system_text(request.system, "system", walk)
+    system = system_parts(request.system, "system", walk)
     if turns and isinstance(turns[0], SystemTurn):
-        system = "\n\n".join(filter(None, (system, turns.pop(0).text)))  # type: ignore[union-attr]
+        system.append(text_part(turns.pop(0).text))  # type: ignore[union-attr]
     if all(isinstance(turn, SystemTurn) for turn in turns):
         raise _nothing_said(request, walk)
     chat = _Conversation(walk.profile)
     if system:
-        chat.messages.append({"role": "system", "content": system})
+        chat.messages.append({"role": "system", "content": chat.content(system)})
     for turn in turns:
         chat.add(turn)
     chat.settle()
+    if walk.profile.cache_breakpoints:
+        place_breakpoints(chat.messages, request, walk)
     return chat.messages
 
 
@@ -110,9 +113,10 @@ class _Conversation:
         return moved + strays + turn.parts
 
     def _tool_message(self, call_id: str, result: Result) -> ChatMessage:
-        content: str | list[Part] = result.text
+        texts = [text_part(result.text) | result.marker] if result.text else []
+        content: str | list[Part] = texts if texts and self._profile.cache_breakpoints else result.text
         if result.images and self._profile.tool_images:
-            content = [*([text_part(result.text)] if result.text else []), *result.images]
+            content = [*texts, *result.images]
         return {"role": "tool", "tool_call_id": call_id, "content": content}
 
     def _moved_images(self, result: Result) -> list[Part]:
@@ -125,8 +129,19 @@ class _Conversation:
         return moved
 
     def _append_user(self, parts: list[Part]) -> None:
-        if parts:
-            self.messages.append({"role": "user", "content": _compact(parts)})
+        """Append what the user said. A template that wants system first wants roles to alternate, too (vllm 6862)."""
+        if not parts:
+            return
+        last = self.messages[-1] if self.messages else {}
+        if self._profile.inline_system == "user" and last.get("role") == "user":
+            said = last["content"]
+            last["content"] = self.content([*([text_part(said)] if isinstance(said, str) else said), *parts])
+        else:
+            self.messages.append({"role": "user", "content": self.content(parts)})
+
+    def content(self, parts: list[Part]) -> str | list[Part]:
+        """Return parts as content: as they are where a cache breakpoint may stand on one, see breakpoints.py."""
+        return parts if self._profile.cache_breakpoints else _compact(parts)
 
     def _append_system(self, text: str) -> None:
         if self._profile.inline_system == "system":

@@ -31,3 +31,9 @@ def _parts(record: object, kind: str) -> str:
 def _part_text(part: object, kind: str) -> str:
     inner = list_field(part, kind)
     return "".join(text_field(piece, "text") for piece in inner) or text_field(part, kind)
+
+
+def argument_text(function: object) -> str:
+    """Return the arguments of a call or of a piece of one, as text of about their length; some send an object."""
+    arguments = field(function, "arguments")
+    return arguments if isinstance(arguments, str) else "" if arguments is None else str(arguments)

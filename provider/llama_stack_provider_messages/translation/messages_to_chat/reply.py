@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from .names import ClientName
 from .record import field, list_field, text_field
+from .usage import Counts, usage_fields
 
 type Sign = Callable[[str], str]
 """Makes the signature of a thinking block from its text."""
@@ -34,6 +35,12 @@ class ReplyForm:
         call_ids: The ids of earlier calls: one for two calls, and a client takes the second result for the first's.
         prefill: The final assistant message the backend was to continue, and may repeat.
         extras: Optional message fields that are present when they were asked for.
+        safeguards: Types of the safeguards asked for.
+        fast: ``speed: fast`` was asked for.
+        credit: A fallback credit was to be redeemed.
+        prompt_estimate: Tokens the prompt may have, for backends that do not count.
+        windowed: The limit of the answer is what the context window left.
+        refusals: A refusal by the backend's content policy is a message with stop reason ``refusal``, not an error.
     """
 
     model: str
@@ -45,6 +52,12 @@ class ReplyForm:
     call_ids: frozenset[str] = frozenset()
     prefill: str = ""
     extras: tuple[tuple[str, Any], ...] = ()
+    safeguards: tuple[str, ...] = ()
+    fast: bool = False
+    credit: bool = False
+    prompt_estimate: int = 0
+    windowed: bool = False
+    refusals: bool = True
 
     @classmethod
     def of(cls, request: object) -> "ReplyForm":
@@ -57,6 +70,9 @@ class ReplyForm:
             tools=frozenset(text_field(tool, "name") for tool in list_field(request, "tools")),
             call_ids=frozenset(_earlier_calls(request)),
             extras=_asked_extras(request),
+            safeguards=tuple(text_field(safeguard, "type") for safeguard in list_field(request, "safeguards")),
+            fast=field(request, "speed") == "fast",
+            credit=field(request, "fallback_credit_token") is not None,
         )
 
     def tool_use(self, tool_id: str, name: str, tool_input: dict[str, Any]) -> dict[str, Any]:
@@ -69,6 +85,25 @@ class ReplyForm:
     def applied_edits(self) -> dict[str, Any]:
         """Return what a ``message_delta`` repeats of the extras."""
         return {name: value for name, value in self.extras if name == "context_management"}
+
+    def safeguard_results(self) -> dict[str, Any]:
+        """Return what an end says of the safeguards that were asked for: there is no classifier here.
+
+        On ``unavailable`` Claude Code asks its own. A verdict that nobody reached would switch the user's safety check
+        off.
+        """
+        status = {"type": "unavailable", "reason": "this server has no safety classifier"}
+        results = [{"type": kind, "status": status} for kind in self.safeguards]
+        return {"safeguard_results": results} if results else {}
+
+    def usage(self, counts: Counts, service_tier: object) -> dict[str, Any]:
+        """Return ``usage`` for an answer to this request."""
+        usage = usage_fields(counts, service_tier)
+        if self.fast and usage["service_tier"] == "priority":
+            usage["speed"] = "fast"
+        if self.credit:
+            usage["fallback_credit"] = {"status": {"type": "not_applied", "reason": "not_enabled"}}
+        return usage
 
     def message(self, message_id: str, usage: dict[str, Any]) -> dict[str, Any]:
         """Return a message without content and without an end."""

@@ -14,10 +14,12 @@ from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models.request import CreateMessageRequest
 from llama_stack_provider_messages.translation.dropped import Dropped
 
+from .estimate import estimate_tokens
 from .messages import chat_messages
 from .record import field
 from .reply import ReplyForm
 from .schemas import is_strict_schema
+from .strict import check_strict
 from .thinking import THINKING, thinking_fields
 from .tools import tool_fields
 from .walk import Walk
@@ -33,12 +35,14 @@ HINTS = frozenset({"cache_control", "diagnostics", "fallback_credit_token", "use
 
 LOSSES: dict[str, str] = {
     "context_management": "this server does not edit the history",
-    "safeguards": "this server has no safety classifier",
 }
 """Fields that are left out -> why."""
 
-_LONGEST_USER = 64
-"""The platform's request model takes no longer ``safety_identifier``."""
+_LONGEST_KEY = 64
+"""The platform's request model takes no longer ``safety_identifier`` and ``prompt_cache_key``."""
+
+SESSION_HEADERS = ("x-claude-code-session-id", "x-session-id", "x-session-affinity")
+"""Headers that tell conversations apart: Claude Code's, then opencode's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +70,16 @@ def translate_request(request: CreateMessageRequest, walk: Walk) -> ChatRequest:
     Raises:
         InvalidRequestError: A part of the request has no counterpart and is too much to leave out.
     """
+    if walk.policy.strict:
+        check_strict(request, walk)
     _check(request, walk)
     tools = tool_fields(request, walk)
+    limits = _limits(request, walk)
     fields = {
         "messages": chat_messages(request, walk),
         **tools,
         **thinking_fields(request, walk),
-        **_limits(request, walk),
+        **limits,
         **_sampling(request, walk),
         **_format(request),
         **_account(request, walk),
@@ -86,7 +93,15 @@ def translate_request(request: CreateMessageRequest, walk: Walk) -> ChatRequest:
 
 def _form(request: CreateMessageRequest, fields: dict[str, Any], walk: Walk) -> ReplyForm:
     tools = frozenset(tool["function"]["name"] for tool in fields.get("tools", ()))
-    return replace(ReplyForm.of(request), tools=tools, names=walk.names, prefill=_repeated(fields))
+    return replace(
+        ReplyForm.of(request),
+        tools=tools,
+        names=walk.names,
+        prefill=_repeated(fields),
+        prompt_estimate=estimate_tokens(fields),
+        windowed=walk.room is not None and fields[walk.profile.output_limit] == walk.room,
+        refusals=walk.policy.content_policy == "refusal",
+    )
 
 
 def _repeated(fields: dict[str, Any]) -> str:
@@ -152,6 +167,12 @@ def _note_fallbacks(value: object, path: str, walk: Walk) -> None:
         walk.note(path, path, "this server tries no other models")
 
 
+def _note_safeguards(value: list[object], path: str, walk: Walk) -> None:
+    """The answer says so too, see ``ReplyForm.safeguard_results``."""
+    if value:
+        walk.note(path, path, "this server has no safety classifier; the answer says that it is unavailable")
+
+
 CHECKED: dict[str, Callable[[Any, str, Walk], None]] = {
     "thread": _refuse_thread,
     "compaction": _refuse_compaction,
@@ -160,15 +181,26 @@ CHECKED: dict[str, Callable[[Any, str, Walk], None]] = {
     "container": _refuse_skills,
     "billing_policy": _refuse_payer,
     "fallbacks": _note_fallbacks,
+    "safeguards": _note_safeguards,
 }
 """Fields that are fine with some values and too much with others."""
 
 
 def _limits(request: CreateMessageRequest, walk: Walk) -> dict[str, Any]:
-    """``max_tokens: 0`` only warms the prompt cache: one token is the least a backend makes; the answer drops it."""
+    """Return the output limit, lowered to what the backend takes.
+
+    ``max_tokens: 0`` only warms the prompt cache: one token is the least a backend makes; the answer drops it.
+    """
     if request.max_tokens == 0 and request.stream:
         raise InvalidRequestError("max_tokens: 0 cannot be combined with stream")
-    return {walk.profile.output_limit: request.max_tokens or 1}
+    asked = walk.policy.default_max_tokens if request.max_tokens is None else request.max_tokens
+    limits = {"the model's output limit": walk.profile.max_output_tokens, "what the context window leaves": walk.room}
+    for name, limit in limits.items():
+        if limit is not None and limit < asked:
+            asked = limit
+            if request.max_tokens is not None:
+                walk.note("max_tokens", "max_tokens", f"lowered to {limit}, {name}")
+    return {walk.profile.output_limit: asked or 1}
 
 
 def _sampling(request: CreateMessageRequest, walk: Walk) -> dict[str, Any]:
@@ -198,7 +230,9 @@ def _account(request: CreateMessageRequest, walk: Walk) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     user = field(request.metadata, "user_id")
     if user:
-        fields[walk.profile.user_field] = user if len(user) <= _LONGEST_USER else sha256(user.encode()).hexdigest()
+        fields[walk.profile.user_field] = user if len(user) <= _LONGEST_KEY else _hash(user)
+    if walk.profile.prompt_cache_key and (key := _cache_key(user, walk)):
+        fields["prompt_cache_key"] = key
     if walk.profile.service_tier and request.service_tier in SERVICE_TIERS:
         fields["service_tier"] = SERVICE_TIERS[request.service_tier]
     if request.speed == "fast":
@@ -209,6 +243,18 @@ def _account(request: CreateMessageRequest, walk: Walk) -> dict[str, Any]:
     if field(request.output_config, "task_budget") is not None:
         walk.note("output_config.task_budget", "task_budget", "the backend does not know task budgets")
     return fields
+
+
+def _cache_key(user: str | None, walk: Walk) -> str:
+    """Return what conversations with a common prefix share, so that they meet on the same cache; ``""`` if nothing."""
+    session = next((value for name in SESSION_HEADERS if (value := walk.headers.get(name))), "")
+    if session:
+        return session if len(session) <= _LONGEST_KEY else _hash(session)
+    return _hash(user) if user else ""
+
+
+def _hash(text: str) -> str:
+    return sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
 SERVICE_TIERS: dict[str, str] = {"auto": "auto", "standard_only": "default"}

@@ -5,14 +5,15 @@ from typing import Any
 from llama_stack_api_messages.errors import BadGatewayError
 
 from .calls import CallIds
+from .citations import annotations_of, url_citations
 from .error import translate_error
-from .reasoning import content_text, reasoning_text
+from .reasoning import argument_text, content_text, reasoning_text
 from .record import field, first_choice, list_field, text_field
 from .reply import NewId, ReplyForm, Sign, unsigned
 from .stop_reason import FAILURES, cuts, finish_reason, stop_fields, stop_match
 from .text_filter import TextFilter
 from .tool_input import ToolInput, load_tool_input
-from .usage import translate_usage
+from .usage import byte_length, estimated_counts, token_counts
 
 
 def translate_response(completion: object, form: ReplyForm, new_id: NewId, *, sign: Sign = unsigned) -> dict[str, Any]:
@@ -30,8 +31,9 @@ def translate_response(completion: object, form: ReplyForm, new_id: NewId, *, si
     choice = first_choice(completion)
     reason = finish_reason(choice)
     _check(completion, choice, reason)
-    usage = translate_usage(field(completion, "usage"), field(completion, "service_tier"))
-    message = form.message(new_id("msg_"), usage)
+    counts = estimated_counts(form.prompt_estimate, _said(field(choice, "message")))
+    usage = form.usage(counts | token_counts(field(completion, "usage")), field(completion, "service_tier"))
+    message = form.message(new_id("msg_"), usage) | form.safeguard_results()
     if form.discard:
         return _prewarmed(message)
     record = field(choice, "message")
@@ -49,8 +51,23 @@ def translate_response(completion: object, form: ReplyForm, new_id: NewId, *, si
         refusal=text_field(record, "refusal"),
         match=stop_match(choice),
         fired=texts.fired,
+        windowed=form.windowed,
     )
     return message | stop
+
+
+def refused(form: ReplyForm, new_id: NewId, explanation: str) -> dict[str, Any]:
+    """Return the message for a request that the backend's content policy refused before there was an answer."""
+    stop = stop_fields("content_filter", calls=False, cut=False, refusal=explanation, match=None)
+    usage = form.usage(estimated_counts(form.prompt_estimate, 0), None)
+    return form.message(new_id("msg_"), usage) | form.safeguard_results() | stop
+
+
+def _said(record: object) -> int:
+    """Return how many bytes the backend said."""
+    calls = [field(call, "function") for call in list_field(record, "tool_calls")] + [field(record, "function_call")]
+    texts = (reasoning_text(record), content_text(record), *(argument_text(call) for call in calls))
+    return sum(map(byte_length, texts))
 
 
 def _check(completion: object, choice: object, reason: str | None) -> None:
@@ -86,7 +103,8 @@ def _words(record: object, form: ReplyForm, sign: Sign, texts: TextFilter, *, al
         blocks.append({"type": "thinking", "thinking": shown, "signature": sign(reasoning)})
     text = content_text(record) or (reasoning if alone and form.thinking == "hidden" else "")
     if text := texts.add(text) + texts.rest():
-        blocks.append({"type": "text", "text": text})
+        citations = url_citations(annotations_of(record), content_text(record))
+        blocks.append({"type": "text", "text": text} | ({"citations": citations} if citations else {}))
     return blocks
 
 

@@ -57,7 +57,14 @@ def stop_match(choice: object) -> str | None:
 
 
 def stop_fields(
-    reason: str | None, *, calls: bool, cut: bool, refusal: str, match: str | None, fired: str | None = None
+    reason: str | None,
+    *,
+    calls: bool,
+    cut: bool,
+    refusal: str,
+    match: str | None,
+    fired: str | None = None,
+    windowed: bool = False,
 ) -> dict[str, Any]:
     """Return ``stop_reason``, ``stop_sequence`` and ``stop_details`` of an answer.
 
@@ -68,6 +75,7 @@ def stop_fields(
         refusal: The model's own words of refusal, ``""`` without one.
         match: The stop string that ended the answer, when the backend names it.
         fired: The stop sequence this side found in the text; whatever else the answer was, it ended there.
+        windowed: The limit of the answer was what the context window left.
     """
     if fired:
         return {"stop_reason": "stop_sequence", "stop_sequence": fired, "stop_details": None}
@@ -78,6 +86,8 @@ def stop_fields(
         known = "tool_use"
     elif known == "end_turn" and match:
         known = "stop_sequence"
+    if known == "max_tokens" and windowed:
+        known = "model_context_window_exceeded"
     return {
         "stop_reason": known,
         "stop_sequence": match if known == "stop_sequence" else None,

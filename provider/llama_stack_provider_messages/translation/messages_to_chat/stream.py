@@ -20,13 +20,14 @@ from llama_stack_api_messages.errors import ApiError, BadGatewayError, MessagesE
 
 from .blocks import Block, BlockQueue, Event, TextBlock, ThinkingBlock
 from .calls import CallTracker
-from .error import translate_error
-from .reasoning import content_text, reasoning_text
-from .record import field, first_choice, text_field
+from .citations import annotations_of, url_citations
+from .error import ContentPolicyError, translate_error
+from .reasoning import argument_text, content_text, reasoning_text
+from .record import field, first_choice, list_field, text_field
 from .reply import NewId, ReplyForm, Sign, unsigned
 from .stop_reason import FAILURES, cuts, finish_reason, stop_fields, stop_match
 from .text_filter import TextFilter
-from .usage import Counts, token_counts, usage_fields
+from .usage import Counts, byte_length, estimated_counts, token_counts
 
 
 class StreamTranslator:
@@ -66,7 +67,9 @@ class StreamTranslator:
         self._refusal: list[str] = []
         self._hidden: list[str] = []
         self._counts: Counts = {}
-        self._pieces = 0
+        self._pieces = self._bytes = 0
+        self._texts: list[str] = []
+        self._annotations: list[Any] = []
         self._service_tier: object = None
 
     def feed(self, chunk: object) -> list[Event]:
@@ -74,6 +77,7 @@ class StreamTranslator:
         if self._text_index is not None:
             text = _only_text(chunk)
             if text:
+                self._texts.append(text)
                 delta = {"type": "text_delta", "text": text}
                 return [{"type": "content_block_delta", "index": self._text_index, "delta": delta}]
         return [] if self.finished else self._feed(chunk)
@@ -91,15 +95,22 @@ class StreamTranslator:
         return [*events, self._message_delta(cut=cut), {"type": "message_stop"}]
 
     def fail(self, error: MessagesError) -> list[Event]:
-        """Return the ``error`` event, after which nothing follows: the backend failed."""
+        """Return the ``error`` event, after which nothing follows: the backend failed.
+
+        Where its content policy was the reason, the message ends as a refusal instead.
+        """
         if self._done:
             return []
+        if isinstance(error, ContentPolicyError) and self._form.refusals:
+            self._reason, self._refusal = "content_filter", [error.message]
+            return self.finish()
         self._end()
         return [error.body("") | {"request_id": self._request_id}]
 
     def _feed(self, chunk: object) -> list[Event]:
         if self._filtered_index is not None and (text := _only_text(chunk)):
             self._pieces += 1
+            self._texts.append(text)
             shown = self._filter.add(text)
             self.finished = self._filter.fired is not None
             delta = {"type": "text_delta", "text": shown}
@@ -129,16 +140,29 @@ class StreamTranslator:
         """Queue the payload of one delta; every part of it, for one chunk may hold all of them (litellm 30014)."""
         reasoning, text, calls = reasoning_text(delta), content_text(delta), field(delta, "tool_calls")
         self._pieces += bool(reasoning or text or calls)
+        self._annotations += annotations_of(delta)
+        self._count(delta, reasoning)
         if reasoning:
             self._take_reasoning(reasoning)
         if text:
             self._spoke = self._wrote = True
+            self._texts.append(text)
             self._refusal.append(text_field(delta, "refusal"))
             self._show(self._filter.add(text))
         for block in () if self._filter.fired else self._calls.feed(delta):
             self._spoke = True
             self._append(block)
         self.finished = self._filter.fired is not None
+
+    def _count(self, delta: object, reasoning: str) -> None:
+        """Count what text does not hold; text is counted at the end."""
+        calls = [field(call, "function") for call in list_field(delta, "tool_calls")] + [field(delta, "function_call")]
+        self._bytes += byte_length(reasoning) + sum(byte_length(argument_text(call)) for call in calls)
+
+    def _cite(self) -> list[dict[str, Any]]:
+        """Return the citations of what was annotated so far, each once."""
+        found, self._annotations = self._annotations, []
+        return url_citations(found, "".join(self._texts)) if found else []
 
     def _take_reasoning(self, text: str) -> None:
         self._spoke = True
@@ -155,7 +179,7 @@ class StreamTranslator:
             return
         tail = self._queue.tail
         if not isinstance(tail, TextBlock):
-            self._queue.append(tail := TextBlock())
+            self._queue.append(tail := TextBlock(self._cite))
         tail.add(text)
 
     def _append(self, block: Block) -> None:
@@ -174,7 +198,8 @@ class StreamTranslator:
         if self._started:
             return []
         self._started = True
-        usage = usage_fields(self._counts, self._service_tier) | {"output_tokens": 0}
+        counts = estimated_counts(self._form.prompt_estimate, 0) | self._counts
+        usage = self._form.usage(counts, self._service_tier) | {"output_tokens": 0}
         return [{"type": "message_start", "message": self._form.message(self._message_id, usage)}]
 
     @property
@@ -209,10 +234,14 @@ class StreamTranslator:
             refusal="".join(self._refusal),
             match=self._match,
             fired=fired,
+            windowed=self._form.windowed,
         )
-        counts = {"output": self._pieces} | self._counts if fired else self._counts
-        usage = usage_fields(counts, self._service_tier)
-        return {"type": "message_delta", "delta": stop, "usage": usage} | self._form.applied_edits()
+        size = self._bytes + byte_length("".join(self._texts))
+        counts = estimated_counts(self._form.prompt_estimate, size)
+        counts |= ({"output": self._pieces} if fired else {}) | self._counts
+        delta = stop | self._form.safeguard_results()
+        usage = self._form.usage(counts, self._service_tier)
+        return {"type": "message_delta", "delta": delta, "usage": usage} | self._form.applied_edits()
 
     def _end(self) -> None:
         self._done = self.finished = True

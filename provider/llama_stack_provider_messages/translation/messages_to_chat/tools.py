@@ -26,8 +26,6 @@ def tool_fields(request: PromptRequest, walk: Walk) -> dict[str, Any]:
     box.follow(request.messages)
     offers = box.offered()
     choice = request.tool_choice
-    if walk.policy.strict and _is_forced(choice) and field(request.thinking, "type") == "enabled":
-        raise InvalidRequestError("tool_choice: Thinking may not be enabled when tool_choice forces tool use.")
     if not offers:
         _require_unforced(choice)
         return {}

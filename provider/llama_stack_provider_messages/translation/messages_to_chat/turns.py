@@ -12,6 +12,7 @@ from typing import Any
 from llama_stack_api_messages.models.content import ToolResultBlock, ToolUseBlock
 from llama_stack_api_messages.models.request import InputMessage, PromptRequest
 
+from .breakpoints import last_marker, marker_of
 from .content import (
     REPLAY_HINTS,
     REPLAY_LOSSES,
@@ -34,11 +35,12 @@ from .walk import Walk
 
 @dataclass(slots=True)
 class Result:
-    """One tool result: the text for the model, and pictures."""
+    """One tool result: the text for the model, pictures, and where its cached prefix ends."""
 
     call_id: str
     text: str
     images: list[Part]
+    marker: Part = default(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -124,13 +126,18 @@ def turns_of(request: PromptRequest, walk: Walk) -> list[Turn]:
 
 
 def system_text(content: Content, path: str, walk: Walk) -> str:
-    """Return a system prompt as one text.
+    """Return a system prompt as one text."""
+    return "\n\n".join(part["text"] for part in system_parts(content, path, walk))
+
+
+def system_parts(content: Content, path: str, walk: Walk) -> list[Part]:
+    """Return a system prompt as text parts.
 
     Claude Code's attribution block is left out: it changes with every request and would cost the backend's prefix
     cache (llama.cpp 21793, vllm 36829, ollama 14918).
     """
-    texts = [part["text"] for part in _parts(content, path, walk, SYSTEM_BLOCKS)]
-    return "\n\n".join(filter(None, map(_without_billing, texts)))
+    parts = _parts(content, path, walk, SYSTEM_BLOCKS)
+    return [part | {"text": text} for part in parts if (text := _without_billing(part["text"]))]
 
 
 _BILLING = "x-anthropic-billing-header:"
@@ -183,7 +190,8 @@ def _result(block: ToolResultBlock, path: str, walk: Walk) -> Result:
     """Return a result: its text with a mark where each picture stood, unless the tool message takes pictures."""
     texts, images = [], []
     call_id = backend_id(block.tool_use_id, walk.profile.call_ids)
-    for part in _result_parts(block.content, path, walk):
+    parts = _result_parts(block.content, path, walk)
+    for part in parts:
         if part["type"] == "text":
             texts.append(part["text"])
             continue
@@ -191,7 +199,8 @@ def _result(block: ToolResultBlock, path: str, walk: Walk) -> Result:
         if not walk.profile.tool_images:
             texts.append(f"[image {len(images)} of tool result {call_id}: see next message]")
     text = "\n".join(texts)
-    return Result(call_id, f"Error: {text}" if block.is_error else text, images)
+    marker = marker_of(block, walk) or last_marker(parts)
+    return Result(call_id, f"Error: {text}" if block.is_error else text, images, marker)
 
 
 def _result_parts(content: Content, path: str, walk: Walk) -> list[Part]:

@@ -17,7 +17,7 @@ SERVICE_TIERS: dict[str, str] = {
 
 _CACHE_READ = ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens")
 _CACHE_WRITE = ("cache_write_tokens", "cache_creation_tokens", "cache_creation_input_tokens")
-
+_BYTES_PER_TOKEN = 4
 
 type Counts = dict[str, int]
 """Counts that are known; one that is 0 or missing is not."""
@@ -37,6 +37,21 @@ def token_counts(usage: object) -> Counts:
         "thinking": _count(field(usage, "completion_tokens_details"), "reasoning_tokens"),
     }
     return {name: count for name, count in counts.items() if count}
+
+
+def byte_length(text: str) -> int:
+    """Return how many bytes a text has in UTF-8; half a surrogate pair counts as one."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+
+
+def estimated_counts(prompt: int, output_bytes: int) -> Counts:
+    """Return counts to stand in for unknown ones: the client's context meter has to move (any-llm 1180, litellm 31069).
+
+    Args:
+        prompt: The estimate of the prompt.
+        output_bytes: Length of all the backend said, of which about four make a token.
+    """
+    return {"prompt": prompt, "output": -(-output_bytes // _BYTES_PER_TOKEN)}
 
 
 def translate_usage(usage: object, service_tier: object = None) -> dict[str, Any]:

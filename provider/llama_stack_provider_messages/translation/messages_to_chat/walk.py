@@ -18,11 +18,13 @@ class Policy:
         strict: Answer 400 where the API itself does, instead of repairing the request.
         default_max_tokens: Stands in for a missing ``max_tokens``.
         server_tools: Tools that a server would have to run: ``remove`` them and say so, or ``reject`` the request.
+        content_policy: What an upstream's refusal on policy grounds is: a ``refusal`` of the model, or an ``error``.
     """
 
     strict: bool = False
     default_max_tokens: int = 4096
     server_tools: Literal["remove", "reject"] = "remove"
+    content_policy: Literal["refusal", "error"] = "refusal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class Walk:
         log: What was left out so far.
         names: Tools whose name the backend does not take -> the client's name.
         missing: Tools that a reference names and the request does not have.
+        headers: Of the HTTP call, names in lower case; none when there was no HTTP call.
+        room: Tokens that the backend's context window leaves for the answer, once the backend has said so.
     """
 
     profile: Profile
@@ -44,6 +48,8 @@ class Walk:
     log: DropLog = field(default_factory=DropLog)
     names: dict[str, ClientName] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    room: int | None = None
 
     def note(self, path: str, feature: str, reason: str) -> None:
         """Record one part that was left out."""

@@ -118,7 +118,7 @@ def test_a_leading_system_message_follows_the_system_prompt():
 def test_a_template_that_wants_system_first_gets_reminders():
     """VLLM's merging of inline system messages: templates with a loop.first guard raise."""
     chat = messages(("user", "a"), ("system", "b"), profile=Profile(inline_system="user"))
-    assert chat[1] == {"role": "user", "content": "<system-reminder>\nb\n</system-reminder>"}
+    assert chat == [{"role": "user", "content": "a\n\n<system-reminder>\nb\n</system-reminder>"}]
 
 
 @pytest.mark.parametrize(
@@ -820,7 +820,7 @@ def test_what_only_costs_quality_is_named():
         "speed": "fast",
         "output_config": {"task_budget": {"type": "tokens", "total": 9}},
         "context_management": {"edits": []},
-        "safeguards": [],
+        "safeguards": [{"type": "dangerous_tool_use"}],
         "fallbacks": [{"model": "x"}],
         "brand_new": 1,
     }

@@ -94,14 +94,6 @@ def test_a_deferred_tool_cannot_be_forced_before_it_is_loaded():
     assert refusal(tools=[TOOL, later], tool_choice={"type": "tool", "name": "g"}).startswith("tool_choice.name: ")
 
 
-@pytest.mark.parametrize("choice", [{"type": "any"}, {"type": "tool", "name": "f"}])
-def test_a_strict_server_refuses_a_forced_call_with_thinking(choice):
-    fields = {"tools": [TOOL], "tool_choice": choice, "thinking": {"type": "enabled", "budget_tokens": 1024}}
-    assert refusal(STRICT, **fields) == "tool_choice: Thinking may not be enabled when tool_choice forces tool use."
-    assert translated(**fields).fields["tools"]
-    assert translated(STRICT, **fields | {"thinking": {"type": "adaptive"}}).fields["tools"]
-
-
 def test_no_body_with_tools_is_a_crash():
     """Anything the models let through ends in a translation or in a 400."""
     odd = [

@@ -1,0 +1,42 @@
+"""Answers whose form the request decides: ``controls/<behaviour>.in.json`` -> the message and the events of a stream.
+
+Each case is a request and the backend's answer, whole and in chunks; both have to add up to the same message.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from llama_stack_api_messages.models import CreateMessageRequest
+from llama_stack_provider_messages.fold import fold
+from llama_stack_provider_messages.translation.messages_to_chat import (
+    StreamTranslator,
+    Walk,
+    profile_for,
+    translate_request,
+    translate_response,
+)
+from support.grammar import check_stream
+from support.streams import check_bytes, chunk, completion, id_maker
+
+HERE = Path(__file__).parent / "controls"
+NAMES = sorted(path.name.removesuffix(".in.json") for path in HERE.glob("*.in.json") if "strict" not in path.name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_answer(name, pytestconfig):
+    case = json.loads((HERE / f"{name}.in.json").read_text())
+    walk = Walk(profile_for(""), room=case.get("room"))
+    form = translate_request(CreateMessageRequest.model_validate(case["request"]), walk).form
+    message = translate_response(completion(case["completion"]), form, id_maker())
+    translator = StreamTranslator(form, id_maker())
+    events = [event for value in case["chunks"] for event in translator.feed(chunk(value))] + translator.finish()
+    check_stream(events)
+    check_bytes(events)
+    assert fold(events) == message
+    path = HERE / f"{name}.out.json"
+    seen = json.dumps({"message": message, "events": events}, indent=1) + "\n"
+    if pytestconfig.getoption("--update-golden", default=False):
+        path.write_text(seen)
+    assert path.read_text() == seen

@@ -1,0 +1,159 @@
+"""The translated lane: what it asks again, what it remembers, the header, refusals; over a scripted platform."""
+
+import json
+
+import pytest
+from openai._models import construct_type
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from llama_stack_api_messages import Call
+from llama_stack_api_messages.errors import InvalidRequestError
+from llama_stack_api_messages.models import CreateMessageRequest
+from llama_stack_provider_messages import profiles
+from llama_stack_provider_messages.config import MessagesConfig
+from llama_stack_provider_messages.impl import MessagesImpl
+from llama_stack_provider_messages.profiles import Profiles
+from llama_stack_provider_messages.stack import Target
+
+CALL = Call("req_1", {"x-session-id": "s"})
+LIMIT = "max_tokens is too large: 9000. This model supports at most 4096 completion tokens"
+SYSTEM = "System message must be at the beginning."
+POLICY = '{"error": {"message": "Flagged.", "code": "content_policy_violation"}}'
+ANSWER = {"id": "c", "choices": [{"index": 0, "finish_reason": "length", "message": {"content": "Hi"}}]}
+CHUNK = {"id": "c", "choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": "length"}]}
+
+
+async def chunks(*records):
+    for record in records:
+        yield construct_type(type_=ChatCompletionChunk, value=record)
+
+
+class Refusing:
+    """Refuses as long as a rule says so, then answers."""
+
+    def __init__(self, *rules, answer=ANSWER):
+        self.rules = rules
+        self.answer = answer
+        self.asked = []
+
+    def is_served(self, name):
+        return True
+
+    async def locate(self, model_id):
+        return Target(model_id, "local", "remote::openai", "gpt-5.6")
+
+    async def chat(self, target, fields):
+        self.asked.append(fields)
+        for applies, text in self.rules:
+            if applies(fields):
+                raise ValueError(text)
+        return chunks(CHUNK) if fields.get("stream") else construct_type(type_=ChatCompletion, value=self.answer)
+
+
+def too_much(fields):
+    return fields["max_completion_tokens"] > 4096
+
+
+def late_system(fields):
+    return any(message["role"] == "system" for message in fields["messages"][1:])
+
+
+def always(_fields):
+    return True
+
+
+TURNS = [{"role": "user", "content": "Hi"}, {"role": "system", "content": "Be kind."}]
+
+
+async def ask(impl, **fields):
+    body = {"model": "local/m", "max_tokens": 9000, "messages": TURNS, **fields}
+    reply = await impl.create_message(CreateMessageRequest.model_validate(body), CALL)
+    data = b"".join([frame async for frame in reply.frames]) if fields.get("stream") else reply.body
+    return reply, data
+
+
+def lane(platform, **config):
+    return MessagesImpl(MessagesConfig(**config), platform)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_refusals_of_several_kinds_are_healed_and_remembered(stream):
+    """Each leads to one more try; the second request goes straight, and says what it was spared."""
+    platform = Refusing((too_much, LIMIT), (late_system, SYSTEM))
+    impl = lane(platform)
+    reply, _ = await ask(impl, stream=stream)
+    assert [fields["max_completion_tokens"] for fields in platform.asked] == [9000, 4096, 4096]
+    assert [late_system(fields) for fields in platform.asked] == [True, True, False]
+    assert reply.headers == {"x-messages-dropped": "max_tokens"}
+    again, _ = await ask(impl, stream=stream)
+    assert len(platform.asked) == 4
+    assert again.headers == reply.headers
+    assert platform.asked[0]["prompt_cache_key"] == "s"
+
+
+async def test_a_window_that_is_full_is_not_remembered():
+    """The next prompt is another one; the answer says why it ended."""
+    text = "input length and `max_tokens` exceed context limit: 4000 + 9000 > 8192"
+    platform = Refusing((too_much, text.replace("4000", "4096")))
+    impl = lane(platform)
+    _, body = await ask(impl)
+    assert json.loads(body)["stop_reason"] == "model_context_window_exceeded"
+    await ask(impl)
+    assert [fields["max_completion_tokens"] for fields in platform.asked] == [9000, 4096, 9000, 4096]
+
+
+async def test_a_refusal_that_stays_is_answered():
+    """One more try per kind, then the client gets the backend's words."""
+    platform = Refusing((always, SYSTEM))
+    with pytest.raises(InvalidRequestError, match="must be at the beginning"):
+        await ask(lane(platform))
+    assert len(platform.asked) == 2
+
+
+async def test_strict_validation_names_a_limit_once_it_is_known():
+    """The API does not lower ``max_tokens`` either."""
+    impl = lane(Refusing((too_much, LIMIT)), validation="strict")
+    request = CreateMessageRequest.model_validate({"model": "local/m", "max_tokens": 9000, "messages": TURNS})
+    for _ in range(2):
+        with pytest.raises(InvalidRequestError, match="max_tokens: 9000 > 4096, which is the maximum"):
+            await impl.create_message(request, Call("req_1", {"anthropic-version": "2023-06-01"}))
+
+
+async def test_a_reply_without_losses_has_no_header():
+    reply, _ = await ask(lane(Refusing()))
+    assert reply.headers == {}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_policy_of_the_backend_is_a_refusal_of_the_model(stream):
+    """200 with its words, and the header as ever."""
+    reply, data = await ask(lane(Refusing((always, POLICY))), stream=stream, brand_new=1)
+    assert b'"stop_reason":"refusal"' in data
+    assert b'"explanation":"Flagged."' in data
+    assert b"content_block" not in data
+    assert reply.headers == {"x-messages-dropped": "brand_new"}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_policy_may_be_an_error(stream):
+    with pytest.raises(InvalidRequestError, match="Flagged"):
+        await ask(lane(Refusing((always, POLICY)), content_policy="error"), stream=stream)
+
+
+async def test_a_policy_inside_a_200_is_one_too():
+    """Gateways answer 200 with an error in the body."""
+    answer = {"id": "c", "error": {"message": "Flagged.", "code": "content_filter"}}
+    _, body = await ask(lane(Refusing(answer=answer)))
+    assert json.loads(body)["stop_details"]["explanation"] == "Flagged."
+    with pytest.raises(InvalidRequestError, match="Flagged"):
+        await ask(lane(Refusing(answer=answer), content_policy="error"))
+
+
+def test_what_was_learned_is_bounded(monkeypatch):
+    """A provider takes any model name; the oldest is forgotten."""
+    monkeypatch.setattr(profiles, "_MOST", 2)
+    known = Profiles({})
+    targets = [Target(f"p/{name}", "p", "remote::vllm", name) for name in "abc"]
+    for target in targets:
+        known.learn(target, {"max_output_tokens": 9})
+    assert [known.of(target).max_output_tokens for target in (targets[2], targets[1], targets[0])] == [9, 9, None]

@@ -1,0 +1,197 @@
+"""Refusals that lead to a second try, and those that do not."""
+
+import pytest
+
+from llama_stack_api_messages.errors import GatewayTimeoutError, InvalidRequestError, OverloadedError
+from llama_stack_provider_messages.translation.messages_to_chat import Profile, adapt, translate_error
+
+USER = {"role": "user", "content": "x" * 400}
+LATE_SYSTEM = [USER, {"role": "system", "content": "b"}]
+
+
+def adapted(status, text, *, messages=(USER,), profile=None, tried=frozenset(), **fields):
+    failure = translate_error(status, {"error": {"message": text}})
+    fields = {"messages": list(messages), "max_tokens": 32000} | fields
+    return adapt(failure, fields, profile or Profile(), tried)
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        (
+            (
+                "max_tokens is too large: 32000. This model supports at most 16384 completion "
+                "tokens, whereas you provided "
+                "32000."
+            ),
+            16384,
+        ),
+        ("Invalid max_tokens value, the valid range of max_tokens is [1, 8192]", 8192),
+        ("<400> InternalError.Algo.InvalidParameter: Range of max_tokens should be [1, 8192]", 8192),
+        (
+            (
+                "`max_tokens` must be less than or equal to `16384`, the maximum value for "
+                "`max_tokens` is less than the "
+                "`context_window` for this model"
+            ),
+            16384,
+        ),
+        ("max_tokens: Input should be less than or equal to 4096", 4096),
+        ("too many tokens: max tokens must be less than or equal to 4096, the maximum output for this model", 4096),
+        ("max_tokens: 32000 > 8192, which is the maximum allowed number of output tokens for claude-x", 8192),
+        (
+            (
+                "Unable to submit request because it has a maxOutputTokens value of 32000 but the "
+                "supported range is from "
+                "1 (inclusive) to 8193 (exclusive). Update the value and try again."
+            ),
+            8192,
+        ),
+        ("The maximum tokens you requested exceeds the model limit of 8192. Try again with a lower value.", 8192),
+    ],
+    ids=["OpenAI", "DeepSeek", "DashScope", "Groq", "FastAPI", "Cohere", "Anthropic", "Vertex", "Bedrock"],
+)
+def test_a_limit_of_the_output_is_taken_over_and_kept(text, limit):
+    """Every backend has its own words; what they say holds for the model."""
+    found = adapted(400, text)
+    assert (found.kind, dict(found.changes), found.lasting) == ("output limit", {"max_output_tokens": limit}, True)
+
+
+@pytest.mark.parametrize(
+    "text", ["max_tokens is too large: 32000. This model supports at most 64000", "max_tokens: no"]
+)
+def test_a_limit_that_would_not_help_is_none(text):
+    """Asking for the same again cannot succeed."""
+    assert adapted(400, text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "room"),
+    [
+        (
+            (
+                "'max_tokens' or 'max_completion_tokens' is too large: 32000. This model's maximum "
+                "context length is 32768 "
+                "tokens and your request has 12000 input tokens (32000 > 32768 - 12000). None"
+            ),
+            20768,
+        ),
+        (
+            (
+                "This model's maximum context length is 16384 tokens. However, you requested 34000 tokens (2000 in the "
+                "messages, 32000 in the completion). Please reduce the length of the messages or completion."
+            ),
+            14384,
+        ),
+        (
+            (
+                "This model's maximum context length is 40000 tokens. However, you requested 32000 "
+                "output tokens and your "
+                "prompt contains at least 8001 input tokens, for a total of at least 40001 tokens."
+            ),
+            27999,
+        ),
+    ],
+    ids=["vLLM", "OpenAI", "newer vLLM, which stops counting"],
+)
+def test_a_sum_that_does_not_fit_is_asked_again_with_what_is_left(text, room):
+    """The window less the prompt; it holds for this prompt only."""
+    found = adapted(400, text)
+    assert (found.kind, found.room, found.lasting, dict(found.changes)) == ("context window", room, False, {})
+
+
+def test_a_prompt_the_backend_did_not_count_is_estimated_with_a_margin():
+    """Vllm 42474: "at least" is the window less what was asked; one token less each time would never end."""
+    text = (
+        "This model's maximum context length is 40000 tokens. However, you requested 32000 output tokens and your "
+        "prompt contains at least 8001 input tokens, for a total of at least 40001 tokens."
+    )
+    rooms = [adapted(400, text, messages=[USER | {"content": "x" * size}]).room for size in (400, 40_000, 400_000)]
+    assert rooms == [40000 - 12001, 40000 - 15007, 40000 - 24000]
+
+
+@pytest.mark.parametrize(("prompt", "again"), [(30720, True), (30721, False)])
+def test_too_little_room_is_an_overflow(prompt, again):
+    """A 16th of the window; with less, the client has to compact."""
+    text = f"input length and `max_tokens` exceed context limit: {prompt} + 32000 > 32768"
+    assert (adapted(400, text) is not None) == again
+
+
+def test_a_large_window_need_not_be_a_16th_empty():
+    text = "input length and `max_tokens` exceed context limit: 995000 + 32000 > 1000000"
+    assert adapted(400, text).room == 5000
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (400, "System message must be at the beginning."),
+        (404, "System message must be at the beginning."),
+        (
+            500,
+            (
+                "While executing CallExpression at line 85: Error: Jinja Exception: System message must "
+                "be at the beginning."
+            ),
+        ),
+        (400, "Unexpected role 'system' after role 'user'"),
+        (500, "Only user, assistant and tool roles are supported, got system"),
+        (500, "After the optional system message, conversation roles must alternate user and assistant roles"),
+        (422, "The system message must be first"),
+    ],
+    ids=["vLLM", "MLX", "llama.cpp", "mistral-common", "Ministral", "Devstral", "other"],
+)
+def test_a_template_that_wants_system_first_is_remembered(status, text):
+    """The case of Qwen's template (vllm 41114, llama.cpp 20733)."""
+    found = adapted(status, text, messages=LATE_SYSTEM)
+    assert (found.kind, dict(found.changes), found.lasting) == ("system first", {"inline_system": "user"}, True)
+
+
+def test_without_a_later_system_message_nothing_would_change():
+    """Or if they are user text already."""
+    text = "System message must be at the beginning."
+    assert adapted(400, text, messages=[LATE_SYSTEM[1], USER]) is None
+    assert adapted(400, text, messages=LATE_SYSTEM, profile=Profile(inline_system="user")) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "lasting"),
+    [
+        ('"qwen2.5:7b" does not support thinking', True),
+        ("Unrecognized request argument supplied: reasoning_effort", True),
+        ("Unsupported parameter: 'reasoning_effort' is not supported with this model.", True),
+        ("Unsupported value: 'reasoning_effort' does not support 'none' with this model.", False),
+        ('think value "medium" is not supported for this model', False),
+    ],
+)
+def test_a_refused_switch_of_thinking_is_left_out(text, lasting):
+    """For good if the model never thinks, this time if it was the value."""
+    found = adapted(400, text, reasoning_effort="medium")
+    assert (found.kind, dict(found.changes), found.lasting) == ("thinking", {"thinking": "none"}, lasting)
+
+
+def test_each_kind_is_tried_once():
+    """A second refusal of the same kind is the answer; one of another kind may still be met."""
+    text = "System message must be at the beginning. reasoning_effort is wrong"
+    first = adapted(400, text, messages=LATE_SYSTEM, reasoning_effort="low")
+    second = adapted(400, text, messages=LATE_SYSTEM, reasoning_effort="low", tried=frozenset({first.kind}))
+    assert (first.kind, second.kind) == ("system first", "thinking")
+    assert adapted(400, text, messages=LATE_SYSTEM, tried=frozenset({"system first", "thinking"})) is None
+
+
+def test_a_policy_is_final():
+    """Whatever else its words may say."""
+    text = "Your prompt was flagged by our safety system for reasoning extraction"
+    assert adapted(400, text, reasoning_effort="low") is None
+
+
+@pytest.mark.parametrize("failure", [GatewayTimeoutError, OverloadedError])
+def test_only_refusals_are_asked_again(failure):
+    """A backend that is down is not asked twice, whatever it says."""
+    assert adapt(failure("System message must be first"), {"messages": LATE_SYSTEM}, Profile(), frozenset()) is None
+
+
+def test_a_request_without_a_limit_has_none_to_lower():
+    """Fields of the configuration may take it out."""
+    failure = InvalidRequestError("Range of max_tokens should be [1, 8192]")
+    assert adapt(failure, {"messages": [], "max_tokens": None}, Profile(), frozenset()) is None
