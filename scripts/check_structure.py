@@ -22,7 +22,7 @@ LAYERS = [
     [f"{PROVIDER}.config"],
     [f"{API}"],
     [f"{PROVIDER}.stack"],
-    [f"{PROVIDER}.failures", f"{PROVIDER}.local", f"{PROVIDER}.backends", f"{PROVIDER}.profiles"],
+    [f"{PROVIDER}.failures", f"{PROVIDER}.local", f"{PROVIDER}.backends", f"{PROVIDER}.profiles", f"{PROVIDER}.media"],
     [f"{PROVIDER}.translated"],
     [f"{PROVIDER}.impl"],
     [f"{PROVIDER}.provider", PROVIDER],

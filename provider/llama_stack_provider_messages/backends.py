@@ -14,3 +14,7 @@ class Backend(Protocol):
     async def create(self, request: CreateMessageRequest, call: Call, target: Target) -> MessageReply | StreamReply:
         """Answer the request; see ``Messages.create_message``."""
         ...
+
+    async def close(self) -> None:
+        """Release connections and threads; called in the loop that served."""
+        ...

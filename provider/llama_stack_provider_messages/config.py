@@ -51,6 +51,19 @@ class MessagesConfig(BaseModel):
         description="What a backend's 400 on grounds of content policy becomes: a message with stop reason `refusal`, "
         "as the API does it, or an `error`.",
     )
+    media_urls: Literal["pass", "fetch", "reject"] = Field(
+        default="pass",
+        description="Addresses of images and documents: `pass` hands those of images on, and answers 400 to "
+        "those of documents, which chat completions cannot take; `fetch` downloads both here; `reject` answers 400.",
+    )
+    media_hosts: list[str] = Field(
+        default_factory=list,
+        description="Names and addresses that may be fetched from although they are not public, such as `10.0.0.5`.",
+    )
+    media_max_bytes: int = Field(
+        default=32 * 1024 * 1024, gt=0, description="How much the addresses of one request may hold together."
+    )
+    media_timeout_seconds: float = Field(default=20.0, gt=0, description="How long fetching one address may take.")
     backends: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
         description="Settings that differ from the built-in ones, by provider type, provider id or "
@@ -76,7 +89,13 @@ class MessagesConfig(BaseModel):
 
     def policy(self) -> Policy:
         """Return what the translation of requests needs to know."""
-        return Policy(self.validation == "strict", self.default_max_tokens, self.server_tools, self.content_policy)
+        return Policy(
+            strict=self.validation == "strict",
+            default_max_tokens=self.default_max_tokens,
+            server_tools=self.server_tools,
+            content_policy=self.content_policy,
+            media_urls=self.media_urls,
+        )
 
     @classmethod
     def sample_run_config(cls, **_: Any) -> dict[str, Any]:  # noqa: ANN401 - the platform passes what it likes

@@ -33,7 +33,8 @@ class MessagesImpl:
         self._translated: Backend = TranslatedBackend(platform, config)
 
     async def shutdown(self) -> None:
-        """Do nothing: there is no state to release."""
+        """Release what the lanes hold."""
+        await self._translated.close()
 
     async def create_message(self, request: CreateMessageRequest, call: Call) -> MessageReply | StreamReply:
         """Answer a request; see ``Messages.create_message``."""

@@ -12,6 +12,7 @@ from llama_stack_api_messages.sse import encode_event, encode_json
 
 from .config import MessagesConfig
 from .failures import translate_failure
+from .media import MediaLoader
 from .profiles import Profiles
 from .stack import Platform, Target, get_logger
 from .translation.dropped import DropLog, Dropped, dropped_header
@@ -43,10 +44,12 @@ class TranslatedBackend:
         self._platform = platform
         self._policy = config.policy()
         self._profiles = Profiles(config.backends)
+        self._media = MediaLoader(config.media_hosts, config.media_max_bytes, config.media_timeout_seconds)
 
     async def create(self, request: CreateMessageRequest, call: Call, target: Target) -> MessageReply | StreamReply:
         """Answer the request; see ``Messages.create_message``."""
-        first = Walk(self._profiles.of(target), self._policy, headers=call.headers)
+        walk = Walk(self._profiles.of(target), self._policy, headers=call.headers)
+        first = replace(walk, media=await self._media.load(request, walk))
         asked = translate_request(request, first)
         _log(call, target, asked.dropped)
         try:
@@ -62,6 +65,10 @@ class TranslatedBackend:
             translator = StreamTranslator(chat.form, new_id, request_id=call.request_id)
             return StreamReply(_frames(answer, translator, target), headers)
         return MessageReply(encode_json(_message(answer, chat.form)), headers)
+
+    async def close(self) -> None:
+        """Release what loads media."""
+        await self._media.close()
 
     async def _ask(
         self, request: CreateMessageRequest, walk: Walk, chat: ChatRequest, target: Target
@@ -90,6 +97,7 @@ class TranslatedBackend:
             room=adaptation.room or walk.room,
             log=DropLog(),
             names={},
+            missing=set(),
         )
 
 

@@ -13,6 +13,9 @@ import pytest
 from llama_stack_api_messages.models import CreateMessageRequest
 from llama_stack_provider_messages.fold import fold
 from llama_stack_provider_messages.translation.messages_to_chat import (
+    Failed,
+    LoadedFile,
+    LoadedText,
     Policy,
     Walk,
     profile_for,
@@ -53,9 +56,20 @@ def pretty(value):
     return json.dumps(value, indent=1) + "\n"
 
 
+def media_of(case):
+    """Return what a case says was loaded."""
+    kinds = {"pages": lambda value: LoadedText(tuple(value["pages"])), "data": lambda value: LoadedFile(**value)}
+    found = {}
+    for path, value in case.get("media", {}).items():
+        make = next((kinds[name] for name in kinds if name in value), lambda value: Failed(**value))
+        found[path] = make(value)
+    return found
+
+
 def translated(name):
     case = load("request", name)
-    walk = Walk(profile_for(case["provider_type"], overrides=case.get("profile")), Policy(**case.get("policy", {})))
+    profile = profile_for(case["provider_type"], overrides=case.get("profile"))
+    walk = Walk(profile, Policy(**case.get("policy", {})), media_of(case))
     return translate_request(CreateMessageRequest.model_validate(case["request"]), walk)
 
 

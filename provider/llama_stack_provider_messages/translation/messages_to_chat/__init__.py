@@ -2,7 +2,10 @@
 
 from .adapt import Adaptation, adapt
 from .error import ContentPolicyError, translate_error
+from .inline_data import PDF, read_base64
+from .loaded import Failed, Loaded, LoadedFile, LoadedText
 from .profile import PRESETS, PROVIDER_PRESETS, Profile, profile_for
+from .received import received
 from .redaction import redact
 from .reply import ReplyForm
 from .request import ChatRequest, translate_request
@@ -10,24 +13,34 @@ from .response import refused, translate_response
 from .stream import StreamTranslator
 from .thinking import without_switches
 from .walk import Policy, Walk
+from .wanted import Wanted, wanted_media
 
 __all__ = [
+    "PDF",
     "PRESETS",
     "PROVIDER_PRESETS",
     "Adaptation",
     "ChatRequest",
     "ContentPolicyError",
+    "Failed",
+    "Loaded",
+    "LoadedFile",
+    "LoadedText",
     "Policy",
     "Profile",
     "ReplyForm",
     "StreamTranslator",
     "Walk",
+    "Wanted",
     "adapt",
     "profile_for",
+    "read_base64",
+    "received",
     "redact",
     "refused",
     "translate_error",
     "translate_request",
     "translate_response",
+    "wanted_media",
     "without_switches",
 ]

@@ -7,85 +7,29 @@ from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models.blocks import InputBlock
 from llama_stack_api_messages.models.content import (
     BrowserStateBlock,
-    DocumentBlock,
-    ImageBlock,
     SearchResultBlock,
     TextBlock,
     TextOrImage,
     ToolReferenceBlock,
     ToolResultItem,
 )
-from llama_stack_api_messages.models.sources import Base64Source, TextSource, UrlSource
 
 from .breakpoints import marker_of
+from .documents import document, result_document
+from .images import image, result_image
 from .names import backend_name
+from .parts import Part, text_part
 from .record import field
 from .tool_input import dump_json
 from .walk import Walk
 
-type Part = dict[str, Any]
 type AnyBlock = InputBlock | ToolResultItem | TextOrImage
-type Handler = Callable[[Any, str, Walk], Part | None]
-
-_SIGNATURES = {"iVBORw0KGgo": "image/png", "/9j/": "image/jpeg", "R0lGOD": "image/gif", "UklGR": "image/webp"}
-"""First characters of base64 -> media type."""
-
-
-def text_part(text: str) -> Part:
-    """Return a text part."""
-    return {"type": "text", "text": text}
+type Handler = Callable[[Any, str, Walk], Part | list[Part] | None]
 
 
 def text_of(block: TextBlock, _path: str, _walk: Walk) -> Part | None:
     """Return a text block's part; empty ones are what clients echo back, and upstreams refuse them."""
     return text_part(block.text) if block.text.strip() else None
-
-
-def image(block: ImageBlock, path: str, _walk: Walk) -> Part:
-    """Return an image part, with the media type its bytes have."""
-    source = block.source
-    if isinstance(source, Base64Source):
-        found = (media for start, media in _SIGNATURES.items() if source.data.startswith(start))
-        return _image_url(f"data:{next(found, source.media_type)};base64,{source.data}")
-    if isinstance(source, UrlSource):
-        return _image_url(source.url)
-    raise InvalidRequestError(f"{path}.source: image sources of type '{source.type}' are not supported; send base64")
-
-
-def refused_image(_block: ImageBlock, path: str, _walk: Walk) -> Part:
-    """Refuse a user's image: the answer would be about something else."""
-    raise InvalidRequestError(f"{path}: this model reads no images; describe the image in text")
-
-
-def result_image(_block: ImageBlock, path: str, walk: Walk) -> Part:
-    """Return a note in place of an image of a tool result, so that the model and the loop go on."""
-    walk.note(path, "image", "the model reads no images; it is told so")
-    return text_part("[image: this model cannot read it]")
-
-
-def _image_url(url: str) -> Part:
-    return {"type": "image_url", "image_url": {"url": url}}
-
-
-def document(block: DocumentBlock, path: str, walk: Walk) -> Part:
-    """Return a text document as text."""
-    source = block.source
-    if not isinstance(source, TextSource):
-        raise InvalidRequestError(
-            f"{path}.source: documents of source '{source.type}' are not supported; send the text of the document"
-        )
-    if field(block.citations, "enabled"):
-        walk.note(f"{path}.citations", "citations", "the backend does not cite")
-    names = "".join(f" {name}={dump_json(value)}" for name in ("title", "context") if (value := field(block, name)))
-    return text_part(f"<document{names}>\n{source.data}\n</document>")
-
-
-def result_document(block: DocumentBlock, path: str, walk: Walk) -> Part:
-    """Return a document of a tool result; one that cannot be read is named, so that the model and the loop go on."""
-    if isinstance(block.source, TextSource):
-        return document(block, path, walk)
-    walk.note(path, "document", "the backend reads no documents but text; the model is told so")
-    return text_part(f"[document {field(block, 'title') or ''}: this model cannot read it]".replace(" :", ":"))
 
 
 def search_result(block: SearchResultBlock, path: str, walk: Walk) -> Part:
@@ -119,15 +63,12 @@ USER_BLOCKS: dict[str, Handler] = {
 
 RESULT_BLOCKS: dict[str, Handler] = {
     **USER_BLOCKS,
+    "image": result_image,
     "document": result_document,
     "tool_reference": tool_reference,
     "browser_state": browser_state,
 }
 """What may stand in a tool result."""
-
-TEXT_USER_BLOCKS: dict[str, Handler] = {**USER_BLOCKS, "image": refused_image}
-TEXT_RESULT_BLOCKS: dict[str, Handler] = {**RESULT_BLOCKS, "image": result_image}
-"""The same for a model that reads text alone."""
 
 
 def tool_change(_block: AnyBlock, _path: str, _walk: Walk) -> None:
@@ -158,13 +99,16 @@ REPLAY_LOSSES: dict[str, str] = dict.fromkeys(
 """Parts of earlier answers that are left out of the history -> why."""
 
 
-def part_of(block: AnyBlock, path: str, walk: Walk, handlers: dict[str, Handler]) -> Part | None:
-    """Return the part for a block, None for one that leaves nothing."""
+def parts_of(block: AnyBlock, path: str, walk: Walk, handlers: dict[str, Handler]) -> list[Part]:
+    """Return the parts for a block, none for one that leaves nothing."""
     handler = handlers.get(block.type)
     if handler is None:
         raise unsupported(block, path)
-    part = handler(block, path, walk)
-    return part if part is None else part | marker_of(block, walk)
+    made = handler(block, path, walk)
+    parts = made if isinstance(made, list) else [made] if made else []
+    if parts:
+        parts[-1] = parts[-1] | marker_of(block, walk)
+    return parts
 
 
 def unsupported(block: AnyBlock, path: str) -> InvalidRequestError:

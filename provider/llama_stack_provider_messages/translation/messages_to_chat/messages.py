@@ -1,7 +1,7 @@
 """``system`` and ``messages`` -> chat messages, in an order every backend accepts.
 
     system prompt
-    user       tool messages in the order of the calls, pictures of the results, the user's own parts
+    user       tool messages in the order of the calls, media of the results, the user's own parts
     assistant  text, calls
     system     in place, or as a reminder in user text; behind the results where calls wait for them
 
@@ -16,15 +16,15 @@ from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models.request import PromptRequest
 
 from .breakpoints import place_breakpoints
-from .content import Part, text_part
 from .names import IdForm, fitting_id
+from .parts import Part, text_part
 from .profile import Profile
 from .turns import AssistantTurn, Result, SystemTurn, Turn, UserTurn, system_parts, turn_of, turns_of
 from .walk import Walk
 
 type ChatMessage = dict[str, Any]
 
-_INTERRUPTED = Result("", "Error: the tool call was interrupted and has no result", [])
+_INTERRUPTED = Result("", "Error: the tool call was interrupted and has no result")
 
 
 def chat_messages(request: PromptRequest, walk: Walk) -> list[ChatMessage]:
@@ -101,32 +101,24 @@ class _Conversation:
         self.messages.append(_assistant_message(turn, calls, self._profile))
 
     def _take(self, turn: UserTurn) -> list[Part]:
-        """Keep the results of pending calls; return the rest of the turn: pictures, results without a call, parts."""
+        """Keep the results of pending calls; return the rest of the turn: media, results without a call, parts."""
         moved: list[Part] = []
         strays: list[Part] = []
         for result in turn.results:
             if waiting := self._unanswered.get(result.call_id):
                 self._results[waiting.popleft()] = result
-                moved += self._moved_images(result)
+                moved += result.moved
             else:
-                strays += [text_part(f"[result of tool call {result.call_id}] {result.text}"), *result.images]
+                said = text_part(f"[result of tool call {result.call_id}] {result.text}")
+                strays += [said, *result.media, *result.moved]
         return moved + strays + turn.parts
 
     def _tool_message(self, call_id: str, result: Result) -> ChatMessage:
         texts = [text_part(result.text) | result.marker] if result.text else []
         content: str | list[Part] = texts if texts and self._profile.cache_breakpoints else result.text
-        if result.images and self._profile.tool_images:
-            content = [*texts, *result.images]
+        if result.media:
+            content = [*texts, *result.media]
         return {"role": "tool", "tool_call_id": call_id, "content": content}
-
-    def _moved_images(self, result: Result) -> list[Part]:
-        """Return a result's pictures for the user message behind it, each under its mark."""
-        if self._profile.tool_images:
-            return []
-        moved: list[Part] = []
-        for number, image in enumerate(result.images, 1):
-            moved += [text_part(f"[image {number} of tool result {result.call_id}]"), image]
-        return moved
 
     def _append_user(self, parts: list[Part]) -> None:
         """Append what the user said. A template that wants system first wants roles to alternate, too (vllm 6862)."""

@@ -108,9 +108,13 @@ PRESETS: dict[str, Profile] = {
 }
 """By a name that configuration may give with ``like``."""
 
+# Azure answers 400 "Invalid Value: 'file'" to models that read files at OpenAI (azure-sdk-for-net 51873,
+# openai-python 2826).
+PRESETS["azure"] = PRESETS["openai"].but(documents="text")
+
 PROVIDER_PRESETS: dict[str, str] = {
     "remote::openai": "openai",
-    "remote::azure": "openai",
+    "remote::azure": "azure",
     "remote::vllm": "vllm",
     "remote::llama-cpp-server": "llama_cpp",
     "inline::llama-cpp": "llama_cpp",
@@ -129,6 +133,9 @@ _OPENAI_EFFORTS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 """OpenAI answers 400 to an effort a model does not have; families by the beginning of the model's name."""
 
+_OPENAI_WITHOUT_FILES = ("gpt-3.5", "gpt-4-", "o1-mini", "o3-mini")
+"""OpenAI's models read PDFs if they see; gpt-4o is the first (developers.openai.com/api/docs/guides/file-inputs)."""
+
 
 def profile_for(provider_type: str, model: str = "", overrides: Mapping[str, Any] | None = None) -> Profile:
     """Return the profile of a provider.
@@ -144,12 +151,14 @@ def profile_for(provider_type: str, model: str = "", overrides: Mapping[str, Any
     changes = dict(overrides or {})
     preset = changes.pop("like", None) or PROVIDER_PRESETS.get(provider_type)
     profile = PRESETS[preset] if preset else Profile()
-    if preset == "openai":
+    if preset in ("openai", "azure"):
         profile = _openai_family(profile, model)
     return profile.but(**changes) if changes else profile
 
 
 def _openai_family(profile: Profile, model: str) -> Profile:
+    if model == "gpt-4" or model.startswith(_OPENAI_WITHOUT_FILES):
+        profile = profile.but(documents="text")
     for prefix, efforts in _OPENAI_EFFORTS:
         if model.startswith(prefix):
             return profile.but(efforts=efforts, thinking="effort" if efforts else "none")

@@ -4,12 +4,13 @@ Chat completions wants tool results right behind the calls, in messages of their
 among the user's blocks. So a user turn keeps results and parts apart.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from dataclasses import field as default
 from typing import Any
 
-from llama_stack_api_messages.models.content import ToolResultBlock, ToolUseBlock
+from llama_stack_api_messages.models.content import DocumentBlock, ToolResultBlock, ToolUseBlock
 from llama_stack_api_messages.models.request import InputMessage, PromptRequest
 
 from .breakpoints import last_marker, marker_of
@@ -18,16 +19,14 @@ from .content import (
     REPLAY_LOSSES,
     RESULT_BLOCKS,
     SYSTEM_BLOCKS,
-    TEXT_RESULT_BLOCKS,
-    TEXT_USER_BLOCKS,
     USER_BLOCKS,
     AnyBlock,
-    Part,
-    part_of,
-    text_part,
+    parts_of,
     unsupported,
 )
+from .documents import document_text
 from .names import backend_id, backend_name
+from .parts import Part, text_part
 from .record import field
 from .tool_input import dump_json
 from .walk import Walk
@@ -35,11 +34,20 @@ from .walk import Walk
 
 @dataclass(slots=True)
 class Result:
-    """One tool result: the text for the model, pictures, and where its cached prefix ends."""
+    """One tool result.
+
+    Args:
+        call_id: As the backend knows the call.
+        text: What the tool message says, with a mark where each of the moved media stood.
+        media: Parts the tool message holds besides.
+        moved: Parts for the user message behind it, each under its mark.
+        marker: Where its cached prefix ends, see breakpoints.py.
+    """
 
     call_id: str
     text: str
-    images: list[Part]
+    media: list[Part] = default(default_factory=list)
+    moved: list[Part] = default(default_factory=list)
     marker: Part = default(default_factory=dict)
 
 
@@ -168,45 +176,53 @@ def _parts(content: Content, path: str, walk: Walk, handlers: dict[str, Any]) ->
     """Return the parts of a string or of a list of blocks."""
     if content is None or isinstance(content, str):
         return [text_part(content)] if content and content.strip() else []
-    found = (part_of(block, where, walk, handlers) for block, where in _blocks(content, path))
-    return [part for part in found if part is not None]
+    return [part for block, where in _blocks(content, path) for part in parts_of(block, where, walk, handlers)]
 
 
 def _user(content: Content, path: str, walk: Walk) -> UserTurn:
     turn = UserTurn()
-    handlers = USER_BLOCKS if walk.profile.images == "parts" else TEXT_USER_BLOCKS
     if content is None or isinstance(content, str):
-        turn.parts = _parts(content, path, walk, handlers)
+        turn.parts = _parts(content, path, walk, USER_BLOCKS)
         return turn
     for block, where in _blocks(content, path):
         if block.type == "tool_result":
             turn.results.append(_result(block, f"{where}.content", walk))
-        elif (part := part_of(block, where, walk, handlers)) is not None:
-            turn.parts.append(part)
+        else:
+            turn.parts += parts_of(block, where, walk, USER_BLOCKS)
     return turn
 
 
+_MEDIA = {"image_url": "image", "file": "document"}
+"""Kinds of parts that are not text -> what their marks call them."""
+
+
 def _result(block: ToolResultBlock, path: str, walk: Walk) -> Result:
-    """Return a result: its text with a mark where each picture stood, unless the tool message takes pictures."""
-    texts, images = [], []
-    call_id = backend_id(block.tool_use_id, walk.profile.call_ids)
+    """Return a result. Images stay where the tool message takes them; no backend takes files there."""
+    texts: list[str] = []
     parts = _result_parts(block.content, path, walk)
+    result = Result(backend_id(block.tool_use_id, walk.profile.call_ids), "")
+    result.marker = marker_of(block, walk) or last_marker(parts)
+    numbers: Counter[str] = Counter()
     for part in parts:
-        if part["type"] == "text":
+        kind = _MEDIA.get(part["type"])
+        if kind is None:
             texts.append(part["text"])
-            continue
-        images.append(part)
-        if not walk.profile.tool_images:
-            texts.append(f"[image {len(images)} of tool result {call_id}: see next message]")
+        elif kind == "image" and walk.profile.tool_images:
+            result.media.append(part)
+        else:
+            numbers[kind] += 1
+            mark = f"{kind} {numbers[kind]} of tool result {result.call_id}"
+            texts.append(f"[{mark}: see next message]")
+            result.moved += [text_part(f"[{mark}]"), part]
     text = "\n".join(texts)
-    marker = marker_of(block, walk) or last_marker(parts)
-    return Result(call_id, f"Error: {text}" if block.is_error else text, images, marker)
+    result.text = f"Error: {text}" if block.is_error else text
+    return result
 
 
 def _result_parts(content: Content, path: str, walk: Walk) -> list[Part]:
     if isinstance(content, str):  # also white space: what a tool read is data
         return [text_part(content)]
-    return _parts(content, path, walk, RESULT_BLOCKS if walk.profile.images == "parts" else TEXT_RESULT_BLOCKS)
+    return _parts(content, path, walk, RESULT_BLOCKS)
 
 
 def _assistant(content: Content, path: str, walk: Walk) -> AssistantTurn:
@@ -220,6 +236,10 @@ def _assistant(content: Content, path: str, walk: Walk) -> AssistantTurn:
         if block.type == "text":
             pieces += [joint, block.text] if block.text else []
             joint = "" if block.text else joint
+            continue
+        if isinstance(block, DocumentBlock):
+            pieces += ["\n\n" if pieces else "", document_text(block, where, walk)]
+            joint = "\n\n"
             continue
         _replay(block, where, turn, walk)
         if pieces and block.type not in REPLAY_HINTS:

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from llama_stack_provider_messages.translation.dropped import DropLog
 
+from .loaded import Loaded
 from .names import ClientName
 from .profile import Profile
 
@@ -19,12 +20,14 @@ class Policy:
         default_max_tokens: Stands in for a missing ``max_tokens``.
         server_tools: Tools that a server would have to run: ``remove`` them and say so, or ``reject`` the request.
         content_policy: What an upstream's refusal on policy grounds is: a ``refusal`` of the model, or an ``error``.
+        media_urls: Addresses of media: ``pass`` those of images to the backend, ``fetch`` all, ``reject`` the request.
     """
 
     strict: bool = False
     default_max_tokens: int = 4096
     server_tools: Literal["remove", "reject"] = "remove"
     content_policy: Literal["refusal", "error"] = "refusal"
+    media_urls: Literal["pass", "fetch", "reject"] = "pass"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class Walk:
     Args:
         profile: What the backend takes.
         policy: How the request is read.
-        media: What was loaded from outside, by the JSON path of the block.
+        media: What was loaded for the blocks of ``wanted_media``, by their JSON paths.
         log: What was left out so far.
         names: Tools whose name the backend does not take -> the client's name.
         missing: Tools that a reference names and the request does not have.
@@ -44,7 +47,7 @@ class Walk:
 
     profile: Profile
     policy: Policy = Policy()
-    media: Mapping[str, Any] = field(default_factory=dict)
+    media: Mapping[str, Loaded] = field(default_factory=dict)
     log: DropLog = field(default_factory=DropLog)
     names: dict[str, ClientName] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)

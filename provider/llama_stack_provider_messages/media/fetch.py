@@ -1,0 +1,149 @@
+"""Fetches media from addresses, with bounds on size, time, redirects and where they may lead."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Collection
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from weakref import WeakKeyDictionary
+
+import httpx
+
+from .addresses import NotPublicError, resolve
+
+_MAX_REDIRECTS = 3
+_MAX_CONNECTIONS = 16
+_LAST_PORT = 65535
+_PORTS = {"http": 80, "https": 443}
+
+
+class FetchError(Exception):
+    """Nothing was fetched; the text is for the client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What stands at an address.
+
+    Args:
+        media_type: As the server calls it, in lower case.
+        charset: Of a text, as the server says.
+        data: The bytes.
+    """
+
+    media_type: str
+    charset: str
+    data: bytes
+
+
+@dataclass(slots=True)
+class Budget:
+    """How many bytes the addresses of one request may still hold."""
+
+    left: int
+
+    def take(self, size: int) -> None:
+        """Count bytes.
+
+        Raises:
+            FetchError: There are more than were left.
+        """
+        self.left -= size
+        if self.left < 0:
+            raise FetchError("what stands at the addresses is too large; send less, or smaller files")
+
+
+class Fetcher:
+    """Downloads over HTTP, without proxies, cookies or connections that are used twice.
+
+    An idle connection is found again by address and port: it could have been opened for another name.
+
+    Args:
+        hosts: Names and addresses that may be fetched from although they are not public.
+        seconds: How long one address may take, redirects included.
+    """
+
+    def __init__(self, hosts: Collection[str], seconds: float) -> None:
+        self._hosts = frozenset(host.lower().rstrip(".") for host in hosts)
+        self._seconds = seconds
+        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = WeakKeyDictionary()
+
+    async def fetch(self, url: str, budget: Budget) -> Fetched:
+        """Return what stands at an address.
+
+        Raises:
+            FetchError: It cannot be had; the text says why, and nothing about this server's network.
+        """
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await self._follow(httpx.URL(url), budget)
+        except (TimeoutError, httpx.TimeoutException):
+            raise FetchError("the address did not answer in time; send the bytes in base64") from None
+        except NotPublicError:
+            raise FetchError("the host of the address is not a public one; send the bytes in base64") from None
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError):
+            raise FetchError("the address could not be fetched; send the bytes in base64") from None
+
+    async def _follow(self, url: httpx.URL, budget: Budget) -> Fetched:
+        for _ in range(_MAX_REDIRECTS + 1):
+            async with self._get(url) as response:
+                if not response.has_redirect_location:
+                    return await _body(response, budget)
+                url = url.join(response.headers["location"])
+        raise FetchError("the address redirects too often; send the bytes in base64")
+
+    @asynccontextmanager
+    async def _get(self, url: httpx.URL) -> AsyncGenerator[httpx.Response]:
+        """Connect to an address that was checked; name and certificate are still those of the host."""
+        if url.scheme not in _PORTS or not url.host or (url.port or 0) > _LAST_PORT:
+            raise FetchError("the address leads to something that is not of the web; send the bytes in base64")
+        addresses = await resolve(url.host, url.port or _PORTS[url.scheme], self._hosts)
+        response = await self._connect(url, addresses)
+        try:
+            yield response
+        finally:
+            await response.aclose()
+
+    async def _connect(self, url: httpx.URL, addresses: list[str]) -> httpx.Response:
+        client = self._client()
+        headers = {"host": url.netloc.decode("ascii"), "accept": "*/*", "accept-encoding": "identity"}
+        name = {"sni_hostname": url.raw_host.decode("ascii")}
+        for address in addresses[:-1]:
+            with suppress(httpx.ConnectError):
+                return await _send(client, url.copy_with(host=address), headers, name)
+        return await _send(client, url.copy_with(host=addresses[-1]), headers, name)
+
+    def _client(self) -> httpx.AsyncClient:
+        loop = asyncio.get_running_loop()
+        if loop not in self._clients:
+            limits = httpx.Limits(max_connections=_MAX_CONNECTIONS, max_keepalive_connections=0)
+            no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+            self._clients[loop] = httpx.AsyncClient(
+                limits=limits, timeout=self._seconds, trust_env=False, cookies=no_cookies
+            )
+        return self._clients[loop]
+
+    async def close(self) -> None:
+        """Close the client of the running loop; those of other loops hold no connection."""
+        client = self._clients.pop(asyncio.get_running_loop(), None)
+        if client:
+            await client.aclose()
+
+
+async def _send(
+    client: httpx.AsyncClient, url: httpx.URL, headers: dict[str, str], name: dict[str, str]
+) -> httpx.Response:
+    return await client.send(client.build_request("GET", url, headers=headers, extensions=name), stream=True)
+
+
+async def _body(response: httpx.Response, budget: Budget) -> Fetched:
+    if response.status_code != httpx.codes.OK:
+        raise FetchError(f"the address answers HTTP {response.status_code}; send the bytes in base64")
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise FetchError("the address answers with compressed bytes only; send the bytes in base64")
+    pieces: list[bytes] = []
+    async for piece in response.aiter_raw():
+        budget.take(len(piece))
+        pieces.append(piece)
+    media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return Fetched(media_type, response.charset_encoding or "utf-8", b"".join(pieces))

@@ -1,0 +1,72 @@
+"""The program that reads a PDF: bytes on stdin, ``{"pages": [...]}`` or ``{"problem": ...}`` in JSON on stdout.
+
+It runs in a process of its own, because a PDF is a program of its sender: a small one can unfold to gigabytes, or keep
+a reader busy for hours, and pypdf raises what comes. Whatever happens here, the server reads one answer or none.
+"""
+
+import io
+import json
+import logging
+import sys
+from typing import Any
+
+MAX_PAGES = 600
+"""As many as the Messages API takes."""
+MAX_CHARACTERS = 8_000_000
+"""More than any context window holds."""
+MEMORY_BYTES = 1 << 30
+"""Address space; pypdf itself stops a compressed stream at 75 MB."""
+
+
+def read(data: bytes) -> dict[str, Any]:
+    """Return the text of each page, or what keeps this program from it.
+
+    Raises:
+        Exception: Any at all; the PDF is broken.
+    """
+    from pypdf import PdfReader
+
+    if b"%PDF-" not in data[:1024]:
+        return {"problem": "kind"}
+    reader = PdfReader(io.BytesIO(data))
+    if reader.is_encrypted:
+        return {"problem": "encrypted"}
+    if len(reader.pages) > MAX_PAGES:
+        return {"problem": "pages"}
+    pages: list[str] = []
+    room = MAX_CHARACTERS
+    for page in reader.pages:
+        pages.append(_clean(page.extract_text()))
+        room -= len(pages[-1])
+        if room < 0:
+            return {"problem": "length"}
+    return {"pages": pages} if any(pages) else {"problem": "empty"}
+
+
+def _clean(text: str) -> str:
+    """Return text without what JSON or a database refuses: halves of surrogate pairs, NUL."""
+    return text.replace("\0", "").encode(errors="replace").decode().strip()
+
+
+def bound(seconds: int) -> None:
+    """Limit what this process may use, where the system can: it must end even if nobody waits for it any more."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    for limit, value in ((resource.RLIMIT_AS, MEMORY_BYTES), (resource.RLIMIT_CPU, seconds)):
+        try:
+            resource.setrlimit(limit, (value, value))
+        except (OSError, ValueError):  # macOS knows no limit of address space
+            continue
+
+
+def main() -> None:
+    """Answer one request."""
+    bound(int(sys.argv[1]))
+    logging.disable()
+    sys.stdout.write(json.dumps(read(sys.stdin.buffer.read())))
+
+
+if __name__ == "__main__":
+    main()
