@@ -42,16 +42,6 @@ def load_chunks(name):
     return [chunk(json.loads(line)) for line in lines if line]
 
 
-@pytest.fixture
-def golden(pytestconfig):
-    def compare(path, text):
-        if pytestconfig.getoption("--update-golden", default=False):
-            path.write_text(text)
-        assert path.read_text() == text
-
-    return compare
-
-
 def pretty(value):
     return json.dumps(value, indent=1) + "\n"
 

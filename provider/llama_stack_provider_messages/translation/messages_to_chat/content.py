@@ -19,7 +19,7 @@ from .documents import document, result_document
 from .images import image, result_image
 from .names import backend_name
 from .parts import Part, text_part
-from .record import field
+from .record import field, text_field
 from .tool_input import dump_json
 from .walk import Walk
 
@@ -49,8 +49,31 @@ def tool_reference(block: ToolReferenceBlock, _path: str, walk: Walk) -> Part:
 
 
 def browser_state(block: BrowserStateBlock, _path: str, _walk: Walk) -> Part:
-    """Return the state of a browser as JSON."""
-    return text_part(dump_json(block.model_dump(exclude_none=True, exclude={"cache_control"})))
+    """Return the state of a browser as lines: its tabs, then what the call changed."""
+    tabs = [f"tab {tab.tab_id}{' (active)' if tab.active else ''}: {tab.title} <{tab.url}>" for tab in block.tabs]
+    changes = [_change(change) for change in block.state_changes or ()]
+    return text_part("\n".join(["[browser]", *(tabs or ["no tabs"]), *changes]))
+
+
+def _change(change: Any) -> str:  # noqa: ANN401 - kinds share fields, and new ones come
+    subject = text_field(change, "tab_id") or text_field(change, "download_id")
+    words = [change.type.replace("_", " "), subject, f"<{change.url}>" if text_field(change, "url") else ""]
+    line = " ".join(filter(None, words))
+    if path := text_field(change, "path"):
+        line += f" to {path}"
+    if (size := field(change, "size_bytes")) is not None:
+        line += f" ({size} bytes)"
+    return f"{line}: {change.error}" if text_field(change, "error") else line
+
+
+def nothing(_block: AnyBlock, _path: str, _walk: Walk) -> None:
+    """Leave no part: the block says nothing to the model."""
+
+
+def unknown_item(block: AnyBlock, path: str, walk: Walk) -> Part:
+    """Return a note in place of a part of a tool result nobody knows, so that the model and the loop go on."""
+    walk.note(path, block.type, "this server cannot read such blocks; the model is told so")
+    return text_part(f"[{block.type}: this model cannot read it]")
 
 
 USER_BLOCKS: dict[str, Handler] = {
@@ -67,43 +90,59 @@ RESULT_BLOCKS: dict[str, Handler] = {
     "document": result_document,
     "tool_reference": tool_reference,
     "browser_state": browser_state,
+    "": unknown_item,
 }
-"""What may stand in a tool result."""
+"""What may stand in a tool result; under ``""`` what becomes of anything else."""
 
 
-def tool_change(_block: AnyBlock, _path: str, _walk: Walk) -> None:
-    """Leave no text: the change is in the list of tools (tool_changes.py)."""
+SYSTEM_BLOCKS: dict[str, Handler] = {"text": text_of, "tool_addition": nothing, "tool_removal": nothing}
+"""What may stand in a system prompt or message; changes of the tools are not told but made."""
 
+_TO_ANSWER = "move it to an assistant message"
+_TO_RESULT = "move it into the content of a tool_result"
+_TO_SYSTEM = "move it to a system message"
 
-SYSTEM_BLOCKS: dict[str, Handler] = {"text": text_of, "tool_addition": tool_change, "tool_removal": tool_change}
-"""What may stand in a system prompt or message."""
-
-REPLAY_HINTS = frozenset({"thinking", "redacted_thinking", "fallback", "mcp_tool_listing", "connector_text"})
-"""Parts of earlier answers that other models ignore by contract: not a loss, so not in ``Dropped``."""
-
-REPLAY_LOSSES: dict[str, str] = dict.fromkeys(
-    (
-        "server_tool_use",
-        "web_search_tool_result",
-        "web_fetch_tool_result",
-        "code_execution_tool_result",
-        "bash_code_execution_tool_result",
-        "text_editor_code_execution_tool_result",
-        "tool_search_tool_result",
-        "advisor_tool_result",
-        "mcp_tool_use",
-        "mcp_tool_result",
+USER_REFUSALS: dict[str, str] = {
+    **dict.fromkeys(
+        (
+            "thinking",
+            "redacted_thinking",
+            "tool_use",
+            "server_tool_use",
+            "web_search_tool_result",
+            "web_fetch_tool_result",
+            "code_execution_tool_result",
+            "bash_code_execution_tool_result",
+            "text_editor_code_execution_tool_result",
+            "tool_search_tool_result",
+            "advisor_tool_result",
+            "mcp_tool_use",
+            "mcp_tool_listing",
+            "compaction",
+            "fallback",
+        ),
+        _TO_ANSWER,
     ),
-    "the backend cannot read the work of another server's tools",
-)
-"""Parts of earlier answers that are left out of the history -> why."""
+    "tool_reference": _TO_RESULT,
+    "browser_state": _TO_RESULT,
+    "tool_addition": _TO_SYSTEM,
+    "tool_removal": _TO_SYSTEM,
+    "container_upload": "this server has no containers; send the content of the file as text",
+}
+"""What may not stand in a user message -> the remedy."""
+
+SYSTEM_REFUSALS: dict[str, str] = {"tool_result": "move it to the user message behind the call"}
+"""The same for a system message, which takes text alone."""
+
+_REMEDY = "remove the block or send its content as text"
 
 
 def parts_of(block: AnyBlock, path: str, walk: Walk, handlers: dict[str, Handler]) -> list[Part]:
     """Return the parts for a block, none for one that leaves nothing."""
-    handler = handlers.get(block.type)
+    handler = handlers.get(block.type) or handlers.get("")
     if handler is None:
-        raise unsupported(block, path)
+        rules = SYSTEM_REFUSALS if handlers is SYSTEM_BLOCKS else USER_REFUSALS
+        raise unsupported(block, path, rules.get(block.type, _REMEDY))
     made = handler(block, path, walk)
     parts = made if isinstance(made, list) else [made] if made else []
     if parts:
@@ -111,8 +150,6 @@ def parts_of(block: AnyBlock, path: str, walk: Walk, handlers: dict[str, Handler
     return parts
 
 
-def unsupported(block: AnyBlock, path: str) -> InvalidRequestError:
+def unsupported(block: AnyBlock, path: str, remedy: str) -> InvalidRequestError:
     """Return the error for a block that would be lost."""
-    return InvalidRequestError(
-        f"{path}: blocks of type '{block.type}' are not supported here; remove the block or send its content as text"
-    )
+    return InvalidRequestError(f"{path}: blocks of type '{block.type}' are not supported here; {remedy}")

@@ -3,7 +3,8 @@
     system prompt
     user       tool messages in the order of the calls, media of the results, the user's own parts
     assistant  text, calls
-    system     in place, or as a reminder in user text; behind the results where calls wait for them
+    system     in place, as a reminder in user text, or all of them in the system prompt (``inline_system``); behind
+               the results where calls wait for them
 
 Every call gets its tool message, every tool message has its call: clients lose either when a turn is interrupted,
 and backends refuse both (cc-switch 6044, letta 3308).
@@ -19,11 +20,12 @@ from .breakpoints import place_breakpoints
 from .names import IdForm, fitting_id
 from .parts import Part, text_part
 from .profile import Profile
-from .turns import AssistantTurn, Result, SystemTurn, Turn, UserTurn, system_parts, turn_of, turns_of
+from .turns import AssistantTurn, Result, SystemTurn, Turn, UserTurn, append_turn, system_parts, turn_of, turns_of
 from .walk import Walk
 
 type ChatMessage = dict[str, Any]
 
+_GO_ON = "Continue."
 _INTERRUPTED = Result("", "Error: the tool call was interrupted and has no result")
 
 
@@ -35,15 +37,28 @@ def chat_messages(request: PromptRequest, walk: Walk) -> list[ChatMessage]:
         system.append(text_part(turns.pop(0).text))  # type: ignore[union-attr]
     if all(isinstance(turn, SystemTurn) for turn in turns):
         raise _nothing_said(request, walk)
+    if walk.profile.inline_system == "first":
+        system, turns = _hoisted(system, turns)
     chat = _Conversation(walk.profile)
     if system:
         chat.messages.append({"role": "system", "content": chat.content(system)})
     for turn in turns:
         chat.add(turn)
-    chat.settle()
+    messages = chat.finished()
     if walk.profile.cache_breakpoints:
-        place_breakpoints(chat.messages, request, walk)
-    return chat.messages
+        place_breakpoints(messages, request, walk)
+    return messages
+
+
+def _hoisted(system: list[Part], turns: list[Turn]) -> tuple[list[Part], list[Turn]]:
+    """Return the system prompt with all later instructions, and the other turns."""
+    prompt, others = list(system), list[Turn]()
+    for turn in turns:
+        if isinstance(turn, SystemTurn):
+            prompt.append(text_part(turn.text))
+        else:
+            append_turn(others, turn)
+    return prompt, others
 
 
 def _nothing_said(request: PromptRequest, walk: Walk) -> InvalidRequestError:
@@ -70,6 +85,7 @@ class _Conversation:
         self._unanswered: dict[str, deque[str]] = {}
         self._results: dict[str, Result] = {}
         self._held: list[list[Part] | SystemTurn] = []
+        self._paused = False
 
     def add(self, turn: Turn) -> None:
         """Append what a turn becomes, or hold it."""
@@ -80,6 +96,16 @@ class _Conversation:
             self._held.append(turn if isinstance(turn, SystemTurn) else self._take(turn))
         if len(self._results) == len(self._calls):
             self.settle()
+
+    def finished(self) -> list[ChatMessage]:
+        """Return the messages; an answer that paused in a server's work is to go on, and is no prefill."""
+        self.settle()
+        if self._paused and self.messages[-1]["role"] == "assistant":
+            self._append_user([text_part(_GO_ON)])
+        for message in self.messages:
+            if message["role"] == "user":
+                message["content"] = self.content(message["content"])
+        return self.messages
 
     def settle(self) -> None:
         """Append a tool message for each pending call, then what was held, in its order."""
@@ -99,6 +125,7 @@ class _Conversation:
             self._unanswered.setdefault(call_id, deque()).append(sent)
         calls = [call | {"id": sent} for call, sent in zip(turn.calls, self._calls, strict=True)]
         self.messages.append(_assistant_message(turn, calls, self._profile))
+        self._paused = turn.paused
 
     def _take(self, turn: UserTurn) -> list[Part]:
         """Keep the results of pending calls; return the rest of the turn: media, results without a call, parts."""
@@ -121,15 +148,11 @@ class _Conversation:
         return {"role": "tool", "tool_call_id": call_id, "content": content}
 
     def _append_user(self, parts: list[Part]) -> None:
-        """Append what the user said. A template that wants system first wants roles to alternate, too (vllm 6862)."""
-        if not parts:
-            return
-        last = self.messages[-1] if self.messages else {}
-        if self._profile.inline_system == "user" and last.get("role") == "user":
-            said = last["content"]
-            last["content"] = self.content([*([text_part(said)] if isinstance(said, str) else said), *parts])
-        else:
-            self.messages.append({"role": "user", "content": self.content(parts)})
+        """Append parts; templates that want system first often want the roles to alternate, too (vllm 6862)."""
+        if parts and self.messages and self.messages[-1]["role"] == "user":
+            self.messages[-1]["content"] += parts
+        elif parts:
+            self.messages.append({"role": "user", "content": list(parts)})
 
     def content(self, parts: list[Part]) -> str | list[Part]:
         """Return parts as content: as they are where a cache breakpoint may stand on one, see breakpoints.py."""

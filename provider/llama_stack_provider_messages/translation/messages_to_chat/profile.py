@@ -65,10 +65,10 @@ class Profile(BaseModel):
     cache_breakpoints: bool = Field(
         default=False, description="Content parts may hold `prompt_cache_breakpoint`, which `cache_control` becomes."
     )
-    inline_system: Literal["system", "user"] = Field(
+    inline_system: Literal["system", "user", "first"] = Field(
         default="system",
-        description="A system message may stand anywhere (`system`), or the template wants it first and later ones "
-        "become user text (`user`).",
+        description="Where system messages inside the conversation go: they stay (`system`), become user text where "
+        "they stand (`user`), or join the leading one (`first`), which costs the prefix cache whenever one is added.",
     )
     prefill: Literal["trailing", "continue", "reject"] = Field(
         default="trailing",

@@ -1,6 +1,6 @@
 """What the request decides about the form of its answer; unary answers and streams share it."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as default
 from typing import Any, Literal
@@ -60,8 +60,8 @@ class ReplyForm:
     refusals: bool = True
 
     @classmethod
-    def of(cls, request: object) -> "ReplyForm":
-        """Return the form for a request."""
+    def of(cls, request: object, edits: Sequence[dict[str, Any]] = ()) -> "ReplyForm":
+        """Return the form for a request, with the context management edits that were made."""
         return cls(
             model=str(field(request, "model")),
             thinking=_thinking_form(request),
@@ -69,7 +69,7 @@ class ReplyForm:
             stops=tuple(stop for stop in list_field(request, "stop_sequences") if isinstance(stop, str)),
             tools=frozenset(text_field(tool, "name") for tool in list_field(request, "tools")),
             call_ids=frozenset(_earlier_calls(request)),
-            extras=_asked_extras(request),
+            extras=_asked_extras(request, edits),
             safeguards=tuple(text_field(safeguard, "type") for safeguard in list_field(request, "safeguards")),
             fast=field(request, "speed") == "fast",
             credit=field(request, "fallback_credit_token") is not None,
@@ -138,10 +138,10 @@ def _earlier_calls(request: object) -> Iterator[str]:
                 yield text_field(block, "id")
 
 
-def _asked_extras(request: object) -> tuple[tuple[str, Any], ...]:
+def _asked_extras(request: object, edits: Sequence[dict[str, Any]]) -> tuple[tuple[str, Any], ...]:
     found: list[tuple[str, Any]] = []
     if field(request, "diagnostics") is not None:
         found.append(("diagnostics", None))
     if field(request, "context_management") is not None:
-        found.append(("context_management", {"applied_edits": []}))
+        found.append(("context_management", {"applied_edits": list(edits)}))
     return tuple(found)

@@ -27,15 +27,14 @@ from .walk import Walk
 TRANSLATED = frozenset({
     "model", "messages", "system", "max_tokens", "stop_sequences", "stream", "temperature", "top_p", "top_k",
     "thinking", "output_config", "output_format", "tools", "tool_choice", "metadata", "service_tier", "speed",
+    "context_management",
 })  # fmt: skip
 """Fields with a counterpart."""
 
 HINTS = frozenset({"cache_control", "diagnostics", "fallback_credit_token", "user_profile_id"})
 """Fields the answer does not depend on."""
 
-LOSSES: dict[str, str] = {
-    "context_management": "this server does not edit the history",
-}
+LOSSES: dict[str, str] = {}
 """Fields that are left out -> why."""
 
 _LONGEST_KEY = 64
@@ -94,7 +93,7 @@ def translate_request(request: CreateMessageRequest, walk: Walk) -> ChatRequest:
 def _form(request: CreateMessageRequest, fields: dict[str, Any], walk: Walk) -> ReplyForm:
     tools = frozenset(tool["function"]["name"] for tool in fields.get("tools", ()))
     return replace(
-        ReplyForm.of(request),
+        ReplyForm.of(request, walk.edits),
         tools=tools,
         names=walk.names,
         prefill=_repeated(fields),

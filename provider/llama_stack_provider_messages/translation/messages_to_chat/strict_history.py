@@ -13,6 +13,7 @@ from llama_stack_api_messages.models.request import CreateMessageRequest
 
 from .record import field
 
+_SERVER_CALLS = ("server_tool_use", "mcp_tool_use")
 _LEGAL_ID = re.compile(r"[a-zA-Z0-9_-]+")
 _LEADING_SYSTEM = (
     'messages: Unexpected role "system". The Messages API accepts a top-level `system` parameter, not "system" as an '
@@ -160,15 +161,14 @@ def _server_results(request: CreateMessageRequest) -> str | None:
     for index, message in enumerate(request.messages):
         begun: set[str] = set()
         for place, block in enumerate(_blocks(message.content)):
-            if block.type == "server_tool_use":
+            if block.type in _SERVER_CALLS:
                 begun.add(field(block, "id"))
-            elif block.type.endswith("_tool_result") and block.type != "mcp_tool_result":
-                call = field(block, "tool_use_id")
-                if call not in begun:
+            elif block.type.endswith("_tool_result"):
+                call, kind = field(block, "tool_use_id"), _SERVER_CALLS[block.type == "mcp_tool_result"]
+                if call not in begun and message.role == "assistant":
                     return (
                         f"messages.{index}.content.{place}: unexpected `tool_use_id` found in `{block.type}` blocks: "
-                        f"{call}. Each `{block.type}` block must have a corresponding `server_tool_use` block before "
-                        "it."
+                        f"{call}. Each `{block.type}` block must have a corresponding `{kind}` block before it."
                     )
     return None
 

@@ -66,7 +66,8 @@ class Toolbox:
         """
         for index, message in enumerate(messages):
             for place, block in enumerate(list_field(message, "content")):
-                if step := _STEPS.get(field(block, "type")):
+                kind = field(block, "type")
+                if (step := _STEPS.get(kind)) and (kind not in _CHANGES or message.role == "system"):
                     step(self, block, f"messages.{index}.content.{place}")
 
     def _offers(self, tool: Tool, path: str) -> list[Offer]:

@@ -1,7 +1,8 @@
 """Messages -> turns: blocks sorted into what a chat message can hold, neighbours of one role merged.
 
 Chat completions wants tool results right behind the calls, in messages of their own; the Messages API has them
-among the user's blocks. So a user turn keeps results and parts apart.
+among the user's blocks. So a user turn keeps results and parts apart, and stays apart from its neighbours until its
+results are taken out (messages.py).
 """
 
 from collections import Counter
@@ -10,24 +11,22 @@ from dataclasses import dataclass
 from dataclasses import field as default
 from typing import Any
 
-from llama_stack_api_messages.models.content import DocumentBlock, ToolResultBlock, ToolUseBlock
+from llama_stack_api_messages.models.content import ToolResultBlock, ToolUseBlock
 from llama_stack_api_messages.models.request import InputMessage, PromptRequest
 
 from .breakpoints import last_marker, marker_of
 from .content import (
-    REPLAY_HINTS,
-    REPLAY_LOSSES,
     RESULT_BLOCKS,
     SYSTEM_BLOCKS,
     USER_BLOCKS,
     AnyBlock,
     parts_of,
-    unsupported,
 )
-from .documents import document_text
+from .history import history
 from .names import backend_id, backend_name
 from .parts import Part, text_part
 from .record import field
+from .replay import REPLAY_HINTS, SERVER_WORK, replayed
 from .tool_input import dump_json
 from .walk import Walk
 
@@ -58,22 +57,18 @@ class UserTurn:
     results: list[Result] = default(default_factory=list)
     parts: list[Part] = default(default_factory=list)
 
-    def extend(self, other: "UserTurn") -> None:
-        """Take the next message of the same role in."""
-        self.results += other.results
-        self.parts += other.parts
-
     def __bool__(self) -> bool:
         return bool(self.results or self.parts)
 
 
 @dataclass(slots=True)
 class AssistantTurn:
-    """What the model said, a text per message, and called."""
+    """What the model said, a text per message, and called; ``paused`` in the middle of a server's work."""
 
     texts: list[str] = default(default_factory=list)
     thoughts: list[str] = default(default_factory=list)
     calls: list[dict[str, Any]] = default(default_factory=list)
+    paused: bool = False
 
     @property
     def text(self) -> str:
@@ -90,6 +85,7 @@ class AssistantTurn:
         self.texts += other.texts
         self.thoughts += other.thoughts
         self.calls += other.calls
+        self.paused = other.paused
 
     def __bool__(self) -> bool:
         return bool(self.texts or self.calls)
@@ -121,16 +117,22 @@ type Turn = UserTurn | AssistantTurn | SystemTurn
 def turns_of(request: PromptRequest, walk: Walk) -> list[Turn]:
     """Return the turns of a request; messages that say nothing are gone."""
     turns: list[Turn] = []
-    last_user = max((index for index, message in enumerate(request.messages) if message.role == "user"), default=-1)
-    for index, message in enumerate(request.messages):
-        if message.clear_at == "next_user_message" and index < last_user:
+    messages = history(request, walk)
+    last_user = max((index for index, message in messages if message.role == "user"), default=-1)
+    for index, message in messages:
+        if message.role == "system" and message.clear_at == "next_user_message" and index < last_user:
             continue
-        turn = turn_of(message, f"messages.{index}", walk)
-        if turns and type(turns[-1]) is type(turn) and turn:
-            turns[-1].extend(turn)  # type: ignore[arg-type]
-        elif turn:
-            turns.append(turn)
+        append_turn(turns, turn_of(message, f"messages.{index}", walk))
     return turns
+
+
+def append_turn(turns: list[Turn], turn: Turn) -> None:
+    """Add a turn that says something, to the last one if both are answers or instructions."""
+    last = turns[-1] if turns else None
+    if not isinstance(turn, UserTurn) and type(last) is type(turn) and turn:
+        last.extend(turn)  # type: ignore[arg-type]
+    elif turn:
+        turns.append(turn)
 
 
 def system_text(content: Content, path: str, walk: Walk) -> str:
@@ -187,6 +189,8 @@ def _user(content: Content, path: str, walk: Walk) -> UserTurn:
     for block, where in _blocks(content, path):
         if block.type == "tool_result":
             turn.results.append(_result(block, f"{where}.content", walk))
+        elif block.type == "mcp_tool_result":
+            turn.parts.append(text_part(replayed(block, where, walk)))
         else:
             turn.parts += parts_of(block, where, walk, USER_BLOCKS)
     return turn
@@ -215,7 +219,8 @@ def _result(block: ToolResultBlock, path: str, walk: Walk) -> Result:
             texts.append(f"[{mark}: see next message]")
             result.moved += [text_part(f"[{mark}]"), part]
     text = "\n".join(texts)
-    result.text = f"Error: {text}" if block.is_error else text
+    failed = block.is_error and not text.startswith("Error")
+    result.text = f"Error: {text}" if failed else text
     return result
 
 
@@ -233,19 +238,18 @@ def _assistant(content: Content, path: str, walk: Walk) -> AssistantTurn:
     pieces: list[str] = []
     joint = ""
     for block, where in _blocks(content, path):
-        if block.type == "text":
-            pieces += [joint, block.text] if block.text else []
-            joint = "" if block.text else joint
-            continue
-        if isinstance(block, DocumentBlock):
-            pieces += ["\n\n" if pieces else "", document_text(block, where, walk)]
-            joint = "\n\n"
-            continue
-        _replay(block, where, turn, walk)
-        if pieces and block.type not in REPLAY_HINTS:
-            joint = "\n\n"
+        text = block.text if block.type == "text" else _replay(block, where, turn, walk)
+        if text:
+            turn.paused = block.type in SERVER_WORK
+            pieces += [joint if block.type == "text" or not pieces else "\n\n", text]
+        if text or (pieces and block.type not in _SILENT):
+            joint = "" if block.type == "text" else "\n\n"
     turn.texts = _unless_blank("".join(pieces))
     return turn
+
+
+_SILENT = REPLAY_HINTS | {"text", "thinking"}
+"""Blocks that do not part a text: the model wrote on behind them."""
 
 
 def _unless_blank(text: str) -> list[str]:
@@ -260,12 +264,12 @@ def _call(block: ToolUseBlock, path: str, walk: Walk) -> dict[str, Any]:
     return {"id": call_id, "type": "function", "function": function}
 
 
-def _replay(block: AnyBlock, path: str, turn: AssistantTurn, walk: Walk) -> None:
+def _replay(block: AnyBlock, path: str, turn: AssistantTurn, walk: Walk) -> str:
+    """Take a call or a thought of an answer in; return the text of anything else."""
     if isinstance(block, ToolUseBlock):
         turn.calls.append(_call(block, path, walk))
     elif block.type == "thinking":
         turn.thoughts.append(field(block, "thinking") or "")
-    elif block.type in REPLAY_LOSSES:
-        walk.note(path, block.type, REPLAY_LOSSES[block.type])
-    elif block.type not in REPLAY_HINTS:
-        raise unsupported(block, path)
+    else:
+        return replayed(block, path, walk)
+    return ""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from llama_stack_provider_messages.translation.dropped import DropLog
 
@@ -43,6 +43,7 @@ class Walk:
         missing: Tools that a reference names and the request does not have.
         headers: Of the HTTP call, names in lower case; none when there was no HTTP call.
         room: Tokens that the backend's context window leaves for the answer, once the backend has said so.
+        edits: The context management edits that cleared something, as the answer reports them.
     """
 
     profile: Profile
@@ -53,6 +54,7 @@ class Walk:
     missing: set[str] = field(default_factory=set)
     headers: Mapping[str, str] = field(default_factory=dict)
     room: int | None = None
+    edits: list[dict[str, Any]] = field(default_factory=list)
 
     def note(self, path: str, feature: str, reason: str) -> None:
         """Record one part that was left out."""

@@ -11,11 +11,9 @@ from openai.types.shared import ReasoningEffort
 
 from llama_stack_api_messages.models import CreateMessageRequest, response
 from llama_stack_api_messages.models.base import Unknown, type_tags
-from llama_stack_api_messages.models.blocks import InputBlock
 from llama_stack_api_messages.models.thinking import ThinkingConfig, ToolChoice
 from llama_stack_api_messages.models.tools import Tool
 from llama_stack_provider_messages.translation.messages_to_chat import (
-    content,
     offers,
     profile,
     request,
@@ -82,11 +80,6 @@ def test_tool_choices():
 def test_every_kind_of_tool_is_in_exactly_one_table():
     tables = [*offers.TOOLS, *offers.TOOLSETS, *offers.REMOVED_TOOLS]
     assert sorted(tables) == sorted({offers.kind_of(tag) for tag in tags(Tool)})
-
-
-def test_tables_of_blocks_name_blocks_that_exist():
-    tables = {*content.RESULT_BLOCKS, *content.SYSTEM_BLOCKS, *content.REPLAY_LOSSES, *content.REPLAY_HINTS}
-    assert tables - {"connector_text"} <= tags(InputBlock)
 
 
 def test_every_request_field_has_a_place():
