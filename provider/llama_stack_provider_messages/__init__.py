@@ -10,7 +10,9 @@ if TYPE_CHECKING:
 async def get_provider_impl(config: "MessagesConfig", deps: dict[Any, Any]) -> "MessagesImpl":
     """Return the provider; called by the platform, in an event loop that does not serve."""
     from .impl import MessagesImpl
-    from .stack import Platform, register_routes
+    from .signing import signing_key
+    from .stack import STATE_FOLDER, Platform, register_routes
 
     register_routes()
-    return MessagesImpl(config, Platform(deps))
+    secret = config.signing_secret.get_secret_value() if config.signing_secret else None
+    return MessagesImpl(config, Platform(deps), signing_key(secret, STATE_FOLDER / "signing_key"))

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from llama_stack_api_messages.models import describe_validation_error
 
@@ -64,15 +64,20 @@ class MessagesConfig(BaseModel):
         default=32 * 1024 * 1024, gt=0, description="How much the addresses of one request may hold together."
     )
     media_timeout_seconds: float = Field(default=20.0, gt=0, description="How long fetching one address may take.")
+    signing_secret: SecretStr | None = Field(
+        default=None,
+        description="Key of the signatures of thinking blocks. Unset or empty: one that was made once and is kept in "
+        "the platform's folder. Servers that share conversations need the same one.",
+    )
     backends: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
         description="Settings that differ from the built-in ones, by provider type, provider id or "
         "`provider_id/model`; the fields are those of a profile, and `like` names a preset.",
     )
 
-    @field_validator("default_model")
+    @field_validator("default_model", "signing_secret", mode="before")
     @classmethod
-    def _empty_is_unset(cls, value: str | None) -> str | None:
+    def _empty_is_unset(cls, value: Any) -> Any:  # noqa: ANN401 - not yet validated
         return value or None
 
     @field_validator("backends")
@@ -100,4 +105,8 @@ class MessagesConfig(BaseModel):
     @classmethod
     def sample_run_config(cls, **_: Any) -> dict[str, Any]:  # noqa: ANN401 - the platform passes what it likes
         """Return a starting point for run.yaml."""
-        return {"default_model": "${env.DEFAULT_MODEL:=}", "aliases": {}}
+        return {
+            "default_model": "${env.DEFAULT_MODEL:=}",
+            "aliases": {},
+            "signing_secret": "${env.MESSAGES_SIGNING_SECRET:=}",
+        }

@@ -7,6 +7,7 @@ from llama_stack_api_messages.models import CreateMessageRequest
 from .aliases import Aliases
 from .backends import Backend
 from .config import MessagesConfig
+from .signing import random_key
 from .stack import ModelTypeError, Platform, Target, get_logger
 from .translated import TranslatedBackend
 
@@ -24,13 +25,14 @@ class MessagesImpl:
     Args:
         config: The provider's configuration.
         platform: The stack's models and inference.
+        key: Of the signatures; without one they are good for the life of the process.
     """
 
-    def __init__(self, config: MessagesConfig, platform: Platform) -> None:
+    def __init__(self, config: MessagesConfig, platform: Platform, key: bytes | None = None) -> None:
         self.settings = ServeSettings(config.ping_seconds, config.max_request_bytes)
         self._aliases = Aliases(config.aliases, config.default_model)
         self._platform = platform
-        self._translated: Backend = TranslatedBackend(platform, config)
+        self._translated: Backend = TranslatedBackend(platform, config, key or random_key())
 
     async def shutdown(self) -> None:
         """Release what the lanes hold."""

@@ -11,6 +11,7 @@ from llama_stack.core.access_control.access_control import AccessDeniedError
 from llama_stack.core.datatypes import AuthenticationRequiredError
 from llama_stack.core.routers.inference import InferenceRouter
 from llama_stack.core.server.fastapi_router_registry import register_external_api_routers
+from llama_stack.core.utils.config_dirs import LLAMA_STACK_CONFIG_DIR
 from llama_stack.log import get_logger as _get_logger
 from llama_stack.providers.utils.inference.openai_mixin import OpenAIMixin
 from llama_stack_api import (
@@ -30,6 +31,7 @@ from llama_stack_api.inference import OpenAIChatCompletionRequestWithExtraBody, 
 from llama_stack_api_messages.stack import API_NAME
 
 __all__ = [
+    "STATE_FOLDER",
     "AccessDeniedError",
     "Api",
     "AuthenticationRequiredError",
@@ -46,6 +48,9 @@ __all__ = [
     "get_logger",
     "register_routes",
 ]
+
+STATE_FOLDER = LLAMA_STACK_CONFIG_DIR / "messages"
+"""Where this provider keeps what has to outlive the process."""
 
 _STAND_IN = [OpenAIUserMessageParam(role="user", content="-")]
 """Passes the platform's validation in place of the real messages, which are assigned afterwards as plain dicts:

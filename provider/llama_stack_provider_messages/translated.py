@@ -21,6 +21,7 @@ from .translation.messages_to_chat import (
     ChatRequest,
     ContentPolicyError,
     ReplyForm,
+    Seal,
     StreamTranslator,
     Walk,
     adapt,
@@ -38,17 +39,20 @@ class TranslatedBackend:
     Args:
         platform: The stack's models and inference.
         config: The provider's configuration.
+        key: Of the signatures.
     """
 
-    def __init__(self, platform: Platform, config: MessagesConfig) -> None:
+    def __init__(self, platform: Platform, config: MessagesConfig, key: bytes) -> None:
         self._platform = platform
+        self._key = key
         self._policy = config.policy()
         self._profiles = Profiles(config.backends)
         self._media = MediaLoader(config.media_hosts, config.media_max_bytes, config.media_timeout_seconds)
 
     async def create(self, request: CreateMessageRequest, call: Call, target: Target) -> MessageReply | StreamReply:
         """Answer the request; see ``Messages.create_message``."""
-        walk = Walk(self._profiles.of(target), self._policy, headers=call.headers)
+        seal = Seal(self._key, target.model_id)
+        walk = Walk(self._profiles.of(target), self._policy, headers=call.headers, seal=seal)
         first = replace(walk, media=await self._media.load(request, walk))
         asked = translate_request(request, first)
         _log(call, target, asked.dropped)
@@ -62,9 +66,9 @@ class TranslatedBackend:
             _log(call, target, chat.dropped)
         headers = dropped_header(chat.dropped)
         if request.stream:
-            translator = StreamTranslator(chat.form, new_id, request_id=call.request_id)
+            translator = StreamTranslator(chat.form, new_id, sign=seal.sign, request_id=call.request_id)
             return StreamReply(_frames(answer, translator, target), headers)
-        return MessageReply(encode_json(_message(answer, chat.form)), headers)
+        return MessageReply(encode_json(_message(answer, chat.form, seal)), headers)
 
     async def close(self) -> None:
         """Release what loads media."""
@@ -98,12 +102,13 @@ class TranslatedBackend:
             log=DropLog(),
             names={},
             missing=set(),
+            edits=[],
         )
 
 
-def _message(answer: object, form: ReplyForm) -> dict[str, Any]:
+def _message(answer: object, form: ReplyForm, seal: Seal) -> dict[str, Any]:
     try:
-        return translate_response(answer, form, new_id)
+        return translate_response(answer, form, new_id, sign=seal.sign)
     except ContentPolicyError as error:
         if not form.refusals:
             raise

@@ -69,7 +69,12 @@ def form(asked=None, prefill=""):
 
 def translate(chunks, asked=None, prefill="", **options):
     """Return the events for chunks, after every check a stream has to pass."""
-    translator = StreamTranslator(form(asked, prefill), id_maker(), **options)
+    return translate_form(chunks, form(asked, prefill), **options)
+
+
+def translate_form(chunks, reply, **options):
+    """Return the events for chunks that answer in a form, after the same checks."""
+    translator = StreamTranslator(reply, id_maker(), **options)
     events = [event for piece in chunks for event in translator.feed(piece)] + translator.finish()
     check_stream(events)
     assert translator.feed(delta_chunk(content="late")) == translator.finish() == []

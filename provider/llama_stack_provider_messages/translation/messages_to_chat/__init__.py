@@ -4,12 +4,14 @@ from .adapt import Adaptation, adapt
 from .error import ContentPolicyError, translate_error
 from .inline_data import PDF, read_base64
 from .loaded import Failed, Loaded, LoadedFile, LoadedText
-from .profile import PRESETS, PROVIDER_PRESETS, Profile, profile_for
+from .presets import PRESETS, PROVIDER_PRESETS, profile_for
+from .profile import Profile
 from .received import received
 from .redaction import redact
 from .reply import ReplyForm
 from .request import ChatRequest, translate_request
 from .response import refused, translate_response
+from .seal import Seal
 from .stream import StreamTranslator
 from .thinking import without_switches
 from .walk import Policy, Walk
@@ -29,6 +31,7 @@ __all__ = [
     "Policy",
     "Profile",
     "ReplyForm",
+    "Seal",
     "StreamTranslator",
     "Walk",
     "Wanted",

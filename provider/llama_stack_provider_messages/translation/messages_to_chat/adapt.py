@@ -152,11 +152,12 @@ _NEVER_THINKS = re.compile(
 )
 
 
-def thinking_switch(refusal: str, fields: Mapping[str, Any], _profile: Profile) -> Adaptation | None:
+def thinking_switch(refusal: str, fields: Mapping[str, Any], profile: Profile) -> Adaptation | None:
     """Leave out the switch; a refused value of it says nothing about the next request."""
-    if without_switches(fields, refusal) is None:
+    if without_switches(fields, refusal, profile) is None:
         return None
-    return Adaptation("thinking", {"thinking": "none"}, lasting=bool(_NEVER_THINKS.search(refusal)))
+    changes = {"thinking": "none"} | ({"budget_field": None} if profile.budget_field else {})
+    return Adaptation("thinking", changes, lasting=bool(_NEVER_THINKS.search(refusal)))
 
 
 RULES: tuple[Rule, ...] = (output_limit, context_window, system_first, thinking_switch)

@@ -15,7 +15,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from .reply import ReplyForm, Sign
+from .reasoning import Thought
+from .reply import ReplyForm
+from .thinking_blocks import RedactedBlock, ThinkingBlock
 from .tool_input import ToolInput
 
 type Event = dict[str, Any]
@@ -54,43 +56,6 @@ class TextBlock:
         return [{"type": "citations_delta", "citation": citation} for citation in self._cite()]
 
 
-class ThinkingBlock:
-    """Reasoning; exactly one signature, right before the stop.
-
-    Args:
-        sign: Makes the signature of the whole text.
-        omit: Keep the text from the client.
-    """
-
-    kind = "thinking"
-    ready = True
-    complete = True
-
-    def __init__(self, sign: Sign, *, omit: bool) -> None:
-        self._sign = sign
-        self._omit = omit
-        self._text: list[str] = []
-        self._sent = 0
-
-    def add(self, piece: str) -> None:
-        """Take more reasoning."""
-        self._text.append(piece)
-
-    def start(self) -> Event:
-        """Return the empty block of ``content_block_start``."""
-        return {"type": "thinking", "thinking": "", "signature": ""}
-
-    def deltas(self) -> list[Event]:
-        """Return what came since the last call."""
-        pieces = self._text[self._sent :]
-        self._sent = len(self._text)
-        return [] if self._omit else [{"type": "thinking_delta", "thinking": piece} for piece in pieces]
-
-    def last_deltas(self, *, cut: bool) -> list[Event]:  # noqa: ARG002 - as above
-        """Return what is due before the stop."""
-        return [{"type": "signature_delta", "signature": self._sign("".join(self._text))}]
-
-
 class ToolUseBlock:
     """A tool call. Its start waits for the name, and for the id until arguments can be sent.
 
@@ -106,6 +71,7 @@ class ToolUseBlock:
         self.upstream_id = ""
         self.name = ""
         self.input = ToolInput()
+        self.extra: Thought | None = None
         self._claim = claim
         self._form = form
         self._opened = False
@@ -149,7 +115,7 @@ class ToolUseBlock:
         return [{"type": "input_json_delta", "partial_json": text}] if text else []
 
 
-type Block = TextBlock | ThinkingBlock | ToolUseBlock
+type Block = TextBlock | ThinkingBlock | RedactedBlock | ToolUseBlock
 
 
 class BlockQueue:

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 
 from .blocks import ToolUseBlock
 from .names import client_id
+from .reasoning import call_extra
 from .record import field, list_field, text_field
 from .reply import NewId, ReplyForm
 
@@ -71,6 +72,7 @@ class CallTracker:
             block.name += name
         elif block is None or _starts_anew(block, call_id, name, arguments):
             block = ToolUseBlock(self._ids.claim, self._form)
+            block.extra = call_extra(call)
             self.blocks.append(block)
             self._by_index[index] = block
             yield block

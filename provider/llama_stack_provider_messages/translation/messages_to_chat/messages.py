@@ -20,6 +20,7 @@ from .breakpoints import place_breakpoints
 from .names import IdForm, fitting_id
 from .parts import Part, text_part
 from .profile import Profile
+from .thoughts import reasoning_fields, with_extra
 from .turns import AssistantTurn, Result, SystemTurn, Turn, UserTurn, append_turn, system_parts, turn_of, turns_of
 from .walk import Walk
 
@@ -174,10 +175,9 @@ def _compact(parts: list[Part]) -> str | list[Part]:
 
 def _assistant_message(turn: AssistantTurn, calls: list[dict[str, Any]], profile: Profile) -> ChatMessage:
     message: ChatMessage = {"role": "assistant", "content": turn.text or None}
-    if profile.reasoning_field and (reasoning := turn.reasoning):
-        message[profile.reasoning_field] = reasoning
+    message |= reasoning_fields(turn.thoughts, profile)
     if calls:
-        message["tool_calls"] = calls
+        message["tool_calls"] = with_extra(calls, profile)
     return message
 
 

@@ -1,11 +1,5 @@
-"""What a backend takes beyond, or short of, the common form of chat completions.
+"""What a backend takes beyond, or short of, the common form of chat completions; presets.py holds those of many."""
 
-One table holds the settings by the platform's provider type, a second one presets by a name, for services that are
-reached through a provider of another type (OpenRouter through ``remote::openai``). Configuration overrides single
-fields of either.
-"""
-
-from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,10 +16,12 @@ class Profile(BaseModel):
     max_output_tokens: int | None = Field(
         default=None, ge=1, description="Larger values of `max_tokens` are lowered to this one."
     )
-    thinking: Literal["effort", "template", "none"] = Field(
+    stream_usage: bool = Field(default=True, description="A stream may be asked for usage with `stream_options`.")
+    thinking: Literal["effort", "template", "type", "reasoning", "enable_thinking", "messages", "none"] = Field(
         default="none",
         description="How reasoning is switched: `effort` by `reasoning_effort`, `template` by `chat_template_kwargs`, "
-        "`none` not at all.",
+        "`type` by `thinking: {type}` (DeepSeek, GLM, Kimi), `reasoning` by OpenRouter's object, `enable_thinking` by "
+        "a field of that name (Qwen), `messages` as in the Messages API, `none` not at all.",
     )
     efforts: tuple[str, ...] = Field(
         default=(), description="Values `reasoning_effort` may have, of `none` to `max`; empty when it is not taken."
@@ -33,8 +29,17 @@ class Profile(BaseModel):
     template_efforts: tuple[str, ...] = Field(
         default=(), description="The same for a `reasoning_effort` inside `chat_template_kwargs`."
     )
+    budget_field: str | None = Field(
+        default=None,
+        description="Field that takes `budget_tokens`, with dots inside objects (`reasoning.max_tokens`); none: the "
+        "budget becomes an effort.",
+    )
     reasoning_field: Literal["reasoning_content", "reasoning", "reasoning_details"] | None = Field(
         default=None, description="Field of assistant messages that takes earlier reasoning back; none: it is left out."
+    )
+    reasoning_required: bool = Field(
+        default=False,
+        description="Assistant messages have to hold the reasoning field; a blank stands in where reasoning is lost.",
     )
     inline_thinking: Literal["none", "tagged", "open"] = Field(
         default="none",
@@ -59,7 +64,12 @@ class Profile(BaseModel):
         default="any",
         description="Ids of calls: `any`; `short` up to 40 characters (OpenAI); `nine` letters and digits (Mistral).",
     )
-    user_field: Literal["user", "safety_identifier"] = Field(default="user", description="Field for the end user's id.")
+    call_extra: dict[str, Any] = Field(
+        default_factory=dict, description="`extra_content` for the first call of earlier answers that lost theirs."
+    )
+    user_field: Literal["user", "safety_identifier"] | None = Field(
+        default="user", description="Field for the end user's id; none: it is left out."
+    )
     service_tier: bool = Field(default=False, description="`service_tier` means something there.")
     prompt_cache_key: bool = Field(default=False, description="`prompt_cache_key` is taken.")
     cache_breakpoints: bool = Field(
@@ -70,10 +80,10 @@ class Profile(BaseModel):
         description="Where system messages inside the conversation go: they stay (`system`), become user text where "
         "they stand (`user`), or join the leading one (`first`), which costs the prefix cache whenever one is added.",
     )
-    prefill: Literal["trailing", "continue", "reject"] = Field(
+    prefill: Literal["trailing", "continue", "prefix", "partial", "reject"] = Field(
         default="trailing",
         description="A final assistant message: `trailing` it is continued anyway; `continue` it is with "
-        "`continue_final_message`; `reject` it cannot be.",
+        "`continue_final_message`; `prefix` or `partial` with that field true in the message; `reject` it cannot be.",
     )
     extra_body: dict[str, Any] = Field(
         default_factory=dict, description="Fields added to every request to the backend."
@@ -82,84 +92,3 @@ class Profile(BaseModel):
     def but(self, **changes: Any) -> "Profile":  # noqa: ANN401 - any field
         """Return a copy with other values, checked like the fields themselves."""
         return Profile.model_validate({**dict(self), **changes})
-
-
-_LEVELS = ("low", "medium", "high")
-
-_TEMPLATE_SERVER = Profile(thinking="template", template_efforts=_LEVELS, top_k=True)
-
-PRESETS: dict[str, Profile] = {
-    "openai": Profile(
-        output_limit="max_completion_tokens",
-        thinking="effort",
-        efforts=("none", "minimal", *_LEVELS, "xhigh"),
-        user_field="safety_identifier",
-        service_tier=True,
-        prompt_cache_key=True,
-        call_ids="short",
-        documents="file",
-        prefill="reject",
-    ),
-    "vllm": _TEMPLATE_SERVER.but(efforts=_LEVELS, template_efforts=(), prefill="continue"),
-    # llama.cpp reads a named choice as "auto" (26535), and lets text without end come before a required call (27217).
-    "llama_cpp": _TEMPLATE_SERVER.but(forced_calls=False),
-    # Ollama answers 400 to a level when the model does not think or has no levels; models that think do so unasked.
-    "ollama": Profile(thinking="effort", efforts=("none",)),
-}
-"""By a name that configuration may give with ``like``."""
-
-# Azure answers 400 "Invalid Value: 'file'" to models that read files at OpenAI (azure-sdk-for-net 51873,
-# openai-python 2826).
-PRESETS["azure"] = PRESETS["openai"].but(documents="text")
-
-PROVIDER_PRESETS: dict[str, str] = {
-    "remote::openai": "openai",
-    "remote::azure": "azure",
-    "remote::vllm": "vllm",
-    "remote::llama-cpp-server": "llama_cpp",
-    "inline::llama-cpp": "llama_cpp",
-    "remote::ollama": "ollama",
-}
-"""The platform's provider type -> preset; any other gets ``Profile()``."""
-
-_OPENAI_EFFORTS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("gpt-3.5", ()),
-    ("gpt-4", ()),
-    ("chatgpt-4o", ()),
-    ("o1", _LEVELS),
-    ("o3", _LEVELS),
-    ("o4", _LEVELS),
-    ("gpt-5-", ("minimal", *_LEVELS)),
-)
-"""OpenAI answers 400 to an effort a model does not have; families by the beginning of the model's name."""
-
-_OPENAI_WITHOUT_FILES = ("gpt-3.5", "gpt-4-", "o1-mini", "o3-mini")
-"""OpenAI's models read PDFs if they see; gpt-4o is the first (developers.openai.com/api/docs/guides/file-inputs)."""
-
-
-def profile_for(provider_type: str, model: str = "", overrides: Mapping[str, Any] | None = None) -> Profile:
-    """Return the profile of a provider.
-
-    Args:
-        provider_type: Of the platform, e.g. ``remote::vllm``.
-        model: The backend's name of the model, where it is known; OpenAI's families differ.
-        overrides: Fields of the profile, and ``like`` with the name of a preset.
-
-    Raises:
-        pydantic.ValidationError: The overrides hold a field or value that does not exist.
-    """
-    changes = dict(overrides or {})
-    preset = changes.pop("like", None) or PROVIDER_PRESETS.get(provider_type)
-    profile = PRESETS[preset] if preset else Profile()
-    if preset in ("openai", "azure"):
-        profile = _openai_family(profile, model)
-    return profile.but(**changes) if changes else profile
-
-
-def _openai_family(profile: Profile, model: str) -> Profile:
-    if model == "gpt-4" or model.startswith(_OPENAI_WITHOUT_FILES):
-        profile = profile.but(documents="text")
-    for prefix, efforts in _OPENAI_EFFORTS:
-        if model.startswith(prefix):
-            return profile.but(efforts=efforts, thinking="effort" if efforts else "none")
-    return profile.but(efforts=("minimal", *_LEVELS)) if model == "gpt-5" else profile

@@ -7,18 +7,11 @@ from typing import Any, Literal
 
 from .names import ClientName
 from .record import field, list_field, text_field
+from .think_tags import Inline
 from .usage import Counts, usage_fields
-
-type Sign = Callable[[str], str]
-"""Makes the signature of a thinking block from its text."""
 
 type NewId = Callable[[str], str]
 """Makes an id from a prefix such as ``toolu_``."""
-
-
-def unsigned(_text: str) -> str:
-    """Return the empty signature: no claim about who thought this."""
-    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +21,7 @@ class ReplyForm:
     Args:
         model: The name the client asked for, echoed.
         thinking: ``shown``; ``omitted``: blocks without their text; ``hidden``: no blocks.
+        inline: Where the text may hold reasoning, see think_tags.py.
         discard: The request only warms the prompt cache (``max_tokens: 0``): its answer is empty.
         stops: The stop sequences, see text_filter.py.
         tools: The names of the tools, as the backend has them.
@@ -45,6 +39,7 @@ class ReplyForm:
 
     model: str
     thinking: Literal["shown", "omitted", "hidden"] = "shown"
+    inline: Inline = "none"
     discard: bool = False
     stops: tuple[str, ...] = ()
     tools: frozenset[str] = frozenset()

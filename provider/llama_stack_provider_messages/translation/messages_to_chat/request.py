@@ -20,7 +20,7 @@ from .record import field
 from .reply import ReplyForm
 from .schemas import is_strict_schema
 from .strict import check_strict
-from .thinking import THINKING, thinking_fields
+from .thinking import SWITCHES, THINKING, Wish, thinking_fields
 from .tools import tool_fields
 from .walk import Walk
 
@@ -84,19 +84,22 @@ def translate_request(request: CreateMessageRequest, walk: Walk) -> ChatRequest:
         **_account(request, walk),
     }
     if fields["messages"] and fields["messages"][-1]["role"] == "assistant":
-        fields |= _prefill(request, walk)
+        fields |= _prefill(request, fields["messages"][-1], walk)
     if request.stream:
-        fields |= {"stream": True, "stream_options": {"include_usage": True}}
+        usage = {"stream_options": {"include_usage": True}} if walk.profile.stream_usage else {}
+        fields |= {"stream": True, **usage}
     return ChatRequest(fields | walk.profile.extra_body, _form(request, fields, walk), walk.log.entries())
 
 
 def _form(request: CreateMessageRequest, fields: dict[str, Any], walk: Walk) -> ReplyForm:
     tools = frozenset(tool["function"]["name"] for tool in fields.get("tools", ()))
+    continued = fields["messages"][-1]["role"] == "assistant"
     return replace(
         ReplyForm.of(request, walk.edits),
         tools=tools,
         names=walk.names,
         prefill=_repeated(fields),
+        inline="none" if continued else walk.profile.inline_thinking,
         prompt_estimate=estimate_tokens(fields),
         windowed=walk.room is not None and fields[walk.profile.output_limit] == walk.room,
         refusals=walk.policy.content_policy == "refusal",
@@ -228,7 +231,7 @@ def _format(request: CreateMessageRequest) -> dict[str, Any]:
 def _account(request: CreateMessageRequest, walk: Walk) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     user = field(request.metadata, "user_id")
-    if user:
+    if user and walk.profile.user_field:
         fields[walk.profile.user_field] = user if len(user) <= _LONGEST_KEY else _hash(user)
     if walk.profile.prompt_cache_key and (key := _cache_key(user, walk)):
         fields["prompt_cache_key"] = key
@@ -260,8 +263,8 @@ SERVICE_TIERS: dict[str, str] = {"auto": "auto", "standard_only": "default"}
 """Request tiers; other backends than OpenAI have none, and the field says nothing there."""
 
 
-def _prefill(request: CreateMessageRequest, walk: Walk) -> dict[str, Any]:
-    """Return the fields that make a backend continue the final assistant message.
+def _prefill(request: CreateMessageRequest, message: dict[str, Any], walk: Walk) -> dict[str, Any]:
+    """Return the fields that make a backend continue the final assistant message, or mark the message itself.
 
     The continuation cannot begin with thinking; llama.cpp answers 400 to the attempt.
     """
@@ -272,10 +275,13 @@ def _prefill(request: CreateMessageRequest, walk: Walk) -> dict[str, Any]:
             "The conversation must end with a user message."
         )
     fields: dict[str, Any] = {}
-    if walk.profile.thinking == "template":
-        fields["chat_template_kwargs"] = {"enable_thinking": False, "thinking": False}
+    if walk.profile.thinking in ("template", "type", "enable_thinking"):
+        fields |= SWITCHES[walk.profile.thinking](Wish(thinks=False), walk)
         if THINKING.get(field(request.thinking, "type")):
             walk.note("thinking", "thinking", "a continued answer cannot begin with thinking")
+    if walk.profile.prefill in ("prefix", "partial"):
+        message[walk.profile.prefill] = True
+        message.pop(walk.profile.reasoning_field or "", None)  # DeepSeek reads it as the beginning of thought
     if walk.profile.prefill == "continue":
         fields |= {"continue_final_message": True, "add_generation_prompt": False}
     return fields

@@ -7,11 +7,14 @@ from llama_stack_api_messages.errors import BadGatewayError
 from .calls import CallIds
 from .citations import annotations_of, url_citations
 from .error import translate_error
-from .reasoning import argument_text, content_text, reasoning_text
+from .reasoning import Thought, argument_text, call_extra, content_text, thoughts_of
 from .record import field, first_choice, list_field, text_field
-from .reply import NewId, ReplyForm, Sign, unsigned
+from .reply import NewId, ReplyForm
+from .seal import Sign, unsigned
 from .stop_reason import FAILURES, cuts, finish_reason, stop_fields, stop_match
 from .text_filter import TextFilter
+from .think_tags import ThinkSplitter
+from .thinking_blocks import RedactedBlock, ThinkingBlock, block_for
 from .tool_input import ToolInput, load_tool_input
 from .usage import byte_length, estimated_counts, token_counts
 
@@ -23,7 +26,7 @@ def translate_response(completion: object, form: ReplyForm, new_id: NewId, *, si
         completion: A record of the chat completions schema, read by field names only.
         form: How the answer has to look.
         new_id: Makes an id for a prefix such as ``msg_``.
-        sign: Makes the signature of a thinking block from its text.
+        sign: Makes the signature of a thinking block, see seal.py.
 
     Raises:
         MessagesError: The backend's record is an error or holds no answer.
@@ -43,7 +46,7 @@ def translate_response(completion: object, form: ReplyForm, new_id: NewId, *, si
     if texts.fired:  # calls come behind the text
         calls = []
     cut = bool(calls) and not calls[-1][2].complete and cuts(reason)
-    message["content"] = [*words, *_tool_uses(calls, form, CallIds(new_id, form.call_ids), cut=cut)]
+    message["content"] = [*words, *_tool_uses(calls, form, CallIds(new_id, form.call_ids), sign, cut=cut)]
     stop = stop_fields(
         reason,
         calls=bool(calls),
@@ -66,7 +69,11 @@ def refused(form: ReplyForm, new_id: NewId, explanation: str) -> dict[str, Any]:
 def _said(record: object) -> int:
     """Return how many bytes the backend said."""
     calls = [field(call, "function") for call in list_field(record, "tool_calls")] + [field(record, "function_call")]
-    texts = (reasoning_text(record), content_text(record), *(argument_text(call) for call in calls))
+    texts = (
+        *(thought.text for thought in thoughts_of(record)),
+        content_text(record),
+        *(argument_text(call) for call in calls),
+    )
     return sum(map(byte_length, texts))
 
 
@@ -92,31 +99,44 @@ def _words(record: object, form: ReplyForm, sign: Sign, texts: TextFilter, *, al
     Args:
         record: The message.
         form: Whether thinking is shown; hidden reasoning that is all there is becomes text, or it would be lost.
-        sign: Makes the signature of a thinking block from its text.
+        sign: Makes the signature of a thinking block, see seal.py.
         texts: Decides what of the text is shown.
         alone: There are no calls beside the words.
     """
-    blocks: list[dict[str, Any]] = []
-    reasoning = reasoning_text(record)
-    if reasoning and form.thinking != "hidden":
-        shown = "" if form.thinking == "omitted" else reasoning
-        blocks.append({"type": "thinking", "thinking": shown, "signature": sign(reasoning)})
-    text = content_text(record) or (reasoning if alone and form.thinking == "hidden" else "")
+    splitter = ThinkSplitter(form.inline)
+    pieces = splitter.add(content_text(record)) + splitter.rest()
+    thoughts = thoughts_of(record) + [Thought(words) for kind, words in pieces if kind == "thinking"]
+    text = "".join(words for kind, words in pieces if kind == "text")
+    hidden = form.thinking == "hidden"
+    if hidden and alone:
+        text = text or "".join(thought.text for thought in thoughts)
+    blocks = [] if hidden else [block.whole() for block in _thinking(thoughts, form, sign)]
     if text := texts.add(text) + texts.rest():
         citations = url_citations(annotations_of(record), content_text(record))
         blocks.append({"type": "text", "text": text} | ({"citations": citations} if citations else {}))
     return blocks
 
 
-type _Call = tuple[str, str, ToolInput]
+def _thinking(thoughts: list[Thought], form: ReplyForm, sign: Sign) -> list[ThinkingBlock | RedactedBlock]:
+    blocks: list[ThinkingBlock | RedactedBlock] = []
+    for thought in thoughts:
+        tail = blocks[-1] if blocks else None
+        if block := block_for(thought, tail, sign, omit=form.thinking == "omitted"):
+            blocks.append(block)
+    return blocks
+
+
+type _Call = tuple[str, str, ToolInput, Thought | None]
 
 
 def _calls(record: object) -> list[_Call]:
-    """Return id, name and arguments of each call; padding without name and arguments is none."""
-    found = [(text_field(call, "id"), field(call, "function")) for call in list_field(record, "tool_calls")]
+    """Return id, name, arguments and extra of each call; padding without name and arguments is none."""
+    found = [
+        (text_field(call, "id"), field(call, "function"), call_extra(call)) for call in list_field(record, "tool_calls")
+    ]
     if legacy := field(record, "function_call"):
-        found.append(("", legacy))
-    calls = [(call_id, text_field(function, "name"), _arguments(function)) for call_id, function in found]
+        found.append(("", legacy, None))
+    calls = [(call_id, text_field(function, "name"), _arguments(function), extra) for call_id, function, extra in found]
     return [call for call in calls if call[1] or not call[2].blank]
 
 
@@ -126,11 +146,13 @@ def _arguments(function: object) -> ToolInput:
     return collected
 
 
-def _tool_uses(calls: list[_Call], form: ReplyForm, ids: CallIds, *, cut: bool) -> list[dict[str, Any]]:
+def _tool_uses(calls: list[_Call], form: ReplyForm, ids: CallIds, sign: Sign, *, cut: bool) -> list[dict[str, Any]]:
     blocks = []
-    for call_id, name, arguments in calls:
+    for call_id, name, arguments, extra in calls:
         if not name:
             raise BadGatewayError("The backend sent a tool call without the name of the tool")
+        if extra and (packed := block_for(extra, None, sign, omit=True)):
+            blocks.append(packed.whole())
         text = arguments.rest(cut=cut and arguments is calls[-1][2])
         blocks.append(form.tool_use(ids.claim(call_id), name, load_tool_input(text)))
     return blocks

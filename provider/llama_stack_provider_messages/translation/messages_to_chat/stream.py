@@ -18,15 +18,18 @@ from typing import Any
 
 from llama_stack_api_messages.errors import ApiError, BadGatewayError, MessagesError
 
-from .blocks import Block, BlockQueue, Event, TextBlock, ThinkingBlock
+from .blocks import Block, BlockQueue, Event, TextBlock
 from .calls import CallTracker
 from .citations import annotations_of, url_citations
 from .error import ContentPolicyError, translate_error
-from .reasoning import argument_text, content_text, reasoning_text
+from .reasoning import Thought, argument_text, content_text, thoughts_of
 from .record import field, first_choice, list_field, text_field
-from .reply import NewId, ReplyForm, Sign, unsigned
+from .reply import NewId, ReplyForm
+from .seal import Sign, unsigned
 from .stop_reason import FAILURES, cuts, finish_reason, stop_fields, stop_match
 from .text_filter import TextFilter
+from .think_tags import Piece, ThinkSplitter
+from .thinking_blocks import block_for
 from .usage import Counts, byte_length, estimated_counts, token_counts
 
 
@@ -36,7 +39,7 @@ class StreamTranslator:
     Args:
         form: How the answer has to look.
         new_id: Makes an id for a prefix such as ``msg_``.
-        sign: Makes the signature of a thinking block from its text.
+        sign: Makes the signature of a thinking block, see seal.py.
         request_id: Id for ``error`` events; null without one.
 
     Attributes:
@@ -53,6 +56,7 @@ class StreamTranslator:
     ) -> None:
         self.finished = False
         self._form = form
+        self._splitter = ThinkSplitter(form.inline)
         self._filter = TextFilter(form.stops, form.prefill)
         self._message_id = new_id("msg_")
         self._sign = sign
@@ -138,41 +142,50 @@ class StreamTranslator:
 
     def _take(self, delta: object) -> None:
         """Queue the payload of one delta; every part of it, for one chunk may hold all of them (litellm 30014)."""
-        reasoning, text, calls = reasoning_text(delta), content_text(delta), field(delta, "tool_calls")
-        self._pieces += bool(reasoning or text or calls)
+        thoughts, text, calls = thoughts_of(delta), content_text(delta), field(delta, "tool_calls")
+        self._pieces += bool(thoughts or text or calls)
         self._annotations += annotations_of(delta)
-        self._count(delta, reasoning)
-        if reasoning:
-            self._take_reasoning(reasoning)
+        self._count(delta, thoughts)
+        for thought in thoughts:
+            self._take_thought(thought)
         if text:
-            self._spoke = self._wrote = True
+            self._spoke = True
             self._texts.append(text)
             self._refusal.append(text_field(delta, "refusal"))
-            self._show(self._filter.add(text))
+            self._take_words(self._splitter.add(text))
         for block in () if self._filter.fired else self._calls.feed(delta):
             self._spoke = True
+            self._take_words(self._splitter.rest())
+            if block.extra and (extra := block_for(block.extra, None, self._sign, omit=True)):
+                self._append(extra)
             self._append(block)
         self.finished = self._filter.fired is not None
 
-    def _count(self, delta: object, reasoning: str) -> None:
+    def _count(self, delta: object, thoughts: list[Thought]) -> None:
         """Count what text does not hold; text is counted at the end."""
         calls = [field(call, "function") for call in list_field(delta, "tool_calls")] + [field(delta, "function_call")]
-        self._bytes += byte_length(reasoning) + sum(byte_length(argument_text(call)) for call in calls)
+        self._bytes += sum(byte_length(thought.text) for thought in thoughts)
+        self._bytes += sum(byte_length(argument_text(call)) for call in calls)
 
     def _cite(self) -> list[dict[str, Any]]:
         """Return the citations of what was annotated so far, each once."""
         found, self._annotations = self._annotations, []
         return url_citations(found, "".join(self._texts)) if found else []
 
-    def _take_reasoning(self, text: str) -> None:
-        self._spoke = True
+    def _take_words(self, pieces: list[Piece]) -> None:
+        for kind, words in pieces:
+            if kind == "thinking":
+                self._take_thought(Thought(words))
+            else:
+                self._wrote = True
+                self._show(self._filter.add(words))
+
+    def _take_thought(self, thought: Thought) -> None:
+        self._spoke = self._spoke or bool(thought.text)
         if self._form.thinking == "hidden":
-            self._hidden.append(text)
-            return
-        tail = self._queue.tail
-        if not isinstance(tail, ThinkingBlock):
-            self._append(tail := ThinkingBlock(self._sign, omit=self._form.thinking == "omitted"))
-        tail.add(text)
+            self._hidden.append(thought.text)
+        elif block := block_for(thought, self._queue.tail, self._sign, omit=self._form.thinking == "omitted"):
+            self._append(block)
 
     def _show(self, text: str) -> None:
         if not text:
@@ -190,6 +203,7 @@ class StreamTranslator:
 
     def _show_rest(self) -> None:
         """Show what is left; hidden reasoning that is all there is becomes text, or the answer would be lost."""
+        self._take_words(self._splitter.rest())
         if not (self._wrote or self._called):
             self._show(self._filter.add("".join(self._hidden)))
         self._show(self._filter.rest())

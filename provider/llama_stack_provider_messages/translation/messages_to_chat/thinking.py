@@ -4,11 +4,13 @@ All four modes are accepted for every model: Claude Code sends ``adaptive`` to n
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from llama_stack_api_messages.models.request import PromptRequest
 
+from .profile import Profile
 from .record import field
 from .walk import Walk
 
@@ -29,29 +31,45 @@ EFFORTS: dict[str, tuple[str, ...]] = {
 """Effort -> the values to try, best first. ``max`` itself is refused by the platform's request model."""
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How the answer should be thought about.
+
+    Args:
+        mode: As the client named it.
+        thinks: Whether at all; None leaves it to the backend.
+        effort: How hard.
+        budget: Tokens to think with, where the backend takes a number.
+    """
+
+    mode: str | None = None
+    thinks: bool | None = None
+    effort: str | None = None
+    budget: int | None = None
+
+
 def thinking_fields(request: PromptRequest, walk: Walk) -> dict[str, Any]:
     """Return the fields of the chat request that carry the wish to think."""
-    mode = field(request.thinking, "type")
-    effort = _effort(request)
-    if mode not in (None, *THINKING):
-        walk.note("thinking", str(mode), "this mode of thinking is not known here")
-    if walk.profile.thinking == "none":
-        _note_unsupported(mode, effort, walk)
-        return {}
-    wanted = "none" if THINKING.get(mode or "") is False else effort
-    if walk.profile.thinking == "effort":
-        return _effort_field(wanted, walk.profile.efforts, walk)
-    return _template_fields(THINKING.get(mode or ""), effort, walk)
+    wish = _wish(request, walk)
+    if wish.mode not in (None, *THINKING):
+        walk.note("thinking", str(wish.mode), "this mode of thinking is not known here")
+    fields = SWITCHES[walk.profile.thinking](wish, walk)
+    if wish.budget is not None and walk.profile.budget_field:
+        _set(fields, walk.profile.budget_field.split("."), wish.budget)
+    return fields
 
 
-def _effort(request: PromptRequest) -> str | None:
-    """Return the effort in force: the last message's, else the request's, else the budget's."""
-    per_message = [field(message.output_config, "effort") for message in request.messages]
-    stated = _last(per_message) or field(request.output_config, "effort")
-    budget = field(request.thinking, "budget_tokens")
-    if stated or budget is None:
-        return stated
-    return next((effort for limit, effort in _BUDGET_EFFORTS if budget < limit), "xhigh")
+def _wish(request: PromptRequest, walk: Walk) -> Wish:
+    """Return what the request asks for; the effort is the last message's, else the request's, else the budget's."""
+    mode, budget = field(request.thinking, "type"), field(request.thinking, "budget_tokens")
+    thinks = THINKING.get(mode or "")
+    stated = _last(field(message.output_config, "effort") for message in request.messages)
+    effort = stated or field(request.output_config, "effort")
+    if walk.profile.budget_field:
+        return Wish(mode, thinks, effort, budget if thinks else None)
+    if effort is None and budget is not None:
+        effort = next((effort for limit, effort in _BUDGET_EFFORTS if budget < limit), "xhigh")
+    return Wish(mode, thinks, effort)
 
 
 def _last(values: Iterable[str | None]) -> str | None:
@@ -61,11 +79,32 @@ def _last(values: Iterable[str | None]) -> str | None:
     return found
 
 
-def _note_unsupported(mode: str | None, effort: str | None, walk: Walk) -> None:
-    if mode in THINKING:
-        walk.note("thinking", f"thinking {mode}", "the backend has no switch for thinking")
-    elif effort:
-        walk.note("output_config.effort", f"effort {effort}", "the backend has no switch for effort")
+def _set(fields: dict[str, Any], path: list[str], value: int) -> None:
+    for name in path[:-1]:
+        fields = fields.setdefault(name, {})
+    fields[path[-1]] = value
+
+
+def _no_switch(wish: Wish, walk: Walk) -> dict[str, Any]:
+    if wish.mode in THINKING:
+        walk.note("thinking", f"thinking {wish.mode}", "the backend has no switch for thinking")
+    elif wish.effort:
+        walk.note("output_config.effort", f"effort {wish.effort}", "the backend has no switch for effort")
+    return {}
+
+
+def _effort_switch(wish: Wish, walk: Walk) -> dict[str, Any]:
+    return _effort_field(_effort_or_none(wish, walk), walk.profile.efforts, walk)
+
+
+def _effort_or_none(wish: Wish, walk: Walk) -> str | None:
+    """Return the one word for all of the wish; none beside a budget, which says the same more exactly."""
+    if wish.thinks is False:
+        return "none"
+    if wish.effort and wish.budget is not None:
+        walk.note("output_config.effort", f"effort {wish.effort}", "the backend takes an effort or a budget, not both")
+        return None
+    return wish.effort
 
 
 def _effort_field(effort: str | None, accepted: tuple[str, ...], walk: Walk) -> dict[str, Any]:
@@ -77,24 +116,72 @@ def _effort_field(effort: str | None, accepted: tuple[str, ...], walk: Walk) -> 
     return {"reasoning_effort": nearest} if nearest else {}
 
 
-def _template_fields(thinks: bool | None, effort: str | None, walk: Walk) -> dict[str, Any]:
+def _template_switch(wish: Wish, walk: Walk) -> dict[str, Any]:
     """Qwen's templates read ``enable_thinking``, those of DeepSeek and Granite ``thinking``."""
-    kwargs: dict[str, Any] = {} if thinks is None else {"enable_thinking": thinks, "thinking": thinks}
-    if thinks is False or effort is None:
-        return {"chat_template_kwargs": kwargs} if kwargs else {}
-    if walk.profile.template_efforts:
-        kwargs |= _effort_field(effort, walk.profile.template_efforts, walk)
-        return {"chat_template_kwargs": kwargs} if kwargs else {}
-    return ({"chat_template_kwargs": kwargs} if kwargs else {}) | _effort_field(effort, walk.profile.efforts, walk)
+    kwargs: dict[str, Any] = {} if wish.thinks is None else {"enable_thinking": wish.thinks, "thinking": wish.thinks}
+    fields: dict[str, Any] = {}
+    if not walk.profile.template_efforts:
+        fields = _while_thinking(wish, walk)
+    elif wish.thinks is not False:
+        kwargs |= _effort_field(wish.effort, walk.profile.template_efforts, walk)
+    return ({"chat_template_kwargs": kwargs} if kwargs else {}) | fields
 
 
-SWITCHES = ("reasoning_effort", "chat_template_kwargs")
-"""Fields of the chat request that ``thinking_fields`` sets."""
+def _while_thinking(wish: Wish, walk: Walk) -> dict[str, Any]:
+    """Return the effort beside a switch of its own, which has said it all when it is off."""
+    return {} if wish.thinks is False else _effort_field(wish.effort, walk.profile.efforts, walk)
+
+
+def _type_switch(wish: Wish, walk: Walk) -> dict[str, Any]:
+    """DeepSeek, GLM and Kimi; all of them think when nothing is said."""
+    state = {True: "enabled", False: "disabled"}
+    fields = {} if wish.thinks is None else {"thinking": {"type": state[wish.thinks]}}
+    return fields | _while_thinking(wish, walk)
+
+
+def _object_switch(wish: Wish, walk: Walk) -> dict[str, Any]:
+    """OpenRouter: ``effort`` and ``max_tokens`` exclude each other, and imply ``enabled``."""
+    if wish.thinks is False:
+        return {"reasoning": {"enabled": False}}
+    effort = _effort_field(_effort_or_none(wish, walk), walk.profile.efforts, walk)
+    if effort:
+        return {"reasoning": {"effort": effort["reasoning_effort"]}}
+    return {"reasoning": {} if wish.budget is not None else {"enabled": True}} if wish.thinks else {}
+
+
+def _flag_switch(wish: Wish, walk: Walk) -> dict[str, Any]:
+    """Qwen on its maker's platform."""
+    fields = {} if wish.thinks is None else {"enable_thinking": wish.thinks}
+    return fields | _while_thinking(wish, walk)
+
+
+def _messages_switch(wish: Wish, walk: Walk) -> dict[str, Any]:
+    """Anthropic's own models behind chat completions, which have a field for thinking and none for effort."""
+    if wish.effort:
+        walk.note("output_config.effort", f"effort {wish.effort}", "the backend has no switch for effort")
+    if wish.thinks is None:
+        return {}
+    return {"thinking": {"type": wish.mode if wish.thinks else "disabled"}}
+
+
+SWITCHES: dict[str, Callable[[Wish, Walk], dict[str, Any]]] = {
+    "none": _no_switch,
+    "effort": _effort_switch,
+    "template": _template_switch,
+    "type": _type_switch,
+    "reasoning": _object_switch,
+    "enable_thinking": _flag_switch,
+    "messages": _messages_switch,
+}
+"""``Profile.thinking`` -> what makes the fields."""
+
+SWITCH_FIELDS = frozenset({"reasoning_effort", "chat_template_kwargs", "thinking", "reasoning", "enable_thinking"})
+"""Fields of the chat request that the switches set; that of a budget is the profile's."""
 
 _ABOUT_THINKING = re.compile(r"reasoning|think|chat_template_kwargs", re.IGNORECASE)
 
 
-def without_switches(fields: Mapping[str, Any], refusal: str) -> dict[str, Any] | None:
+def without_switches(fields: Mapping[str, Any], refusal: str, profile: Profile | None = None) -> dict[str, Any] | None:
     """Return a chat request without what switches thinking, if that is what a backend refused; else None.
 
     No table knows every model, and a wish to think must never cost the answer.
@@ -102,7 +189,10 @@ def without_switches(fields: Mapping[str, Any], refusal: str) -> dict[str, Any] 
     Args:
         fields: The chat request the backend refused with 400.
         refusal: What it said.
+        profile: Of the backend, which names a field for the budget.
     """
-    if not _ABOUT_THINKING.search(refusal) or not any(name in fields for name in SWITCHES):
+    budget = (profile.budget_field or "").partition(".")[0] if profile else ""
+    switches = SWITCH_FIELDS | {budget}
+    if not _ABOUT_THINKING.search(refusal) or not any(name in fields for name in switches):
         return None
-    return {name: value for name, value in fields.items() if name not in SWITCHES}
+    return {name: value for name, value in fields.items() if name not in switches}

@@ -25,8 +25,9 @@ from .content import (
 from .history import history
 from .names import backend_id, backend_name
 from .parts import Part, text_part
-from .record import field
 from .replay import REPLAY_HINTS, SERVER_WORK, replayed
+from .seal import Thoughts
+from .thoughts import THINKING_BLOCKS, replayed_extra, replayed_thoughts
 from .tool_input import dump_json
 from .walk import Walk
 
@@ -66,7 +67,7 @@ class AssistantTurn:
     """What the model said, a text per message, and called; ``paused`` in the middle of a server's work."""
 
     texts: list[str] = default(default_factory=list)
-    thoughts: list[str] = default(default_factory=list)
+    thoughts: list[Thoughts] = default(default_factory=list)
     calls: list[dict[str, Any]] = default(default_factory=list)
     paused: bool = False
 
@@ -74,11 +75,6 @@ class AssistantTurn:
     def text(self) -> str:
         """All messages as one text."""
         return "\n\n".join(self.texts)
-
-    @property
-    def reasoning(self) -> str:
-        """What the model thought."""
-        return "".join(self.thoughts)
 
     def extend(self, other: "AssistantTurn") -> None:
         """Take the next message of the same role in."""
@@ -267,9 +263,9 @@ def _call(block: ToolUseBlock, path: str, walk: Walk) -> dict[str, Any]:
 def _replay(block: AnyBlock, path: str, turn: AssistantTurn, walk: Walk) -> str:
     """Take a call or a thought of an answer in; return the text of anything else."""
     if isinstance(block, ToolUseBlock):
-        turn.calls.append(_call(block, path, walk))
-    elif block.type == "thinking":
-        turn.thoughts.append(field(block, "thinking") or "")
+        turn.calls.append(_call(block, path, walk) | replayed_extra(turn.thoughts))
+    elif block.type in THINKING_BLOCKS:
+        turn.thoughts += replayed_thoughts(block, path, walk)
     else:
         return replayed(block, path, walk)
     return ""

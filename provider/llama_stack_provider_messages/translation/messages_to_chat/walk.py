@@ -9,6 +9,7 @@ from llama_stack_provider_messages.translation.dropped import DropLog
 from .loaded import Loaded
 from .names import ClientName
 from .profile import Profile
+from .seal import Seal
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Walk:
         headers: Of the HTTP call, names in lower case; none when there was no HTTP call.
         room: Tokens that the backend's context window leaves for the answer, once the backend has said so.
         edits: The context management edits that cleared something, as the answer reports them.
+        seal: Opens the signatures of thinking blocks; without one they are all somebody else's.
     """
 
     profile: Profile
@@ -55,6 +57,7 @@ class Walk:
     headers: Mapping[str, str] = field(default_factory=dict)
     room: int | None = None
     edits: list[dict[str, Any]] = field(default_factory=list)
+    seal: Seal | None = None
 
     def note(self, path: str, feature: str, reason: str) -> None:
         """Record one part that was left out."""

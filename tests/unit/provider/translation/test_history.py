@@ -229,8 +229,8 @@ def test_a_request_is_not_changed_by_its_edits():
 # --- clear_thinking ---
 
 
-def thought(text):
-    return {"type": "thinking", "thinking": text, "signature": "s" * 1000}
+def thought(text, signature=""):
+    return {"type": "thinking", "thinking": text, "signature": signature}
 
 
 THINKING = [
@@ -274,7 +274,8 @@ def test_thinking_of_the_last_turns_is_kept(settings, kept, cleared):
 
 
 def test_cleared_thinking_is_counted_without_its_signature():
-    edit = applied(translated(*THINKING, edits=clear_thinking()))[0]
+    old = [("user", "q"), ("assistant", [thought("one", "s" * 1000), TEXT])]
+    edit = applied(translated(*old, *THINKING, edits=clear_thinking()))[0]
     assert edit["type"] == "clear_thinking_20251015"
     assert 0 < edit["cleared_input_tokens"] < 60
 

@@ -69,10 +69,7 @@ SEARCHED = {"type": "web_search_tool_result", "tool_use_id": "s", "content": []}
         ),
         (
             [("system", "s"), ("user", "x")],
-            (
-                'messages: Unexpected role "system". The Messages API accepts a top-level `system` parameter, not "system" '
-                "as an input message role."
-            ),
+            LEADING_SYSTEM,
         ),
         (
             [("user", "x"), ("system", "s"), ("system", "t"), ("user", "y")],

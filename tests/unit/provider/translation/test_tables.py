@@ -15,7 +15,7 @@ from llama_stack_api_messages.models.thinking import ThinkingConfig, ToolChoice
 from llama_stack_api_messages.models.tools import Tool
 from llama_stack_provider_messages.translation.messages_to_chat import (
     offers,
-    profile,
+    presets,
     request,
     stop_reason,
     thinking,
@@ -89,5 +89,5 @@ def test_every_request_field_has_a_place():
 
 
 def test_profiles_ask_for_efforts_that_exist():
-    for settings in profile.PRESETS.values():
+    for settings in presets.PRESETS.values():
         assert {*settings.efforts, *settings.template_efforts} <= literals(ReasoningEffort) - {"max"}

@@ -1,0 +1,83 @@
+"""The key of the signatures."""
+
+import stat
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from llama_stack.core.utils.config import redact_sensitive_fields
+from pydantic import SecretStr
+
+from llama_stack_provider_messages import signing
+from llama_stack_provider_messages.config import MessagesConfig
+from llama_stack_provider_messages.signing import signing_key
+
+
+@pytest.fixture
+def warnings(monkeypatch):
+    seen = []
+    monkeypatch.setattr(signing.logger, "warning", lambda *args, **fields: seen.append((args, fields)))
+    return seen
+
+
+def test_a_configured_secret_is_the_key(tmp_path):
+    """No file is written then."""
+    assert signing_key("hush", tmp_path / "key") == b"hush"
+    assert not (tmp_path / "key").exists()
+
+
+def test_a_key_is_made_once_and_kept(tmp_path, warnings):
+    """It survives a restart, and only its owner can read it."""
+    path = tmp_path / "new" / "key"
+    first = signing_key(None, path)
+    assert signing_key("", path) == first
+    assert len(first) == 32
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [file.name for file in path.parent.iterdir()] == ["key"]
+    assert not warnings
+
+
+def test_workers_that_start_at_once_agree(tmp_path):
+    """Whoever loses the race takes the winner's."""
+    path = tmp_path / "key"
+    with ThreadPoolExecutor(8) as pool:
+        assert len({*pool.map(lambda _: signing_key(None, path), range(32))}) == 1
+
+
+def test_the_loser_of_a_race_reads_the_winners(tmp_path, monkeypatch):
+    """The file appears between the look and the attempt to create it."""
+    path = tmp_path / "key"
+    won = signing_key(None, path)
+    monkeypatch.setattr(type(path), "exists", lambda _: False)
+    assert signing_key(None, path) == won
+
+
+@pytest.mark.parametrize("content", [b"", b"abcd", b"no hex", b"\xff\xfe"])
+def test_a_broken_file_is_not_a_key(tmp_path, warnings, content):
+    """The process signs with a key of its own, and says so without showing any."""
+    path = tmp_path / "key"
+    path.write_bytes(content)
+    keys = {signing_key(None, path), signing_key(None, path)}
+    assert len(keys) == 2
+    assert len(warnings) == 2
+    assert not any(key.hex() in str(warnings) for key in keys)
+    assert path.read_bytes() == content
+
+
+def test_a_folder_that_cannot_be_written_costs_no_start(tmp_path, warnings):
+    """One warning names the remedy."""
+    (tmp_path / "file").write_text("")
+    assert len(signing_key(None, tmp_path / "file" / "key")) == 32
+    assert "signing_secret" in warnings[0][0][0]
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_an_unset_variable_is_no_secret(value):
+    """The platform turns an empty default into either."""
+    assert MessagesConfig(signing_secret=value).signing_secret is None
+
+
+def test_the_secret_is_in_no_log():
+    """Neither in our text of the configuration, nor in the one that the platform logs when it starts."""
+    assert "hush" not in repr(MessagesConfig(signing_secret=SecretStr("hush")))
+    logged = redact_sensitive_fields(MessagesConfig.sample_run_config() | {"signing_secret": "hush"})
+    assert "hush" not in str(logged)

@@ -1,0 +1,219 @@
+"""Reasoning that is more than words: from the backend to the client and back."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llama_stack_provider_messages.fold import fold
+from llama_stack_provider_messages.translation.messages_to_chat import (
+    Profile,
+    Seal,
+    Walk,
+    profile_for,
+    translate_request,
+    translate_response,
+)
+from support.streams import call, completion, delta_chunk, form, id_maker, request, translate
+
+SEAL = Seal(b"key", "or/model")
+DETAILS = [
+    {"type": "reasoning.summary", "summary": "First. Then.", "format": "openai-responses-v1", "index": 0},
+    {"type": "reasoning.encrypted", "data": "gAAAAA==", "id": "rs_1", "format": "openai-responses-v1", "index": 1},
+    {"type": "reasoning.text", "text": "Words", "signature": "sig", "id": None, "format": "anthropic", "index": 2},
+]
+STREAMED = [
+    {"type": "reasoning.summary", "summary": "First.", "format": "openai-responses-v1", "index": 0},
+    {"type": "reasoning.summary", "summary": " Then.", "format": None, "index": 0},
+    {"type": "reasoning.encrypted", "data": "gAAA", "id": "rs_1", "format": "openai-responses-v1", "index": 1},
+    {"type": "reasoning.encrypted", "data": "AA==", "index": 1},
+    {"type": "reasoning.text", "text": "Wor", "signature": None, "id": None, "format": "anthropic", "index": 2},
+    {"type": "reasoning.text", "text": "ds", "index": 2},
+    {"type": "reasoning.text", "signature": "sig", "index": 2},
+]
+STOP = delta_chunk("stop")
+
+
+def answer(asked=None, sign=SEAL.sign, **message):
+    value = {"choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", **message}}]}
+    return translate_response(completion(value), form(asked), id_maker(), sign=sign)["content"]
+
+
+def streamed(*deltas, asked=None, sign=SEAL.sign):
+    chunks = [delta_chunk(**delta) for delta in deltas]
+    return translate([*chunks, STOP], asked, sign=sign)
+
+
+def sent(content, seal=SEAL, **profile):
+    """Return the assistant message and the notes of a request that sends content back."""
+    turns = [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": content},
+        {"role": "user", "content": "r"},
+    ]
+    walk = Walk(Profile(**profile), seal=seal)
+    done = translate_request(request(messages=turns), walk)
+    return done.fields["messages"][1], [entry.path for entry in done.dropped]
+
+
+def test_words_are_thinking_and_the_rest_is_redacted():
+    """In the backend's order."""
+    content = answer(content="Hi", reasoning="First. Then.Words", reasoning_details=DETAILS)
+    assert [block["type"] for block in content] == ["thinking", "redacted_thinking", "thinking", "text"]
+    assert [block.get("thinking") for block in content] == ["First. Then.", None, "Words", None]
+
+
+def test_the_list_comes_back_byte_for_byte():
+    """From the signatures and the data, in order."""
+    content = answer(content="Hi", reasoning_details=DETAILS)
+    message, dropped = sent(content, reasoning_field="reasoning_details")
+    assert message == {"role": "assistant", "content": "Hi", "reasoning_details": DETAILS}
+    assert [list(entry) for entry in message["reasoning_details"]] == [list(entry) for entry in DETAILS]
+    assert not dropped
+
+
+@given(st.lists(st.integers(1, len(STREAMED) - 1), max_size=6))
+def test_pieces_of_a_stream_become_the_same_entries(cuts):
+    """However many of them are in one chunk."""
+    at = [0, *sorted({*cuts}), len(STREAMED)]
+    deltas = [{"reasoning_details": STREAMED[start:end]} for start, end in itertools.pairwise(at)]
+    content = fold(streamed(*deltas, {"content": "Hi"}))["content"]
+    assert content == answer(content="Hi", reasoning_details=DETAILS)
+
+
+def test_redacted_thinking_has_no_deltas():
+    """Its start is complete, and comes when it is certain to be."""
+    events = streamed({"reasoning_details": STREAMED[2:3]}, {"reasoning_details": STREAMED[3:4]}, {"content": "Hi"})
+    block = next(event for event in events if event["type"] == "content_block_start")
+    assert SEAL.open(block["content_block"]["data"]).details == (DETAILS[1],)
+    assert [event["type"] for event in events if event.get("index") == 0] == [
+        "content_block_start",
+        "content_block_stop",
+    ]
+
+
+def test_two_encrypted_entries_are_two_blocks():
+    """Also without an index to tell them apart."""
+    entries = [{"type": "reasoning.encrypted", "data": "a"}, {"type": "reasoning.encrypted", "data": "b"}]
+    content = answer(content="Hi", reasoning_details=entries)
+    assert [SEAL.open(block["data"]).details for block in content[:2]] == [(entries[0],), (entries[1],)]
+    assert fold(streamed({"reasoning_details": entries}, {"content": "Hi"}))["content"] == content
+
+
+def test_encrypted_reasoning_behind_a_call_is_kept():
+    """Gemini behind OpenRouter sends it there."""
+    events = streamed({"tool_calls": [call(0, "c", "f", "{}")]}, {"reasoning_details": [DETAILS[1]]})
+    content = fold(events)["content"]
+    assert [block["type"] for block in content] == ["tool_use", "redacted_thinking"]
+    assert sent(content, reasoning_field="reasoning_details")[0]["reasoning_details"] == [DETAILS[1]]
+
+
+def test_words_beside_encrypted_entries_are_shown():
+    """Some models say them in the plain field alone."""
+    content = answer(content="Hi", reasoning="Hm", reasoning_details=[DETAILS[1]])
+    assert [block["type"] for block in content] == ["thinking", "redacted_thinking", "text"]
+    deltas = [{"reasoning": "Hm"}, {"reasoning_details": [DETAILS[1]]}, {"content": "Hi"}]
+    assert fold(streamed(*deltas))["content"] == content
+
+
+def test_the_kind_of_a_piece_may_change():
+    """What is not text is not added up."""
+    pieces = [{"type": "t", "text": "a", "index": 0}, {"type": "t", "text": None, "index": 0, "extra": None}]
+    content = answer(content="Hi", reasoning_details=[*pieces, "nonsense"])
+    assert SEAL.open(content[0]["signature"]).details == ({"type": "t", "text": "a", "index": 0, "extra": None},)
+
+
+def test_without_a_key_encrypted_entries_are_left_out():
+    """There is nothing to pack them in."""
+    message = {"content": "Hi", "reasoning_details": [DETAILS[1]]}
+    value = {"choices": [{"index": 0, "finish_reason": "stop", "message": message}]}
+    assert [block["type"] for block in translate_response(completion(value), form(), id_maker())["content"]] == ["text"]
+
+
+def test_hidden_reasoning_makes_no_blocks():
+    """Neither kind."""
+    asked = request(thinking={"type": "disabled"})
+    assert [block["type"] for block in answer(asked, content="Hi", reasoning_details=DETAILS)] == ["text"]
+
+
+@pytest.mark.parametrize("display", [None, "summarized", "updates", "omitted"])
+def test_the_text_comes_back_whatever_was_displayed(display):
+    """The signature carries it; every display but one shows it."""
+    asked = request(thinking={"type": "adaptive", "display": display})
+    content = answer(asked, content="Hi", reasoning_content="Let me think")
+    assert content[0]["thinking"] == ("" if display == "omitted" else "Let me think")
+    assert sent(content, reasoning_field="reasoning_content")[0]["reasoning_content"] == "Let me think"
+
+
+def test_an_edited_text_does_not_count():
+    """Nor does a cut one."""
+    content = answer(content="Hi", reasoning_content="Let me think")
+    content[0]["thinking"] = "Let me cheat"
+    assert sent(content, reasoning_field="reasoning_content")[0]["reasoning_content"] == "Let me think"
+
+
+def thinking(signature="", text="Hm"):
+    return [{"type": "thinking", "thinking": text, "signature": signature}, {"type": "text", "text": "Hi"}]
+
+
+def test_an_unsigned_text_counts():
+    """Claude Code fills in an empty signature where a server sent none."""
+    assert sent(thinking(), reasoning_field="reasoning")[0]["reasoning"] == "Hm"
+
+
+@pytest.mark.parametrize("signature", ["EqQBCkYIBBgC", Seal(b"other").sign("Hm")])
+def test_a_foreign_signature_is_no_error(signature):
+    """Its block is left out, which is worth a note only where it could have been used (CLIProxyAPI 2172)."""
+    assert sent(thinking(signature), reasoning_field="reasoning") == (
+        {"role": "assistant", "content": "Hi"},
+        ["messages.1.content.0"],
+    )
+    assert sent(thinking(signature)) == ({"role": "assistant", "content": "Hi"}, [])
+    assert sent(thinking(signature), seal=None)[1] == []
+
+
+@pytest.mark.parametrize("data", ["", "EqQBCkYIBBgC"])
+def test_foreign_redacted_thinking_is_ignored(data):
+    """Silently: it never meant anything to this backend."""
+    content = [{"type": "redacted_thinking", "data": data}, {"type": "text", "text": "Hi"}]
+    assert sent(content, reasoning_field="reasoning_details") == ({"role": "assistant", "content": "Hi"}, [])
+
+
+def test_details_of_another_model_come_back_as_words():
+    """Its maker's signatures mean nothing to this one."""
+    content = answer(sign=Seal(b"key", "or/other").sign, content="Hi", reasoning_details=DETAILS)
+    message, dropped = sent(content, reasoning_field="reasoning_details")
+    assert message == {"role": "assistant", "content": "Hi", "reasoning": "First. Then.Words"}
+    assert not dropped
+
+
+def test_plain_words_go_back_as_words_beside_details():
+    """OpenRouter takes either."""
+    assert sent(thinking(), reasoning_field="reasoning_details")[0]["reasoning"] == "Hm"
+
+
+def test_a_backend_that_insists_on_reasoning_gets_a_blank():
+    """DeepSeek answers 400 to a history without, and to the empty string (NousResearch/hermes-agent 17341)."""
+    assert sent("Hi", reasoning_field="reasoning_content", reasoning_required=True)[0]["reasoning_content"] == " "
+    assert "reasoning_content" not in sent("Hi", reasoning_field="reasoning_content")[0]
+
+
+def test_deepseek_gets_the_reasoning_of_its_tool_loop():
+    """``reasoning_content`` beside the calls."""
+    content = [thinking()[0], {"type": "tool_use", "id": "c", "name": "f", "input": {}}]
+    turns = [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": content},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "content": "r"}]},
+    ]
+    walk = Walk(profile_for("", overrides={"like": "deepseek"}), seal=SEAL)
+    message = translate_request(request(messages=turns), walk).fields["messages"][1]
+    assert message["reasoning_content"] == "Hm"
+    assert message["tool_calls"][0]["id"] == "c"
+
+
+def test_a_note_about_another_model_says_nothing():
+    """The API writes it into its own answers."""
+    content = [{"type": "fallback", "from": {"model": "a"}, "to": {"model": "b"}}, {"type": "text", "text": "Hi"}]
+    assert sent(content, reasoning_field="reasoning") == ({"role": "assistant", "content": "Hi"}, [])
