@@ -130,9 +130,14 @@ def behaviour(function: Behaviour) -> Behaviour:
 
 async def _gate(name: str) -> None:
     """Wait until the test opens the gate; it closes behind."""
-    gate = GATES.setdefault(name, asyncio.Event())
+    gate = _gate_of(name)
     await gate.wait()
     gate.clear()
+
+
+def _gate_of(name: str) -> asyncio.Event:
+    """Return a gate of the server that asks: a process may hold several, each in a loop of its own."""
+    return GATES.setdefault((asyncio.get_running_loop(), name), asyncio.Event())
 
 
 async def _say(conn: Connection, *words: str) -> None:
@@ -431,7 +436,7 @@ _BENCH_STREAM = (
     + b"%x\r\n%s\r\n" % (len(sse(chunk({}, "stop"))), sse(chunk({}, "stop")))
     + b"%x\r\n%s\r\n" % (len(sse(chunk(usage=USAGE))), sse(chunk(usage=USAGE)))
 )
-GATES: dict[str, asyncio.Event] = {}
+GATES: dict[tuple[asyncio.AbstractEventLoop, str], asyncio.Event] = {}
 
 
 async def _status(conn: Connection, code: int) -> None:
@@ -477,7 +482,7 @@ class FakeUpstream:
 
     def open_gate(self, name: str) -> None:
         """Let the behaviours that wait for this gate go on."""
-        self._loop.call_soon_threadsafe(lambda: GATES.setdefault(name, asyncio.Event()).set())
+        self._loop.call_soon_threadsafe(lambda: _gate_of(name).set())
 
     def last(self, model: str) -> Exchange:
         """Return the newest exchange for a model, waiting for it to arrive."""
