@@ -49,6 +49,7 @@ def structures(kind) -> list:
     return [] if get_origin(kind) is Literal else [found for part in get_args(kind) for found in structures(part)]
 
 
+@cache
 def fields(kind) -> dict[str, Any]:
     """Return the annotations of an object by wire name."""
     if is_model(kind):
@@ -62,6 +63,7 @@ def as_written(kind, name, field):
     return Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
 
 
+@cache
 def required(kind) -> set[str]:
     if is_model(kind):
         return {field.alias or name for name, field in kind.model_fields.items() if field.is_required()}

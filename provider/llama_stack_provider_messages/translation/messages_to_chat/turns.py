@@ -116,8 +116,11 @@ def turns_of(request: PromptRequest, walk: Walk) -> list[Turn]:
     messages = history(request, walk)
     last_user = max((index for index, message in messages if message.role == "user"), default=-1)
     for index, message in messages:
-        if message.role == "system" and message.clear_at == "next_user_message" and index < last_user:
-            continue
+        if message.clear_at == "next_user_message":
+            if message.role != "system":
+                walk.note(f"messages.{index}.clear_at", "clear_at", "only system messages are cleared")
+            elif index < last_user:
+                continue
         append_turn(turns, turn_of(message, f"messages.{index}", walk))
     return turns
 
