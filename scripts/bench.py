@@ -89,7 +89,7 @@ def report(seen: dict[tuple[str, bool], list[float]]) -> None:
 def long_request() -> bytes:
     """Return a body as an agent sends it late in its work."""
     paths = {"type": "object", "properties": {"path": {"type": "string"}, "limit": {"type": "integer"}}}
-    tools = [{"name": f"tool_{n}", "description": "What it does. " * 60, "input_schema": paths} for n in range(22)]
+    tools = [{"name": f"tool_{n}", "description": "What it does. " * 95, "input_schema": paths} for n in range(22)]
     messages: list[dict[str, Any]] = []
     for n in range(50):
         use = {"type": "tool_use", "id": f"toolu_{n}", "name": "tool_1", "input": {"path": f"/a/{n}", "limit": 9}}

@@ -1,0 +1,24 @@
+"""The README says what there is."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from llama_stack_provider_messages.config import MessagesConfig
+from llama_stack_provider_messages.translation.messages_to_chat import PRESETS, Profile
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+
+
+@pytest.mark.parametrize("model", [MessagesConfig, Profile])
+def test_every_setting_is_in_the_readme(model):
+    """Settings of the provider and of backends."""
+    assert [name for name in model.model_fields if f"`{name}`" not in README] == []
+
+
+def test_every_preset_is_in_the_readme():
+    """What ``like`` takes, and nothing else."""
+    listed = re.search(r"Names for `like`: ([^.]*)\.", README)
+    assert listed
+    assert sorted(re.findall(r"\w+", listed[1])) == sorted(PRESETS)
