@@ -91,6 +91,29 @@ async def test_refusals_of_several_kinds_are_healed_and_remembered(stream):
     assert platform.asked[0]["prompt_cache_key"] == "s"
 
 
+IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}
+READ = [
+    {"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "Read", "input": {}}]},
+    {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a", "content": [IMAGE]}]},
+]
+
+
+def seen(fields):
+    return any(isinstance(message["content"], list) for message in fields["messages"])
+
+
+async def test_an_image_a_tool_returned_does_not_end_the_conversation_with_a_model_that_cannot_see():
+    """It comes again with every turn: the model is told instead. The user's own is refused by its path."""
+    platform = Refusing((seen, "image input is not supported"))
+    impl = lane(platform)
+    for _ in range(2):
+        reply, _ = await ask(impl, messages=[TURNS[0], *READ])
+        assert reply.headers == {"x-messages-dropped": "messages.2.content.0.content.0"}
+    assert [seen(fields) for fields in platform.asked] == [True, False, False]
+    with pytest.raises(InvalidRequestError, match=r"^messages\.0\.content\.0: this model reads no images"):
+        await ask(impl, messages=[{"role": "user", "content": [IMAGE]}])
+
+
 async def test_a_window_that_is_full_is_not_remembered():
     """The next prompt is another one; the answer says why it ended."""
     text = "input length and `max_tokens` exceed context limit: 4000 + 9000 > 8192"

@@ -3,6 +3,7 @@
     it names its output limit        ask for no more than that                     remembered for the model
     prompt and output do not fit     ask for what the window leaves                not remembered: prompts differ
     it wants the system prompt first later system messages become user text        remembered
+    it reads no images               tell the model of those in tool results       remembered; the user's are a 400
     it does not switch thinking      leave the switch out                          remembered if the model never thinks
 
 Each kind once per request, and nothing else is ever asked again: a retry must be able to succeed. No table of profiles
@@ -16,7 +17,7 @@ from typing import Any
 
 from llama_stack_api_messages.errors import MessagesError
 
-from .error import ContentPolicyError
+from .error import BLIND_MODEL, ContentPolicyError
 from .estimate import estimate_tokens
 from .profile import Profile
 from .thinking import without_switches
@@ -144,6 +145,13 @@ def system_first(refusal: str, fields: Mapping[str, Any], profile: Profile) -> A
     return None
 
 
+def no_images(refusal: str, _fields: Mapping[str, Any], profile: Profile) -> Adaptation | None:
+    """Read no images: one that a tool returned stays in the history, and would end the conversation."""
+    if profile.images == "parts" and refusal.startswith(BLIND_MODEL):
+        return Adaptation("images", {"images": "reject"}, lasting=True)
+    return None
+
+
 _NEVER_THINKS = re.compile(
     r"does(?: not|n't) support (?:thinking|reasoning)(?! \w)"  # Ollama (ollama 14212)
     r"|unrecognized request arguments? supplied: (?:reasoning_effort|chat_template_kwargs)"  # OpenAI
@@ -160,5 +168,5 @@ def thinking_switch(refusal: str, fields: Mapping[str, Any], profile: Profile) -
     return Adaptation("thinking", changes, lasting=bool(_NEVER_THINKS.search(refusal)))
 
 
-RULES: tuple[Rule, ...] = (output_limit, context_window, system_first, thinking_switch)
+RULES: tuple[Rule, ...] = (output_limit, context_window, system_first, no_images, thinking_switch)
 """What a refusal is looked through for, in this order."""

@@ -36,8 +36,7 @@ def history(request: PromptRequest, walk: Walk) -> list[Numbered]:
     Raises:
         InvalidRequestError: The policy is strict, and the API refuses the order of the edits.
     """
-    messages = list(enumerate(request.messages))
-    messages = _compacted(messages)
+    messages = compacted(request)
     for index, edit in enumerate(list_field(request.context_management, "edits")):
         path = f"context_management.edits.{index}"
         if edit.type not in EDITS:
@@ -52,11 +51,12 @@ def history(request: PromptRequest, walk: Walk) -> list[Numbered]:
     return messages
 
 
-def _compacted(messages: list[Numbered]) -> list[Numbered]:
+def compacted(request: PromptRequest) -> list[Numbered]:
     """Return what the last compaction left: its summary as a message of the user, then what follows it.
 
     A compaction that failed has no content and is none.
     """
+    messages = list(enumerate(request.messages))
     for at in range(len(messages) - 1, -1, -1):
         number, message = messages[at]
         content = list_field(message, "content") if message.role == "assistant" else []

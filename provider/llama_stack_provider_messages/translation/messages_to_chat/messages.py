@@ -69,9 +69,13 @@ def _nothing_said(request: PromptRequest, walk: Walk) -> InvalidRequestError:
         for index, message in enumerate(request.messages)
         if not turn_of(message, f"messages.{index}", Walk(walk.profile))
     )
+    return empty_message(next(empty, 0))
+
+
+def empty_message(index: int) -> InvalidRequestError:
+    """Return the API's error for a message that says nothing."""
     return InvalidRequestError(
-        f"messages.{next(empty, 0)}: all messages must have non-empty content "
-        "except for the optional final assistant message"
+        f"messages.{index}: all messages must have non-empty content except for the optional final assistant message"
     )
 
 
@@ -82,7 +86,7 @@ class _Conversation:
         self.messages: list[ChatMessage] = []
         self._profile = profile
         self._calls: list[str] = []
-        self._sent: set[str] = set()
+        self._sent = _Taken()
         self._unanswered: dict[str, deque[str]] = {}
         self._results: dict[str, Result] = {}
         self._held: list[list[Part] | SystemTurn] = []
@@ -121,7 +125,8 @@ class _Conversation:
 
     def _add_assistant(self, turn: AssistantTurn) -> None:
         ids = [call["id"] for call in turn.calls]
-        self._calls = _distinct(ids, self._sent if self._profile.call_ids == "nine" else set(), self._profile.call_ids)
+        taken = self._sent if self._profile.call_ids == "nine" else _Taken()
+        self._calls = _distinct(ids, taken, self._profile.call_ids)
         for call_id, sent in zip(ids, self._calls, strict=True):
             self._unanswered.setdefault(call_id, deque()).append(sent)
         calls = [call | {"id": sent} for call, sent in zip(turn.calls, self._calls, strict=True)]
@@ -181,19 +186,29 @@ def _assistant_message(turn: AssistantTurn, calls: list[dict[str, Any]], profile
     return message
 
 
-def _distinct(ids: list[str], taken: set[str], form: IdForm) -> list[str]:
+class _Taken:
+    """Ids that are in use: of a turn, or of the conversation where ids are short."""
+
+    def __init__(self) -> None:
+        self.ids: set[str] = set()
+        self.last: dict[tuple[str, int], str] = {}
+        """An id with a place -> what it became the last time, so that one of every turn is not searched anew."""
+
+
+def _distinct(ids: list[str], taken: _Taken, form: IdForm) -> list[str]:
     """Return ids for the calls of one turn; one that is taken gets its place added, the same on every replay.
 
     Args:
         ids: As the client knows them, in the form the backend takes.
-        taken: Grows by what is returned: ids of this turn, or of the conversation where ids are short.
+        taken: Grows by what is returned.
         form: That form.
     """
     distinct = []
     for place, call_id in enumerate(ids, 1):
-        chosen = call_id
-        while chosen in taken:
+        chosen = taken.last.get((call_id, place), call_id)
+        while chosen in taken.ids:
             chosen = fitting_id(f"{chosen}_{place}", form)
-        taken.add(chosen)
+        taken.ids.add(chosen)
+        taken.last[call_id, place] = chosen
         distinct.append(chosen)
     return distinct

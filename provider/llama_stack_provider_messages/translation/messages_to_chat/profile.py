@@ -86,7 +86,8 @@ class Profile(BaseModel):
         "`continue_final_message`; `prefix` or `partial` with that field true in the message; `reject` it cannot be.",
     )
     extra_body: dict[str, Any] = Field(
-        default_factory=dict, description="Fields added to every request to the backend."
+        default_factory=dict,
+        description="Fields added to every request to the backend. They win; objects are merged with ours.",
     )
 
     def but(self, **changes: Any) -> "Profile":  # noqa: ANN401 - any field

@@ -1,11 +1,10 @@
 """A Messages request -> the fields of a chat completions request.
 
 Every top-level field of the request is in exactly one of the tables of this module; a test holds them against the
-model. ``REFUSED`` holds what would change the meaning or a guarantee, ``LOSSES`` what costs quality, ``HINTS``
-what the answer does not depend on.
+model. ``CHECKED`` holds what may change the meaning or a guarantee, ``HINTS`` what the answer does not depend on.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
@@ -15,11 +14,11 @@ from llama_stack_api_messages.models.request import CreateMessageRequest
 from llama_stack_provider_messages.translation.dropped import Dropped
 
 from .estimate import estimate_tokens
-from .messages import chat_messages
+from .messages import chat_messages, empty_message
 from .record import field
 from .reply import ReplyForm
 from .schemas import is_strict_schema
-from .strict import check_strict
+from .strict import check_strict, unknown_keys
 from .thinking import SWITCHES, THINKING, Wish, thinking_fields
 from .tools import tool_fields
 from .walk import Walk
@@ -33,9 +32,6 @@ TRANSLATED = frozenset({
 
 HINTS = frozenset({"cache_control", "diagnostics", "fallback_credit_token", "user_profile_id"})
 """Fields the answer does not depend on."""
-
-LOSSES: dict[str, str] = {}
-"""Fields that are left out -> why."""
 
 _LONGEST_KEY = 64
 """The platform's request model takes no longer ``safety_identifier`` and ``prompt_cache_key``."""
@@ -88,7 +84,16 @@ def translate_request(request: CreateMessageRequest, walk: Walk) -> ChatRequest:
     if request.stream:
         usage = {"stream_options": {"include_usage": True}} if walk.profile.stream_usage else {}
         fields |= {"stream": True, **usage}
-    return ChatRequest(fields | walk.profile.extra_body, _form(request, fields, walk), walk.log.entries())
+    return ChatRequest(_merged(fields, walk.profile.extra_body), _form(request, fields, walk), walk.log.entries())
+
+
+def _merged(fields: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields with others added, which win; objects keep what only one of them holds."""
+    merged = dict(fields)
+    for name, value in extra.items():
+        mine = fields.get(name)
+        merged[name] = _merged(mine, value) if isinstance(mine, dict) and isinstance(value, Mapping) else value
+    return merged
 
 
 def _form(request: CreateMessageRequest, fields: dict[str, Any], walk: Walk) -> ReplyForm:
@@ -122,11 +127,8 @@ def _check(request: CreateMessageRequest, walk: Walk) -> None:
     for name, check in CHECKED.items():
         if (value := field(request, name)) is not None:
             check(value, name, walk)
-    for name, reason in LOSSES.items():
-        if field(request, name) is not None:
-            walk.note(name, name, reason)
-    for name in request.model_extra or ():
-        walk.note(name, name, "this server does not know the field")
+    for path in unknown_keys(request):
+        walk.note(path, path, "this server does not know the field")
 
 
 def _refuse_thread(_value: object, path: str, _walk: Walk) -> None:
@@ -266,10 +268,13 @@ SERVICE_TIERS: dict[str, str] = {"auto": "auto", "standard_only": "default"}
 def _prefill(request: CreateMessageRequest, message: dict[str, Any], walk: Walk) -> dict[str, Any]:
     """Return the fields that make a backend continue the final assistant message, or mark the message itself.
 
-    The continuation cannot begin with thinking; llama.cpp answers 400 to the attempt.
+    The continuation cannot begin with thinking; llama.cpp answers 400 to the attempt. An answer with a blank message
+    of the user behind it is none that the client wants continued.
     """
+    last = max(index for index, message in enumerate(request.messages) if message.role != "system")
+    if request.messages[last].role == "user":
+        raise empty_message(last)
     if walk.profile.prefill == "reject":
-        last = max(index for index, message in enumerate(request.messages) if message.role == "assistant")
         raise InvalidRequestError(
             f"messages.{last}: This model does not support assistant message prefill. "
             "The conversation must end with a user message."

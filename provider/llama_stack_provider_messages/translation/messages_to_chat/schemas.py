@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from .record import list_field
+
 type Schema = dict[str, Any]
 
 
@@ -60,6 +62,18 @@ def object_schema(schema: Schema | None) -> Schema:
     return schema if {"type", "properties"} <= schema.keys() else {"type": "object", "properties": {}} | schema
 
 
+_UNSUPPORTED = frozenset(
+    {"allOf", "oneOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas", "default"}
+)
+"""Keywords that are a 400 in strict mode (developers.openai.com/api/docs/guides/structured-outputs; instructor 961)."""
+
+_NAMED = ("properties", "$defs", "definitions", "patternProperties")
+"""Keywords that hold schemas by name."""
+
+_HELD = ("items", "prefixItems", "anyOf")
+"""Keywords that hold a schema, or several."""
+
+
 def is_strict_schema(schema: object) -> bool:
     """Whether OpenAI's strict mode takes a schema: every object closed, and all its properties required."""
     if isinstance(schema, list):
@@ -67,9 +81,11 @@ def is_strict_schema(schema: object) -> bool:
     if not isinstance(schema, dict):
         return True
     properties, required = schema.get("properties") or {}, schema.get("required") or []
-    if schema.get("type") == "object" or properties:
-        if not isinstance(properties, dict) or not isinstance(required, list):
-            return False
-        if schema.get("additionalProperties") is not False or sorted(map(str, required)) != sorted(properties):
-            return False
-    return all(is_strict_schema(part) for part in schema.values())
+    if not isinstance(properties, dict) or not isinstance(required, list) or not _UNSUPPORTED.isdisjoint(schema):
+        return False
+    is_object = bool(properties) or "object" in (schema.get("type"), *list_field(schema, "type"))
+    closed = schema.get("additionalProperties") is False and sorted(map(str, required)) == sorted(properties)
+    if is_object and not closed:
+        return False
+    named = [list(part.values()) for name in _NAMED if isinstance(part := schema.get(name), dict)]
+    return is_strict_schema([*named, *(schema.get(name) for name in _HELD)])

@@ -50,8 +50,15 @@ def _required(request: CreateMessageRequest, _walk: Walk) -> str | None:
     return "max_tokens: Field required" if request.max_tokens is None else None
 
 
+def unknown_keys(request: CreateMessageRequest) -> Iterator[str]:
+    """Yield the paths of settings nobody knows; blocks and messages are not looked at, for clients echo answers."""
+    yield from request.model_extra or ()
+    for owner in ("output_config", "tool_choice", "metadata"):
+        yield from (f"{owner}.{name}" for name in field(field(request, owner), "model_extra") or ())
+
+
 def _unknown_keys(request: CreateMessageRequest, _walk: Walk) -> str | None:
-    return next((f"{name}: Extra inputs are not permitted" for name in request.model_extra or ()), None)
+    return next((f"{path}: Extra inputs are not permitted" for path in unknown_keys(request)), None)
 
 
 def _newest(walk: Walk) -> bool:

@@ -30,19 +30,20 @@ def _system_place(request: CreateMessageRequest) -> str | None:
     roles = [message.role for message in request.messages]
     if roles[0] == "system":
         return _LEADING_SYSTEM
-    for index in (index for index, role in enumerate(roles) if role == "system"):
-        before = next(role for role in reversed(roles[:index]) if role != "system")
-        after = next((role for role in roles[index + 1 :] if role != "system"), "assistant")
-        if before == "assistant" and not _ends_in_server_result(request, index):
-            return f"messages.{index}: role 'system' must follow a 'user' message"
-        if after == "user":
-            return f"messages.{index}: role 'system' must precede an 'assistant' message or end the array"
+    for role, section in groupby(enumerate(roles), key=lambda placed: placed[1]):
+        indexes = [index for index, _ in section]
+        if role != "system":
+            continue
+        first, behind = indexes[0], indexes[-1] + 1
+        if roles[first - 1] == "assistant" and not _ends_in_server_result(request, first):
+            return f"messages.{first}: role 'system' must follow a 'user' message"
+        if roles[behind : behind + 1] == ["user"]:
+            return f"messages.{first}: role 'system' must precede an 'assistant' message or end the array"
     return None
 
 
 def _ends_in_server_result(request: CreateMessageRequest, index: int) -> bool:
-    before = next(message for message in reversed(request.messages[:index]) if message.role != "system")
-    blocks = _blocks(before.content)
+    blocks = _blocks(request.messages[index - 1].content)
     return bool(blocks) and blocks[-1].type.endswith("_tool_result")
 
 
@@ -122,7 +123,7 @@ def _turns(request: CreateMessageRequest) -> Iterator[tuple[int, str, list[_Plac
 
 def _pairs(request: CreateMessageRequest) -> str | None:
     """Calls and results stand in neighbouring turns, results first."""
-    calls: list[str] = []
+    calls: dict[str, None] = {}  # in their order
     caller = 0
     for index, role, blocks in [*_turns(request), (len(request.messages), "", [])]:
         leading = _leading_results(blocks)
@@ -138,7 +139,7 @@ def _pairs(request: CreateMessageRequest) -> str | None:
                     f"{path}: unexpected `tool_use_id` found in `tool_result` blocks: {block.tool_use_id}. Each "
                     "`tool_result` block must have a corresponding `tool_use` block in the previous message."
                 )
-        calls = [block.id for _, block in _of_type(blocks, "tool_use")] if role == "assistant" else []
+        calls = dict.fromkeys(block.id for _, block in _of_type(blocks, "tool_use")) if role == "assistant" else {}
         caller = index
     return None
 

@@ -40,7 +40,7 @@ class Toolbox:
         self._walk = walk
         self._known: dict[str, Offer] = {}
         self._plain: set[str] = set()
-        self._toolsets: set[str] = set()
+        self._toolsets: dict[str, list[str]] = {}
         self._absent: set[str] = set()
         entries = list(tools)
         for index, tool in enumerate(entries):
@@ -95,7 +95,7 @@ class Toolbox:
         if toolset is None:
             self._plain.add(plain)
         else:
-            self._toolsets.add(toolset)
+            self._toolsets.setdefault(toolset, []).append(offer.backend_name)
 
     def _from_result(self, block: object, path: str) -> None:
         for place, part in enumerate(list_field(block, "content")):
@@ -183,7 +183,7 @@ class Toolbox:
         found = backend_name(name)
         if found in self._known:
             return [found]
-        return [known for known, offer in self._known.items() if offer.name.toolset == name]
+        return self._toolsets.get(name, [])
 
 
 def _taken(offer: Offer, other: Offer) -> InvalidRequestError:

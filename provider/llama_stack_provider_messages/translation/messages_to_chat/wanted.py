@@ -8,6 +8,7 @@ from llama_stack_api_messages.models.content import ContentSource, DocumentBlock
 from llama_stack_api_messages.models.request import PromptRequest
 from llama_stack_api_messages.models.sources import Base64Source, UrlSource
 
+from .history import compacted
 from .inline_data import PDF, data_url
 from .walk import Walk
 
@@ -33,9 +34,9 @@ class Wanted:
 
 
 def wanted_media(request: PromptRequest, walk: Walk) -> list[Wanted]:
-    """Return what to load for a request, in the order of its blocks."""
+    """Return what to load for a request, in the order of its blocks; nothing for what a compaction stands for."""
     found: list[Wanted] = []
-    for index, message in enumerate(request.messages):
+    for index, message in compacted(request):
         if message.role != "system" and not isinstance(message.content, str):
             found += _wanted_of(message.content, f"messages.{index}.content", walk)
     return found

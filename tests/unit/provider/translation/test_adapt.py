@@ -170,6 +170,14 @@ def test_a_refused_switch_of_thinking_is_left_out(text, lasting):
     assert (found.kind, dict(found.changes), found.lasting) == ("thinking", {"thinking": "none"}, lasting)
 
 
+def test_a_model_that_reads_no_images_is_remembered():
+    """Asking for the same again cannot succeed, nor is there anything to leave out a second time."""
+    text = "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj"
+    found = adapted(500, text)
+    assert (found.kind, dict(found.changes), found.lasting) == ("images", {"images": "reject"}, True)
+    assert adapted(500, text, profile=Profile(images="reject")) is None
+
+
 def test_each_kind_is_tried_once():
     """A second refusal of the same kind is the answer; one of another kind may still be met."""
     text = "System message must be at the beginning. reasoning_effort is wrong"

@@ -1,11 +1,21 @@
-"""What a streamed token costs."""
+"""What a streamed token costs, and a large request."""
 
+import gc
+import time
+
+import pytest
 from pydantic import BaseModel
 
 from llama_stack_api_messages.sse import encode_event
-from llama_stack_provider_messages.translation.messages_to_chat import StreamTranslator
+from llama_stack_provider_messages.translation.messages_to_chat import (
+    Policy,
+    Profile,
+    StreamTranslator,
+    Walk,
+    translate_request,
+)
 from llama_stack_provider_messages.translation.messages_to_chat.text_filter import TextFilter
-from support.streams import delta_chunk, form, id_maker, usage_chunk
+from support.streams import delta_chunk, form, id_maker, request, usage_chunk
 
 CHUNKS = [
     delta_chunk(role="assistant", content="Hel"),
@@ -37,3 +47,62 @@ def test_no_pydantic_object_is_built_per_chunk(monkeypatch):
     events = [event for chunk in CHUNKS for event in translator.feed(chunk)] + translator.finish()
     assert {type(event) for event in events} == {dict}
     assert b"".join(map(encode_event, events)).endswith(b'data: {"type":"message_stop"}\n\n')
+
+
+def user(*blocks):
+    return {"role": "user", "content": [*blocks]}
+
+
+def calls(count):
+    return {
+        "role": "assistant",
+        "content": [{"type": "tool_use", "id": f"c{i}", "name": "f", "input": {}} for i in range(count)],
+    }
+
+
+def results(count):
+    return user(*({"type": "tool_result", "tool_use_id": f"c{i}"} for i in range(count)))
+
+
+def references(count):
+    found = [{"type": "tool_reference", "tool_name": f"gone{i}"} for i in range(count)]
+    return user({"type": "tool_result", "tool_use_id": "c0", "content": found})
+
+
+HI = {"role": "user", "content": "hi"}
+NINE = Profile(call_ids="nine")
+LARGE = {
+    "calls": lambda count: {"messages": [HI, calls(count), results(count)]},
+    "system messages": lambda count: {"messages": [HI, *[{"role": "system", "content": "s"}] * count]},
+    "references to tools that are gone": lambda count: {
+        "tools": [{"name": f"t{i}", "input_schema": {}} for i in range(count)],
+        "messages": [HI, calls(1), references(count)],
+    },
+    "one id in every turn": lambda count: {"messages": [HI, *[calls(1), results(1)] * count]},
+}
+
+
+def seconds(body, strict):
+    asked = request(**body)
+    times = []
+    for _ in range(3):
+        gc.collect()
+        began = time.process_time()
+        translate_request(asked, Walk(NINE, Policy(strict=strict), headers={"anthropic-version": "2023-06-01"}))
+        times.append(time.process_time() - began)
+    return min(times)
+
+
+@pytest.mark.parametrize(
+    ("make", "strict"),
+    [
+        (LARGE["calls"], True),
+        (LARGE["system messages"], True),
+        (LARGE["references to tools that are gone"], False),
+        (LARGE["one id in every turn"], False),
+    ],
+    ids=LARGE,
+)
+def test_a_request_ten_times_as_large_costs_about_ten_times_as_much(make, strict):
+    """The event loop waits for the translation: a megabyte must not stop the server for a minute."""
+    assert seconds(make(5_000), strict) < 30 * seconds(make(500), strict)

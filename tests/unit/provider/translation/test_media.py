@@ -460,3 +460,15 @@ class TestWanted:
     def test_plain_messages_want_nothing(self):
         body = {"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "x"}]}
         assert wanted_media(CreateMessageRequest.model_validate(body), Walk(Profile(), FETCH)) == []
+
+    def test_what_was_compacted_is_not_loaded(self):
+        """Or addresses that are long gone are asked with every turn, and use up what a request may load."""
+        gone, kept = image(url("https://a.example/gone.png")), image(url("https://a.example/kept.png"))
+        turns = [
+            {"role": "user", "content": [gone]},
+            {"role": "assistant", "content": [{"type": "compaction", "content": "so far"}]},
+            {"role": "user", "content": [kept]},
+        ]
+        body = {"model": "m", "max_tokens": 1, "messages": turns}
+        found = wanted_media(CreateMessageRequest.model_validate(body), Walk(Profile(), FETCH))
+        assert [one.path for one in found] == ["messages.2.content.0"]

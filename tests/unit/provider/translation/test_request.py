@@ -13,6 +13,7 @@ from llama_stack_api_messages.models import CreateMessageRequest
 from llama_stack_provider_messages.translation.dropped import Dropped
 from llama_stack_provider_messages.translation.messages_to_chat import (
     PRESETS,
+    Policy,
     Profile,
     Walk,
     profile_for,
@@ -243,14 +244,79 @@ def test_a_continued_answer_does_not_begin_with_thinking():
     assert dropped(profile, messages=turns, thinking={"type": "disabled"}) == []
 
 
+def closed(**properties):
+    return {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
+
+
+@pytest.mark.parametrize(
+    ("schema", "strict"),
+    [
+        (closed(default={"type": "string"}, required={"enum": [{"not": 1}]}, properties={"type": "object"}), False),
+        (closed(default={"type": "string"}, required={"enum": [{"not": 1}]}, properties={"type": "string"}), True),
+        (closed(a={"anyOf": [closed(), {"type": "null"}]}), True),
+        (closed(a={"anyOf": [{"type": "object"}, {"type": "null"}]}), False),
+        (closed(a={"type": "array", "items": {"type": ["object", "null"]}}), False),
+        (closed(a={"oneOf": [{"type": "string"}]}), False),
+        (closed(a={"type": "string", "default": "b"}), False),
+        (closed(a={"$ref": "#/$defs/b"}) | {"$defs": {"b": {"allOf": [{"type": "string"}]}}}, False),
+        (closed(a={"$ref": "#/$defs/b"}) | {"$defs": {"b": {"type": "string"}}}, True),
+        ({"type": ["object"], "properties": None}, False),
+    ],
+)
+def test_a_schema_is_strict_where_openai_takes_it(schema, strict):
+    """It answers 400 to keywords of its list, and with that to every request that has the tool."""
+    asked = {"tools": [TOOL | {"input_schema": schema, "strict": True}]}
+    function = value(profile_for("remote::openai"), **asked)["tools"][0]["function"]
+    assert ("strict" in function) is strict
+    assert dropped(profile_for("remote::openai"), **asked) == ([] if strict else ["tools.0.strict"])
+
+
+UNKNOWN_SETTINGS = {
+    "brand_new": 1,
+    "output_config": {"verbosity": "low"},
+    "tool_choice": {"type": "auto", "newer": 1},
+    "metadata": {"team": "a"},
+}
+
+
+@pytest.mark.parametrize("path", ["brand_new", "output_config.verbosity", "tool_choice.newer", "metadata.team"])
+def test_settings_nobody_knows_are_named_or_refused(path):
+    """New ones come inside of objects, too; nothing is lost in silence."""
+    name = path.partition(".")[0]
+    fields = {name: UNKNOWN_SETTINGS[name]}
+    assert dropped(**fields) == [path]
+    strict = Walk(Profile(), Policy(strict=True), headers={"anthropic-version": "2023-06-01"})
+    with pytest.raises(InvalidRequestError) as caught:
+        translate_request(request(**fields), strict)
+    assert caught.value.message == f"{path}: Extra inputs are not permitted"
+
+
+def test_fields_of_the_configuration_do_not_cost_the_wish_to_think():
+    """A setting of the template stands beside the switch, which is in the same object."""
+    extra = {"chat_template_kwargs": {"style": "short", "thinking": False}, "seed": 1}
+    profile = profile_for("remote::vllm", overrides={"extra_body": extra})
+    fields = value(profile, thinking={"type": "adaptive"})
+    assert fields["chat_template_kwargs"] == {"enable_thinking": True, "thinking": False, "style": "short"}
+    assert fields["seed"] == 1
+
+
 def test_a_refused_prefill_is_named_by_the_path_of_its_message():
     """The README promises that a 400 begins with the JSON path; the rest is the API's own sentence."""
     with pytest.raises(InvalidRequestError) as caught:
-        messages(("user", "a"), ("assistant", "b"), ("user", " "), profile=profile_for("remote::openai"))
+        messages(("user", "a"), ("assistant", "b"), ("system", " "), profile=profile_for("remote::openai"))
     assert caught.value.message == (
         "messages.1: This model does not support assistant message prefill. "
         "The conversation must end with a user message."
     )
+
+
+@pytest.mark.parametrize("provider", ["remote::openai", "remote::vllm"])
+def test_an_answer_is_not_continued_because_the_user_said_nothing(provider):
+    """A blank message is left out elsewhere; at the end it would turn the answer before it into a prefill."""
+    turns = [("user", "a"), ("assistant", "b"), ("user", [{"type": "text", "text": ""}])]
+    with pytest.raises(InvalidRequestError, match=r"^messages\.2: all messages must have non-empty content"):
+        messages(*turns, profile=profile_for(provider))
+    assert len(messages(*turns, ("user", "c"))) == 3
 
 
 @pytest.mark.parametrize(
