@@ -15,6 +15,8 @@ logger = get_logger(__name__)
 
 _LISTED_MODELS = 20
 """Model names in a 404; more would hide the remedy."""
+_LONGEST_NAME = 500
+"""No model has a longer one, and logs and backends get it as it is."""
 
 
 class MessagesImpl:
@@ -44,7 +46,7 @@ class MessagesImpl:
         return await self._translated.create(request, call, target)
 
     async def _target(self, name: str) -> Target:
-        model_id = self._aliases.resolve(name, self._platform.is_served)
+        model_id = self._aliases.resolve(name, self._platform.is_served) if _is_name(name) else None
         try:
             target = await self._platform.locate(model_id) if model_id else None
         except ModelTypeError:
@@ -53,9 +55,13 @@ class MessagesImpl:
             return target
         if model_id not in (None, name):  # only for the operator: the caller may not be allowed to know
             logger.warning("model not available to the caller", requested=name, stands_for=model_id)
-        raise NotFoundError(f"model: {name} is not served here. {await self._remedy()}")
+        raise NotFoundError(f"model: {name[:_LONGEST_NAME]} is not served here. {await self._remedy()}")
 
     async def _remedy(self) -> str:
         served = await self._platform.served_models()
         listed = ", ".join(served[:_LISTED_MODELS]) + (", ..." if len(served) > _LISTED_MODELS else "")
         return f"Served: {listed or 'nothing'}. An alias or default_model of the server can map the name"
+
+
+def _is_name(name: str) -> bool:
+    return len(name) <= _LONGEST_NAME and name.isprintable()

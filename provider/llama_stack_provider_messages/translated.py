@@ -1,6 +1,7 @@
 """The translated lane: Messages in, chat completions through the platform's inference, Messages out."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
@@ -12,10 +13,11 @@ from llama_stack_api_messages.sse import encode_event, encode_json
 
 from .config import MessagesConfig
 from .failures import translate_failure
+from .fold import fold
 from .media import MediaLoader
 from .profiles import Profiles
 from .stack import Platform, Target, get_logger
-from .translation.dropped import DropLog, Dropped, dropped_header
+from .translation.dropped import DropLog, Dropped, dropped_header, dropped_text
 from .translation.messages_to_chat import (
     Adaptation,
     ChatRequest,
@@ -54,10 +56,11 @@ class TranslatedBackend:
         seal = Seal(self._key, target.model_id)
         walk = Walk(self._profiles.of(target), self._policy, headers=call.headers, seal=seal)
         first = replace(walk, media=await self._media.load(request, walk))
-        asked = translate_request(request, first)
+        wanted = _stoppable(request)
+        asked = translate_request(wanted, first)
         _log(call, target, asked.dropped)
         try:
-            chat, answer = await self._ask(request, first, asked, target)
+            chat, answer = await self._ask(wanted, first, asked, target)
         except ContentPolicyError as error:
             if not asked.form.refusals:
                 raise
@@ -65,10 +68,13 @@ class TranslatedBackend:
         if chat.dropped != asked.dropped:
             _log(call, target, chat.dropped)
         headers = dropped_header(chat.dropped)
+        if not wanted.stream:
+            return MessageReply(encode_json(_message(answer, chat.form, seal)), headers)
+        translator = StreamTranslator(chat.form, new_id, sign=seal.sign, request_id=call.request_id)
+        events = _events(answer, translator, target)
         if request.stream:
-            translator = StreamTranslator(chat.form, new_id, sign=seal.sign, request_id=call.request_id)
-            return StreamReply(_frames(answer, translator, target), headers)
-        return MessageReply(encode_json(_message(answer, chat.form, seal)), headers)
+            return StreamReply(_frames(events), headers)
+        return MessageReply(encode_json(await _gathered(events, translator)), headers)
 
     async def close(self) -> None:
         """Release what loads media."""
@@ -78,32 +84,47 @@ class TranslatedBackend:
         self, request: CreateMessageRequest, walk: Walk, chat: ChatRequest, target: Target
     ) -> tuple[ChatRequest, Any]:
         """Return the backend's answer with the request it was for, which its refusals may have changed."""
-        tried: frozenset[str] = frozenset()
+        tried: dict[str, Adaptation] = {}
         while True:
             try:
-                return chat, await self._platform.chat(target, chat.fields)
+                answer = await self._platform.chat(target, chat.fields)
             except Exception as error:  # providers raise anything, and a failure must keep its status
                 failure = translate_failure(error, target.provider_id)
                 adaptation = adapt(failure, chat.fields, walk.profile, tried)
                 if adaptation is None:
                     raise failure from error
-            walk = self._adapted(walk, adaptation, target, failure.message)
+            else:
+                self._learn(target, tried.values())
+                return chat, answer
+            logger.info("asking again", model=target.model_id, because=adaptation.kind, refusal=failure.message)
+            walk = _adapted(walk, adaptation)
             chat = translate_request(request, walk)
-            tried |= {adaptation.kind}
+            tried[adaptation.kind] = adaptation
 
-    def _adapted(self, walk: Walk, adaptation: Adaptation, target: Target, refusal: str) -> Walk:
-        logger.info("asking again", model=target.model_id, because=adaptation.kind, refusal=refusal)
-        if adaptation.lasting:
-            self._profiles.learn(target, adaptation.changes)
-        return replace(
-            walk,
-            profile=walk.profile.but(**adaptation.changes),
-            room=adaptation.room or walk.room,
-            log=DropLog(),
-            names={},
-            missing=set(),
-            edits=[],
-        )
+    def _learn(self, target: Target, adaptations: Iterable[Adaptation]) -> None:
+        """Remember what made the backend answer; words of a refusal alone may be the client's own, repeated."""
+        for adaptation in adaptations:
+            if adaptation.lasting:
+                self._profiles.learn(target, adaptation.changes)
+
+
+def _adapted(walk: Walk, adaptation: Adaptation) -> Walk:
+    return replace(
+        walk,
+        profile=walk.profile.but(**adaptation.changes),
+        room=adaptation.room or walk.room,
+        log=DropLog(),
+        names={},
+        missing=set(),
+        edits=[],
+    )
+
+
+def _stoppable(request: CreateMessageRequest) -> CreateMessageRequest:
+    """Return the request as the backend gets it: with stop sequences as a stream, which can be ended at one of them."""
+    if not request.stop_sequences or request.max_tokens == 0:
+        return request
+    return request.model_copy(update={"stream": True})
 
 
 def _message(answer: object, form: ReplyForm, seal: Seal) -> dict[str, Any]:
@@ -130,11 +151,13 @@ async def _encoded(events: list[dict[str, Any]]) -> AsyncGenerator[bytes]:
         yield encode_event(event)
 
 
-async def _frames(chunks: AsyncGenerator[Any], translator: StreamTranslator, target: Target) -> AsyncGenerator[bytes]:
+async def _events(
+    chunks: AsyncGenerator[Any], translator: StreamTranslator, target: Target
+) -> AsyncGenerator[dict[str, Any]]:
     try:
         async for chunk in chunks:
             for event in translator.feed(chunk):
-                yield encode_event(event)
+                yield event
             if translator.finished:  # a stop sequence or an error: what the upstream still says is for nobody
                 break
         events = translator.finish()
@@ -143,11 +166,25 @@ async def _frames(chunks: AsyncGenerator[Any], translator: StreamTranslator, tar
     finally:
         await abandon(chunks)
     for event in events:
-        yield encode_event(event)
+        yield event
+
+
+async def _frames(events: AsyncGenerator[dict[str, Any]]) -> AsyncGenerator[bytes]:
+    async with aclosing(events):
+        async for event in events:
+            yield encode_event(event)
+
+
+async def _gathered(events: AsyncGenerator[dict[str, Any]], translator: StreamTranslator) -> dict[str, Any]:
+    """Return the message that the events of a stream add up to."""
+    collected = [event async for event in events]
+    if translator.failure:
+        raise translator.failure
+    return fold(collected)
 
 
 def _log(call: Call, target: Target, dropped: tuple[Dropped, ...]) -> None:
     logger.debug("messages request", request_id=call.request_id, model=target.model_id, lane="translated")
     if dropped:
-        paths = ", ".join(f"{entry.path} ({entry.reason})" for entry in dropped)
-        logger.info("dropped in translation", request_id=call.request_id, model=target.model_id, dropped=paths)
+        text = dropped_text(dropped)
+        logger.info("dropped in translation", request_id=call.request_id, model=target.model_id, dropped=text)

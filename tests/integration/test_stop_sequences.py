@@ -35,8 +35,10 @@ def test_a_stream_ends_before_the_stop_sequence_and_closes_the_upstream(client, 
 
 
 def test_a_whole_answer_ends_before_the_stop_sequence(client, upstream):
-    """The same text, whatever the upstream said after it."""
+    """The same text, and the upstream is let go there too."""
     message = client.post("/v1/messages", json=ASK).json()
     assert message["content"] == [{"type": "text", "text": "1, 2, 3, 4, 5, 6,"}], json.dumps(message)
     assert (message["stop_reason"], message["stop_sequence"]) == ("stop_sequence", " 7")
-    assert "stop" not in upstream.last("counting").body
+    exchange = upstream.last("counting")
+    assert exchange.closed.wait(5), "the upstream call was not closed"
+    assert "stop" not in exchange.body

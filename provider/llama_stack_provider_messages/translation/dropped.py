@@ -1,7 +1,7 @@
 """What a translation left out, and why: nothing is dropped silently."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -39,6 +39,7 @@ HEADER = "x-messages-dropped"
 """Response header that names what was left out."""
 
 _LONGEST_HEADER = 1_000
+_LONGEST_TEXT = 4_000
 _LONGEST_PATH = 200
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.\[\]-]")
 
@@ -50,13 +51,27 @@ def dropped_header(dropped: Iterable[Dropped]) -> dict[str, str]:
     does not fit into about 1000 bytes is counted: ``a, b, ... 12 more``.
     """
     paths = list(dict.fromkeys(_safe(entry.path) for entry in dropped))
-    if not paths:
-        return {}
+    return {HEADER: _listed(paths, _LONGEST_HEADER)} if paths else {}
+
+
+def dropped_text(dropped: Iterable[Dropped]) -> str:
+    """Return what was left out, each with the reason, for a line of a log: encoded and counted like the header.
+
+    A log is no place for what a client likes to write there, and the platform's renders a megabyte for a minute.
+    """
+    return _listed([f"{_safe(entry.path)} ({_plain(entry.reason)})" for entry in dropped], _LONGEST_TEXT)
+
+
+def _listed(items: Sequence[str], longest: int) -> str:
     shown, size = 0, 0
-    while shown < len(paths) and (size := size + len(paths[shown]) + 2) <= _LONGEST_HEADER:
+    while shown < len(items) and (size := size + len(items[shown]) + 2) <= longest:
         shown += 1
-    rest = [f"... {len(paths) - shown} more"] if shown < len(paths) else []
-    return {HEADER: ", ".join(paths[:shown] + rest)}
+    rest = [f"... {len(items) - shown} more"] if shown < len(items) else []
+    return ", ".join([*items[:shown], *rest])
+
+
+def _plain(reason: str) -> str:
+    return "".join(mark if mark.isprintable() else "?" for mark in reason[:_LONGEST_PATH])
 
 
 def _safe(path: str) -> str:

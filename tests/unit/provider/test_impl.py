@@ -7,7 +7,7 @@ from openai._models import construct_type
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from llama_stack_api_messages import Call
-from llama_stack_api_messages.errors import BadGatewayError, InvalidRequestError, NotFoundError
+from llama_stack_api_messages.errors import BadGatewayError, InvalidRequestError, MessagesError, NotFoundError
 from llama_stack_api_messages.models import CreateMessageRequest
 from llama_stack_provider_messages import translated
 from llama_stack_provider_messages.config import MessagesConfig
@@ -31,6 +31,11 @@ async def chunks(*texts, error=None):
         raise error
     choice = {"index": 0, "delta": {}, "finish_reason": "stop"}
     yield construct_type(type_=ChatCompletionChunk, value={"id": "c", "choices": [choice], "usage": USAGE})
+
+
+async def nothing():
+    for chunk in ():
+        yield chunk
 
 
 class ScriptedPlatform:
@@ -138,6 +143,49 @@ async def test_a_stop_sequence_ends_the_upstream():
     assert len(closed) == 1
 
 
+async def test_a_stop_sequence_ends_the_upstream_of_a_whole_answer():
+    """A backend that was to answer at once would go on to ``max_tokens``."""
+    closed = []
+
+    async def endless():
+        try:
+            async for chunk in chunks(*"123456789"):
+                yield chunk
+        finally:
+            closed.append(True)
+
+    platform = ScriptedPlatform(endless())
+    reply = await impl(platform).create_message(request(stop_sequences=["3"]), CALL)
+    message = json.loads(reply.body)
+    assert platform.asked[0][1]["stream"] is True
+    assert message["content"] == [{"type": "text", "text": "12"}]
+    assert (message["stop_reason"], message["stop_sequence"]) == ("stop_sequence", "3")
+    assert closed == [True]
+
+
+async def test_a_whole_answer_with_stop_sequences_may_end_without_one():
+    reply = await impl(ScriptedPlatform(chunks("a", "b"))).create_message(request(stop_sequences=["3"]), CALL)
+    message = json.loads(reply.body)
+    assert (message["content"][0]["text"], message["stop_reason"]) == ("ab", "end_turn")
+    assert (message["usage"]["input_tokens"], message["usage"]["output_tokens"]) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    "broken", [chunks("a", error=AttributeError("x")), chunks("a", error=BadGatewayError("x")), nothing()]
+)
+async def test_a_whole_answer_with_stop_sequences_fails_as_any_other(broken):
+    """With a status; half an answer is none."""
+    with pytest.raises(MessagesError) as caught:
+        await impl(ScriptedPlatform(broken)).create_message(request(stop_sequences=["3"]), CALL)
+    assert caught.value.status_code >= 500
+
+
+async def test_a_prewarmed_prompt_is_no_stream():
+    platform = ScriptedPlatform(completion("Hello"))
+    reply = await impl(platform).create_message(request(stop_sequences=["3"], max_tokens=0), CALL)
+    assert json.loads(reply.body)["content"] == []
+
+
 async def test_what_the_backend_will_not_see_is_logged(monkeypatch):
     """Nothing is dropped silently."""
     lines = []
@@ -229,3 +277,13 @@ async def test_the_default_model_answers_any_name():
     platform = ScriptedPlatform(completion("Hello"))
     await impl(platform, default_model="local/d").create_message(request("nobody"), CALL)
     assert platform.asked[0][0] == "local/d"
+
+
+@pytest.mark.parametrize("name", ["local/" + "x" * 1_000_000, "local/a\nERROR forged"])
+async def test_what_no_model_is_called_is_a_short_404(name):
+    """The name would go to the log and to the backend as it is."""
+    platform = ScriptedPlatform(completion("Hello"))
+    with pytest.raises(NotFoundError) as caught:
+        await impl(platform, default_model="local/m1").create_message(request(name), CALL)
+    assert not platform.asked
+    assert len(caught.value.message) < 2_000

@@ -125,6 +125,19 @@ async def test_a_window_that_is_full_is_not_remembered():
     assert [fields["max_completion_tokens"] for fields in platform.asked] == [9000, 4096, 9000, 4096]
 
 
+async def test_a_refusal_that_quotes_the_client_teaches_nothing():
+    """Words of one client's schema must not lower the limit of everybody."""
+    quoted = [True]
+    refusal = "Invalid schema: 'max_tokens must be at most 1' is not of type 'object'"
+    platform = Refusing((lambda _: bool(quoted), refusal))
+    impl = lane(platform)
+    with pytest.raises(InvalidRequestError, match="Invalid schema"):
+        await ask(impl)
+    quoted.clear()
+    await ask(impl)
+    assert [fields["max_completion_tokens"] for fields in platform.asked] == [9000, 1, 9000]
+
+
 async def test_a_refusal_that_stays_is_answered():
     """One more try per kind, then the client gets the backend's words."""
     platform = Refusing((always, SYSTEM))

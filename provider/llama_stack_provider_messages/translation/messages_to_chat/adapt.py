@@ -6,12 +6,13 @@
     it reads no images               tell the model of those in tool results       remembered; the user's are a 400
     it does not switch thinking      leave the switch out                          remembered if the model never thinks
 
-Each kind once per request, and nothing else is ever asked again: a retry must be able to succeed. No table of profiles
+Each kind once per request, and nothing else is ever asked again: a retry must be able to succeed. Only what did
+succeed is remembered: refusals quote the request, so that their words may be the client's. No table of profiles
 knows every model; what a backend says of itself is surer than what a table says.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,7 +48,7 @@ type Rule = Callable[[str, Mapping[str, Any], Profile], Adaptation | None]
 
 
 def adapt(
-    failure: MessagesError, fields: Mapping[str, Any], profile: Profile, tried: frozenset[str]
+    failure: MessagesError, fields: Mapping[str, Any], profile: Profile, tried: Container[str]
 ) -> Adaptation | None:
     """Return how to ask again after a refusal, None when that is not to be done.
 

@@ -74,7 +74,7 @@ def is_worded(entry: Detail) -> bool:
 
     A piece of a stream may hold nothing but the signature of words that came before.
     """
-    return entry.get("type") in _WORDED or any(name in entry for name in _WORDS)
+    return text_field(entry, "type") in _WORDED or any(name in entry for name in _WORDS)
 
 
 class DetailRun:

@@ -52,7 +52,7 @@ def translate_response(completion: object, form: ReplyForm, new_id: NewId, *, si
         calls=bool(calls),
         cut=cut,
         refusal=text_field(record, "refusal"),
-        match=stop_match(choice),
+        match=stop_match(choice, form.stops),
         fired=texts.fired,
         windowed=form.windowed,
     )

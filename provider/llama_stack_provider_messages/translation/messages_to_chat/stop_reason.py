@@ -1,5 +1,6 @@
 """Why an answer ended: finish reasons of chat completions -> stop reasons of the Messages API."""
 
+from collections.abc import Collection
 from typing import Any
 
 from .record import field
@@ -47,13 +48,14 @@ def cuts(reason: str | None) -> bool:
     return stop_reason(reason) in ("max_tokens", "refusal")
 
 
-def stop_match(choice: object) -> str | None:
-    """Return the stop string that vLLM (``stop_reason``) or SGLang (``matched_stop``) reports; token ids are none."""
-    for name in ("stop_reason", "matched_stop"):
-        value = field(choice, name)
-        if isinstance(value, str) and value:
-            return value
-    return None
+def stop_match(choice: object, stops: Collection[str]) -> str | None:
+    """Return the stop sequence that vLLM (``stop_reason``) or SGLang (``matched_stop``) reports.
+
+    Token ids are none, and neither are strings the client did not ask for: SGLang names the end of a turn in the
+    model's template there too.
+    """
+    values = (field(choice, name) for name in ("stop_reason", "matched_stop"))
+    return next((value for value in values if isinstance(value, str) and value in stops), None)
 
 
 def stop_fields(

@@ -44,6 +44,7 @@ class StreamTranslator:
 
     Attributes:
         finished: No further chunk is needed.
+        failure: What the stream failed of, once the ``error`` event says so.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class StreamTranslator:
         request_id: str | None = None,
     ) -> None:
         self.finished = False
+        self.failure: MessagesError | None = None
         self._form = form
         self._splitter = ThinkSplitter(form.inline)
         self._filter = TextFilter(form.stops, form.prefill)
@@ -109,6 +111,7 @@ class StreamTranslator:
             self._reason, self._refusal = "content_filter", [error.message]
             return self.finish()
         self._end()
+        self.failure = error
         return [error.body("") | {"request_id": self._request_id}]
 
     def _feed(self, chunk: object) -> list[Event]:
@@ -138,7 +141,7 @@ class StreamTranslator:
         self._service_tier = field(chunk, "service_tier") or self._service_tier
         if reason := finish_reason(choice):
             self._reason = self._reason or reason
-            self._match = self._match or stop_match(choice)
+            self._match = self._match or stop_match(choice, self._form.stops)
 
     def _take(self, delta: object) -> None:
         """Queue the payload of one delta; every part of it, for one chunk may hold all of them (litellm 30014)."""

@@ -4,7 +4,7 @@ import pytest
 
 from llama_stack_api_messages.errors import ApiError, InvalidRequestError
 from llama_stack_provider_messages.fold import fold
-from llama_stack_provider_messages.translation.dropped import HEADER, Dropped, dropped_header
+from llama_stack_provider_messages.translation.dropped import HEADER, Dropped, dropped_header, dropped_text
 from llama_stack_provider_messages.translation.messages_to_chat import (
     ContentPolicyError,
     Policy,
@@ -267,6 +267,16 @@ def test_a_long_header_is_cut_and_counted():
     assert len(value) < 1050
     shown = value.count("messages.")
     assert value.endswith(f", ... {1000 - shown} more")
+
+
+def test_the_log_names_the_reasons_on_one_short_line():
+    """A field named like a line of the log, or a megabyte long, stalled the server and forged entries."""
+    names = ["top_k", "evil\nERROR forged \x1b[31m", "x" * 1_000_000, *(f"k{number}" for number in range(9_000))]
+    text = dropped_text(Dropped(name, "x", f"no {name[:9]}") for name in names)
+    assert text.startswith("top_k (no top_k), evil%0AERROR%20forged%20%1B[31m (no evil?ERRO), x")
+    assert text.isprintable()
+    assert len(text) < 4_100
+    assert text.endswith(f", ... {9_003 - text.count(' (no ')} more")
 
 
 def test_a_stream_cannot_be_prewarmed():

@@ -217,3 +217,13 @@ def test_a_note_about_another_model_says_nothing():
     """The API writes it into its own answers."""
     content = [{"type": "fallback", "from": {"model": "a"}, "to": {"model": "b"}}, {"type": "text", "text": "Hi"}]
     assert sent(content, reasoning_field="reasoning") == ({"role": "assistant", "content": "Hi"}, [])
+
+
+@pytest.mark.parametrize("kind", [["reasoning.text"], {}, 1])
+def test_a_kind_that_is_no_text_breaks_nothing(kind):
+    """Whole or streaming, the answer counts."""
+    details = [{"type": kind, "data": "x"}]
+    asked = request()
+    whole = answer(asked, reasoning_details=details, content="Hi")
+    assert whole[-1]["text"] == "Hi"
+    assert fold(streamed({"reasoning_details": details}, {"content": "Hi"}, asked=asked))["content"] == whole

@@ -125,7 +125,9 @@ def test_unknown_finish_reasons_end_the_turn():
 def test_stop_string_of_vllm_and_sglang():
     for name in ("stop_reason", "matched_stop"):
         value = {"choices": [{"index": 0, "message": {"content": "x"}, "finish_reason": "stop", name: "END"}]}
-        assert translate_response(completion(value), form(), id_maker())["stop_sequence"] == "END"
+        asked = form(request(stop_sequences=["END"]))
+        assert translate_response(completion(value), asked, id_maker())["stop_sequence"] == "END"
+        assert translate_response(completion(value), form(), id_maker())["stop_reason"] == "end_turn"
 
 
 def test_a_stop_token_is_no_stop_sequence():

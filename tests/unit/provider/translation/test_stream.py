@@ -408,9 +408,18 @@ def test_a_filter_inside_a_call_is_a_refusal():
     assert (message["stop_reason"], inputs(message)) == ("refusal", [("a", {"x": 1})])
 
 
+ENDED = [delta_chunk(content="x"), delta_chunk("stop", choice={"stop_reason": "END"})]
+
+
 def test_the_matched_stop_string_is_named():
-    message = message_of([delta_chunk(content="x"), delta_chunk("stop", choice={"stop_reason": "END"})])
+    message = message_of(ENDED, request(stop_sequences=["END"]))
     assert (message["stop_reason"], message["stop_sequence"]) == ("stop_sequence", "END")
+
+
+def test_a_stop_string_nobody_asked_for_ends_a_turn():
+    """SGLang names the end of a turn in the model's template; agents take only ``end_turn`` for one."""
+    message = message_of(ENDED, request(stop_sequences=["other"]))
+    assert (message["stop_reason"], message["stop_sequence"]) == ("end_turn", None)
 
 
 @pytest.mark.parametrize("reason", ["null", ""])
