@@ -5,6 +5,7 @@
     it wants the system prompt first later system messages become user text        remembered
     it reads no images               tell the model of those in tool results       remembered; the user's are a 400
     it does not switch thinking      leave the switch out                          remembered if the model never thinks
+    it refuses an optional field     leave that out (optional.py)                  remembered
 
 Each kind once per request, and nothing else is ever asked again: a retry must be able to succeed. Only what did
 succeed is remembered: refusals quote the request, so that their words may be the client's. No table of profiles
@@ -20,6 +21,7 @@ from llama_stack_api_messages.errors import MessagesError
 
 from .error import BLIND_MODEL, ContentPolicyError
 from .estimate import estimate_tokens
+from .optional import OPTIONAL
 from .profile import Profile
 from .thinking import without_switches
 
@@ -169,5 +171,23 @@ def thinking_switch(refusal: str, fields: Mapping[str, Any], profile: Profile) -
     return Adaptation("thinking", changes, lasting=bool(_NEVER_THINKS.search(refusal)))
 
 
-RULES: tuple[Rule, ...] = (output_limit, context_window, system_first, no_images, thinking_switch)
+_REFUSED_FIELD = re.compile(
+    r"unsupported (?:parameter|value): ['`\"](?P<a>\w+)"  # OpenAI (openai-python 2072)
+    r"|unrecognized request arguments? supplied: (?P<b>\w+)"  # OpenAI, Azure
+    r"|property ['`\"](?P<c>\w+)['`\"] is unsupported"  # Groq
+    r"|(?:body\.|\A)(?P<d>\w+): extra inputs are not permitted",  # Mistral, FastAPI servers
+    re.IGNORECASE,
+)
+
+
+def refused_field(refusal: str, fields: Mapping[str, Any], profile: Profile) -> Adaptation | None:
+    """Leave out a field that the answer can do without; reasoning models take no temperature, for instance."""
+    found = _REFUSED_FIELD.search(refusal)
+    name = next(filter(None, found.groups()), "") if found else ""
+    if name not in OPTIONAL or name not in fields:
+        return None
+    return Adaptation(f"field {name}", {"without": (*profile.without, name)}, lasting=True)
+
+
+RULES: tuple[Rule, ...] = (output_limit, context_window, system_first, no_images, thinking_switch, refused_field)
 """What a refusal is looked through for, in this order."""

@@ -85,6 +85,9 @@ class Profile(BaseModel):
         description="A final assistant message: `trailing` it is continued anyway; `continue` it is with "
         "`continue_final_message`; `prefix` or `partial` with that field true in the message; `reject` it cannot be.",
     )
+    without: tuple[str, ...] = Field(
+        default=(), description="Fields of the chat request that the backend refuses, and that are left out."
+    )
     extra_body: dict[str, Any] = Field(
         default_factory=dict,
         description="Fields added to every request to the backend. They win; objects are merged with ours.",

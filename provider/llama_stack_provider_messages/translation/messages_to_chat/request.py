@@ -15,6 +15,7 @@ from llama_stack_provider_messages.translation.dropped import Dropped
 
 from .estimate import estimate_tokens
 from .messages import chat_messages, empty_message
+from .optional import without_refused
 from .record import field
 from .reply import ReplyForm
 from .schemas import is_strict_schema
@@ -76,7 +77,7 @@ def translate_request(request: CreateMessageRequest, walk: Walk) -> ChatRequest:
         **thinking_fields(request, walk),
         **limits,
         **_sampling(request, walk),
-        **_format(request),
+        **_format(request, walk),
         **_account(request, walk),
     }
     if fields["messages"] and fields["messages"][-1]["role"] == "assistant":
@@ -84,7 +85,8 @@ def translate_request(request: CreateMessageRequest, walk: Walk) -> ChatRequest:
     if request.stream:
         usage = {"stream_options": {"include_usage": True}} if walk.profile.stream_usage else {}
         fields |= {"stream": True, **usage}
-    return ChatRequest(_merged(fields, walk.profile.extra_body), _form(request, fields, walk), walk.log.entries())
+    sent = _merged(without_refused(fields, walk), walk.profile.extra_body)
+    return ChatRequest(sent, _form(request, fields, walk), walk.log.entries())
 
 
 def _merged(fields: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
@@ -218,7 +220,7 @@ def _sampling(request: CreateMessageRequest, walk: Walk) -> dict[str, Any]:
     return fields
 
 
-def _format(request: CreateMessageRequest) -> dict[str, Any]:
+def _format(request: CreateMessageRequest, walk: Walk) -> dict[str, Any]:
     current, legacy = field(request.output_config, "format"), request.output_format
     if current is not None and legacy is not None:
         raise InvalidRequestError("output_format: cannot be combined with output_config.format; leave it out")
@@ -226,7 +228,13 @@ def _format(request: CreateMessageRequest) -> dict[str, Any]:
     if chosen is None:
         return {}
     schema = chosen.schema_
-    named = {"name": "response", "schema": schema, "strict": is_strict_schema(schema)}
+    strict = is_strict_schema(schema)
+    if not strict:
+        path = "output_format" if current is None else "output_config.format"
+        walk.note(
+            f"{path}.schema", "strict", "the schema is not closed; a backend with a strict mode may not hold to it"
+        )
+    named = {"name": "response", "schema": schema, "strict": strict}
     return {"response_format": {"type": "json_schema", "json_schema": named}}
 
 

@@ -3,7 +3,14 @@
 import pytest
 
 from llama_stack_api_messages.errors import GatewayTimeoutError, InvalidRequestError, OverloadedError
-from llama_stack_provider_messages.translation.messages_to_chat import Profile, adapt, translate_error
+from llama_stack_provider_messages.translation.messages_to_chat import (
+    Profile,
+    Walk,
+    adapt,
+    translate_error,
+    translate_request,
+)
+from support.streams import request
 
 USER = {"role": "user", "content": "x" * 400}
 LATE_SYSTEM = [USER, {"role": "system", "content": "b"}]
@@ -203,3 +210,35 @@ def test_a_request_without_a_limit_has_none_to_lower():
     """Fields of the configuration may take it out."""
     failure = InvalidRequestError("Range of max_tokens should be [1, 8192]")
     assert adapt(failure, {"messages": [], "max_tokens": None}, Profile(), frozenset()) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (
+            "Unsupported value: 'temperature' does not support 0.5 with this model. Only the default (1) is supported.",
+            "temperature",
+        ),
+        ("Unsupported parameter: 'top_p' is not supported with this model.", "top_p"),
+        ("Unrecognized request argument supplied: user", "user"),
+        ("property 'service_tier' is unsupported", "service_tier"),
+        ("body.top_k: Extra inputs are not permitted", "top_k"),
+    ],
+)
+def test_an_optional_field_the_model_refuses_is_left_out_from_then_on(text, name):
+    """OpenAI's reasoning models take no temperature; the answer does not need it."""
+    found = adapted(400, text, **{name: 1})
+    assert (found.kind, found.changes, found.lasting) == (f"field {name}", {"without": (name,)}, True)
+
+
+@pytest.mark.parametrize("text", ["Unsupported value: 'messages'", "Unsupported parameter: 'top_p'", "no field at all"])
+def test_a_refused_field_that_is_needed_or_was_not_sent_is_final(text):
+    assert adapted(400, text, temperature=1) is None
+
+
+def test_what_is_left_out_is_named_unless_it_is_a_hint():
+    """The profile, configured or learned, says which."""
+    asked = request(temperature=0.5, metadata={"user_id": "u"})
+    done = translate_request(asked, Walk(Profile(without=("temperature", "user"))))
+    assert not done.fields.keys() & {"temperature", "user"}
+    assert [entry.path for entry in done.dropped] == ["temperature"]
