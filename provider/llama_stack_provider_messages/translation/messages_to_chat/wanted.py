@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from llama_stack_api_messages.models.content import ContentSource, DocumentBlock, ImageBlock, ToolResultBlock
+from llama_stack_api_messages.models.content_server import WebFetchResultBlock, WebFetchToolResultBlock
 from llama_stack_api_messages.models.request import PromptRequest
 from llama_stack_api_messages.models.sources import Base64Source, UrlSource
 
@@ -47,6 +48,8 @@ def _wanted_of(content: Sequence[Any], path: str, walk: Walk) -> Iterator[Wanted
         where = f"{path}.{index}"
         if isinstance(block, ToolResultBlock) and isinstance(block.content, list):
             yield from _wanted_of(block.content, f"{where}.content", walk)
+        elif isinstance(block, WebFetchToolResultBlock) and isinstance(block.content, WebFetchResultBlock):
+            yield from _wanted_document(block.content.content, f"{where}.content.content", walk)
         elif isinstance(block, ImageBlock):
             yield from _wanted_image(block, where, walk)
         elif isinstance(block, DocumentBlock) and isinstance(block.source, ContentSource):

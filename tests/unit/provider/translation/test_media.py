@@ -457,6 +457,17 @@ class TestWanted:
             "messages.0.content.2.content.1.source.content.1",
         ]
 
+    def test_a_pdf_that_a_server_fetched_is_read(self):
+        """In the history, where it becomes text like the page of a web_fetch."""
+        page = {"type": "web_fetch_result", "url": "https://a", "content": PDF_DOCUMENT}
+        block = {"type": "web_fetch_tool_result", "tool_use_id": "s", "content": page}
+        failed = block | {"content": {"type": "web_fetch_tool_result_error", "error_code": "unavailable"}}
+        turns = [{"role": "assistant", "content": [block, failed]}, {"role": "user", "content": "x"}]
+        asked = CreateMessageRequest.model_validate({"model": "m", "max_tokens": 1, "messages": turns})
+        (found,) = wanted_media(asked, Walk(Profile()))
+        done = translate_request(asked, Walk(Profile(), media={found.path: LoadedText(("Hello",))}))
+        assert "[page 1]\nHello" in done.fields["messages"][0]["content"]
+
     def test_plain_messages_want_nothing(self):
         body = {"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "x"}]}
         assert wanted_media(CreateMessageRequest.model_validate(body), Walk(Profile(), FETCH)) == []
