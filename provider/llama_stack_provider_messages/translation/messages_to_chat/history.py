@@ -146,7 +146,7 @@ def _clear_tool_uses(
         return messages
     keep = max(0, _amount(edit.keep, 3))
     excluded = frozenset(edit.exclude_tools or ())
-    old = {call.id for call in calls[: max(0, len(calls) - keep)] if call.id and call.name not in excluded}
+    old = {id(call) for call in calls[: max(0, len(calls) - keep)] if call.name not in excluded}
     edited, cleared, uses = _without_results(messages, old, _cleared_inputs(edit))
     if not uses or cleared < _amount(edit.clear_at_least, 0):
         return messages
@@ -168,14 +168,23 @@ def _cleared_inputs(edit: ClearToolUsesEdit) -> Callable[[str], bool]:
 
 
 def _without_results(
-    messages: list[Numbered], old: Container[str], clears_input: Callable[[str], bool]
+    messages: list[Numbered], old: Container[int], clears_input: Callable[[str], bool]
 ) -> tuple[list[Numbered], int, int]:
-    """Return the messages with the results of old calls cleared, the tokens that saves, and the number of results."""
+    """Return the messages with the results of old calls cleared, the tokens that saves, and the number of results.
+
+    Servers that count calls from 0 in every answer repeat their ids: a result belongs to the last call of its id. So
+    ``old`` holds the calls themselves, by identity.
+    """
     saved = uses = 0
+    gone: set[str] = set()
     edited = list(messages)
     for at, (number, message) in enumerate(messages):
         content = list_field(message, "content")
-        changed = [_cleared(block, old, clears_input) for block in content]
+        changed = []
+        for block in content:
+            if block.type in _CALLS and block.id:
+                (gone.add if id(block) in old else gone.discard)(block.id)
+            changed.append(_cleared(block, gone, clears_input))
         pairs = [(was, now) for was, now in zip(content, changed, strict=True) if was is not now]
         if pairs:
             edited[at] = (number, _with(message, changed))
@@ -184,11 +193,11 @@ def _without_results(
     return edited, max(0, saved), uses
 
 
-def _cleared(block: Any, old: Container[str], clears_input: Callable[[str], bool]) -> Any:  # noqa: ANN401 - any block
-    if text_field(block, "tool_use_id") in old and field(block, "content") != _CLEARED:
+def _cleared(block: Any, gone: Container[str], clears_input: Callable[[str], bool]) -> Any:  # noqa: ANN401 - any block
+    if text_field(block, "tool_use_id") in gone and field(block, "content") != _CLEARED:
         failed = {"is_error": None} if field(block, "is_error") else {}
         return block.model_copy(update={"content": _CLEARED} | failed)
-    if block.type in _CALLS and block.id in old and block.input and clears_input(block.name):
+    if block.type in _CALLS and block.id in gone and block.input and clears_input(block.name):
         return block.model_copy(update={"input": {}})
     return block
 

@@ -127,6 +127,17 @@ def test_old_results_are_cleared_and_the_last_three_stay():
     assert done.dropped == ()
 
 
+@pytest.mark.parametrize("ids", ["010", "000", "001"])
+def test_a_result_that_is_kept_is_not_cleared_for_an_older_call_of_its_id(ids):
+    """Servers that count calls from 0 in every answer give many calls one id."""
+    done = translated(("user", "q"), *calls(*ids), edits=clearing(keep=keep(1), clear_tool_inputs=True))
+    assert results(done) == [True, True, False]
+    inputs = [
+        turn["tool_calls"][0]["function"]["arguments"] for turn in done.fields["messages"] if turn.get("tool_calls")
+    ]
+    assert [text == "{}" for text in inputs] == [True, True, False]
+
+
 @pytest.mark.parametrize(
     ("trigger", "fires"),
     [
