@@ -86,6 +86,12 @@ def test_lenient_reading_takes_it(case):
         },
         {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]},
         {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": ""}]},
+        {
+            "messages": [
+                {"role": "assistant", "content": [{"type": "compaction", "content": "summary"}]},
+                {"role": "user", "content": "a"},
+            ]
+        },
     ],
 )
 def test_what_the_api_takes_passes_strict_validation(change):

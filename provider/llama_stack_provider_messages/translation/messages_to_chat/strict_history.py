@@ -11,6 +11,7 @@ from typing import Any
 
 from llama_stack_api_messages.models.request import CreateMessageRequest
 
+from .history import compacted
 from .record import field
 
 _SERVER_CALLS = ("server_tool_use", "mcp_tool_use")
@@ -48,7 +49,9 @@ def _ends_in_server_result(request: CreateMessageRequest, index: int) -> bool:
 
 
 def _first_role(request: CreateMessageRequest) -> str | None:
-    return "messages: first message must use the 'user' role" if request.messages[0].role == "assistant" else None
+    """A compaction begins a conversation anew, so that a client may send nothing that came before it."""
+    _, first = compacted(request)[0]
+    return "messages: first message must use the 'user' role" if first.role == "assistant" else None
 
 
 def _empty_messages(request: CreateMessageRequest) -> str | None:
