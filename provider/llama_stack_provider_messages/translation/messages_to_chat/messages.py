@@ -52,10 +52,14 @@ def chat_messages(request: PromptRequest, walk: Walk) -> list[ChatMessage]:
 
 
 def _hoisted(system: list[Part], turns: list[Turn]) -> tuple[list[Part], list[Turn]]:
-    """Return the system prompt with all later instructions, and the other turns."""
+    """Return the system prompt with all later instructions, and the other turns.
+
+    Those behind the last answer stay there, as a reminder, or the backend would go on with that answer as a prefill.
+    """
     prompt, others = list(system), list[Turn]()
-    for turn in turns:
-        if isinstance(turn, SystemTurn):
+    for index, turn in enumerate(turns, 1):
+        answered = bool(others) and isinstance(others[-1], AssistantTurn)
+        if isinstance(turn, SystemTurn) and not (answered and index == len(turns)):
             prompt.append(text_part(turn.text))
         else:
             append_turn(others, turn)

@@ -464,6 +464,17 @@ def test_instructions_become_the_system_prompt_where_there_is_none():
     assert done.fields["messages"][0] == {"role": "system", "content": "b"}
 
 
+def test_an_instruction_behind_the_last_answer_does_not_make_it_a_prefill():
+    """The model is to answer the instruction, not to go on with what it said."""
+    turns = [("user", "x"), ("assistant", "a"), ("system", "s")]
+    done = translated(*turns, profile=Profile(inline_system="first", prefill="reject"))
+    assert [(turn["role"], turn["content"]) for turn in done.fields["messages"]] == [
+        ("user", "x"),
+        ("assistant", "a"),
+        ("user", "<system-reminder>\ns\n</system-reminder>"),
+    ]
+
+
 def test_answers_that_an_instruction_parted_are_one_without_it():
     turns = [("user", "x"), ("assistant", "a"), ("system", "s"), ("assistant", [USE])]
     chat = translated(*turns, profile=Profile(inline_system="first")).fields["messages"]
