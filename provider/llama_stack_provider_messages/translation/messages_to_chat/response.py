@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from llama_stack_api_messages.errors import BadGatewayError
+from llama_stack_api_messages.errors import ApiError, BadGatewayError
 
 from .calls import CallIds
 from .citations import annotations_of, url_citations
@@ -84,7 +84,7 @@ def _check(completion: object, choice: object, reason: str | None) -> None:
     if choice is None:
         raise BadGatewayError("The backend's answer holds no choices; send the request again")
     if reason in FAILURES:
-        raise BadGatewayError(f"The backend broke off its answer ({reason}); send the request again")
+        raise ApiError(f"The backend broke off its answer ({reason}); send the request again")
 
 
 def _prewarmed(message: dict[str, Any]) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from llama_stack_api_messages.errors import BadGatewayError, OverloadedError
-from llama_stack_provider_messages.translation.messages_to_chat import translate_response
-from support.streams import completion, form, id_maker, lean, request
+from llama_stack_api_messages.errors import ApiError, BadGatewayError, OverloadedError
+from llama_stack_provider_messages.translation.messages_to_chat import StreamTranslator, translate_response
+from support.streams import completion, delta_chunk, form, id_maker, lean, request
 
 
 def answer(finish="stop", asked=None, sign=lambda _: "", **message):
@@ -114,8 +114,12 @@ def test_an_error_with_status_200_is_an_error():
 
 
 def test_an_aborted_answer_is_an_error():
-    with pytest.raises(BadGatewayError, match="abort"):
+    """The same one whether the backend was asked for a stream or not."""
+    with pytest.raises(ApiError, match="abort") as caught:
         answer("abort", content="x")
+    stream = StreamTranslator(form(), id_maker())
+    stream.feed(delta_chunk(finish="abort", content="x"))
+    assert (caught.value.status_code, caught.value.message) == (stream.failure.status_code, stream.failure.message)
 
 
 def test_unknown_finish_reasons_end_the_turn():
