@@ -100,6 +100,16 @@ def _records(value: Any) -> Any:  # noqa: ANN401 - any JSON
     return [_records(part) for part in value] if isinstance(value, list) else value
 
 
+class _Router(InferenceRouter):  # type: ignore[misc]  # the platform has no types
+    """The platform's router. Its own looks through the choices of a whole answer, and fails where there are none.
+
+    Such an answer holds the backend's error (OpenRouter answers 200 then), which the translation reads.
+    """
+
+    async def _nonstream_openai_chat_completion(self, provider: Any, params: Any) -> Any:  # noqa: ANN401 - the platform's
+        return await provider.openai_chat_completion(params)
+
+
 class Platform:
     """The stack's models and inference, as this provider needs them.
 
@@ -113,7 +123,7 @@ class Platform:
 
     def __init__(self, deps: Mapping[Any, Any]) -> None:
         self._models = deps[Api.models]
-        self._router = InferenceRouter(self._models)
+        self._router = _Router(self._models)
 
     def is_served(self, name: str) -> bool:
         """Whether the platform would route the name itself.

@@ -163,6 +163,13 @@ def test_an_upstream_error_keeps_its_meaning_and_leaks_nothing(client, upstream_
         assert reply.headers["anthropic-ratelimit-requests-remaining"] == "3"
 
 
+def test_an_error_in_place_of_an_answer_keeps_its_status(client):
+    """OpenRouter answers 200 to a request that the provider behind it refused."""
+    reply = client.post("/v1/messages", json={**HELLO, "model": "up/error-body"})
+    assert (reply.status_code, reply.json()["error"]["type"]) == (429, "rate_limit_error")
+    assert reply.json()["error"]["message"] == "Provider returned error"
+
+
 def test_a_context_overflow_is_worded_so_that_claude_code_compacts(client):
     """Claude Code looks for this sentence."""
     reply = client.post("/v1/messages", json={**HELLO, "model": "up/overflow"})

@@ -286,6 +286,12 @@ async def policy(conn: Connection) -> None:
 
 
 @behaviour
+async def error_body(conn: Connection) -> None:
+    """OpenRouter's answer when the provider behind it fails: status 200, and an error in place of choices."""
+    await conn.json({"error": {"message": "Provider returned error", "code": 429}})
+
+
+@behaviour
 async def dies(conn: Connection) -> None:
     """Closes the connection in the middle of a stream."""
     await conn.head(content_type="text/event-stream")
