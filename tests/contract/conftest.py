@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from support.stack_process import ROOT, StackProcess, run_config, vllm
-from support.upstream import FakeUpstream
 from support.wire import Wire
 
 HERE = Path(__file__).parent
@@ -35,12 +34,6 @@ class Session:
 
 
 type Talk = Callable[[list[str | Path], dict[str, str]], Session]
-
-
-@pytest.fixture(scope="session")
-def upstream() -> Iterator[FakeUpstream]:
-    with FakeUpstream() as server:
-        yield server
 
 
 @pytest.fixture(scope="session")

@@ -6,15 +6,8 @@ import httpx
 import pytest
 
 from support.stack_process import ROOT, StackProcess, run_config, vllm
-from support.upstream import FakeUpstream
 
 PING_SECONDS = 0.5
-
-
-@pytest.fixture(scope="session")
-def upstream() -> Iterator[FakeUpstream]:
-    with FakeUpstream() as server:
-        yield server
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,9 @@ def form(asked=None, prefill=""):
     """Return the form of the answer to a request, or that form itself."""
     if isinstance(asked, ReplyForm):
         return asked
-    return replace(ReplyForm.of(asked or request()), prefill=prefill)
+    asked = asked or request()
+    tools = frozenset(tool.name for tool in asked.tools or ())
+    return replace(ReplyForm.of(asked), tools=tools, prefill=prefill)
 
 
 def translate(chunks, asked=None, prefill="", **options):

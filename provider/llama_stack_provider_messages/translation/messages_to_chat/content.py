@@ -102,6 +102,17 @@ _TO_ANSWER = "move it to an assistant message"
 _TO_RESULT = "move it into the content of a tool_result"
 _TO_SYSTEM = "move it to a system message"
 
+SERVER_RESULTS = (
+    "web_search_tool_result",
+    "web_fetch_tool_result",
+    "code_execution_tool_result",
+    "bash_code_execution_tool_result",
+    "text_editor_code_execution_tool_result",
+    "tool_search_tool_result",
+    "advisor_tool_result",
+)
+"""What tools that a server ran came back with."""
+
 USER_REFUSALS: dict[str, str] = {
     **dict.fromkeys(
         (
@@ -109,13 +120,7 @@ USER_REFUSALS: dict[str, str] = {
             "redacted_thinking",
             "tool_use",
             "server_tool_use",
-            "web_search_tool_result",
-            "web_fetch_tool_result",
-            "code_execution_tool_result",
-            "bash_code_execution_tool_result",
-            "text_editor_code_execution_tool_result",
-            "tool_search_tool_result",
-            "advisor_tool_result",
+            *SERVER_RESULTS,
             "mcp_tool_use",
             "mcp_tool_listing",
             "compaction",
@@ -145,8 +150,8 @@ def parts_of(block: AnyBlock, path: str, walk: Walk, handlers: dict[str, Handler
         raise unsupported(block, path, rules.get(block.type, _REMEDY))
     made = handler(block, path, walk)
     parts = made if isinstance(made, list) else [made] if made else []
-    if parts:
-        parts[-1] = parts[-1] | marker_of(block, walk)
+    if parts and (marker := marker_of(block, walk)):
+        parts[-1] = parts[-1] | marker
     return parts
 
 

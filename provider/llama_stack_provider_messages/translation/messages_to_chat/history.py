@@ -19,6 +19,7 @@ from llama_stack_api_messages.models.request import InputMessage, PromptRequest
 
 from .estimate import estimate_blocks
 from .record import field, list_field, text_field
+from .thoughts import THINKING_BLOCKS
 from .walk import Walk
 
 type Numbered = tuple[int, InputMessage]
@@ -27,7 +28,6 @@ type Numbered = tuple[int, InputMessage]
 _GONE = TextBlock(type="text", text="")
 _CLEARED = "[The result of this tool call was cleared to save space]"
 _CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
-_THINKING = frozenset({"thinking", "redacted_thinking"})
 
 
 def history(request: PromptRequest, walk: Walk) -> list[Numbered]:
@@ -112,8 +112,8 @@ def _clear_thinking(
     for at in places:
         number, message = messages[at]
         content = list_field(message, "content")
-        cleared += estimate_blocks([block for block in content if block.type in _THINKING])
-        edited[at] = (number, _with(message, [_GONE if block.type in _THINKING else block for block in content]))
+        cleared += estimate_blocks([block for block in content if block.type in THINKING_BLOCKS])
+        edited[at] = (number, _with(message, [_GONE if block.type in THINKING_BLOCKS else block for block in content]))
     walk.edits.append({"type": edit.type, "cleared_thinking_turns": len(old), "cleared_input_tokens": cleared})
     return edited
 
@@ -124,7 +124,7 @@ def _turns_that_think(messages: list[Numbered]) -> list[list[int]]:
     for at, (_, message) in enumerate(messages):
         if message.role == "user" and not _only_results(message):
             turns.append([])
-        if any(block.type in _THINKING for block in list_field(message, "content")):
+        if any(block.type in THINKING_BLOCKS for block in list_field(message, "content")):
             turns[-1].append(at)
     return [turn for turn in turns if turn]
 

@@ -26,8 +26,7 @@ def image(block: ImageBlock, path: str, walk: Walk) -> Part:
         InvalidRequestError: The image cannot be shown to the model.
     """
     if walk.profile.images == "placeholder":
-        walk.note(path, "image", "the model reads no images; it is told so")
-        return text_part("[image: this model cannot read it]")
+        return _note_instead(path, walk)
     if walk.profile.images == "reject":
         raise InvalidRequestError(f"{path}: {_NO_IMAGES}")
     if field(block.transformations, "oversized_image") == "error":
@@ -38,14 +37,18 @@ def image(block: ImageBlock, path: str, walk: Walk) -> Part:
 def result_image(block: ImageBlock, path: str, walk: Walk) -> Part:
     """Return an image of a tool result, or a note to the model."""
     if walk.profile.images == "reject":
-        walk.note(path, "image", "the model reads no images; it is told so")
-        return text_part("[image: this model cannot read it]")
+        return _note_instead(path, walk)
     try:
         return image(block, path, walk)
     except InvalidRequestError as error:
         reason = cause_of(error)
         walk.note(path, "image", f"{reason}; the model is told so")
         return text_part(f"[image: this model cannot read it: {reason}]")
+
+
+def _note_instead(path: str, walk: Walk) -> Part:
+    walk.note(path, "image", "the model reads no images; it is told so")
+    return text_part("[image: this model cannot read it]")
 
 
 def cause_of(error: InvalidRequestError) -> str:

@@ -19,7 +19,7 @@ from llama_stack_api_messages.models.content_server import (
     WebSearchResultBlock,
 )
 
-from .content import RESULT_BLOCKS, parts_of, unsupported
+from .content import RESULT_BLOCKS, SERVER_RESULTS, parts_of, unsupported
 from .documents import document_text
 from .record import field, text_field
 from .tool_input import dump_json
@@ -132,19 +132,7 @@ def _text_of_part(block: Any, path: str, walk: Walk) -> str:  # noqa: ANN401 - a
 
 SERVER_WORK: dict[str, Renderer] = {
     **dict.fromkeys(("server_tool_use", "mcp_tool_use"), _server_call),
-    **dict.fromkeys(
-        (
-            "web_search_tool_result",
-            "web_fetch_tool_result",
-            "code_execution_tool_result",
-            "bash_code_execution_tool_result",
-            "text_editor_code_execution_tool_result",
-            "tool_search_tool_result",
-            "advisor_tool_result",
-            "mcp_tool_result",
-        ),
-        _server_result,
-    ),
+    **dict.fromkeys((*SERVER_RESULTS, "mcp_tool_result"), _server_result),
 }
 """Calls and results of tools that a server ran."""
 

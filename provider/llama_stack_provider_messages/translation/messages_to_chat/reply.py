@@ -56,13 +56,12 @@ class ReplyForm:
 
     @classmethod
     def of(cls, request: object, edits: Sequence[dict[str, Any]] = ()) -> "ReplyForm":
-        """Return the form for a request, with the context management edits that were made."""
+        """Return the form for a request and its edits, without what its translation decides (names, prefill ...)."""
         return cls(
             model=str(field(request, "model")),
             thinking=_thinking_form(request),
             discard=field(request, "max_tokens") == 0,
             stops=tuple(stop for stop in list_field(request, "stop_sequences") if isinstance(stop, str)),
-            tools=frozenset(text_field(tool, "name") for tool in list_field(request, "tools")),
             call_ids=frozenset(_earlier_calls(request)),
             extras=_asked_extras(request, edits),
             safeguards=tuple(text_field(safeguard, "type") for safeguard in list_field(request, "safeguards")),

@@ -14,6 +14,7 @@ from llama_stack_api_messages.models.request import CreateMessageRequest
 
 from .record import field, list_field
 from .strict_history import HISTORY_CHECKS
+from .thoughts import THINKING_BLOCKS
 from .tools import FORCED_CHOICES
 from .walk import Walk
 
@@ -201,7 +202,7 @@ def _cache_control(request: CreateMessageRequest, _walk: Walk) -> str | None:
     if "5m" in ttls and "1h" in ttls[ttls.index("5m") :]:
         return "cache_control: a block with ttl='1h' must not come after a block with ttl='5m'"
     for path, _, block in _blocks(request):
-        if block.type in ("thinking", "redacted_thinking") and field(block, "cache_control") is not None:
+        if block.type in THINKING_BLOCKS and field(block, "cache_control") is not None:
             return f"{path}.{block.type}.cache_control: Extra inputs are not permitted"
     return None
 

@@ -12,6 +12,7 @@ from typing import Any
 from llama_stack_api_messages.models.request import CreateMessageRequest
 
 from .history import compacted
+from .messages import empty_message
 from .record import field
 
 _SERVER_CALLS = ("server_tool_use", "mcp_tool_use")
@@ -59,10 +60,7 @@ def _empty_messages(request: CreateMessageRequest) -> str | None:
     for index, message in enumerate(request.messages):
         optional = (index == last and message.role == "assistant") or message.output_config is not None
         if not message.content and not optional:
-            return (
-                f"messages.{index}: all messages must have non-empty content except for the optional final "
-                "assistant message"
-            )
+            return empty_message(index).message
     return None
 
 
