@@ -17,8 +17,10 @@ SOURCES = {API: ROOT / "api" / API, PROVIDER: ROOT / "provider" / PROVIDER}
 
 LAYERS = [
     [f"{API}.errors", f"{API}.models"],
-    [f"{API}.sse"],
+    [f"{API}.sse", f"{API}.members", f"{API}.request_body"],
     [f"{PROVIDER}.translation", f"{PROVIDER}.sse", f"{PROVIDER}.fold", f"{PROVIDER}.aliases"],
+    [f"{PROVIDER}.relay"],
+    [f"{PROVIDER}.native_settings"],
     [f"{PROVIDER}.config"],
     [f"{API}"],
     [f"{PROVIDER}.stack"],
@@ -29,13 +31,26 @@ LAYERS = [
         f"{PROVIDER}.backends",
         f"{PROVIDER}.profiles",
         f"{PROVIDER}.media",
+        f"{PROVIDER}.probe",
+        f"{PROVIDER}.clients",
     ],
-    [f"{PROVIDER}.translated"],
+    [f"{PROVIDER}.counting"],
+    [f"{PROVIDER}.exchange"],
+    [f"{PROVIDER}.upstreams"],
+    [f"{PROVIDER}.translated", f"{PROVIDER}.native", f"{PROVIDER}.lanes"],
     [f"{PROVIDER}.impl"],
     [f"{PROVIDER}.provider", PROVIDER],
 ]
 """Innermost first; a module imports only from its own layer and from those before it."""
-PURE = [f"{PROVIDER}.translation", f"{PROVIDER}.sse", f"{PROVIDER}.fold", f"{API}.sse", f"{API}.models"]
+PURE = [
+    f"{PROVIDER}.translation",
+    f"{PROVIDER}.relay",
+    f"{PROVIDER}.sse",
+    f"{PROVIDER}.fold",
+    f"{API}.sse",
+    f"{API}.members",
+    f"{API}.models",
+]
 IMPURE = {"asyncio", "httpx", "httpx2", "time", "uuid", "random", "secrets", "logging", "openai", "os"}
 PLATFORM = ("llama_stack", "llama_stack_api")
 

@@ -1,10 +1,11 @@
 """What an implementation of the Messages API offers to the routes."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from .models import CreateMessageRequest
+from .models import CountTokensRequest, CreateMessageRequest
+from .request_body import RequestBody
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,12 +15,12 @@ class Call:
     Attributes:
         request_id: ``req_...``; sent back in the ``request-id`` header and in error bodies.
         headers: Request headers, names in lower case.
-        body: The request body as received, decompressed; empty in library-client mode.
+        query: What stands behind the ``?`` of the URL, as it was sent.
     """
 
     request_id: str
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
+    query: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +38,27 @@ class StreamReply:
     Attributes:
         frames: Server-sent events as bytes. Closing it closes the upstream. It may raise ``MessagesError``.
         headers: Response headers.
+        relayed: The frames are the upstream's own chunks, wherever it cut them: each is sent by itself, when it comes.
+            Otherwise a frame is a whole event, and frames that are ready together leave together.
     """
 
     frames: AsyncGenerator[bytes]
     headers: Mapping[str, str] = field(default_factory=dict)
+    relayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PendingStream:
+    """A stream whose upstream decides the status: nothing is sent to the client before it has answered.
+
+    Attributes:
+        connect: Calls the upstream; returns once it has accepted, raises ``MessagesError`` if it refuses.
+    """
+
+    connect: Callable[[], Awaitable[StreamReply]]
+
+
+type Reply = MessageReply | StreamReply | PendingStream
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +80,19 @@ class Messages(Protocol):
 
     settings: ServeSettings
 
-    async def create_message(self, request: CreateMessageRequest, call: Call) -> MessageReply | StreamReply:
-        """Answer one request: a ``StreamReply`` if ``request.stream``, else a ``MessageReply``.
+    async def create_message(self, body: RequestBody[CreateMessageRequest], call: Call) -> Reply:
+        """Answer one request: with a stream if ``body.stream``, else with a ``MessageReply``.
 
         A ``StreamReply`` is returned once the upstream has accepted the request, so that a refusal
         can still be answered with its own HTTP status.
+
+        Raises:
+            MessagesError: Every failure a client may see.
+        """
+        ...
+
+    async def count_tokens(self, body: RequestBody[CountTokensRequest], call: Call) -> MessageReply:
+        """Return ``{"input_tokens": N}`` for the prompt of a request, without generating anything.
 
         Raises:
             MessagesError: Every failure a client may see.

@@ -4,8 +4,6 @@ Nothing may escape: an exception that reaches the server is logged by the platfo
 traceback, which stops every request for seconds.
 """
 
-import contextlib
-import json
 import logging
 import secrets
 import string
@@ -16,13 +14,12 @@ from typing import Any
 
 from fastapi import HTTPException, Request, Response
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 
 from .api import Call
-from .errors import ApiError, InvalidRequestError, MessagesError, error_for_status
-from .models import describe_validation_error
-from .request_body import read_body
+from .errors import ApiError, MessagesError, UpstreamError, error_for_status
+from .models import PromptRequest
+from .request_body import RequestBody, read_body
 from .sse import encode_json
 
 logger = logging.getLogger(__name__)
@@ -75,18 +72,18 @@ def wire_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 def error_response(error: MessagesError, request_id: str) -> Response:
     """Return the HTTP response of an error."""
-    headers = {**wire_headers(error.headers), "request-id": request_id}
+    headers = {"request-id": request_id, **wire_headers(error.headers)}
     if not error.retryable:
-        headers["x-should-retry"] = "false"
-    return Response(
-        encode_json(error.body(request_id)), error.status_code, headers=headers, media_type="application/json"
-    )
+        headers.setdefault("x-should-retry", "false")
+    raw = error.raw if isinstance(error, UpstreamError) else None
+    content = encode_json(error.body(request_id)) if raw is None else raw
+    return Response(content, error.status_code, headers=headers, media_type="application/json")
 
 
 class MessagesRoute(APIRoute):
-    """Parses the body itself, calls the endpoint with it, and answers every failure in the envelope of the API.
+    """Reads the body itself, calls the endpoint with it, and answers every failure in the envelope of the API.
 
-    The body is parsed whatever its content type, in one pass from bytes to models.
+    An endpoint that names a model gets a ``RequestBody`` of it, whatever the content type, and parses it or does not.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -96,16 +93,12 @@ class MessagesRoute(APIRoute):
         limit = getattr(endpoint, "max_request_bytes", 0)
 
         async def handle(request: Request) -> Response:
-            call = Call(request_id=new_id("req_"), headers=_headers(request))
+            call = Call(new_id("req_"), _headers(request), request.scope["query_string"].decode("latin-1"))
+            _CALL.set(call)
+            _REQUEST.set(request)
             try:
-                if model is None:
-                    response: Response = await endpoint()
-                else:
-                    body = await read_body(request, limit)
-                    call = Call(call.request_id, call.headers, body)
-                    _CALL.set(call)
-                    _REQUEST.set(request)
-                    response = await endpoint(parse(model, body))
+                arguments = [RequestBody(await read_body(request, limit), model)] if model else []
+                response: Response = await endpoint(*arguments)
             except ClientDisconnect:
                 return Response(status_code=CLIENT_CLOSED)
             except Exception as error:  # noqa: BLE001 - the last line of defence: see the module docstring
@@ -116,31 +109,11 @@ class MessagesRoute(APIRoute):
         return handle
 
 
-def _body_model(endpoint: Callable[..., Any]) -> type[BaseModel] | None:
+def _body_model(endpoint: Callable[..., Any]) -> type[PromptRequest] | None:
     hints = typing.get_type_hints(endpoint)
     hints.pop("return", None)
-    return next(iter(hints.values()), None)
+    return next((hint for hint in hints.values() if isinstance(hint, type) and issubclass(hint, PromptRequest)), None)
 
 
 def _headers(request: Request) -> dict[str, str]:
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in request.scope["headers"]}
-
-
-def parse[M: BaseModel](model: type[M], body: bytes) -> M:
-    """Return the request; the error names the first place in the body that is wrong, and what is wrong with it."""
-    if b"NaN" in body or b"Infinity" in body:
-        _refuse_constants(body)
-    try:
-        return model.model_validate_json(body)
-    except ValidationError as error:
-        raise InvalidRequestError(describe_validation_error(error)) from None
-
-
-def _refuse_constants(body: bytes) -> None:
-    """Refuse numbers that JSON does not have; parsers differ about them, and the backend would see them again."""
-
-    def refuse(name: str) -> None:
-        raise InvalidRequestError(f"The request body is not valid JSON: {name} is not a number; send null")
-
-    with contextlib.suppress(ValueError, RecursionError):  # told better by the validation that follows
-        json.loads(body, parse_constant=refuse)

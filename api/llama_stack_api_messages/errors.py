@@ -13,13 +13,14 @@
     |- ApiError                500 api_error
     |  `- BadGatewayError      502 api_error
     |- GatewayTimeoutError     504 timeout_error
-    `- OverloadedError         529 overloaded_error
+    |- OverloadedError         529 overloaded_error
+    `- UpstreamError           whatever an upstream that speaks the Messages API answered
 
 A message says what failed and what to do. It never holds an upstream's key or address.
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 
 class MessagesError(Exception):
@@ -32,8 +33,8 @@ class MessagesError(Exception):
         retryable: Whether the same request may succeed later; None keeps the default of the class.
     """
 
-    status_code: ClassVar[int] = 500
-    error_type: ClassVar[str] = "api_error"
+    status_code: int = 500
+    error_type: str = "api_error"
     retryable: bool = True
 
     def __init__(
@@ -169,6 +170,32 @@ ERROR_BY_STATUS: dict[int, type[MessagesError]] = {
     529: OverloadedError,
 }
 """The class for an HTTP status (PROTOCOL of the Messages API, errors table)."""
+
+
+class UpstreamError(MessagesError):
+    """An answer of an upstream that speaks the Messages API itself, passed on with its status.
+
+    Args:
+        status: Its HTTP status.
+        error_type: Its ``error.type``.
+        message: Its message.
+        headers: Its headers, as far as a client acts on them.
+        raw: Its body as sent, if that is in the form of the API.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        error_type: str,
+        message: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        raw: bytes | None = None,
+    ) -> None:
+        super().__init__(message, headers=headers, retryable=error_for_status(status).retryable)
+        self.status_code = status
+        self.error_type = error_type
+        self.raw = raw
 
 
 def error_for_status(status: int) -> type[MessagesError]:

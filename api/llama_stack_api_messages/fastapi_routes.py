@@ -1,20 +1,24 @@
 """HTTP routes of the Messages API."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Response
+from pydantic import BaseModel
 
-from .api import Call, MessageReply, Messages, StreamReply
+from .api import MessageReply, Messages, Reply
 from .disconnect import run_while_connected
 from .error_route import CLIENT_CLOSED, MessagesRoute, current_call, current_request, wire_headers
 from .errors import MethodNotAllowedError, NotFoundError
 from .event_stream import EventStream
-from .models import CreateMessageRequest, ErrorBody, Message
+from .models import CountTokensRequest, CreateMessageRequest, ErrorBody, Message, MessageTokensCount
+from .request_body import RequestBody
 from .stack import PUBLIC_ROUTE_KEY
 
 PATHS = ("/v1/messages", "/anthropic/v1/messages")
 """The second one is for clients that are given ``<stack>/anthropic`` as their base URL."""
+
+COUNT = "/count_tokens"
 
 PROBES = ("/", "/api/hello")
 """Asked by Claude Code at start-up; any answer will do."""
@@ -34,44 +38,58 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 def create_router(impl: Messages) -> APIRouter:
     """Return the routes over an implementation. Called by the platform several times per process."""
     router = APIRouter(route_class=MessagesRoute, tags=["Messages"])
-    endpoint = _create_message(impl)
-    for path in PATHS:
-        router.add_api_route(
-            path,
-            endpoint,
-            methods=["POST"],
-            name="create_message",
-            summary="Create a Message",
-            response_model=Message,
-            responses=_RESPONSES,
-        )
+    _add_posts(router, "", _create_message(impl), Message, "Create a Message")
+    _add_posts(router, COUNT, _count_tokens(impl), MessageTokensCount, "Count the tokens of a prompt")
     _add_probes(router)
     _add_refusals(router)
     return router
 
 
+def _add_posts(
+    router: APIRouter, suffix: str, endpoint: Callable[..., Any], model: type[BaseModel], summary: str
+) -> None:
+    for path in PATHS:
+        router.add_api_route(
+            path + suffix,
+            endpoint,
+            methods=["POST"],
+            name=endpoint.__name__,
+            summary=summary,
+            response_model=model,
+            responses=_RESPONSES,
+        )
+
+
 def _create_message(impl: Messages) -> Callable[[CreateMessageRequest], Awaitable[Response]]:
     async def create_message(params: Annotated[CreateMessageRequest, Body(...)]) -> Response:
         """Send a conversation and get the next Message of the assistant, whole or as a stream of events."""
-        call = current_call()
-        if params.stream:
-            return EventStream(lambda: _answer(impl, params, call, StreamReply), call, impl.settings.ping_seconds)
-        request = current_request()
-        work = _answer(impl, params, call, MessageReply)
-        reply = await (run_while_connected(request.receive, work) if request else work)
-        if reply is None:
-            return Response(status_code=CLIENT_CLOSED)
-        return Response(reply.body, headers=wire_headers(reply.headers), media_type="application/json")
+        body, call = RequestBody.of(params), current_call()
+        if body.stream:
+            return EventStream(lambda: impl.create_message(body, call), call, impl.settings.ping_seconds)
+        return await _whole(impl.create_message(body, call))
 
     create_message.max_request_bytes = impl.settings.max_request_bytes  # type: ignore[attr-defined]
     return create_message
 
 
-async def _answer[R](impl: Messages, params: CreateMessageRequest, call: Call, kind: type[R]) -> R:
-    reply = await impl.create_message(params, call)
-    if not isinstance(reply, kind):
-        raise TypeError(f"{type(impl).__name__} answered with a {type(reply).__name__}, not a {kind.__name__}")
-    return reply
+def _count_tokens(impl: Messages) -> Callable[[CountTokensRequest], Awaitable[Response]]:
+    async def count_tokens(params: Annotated[CountTokensRequest, Body(...)]) -> Response:
+        """Count the tokens a prompt has, without answering it."""
+        return await _whole(impl.count_tokens(RequestBody.of(params), current_call()))
+
+    count_tokens.max_request_bytes = impl.settings.max_request_bytes  # type: ignore[attr-defined]
+    return count_tokens
+
+
+async def _whole(work: Coroutine[Any, Any, Reply]) -> Response:
+    """Return the response of a whole reply; the work is given up when the client leaves."""
+    request = current_request()
+    reply = await (run_while_connected(request.receive, work) if request else work)
+    if reply is None:
+        return Response(status_code=CLIENT_CLOSED)
+    if not isinstance(reply, MessageReply):
+        raise TypeError(f"a whole message was asked for, and answered with a {type(reply).__name__}")
+    return Response(reply.body, headers=wire_headers(reply.headers), media_type="application/json")
 
 
 def _add_probes(router: APIRouter) -> None:
@@ -86,12 +104,13 @@ def _add_probes(router: APIRouter) -> None:
 
 def _add_refusals(router: APIRouter) -> None:
     async def wrong_method() -> Response:
-        raise MethodNotAllowedError("Method not allowed: messages are created with POST", headers={"allow": "POST"})
+        raise MethodNotAllowedError("Method not allowed: use POST", headers={"allow": "POST"})
 
     async def no_route() -> Response:
-        raise NotFoundError(f"Not found: this server answers POST {PATHS[0]}")
+        raise NotFoundError(f"Not found: this server answers POST {PATHS[0]} and {PATHS[0]}{COUNT}")
 
     for path in PATHS:
         others = [method for method in _ALL_METHODS if method != "POST"]
-        router.add_api_route(path, wrong_method, methods=others, include_in_schema=False)
+        for suffix in ("", COUNT):
+            router.add_api_route(path + suffix, wrong_method, methods=others, include_in_schema=False)
         router.add_api_route(path + "/{rest:path}", no_route, methods=_ALL_METHODS, include_in_schema=False)

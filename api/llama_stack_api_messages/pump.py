@@ -5,10 +5,8 @@ together leave in one write, silence can be filled with pings, and a slow client
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-
-from .api import StreamReply
 
 _HIGH_WATER = 64 * 1024
 """Bytes read ahead of the client before reading stops."""
@@ -20,17 +18,15 @@ class Pump:
     """The read-ahead buffer of one stream.
 
     Args:
-        open_stream: Calls the upstream; returns once it has accepted.
+        source: The frames of the upstream.
 
     Attributes:
-        headers: Response headers; None until the upstream has accepted.
         finished: No more frames will come.
     """
 
-    def __init__(self, open_stream: Callable[[], Awaitable[StreamReply]]) -> None:
-        self.headers: Mapping[str, str] | None = None
+    def __init__(self, source: AsyncGenerator[bytes]) -> None:
         self.finished = False
-        self._open_stream = open_stream
+        self._source = source
         self._frames: list[bytes] = []
         self._size = 0
         self._filled = asyncio.Event()
@@ -39,10 +35,7 @@ class Pump:
     async def run(self) -> None:
         """Read to the end. Raises what the upstream raises; the frames before it can still be taken."""
         try:
-            reply = await self._open_stream()
-            self.headers = reply.headers
-            self._filled.set()
-            async with aclosing(reply.frames) as frames:
+            async with aclosing(self._source) as frames:
                 async for frame in frames:
                     await self._put(frame)
         finally:
@@ -60,7 +53,7 @@ class Pump:
             await self._drained.wait()
 
     async def wait(self, seconds: float) -> bool:
-        """Wait for news (acceptance, frames or the end); return False if there was none for so long."""
+        """Wait for news (frames or the end); return False if there was none for so long."""
         if self._filled.is_set():
             return True
         try:

@@ -1,10 +1,16 @@
-"""Reading of a request body within bounds."""
+"""A request body: read within bounds, and understood as far as somebody asks."""
 
+import contextlib
+import json
 import zlib
+from functools import cached_property
 
 from fastapi import Request
+from pydantic import BaseModel, ValidationError
 
 from .errors import InvalidRequestError, RequestTooLargeError
+from .members import Member, Span, members
+from .models import PromptRequest, describe_validation_error
 
 _GZIP = 16 + zlib.MAX_WBITS
 """zlib's way to ask for the gzip container."""
@@ -12,6 +18,7 @@ _MAX_RATIO = 100
 """Compression beyond this is no request: text reaches 20, and a bomb would keep the parser busy for seconds."""
 _SMALL_BODY = 1024 * 1024
 """Bytes after decompression below which the ratio does not matter."""
+_FLAGS = {b"true": True, b"false": False, b"null": False}
 _DRAIN_FACTOR = 4
 """How many times the limit is read and thrown away, so that a client that sends on still sees the answer."""
 
@@ -68,3 +75,93 @@ def _damaged() -> InvalidRequestError:
         "The body is not valid gzip; send it again, or without content-encoding",
         details={"error_code": "request_body_encoding_invalid"},
     )
+
+
+class RequestBody[M: PromptRequest]:
+    """The body of a request for a model, as it came.
+
+    Who passes it on needs two of its members and neither pays for the rest nor refuses what it does not know.
+
+    Args:
+        data: The bytes.
+        kind: What they are to be parsed as.
+
+    Attributes:
+        members: Its top-level members.
+        model: The model asked for.
+        model_span: Where that name stands. It has to stand there once: readers differ about which of several counts,
+            in Go even ``Model`` does, and the model that was checked has to be the one that answers.
+        stream: Whether the answer has to be a stream.
+
+    Raises:
+        InvalidRequestError: The bytes are no JSON object, or it names no model or several.
+    """
+
+    def __init__(self, data: bytes, kind: type[M]) -> None:
+        self.data = data
+        self._kind = kind
+        self.members = _members(data)
+        self.model_span = self._only("model")
+        self.model = self._name() or self.parsed.model
+        self.stream = self._flag("stream")
+
+    @classmethod
+    def of(cls, params: "RequestBody[M] | M") -> "RequestBody[M]":
+        """Return the body of a request that came without bytes, in library-client mode; any other as it is."""
+        if isinstance(params, RequestBody):
+            return params
+        return cls(params.model_dump_json(by_alias=True, exclude_unset=True).encode(), type(params))
+
+    def _only(self, name: str) -> Span | None:
+        found = [value for member, value in self.members if member.lower() == name]
+        if len(found) > 1:
+            raise InvalidRequestError(f"{name}: given more than once; send it once")
+        return found[0] if found else None
+
+    def _name(self) -> str | None:
+        span = self.model_span
+        name = json.loads(self.data[span.start : span.end]) if span else None
+        return name if isinstance(name, str) else None
+
+    def _flag(self, name: str) -> bool:
+        """Return what the last member of a name says, as parsers do; what is no boolean may be refused."""
+        said = [self.data[value.start : value.end] for member, value in self.members if member == name]
+        if said and said[-1] not in _FLAGS:
+            return bool(getattr(self.parsed, name, False))
+        return bool(said) and _FLAGS[said[-1]]
+
+    @cached_property
+    def parsed(self) -> M:
+        """The whole request.
+
+        Raises:
+            InvalidRequestError: It does not fit; the message begins with the JSON path.
+        """
+        return parse(self._kind, self.data)
+
+
+def _members(data: bytes) -> list[Member]:
+    try:
+        return members(data)
+    except ValueError:
+        return []
+
+
+def parse[B: BaseModel](model: type[B], body: bytes) -> B:
+    """Return the request; the error names the first place in the body that is wrong, and what is wrong with it."""
+    if b"NaN" in body or b"Infinity" in body:
+        _refuse_constants(body)
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise InvalidRequestError(describe_validation_error(error)) from None
+
+
+def _refuse_constants(body: bytes) -> None:
+    """Refuse numbers that JSON does not have; parsers differ about them, and the backend would see them again."""
+
+    def refuse(name: str) -> None:
+        raise InvalidRequestError(f"The request body is not valid JSON: {name} is not a number; send null")
+
+    with contextlib.suppress(ValueError, RecursionError):  # told better by the validation that follows
+        json.loads(body, parse_constant=refuse)

@@ -38,3 +38,39 @@ def encode_event(event: Mapping[str, Any]) -> bytes:
 
 
 PING = encode_event({"type": "ping"})
+
+
+TAIL = 4
+"""Bytes that tell whether a frame is complete, the longest blank line being two of CRLF."""
+
+
+def unfinished_frame(tail: bytes) -> bytes:
+    """Return what ends the frame that a stream broke off in, so that another one can follow; empty if it is whole.
+
+    Cut inside a line, the frame would be an event whose data is no JSON, on which clients fail before they see the
+    error behind it. Named a ping, both official SDKs pass over it unread. A character cut in half is completed first:
+    the SDKs decode strictly.
+
+    Args:
+        tail: The last ``TAIL`` bytes sent, or less if there were not so many.
+    """
+    if not tail or tail.endswith((b"\n\n", b"\r\n\r\n", b"\r\r")):
+        return b""
+    if tail.endswith(b"\n"):
+        return b"\n"
+    if tail.endswith(b"\r"):
+        return b"\n\n"
+    return _rest_of_character(tail) + b"\nevent: ping\n\n"
+
+
+def _rest_of_character(tail: bytes) -> bytes:
+    """Return bytes that make the last character a valid one, if it was cut."""
+    start = next((place for place in range(len(tail) - 1, -1, -1) if tail[place] & 0xC0 != 0x80), len(tail))
+    cut = tail[start:]
+    for rest in (b"", b"\x80", b"\x80\x80", b"\xa0\x80", b"\x90\x80\x80", b"\x80\x80\x80"):
+        try:
+            (cut + rest).decode()
+        except UnicodeDecodeError:
+            continue
+        return rest
+    return b""

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from llama_stack_api_messages.models import describe_validation_error
 
+from .native_settings import NativeSettings
 from .translation.messages_to_chat import PRESETS, Policy, profile_for
 
 
@@ -91,6 +92,19 @@ class MessagesConfig(BaseModel):
             except ValidationError as error:
                 raise ValueError(f"{name}.{describe_validation_error(error)}") from None
         return value
+
+    native: dict[str, NativeSettings] = Field(
+        default_factory=dict,
+        description="Whether requests go to a backend's own Messages API as they are, by inference provider id: "
+        "`auto`, `on`, `off`, or a mapping. Without an entry vLLM, Ollama and Anthropic are `auto`, others `off`.",
+    )
+    native_probe_seconds: float = Field(
+        default=300.0, gt=0, description="How long it holds what a backend answered when asked for its Messages API."
+    )
+    allow_lane_header: bool = Field(
+        default=False,
+        description="Let a request choose its lane with the header `x-messages-lane: native | translated`, for tests.",
+    )
 
     def policy(self) -> Policy:
         """Return what the translation of requests needs to know."""

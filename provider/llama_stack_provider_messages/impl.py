@@ -1,12 +1,19 @@
 """The Messages API over what the stack serves."""
 
-from llama_stack_api_messages import Call, MessageReply, ServeSettings, StreamReply
-from llama_stack_api_messages.errors import InvalidRequestError, NotFoundError
-from llama_stack_api_messages.models import CreateMessageRequest
+from collections.abc import Awaitable
+from dataclasses import replace
+
+from llama_stack_api_messages import Call, MessageReply, PendingStream, Reply, RequestBody, ServeSettings
+from llama_stack_api_messages.errors import InvalidRequestError, MessagesError, NotFoundError
+from llama_stack_api_messages.models import CountTokensRequest, CreateMessageRequest
 
 from .aliases import Aliases
-from .backends import Backend
+from .backends import LANE_HEADER, Backend, LaneName, Route
 from .config import MessagesConfig
+from .exchange import Exchanges
+from .lanes import Lanes
+from .native import NativeBackend
+from .probe import Probes
 from .signing import random_key
 from .stack import ModelTypeError, Platform, Target, get_logger
 from .translated import TranslatedBackend
@@ -34,16 +41,29 @@ class MessagesImpl:
         self.settings = ServeSettings(config.ping_seconds, config.max_request_bytes)
         self._aliases = Aliases(config.aliases, config.default_model)
         self._platform = platform
-        self._translated: Backend = TranslatedBackend(platform, config, key or random_key())
+        probes, exchanges = Probes(config.native_probe_seconds), Exchanges()
+        translated = TranslatedBackend(platform, config, key or random_key(), exchanges)
+        native = NativeBackend(platform, exchanges, probes, translated)
+        self._lanes = Lanes(config.native, probes, native.probe, may_ask=config.allow_lane_header)
+        self._backends: dict[LaneName, Backend] = {"native": native, "translated": translated}
 
     async def shutdown(self) -> None:
         """Release what the lanes hold."""
-        await self._translated.close()
+        for backend in self._backends.values():
+            await backend.close()
 
-    async def create_message(self, request: CreateMessageRequest, call: Call) -> MessageReply | StreamReply:
+    async def create_message(self, body: RequestBody[CreateMessageRequest], call: Call) -> Reply:
         """Answer a request; see ``Messages.create_message``."""
-        target = await self._target(request.model)
-        return await self._translated.create(request, call, target)
+        route = await self._route(body.model, call)
+        return await _told(route, self._backends[route.lane].create(body, call, route))
+
+    async def count_tokens(self, body: RequestBody[CountTokensRequest], call: Call) -> MessageReply:
+        """Count the tokens of a prompt; see ``Messages.count_tokens``."""
+        route = await self._route(body.model, call)
+        return await _told(route, self._backends[route.lane].count(body, call, route))
+
+    async def _route(self, name: str, call: Call) -> Route:
+        return await self._lanes.choose(await self._target(name), call)
 
     async def _target(self, name: str) -> Target:
         model_id = self._aliases.resolve(name, self._platform.is_served) if _is_name(name) else None
@@ -61,6 +81,18 @@ class MessagesImpl:
         served = await self._platform.served_models()
         listed = ", ".join(served[:_LISTED_MODELS]) + (", ..." if len(served) > _LISTED_MODELS else "")
         return f"Served: {listed or 'nothing'}. An alias or default_model of the server can map the name"
+
+
+async def _told[R: Reply](route: Route, work: Awaitable[R]) -> R:
+    """Return a reply, or raise its failure, with a header that names the lane."""
+    try:
+        reply = await work
+    except MessagesError as error:
+        error.headers.setdefault(LANE_HEADER, route.header)
+        raise
+    if isinstance(reply, PendingStream):
+        return replace(reply, connect=lambda: _told(route, reply.connect()))
+    return replace(reply, headers={**reply.headers, LANE_HEADER: route.header})
 
 
 def _is_name(name: str) -> bool:

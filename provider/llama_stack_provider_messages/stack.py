@@ -4,7 +4,7 @@ The platform's successor offers the same names elsewhere, so support for it ends
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from llama_stack.core.access_control.access_control import AccessDeniedError
@@ -13,7 +13,14 @@ from llama_stack.core.routers.inference import InferenceRouter
 from llama_stack.core.server.fastapi_router_registry import register_external_api_routers
 from llama_stack.core.utils.config_dirs import LLAMA_STACK_CONFIG_DIR
 from llama_stack.log import get_logger as _get_logger
+from llama_stack.providers.utils.inference.http_client import _build_network_client_kwargs
 from llama_stack.providers.utils.inference.openai_mixin import OpenAIMixin
+from llama_stack.telemetry.inference_metrics import (
+    create_inference_metric_attributes,
+    inference_duration,
+    inference_time_to_first_token,
+    inference_tokens_per_second,
+)
 from llama_stack_api import (
     Api,
     ExternalApiSpec,
@@ -35,17 +42,22 @@ __all__ = [
     "AccessDeniedError",
     "Api",
     "AuthenticationRequiredError",
+    "Connection",
     "HealthResponse",
     "HealthStatus",
     "InlineProviderSpec",
     "Model",
     "ModelNotFoundError",
     "ModelTypeError",
+    "Network",
     "OpenAIMixin",
     "Platform",
     "ProviderSpec",
     "Target",
+    "check_allowed",
+    "connection_of",
     "get_logger",
+    "network_of",
     "register_routes",
 ]
 
@@ -78,6 +90,7 @@ class Target:
         provider_type: Its type, e.g. ``remote::vllm``.
         resource_id: As the backend names the model.
         reads_objects: Whether the provider reads messages by attribute, to load their images, as Ollama's does.
+        provider: The provider itself.
     """
 
     model_id: str
@@ -85,6 +98,77 @@ class Target:
     provider_type: str
     resource_id: str
     reads_objects: bool = False
+    provider: Any = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """How a provider's configuration wants its backend to be reached.
+
+    Attributes:
+        options: Arguments of ``httpx.AsyncClient``: ``verify``, ``timeout`` and ``headers``, as far as configured.
+        proxies: URL patterns of httpx (``https://``, ``all://host``) to the address of a proxy, or to None for none.
+        proxy_ca: File with the certificate of the proxy.
+    """
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    proxies: Mapping[str, str | None] = field(default_factory=dict)
+    proxy_ca: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A backend, as its inference provider reaches it.
+
+    Attributes:
+        base_url: Without the ``/v1`` at its end.
+        key: Of this request: the client's own for this provider, else the configured one; None if it needs none.
+    """
+
+    base_url: str
+    key: str | None = field(default=None, repr=False)
+
+
+_NO_KEY = "NO KEY REQUIRED"
+"""What several providers of the platform give as a key."""
+
+
+def connection_of(provider: Any) -> Connection | None:  # noqa: ANN401 - providers have no common type
+    """Return how a provider reaches its backend; None if it does not say."""
+    if not isinstance(provider, OpenAIMixin):
+        return None
+    try:
+        base_url = str(provider.get_base_url())
+        key = provider._get_api_key_from_config_or_provider_data()  # noqa: SLF001 - get_api_key() knows no request
+    except ValueError:  # nothing is configured, or no keys per request are foreseen
+        return None
+    return Connection(base_url.rstrip("/").removesuffix("/v1"), None if key in ("", _NO_KEY) else key)
+
+
+def network_of(provider: Any) -> Network:  # noqa: ANN401 - as above
+    """Return the network settings of a provider."""
+    config = getattr(getattr(provider, "config", None), "network", None)
+    options = _build_network_client_kwargs(config)
+    options.pop("mounts", None)  # made anew: these have limits of their own and forget no_proxy
+    if "verify" not in options and (shared := getattr(provider, "shared_ssl_context", None)):
+        options["verify"] = shared
+    proxy = config.proxy if config else None
+    if proxy is None:
+        return Network(options)
+    proxies = {"all://": proxy.url, "http://": proxy.http, "https://": proxy.https}
+    found: dict[str, str | None] = {pattern: str(url) for pattern, url in proxies.items() if url}
+    found |= {f"all://{'*' if host.startswith('.') else ''}{host}": None for host in proxy.no_proxy or ()}
+    return Network(options, found, str(proxy.cacert) if proxy.cacert else None)
+
+
+def check_allowed(target: Target) -> None:
+    """Refuse a model that is not in its provider's list of allowed ones, as its own inference would.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if isinstance(target.provider, OpenAIMixin):
+        target.provider._validate_model_allowed(target.resource_id)  # noqa: SLF001 - the platform leaves it to its callers
 
 
 class _Record(dict[str, Any]):
@@ -149,7 +233,38 @@ class Platform:
             provider.__provider_spec__.provider_type,
             resource_id,
             reads_objects=getattr(provider, "download_images", False),
+            provider=provider,
         )
+
+    def record(
+        self,
+        target: Target,
+        *,
+        stream: bool,
+        success: bool,
+        seconds: float,
+        first_seconds: float | None = None,
+        tokens: int | None = None,
+    ) -> None:
+        """Count a call that did not go through the platform's inference, in the platform's own metrics.
+
+        Args:
+            target: The model that answered.
+            stream: Whether it was a stream.
+            success: Whether it came to its end.
+            seconds: From the request to the end of the answer.
+            first_seconds: From the request to the first bytes of the answer.
+            tokens: Output tokens.
+        """
+        status = "success" if success else "error"
+        attributes = create_inference_metric_attributes(
+            model=target.model_id, provider=target.provider_id, stream=stream, status=status
+        )
+        inference_duration.record(seconds, attributes=attributes)
+        if first_seconds is not None:
+            inference_time_to_first_token.record(first_seconds, attributes=attributes)
+        if tokens and seconds > 0:
+            inference_tokens_per_second.record(tokens / seconds, attributes=attributes)
 
     async def served_models(self) -> list[str]:
         """Return the ids of the language models the caller may use."""

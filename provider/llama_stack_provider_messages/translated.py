@@ -5,16 +5,21 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
-from llama_stack_api_messages import Call, MessageReply, StreamReply
+from llama_stack_api_messages import Call, MessageReply, RequestBody, StreamReply
 from llama_stack_api_messages.disconnect import abandon
 from llama_stack_api_messages.error_route import new_id
-from llama_stack_api_messages.models import CreateMessageRequest
+from llama_stack_api_messages.models import CountTokensRequest, CreateMessageRequest
+from llama_stack_api_messages.request_body import parse
 from llama_stack_api_messages.sse import encode_event, encode_json
 
+from .backends import COUNT_HEADER, Route
 from .config import MessagesConfig
+from .counting import TokenCounter
+from .exchange import Exchanges
 from .failures import translate_failure
 from .fold import fold
 from .media import MediaLoader
+from .native_settings import NativeSettings
 from .profiles import Profiles
 from .stack import Platform, Target, get_logger
 from .translation.dropped import DropLog, Dropped, dropped_header, dropped_text
@@ -31,6 +36,7 @@ from .translation.messages_to_chat import (
     translate_request,
     translate_response,
 )
+from .upstreams import poster
 
 logger = get_logger(__name__)
 
@@ -42,20 +48,26 @@ class TranslatedBackend:
         platform: The stack's models and inference.
         config: The provider's configuration.
         key: Of the signatures.
+        exchanges: Asks backends for their tokenizers.
     """
 
-    def __init__(self, platform: Platform, config: MessagesConfig, key: bytes) -> None:
+    def __init__(self, platform: Platform, config: MessagesConfig, key: bytes, exchanges: Exchanges) -> None:
         self._platform = platform
+        self._exchanges = exchanges
+        self._native = config.native
+        self._counter = TokenCounter()
         self._key = key
         self._policy = config.policy()
         self._profiles = Profiles(config.backends)
         self._media = MediaLoader(config.media_hosts, config.media_max_bytes, config.media_timeout_seconds)
 
-    async def create(self, request: CreateMessageRequest, call: Call, target: Target) -> MessageReply | StreamReply:
+    async def create(
+        self, body: RequestBody[CreateMessageRequest], call: Call, route: Route
+    ) -> MessageReply | StreamReply:
         """Answer the request; see ``Messages.create_message``."""
+        request, target = body.parsed, route.target
         seal = Seal(self._key, target.model_id)
-        walk = Walk(self._profiles.of(target), self._policy, headers=call.headers, seal=seal)
-        first = replace(walk, media=await self._media.load(request, walk))
+        first = await self._walk(request, call, target, seal)
         wanted = _stoppable(request)
         asked = translate_request(wanted, first)
         _log(call, target, asked.dropped)
@@ -76,9 +88,30 @@ class TranslatedBackend:
             return StreamReply(_frames(events), headers)
         return MessageReply(encode_json(await _gathered(events, translator)), headers)
 
+    async def count(self, body: RequestBody[CountTokensRequest], call: Call, route: Route) -> MessageReply:
+        """Count with the backend's tokenizer, or estimate; see ``Messages.count_tokens``."""
+        request, target = parse(CreateMessageRequest, body.data).model_copy(update={"max_tokens": 1}), route.target
+        walk = await self._walk(request, call, target, Seal(self._key, target.model_id))
+        chat = translate_request(request, walk)
+        _log(call, target, chat.dropped)
+        settings = self._native.get(target.provider_id, NativeSettings())
+        post = poster(self._exchanges, target, settings)
+        counted = await self._counter.count(
+            chat.fields, walk.profile.tokenizer, target.resource_id, post, upstream=target.provider_id
+        )
+        kind = "exact" if counted.exact else "estimate"
+        return MessageReply(
+            encode_json({"input_tokens": counted.tokens}), {**dropped_header(chat.dropped), COUNT_HEADER: kind}
+        )
+
     async def close(self) -> None:
         """Release what loads media."""
         await self._media.close()
+
+    async def _walk(self, request: CreateMessageRequest, call: Call, target: Target, seal: Seal) -> Walk:
+        """Return a request's walk with the media it needs."""
+        walk = Walk(self._profiles.of(target), self._policy, headers=call.headers, seal=seal)
+        return replace(walk, media=await self._media.load(request, walk))
 
     async def _ask(
         self, request: CreateMessageRequest, walk: Walk, chat: ChatRequest, target: Target

@@ -31,6 +31,8 @@ USAGE = {
     "prompt_tokens_details": {"cached_tokens": 10},
 }
 BENCH_CHUNKS = 200
+MESSAGES_PATH = "/v1/messages"
+"""Not there: requests have to be translated."""
 AUTH_PATH = "/auth"
 """Stands in for the endpoint of the platform's custom authentication: the token is the user's name."""
 
@@ -537,6 +539,9 @@ class FakeUpstream:
         conn = Connection(writer, exchange)
         if method == "GET":
             await conn.json({"object": "list", "data": [{"id": name, "object": "model"} for name in BEHAVIOURS]})
+            return True
+        if path.startswith(MESSAGES_PATH):
+            await conn.json({"detail": "Not Found"}, 404)
             return True
         if path == AUTH_PATH:
             await conn.json({"principal": exchange.body["api_key"]})

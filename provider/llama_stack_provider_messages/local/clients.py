@@ -32,6 +32,11 @@ class LoopClients:
         self._timeout = Timeout(silence_seconds, connect=_CONNECT_SECONDS)
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncOpenAI] = WeakKeyDictionary()
 
+    @property
+    def credentials(self) -> dict[str, str]:
+        """The header that the engine wants to see."""
+        return {"authorization": f"Bearer {self._key}"}
+
     def get(self, base_url: str) -> AsyncOpenAI:
         """Return the client of the running loop, pointed at this address."""
         loop = asyncio.get_running_loop()

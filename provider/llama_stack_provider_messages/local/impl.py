@@ -11,6 +11,7 @@ import openai
 from openai import AsyncOpenAI, AsyncStream
 from pydantic import PrivateAttr
 
+from llama_stack_api_messages import MessagesUpstream
 from llama_stack_provider_messages.stack import HealthResponse, HealthStatus, Model, OpenAIMixin
 
 from .clients import TRANSPORT_ERROR, LoopClients
@@ -67,6 +68,14 @@ class LlamaCppInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
     def client(self) -> AsyncOpenAI:
         """A client of the running engine."""
         return self._clients.get(self.get_base_url())
+
+    async def messages_upstream(self, resource_id: str) -> MessagesUpstream:  # noqa: ARG002 - there is one model
+        """Return the engine's own Messages API, which is used only if the operator says so: it deviates.
+
+        Raises:
+            EngineError: The engine does not start.
+        """
+        return MessagesUpstream(await self._engine.address(), self._clients.credentials, preferred=False)
 
     def get_base_url(self) -> str:
         """Return the OpenAI-style base URL of the running engine."""

@@ -3,13 +3,15 @@
 import pytest
 
 from llama_stack_api_messages import errors
-from llama_stack_api_messages.errors import ERROR_BY_STATUS, MessagesError, error_for_status
+from llama_stack_api_messages.errors import ERROR_BY_STATUS, MessagesError, UpstreamError, error_for_status
 from llama_stack_api_messages.models import ERROR_TYPES, ErrorBody
 
 
 def leaves(cls=MessagesError):
-    """Return the tree of the module; other packages have branches of their own."""
-    children = (child for child in cls.__subclasses__() if child.__module__ == errors.__name__)
+    """Return the classes with a status of their own; other packages have branches of theirs."""
+    children = (
+        child for child in cls.__subclasses__() if child.__module__ == errors.__name__ and child is not UpstreamError
+    )
     return [cls, *(leaf for child in children for leaf in leaves(child))]
 
 
@@ -46,3 +48,11 @@ def test_retryability_may_differ_from_the_class():
     """A quota 429 does not heal."""
     assert errors.RateLimitError("x").retryable
     assert not errors.RateLimitError("x", retryable=False).retryable
+
+
+def test_an_upstreams_error_has_its_own_status_and_type():
+    """It may be any; what retrying does follows from the status."""
+    error = UpstreamError(418, "teapot_error", "short and stout", headers={"retry-after": "1"}, raw=b"{}")
+    assert (error.status_code, error.retryable, error.headers, error.raw) == (418, False, {"retry-after": "1"}, b"{}")
+    assert error.body("req_1")["error"] == {"type": "teapot_error", "message": "short and stout"}
+    assert UpstreamError(503, "x", "y").retryable

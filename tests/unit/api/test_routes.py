@@ -41,14 +41,14 @@ def fail(error):
 
 
 async def test_the_implementation_gets_request_headers_and_raw_body():
-    """It sees the parsed request and the call as it came."""
+    """It sees the call as it came, and the request as soon as it wants to."""
     impl = Scripted(lambda: MessageReply(b'{"ok":1}', {"x-extra": "1"}))
     async with client_for(impl) as client:
         reply = await client.post("/v1/messages", json=BODY, headers={"X-Api-Key": "k"})
-    request, call = impl.calls[0]
-    assert request.model == "m"
+    body, call = impl.calls[0]
+    assert body.model == body.parsed.model == "m"
     assert call.headers["x-api-key"] == "k"
-    assert call.body == reply.request.content
+    assert body.data == reply.request.content
     assert reply.headers["request-id"] == call.request_id
     assert reply.headers["x-extra"] == "1"
     assert reply.content == b'{"ok":1}'

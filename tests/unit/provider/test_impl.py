@@ -6,7 +6,7 @@ import pytest
 from openai._models import construct_type
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from llama_stack_api_messages import Call
+from llama_stack_api_messages import Call, RequestBody
 from llama_stack_api_messages.errors import BadGatewayError, InvalidRequestError, MessagesError, NotFoundError
 from llama_stack_api_messages.models import CreateMessageRequest
 from llama_stack_provider_messages import translated
@@ -72,7 +72,7 @@ def impl(platform, **config):
 
 def request(model="local/m1", **more):
     body = {"model": model, "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}], **more}
-    return CreateMessageRequest.model_validate(body)
+    return RequestBody.of(CreateMessageRequest.model_validate(body))
 
 
 async def test_a_whole_answer_is_a_message_under_the_requested_name():

@@ -6,7 +6,7 @@ import pytest
 from openai._models import construct_type
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from llama_stack_api_messages import Call
+from llama_stack_api_messages import Call, RequestBody
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models import CreateMessageRequest
 from llama_stack_provider_messages import profiles
@@ -62,12 +62,13 @@ def always(_fields):
     return True
 
 
+LANE = {"x-messages-lane": "translated; reason=default"}
 TURNS = [{"role": "user", "content": "Hi"}, {"role": "system", "content": "Be kind."}]
 
 
 async def ask(impl, **fields):
     body = {"model": "local/m", "max_tokens": 9000, "messages": TURNS, **fields}
-    reply = await impl.create_message(CreateMessageRequest.model_validate(body), CALL)
+    reply = await impl.create_message(RequestBody.of(CreateMessageRequest.model_validate(body)), CALL)
     data = b"".join([frame async for frame in reply.frames]) if fields.get("stream") else reply.body
     return reply, data
 
@@ -84,7 +85,7 @@ async def test_refusals_of_several_kinds_are_healed_and_remembered(stream):
     reply, _ = await ask(impl, stream=stream)
     assert [fields["max_completion_tokens"] for fields in platform.asked] == [9000, 4096, 4096]
     assert [late_system(fields) for fields in platform.asked] == [True, True, False]
-    assert reply.headers == {"x-messages-dropped": "max_tokens"}
+    assert reply.headers == {**LANE, "x-messages-dropped": "max_tokens"}
     again, _ = await ask(impl, stream=stream)
     assert len(platform.asked) == 4
     assert again.headers == reply.headers
@@ -108,7 +109,7 @@ async def test_an_image_a_tool_returned_does_not_end_the_conversation_with_a_mod
     impl = lane(platform)
     for _ in range(2):
         reply, _ = await ask(impl, messages=[TURNS[0], *READ])
-        assert reply.headers == {"x-messages-dropped": "messages.2.content.0.content.0"}
+        assert reply.headers == {**LANE, "x-messages-dropped": "messages.2.content.0.content.0"}
     assert [seen(fields) for fields in platform.asked] == [True, False, False]
     with pytest.raises(InvalidRequestError, match=r"^messages\.0\.content\.0: this model reads no images"):
         await ask(impl, messages=[{"role": "user", "content": [IMAGE]}])
@@ -149,7 +150,8 @@ async def test_a_refusal_that_stays_is_answered():
 async def test_strict_validation_names_a_limit_once_it_is_known():
     """The API does not lower ``max_tokens`` either."""
     impl = lane(Refusing((too_much, LIMIT)), validation="strict")
-    request = CreateMessageRequest.model_validate({"model": "local/m", "max_tokens": 9000, "messages": TURNS})
+    body = {"model": "local/m", "max_tokens": 9000, "messages": TURNS}
+    request = RequestBody.of(CreateMessageRequest.model_validate(body))
     for _ in range(2):
         with pytest.raises(InvalidRequestError, match="max_tokens: 9000 > 4096, which is the maximum"):
             await impl.create_message(request, Call("req_1", {"anthropic-version": "2023-06-01"}))
@@ -157,7 +159,7 @@ async def test_strict_validation_names_a_limit_once_it_is_known():
 
 async def test_a_reply_without_losses_has_no_header():
     reply, _ = await ask(lane(Refusing()))
-    assert reply.headers == {}
+    assert reply.headers == LANE
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -167,7 +169,7 @@ async def test_a_policy_of_the_backend_is_a_refusal_of_the_model(stream):
     assert b'"stop_reason":"refusal"' in data
     assert b'"explanation":"Flagged."' in data
     assert b"content_block" not in data
-    assert reply.headers == {"x-messages-dropped": "brand_new"}
+    assert reply.headers == {**LANE, "x-messages-dropped": "brand_new"}
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from llama_stack_api_messages import Call
+from llama_stack_api_messages import Call, RequestBody
 from llama_stack_api_messages.models import CreateMessageRequest
 from llama_stack_provider_messages import get_provider_impl, signing, stack
 from llama_stack_provider_messages.config import MessagesConfig
@@ -39,7 +39,7 @@ class ThinkingPlatform:
 async def ask(key, platform, *turns, **fields):
     messages = [{"role": "user", "content": "q"}, *turns]
     asked = CreateMessageRequest.model_validate({"model": "local/m", "max_tokens": 9, "messages": messages, **fields})
-    return await MessagesImpl(MessagesConfig(), platform, key).create_message(asked, Call("r"))
+    return await MessagesImpl(MessagesConfig(), platform, key).create_message(RequestBody.of(asked), Call("r"))
 
 
 @pytest.mark.parametrize(("key", "kept"), [(b"one", "Six times seven."), (b"two", None), (None, None)])
@@ -68,6 +68,6 @@ async def test_the_platform_gets_a_provider_with_the_kept_key(tmp_path, monkeypa
     monkeypatch.setattr(stack, "Platform", lambda _deps: ThinkingPlatform())
     monkeypatch.setattr(stack, "register_routes", lambda: None)
     made = await get_provider_impl(MessagesConfig(), {})
-    assert made._translated._key == signing.signing_key(None, tmp_path / "signing_key")
+    assert made._backends["translated"]._key == signing.signing_key(None, tmp_path / "signing_key")
     configured = await get_provider_impl(MessagesConfig(signing_secret="hush"), {})
-    assert configured._translated._key == b"hush"
+    assert configured._backends["translated"]._key == b"hush"

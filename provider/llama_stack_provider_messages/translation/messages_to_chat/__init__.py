@@ -11,6 +11,7 @@ from .redaction import redact
 from .reply import ReplyForm
 from .request import ChatRequest, translate_request
 from .response import refused, translate_response
+from .seal import PREFIX as SIGNATURE_PREFIX
 from .seal import Seal
 from .stream import StreamTranslator
 from .thinking import without_switches
@@ -21,6 +22,7 @@ __all__ = [
     "PDF",
     "PRESETS",
     "PROVIDER_PRESETS",
+    "SIGNATURE_PREFIX",
     "Adaptation",
     "ChatRequest",
     "ContentPolicyError",

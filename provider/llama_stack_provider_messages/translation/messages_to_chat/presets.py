@@ -29,7 +29,9 @@ PRESETS: dict[str, Profile] = {
     ),
     # vLLM reads `reasoning` of earlier messages and hands it to the template under both names (chat_utils.py).
     # `thinking_token_budget` is a 400 unless the server has a reasoning parser or --reasoning-config: no default.
-    "vllm": _TEMPLATE_SERVER.but(efforts=_LEVELS, template_efforts=(), prefill="continue", reasoning_field="reasoning"),
+    "vllm": _TEMPLATE_SERVER.but(
+        efforts=_LEVELS, template_efforts=(), prefill="continue", reasoning_field="reasoning", tokenizer="vllm"
+    ),
     # docs.sglang.io, "Thinking Budget": `reasoning_effort` goes to the template, a budget of the template is a hint.
     "sglang": _TEMPLATE_SERVER.but(
         efforts=_LEVELS, template_efforts=(), prefill="continue", reasoning_field="reasoning_content"
@@ -37,7 +39,10 @@ PRESETS: dict[str, Profile] = {
     # llama.cpp reads a named choice as "auto" (26535), and lets text without end come before a required call (27217).
     # A budget in the request counts unless the server was started with one (23673).
     "llama_cpp": _TEMPLATE_SERVER.but(
-        forced_calls=False, budget_field="thinking_budget_tokens", reasoning_field="reasoning_content"
+        forced_calls=False,
+        budget_field="thinking_budget_tokens",
+        reasoning_field="reasoning_content",
+        tokenizer="llama_cpp",
     ),
     # Ollama answers 400 to a level when the model does not think or has no levels; models that think do so unasked.
     # The platform's own adapter: "Ollama's CC endpoint expects 'reasoning' on assistant messages".

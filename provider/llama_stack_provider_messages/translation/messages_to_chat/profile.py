@@ -85,6 +85,10 @@ class Profile(BaseModel):
         description="A final assistant message: `trailing` it is continued anyway; `continue` it is with "
         "`continue_final_message`; `prefix` or `partial` with that field true in the message; `reject` it cannot be.",
     )
+    tokenizer: Literal["vllm", "llama_cpp"] | None = Field(
+        default=None,
+        description="Which server's tokenizer counts prompts, that of `vllm` or of `llama_cpp`; none: estimates.",
+    )
     without: tuple[str, ...] = Field(
         default=(), description="Fields of the chat request that the backend refuses, and that are left out."
     )

@@ -13,6 +13,7 @@ from typing import Any
 
 from llama_stack_api_messages.models.content import ToolResultBlock, ToolUseBlock
 from llama_stack_api_messages.models.request import InputMessage, PromptRequest
+from llama_stack_provider_messages.translation.billing import without_billing
 
 from .breakpoints import last_marker, marker_of
 from .content import (
@@ -142,21 +143,10 @@ def system_text(content: Content, path: str, walk: Walk) -> str:
 def system_parts(content: Content, path: str, walk: Walk) -> list[Part]:
     """Return a system prompt as text parts.
 
-    Claude Code's attribution block is left out: it changes with every request and would cost the backend's prefix
-    cache (llama.cpp 21793, vllm 36829, ollama 14918).
+    Claude Code's attribution block is left out.
     """
     parts = _parts(content, path, walk, SYSTEM_BLOCKS)
-    return [part | {"text": text} for part in parts if (text := _without_billing(part["text"]))]
-
-
-_BILLING = "x-anthropic-billing-header:"
-
-
-def _without_billing(text: str) -> str:
-    if not text.lstrip().startswith(_BILLING):
-        return text
-    _, _, rest = text.lstrip().partition("\n")
-    return rest.strip("\n")
+    return [part | {"text": text} for part in parts if (text := without_billing(part["text"]))]
 
 
 def turn_of(message: InputMessage, path: str, walk: Walk) -> Turn:

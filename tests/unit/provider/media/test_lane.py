@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from llama_stack_api_messages import Call
+from llama_stack_api_messages import Call, RequestBody
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models import CreateMessageRequest
 from llama_stack_provider_messages.config import MessagesConfig
@@ -29,7 +29,7 @@ class Platform:
 def request(source):
     block = {"type": "document", "source": source}
     body = {"model": "p/m", "max_tokens": 1, "messages": [{"role": "user", "content": [block]}]}
-    return CreateMessageRequest.model_validate(body)
+    return RequestBody.of(CreateMessageRequest.model_validate(body))
 
 
 async def test_a_pdf_is_read_before_the_backend_is_asked():

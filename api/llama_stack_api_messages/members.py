@@ -1,0 +1,128 @@
+"""Top-level members of a JSON object: where their values stand in its bytes, without decoding them.
+
+    {"max_tokens": 5, "messages": [...], "model": "a", "tools": [{"input_schema": {"properties": {"model": ...}}}]}
+                                                  ^^^ the one value of interest, of maybe a megabyte
+
+msgspec finds the extent of every value in one pass; between two values there are a comma, a name and a colon, so the
+values are found again by walking over those.
+"""
+
+import json
+import re
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+_OPEN = re.compile(rb"[ \t\r\n]*\{")
+_NAME = re.compile(rb'[ \t\r\n]*,?[ \t\r\n]*("(?:[^"\\]|\\.)*")[ \t\r\n]*:[ \t\r\n]*', re.DOTALL)
+"""What stands in front of a value, from behind the one before it."""
+_CLOSE = re.compile(rb"[ \t\r\n]*\}[ \t\r\n]*\Z")
+_NEXT = re.compile(rb"[ \t\r\n]*,?[ \t\r\n]*")
+"""What stands in front of an element."""
+_ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
+_EXTENTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class Span(NamedTuple):
+    """Where a value stands: from its first byte to behind its last."""
+
+    start: int
+    end: int
+
+
+class Member(NamedTuple):
+    """A name, decoded, and where its value stands."""
+
+    name: str
+    value: Span
+
+
+def members(body: bytes) -> list[Member]:
+    """Return the top-level members in their order; a name may come several times.
+
+    Args:
+        body: A JSON object.
+
+    Raises:
+        ValueError: It is not.
+    """
+    try:
+        extents = {name: bytes(value) for name, value in _EXTENTS.decode(body).items()}
+    except RecursionError:
+        raise ValueError("the object is nested too deeply") from None
+    found = _walk(body, extents)
+    return _walk(body, {}) or [] if found is None else found
+
+
+def _walk(body: bytes, extents: dict[str, bytes]) -> list[Member] | None:
+    """Return the members, or None where a name comes several times with another value, whose extent is not known."""
+    found = []
+    opened = _OPEN.match(body)
+    position = opened.end() if opened else 0
+    while match := _NAME.match(body, position):
+        name = str(msgspec.json.decode(match[1]))
+        position = _end(body, match.end(), extents.get(name))
+        found.append(Member(name, Span(match.end(), position)))
+    return found if _CLOSE.match(body, position) else None
+
+
+def _end(body: bytes, start: int, value: bytes | None) -> int:
+    if value is not None and body.startswith(value, start):
+        return start + len(value)
+    text = body.decode("latin-1")  # in which a character is a byte
+    return json.JSONDecoder(strict=False).raw_decode(text, start)[1]
+
+
+def elements(body: bytes, array: Span) -> list[Span]:
+    """Return where the elements of an array stand.
+
+    Args:
+        body: The bytes around it.
+        array: Where it stands.
+
+    Raises:
+        ValueError: It is no JSON array.
+    """
+    found = []
+    position = array.start + 1
+    for value in _ELEMENTS.decode(body[array.start : array.end]):
+        match = _NEXT.match(body, position)
+        start = match.end() if match else position
+        position = start + len(bytes(value))
+        found.append(Span(start, position))
+    return found
+
+
+def within(body: bytes, value: Span) -> dict[str, Span]:
+    """Return the members of an object inside the bytes; empty if something else stands there."""
+    try:
+        inner = members(body[value.start : value.end])
+    except ValueError:
+        return {}
+    return {name: Span(value.start + span.start, value.start + span.end) for name, span in inner}
+
+
+def cuts(parts: Sequence[Span], dropped: Collection[int]) -> list[tuple[Span, bytes]]:
+    """Return the edits that take elements out of an array together with their commas.
+
+    Args:
+        parts: Its elements.
+        dropped: Numbers of those to take out.
+    """
+    kept = [number for number in range(len(parts)) if number not in dropped]
+    if not kept:
+        return [(Span(parts[0].start, parts[-1].end), b"")] if parts else []
+    first = kept[0]
+    edits = [(Span(parts[0].start, parts[first].start), b"")] if first else []
+    behind = (number for number in sorted(dropped) if number > first)
+    return edits + [(Span(parts[number - 1].end, parts[number].end), b"") for number in behind]
+
+
+def edited(body: bytes, edits: Iterable[tuple[Span, bytes]]) -> bytes:
+    """Return the body with other values in some places, which must not overlap."""
+    pieces, position = [], 0
+    for span, value in sorted(edits):
+        pieces += [body[position : span.start], value]
+        position = span.end
+    return b"".join([*pieces, body[position:]])

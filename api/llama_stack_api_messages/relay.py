@@ -1,0 +1,58 @@
+"""Sends the chunks of an upstream as they come, one by one, with pings in the pauses.
+
+Nothing is read ahead: while the client takes its time nothing is read from the upstream, so memory stays flat and the
+upstream is slowed down. A chunk may end anywhere in an event, so what was sent last decides where a ping may stand.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from contextlib import aclosing
+from typing import Any
+
+from .disconnect import end
+from .sse import PING, TAIL, unfinished_frame
+
+
+class Relay:
+    """One stream on its way to the client.
+
+    Args:
+        send: Of ASGI; the response must have been started.
+        ping_seconds: Silence after which a ``ping`` event is sent, if the last frame is complete.
+
+    Attributes:
+        tail: The last bytes sent, see ``unfinished_frame``.
+    """
+
+    def __init__(self, send: Callable[[MutableMapping[str, Any]], Awaitable[None]], ping_seconds: float) -> None:
+        self._send = send
+        self._ping_seconds = ping_seconds
+        self._turn = asyncio.Lock()
+        self.tail = b""
+        self._clock = asyncio.get_running_loop().time
+        self._active_at = 0.0
+
+    async def run(self, frames: AsyncGenerator[bytes]) -> None:
+        """Send all chunks. Raises what the upstream raises; the chunks before it have been sent."""
+        self._active_at = self._clock()
+        pinging = asyncio.create_task(self._ping())
+        try:
+            async with aclosing(frames):
+                async for chunk in frames:
+                    async with self._turn:
+                        self.tail = chunk[-TAIL:] if len(chunk) >= TAIL else (self.tail + chunk)[-TAIL:]
+                        await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+                    self._active_at = self._clock()
+        finally:
+            await end(pinging)
+
+    async def _ping(self) -> None:
+        while True:
+            left = self._active_at + self._ping_seconds - self._clock()
+            if left > 0:
+                await asyncio.sleep(left)
+                continue
+            async with self._turn:
+                if not unfinished_frame(self.tail):
+                    await self._send({"type": "http.response.body", "body": PING, "more_body": True})
+            self._active_at = self._clock()

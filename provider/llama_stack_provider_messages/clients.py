@@ -1,0 +1,86 @@
+"""HTTP clients of upstreams: one for each, kept alive, made in the event loop that uses it.
+
+Without redirects, cookies, proxies of the environment and retries: what a client gets is the answer to its request,
+from the host that is configured, once.
+"""
+
+import asyncio
+from collections.abc import Callable
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from weakref import WeakKeyDictionary
+
+import httpx
+
+from .stack import Network
+
+_STREAMS = 1_000
+"""Requests under way at once; more wait for a connection."""
+_KEPT = 256
+"""Idle connections; each is looked at when a connection is chosen."""
+_IDLE_SECONDS = 4.0
+"""How long a connection stays open unused: less than the five seconds after which uvicorn (vLLM, SGLang, stacks) and
+Node close theirs, or a request would meet the closing and fail."""
+_CONNECT_SECONDS = 10.0
+_SILENCE_SECONDS = 600.0
+_WRITE_SECONDS = 60.0
+_POOL_SECONDS = 30.0
+
+
+def new_client(network: Network, connect_seconds: float | None, silence_seconds: float | None) -> httpx.AsyncClient:
+    """Return a client for one upstream.
+
+    Args:
+        network: The settings of its inference provider.
+        connect_seconds: How long connecting may take; None leaves it to those, or to a default.
+        silence_seconds: How long the next bytes may take, likewise.
+    """
+    options = dict(network.options)
+    verify = options.pop("verify", True)
+    limits = httpx.Limits(max_connections=_STREAMS, max_keepalive_connections=_KEPT, keepalive_expiry=_IDLE_SECONDS)
+    proxied = network.proxy_ca or verify
+    mounts = {
+        pattern: httpx.AsyncHTTPTransport(verify=proxied, limits=limits, proxy=url) if url else None
+        for pattern, url in network.proxies.items()
+    }
+    return httpx.AsyncClient(
+        verify=verify,
+        timeout=_finite(options.get("timeout"), connect_seconds, silence_seconds),
+        headers={"accept-encoding": "identity", **(options.get("headers") or {})},
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        limits=limits,
+        mounts=mounts,
+        follow_redirects=False,
+        trust_env=False,
+    )
+
+
+def _finite(
+    configured: httpx.Timeout | None, connect_seconds: float | None, silence_seconds: float | None
+) -> httpx.Timeout:
+    """Return timeouts none of which is endless."""
+    known = configured or httpx.Timeout(None)
+    return httpx.Timeout(
+        connect=connect_seconds or known.connect or _CONNECT_SECONDS,
+        read=silence_seconds or known.read or _SILENCE_SECONDS,
+        write=known.write or _WRITE_SECONDS,
+        pool=known.pool or _POOL_SECONDS,
+    )
+
+
+class HttpClients:
+    """The clients in use, by event loop and name of the upstream."""
+
+    def __init__(self) -> None:
+        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, httpx.AsyncClient]] = WeakKeyDictionary()
+
+    def get(self, name: str, make: Callable[[], httpx.AsyncClient]) -> httpx.AsyncClient:
+        """Return the client of the running loop for an upstream."""
+        clients = self._clients.setdefault(asyncio.get_running_loop(), {})
+        if name not in clients:
+            clients[name] = make()
+        return clients[name]
+
+    async def close(self) -> None:
+        """Close those of the running loop; those of other loops hold no connection any more."""
+        for client in self._clients.pop(asyncio.get_running_loop(), {}).values():
+            await client.aclose()

@@ -1,0 +1,88 @@
+"""Counts the prompt of a chat request: by the backend's own tokenizer, else by an estimate. Nothing is generated."""
+
+import time
+from collections.abc import Awaitable, Callable, Hashable, Mapping
+from typing import Any
+
+from .stack import get_logger
+from .translation.messages_to_chat.estimate import estimate_tokens
+from .translation.messages_to_chat.tokenizers import Count, Steps, TokenizerUnavailable, ways_to_count
+
+__all__ = ["Count", "Post", "TokenCounter", "TokenizerUnavailable"]
+
+logger = get_logger(__name__)
+
+type Post = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
+"""Takes a path below the root of the backend and a body; returns the decoded JSON of a 2xx answer.
+
+Raises TokenizerUnavailable for anything else, and does not wait long: clients send two dozen counts at once.
+"""
+
+_REST_SECONDS = 60.0
+_MOST = 1_000
+"""Models that are remembered: a provider may take any name."""
+
+_ABOUT_THE_REQUEST = {400, 413, 422, 500}
+"""What servers answer, at once, to a conversation that the template cannot take; llama.cpp also says 500."""
+_NO_SUCH_ROUTE = {404, 405, 501}
+
+
+class TokenCounter:
+    """Counts prompts, and leaves a tokenizer alone for a while that failed, so that no client waits for it twice.
+
+    Nothing in it belongs to an event loop.
+
+    Args:
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._until: dict[Hashable, float] = {}
+
+    async def count(
+        self, fields: Mapping[str, Any], kind: str | None, model: str, post: Post, *, upstream: str = ""
+    ) -> Count:
+        """Return the number of tokens of a chat request's prompt.
+
+        Args:
+            fields: The chat request, as ``translate_request`` makes it.
+            kind: Which tokenizer the backend has (``Profile.tokenizer``), None for none.
+            model: As the backend names it.
+            post: Makes a call to the backend.
+            upstream: Tells backends apart that have a model of the same name.
+        """
+        whole = (upstream, model)
+        for way in ways_to_count(kind, fields):
+            if self._rests(whole) or self._rests((*whole, way)):
+                continue
+            try:
+                return await _follow(way(fields, model), post)
+            except TokenizerUnavailable as failure:
+                if failure.status in _ABOUT_THE_REQUEST:
+                    break
+                self._rest((*whole, way) if failure.status in _NO_SUCH_ROUTE else whole, model, failure)
+        return Count(estimate_tokens(fields), exact=False)
+
+    def _rests(self, key: Hashable) -> bool:
+        return self._clock() < self._until.get(key, 0.0)
+
+    def _rest(self, key: Hashable, model: str, failure: TokenizerUnavailable) -> None:
+        if not self._rests(key):  # counts come in bursts
+            logger.info("tokenizer left alone for a while", model=model, seconds=_REST_SECONDS, because=str(failure))
+        self._until.pop(key, None)
+        while len(self._until) >= _MOST:
+            del self._until[next(iter(self._until))]
+        self._until[key] = self._clock() + _REST_SECONDS
+
+
+async def _follow(steps: Steps, post: Post) -> Count:
+    """Make the calls of a way to count, and return its result."""
+    answer: Any = None
+    while True:
+        try:
+            call = steps.send(answer)
+        except StopIteration as end:
+            count: Count = end.value
+            return count
+        answer = await post(call.path, call.body)

@@ -1,0 +1,154 @@
+"""HTTP exchanges with upstreams; what goes wrong on the way is an error of the protocol."""
+
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import httpx
+
+from llama_stack_api_messages.errors import BadGatewayError, GatewayTimeoutError, MessagesError
+
+from .backends import Upstream
+from .clients import HttpClients, new_client
+from .relay import upstream_failure
+from .stack import Target, network_of
+
+_SHORT = httpx.Timeout(5.0)
+"""For questions that are not the client's own: probes."""
+_LONGEST_ERROR = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One request to an upstream.
+
+    Attributes:
+        path: Behind the base URL.
+        data: The body.
+        headers: Beside those of the upstream, which win.
+        query: Behind the ``?``.
+        short: It has to be answered within seconds.
+    """
+
+    path: str
+    data: bytes
+    headers: Mapping[str, str]
+    query: str = ""
+    short: bool = False
+
+
+class Exchanges:
+    """Asks upstreams, over connections that are kept."""
+
+    def __init__(self) -> None:
+        self._clients = HttpClients()
+
+    async def accepted(self, target: Target, upstream: Upstream, question: Question) -> httpx.Response:
+        """Return the answer of an upstream that has accepted, with its body still to be read; the caller closes it.
+
+        Raises:
+            MessagesError: It has not.
+        """
+        response = await self.open(target, upstream, question)
+        if response.is_success:
+            return response
+        body = await _beginning(response)
+        raise upstream_failure(
+            response.status_code,
+            body,
+            response.headers,
+            provider_id=upstream.provider_id,
+            secret=upstream.secret,
+            own_request_id=upstream.settings.own_request_id,
+            now=datetime.now(UTC),
+        )
+
+    async def open(self, target: Target, upstream: Upstream, question: Question) -> httpx.Response:
+        """Return the answer of an upstream, whatever its status, with its body still to be read.
+
+        Raises:
+            MessagesError: There is none.
+        """
+        settings = upstream.settings
+        client = self._clients.get(
+            target.provider_id,
+            lambda: new_client(network_of(target.provider), settings.connect_seconds, settings.silence_seconds),
+        )
+        url = f"{upstream.base_url}{question.path}" + (f"?{question.query}" if question.query else "")
+        headers = {"content-type": "application/json", **question.headers, **upstream.headers}
+        timeout = _SHORT if question.short else httpx.USE_CLIENT_DEFAULT
+        try:
+            request = client.build_request("POST", url, content=question.data, headers=headers, timeout=timeout)
+            return await client.send(request, stream=True)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise connection_failure(error, upstream.provider_id) from error
+
+    async def close(self) -> None:
+        """Close the connections of the running loop."""
+        await self._clients.close()
+
+
+async def whole(response: httpx.Response, provider_id: str) -> bytes:
+    """Return the body of an answer, and close it.
+
+    Raises:
+        MessagesError: The connection broke.
+    """
+    try:
+        return await response.aread()
+    except httpx.HTTPError as error:
+        raise connection_failure(error, provider_id) from error
+    finally:
+        await response.aclose()
+
+
+async def _beginning(response: httpx.Response) -> bytes:
+    """Return as much of an error as anybody needs."""
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async for part in response.aiter_bytes():
+            parts.append(part)
+            size += len(part)
+            if size > _LONGEST_ERROR:
+                break
+    except httpx.HTTPError:
+        return b"".join(parts)  # the status is known, and worth more than that its explanation broke off
+    finally:
+        await response.aclose()
+    return b"".join(parts)
+
+
+def connection_failure(error: Exception, provider_id: str) -> MessagesError:
+    """Return what a client is told about an exchange that failed on the way; no addresses.
+
+    Args:
+        error: Of httpx.
+        provider_id: Names the upstream.
+    """
+    backend = f"The backend '{provider_id}'"
+    if isinstance(error, httpx.PoolTimeout):
+        return GatewayTimeoutError(f"{backend} has no connection free; try again")
+    if isinstance(error, httpx.TimeoutException):
+        return GatewayTimeoutError(f"{backend} did not answer in time")
+    if isinstance(error, httpx.ConnectError):
+        return BadGatewayError(f"{backend} cannot be reached: {_why(error)}")
+    if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
+        return BadGatewayError(f"{backend} cannot be reached: its base URL is none", retryable=False)
+    if isinstance(error, httpx.ProxyError):
+        return BadGatewayError(f"{backend} cannot be reached: the proxy refused")
+    return BadGatewayError(f"{backend} broke the connection before its answer was complete")
+
+
+def _why(error: BaseException | None) -> str:
+    while error:
+        if isinstance(error, socket.gaierror):
+            return "its host name is not known"
+        if isinstance(error, ssl.SSLError):
+            return "TLS failed; check its certificate and the network settings of the provider"
+        if isinstance(error, ConnectionRefusedError):
+            return "it refused the connection; is it running?"
+        error = error.__cause__ or error.__context__
+    return "no connection"

@@ -1,0 +1,253 @@
+"""The native lane: the client's bytes to an upstream that speaks Messages itself, and its bytes back."""
+
+import re
+import time
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, Literal
+
+import httpx
+
+from llama_stack_api_messages import Call, MessageReply, PendingStream, Reply, RequestBody, StreamReply
+from llama_stack_api_messages.errors import BadGatewayError, MessagesError, UpstreamError
+from llama_stack_api_messages.members import Member, members
+from llama_stack_api_messages.models import CountTokensRequest, CreateMessageRequest, PromptRequest
+
+from .backends import COUNT_HEADER, Backend, Route, Upstream
+from .exchange import Exchanges, Question, connection_failure, whole
+from .failures import translate_failure
+from .probe import Probes
+from .relay import (
+    ModelEcho,
+    Outgoing,
+    StreamWatch,
+    carried_headers,
+    echoed,
+    not_a_message,
+    outgoing,
+    request_headers,
+    usage_of,
+)
+from .stack import Platform, Target, check_allowed, get_logger
+from .translation.dropped import dropped_header, dropped_text
+from .translation.messages_to_chat import translate_error
+
+logger = get_logger(__name__)
+
+_MESSAGES, _COUNT = "/v1/messages", "/v1/messages/count_tokens"
+_NO_ROUTE = frozenset({404, 405, 501})
+_SIGNATURE = re.compile(r"signature.{0,60}thinking|thinking.{0,60}signature", re.IGNORECASE | re.DOTALL)
+"""``Invalid `signature` in `thinking` block``: of another model, another organisation, or invented (codex2api 613)."""
+
+
+class NativeBackend:
+    """Relays.
+
+    Args:
+        platform: For its metrics.
+        exchanges: Asks upstreams.
+        probes: Told of upstreams that may have changed.
+        translated: Counts tokens where the upstream does not.
+    """
+
+    def __init__(self, platform: Platform, exchanges: Exchanges, probes: Probes, translated: Backend) -> None:
+        self._platform = platform
+        self._exchanges = exchanges
+        self._probes = probes
+        self._translated = translated
+
+    async def create(self, body: RequestBody[CreateMessageRequest], call: Call, route: Route) -> Reply:
+        """Answer the request; see ``Messages.create_message``."""
+        if not body.stream:
+            return await self._message(body, call, route)
+        pending = PendingStream(lambda: self._connect(body, call, route))
+        return await pending.connect() if _upstream(route).settings.ping_before_status else pending
+
+    async def count(self, body: RequestBody[CountTokensRequest], call: Call, route: Route) -> MessageReply:
+        """Count with the upstream's own counter, or estimate if it has none."""
+        try:
+            response, _ = await self._accepted(_COUNT, body, call, route)
+        except UpstreamError as error:
+            if error.status_code not in _NO_ROUTE or error.raw is not None:
+                raise
+            reply = await self._translated.count(body, call, route)
+            return MessageReply(reply.body, {**reply.headers, COUNT_HEADER: "estimate"})
+        headers = carried_headers(response.headers, own_request_id=_upstream(route).settings.own_request_id)
+        return MessageReply(await whole(response, route.target.provider_id), {**headers, COUNT_HEADER: "exact"})
+
+    async def probe(self, target: Target, upstream: Upstream) -> tuple[int, bytes]:
+        """Ask an upstream whether it has a Messages API; return status and body, 0 if there is no answer."""
+        question = Question(_MESSAGES, b"{}", request_headers({}, frozenset(), credentials=False), short=True)
+        try:
+            response = await self._exchanges.open(target, upstream, question)
+            return response.status_code, await whole(response, upstream.provider_id)
+        except MessagesError as error:
+            logger.info("probe failed", provider_id=upstream.provider_id, reason=error.message)
+            return 0, b""
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._probes.close()
+        await self._exchanges.close()
+
+    async def _message(self, body: RequestBody[CreateMessageRequest], call: Call, route: Route) -> MessageReply:
+        tally = _Tally(self._platform, route.target, call, stream=False)
+        try:
+            response, asked = await self._accepted(_MESSAGES, body, call, route)
+            data = await whole(response, route.target.provider_id)
+            found = _message_members(data, route.target.provider_id)
+            tally.end(usage_of(data, found), success=True)
+        finally:
+            tally.end({}, success=False)
+        return MessageReply(echoed(data, found, body.model), _reply_headers(response, asked, route))
+
+    async def _connect(self, body: RequestBody[CreateMessageRequest], call: Call, route: Route) -> StreamReply:
+        tally = _Tally(self._platform, route.target, call, stream=True)
+        try:
+            response, asked = await self._accepted(_MESSAGES, body, call, route)
+            if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                _message_members(await whole(response, route.target.provider_id), route.target.provider_id)
+                raise not_a_message(route.target.provider_id)
+        except MessagesError:
+            tally.end({}, success=False)
+            raise
+        frames = _relayed(response, ModelEcho(body.model), tally, route.target.provider_id)
+        return StreamReply(frames, _reply_headers(response, asked, route), relayed=True)
+
+    async def _accepted(
+        self, path: str, body: RequestBody[Any], call: Call, route: Route
+    ) -> tuple[httpx.Response, Outgoing]:
+        """Return the upstream's answer with the request it was for."""
+        upstream = _upstream(route)
+        try:
+            check_allowed(route.target)
+        except ValueError as error:
+            raise translate_failure(error, route.target.provider_id) from error
+        asked = _outgoing(body, route, "own" if upstream.anthropic else "none")
+        try:
+            return await self._ask(path, asked, call, route), asked
+        except UpstreamError as refusal:
+            if refusal.status_code != 400 or not _SIGNATURE.search(refusal.message):
+                raise
+            again = _outgoing(body, route, "all")
+            if again.data == asked.data:
+                raise
+            logger.info("asking again without thinking", request_id=call.request_id, refusal=refusal.message)
+            return await self._ask(path, again, call, route), again
+
+    async def _ask(self, path: str, asked: Outgoing, call: Call, route: Route) -> httpx.Response:
+        upstream = _upstream(route)
+        further = frozenset(name.lower() for name in upstream.settings.forward_headers)
+        headers = request_headers(call.headers, further, credentials=upstream.settings.forward_client_auth)
+        question = Question(path, asked.data, headers, call.query)
+        try:
+            return await self._exchanges.accepted(route.target, upstream, question)
+        except MessagesError as error:
+            if error.status_code in _NO_ROUTE or isinstance(error, BadGatewayError):
+                self._probes.doubt(upstream.provider_id)
+            logger.warning(
+                "upstream failed",
+                request_id=call.request_id,
+                provider_id=upstream.provider_id,
+                status=error.status_code,
+                message=error.message[:500],
+            )
+            raise
+
+
+class _Tally:
+    """Counts one exchange in the platform's metrics, once."""
+
+    def __init__(self, platform: Platform, target: Target, call: Call, *, stream: bool) -> None:
+        self._platform = platform
+        self._target = target
+        self._call = call
+        self._stream = stream
+        self._ended = False
+        self._began = time.perf_counter()
+        self._first: float | None = None
+
+    def first(self) -> None:
+        """Note that bytes have come; the first time counts."""
+        self._first = self._first or time.perf_counter() - self._began
+
+    def end(self, usage: Mapping[str, Any], *, success: bool) -> None:
+        """Count."""
+        if self._ended:
+            return
+        self._ended = True
+        seconds = time.perf_counter() - self._began
+        tokens = usage.get("output_tokens")
+        self._platform.record(
+            self._target,
+            stream=self._stream,
+            success=success,
+            seconds=seconds,
+            first_seconds=self._first,
+            tokens=tokens if isinstance(tokens, int) else None,
+        )
+        logger.debug("relayed", request_id=self._call.request_id, model=self._target.model_id, usage=dict(usage))
+
+
+async def _relayed(response: httpx.Response, echo: ModelEcho, tally: _Tally, provider_id: str) -> AsyncGenerator[bytes]:
+    """Yield the upstream's chunks."""
+    watch = StreamWatch()
+    try:
+        async for chunk in response.aiter_raw():
+            watch.feed(chunk)
+            if echo.done:
+                yield chunk
+            else:
+                tally.first()
+                if passed := echo.feed(chunk):
+                    yield passed
+        if rest := echo.close():
+            yield rest
+        watch.close()
+        tally.end(watch.usage, success=watch.complete)
+    except httpx.HTTPError as error:
+        raise connection_failure(error, provider_id) from error
+    finally:
+        await response.aclose()
+        tally.end(watch.usage, success=False)
+    if not watch.complete:
+        raise BadGatewayError(f"The backend '{provider_id}' ended the stream before its answer was complete")
+
+
+def _upstream(route: Route) -> Upstream:
+    if route.upstream is None:
+        raise TypeError("this route leads to no upstream")
+    return route.upstream
+
+
+def _outgoing(body: RequestBody[PromptRequest], route: Route, strip: Literal["none", "own", "all"]) -> Outgoing:
+    upstream = _upstream(route)
+    billing = upstream.settings.strip_billing_header
+    return outgoing(
+        body,
+        route.target.resource_id,
+        strip_billing=not upstream.anthropic if billing is None else billing,
+        strip_thinking=strip,
+    )
+
+
+def _message_members(data: bytes, provider_id: str) -> list[Member]:
+    """Return the members of a whole Message.
+
+    Raises:
+        MessagesError: It is none; of an error that came with a status of success, that error.
+    """
+    try:
+        found = members(data)
+    except ValueError:
+        raise not_a_message(provider_id) from None
+    names = {name for name, _ in found}
+    if "content" in names:
+        return found
+    raise translate_error(None, data) if "error" in names else not_a_message(provider_id)
+
+
+def _reply_headers(response: httpx.Response, asked: Outgoing, route: Route) -> dict[str, str]:
+    if asked.dropped:
+        logger.info("dropped on the native lane", model=route.target.model_id, dropped=dropped_text(asked.dropped))
+    carried = carried_headers(response.headers, own_request_id=_upstream(route).settings.own_request_id)
+    return {**carried, **dropped_header(asked.dropped)}

@@ -1,0 +1,19 @@
+"""What the native lane changes in bytes that pass by, and what it reads from them; pure."""
+
+from .echo import ModelEcho, echoed
+from .failure import carried_headers, not_a_message, upstream_failure
+from .outgoing import Outgoing, outgoing, request_headers
+from .watch import StreamWatch, usage_of
+
+__all__ = [
+    "ModelEcho",
+    "Outgoing",
+    "StreamWatch",
+    "carried_headers",
+    "echoed",
+    "not_a_message",
+    "outgoing",
+    "request_headers",
+    "upstream_failure",
+    "usage_of",
+]

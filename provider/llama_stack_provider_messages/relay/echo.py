@@ -1,0 +1,86 @@
+"""The model's name in an answer: a client reads the name it asked for, not the upstream's."""
+
+import json
+import re
+
+from llama_stack_api_messages.members import Member, edited
+
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_SPACE = rb"[ \t\r\n]*+"
+_NESTED = 6
+"""How deep values in front of the name may be nested; in what is known of ``message_start`` it is two."""
+_LONGEST = 16_384
+"""Bytes of a stream in which the name is searched."""
+
+
+def _value(depth: int) -> bytes:
+    inner = rb'[^\[\]{}"]++|' + _STRING
+    container = rb"[\[{](?:" + inner + rb")*+[\]}]"
+    for _ in range(depth):
+        container = rb"[\[{](?:" + inner + rb"|" + container + rb")*+[\]}]"
+    return rb"(?:" + _STRING + rb"|" + container + rb'|[^\s,\[\]{}"]++)'
+
+
+_OTHER_MEMBERS = rb"(?:(?!%s)" + _STRING + _SPACE + rb":" + _SPACE + _value(_NESTED) + _SPACE + rb"," + _SPACE + rb")*+"
+_BEFORE_NAME = re.compile(
+    rb"data:" + _SPACE + rb"\{" + _SPACE + _OTHER_MEMBERS % rb'"message"' + rb'"message"' + _SPACE + rb":" + _SPACE
+    + rb"\{" + _SPACE + _OTHER_MEMBERS % rb'"model"' + rb'"model"' + _SPACE + rb":" + _SPACE + rb'(?=")',
+    re.DOTALL,
+)  # fmt: skip
+_NAME = re.compile(_STRING, re.DOTALL)
+_TOO_LATE = re.compile(rb'"(?:content_block_start|content_block_delta|message_delta|message_stop)"')
+
+
+class ModelEcho:
+    """Replaces the name in ``message_start`` as the bytes go by.
+
+    Everything is passed on when it comes, except the name itself, which waits for its end.
+
+    Args:
+        model: What the client asked for.
+
+    Attributes:
+        done: Nothing more will be changed.
+    """
+
+    def __init__(self, model: str) -> None:
+        self.done = False
+        self._name = json.dumps(model).encode()
+        self._seen = b""
+        self._passed = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes; return those to pass on."""
+        self._seen += data
+        before = _BEFORE_NAME.search(self._seen)
+        if before is None:
+            self.done = len(self._seen) > _LONGEST or bool(_TOO_LATE.search(self._seen))
+            return self._pass_to(len(self._seen))
+        name = _NAME.match(self._seen, before.end())
+        if name is None:
+            return self._pass_to(before.end())
+        self.done = True
+        return self._pass_to(before.end()) + self._name + self._seen[name.end() :]
+
+    def close(self) -> bytes:
+        """Return what is still held when the upstream has ended."""
+        held = b"" if self.done else self._pass_to(len(self._seen))
+        self.done = True
+        return held
+
+    def _pass_to(self, end: int) -> bytes:
+        start, self._passed = self._passed, end
+        return self._seen[start:end]
+
+
+def echoed(body: bytes, found: list[Member], model: str) -> bytes:
+    """Return a whole Message under the name the client asked for.
+
+    Args:
+        body: As the upstream sent it.
+        found: Its members.
+        model: The name.
+    """
+    name = json.dumps(model).encode()
+    places = [value for member, value in found if member == "model" and body.startswith(b'"', value.start)]
+    return edited(body, [(place, name) for place in places if body[place.start : place.end] != name])

@@ -1,0 +1,86 @@
+"""Where the backend of a model is, and with which credentials it is asked."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from llama_stack_api_messages import MessagesUpstream, SpeaksMessages
+from llama_stack_api_messages.errors import MessagesError
+
+from .backends import Upstream
+from .counting import Post, TokenizerUnavailable
+from .exchange import Exchanges, Question, whole
+from .failures import translate_failure
+from .native_settings import NativeSettings
+from .stack import Target, connection_of
+
+ANTHROPIC_TYPES = frozenset({"remote::anthropic"})
+
+
+async def declared_by(target: Target) -> MessagesUpstream | None:
+    """Return what a provider says of its backend's Messages API; None also if it says nothing.
+
+    Raises:
+        MessagesError: It cannot say, because its engine does not start.
+    """
+    if not isinstance(target.provider, SpeaksMessages):
+        return None
+    try:
+        return await target.provider.messages_upstream(target.resource_id)
+    except RuntimeError as error:  # of an engine that does not start
+        raise translate_failure(error, target.provider_id) from error
+
+
+def upstream_of(target: Target, settings: NativeSettings, declared: MessagesUpstream | None) -> Upstream | None:
+    """Return where to, with the credentials of this request; None if nobody knows.
+
+    Args:
+        target: The model.
+        settings: Of the operator; they win.
+        declared: By its provider; without it the base URL and key of the provider count.
+    """
+    connection = None if declared else connection_of(target.provider)
+    base_url = settings.base_url or (declared.base_url if declared else connection.base_url if connection else None)
+    if base_url is None:
+        return None
+    anthropic = target.provider_type in ANTHROPIC_TYPES if settings.anthropic is None else settings.anthropic
+    headers = (
+        dict(declared.headers)
+        if declared
+        else _credentials(connection.key if connection else None, settings, anthropic)
+    )
+    if settings.forward_client_auth:
+        headers = {name: value for name, value in headers.items() if name not in ("x-api-key", "authorization")}
+    secret = headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ") or None
+    base_url = base_url.rstrip("/").removesuffix("/v1")
+    return Upstream(target.provider_id, base_url, headers, settings, anthropic, secret)
+
+
+def _credentials(key: str | None, settings: NativeSettings, anthropic: bool) -> dict[str, str]:
+    if key is None:
+        return {}
+    auth = settings.auth or ("x-api-key" if anthropic else "bearer")
+    return {"x-api-key": key} if auth == "x-api-key" else {"authorization": f"Bearer {key}"}
+
+
+def poster(exchanges: Exchanges, target: Target, settings: NativeSettings) -> Post:
+    """Return what asks the tokenizer of a backend."""
+
+    async def post(path: str, body: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any JSON
+        upstream = upstream_of(target, settings, await declared_by(target))
+        if upstream is None:
+            raise TokenizerUnavailable
+        question = Question(path, json.dumps(body).encode(), {}, short=True)
+        try:
+            response = await exchanges.open(target, upstream, question)
+            data = await whole(response, upstream.provider_id)
+        except MessagesError as error:
+            raise TokenizerUnavailable from error
+        if not response.is_success:
+            raise TokenizerUnavailable(response.status_code)
+        try:
+            return json.loads(data)
+        except ValueError as error:
+            raise TokenizerUnavailable from error
+
+    return post

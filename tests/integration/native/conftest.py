@@ -1,0 +1,142 @@
+"""Stacks in front of the scripted upstream, one per session, and the call that most tests make."""
+
+import socket
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from support.native_upstream import Exchange, NativeUpstream, Reply, Script, Talk, ask, post, talk
+from support.stack_process import StackProcess, free_port, run_config, vllm
+from support.upstream import AUTH_PATH
+
+PING_SECONDS = 0.25
+SILENCE_SECONDS = 0.8
+CONNECT_SECONDS = 0.5
+TTL_SECONDS = 0.5
+ENV = {"LLAMA_STACK_LOG_FORMAT": "json"}
+
+
+@dataclass
+class Relay:
+    """A stack and the upstream behind it."""
+
+    upstream: NativeUpstream
+    process: StackProcess
+
+    @property
+    def url(self) -> str:
+        return self.process.url
+
+    async def say(
+        self, script: Script, to: str = "up", headers: Iterable[tuple[str, str]] = (), **fields: Any
+    ) -> tuple[Reply, Exchange]:
+        """Ask for a script through a provider; return the reply and the one request the upstream has seen."""
+        model = self.upstream.play(script)
+        reply = await post(self.url, ask(f"{to}/{model}", **fields), headers)
+        (exchange,) = self.upstream.of(model)
+        return reply, exchange
+
+    @asynccontextmanager
+    async def talk(
+        self, script: Script, to: str = "up", headers: Iterable[tuple[str, str]] = (), **fields: Any
+    ) -> AsyncGenerator[tuple[Talk, Exchange]]:
+        """Ask likewise; yield the talk and the request once the upstream has it."""
+        model = self.upstream.play(script)
+        async with talk(self.url, ask(f"{to}/{model}", **fields), headers) as one:
+            (exchange,) = await self.upstream.seen(model)
+            yield one, exchange
+
+
+@pytest.fixture(scope="session")
+def native() -> Iterator[NativeUpstream]:
+    with NativeUpstream() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def closed_port() -> int:
+    """A port nobody listens on."""
+    return free_port()
+
+
+@pytest.fixture(scope="session")
+def full_port() -> Iterator[int]:
+    """A port whose queue is full, so that a connection is neither accepted nor refused."""
+    waiting = []
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        port = server.getsockname()[1]
+        for _ in range(4):
+            waiting.append(client := socket.socket())
+            client.setblocking(False)
+            client.connect_ex(("127.0.0.1", port))
+        yield port
+        for client in waiting:
+            client.close()
+
+
+@pytest.fixture(scope="session")
+def relay(native, closed_port, full_port, tmp_path_factory) -> Iterator[Relay]:
+    """A stack whose providers differ in how their native lane is set up; ``up`` is not set up at all."""
+    settings = {
+        "quick": {"mode": "on", "silence_seconds": SILENCE_SECONDS},
+        "verbatim": {"mode": "on", "strip_billing_header": False},
+        "keyed": {"mode": "on", "auth": "x-api-key"},
+        "anthropic": {"mode": "on", "anthropic": True},
+        "forwarding": {"mode": "on", "forward_client_auth": True, "forward_headers": ["X-Tenant", "user-agent"]},
+        "numbering": {"mode": "on", "own_request_id": True},
+        "early": {"mode": "on", "ping_before_status": True},
+        "elsewhere": {"mode": "on", "base_url": native.root("elsewhere")},
+        "refusing": {"mode": "on", "base_url": f"http://127.0.0.1:{closed_port}"},
+        "nameless": {"mode": "on", "base_url": "http://nowhere.invalid"},
+        "full": {"mode": "on", "base_url": f"http://127.0.0.1:{full_port}", "connect_seconds": CONNECT_SECONDS},
+        "tls": {"mode": "on", "base_url": native.root("tls").replace("http://", "https://")},
+        "yes": True,
+        "no": False,
+        "listing": "on",
+        "first": "auto",
+    }
+    inference = [vllm(native.url(name), name) for name in ("up", *settings)]
+    next(entry for entry in inference if entry["provider_id"] == "listing")["config"]["allowed_models"] = ["listed"]
+    messages = {
+        "ping_seconds": PING_SECONDS,
+        "aliases": {"claude-*": "up/aliased", "yes-alias": "yes/aliased"},
+        "native": settings,
+    }
+    with StackProcess(run_config(inference, messages), tmp_path_factory.mktemp("relay"), ENV) as process:
+        yield Relay(native, process)
+
+
+PROBED = ("p400", "p401", "p404", "p405", "p422", "p501", "turning", "counted", "header")
+
+
+@pytest.fixture(scope="session")
+def probing(native, tmp_path_factory) -> Iterator[Relay]:
+    """A stack that lets requests choose the lane, probes again soon, and has providers of several types."""
+    native.probe_statuses |= {name: int(name[1:]) for name in PROBED if name[1:].isdigit()}
+    others = {"provider_id": "other", "provider_type": "remote::openai"}
+    others["config"] = {"base_url": native.url("other"), "api_key": "sk-other", "refresh_models": False}
+    messages = {
+        "allow_lane_header": True,
+        "native_probe_seconds": TTL_SECONDS,
+        "native": {"off": "off", "on": "on"},
+    }
+    inference = [*(vllm(native.url(name), name) for name in (*PROBED, "off", "on")), others]
+    with StackProcess(run_config(inference, messages), tmp_path_factory.mktemp("probing"), ENV) as process:
+        yield Relay(native, process)
+
+
+@pytest.fixture(scope="session")
+def guarded(native, tmp_path_factory) -> Iterator[Relay]:
+    """A stack with authentication, on which alice may use every model and bob only one."""
+    rules = [
+        {"permit": {"principal": "alice", "actions": ["read"]}},
+        {"permit": {"principal": "bob", "actions": ["read"], "resource": "model::up/for-bob"}},
+    ]
+    endpoint = f"http://127.0.0.1:{native.port}{AUTH_PATH}"
+    auth = {"provider_config": {"type": "custom", "endpoint": endpoint}, "access_policy": rules}
+    config = run_config([vllm(native.url("guarded"))], {"native": {"up": "on"}}, auth=auth)
+    with StackProcess(config, tmp_path_factory.mktemp("guarded"), ENV) as process:
+        yield Relay(native, process)

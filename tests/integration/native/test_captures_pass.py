@@ -1,0 +1,81 @@
+"""What Claude Code sends reaches an upstream that speaks the Messages API as it was sent."""
+
+import json
+
+import pytest
+
+from support.native_upstream import ask, assert_same, post, spoken, streamed
+from support.stack_process import ROOT
+
+pytestmark = pytest.mark.integration
+
+CAPTURES = sorted((ROOT / "tests" / "data" / "captures").glob("*.json"))
+BILLING = "x-anthropic-billing-header"
+FORWARDED = ("anthropic-version", "anthropic-beta")
+
+
+def ordered(raw: bytes):
+    """Return JSON in which the order of members counts."""
+    return json.loads(raw, object_pairs_hook=list)
+
+
+async def replay(relay, path, to):
+    """Send a captured request through a provider; return it as sent, the upstream's view and the capture's headers."""
+    capture = json.loads(path.read_text())
+    model = relay.upstream.play(streamed(*spoken("m", "Hello")))
+    body = json.dumps({**capture["body"], "model": f"{to}/{model}"}).encode()
+    own = ("host", "content-length", "content-type")
+    headers = [(name.lower(), value) for name, value in capture["headers"].items() if name.lower() not in own]
+    reply = await post(relay.url, body, headers, path="/v1/messages?beta=true")
+    assert reply.status == 200, reply.body
+    assert_same(reply.body, b"".join(spoken(f"{to}/{model}", "Hello")))
+    (exchange,) = relay.upstream.of(model)
+    assert exchange.target.endswith("/v1/messages?beta=true")
+    return body.replace(f"{to}/{model}".encode(), model.encode()), exchange, dict(headers)
+
+
+@pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("to", ["up", "yes"])
+async def test_a_turn_of_claude_code_differs_in_nothing_but_its_billing_block(relay, path, to):
+    """Member for member and in their order; the block that changes with every request is gone, its siblings are not."""
+    sent, exchange, headers = await replay(relay, path, to)
+    assert BILLING in json.loads(sent)["system"][0]["text"]
+    expected = {**json.loads(sent), "system": json.loads(sent)["system"][1:]}
+    assert ordered(exchange.body) == ordered(json.dumps(expected).encode())
+    assert BILLING.encode() not in exchange.body
+    assert {name: exchange.headers.get(name) for name in FORWARDED} == {name: headers[name] for name in FORWARDED}
+
+
+@pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("to", ["verbatim", "anthropic"])
+async def test_a_turn_of_claude_code_arrives_to_the_byte(relay, path, to):
+    """Where the billing block is kept: because configuration says so, or because the upstream is Anthropic's own."""
+    sent, exchange, _headers = await replay(relay, path, to)
+    assert_same(exchange.body, sent)
+
+
+@pytest.mark.parametrize(
+    ("system", "kept"),
+    [
+        ([{"type": "text", "text": f"{BILLING}: cc_version=1;"}, {"type": "text", "text": "Be kind"}], "Be kind"),
+        ([{"type": "text", "text": f"Speak of {BILLING}: a=1;"}], f"Speak of {BILLING}: a=1;"),
+        (f"Speak of {BILLING}: a=1;", f"Speak of {BILLING}: a=1;"),
+    ],
+)
+async def test_only_the_block_itself_is_taken_out(relay, system, kept):
+    """Text that mentions the header stays."""
+    reply, exchange = await relay.say(streamed(*spoken("m", "Hello")), system=system, stream=True)
+    assert reply.status == 200
+    seen = exchange.json["system"]
+    assert (seen if isinstance(seen, str) else seen[-1]["text"]) == kept
+    assert isinstance(seen, str) or len(seen) == 1
+
+
+async def test_a_billing_block_alone_leaves_a_request_that_is_valid(relay):
+    """What stands around it is still JSON, and nothing of it is left."""
+    script = streamed(*spoken("m", "Hello"))
+    reply, exchange = await relay.say(script, system=[{"type": "text", "text": f"{BILLING}: a=1;"}], stream=True)
+    assert reply.status == 200
+    assert exchange.json.get("system") in (None, [], "")
+    least = json.loads(ask(exchange.json["model"], stream=True))
+    assert {name: value for name, value in exchange.json.items() if name != "system"} == least

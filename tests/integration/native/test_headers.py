@@ -1,0 +1,216 @@
+"""Headers of the native lane: what goes to the upstream, what comes back, and whose credentials are used."""
+
+import json
+
+import pytest
+
+from support.native_upstream import ask, message, post, spoken, streamed, whole
+
+pytestmark = pytest.mark.integration
+
+KEY = "sk-upstream-secret-0123456789"
+OK = whole(json.dumps(message("m")).encode())
+CREDENTIALS = [("x-api-key", "sk-client"), ("authorization", "Bearer client"), ("cookie", "session=client")]
+TRACE = {
+    "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    "tracestate": "vendor=1",
+    "baggage": "user=7",
+}
+
+
+async def test_the_headers_of_the_protocol_go_along(relay):
+    """Version, betas and tracing; the content type is that of the body."""
+    sent = {"anthropic-version": "2031-01-01", "anthropic-beta": "a-2025-01-01,b-2026-02-02", **TRACE}
+    _reply, exchange = await relay.say(OK, headers=sent.items())
+    assert {name: exchange.headers.get(name) for name in sent} == sent
+    assert exchange.headers["content-type"] == "application/json"
+    assert exchange.headers["host"] == f"127.0.0.1:{relay.upstream.port}"
+    assert len({name for name, _ in exchange.pairs}) == len(exchange.pairs)
+
+
+async def test_a_beta_header_sent_twice_is_not_halved(relay):
+    """Lists may come as several headers; every one counts."""
+    _reply, exchange = await relay.say(OK, headers=[("anthropic-beta", "a-2025-01-01"), ("anthropic-beta", "b")])
+    sent = ",".join(value for name, value in exchange.pairs if name == "anthropic-beta")
+    assert [part.strip() for part in sent.split(",")] == ["a-2025-01-01", "b"]
+
+
+async def test_a_client_without_a_version_gets_the_usual_one(relay):
+    """Upstreams refuse requests without; a beta header is not invented."""
+    _reply, exchange = await relay.say(OK)
+    assert exchange.headers["anthropic-version"] == "2023-06-01"
+    assert not {"anthropic-beta", *TRACE} & set(exchange.headers)
+
+
+@pytest.mark.parametrize("to", ["up", "yes", "keyed", "anthropic", "elsewhere"])
+async def test_the_credentials_of_the_client_stay_here(relay, to):
+    """The upstream gets the provider's key, in the header it reads, and nothing of the client's."""
+    _reply, exchange = await relay.say(OK, to, CREDENTIALS)
+    wanted = ("x-api-key", KEY) if to in ("keyed", "anthropic") else ("authorization", f"Bearer {KEY}")
+    assert [pair for pair in exchange.pairs if pair[0] in ("x-api-key", "authorization", "cookie")] == [wanted]
+    assert "client" not in json.dumps([pair for pair in exchange.pairs if pair[0] != "user-agent"])
+
+
+async def test_other_headers_of_the_client_stay_here(relay):
+    """What is not of the protocol may be for this server alone."""
+    odd = [("x-tenant", "t"), ("x-forwarded-for", "10.1.1.1"), ("x-messages-lane", "native"), ("referer", "x")]
+    _reply, exchange = await relay.say(OK, headers=odd)
+    assert not {name for name, _ in odd} & set(exchange.headers)
+
+
+@pytest.mark.parametrize("given", [CREDENTIALS[:1], CREDENTIALS[1:2], CREDENTIALS])
+async def test_credentials_are_forwarded_where_configuration_says_so(relay, given):
+    """As the client sent them, in place of the provider's key; cookies never."""
+    _reply, exchange = await relay.say(OK, "forwarding", given)
+    seen = [pair for pair in exchange.pairs if pair[0] in ("x-api-key", "authorization", "cookie")]
+    assert sorted(seen) == sorted(pair for pair in given if pair[0] != "cookie")
+
+
+async def test_configured_headers_are_forwarded(relay):
+    """By name, in any case."""
+    _reply, exchange = await relay.say(OK, "forwarding", [("X-TENANT", "t"), ("user-agent", "me/1"), ("x-other", "o")])
+    assert (exchange.headers["x-tenant"], exchange.headers["user-agent"]) == ("t", "me/1")
+    assert "x-other" not in exchange.headers
+
+
+@pytest.mark.parametrize(("to", "name", "prefix"), [("up", "authorization", "Bearer "), ("keyed", "x-api-key", "")])
+async def test_a_key_for_one_request_is_used(relay, to, name, prefix):
+    """The platform's way to bring one's own key holds on this lane, and for that request alone."""
+    own = [("x-llamastack-provider-data", json.dumps({"vllm_api_token": "sk-own"}))]
+    _reply, exchange = await relay.say(OK, to, own)
+    assert exchange.headers[name] == f"{prefix}sk-own"
+    assert "x-llamastack-provider-data" not in exchange.headers
+    _reply, exchange = await relay.say(OK, to)
+    assert exchange.headers[name] == f"{prefix}{KEY}"
+
+
+async def test_native_base_url_leads_elsewhere(relay):
+    """Requests go where the native setting points, not to the provider's own address."""
+    _reply, exchange = await relay.say(OK, "elsewhere")
+    assert exchange.target == "/elsewhere/v1/messages"
+
+
+HINTS = {
+    "retry-after": "7",
+    "retry-after-ms": "7000",
+    "x-should-retry": "false",
+    "anthropic-ratelimit-requests-limit": "50",
+    "anthropic-ratelimit-input-tokens-reset": "2031-01-01T00:00:00Z",
+}
+INSIDE = {
+    "server": "upstream",
+    "set-cookie": "a=b",
+    "x-internal": "10.0.0.7",
+    "access-control-allow-origin": "*",
+    "x-messages-lane": "translated; reason=lie",
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("status", [200, 429])
+async def test_hints_come_back_and_nothing_else(relay, status, stream):
+    """Retry advice and rate limits, of an answer and of an error; not what describes the upstream."""
+    body = b"".join(spoken("m", "Hi")) if stream else json.dumps(message("m")).encode()
+    kind = "text/event-stream" if stream and status == 200 else "application/json"
+    headers = {name.replace("-", "_"): value for name, value in (HINTS | INSIDE).items()}
+    reply, _exchange = await relay.say(whole(body, status, kind, **headers), stream=stream)
+    assert reply.status == status
+    assert {name: reply.headers.get(name) for name in HINTS} == HINTS
+    assert not [name for name, value in INSIDE.items() if reply.headers.get(name) == value]
+    assert reply.headers["x-messages-lane"].startswith("native; reason=")
+
+
+async def test_a_stream_has_the_headers_proxies_need(relay):
+    """As on the translated lane."""
+    reply, _exchange = await relay.say(streamed(*spoken("m", "Hi")), stream=True)
+    assert reply.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert reply.headers["cache-control"] == "no-cache"
+    assert reply.headers["x-accel-buffering"] == "no"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_odd_header_of_the_upstream_costs_nothing(relay, stream):
+    """A value that HTTP cannot carry is left out, the reply is not."""
+    body = b"".join(spoken("m", "Hi")) if stream else json.dumps(message("m")).encode()
+    kind = "text/event-stream" if stream else "application/json"
+    script = whole(body, 200, kind, request_id="\u00e9", retry_after="\t7 \u00ff")
+    reply, _exchange = await relay.say(script, stream=stream)
+    assert reply.status == 200
+    assert reply.headers["request-id"].startswith("req_")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("status", [200, 400])
+@pytest.mark.parametrize(
+    ("to", "given", "kept"), [("up", "req_up", True), ("up", "", False), ("numbering", "req_up", False)]
+)
+async def test_the_request_id(relay, to, given, kept, status, stream):
+    """The upstream's, whose operator finds the request by it; this server's where there is none, or as configured."""
+    body = b"".join(spoken("m", "Hi")) if stream else json.dumps(message("m")).encode()
+    kind = "text/event-stream" if stream and status == 200 else "application/json"
+    body = body if status == 200 else b'{"error":{"message":"no"}}'
+    reply, _exchange = await relay.say(whole(body, status, kind, request_id=given), to, stream=stream)
+    assert reply.status == status
+    seen = reply.headers["request-id"]
+    assert (seen == "req_up") if kept else (seen.startswith("req_") and len(seen) == 28)
+    assert status == 200 or reply.json["request_id"] == seen
+
+
+LANES = {
+    "up": "native",
+    "yes": "native",
+    "listing": "native",
+    "no": "translated",
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("to", LANES)
+async def test_every_reply_names_its_lane(relay, to, stream):
+    """And why it was taken; `on` and `off` may be booleans of YAML."""
+    chats = len(relay.upstream.chats)
+    relay.upstream.play(streamed(*spoken("m", "Hi")) if stream else OK, "listed")
+    reply = await post(relay.url, ask(f"{to}/listed", stream))
+    assert reply.status == 200, reply.body
+    lane, _, reason = reply.headers["x-messages-lane"].partition("; reason=")
+    assert (lane, bool(reason)) == (LANES[to], True)
+    assert len(relay.upstream.chats) - chats == (LANES[to] == "translated")
+
+
+async def test_the_lane_header_of_a_request_has_no_effect_unless_allowed(relay):
+    """A client does not choose the lane by itself."""
+    reply, exchange = await relay.say(OK, headers=[("x-messages-lane", "translated")])
+    assert reply.headers["x-messages-lane"].startswith("native; reason=")
+    assert exchange.body
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_allow_list_of_a_provider_holds(relay, stream):
+    """A model that is not on it is refused before the upstream hears of it."""
+    model = relay.upstream.play(OK)
+    asked = len(relay.upstream.exchanges)
+    reply = await post(relay.url, ask(f"listing/{model}", stream))
+    assert 400 <= reply.status < 500
+    assert reply.json["type"] == "error"
+    assert len(relay.upstream.exchanges) == asked
+    relay.upstream.play(streamed(*spoken("m", "Hi")) if stream else OK, "listed")
+    assert (await post(relay.url, ask("listing/listed", stream))).status == 200
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("user", "model", "status"),
+    [("alice", "for-bob", 200), ("alice", "other", 200), ("bob", "for-bob", 200), ("bob", "other", 404)],
+)
+async def test_access_rules_of_the_platform_hold(guarded, user, model, status, stream):
+    """A model a user may not read does not exist, and the upstream does not see the user's token either way."""
+    guarded.upstream.play(streamed(*spoken("m", "Hi")) if stream else OK, model)
+    asked = len(guarded.upstream.exchanges)
+    reply = await post(guarded.url, ask(f"up/{model}", stream), [("authorization", f"Bearer {user}")])
+    assert reply.status == status, reply.body
+    if status == 404:
+        assert reply.json["error"]["type"] == "not_found_error"
+        assert len(guarded.upstream.exchanges) == asked
+    else:
+        assert guarded.upstream.exchanges[-1].headers["authorization"] == f"Bearer {KEY}"
+        assert user not in json.dumps(guarded.upstream.exchanges[-1].pairs)

@@ -1,0 +1,165 @@
+"""What the tokenizers of backends are asked, and how their answers are read."""
+
+import pytest
+
+from llama_stack_provider_messages.translation.messages_to_chat import PRESETS, Walk, translate_request
+from llama_stack_provider_messages.translation.messages_to_chat.tokenizers import (
+    WAYS,
+    Count,
+    TokenizerUnavailable,
+    ways_to_count,
+)
+from support.streams import request
+
+HI = [{"role": "user", "content": "Hi"}]
+TOOLS = [{"type": "function", "function": {"name": "f", "description": "", "parameters": {"type": "object"}}}]
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+COUNT, APPLY, TOKENIZE = "/v1/chat/completions/input_tokens", "/apply-template", "/tokenize"
+VLLM = WAYS["vllm"][0]
+LLAMA, LLAMA_IN_TWO = WAYS["llama_cpp"]
+
+
+def fields(**more):
+    return {"messages": HI, "max_tokens": 9} | more
+
+
+def followed(way, *answers, model="m", **more):
+    """Return the calls of a way that gets these answers, and what it returns."""
+    steps, calls = way(fields(**more), model), []
+    answer = None
+    for following in [*answers, None]:
+        try:
+            calls.append(steps.send(answer))
+        except StopIteration as end:
+            return calls, end.value
+        answer = following
+    raise AssertionError("it asks for more")
+
+
+def vllm_body(**more):
+    calls, _ = followed(VLLM, {"count": 1}, **more)
+    return calls[0].body
+
+
+def is_exact(model="m", **more):
+    return followed(VLLM, {"count": 1}, model=model, **more)[1].exact
+
+
+def test_vllm_counts_messages_and_tools():
+    """The answer holds every token's number too, which nobody needs."""
+    answer = {"count": 3, "max_model_len": 32768, "tokens": [7, 8, 9], "token_strs": None}
+    calls, count = followed(VLLM, answer, tools=TOOLS)
+    assert [(call.path, call.body) for call in calls] == [("/tokenize", {"model": "m", "messages": HI, "tools": TOOLS})]
+    assert count == Count(3, exact=True)
+
+
+def test_vllm_is_told_what_its_tokenizer_knows():
+    """The rest is for the answer."""
+    known = {
+        "add_generation_prompt": False,
+        "continue_final_message": True,
+        "add_special_tokens": True,
+        "chat_template": "{{ messages }}",
+        "chat_template_kwargs": {"enable_thinking": False},
+        "media_io_kwargs": {},
+        "mm_processor_kwargs": {},
+    }
+    answering = {"stream": True, "temperature": 0, "tool_choice": "auto", "response_format": {"type": "json_object"}}
+    assert vllm_body(**known, **answering) == {"model": "m", "messages": HI, **known}
+    assert is_exact(**known, **answering)
+
+
+def test_vllm_gets_an_effort_where_its_template_reads_it():
+    """What the request says of it goes before what is said to the template; the request is left as it is."""
+    kwargs = {"enable_thinking": True, "reasoning_effort": "low"}
+    body = vllm_body(reasoning_effort="high", chat_template_kwargs=kwargs)
+    assert body["chat_template_kwargs"] == {"enable_thinking": True, "reasoning_effort": "high"}
+    assert vllm_body(reasoning_effort="high")["chat_template_kwargs"] == {"reasoning_effort": "high"}
+    assert kwargs["reasoning_effort"] == "low"
+
+
+@pytest.mark.parametrize(
+    ("exact", "more"),
+    [
+        (True, {"tools": TOOLS}),
+        (True, {"tools": TOOLS, "tool_choice": "required"}),
+        (True, {"tool_choice": "none"}),
+        (False, {"tools": TOOLS, "tool_choice": "none"}),
+        (False, {"reasoning_effort": "low"}),
+        (False, {"documents": [{"text": "d"}]}),
+        (False, {"truncate_prompt_tokens": 5}),
+        (False, {"model": "openai/GPT-OSS-20b"}),
+    ],
+)
+def test_vllm_is_exact_where_it_is_told_all(exact, more):
+    """The count is the tokenizer's own also where it may be off."""
+    assert is_exact(**more) is exact
+
+
+def test_a_prefill_is_counted_as_the_beginning_of_the_answer():
+    """The fields are those the lane sends."""
+    turns = [*HI, {"role": "assistant", "content": "Hello, I"}]
+    sent = translate_request(request(messages=turns), Walk(PRESETS["vllm"])).fields
+    body = next(VLLM(sent, "m")).body
+    assert (body["continue_final_message"], body["add_generation_prompt"]) == (True, False)
+    assert body["messages"][-1] == {"role": "assistant", "content": "Hello, I"}
+
+
+def test_llama_cpp_reads_the_request_whole():
+    """All of it may matter to the prompt, but for what only shapes the answer."""
+    shaping = {
+        "tools": TOOLS,
+        "tool_choice": "required",
+        "chat_template_kwargs": {"enable_thinking": True},
+        "thinking_budget_tokens": 99,
+        "response_format": {"type": "json_object"},
+    }
+    answering = {"max_completion_tokens": 9, "stream": True, "stream_options": {"include_usage": True}}
+    answer = {"input_tokens": 11, "object": "response.input_tokens"}
+    calls, count = followed(LLAMA, answer, **shaping, **answering)
+    assert [call.path for call in calls] == [f"{COUNT}?autoload=false"]
+    assert calls[0].body == {"model": "m", "messages": HI, **shaping}
+    assert count == Count(11, exact=True)
+
+
+def test_an_older_llama_cpp_writes_the_prompt_first():
+    """Its tokens count as those of an answer's prompt do: with BOS, and special ones as such."""
+    calls, count = followed(LLAMA_IN_TWO, {"prompt": "<|im_start|>"}, {"tokens": [1, 2]}, tools=TOOLS)
+    assert [call.path for call in calls] == [f"{APPLY}?autoload=false", f"{TOKENIZE}?autoload=false"]
+    assert calls[0].body == {"model": "m", "messages": HI, "tools": TOOLS}
+    assert calls[1].body == {"model": "m", "content": "<|im_start|>", "add_special": True, "parse_special": True}
+    assert count == Count(2, exact=True)
+
+
+@pytest.mark.parametrize("way", [VLLM, LLAMA, LLAMA_IN_TWO])
+@pytest.mark.parametrize("answer", [None, [], "11", {}, {"count": "3"}, {"input_tokens": True}, {"prompt": None}])
+def test_an_answer_of_something_else_is_no_count(way, answer):
+    """Another server may have the path."""
+    with pytest.raises(TokenizerUnavailable) as caught:
+        followed(way, answer)
+    assert caught.value.status is None
+
+
+def test_a_prompt_without_tokens_is_no_count():
+    """The second answer is looked at as well."""
+    with pytest.raises(TokenizerUnavailable, match="gave no answer"):
+        followed(LLAMA_IN_TWO, {"prompt": "x"}, {"tokens": 3})
+
+
+def test_a_refusal_is_named():
+    assert str(TokenizerUnavailable(404)) == "the tokenizer answered 404"
+
+
+@pytest.mark.parametrize("kind", [None, "", "sglang"])
+def test_a_backend_without_a_tokenizer_is_not_asked(kind):
+    assert ways_to_count(kind, fields()) == ()
+
+
+@pytest.mark.parametrize("kind", WAYS)
+def test_media_are_not_counted_by_a_tokenizer(kind):
+    """Wherever they stand; text in parts is text."""
+    text = {"type": "text", "text": "x"}
+    for role in ("user", "tool"):
+        assert ways_to_count(kind, {"messages": [*HI, {"role": role, "content": [text, IMAGE]}]}) == ()
+        assert ways_to_count(kind, {"messages": [*HI, {"role": role, "content": [text]}]}) == WAYS[kind]
+    assert ways_to_count(kind, {"messages": [{"role": "assistant", "content": None}]}) == WAYS[kind]

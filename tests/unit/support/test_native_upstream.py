@@ -1,0 +1,130 @@
+"""The scripted upstream and the raw client of the native suites do what the suites rely on."""
+
+import asyncio
+import json
+
+import pytest
+
+from support.native_upstream import (
+    CUT,
+    Answer,
+    NativeUpstream,
+    ask,
+    assert_same,
+    post,
+    raw,
+    silent,
+    spoken,
+    streamed,
+    talk,
+    until,
+    whole,
+)
+
+
+@pytest.fixture(scope="module")
+def native():
+    with NativeUpstream() as server:
+        yield server
+
+
+async def say(native, script, **options):
+    """Ask the upstream itself."""
+    return await post(native.url("up").removesuffix("/v1"), ask(native.play(script)), path="/up/v1/messages", **options)
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_chunks_arrive_as_they_were_written(native, at_once):
+    """One by one and in one write, with the framing undone."""
+    chunks = [b"a", b"\r\n", b"0\r\n\r\n", *spoken("m", "x" * 70_000)]
+    reply = await say(native, streamed(*chunks, at_once=at_once))
+    assert reply.chunks == chunks
+    assert reply.ended
+
+
+async def test_a_cut_is_no_end(native):
+    """A connection that drops is told from a body that ends."""
+    reply = await say(native, streamed(b"half", ends=CUT))
+    assert (reply.chunks, reply.ended) == ([b"half"], False)
+
+
+async def test_what_was_sent_is_kept_as_it_was(native):
+    """Bytes, header order and path; headers of the reply arrive."""
+    model = native.play(whole(b"{}", 429, retry_after="7"))
+    body = b' {"model":"%s"}\n' % model.encode()
+    reply = await post(native.url(), body, [("X-One", "1"), ("x-one", "2")], path="/up/v1/messages?beta=true")
+    (exchange,) = native.of(model)
+    assert_same(exchange.body, body)
+    assert exchange.pairs[-2:] == [("x-one", "1"), ("x-one", "2")]
+    assert exchange.target == "/up/v1/messages?beta=true"
+    assert (reply.status, reply.headers["retry-after"], reply.body) == (429, "7", b"{}")
+
+
+async def test_a_connection_is_used_again(native):
+    """Two requests behind one another on one connection, the second sent before the first is answered."""
+    model = native.play(whole(b"{}"))
+    single = b"POST /up/v1/messages HTTP/1.1\r\ncontent-length: %d\r\n\r\n%s" % (len(ask(model)), ask(model))
+    reader, writer = await asyncio.open_connection("127.0.0.1", native.port)
+    writer.write(single * 2)
+    for _ in range(2):
+        assert b"200" in await reader.readuntil(b"0\r\n\r\n")
+    writer.close()
+    first, second = await native.seen(model, 2)
+    assert first.connection == second.connection
+    assert not first.closed.is_set()
+
+
+async def test_leaving_is_seen(native):
+    """A client that goes away before the answer marks its request."""
+    model = native.play(silent)
+    async with talk(native.url(), ask(model), path="/up/v1/messages") as one:
+        (exchange,) = await native.seen(model)
+        left = one.leave()
+        await until(exchange.closed.is_set, "the close")
+    assert 0 <= exchange.closed_at - left < 5
+
+
+async def test_a_gate_holds_a_script(native):
+    """Nothing arrives until it is opened."""
+    gate = native.gate()
+
+    async def script(answer: Answer) -> None:
+        await answer.head()
+        await gate.wait()
+        await answer.chunk(b"late")
+        await answer.end()
+
+    async with talk(native.url(), ask(native.play(script)), path="/up/v1/messages") as one:
+        assert await one.head() == 200
+        assert await one.is_quiet(0.05)
+        gate.open()
+        assert (await one.rest()).body == b"late"
+
+
+async def test_the_probe_is_told_from_a_request(native):
+    """``{}`` is counted apart and answered as a named upstream is told to."""
+    native.probe_statuses["old"] = 404
+    asked = len(native.exchanges)
+    for name, status in (("old", 404), ("new", 400)):
+        assert (await post(native.url(), b"{}", path=f"/{name}/v1/messages")).status == status
+    assert len(native.probes) == 2
+    assert len(native.exchanges) == asked
+
+
+async def test_garbage_and_chat_completions(native):
+    """Bytes that are no HTTP go out as they are; chat completions have an answer of their own."""
+    model = native.play(raw(b"SSH-2.0\r\n"))
+    async with talk(native.url(), ask(model), path="/up/v1/messages") as one:
+        assert not await one.is_quiet(5)
+    reply = await post(native.url(), ask("any"), path="/up/v1/chat/completions")
+    assert json.loads(reply.body)["choices"][0]["message"]["content"] == "translated"
+    assert len(native.chats) == 1
+
+
+def test_different_bytes_are_told_by_place():
+    """The first difference is named, also where one ends early."""
+    assert_same(b"abc", b"abc")
+    with pytest.raises(AssertionError, match="from byte 1 on"):
+        assert_same(b"axc", b"abc")
+    with pytest.raises(AssertionError, match="from byte 2 on"):
+        assert_same(b"ab", b"abc")
