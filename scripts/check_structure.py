@@ -32,6 +32,9 @@ LAYERS = [
         f"{PROVIDER}.profiles",
         f"{PROVIDER}.media",
         f"{PROVIDER}.probe",
+        f"{PROVIDER}.pools",
+    ],
+    [
         f"{PROVIDER}.clients",
     ],
     [f"{PROVIDER}.counting"],

@@ -76,7 +76,7 @@ def error_response(error: MessagesError, request_id: str) -> Response:
     if not error.retryable:
         headers.setdefault("x-should-retry", "false")
     raw = error.raw if isinstance(error, UpstreamError) else None
-    content = encode_json(error.body(request_id)) if raw is None else raw
+    content = encode_json(error.body(headers["request-id"])) if raw is None else raw
     return Response(content, error.status_code, headers=headers, media_type="application/json")
 
 
@@ -116,4 +116,9 @@ def _body_model(endpoint: Callable[..., Any]) -> type[PromptRequest] | None:
 
 
 def _headers(request: Request) -> dict[str, str]:
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in request.scope["headers"]}
+    """Return the headers; one that comes several times is a list, as HTTP has it."""
+    found: dict[str, str] = {}
+    for raw, value in request.scope["headers"]:
+        name, text = raw.decode("latin-1"), value.decode("latin-1")
+        found[name] = f"{found[name]}, {text}" if name in found else text
+    return found

@@ -42,17 +42,18 @@ class Relay:
                     async with self._turn:
                         self.tail = chunk[-TAIL:] if len(chunk) >= TAIL else (self.tail + chunk)[-TAIL:]
                         await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
-                    self._active_at = self._clock()
+                        self._active_at = self._clock()
         finally:
             await end(pinging)
 
     async def _ping(self) -> None:
         while True:
-            left = self._active_at + self._ping_seconds - self._clock()
-            if left > 0:
-                await asyncio.sleep(left)
-                continue
-            async with self._turn:
-                if not unfinished_frame(self.tail):
-                    await self._send({"type": "http.response.body", "body": PING, "more_body": True})
-            self._active_at = self._clock()
+            await asyncio.sleep(max(0.0, self._due()))
+            async with self._turn:  # a client that is slow is not silent
+                if self._due() <= 0:
+                    if not unfinished_frame(self.tail):
+                        await self._send({"type": "http.response.body", "body": PING, "more_body": True})
+                    self._active_at = self._clock()
+
+    def _due(self) -> float:
+        return self._active_at + self._ping_seconds - self._clock()

@@ -5,18 +5,18 @@ from the host that is configured, once.
 """
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from weakref import WeakKeyDictionary
 
 import httpx
 
+from .pools import POOL_SIZE, PooledTransport
 from .stack import Network
 
 _STREAMS = 1_000
 """Requests under way at once; more wait for a connection."""
-_KEPT = 256
-"""Idle connections; each is looked at when a connection is chosen."""
 _IDLE_SECONDS = 4.0
 """How long a connection stays open unused: less than the five seconds after which uvicorn (vLLM, SGLang, stacks) and
 Node close theirs, or a request would meet the closing and fail."""
@@ -27,7 +27,7 @@ _POOL_SECONDS = 30.0
 
 
 def new_client(network: Network, connect_seconds: float | None, silence_seconds: float | None) -> httpx.AsyncClient:
-    """Return a client for one upstream.
+    """Return a client for one upstream, with connections for a thousand streams.
 
     Args:
         network: The settings of its inference provider.
@@ -36,21 +36,29 @@ def new_client(network: Network, connect_seconds: float | None, silence_seconds:
     """
     options = dict(network.options)
     verify = options.pop("verify", True)
-    limits = httpx.Limits(max_connections=_STREAMS, max_keepalive_connections=_KEPT, keepalive_expiry=_IDLE_SECONDS)
-    proxied = network.proxy_ca or verify
-    mounts = {
-        pattern: httpx.AsyncHTTPTransport(verify=proxied, limits=limits, proxy=url) if url else None
-        for pattern, url in network.proxies.items()
-    }
     return httpx.AsyncClient(
-        verify=verify,
+        transport=_pooled(verify, None),
+        mounts={
+            pattern: _pooled(network.proxy_ca or verify, proxy) if proxy else None
+            for pattern, proxy in network.proxies.items()
+        },
         timeout=_finite(options.get("timeout"), connect_seconds, silence_seconds),
         headers={"accept-encoding": "identity", **(options.get("headers") or {})},
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        limits=limits,
-        mounts=mounts,
         follow_redirects=False,
         trust_env=False,
+    )
+
+
+def _pooled(verify: ssl.SSLContext | str | bool, proxy: str | None) -> PooledTransport:
+    context = httpx.create_ssl_context(verify, trust_env=False)  # once: it reads certificates for 25 ms
+    limits = httpx.Limits(
+        max_connections=POOL_SIZE, max_keepalive_connections=POOL_SIZE, keepalive_expiry=_IDLE_SECONDS
+    )
+    return PooledTransport(
+        lambda: httpx.AsyncHTTPTransport(verify=context, limits=limits, proxy=proxy, trust_env=False),
+        _STREAMS,
+        _IDLE_SECONDS,
     )
 
 

@@ -205,10 +205,11 @@ async def _relayed(response: httpx.Response, echo: ModelEcho, tally: _Tally, pro
         watch.close()
         tally.end(watch.usage, success=watch.complete)
     except httpx.HTTPError as error:
-        raise connection_failure(error, provider_id) from error
+        if not watch.over:
+            raise connection_failure(error, provider_id) from error
     finally:
         await response.aclose()
-        tally.end(watch.usage, success=False)
+        tally.end(watch.usage, success=watch.over)
     if not watch.complete:
         raise BadGatewayError(f"The backend '{provider_id}' ended the stream before its answer was complete")
 

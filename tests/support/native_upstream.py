@@ -204,6 +204,7 @@ class NativeUpstream:
         chats: Chat completion requests so far.
         others: What else was asked for: model lists, wrong paths.
         connections: How many connections were accepted so far.
+        open: Numbers of those that are not closed.
         probe_statuses: What the probe of a named upstream is answered with, 400 by default.
         probe_gates: Hold the answer to the probe of a named upstream.
     """
@@ -214,6 +215,7 @@ class NativeUpstream:
         self.chats: list[Exchange] = []
         self.others: list[Exchange] = []
         self.connections = 0
+        self.open: set[int] = set()
         self.probe_statuses: dict[str, int] = {}
         self.probe_gates: dict[str, Gate] = {}
         self.port = 0
@@ -278,13 +280,17 @@ class NativeUpstream:
         self._tasks.add(task)
         self.connections += 1
         number, early = self.connections, b""
+        self.open.add(number)
         try:
             with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 while (rest := await self._exchange(reader, writer, number, early)) is not None:
                     early = rest
         finally:
-            self._tasks.discard(task)
             writer.close()
+            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+                await writer.wait_closed()
+            self.open.discard(number)
+            self._tasks.discard(task)
 
     async def _exchange(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int, early: bytes

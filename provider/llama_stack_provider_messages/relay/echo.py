@@ -6,7 +6,8 @@ import re
 from llama_stack_api_messages.members import Member, edited
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_SPACE = rb"[ \t\r\n]*+"
+_SPACE = rb"(?:[ \t\r\n]|(?<=[\r\n])data:)*+"
+"""The data of an event may stand on several lines."""
 _NESTED = 6
 """How deep values in front of the name may be nested; in what is known of ``message_start`` it is two."""
 _LONGEST = 16_384

@@ -19,6 +19,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import translate
 
 _CARRIED = frozenset({"retry-after", "retry-after-ms", "x-should-retry", "request-id", "anthropic-organization-id"})
 _CARRIED_FAMILIES = ("anthropic-ratelimit-", "anthropic-priority-", "anthropic-fast-")
+_CREDENTIALS = (401, 403)
 _REDACTED = b"[redacted]"
 
 
@@ -69,7 +70,8 @@ def upstream_failure(
     if error := _own_form(clean):
         raw = None if own_request_id else clean
         return UpstreamError(status, error["type"], error["message"], headers=carried, raw=raw)
-    seen = translate_error(status, clean, headers, now=now)
+    words = status if status not in _CREDENTIALS else 400  # the status stays, and with it whose key it is about
+    seen = translate_error(words, clean, headers, now=now)
     carried = {**seen.headers, **carried}
     if isinstance(seen, InvalidRequestError) and error_for_status(status).retryable:
         seen.headers = carried  # a prompt that is too long or a picture, whatever the status said

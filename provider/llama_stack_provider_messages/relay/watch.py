@@ -1,6 +1,6 @@
 """What passes by in a stream: its usage, and whether it comes to an end.
 
-Only the lines of the three events that tell are decoded; every other byte is searched, not read.
+Only the few events that tell are decoded; every other byte is searched, not read.
 """
 
 import json
@@ -12,8 +12,8 @@ from llama_stack_api_messages.members import Member
 
 _TELLING = (b'"message_start"', b'"message_delta"', b'"message_stop"', b'"error"')
 _LINE_END = re.compile(rb"\r\n|\r|\n")
-_LONGEST_LINE = 65_536
-"""Bytes of a line; those of the telling events are short, and what is longer is not kept."""
+_LONGEST = 65_536
+"""Bytes of an event; those that tell are short, and what is longer is not kept."""
 
 
 class StreamWatch:
@@ -21,18 +21,22 @@ class StreamWatch:
 
     Attributes:
         usage: The counts so far; of ``message_start`` and ``message_delta`` the later one wins, by field.
-        complete: The message has ended, or an ``error`` event has said that it will not.
+        complete: Everything of the message has come, or an ``error`` event has said that it will not.
+        over: The stream has said so itself, with its last event.
     """
 
     def __init__(self) -> None:
         self.usage: dict[str, Any] = {}
         self.complete = False
+        self.over = False
         self._line: list[bytes] = []
+        self._data: list[bytes] = []
         self._size = 0
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
-        if not self._line and data.endswith(b"\n") and not any(name in data for name in _TELLING):
+        between = not self._line and not self._data
+        if between and data.endswith((b"\n\n", b"\r\n\r\n")) and not any(name in data for name in _TELLING):
             return
         first, *others = _LINE_END.split(data)
         self._keep(first)
@@ -41,19 +45,28 @@ class StreamWatch:
             self._keep(line)
 
     def close(self) -> None:
-        """Take the last line, which servers may leave unfinished."""
+        """Take the last event, which servers may leave unfinished."""
         self._end_line()
+        self._end_event()
 
     def _keep(self, piece: bytes) -> None:
         self._size += len(piece)
-        if piece and self._size <= _LONGEST_LINE:
+        if piece and self._size <= _LONGEST:
             self._line.append(piece)
 
     def _end_line(self) -> None:
-        line, size = b"".join(self._line), self._size
-        self._line, self._size = [], 0
-        if size <= _LONGEST_LINE and line.startswith(b"data:") and any(name in line for name in _TELLING):
-            self._read(line.removeprefix(b"data:"))
+        line = b"".join(self._line)
+        self._line = []
+        if line.startswith(b"data:"):
+            self._data.append(line.removeprefix(b"data:"))
+        elif not line:
+            self._end_event()
+
+    def _end_event(self) -> None:
+        data, size = b"\n".join(self._data), self._size
+        self._data, self._size = [], 0
+        if size <= _LONGEST and any(name in data for name in _TELLING):
+            self._read(data)
 
     def _read(self, data: bytes) -> None:
         try:
@@ -68,7 +81,8 @@ class StreamWatch:
             self._count(message.get("usage"))
         elif kind == "message_delta":
             self._count(event.get("usage"))
-        self.complete |= kind in ("message_delta", "message_stop", "error") or "error" in event
+        self.over |= kind in ("message_stop", "error") or "error" in event
+        self.complete |= self.over or kind == "message_delta"
 
     def _count(self, usage: object) -> None:
         if isinstance(usage, Mapping):

@@ -12,8 +12,8 @@ from support.native_upstream import Exchange, NativeUpstream, Reply, Script, Tal
 from support.stack_process import StackProcess, free_port, run_config, vllm
 from support.upstream import AUTH_PATH
 
-PING_SECONDS = 0.25
-SILENCE_SECONDS = 0.8
+PING_SECONDS = 0.15
+SILENCE_SECONDS = 0.6
 CONNECT_SECONDS = 0.5
 TTL_SECONDS = 0.5
 ENV = {"LLAMA_STACK_LOG_FORMAT": "json"}
@@ -81,13 +81,11 @@ def full_port() -> Iterator[int]:
 def relay(native, closed_port, full_port, tmp_path_factory) -> Iterator[Relay]:
     """A stack whose providers differ in how their native lane is set up; ``up`` is not set up at all."""
     settings = {
-        "quick": {"mode": "on", "silence_seconds": SILENCE_SECONDS},
         "verbatim": {"mode": "on", "strip_billing_header": False},
         "keyed": {"mode": "on", "auth": "x-api-key"},
         "anthropic": {"mode": "on", "anthropic": True},
         "forwarding": {"mode": "on", "forward_client_auth": True, "forward_headers": ["X-Tenant", "user-agent"]},
         "numbering": {"mode": "on", "own_request_id": True},
-        "early": {"mode": "on", "ping_before_status": True},
         "elsewhere": {"mode": "on", "base_url": native.root("elsewhere")},
         "refusing": {"mode": "on", "base_url": f"http://127.0.0.1:{closed_port}"},
         "nameless": {"mode": "on", "base_url": "http://nowhere.invalid"},
@@ -100,31 +98,34 @@ def relay(native, closed_port, full_port, tmp_path_factory) -> Iterator[Relay]:
     }
     inference = [vllm(native.url(name), name) for name in ("up", *settings)]
     next(entry for entry in inference if entry["provider_id"] == "listing")["config"]["allowed_models"] = ["listed"]
-    messages = {
-        "ping_seconds": PING_SECONDS,
-        "aliases": {"claude-*": "up/aliased", "yes-alias": "yes/aliased"},
-        "native": settings,
-    }
+    messages = {"aliases": {"claude-*": "up/aliased"}, "native": settings}
     with StackProcess(run_config(inference, messages), tmp_path_factory.mktemp("relay"), ENV) as process:
         yield Relay(native, process)
 
 
+LIVELY = {
+    "on": "on",
+    "off": "off",
+    "quick": {"mode": "on", "silence_seconds": SILENCE_SECONDS},
+    "early": {"mode": "on", "ping_before_status": True},
+}
 PROBED = ("p400", "p401", "p404", "p405", "p422", "p501", "turning", "counted", "header")
 
 
 @pytest.fixture(scope="session")
-def probing(native, tmp_path_factory) -> Iterator[Relay]:
-    """A stack that lets requests choose the lane, probes again soon, and has providers of several types."""
+def lively(native, tmp_path_factory) -> Iterator[Relay]:
+    """A stack that pings, gives up and probes again soon, lets requests choose the lane, and has types of providers."""
     native.probe_statuses |= {name: int(name[1:]) for name in PROBED if name[1:].isdigit()}
     others = {"provider_id": "other", "provider_type": "remote::openai"}
     others["config"] = {"base_url": native.url("other"), "api_key": "sk-other", "refresh_models": False}
     messages = {
+        "ping_seconds": PING_SECONDS,
         "allow_lane_header": True,
         "native_probe_seconds": TTL_SECONDS,
-        "native": {"off": "off", "on": "on"},
+        "native": LIVELY,
     }
-    inference = [*(vllm(native.url(name), name) for name in (*PROBED, "off", "on")), others]
-    with StackProcess(run_config(inference, messages), tmp_path_factory.mktemp("probing"), ENV) as process:
+    inference = [*(vllm(native.url(name), name) for name in (*PROBED, *LIVELY)), others]
+    with StackProcess(run_config(inference, messages), tmp_path_factory.mktemp("lively"), ENV) as process:
         yield Relay(native, process)
 
 
@@ -137,6 +138,7 @@ def guarded(native, tmp_path_factory) -> Iterator[Relay]:
     ]
     endpoint = f"http://127.0.0.1:{native.port}{AUTH_PATH}"
     auth = {"provider_config": {"type": "custom", "endpoint": endpoint}, "access_policy": rules}
-    config = run_config([vllm(native.url("guarded"))], {"native": {"up": "on"}}, auth=auth)
+    inference = [vllm(native.url("guarded")), vllm(native.url("unasked"), "unasked")]
+    config = run_config(inference, {"native": {"up": "on"}}, auth=auth)
     with StackProcess(config, tmp_path_factory.mktemp("guarded"), ENV) as process:
         yield Relay(native, process)

@@ -65,7 +65,7 @@ SHAPES = {
 }
 
 
-def check_error(reply, status, model=None):
+def check_error(reply, status):
     """Assert status and envelope; return the error."""
     assert reply.status == status, reply.body
     assert reply.headers["content-type"].startswith("application/json")
@@ -102,13 +102,22 @@ async def test_an_error_of_the_api_is_passed_as_sent(relay, status, stream):
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("status", [400, 401, 404, 413, 429, 500, 503, 529])
+@pytest.mark.parametrize("status", [400, 404, 413, 429, 500, 503, 529])
 async def test_another_error_is_put_into_the_envelope(relay, shape, status, stream):
     """Status, words and hints stay; the type is the API's for that status."""
     body = json.dumps(SHAPES[shape](status)).encode()
     reply, _exchange = await relay.say(whole(body, status, retry_after="7"), stream=stream)
     assert TEXT in check_error(reply, status)["message"]
     assert reply.headers["retry-after"] == "7"
+
+
+@pytest.mark.parametrize("to", ["up", "forwarding"])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("status", [401, 403])
+async def test_refused_credentials_keep_status_and_words(relay, shape, status, to):
+    """Whose they were, the upstream does not know; where they are the client's, only its words help the client."""
+    reply, _exchange = await relay.say(whole(json.dumps(SHAPES[shape](status)).encode(), status), to)
+    assert TEXT in check_error(reply, status)["message"]
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -168,7 +177,9 @@ async def test_an_upstream_that_cannot_be_reached(relay, to, stream):
         b"HTTP/9.9 abc\r\n\r\n",
         b"\x16\x03\x01\x00\x05",
         b"<html>",
+        b"HTTP/1.1 200 OK\r\nx-long: " + b"x" * 300_000,
     ],
+    ids=["nothing", "ssh", "half_a_status", "half_a_head", "bad_version", "tls", "html", "endless_head"],
 )
 async def test_garbage_in_place_of_http(relay, answer, stream):
     """Bytes that are no response, or the beginning of one; asked once."""
@@ -227,14 +238,14 @@ async def test_a_message_that_breaks_off(relay, framing, part):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_silence_before_the_status(relay, stream):
+async def test_silence_before_the_status(lively, stream):
     """More of it than the provider is granted is a timeout; the upstream's connection is closed."""
-    reply, exchange = await relay.say(silent, "quick", stream=stream)
+    reply, exchange = await lively.say(silent, "quick", stream=stream)
     assert "'quick'" in check_error(reply, 504)["message"]
     await until(exchange.closed.is_set, "the close of the upstream", 2)
 
 
-async def test_silence_inside_of_a_message(relay):
+async def test_silence_inside_of_a_message(lively):
     """Half a reply and then nothing is a timeout too."""
 
     async def script(answer: Answer) -> None:
@@ -242,7 +253,7 @@ async def test_silence_inside_of_a_message(relay):
         await answer.chunk(b'{"type":"message"')
         await silent(answer)
 
-    reply, exchange = await relay.say(script, "quick")
+    reply, exchange = await lively.say(script, "quick")
     check_error(reply, 504)
     await until(exchange.closed.is_set, "the close of the upstream", 2)
 
@@ -285,13 +296,15 @@ ENDINGS = {
 
 
 @pytest.mark.parametrize("name", ENDINGS)
+@pytest.mark.parametrize("given", ["", "req_up"])
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
-async def test_a_stream_that_breaks_off_ends_in_one_error(relay, name, end):
+async def test_a_stream_that_breaks_off_ends_in_one_error(relay, name, end, given):
     """What came stays as it was, then the error, with the request id of the reply, and a clean end of HTTP."""
     frames, ends = ENDINGS[name]
-    reply, exchange = await relay.say(streamed(*(part.replace(b"\n", end) for part in frames), ends=ends), stream=True)
-    assert reply.status == 200
-    assert reply.ended
+    script = streamed(*(part.replace(b"\n", end) for part in frames), ends=ends, request_id=given)
+    reply, exchange = await relay.say(script, stream=True)
+    assert (reply.status, reply.ended) == (200, True)
+    assert given in ("", reply.headers["request-id"])
     check_broken(reply.body, renamed(frames, f"up/{exchange.json['model']}"), request_id=reply.headers["request-id"])
 
 
@@ -306,6 +319,12 @@ async def test_a_chunk_that_breaks_off_ends_in_one_error(relay):
     reply, exchange = await relay.say(script, stream=True)
     assert reply.ended
     check_broken(reply.body, renamed(FRAMES[:2], f"up/{exchange.json['model']}"))
+
+
+async def test_a_clean_end_behind_message_delta_is_an_end(relay):
+    """The answer has its stop reason and its usage; nothing is added."""
+    reply, exchange = await relay.say(streamed(*DELTA), stream=True)
+    assert read(reply.body) == renamed(DELTA, f"up/{exchange.json['model']}")
 
 
 @pytest.mark.parametrize("behind", [b"", b": bye\n\n"])
@@ -333,7 +352,7 @@ async def test_a_stream_in_another_dialect_ends_in_an_error(relay):
     assert reply.body.count(b"event: error\n") == 1 or reply.status == 502
 
 
-async def test_silence_in_the_middle_of_a_stream(relay):
+async def test_silence_in_the_middle_of_a_stream(lively):
     """Pings as long as it may last, then an error of a timeout; the upstream's connection is closed."""
 
     async def script(answer: Answer) -> None:
@@ -342,13 +361,13 @@ async def test_silence_in_the_middle_of_a_stream(relay):
             await answer.chunk(part)
         await silent(answer)
 
-    reply, exchange = await relay.say(script, "quick", stream=True)
+    reply, exchange = await lively.say(script, "quick", stream=True)
     check_broken(reply.body, renamed(FRAMES[:3], f"quick/{exchange.json['model']}"), "timeout_error")
     assert b"event: ping\n" in reply.body
     await until(exchange.closed.is_set, "the close of the upstream", 2)
 
 
-async def test_silence_inside_of_an_event(relay):
+async def test_silence_inside_of_an_event(lively):
     """Half an event and then nothing: no ping inside of it, one error behind it."""
 
     async def script(answer: Answer) -> None:
@@ -356,7 +375,7 @@ async def test_silence_inside_of_an_event(relay):
         await answer.chunk(FRAMES[0] + FRAMES[1] + FRAMES[2][:50])
         await silent(answer)
 
-    reply, exchange = await relay.say(script, "quick", stream=True)
+    reply, exchange = await lively.say(script, "quick", stream=True)
     check_broken(reply.body, renamed(FRAMES[:2], f"quick/{exchange.json['model']}"), "timeout_error")
 
 
@@ -453,7 +472,7 @@ async def test_the_official_sdk_raises_the_class_of_the_status(relay, sdk, statu
 
 
 @pytest.mark.parametrize("cut", [0, 3, "inside", "silence"])
-async def test_the_official_sdk_raises_an_error_of_the_middle(relay, sdk, cut):
+async def test_the_official_sdk_raises_an_error_of_the_middle(relay, lively, cut):
     """With its type, after the events that came."""
 
     async def script(answer: Answer) -> None:
@@ -466,13 +485,18 @@ async def test_the_official_sdk_raises_an_error_of_the_middle(relay, sdk, cut):
             await silent(answer)
         answer.drop()
 
-    to = "quick" if cut == "silence" else "up"
-    model = relay.upstream.play(script)
-    asked = {"model": f"{to}/{model}", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+    to, stack = ("quick", lively) if cut == "silence" else ("up", relay)
+    sdk = anthropic.AsyncAnthropic(api_key="k", base_url=stack.url, max_retries=0)
+    asked = {
+        "model": f"{to}/{relay.upstream.play(script)}",
+        "max_tokens": 9,
+        "messages": [{"role": "user", "content": "Hi"}],
+    }
     seen = []
     with pytest.raises(anthropic.APIStatusError) as caught:  # noqa: PT012 - raised by the iteration
-        async for event in await sdk.messages.create(**asked, stream=True):
-            seen.append(event.type)  # noqa: PERF401 - what came before the failure counts
+        async with sdk:
+            async for event in await sdk.messages.create(**asked, stream=True):
+                seen.append(event.type)  # noqa: PERF401 - what came before the failure counts
     assert len(seen) == (cut if isinstance(cut, int) else 3)
     assert caught.value.type == ("timeout_error" if cut == "silence" else "api_error")
 

@@ -170,6 +170,7 @@ MESSAGES = {
     "no_model": b'{"type":"message","role":"assistant","content":[]}',
     "numbers": b'{"type":"message","content":[],"usage":{"input_tokens":1.0,"x":' + NUMBERS + b'},"model":"@"}',
     "escapes": b'{"type":"message","content":[{"type":"text","text":' + ESCAPES + b'}],"model":"@"}',
+    "half_a_surrogate": b'{"type":"message","content":[{"type":"text","text":"\\ud83d"}],"model":"@"}',
     "raw_unicode": b'{"type":"message","content":[{"type":"text","text":"' + ODD_TEXT + b'"}],"model":"@"}',
     "text_that_looks_like_a_member": b'{"type":"message","content":[{"text":' + LOOKALIKE + b'}],"model":"@"}',
     "nested_model_keys": b'{"type":"message","content":[{"type":"tool_use","id":"t","name":"n","input":{"model":"no",'
@@ -235,10 +236,9 @@ STREAMS = {
     "without_names": [data(started()), data(b'{"type":"message_delta","delta":{}}'), data(b'{"type":"message_stop"}')],
     "without_spaces": [START.replace(b": ", b":"), ENDING.replace(b": ", b":")],
     "data_before_the_name": [b"data: " + started() + b"\nevent: message_start\n\n", ENDING],
-    "data_on_several_lines": [
-        b'event: message_start\ndata: {"type":"message_start",\ndata: "message":{"model":\ndata: "@"}}\n\n',
-        ENDING,
-    ],
+    "data_on_several_lines": [START, b'event: x\ndata: {"type":\ndata\ndata: "x"}\n\n', ENDING],
+    "bytes_that_are_no_text": [START, delta(b"\xff\xc3 \x00"), ENDING],
+    "another_model_before": [data(b'{"type":"from_2031","message":{"model":"no"}}', b"from_2031"), START, ENDING],
     "unknown_events_and_pings": [
         data(b'{"type":"ping"}', b"ping"),
         START,
@@ -384,7 +384,7 @@ async def test_each_event_is_handed_on_when_it_is_there(relay):
         assert one.ended
 
 
-@pytest.mark.parametrize("framing", ["content-length", "close", "extensions", "trailers"])
+@pytest.mark.parametrize("framing", ["content-length", "close", "extensions", "trailers", "early_hints"])
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_body_in_any_framing_of_http_is_read(relay, framing, stream):
     """Of known length, ended by the close of the connection, in chunks with extensions or trailers."""
@@ -400,6 +400,8 @@ async def test_a_body_in_any_framing_of_http_is_read(relay, framing, stream):
             await answer.raw(body)
             answer.drop()
         else:
+            if framing == "early_hints":
+                await answer.raw(b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n")
             await answer.head(200, kind)
             chunk = framed(body)
             await answer.raw(chunk.replace(b"\r\n", b";a=b\r\n", 1) if framing == "extensions" else chunk)
@@ -428,6 +430,29 @@ async def test_an_upstream_that_would_compress_is_read_all_the_same(relay, strea
     reply, exchange = await relay.say(script, stream=stream)
     assert_same(reply.body, body.replace(b'"m"', b'"up/%s"' % exchange.json["model"].encode()))
     assert "content-encoding" not in reply.headers
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_compression_nobody_asked_for_does_not_reach_the_client_as_text(relay, stream):
+    """A proxy in front of the upstream that compresses all the same: unpacked, or refused, or labelled."""
+    body = b"".join(spoken("m", "Hello")) if stream else json.dumps(message("m")).encode()
+    kind = "text/event-stream" if stream else "application/json"
+    reply, exchange = await relay.say(whole(gzip.compress(body), 200, kind, content_encoding="gzip"), stream=stream)
+    if reply.status == 200:
+        seen = gzip.decompress(reply.body) if reply.headers.get("content-encoding") == "gzip" else reply.body
+        assert_same(seen, body.replace(b'"m"', b'"up/%s"' % exchange.json["model"].encode()))
+    else:
+        assert reply.status == 502
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_another_success_is_a_200(relay, stream):
+    """Whatever the upstream calls it."""
+    body = b"".join(spoken("m", "Hello")) if stream else json.dumps(message("m")).encode()
+    reply, _exchange = await relay.say(
+        whole(body, 201, "text/event-stream" if stream else "application/json"), stream=stream
+    )
+    assert reply.status == 200
 
 
 @pytest.mark.parametrize("stream", [False, True])

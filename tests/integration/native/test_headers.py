@@ -197,6 +197,21 @@ async def test_the_allow_list_of_a_provider_holds(relay, stream):
     assert (await post(relay.url, ask("listing/listed", stream))).status == 200
 
 
+def as_user(name: str) -> list[tuple[str, str]]:
+    return [("authorization", f"Bearer {name}")]
+
+
+async def test_who_may_not_read_a_model_does_not_cause_a_probe_either(guarded):
+    """A backend whose lane nobody knows yet hears of the first user who may ask it."""
+
+    def probes() -> int:
+        return sum("/unasked/" in probe.target for probe in guarded.upstream.probes)
+
+    model = guarded.upstream.play(OK)
+    assert ((await post(guarded.url, ask(f"unasked/{model}"), as_user("bob"))).status, probes()) == (404, 0)
+    assert ((await post(guarded.url, ask(f"unasked/{model}"), as_user("alice"))).status, probes()) == (200, 1)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
     ("user", "model", "status"),
@@ -206,7 +221,7 @@ async def test_access_rules_of_the_platform_hold(guarded, user, model, status, s
     """A model a user may not read does not exist, and the upstream does not see the user's token either way."""
     guarded.upstream.play(streamed(*spoken("m", "Hi")) if stream else OK, model)
     asked = len(guarded.upstream.exchanges)
-    reply = await post(guarded.url, ask(f"up/{model}", stream), [("authorization", f"Bearer {user}")])
+    reply = await post(guarded.url, ask(f"up/{model}", stream), as_user(user))
     assert reply.status == status, reply.body
     if status == 404:
         assert reply.json["error"]["type"] == "not_found_error"

@@ -1,0 +1,96 @@
+"""Many connections at the price of few.
+
+httpcore looks at every pair of its connections whenever a request begins or ends: two hundred idle ones cost it 20 ms
+each time. So connections are kept in pools of a few, and a request goes to the first pool with room: those in front are
+used again and again, those behind fall idle and are closed.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import httpx
+
+POOL_SIZE = 16
+
+
+class PooledTransport(httpx.AsyncBaseTransport):
+    """Spreads requests over transports.
+
+    Args:
+        make: Makes one for ``POOL_SIZE`` connections.
+        most: Connections in all; further requests wait at the first transport for as long as its pool timeout.
+        idle_seconds: After that the last pool is closed if nothing uses it.
+    """
+
+    def __init__(self, make: Callable[[], httpx.AsyncBaseTransport], most: int, idle_seconds: float) -> None:
+        self._make = make
+        self._idle_seconds = idle_seconds
+        self._pools: list[_Pool] = []
+        self._most = most // POOL_SIZE
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request through a transport with room; see ``httpx.AsyncBaseTransport``."""
+        pool = self._free()
+        pool.busy += 1
+        answered = False
+        try:
+            await self._close_idle()
+            response = await pool.transport.handle_async_request(request)
+            answered = True
+        finally:
+            if not answered:
+                pool.release()
+        response.stream = _Counted(response.stream, pool)  # type: ignore[arg-type]  # it was asked for asynchronously
+        return response
+
+    def _free(self) -> "_Pool":
+        for pool in self._pools:
+            if pool.busy < POOL_SIZE:
+                return pool
+        if len(self._pools) < self._most:
+            self._pools.append(_Pool(self._make()))
+            return self._pools[-1]
+        return self._pools[0]
+
+    async def _close_idle(self) -> None:
+        """Close the last pool if it has been idle; nobody else would notice that its connections have expired."""
+        last = self._pools[-1]
+        if not last.busy and asyncio.get_running_loop().time() - last.idle_since > self._idle_seconds:
+            await self._pools.pop().transport.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        for pool in self._pools:
+            await pool.transport.aclose()
+
+
+class _Pool:
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self.transport = transport
+        self.busy = 0
+        self.idle_since = 0.0
+
+    def release(self) -> None:
+        """Note that a request is over."""
+        self.busy -= 1
+        self.idle_since = asyncio.get_running_loop().time()
+
+
+class _Counted(httpx.AsyncByteStream):
+    """The body of a response, which gives its connection back when it is closed."""
+
+    def __init__(self, stream: httpx.AsyncByteStream, pool: _Pool) -> None:
+        self._stream = stream
+        self._pool: _Pool | None = pool
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._stream.__aiter__()
+
+    async def aclose(self) -> None:
+        """Close the body."""
+        try:
+            await self._stream.aclose()
+        finally:
+            if self._pool:
+                self._pool.release()
+                self._pool = None
