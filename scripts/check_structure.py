@@ -30,6 +30,7 @@ LAYERS = [
         f"{PROVIDER}.local",
         f"{PROVIDER}.backends",
         f"{PROVIDER}.profiles",
+        f"{PROVIDER}.catalog",
         f"{PROVIDER}.media",
         f"{PROVIDER}.probe",
         f"{PROVIDER}.pools",

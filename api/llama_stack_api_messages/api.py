@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from .models import CountTokensRequest, CreateMessageRequest
+from .models.catalog import ModelInfo, ModelList, ModelQuery
 from .request_body import RequestBody
 
 
@@ -49,13 +50,18 @@ class StreamReply:
 
 @dataclass(frozen=True, slots=True)
 class PendingStream:
-    """A stream whose upstream decides the status: nothing is sent to the client before it has answered.
+    """A stream whose upstream is still to be called.
 
     Attributes:
         connect: Calls the upstream; returns once it has accepted, raises ``MessagesError`` if it refuses.
+        headers: Response headers that are known before.
+        status_first: The upstream's status is to become ours: nothing is sent to the client before it has answered.
+            Otherwise pings may go out while it is silent.
     """
 
     connect: Callable[[], Awaitable[StreamReply]]
+    headers: Mapping[str, str] = field(default_factory=dict)
+    status_first: bool = False
 
 
 type Reply = MessageReply | StreamReply | PendingStream
@@ -96,5 +102,21 @@ class Messages(Protocol):
 
         Raises:
             MessagesError: Every failure a client may see.
+        """
+        ...
+
+    async def list_models(self, query: ModelQuery) -> ModelList:
+        """Return a page of the names that the caller may send as a model.
+
+        Raises:
+            MessagesError: Every failure a client may see.
+        """
+        ...
+
+    async def get_model(self, name: str) -> ModelInfo:
+        """Return what is known of a name that a message may be asked of.
+
+        Raises:
+            NotFoundError: Nothing answers it.
         """
         ...

@@ -6,7 +6,7 @@ States of a response, in order:
     streaming  200 sent, because the upstream accepted or the first ping was due; a failure is an ``error`` event
     ended      last frame sent, or the client is gone and the upstream closed
 
-An upstream whose status is to become ours (``PendingStream``) gets no first ping before it has answered.
+Where the upstream's status is to become ours, no ping goes out before it has answered.
 """
 
 import asyncio
@@ -70,35 +70,37 @@ class EventStream(StreamingResponse):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send(self, send: Send) -> None:
-        opening = asyncio.ensure_future(self._open_stream())
-        try:
-            await asyncio.wait({opening}, timeout=self._ping_seconds)
-            if not opening.done():
-                await self._start(send, {})
-                await send(_part(PING))
-            reply = await self._accepted(send, opening)
-        finally:
-            if not opening.done():
-                await end(opening)
+        reply = await self._while_pinging(send, self._open_stream(), {})
+        if isinstance(reply, PendingStream):
+            connecting = reply.connect()
+            answered = connecting if reply.status_first else self._while_pinging(send, connecting, reply.headers)
+            reply = await answered
+        stream = _stream(reply)
         if not self._started:
-            await self._start(send, reply.headers)
-        if reply.relayed:
+            await self._start(send, stream.headers)
+        if stream.relayed:
             relay = Relay(send, self._ping_seconds)
             try:
-                await relay.run(reply.frames)
+                await relay.run(stream.frames)
             finally:
                 self._tail = relay.tail
         else:
-            await self._pump(send, reply.frames)
+            await self._pump(send, stream.frames)
 
-    async def _accepted(self, send: Send, opening: asyncio.Future[Reply]) -> StreamReply:
-        while not opening.done():
-            await asyncio.wait({opening}, timeout=self._ping_seconds)
-            if not opening.done():
+    async def _while_pinging[R](self, send: Send, work: Awaitable[R], headers: Mapping[str, str]) -> R:
+        """Return the result of work; begin the stream and send a ping after each interval in which it is not done."""
+        task = asyncio.ensure_future(work)
+        try:
+            while not (await asyncio.wait({task}, timeout=self._ping_seconds))[0]:
+                if not self._started:
+                    await self._start(send, headers)
                 await send(_part(PING))
-        if opening.cancelled():
+        finally:
+            if not task.done():
+                await end(task)
+        if task.cancelled():
             raise _cancelled()
-        return await _stream_of(opening.result())
+        return task.result()
 
     async def _start(self, send: Send, headers: Mapping[str, str]) -> None:
         carried = {**STREAM_HEADERS, "request-id": self._call.request_id, **wire_headers(headers)}
@@ -132,17 +134,17 @@ class EventStream(StreamingResponse):
     async def _chunks(self) -> AsyncGenerator[bytes]:
         """Yield the frames without a task that reads ahead: the library client waits for every task of its loop."""
         try:
-            reply = await _stream_of(await self._open_stream())
-            async with aclosing(reply.frames) as frames:
+            reply = await self._open_stream()
+            if isinstance(reply, PendingStream):
+                reply = await reply.connect()
+            async with aclosing(_stream(reply).frames) as frames:
                 async for frame in frames:
                     yield frame
         except MessagesError as error:
             yield encode_event(error.body(self._call.request_id))
 
 
-async def _stream_of(reply: Reply) -> StreamReply:
-    if isinstance(reply, PendingStream):
-        reply = await reply.connect()
+def _stream(reply: Reply) -> StreamReply:
     if not isinstance(reply, StreamReply):
         raise TypeError(f"a stream was asked for, and answered with a {type(reply).__name__}")
     return reply

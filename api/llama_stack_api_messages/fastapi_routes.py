@@ -11,6 +11,7 @@ from .disconnect import run_while_connected
 from .error_route import CLIENT_CLOSED, MessagesRoute, current_call, current_request, wire_headers
 from .errors import MethodNotAllowedError, NotFoundError
 from .event_stream import EventStream
+from .model_routes import add_model_routes, models_lifespan
 from .models import CountTokensRequest, CreateMessageRequest, ErrorBody, Message, MessageTokensCount
 from .request_body import RequestBody
 from .stack import PUBLIC_ROUTE_KEY
@@ -37,9 +38,10 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 
 def create_router(impl: Messages) -> APIRouter:
     """Return the routes over an implementation. Called by the platform several times per process."""
-    router = APIRouter(route_class=MessagesRoute, tags=["Messages"])
+    router = APIRouter(route_class=MessagesRoute, tags=["Messages"], lifespan=models_lifespan(impl))
     _add_posts(router, "", _create_message(impl), Message, "Create a Message")
     _add_posts(router, COUNT, _count_tokens(impl), MessageTokensCount, "Count the tokens of a prompt")
+    add_model_routes(router, impl)
     _add_probes(router)
     _add_refusals(router)
     return router

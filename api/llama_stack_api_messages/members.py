@@ -49,10 +49,15 @@ def members(body: bytes) -> list[Member]:
     """
     try:
         extents = {name: bytes(value) for name, value in _EXTENTS.decode(body).items()}
+    except (ValueError, RecursionError):  # it refuses half a surrogate, which a truncated text may end with
+        extents = {}
+    try:
+        found = _walk(body, extents) or _walk(body, {})
     except RecursionError:
         raise ValueError("the object is nested too deeply") from None
-    found = _walk(body, extents)
-    return _walk(body, {}) or [] if found is None else found
+    if found is None:
+        raise ValueError("this is no JSON object")
+    return found
 
 
 def _walk(body: bytes, extents: dict[str, bytes]) -> list[Member] | None:
@@ -61,7 +66,7 @@ def _walk(body: bytes, extents: dict[str, bytes]) -> list[Member] | None:
     opened = _OPEN.match(body)
     position = opened.end() if opened else 0
     while match := _NAME.match(body, position):
-        name = str(msgspec.json.decode(match[1]))
+        name = str(json.loads(match[1]))
         position = _end(body, match.end(), extents.get(name))
         found.append(Member(name, Span(match.end(), position)))
     return found if _CLOSE.match(body, position) else None
@@ -71,7 +76,14 @@ def _end(body: bytes, start: int, value: bytes | None) -> int:
     if value is not None and body.startswith(value, start):
         return start + len(value)
     text = body.decode("latin-1")  # in which a character is a byte
-    return json.JSONDecoder(strict=False).raw_decode(text, start)[1]
+    return _DECODER.raw_decode(text, start)[1]
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no JSON")
+
+
+_DECODER = json.JSONDecoder(strict=False, parse_constant=_no_number)
 
 
 def elements(body: bytes, array: Span) -> list[Span]:

@@ -27,7 +27,8 @@ class Relay:
     def __init__(self, send: Callable[[MutableMapping[str, Any]], Awaitable[None]], ping_seconds: float) -> None:
         self._send = send
         self._ping_seconds = ping_seconds
-        self._turn = asyncio.Lock()
+        self._sending = False
+        self._pinging: asyncio.Future[None] | None = None
         self.tail = b""
         self._clock = asyncio.get_running_loop().time
         self._active_at = 0.0
@@ -39,21 +40,25 @@ class Relay:
         try:
             async with aclosing(frames):
                 async for chunk in frames:
-                    async with self._turn:
-                        self.tail = chunk[-TAIL:] if len(chunk) >= TAIL else (self.tail + chunk)[-TAIL:]
-                        await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
-                        self._active_at = self._clock()
+                    if self._pinging:
+                        await self._pinging
+                    self._sending = True
+                    self.tail = chunk[-TAIL:] if len(chunk) >= TAIL else (self.tail + chunk)[-TAIL:]
+                    await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+                    self._active_at = self._clock()
+                    self._sending = False
         finally:
             await end(pinging)
 
     async def _ping(self) -> None:
         while True:
-            await asyncio.sleep(max(0.0, self._due()))
-            async with self._turn:  # a client that is slow is not silent
-                if self._due() <= 0:
-                    if not unfinished_frame(self.tail):
-                        await self._send({"type": "http.response.body", "body": PING, "more_body": True})
-                    self._active_at = self._clock()
-
-    def _due(self) -> float:
-        return self._active_at + self._ping_seconds - self._clock()
+            left = self._active_at + self._ping_seconds - self._clock()
+            if left > 0:
+                await asyncio.sleep(left)
+                continue
+            if not (self._sending or unfinished_frame(self.tail)):  # a client that is slow is not silent
+                sending = self._send({"type": "http.response.body", "body": PING, "more_body": True})
+                self._pinging = asyncio.ensure_future(sending)
+                await self._pinging
+                self._pinging = None
+            self._active_at = self._clock()

@@ -13,10 +13,13 @@ class Aliases:
     Args:
         table: Names and patterns (``*``, ``?``) to model ids, in order.
         default_model: Answers what nothing else does.
+
+    Attributes:
+        exact: The names of the table, without the patterns.
     """
 
     def __init__(self, table: Mapping[str, str], default_model: str | None = None) -> None:
-        self._exact = {name: model for name, model in table.items() if not _is_pattern(name)}
+        self.exact = {name: model for name, model in table.items() if not _is_pattern(name)}
         self._patterns = [(name, model) for name, model in table.items() if _is_pattern(name)]
         self._default = default_model
 
@@ -29,8 +32,8 @@ class Aliases:
             name: The model name of the request.
             is_served: Whether the platform takes the name as it stands.
         """
-        if name in self._exact:
-            return self._exact[name]
+        if name in self.exact:
+            return self.exact[name]
         if is_served(name):
             return name
         for pattern, model in self._patterns:

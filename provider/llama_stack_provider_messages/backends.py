@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from llama_stack_api_messages import Call, MessageReply, Reply, RequestBody
+from llama_stack_api_messages import Call, MessageReply, RequestBody, StreamReply
 from llama_stack_api_messages.models import CountTokensRequest, CreateMessageRequest
 
 from .native_settings import NativeSettings
@@ -62,12 +62,21 @@ class Route:
         """The value of the response header."""
         return f"{self.lane}; reason={self.reason}"
 
+    @property
+    def status_first(self) -> bool:
+        """Whether the status of the answer has to be known before anything is sent to the client."""
+        return self.upstream is not None and not self.upstream.settings.ping_before_status
+
 
 class Backend(Protocol):
     """A lane: turns a request into a reply."""
 
-    async def create(self, body: RequestBody[CreateMessageRequest], call: Call, route: Route) -> Reply:
-        """Answer the request; see ``Messages.create_message``."""
+    async def create(self, body: RequestBody[CreateMessageRequest], call: Call, route: Route) -> MessageReply:
+        """Answer a request for a whole Message; see ``Messages.create_message``."""
+        ...
+
+    async def stream(self, body: RequestBody[CreateMessageRequest], call: Call, route: Route) -> StreamReply:
+        """Answer a request for a stream; returns once the upstream has accepted."""
         ...
 
     async def count(self, body: RequestBody[CountTokensRequest], call: Call, route: Route) -> MessageReply:

@@ -3,12 +3,14 @@
 from collections.abc import Awaitable
 from dataclasses import replace
 
-from llama_stack_api_messages import Call, MessageReply, PendingStream, Reply, RequestBody, ServeSettings
+from llama_stack_api_messages import Call, MessageReply, PendingStream, Reply, RequestBody, ServeSettings, StreamReply
 from llama_stack_api_messages.errors import InvalidRequestError, MessagesError, NotFoundError
 from llama_stack_api_messages.models import CountTokensRequest, CreateMessageRequest
+from llama_stack_api_messages.models.catalog import ModelInfo, ModelList, ModelQuery
 
 from .aliases import Aliases
 from .backends import LANE_HEADER, Backend, LaneName, Route
+from .catalog import Catalog, model_info
 from .config import MessagesConfig
 from .exchange import Exchanges
 from .lanes import Lanes
@@ -41,6 +43,7 @@ class MessagesImpl:
         self.settings = ServeSettings(config.ping_seconds, config.max_request_bytes)
         self._aliases = Aliases(config.aliases, config.default_model)
         self._platform = platform
+        self._catalog = Catalog(platform, self._aliases.exact)
         probes, exchanges = Probes(config.native_probe_seconds), Exchanges()
         translated = TranslatedBackend(platform, config, key or random_key(), exchanges)
         native = NativeBackend(platform, exchanges, probes, translated)
@@ -55,12 +58,27 @@ class MessagesImpl:
     async def create_message(self, body: RequestBody[CreateMessageRequest], call: Call) -> Reply:
         """Answer a request; see ``Messages.create_message``."""
         route = await self._route(body.model, call)
-        return await _told(route, self._backends[route.lane].create(body, call, route))
+        backend = self._backends[route.lane]
+        if not body.stream:
+            return await _told(route, backend.create(body, call, route))
+
+        async def connect() -> StreamReply:
+            return await _told(route, backend.stream(body, call, route))
+
+        return PendingStream(connect, {LANE_HEADER: route.header}, route.status_first)
 
     async def count_tokens(self, body: RequestBody[CountTokensRequest], call: Call) -> MessageReply:
         """Count the tokens of a prompt; see ``Messages.count_tokens``."""
         route = await self._route(body.model, call)
         return await _told(route, self._backends[route.lane].count(body, call, route))
+
+    async def list_models(self, query: ModelQuery) -> ModelList:
+        """Return a page of the names that answer; see ``Messages.list_models``."""
+        return await self._catalog.page(query)
+
+    async def get_model(self, name: str) -> ModelInfo:
+        """Return what is known of a name; see ``Messages.get_model``."""
+        return model_info(name, (await self._target(name)).model_id)
 
     async def _route(self, name: str, call: Call) -> Route:
         return await self._lanes.choose(await self._target(name), call)
@@ -83,15 +101,13 @@ class MessagesImpl:
         return f"Served: {listed or 'nothing'}. An alias or default_model of the server can map the name"
 
 
-async def _told[R: Reply](route: Route, work: Awaitable[R]) -> R:
+async def _told[R: MessageReply | StreamReply](route: Route, work: Awaitable[R]) -> R:
     """Return a reply, or raise its failure, with a header that names the lane."""
     try:
         reply = await work
     except MessagesError as error:
         error.headers.setdefault(LANE_HEADER, route.header)
         raise
-    if isinstance(reply, PendingStream):
-        return replace(reply, connect=lambda: _told(route, reply.connect()))
     return replace(reply, headers={**reply.headers, LANE_HEADER: route.header})
 
 

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from llama_stack_api_messages import Call, MessageReply, RequestBody, StreamReply
 from llama_stack_api_messages.disconnect import abandon
@@ -61,10 +61,17 @@ class TranslatedBackend:
         self._profiles = Profiles(config.backends)
         self._media = MediaLoader(config.media_hosts, config.media_max_bytes, config.media_timeout_seconds)
 
-    async def create(
+    async def create(self, body: RequestBody[CreateMessageRequest], call: Call, route: Route) -> MessageReply:
+        """Answer a request for a whole Message; see ``Messages.create_message``."""
+        return cast("MessageReply", await self._answer(body, call, route))
+
+    async def stream(self, body: RequestBody[CreateMessageRequest], call: Call, route: Route) -> StreamReply:
+        """Answer a request for a stream; returns once the backend has accepted."""
+        return cast("StreamReply", await self._answer(body, call, route))
+
+    async def _answer(
         self, body: RequestBody[CreateMessageRequest], call: Call, route: Route
     ) -> MessageReply | StreamReply:
-        """Answer the request; see ``Messages.create_message``."""
         request, target = body.parsed, route.target
         seal = Seal(self._key, target.model_id)
         first = await self._walk(request, call, target, seal)

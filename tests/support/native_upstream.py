@@ -41,7 +41,6 @@ class Exchange:
         sent: Bytes of the answer the kernel has taken so far.
         closed: Set when the other side closed before the answer was complete.
         closed_at: ``time.monotonic()`` of that.
-        done: Set when the script is through.
     """
 
     target: str
@@ -51,7 +50,6 @@ class Exchange:
     sent: int = 0
     closed_at: float = 0.0
     closed: threading.Event = field(default_factory=threading.Event)
-    done: threading.Event = field(default_factory=threading.Event)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -207,6 +205,7 @@ class NativeUpstream:
         open: Numbers of those that are not closed.
         probe_statuses: What the probe of a named upstream is answered with, 400 by default.
         probe_gates: Hold the answer to the probe of a named upstream.
+        hasty: What a named upstream answers as soon as it has the headers of a request.
     """
 
     def __init__(self) -> None:
@@ -218,6 +217,7 @@ class NativeUpstream:
         self.open: set[int] = set()
         self.probe_statuses: dict[str, int] = {}
         self.probe_gates: dict[str, Gate] = {}
+        self.hasty: dict[str, Script] = {}
         self.port = 0
         self._scripts: dict[str, Script] = {}
         self._numbers = itertools.count(1)
@@ -256,7 +256,7 @@ class NativeUpstream:
 
     def of(self, model: str) -> list[Exchange]:
         """Return the requests for a model so far."""
-        return [exchange for exchange in self.exchanges if exchange.json.get("model") == model]
+        return [exchange for exchange in self.exchanges if exchange.body and exchange.json.get("model") == model]
 
     async def seen(self, model: str, count: int = 1) -> list[Exchange]:
         """Return the requests for a model once there are so many."""
@@ -287,8 +287,8 @@ class NativeUpstream:
                     early = rest
         finally:
             writer.close()
-            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
-                await writer.wait_closed()
+            with contextlib.suppress(OSError, asyncio.CancelledError):
+                await asyncio.wait_for(writer.wait_closed(), 1)
             self.open.discard(number)
             self._tasks.discard(task)
 
@@ -303,9 +303,13 @@ class NativeUpstream:
         head = early + await reader.readuntil(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
         pairs = [(name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines)]
-        body = await reader.readexactly(int(dict(pairs).get("content-length", 0)))
-        exchange = Exchange(first.split(" ")[1], pairs, body, number)
+        exchange = Exchange(first.split(" ")[1], pairs, b"", number)
         answer = Answer(writer, exchange)
+        if hasty := self.hasty.get(exchange.target.split("/")[1]):
+            await hasty(answer)
+        exchange.body = await reader.readexactly(int(dict(pairs).get("content-length", 0)))
+        if hasty:
+            return b""
         rest = await _watched(self._script_for(first.split(" ")[0], exchange)(answer), exchange, reader)
         return None if answer.dropped else rest
 
@@ -365,7 +369,6 @@ async def _watched(work: Awaitable[None], exchange: Exchange, reader: asyncio.St
             exchange.closed.set()
             return None
         await playing
-        exchange.done.set()
         return _came(reading) if reading.done() else b""
     except ConnectionError:
         exchange.closed_at = time.monotonic()
@@ -388,14 +391,14 @@ class Reply:
     Attributes:
         chunks: The HTTP chunks of the body; a body of known length is one.
         ended: The body is complete by its framing.
-        first_byte: Seconds from the request to the first byte of the body.
+        first_at: ``time.monotonic()`` when the first bytes of the body were there.
     """
 
     status: int
     headers: dict[str, str]
     chunks: list[bytes]
     ended: bool
-    first_byte: float = 0.0
+    first_at: float = 0.0
 
     @property
     def body(self) -> bytes:
@@ -469,15 +472,14 @@ class Talk:
 
     async def rest(self) -> Reply:
         """Return the whole reply from here on."""
-        started = time.monotonic()
         if not self.status:
             await self.head()
         chunks: list[bytes] = []
-        first_byte = 0.0
+        first_at = 0.0
         while (data := await self.chunk()) is not None:
-            first_byte = first_byte or time.monotonic() - started
+            first_at = first_at or time.monotonic()
             chunks.append(data)
-        return Reply(self.status, self.headers, chunks, self.ended, first_byte)
+        return Reply(self.status, self.headers, chunks, self.ended, first_at)
 
     def leave(self) -> float:
         """Close the connection as a client that goes away; return when, by ``time.monotonic()``."""

@@ -23,6 +23,9 @@ def _value(depth: int) -> bytes:
 
 
 _OTHER_MEMBERS = rb"(?:(?!%s)" + _STRING + _SPACE + rb":" + _SPACE + _value(_NESTED) + _SPACE + rb"," + _SPACE + rb")*+"
+_NAMED = re.compile(rb"^event:[ ]?message_start[ ]*$", re.MULTILINE)
+_TYPED = re.compile(rb'"type"' + _SPACE + rb":" + _SPACE + rb'"message_start"')
+_EVENT_END = re.compile(rb"(?:\r\n|\r|\n)(?:\r\n|\r|\n)")
 _BEFORE_NAME = re.compile(
     rb"data:" + _SPACE + rb"\{" + _SPACE + _OTHER_MEMBERS % rb'"message"' + rb'"message"' + _SPACE + rb":" + _SPACE
     + rb"\{" + _SPACE + _OTHER_MEMBERS % rb'"model"' + rb'"model"' + _SPACE + rb":" + _SPACE + rb'(?=")',
@@ -30,6 +33,12 @@ _BEFORE_NAME = re.compile(
 )  # fmt: skip
 _NAME = re.compile(_STRING, re.DOTALL)
 _TOO_LATE = re.compile(rb'"(?:content_block_start|content_block_delta|message_delta|message_stop)"')
+
+
+def _is_start(found: re.Match[bytes]) -> bool:
+    """Whether what was found stands in ``message_start``, by the name of the event or the type in its data."""
+    *_, lines = _EVENT_END.split(found.string[: found.start()])
+    return bool(_NAMED.search(lines.replace(b"\r", b"\n")) or _TYPED.search(found[0]))
 
 
 class ModelEcho:
@@ -53,7 +62,7 @@ class ModelEcho:
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes; return those to pass on."""
         self._seen += data
-        before = _BEFORE_NAME.search(self._seen)
+        before = next(filter(_is_start, _BEFORE_NAME.finditer(self._seen)), None)
         if before is None:
             self.done = len(self._seen) > _LONGEST or bool(_TOO_LATE.search(self._seen))
             return self._pass_to(len(self._seen))

@@ -10,7 +10,9 @@ from typing import Any
 
 from llama_stack_api_messages.members import Member
 
-_TELLING = (b'"message_start"', b'"message_delta"', b'"message_stop"', b'"error"')
+_MESSAGE, _ERROR = b'"message_', b'"error"'
+"""What every event that tells contains: it is of the kind ``message_start``, ``_delta`` or ``_stop``, or an error."""
+_BLANK = (b"\n\n", b"\r\n\r\n")
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _LONGEST = 65_536
 """Bytes of an event; those that tell are short, and what is longer is not kept."""
@@ -35,8 +37,7 @@ class StreamWatch:
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
-        between = not self._line and not self._data
-        if between and data.endswith((b"\n\n", b"\r\n\r\n")) and not any(name in data for name in _TELLING):
+        if _MESSAGE not in data and _ERROR not in data and not self._size and data.endswith(_BLANK):
             return
         first, *others = _LINE_END.split(data)
         self._keep(first)
@@ -65,7 +66,7 @@ class StreamWatch:
     def _end_event(self) -> None:
         data, size = b"\n".join(self._data), self._size
         self._data, self._size = [], 0
-        if size <= _LONGEST and any(name in data for name in _TELLING):
+        if size <= _LONGEST and (_MESSAGE in data or _ERROR in data):
             self._read(data)
 
     def _read(self, data: bytes) -> None:

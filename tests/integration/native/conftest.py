@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from support.native_upstream import Exchange, NativeUpstream, Reply, Script, Talk, ask, post, talk
-from support.stack_process import StackProcess, free_port, run_config, vllm
+from support.stack_process import StackProcess, run_config, vllm
 from support.upstream import AUTH_PATH
 
 PING_SECONDS = 0.15
@@ -57,9 +57,11 @@ def native() -> Iterator[NativeUpstream]:
 
 
 @pytest.fixture(scope="session")
-def closed_port() -> int:
-    """A port nobody listens on."""
-    return free_port()
+def closed_port() -> Iterator[int]:
+    """A port that is taken, so that nobody else gets it, and on which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
 
 
 @pytest.fixture(scope="session")
@@ -91,6 +93,7 @@ def relay(native, closed_port, full_port, tmp_path_factory) -> Iterator[Relay]:
         "nameless": {"mode": "on", "base_url": "http://nowhere.invalid"},
         "full": {"mode": "on", "base_url": f"http://127.0.0.1:{full_port}", "connect_seconds": CONNECT_SECONDS},
         "tls": {"mode": "on", "base_url": native.root("tls").replace("http://", "https://")},
+        "hasty": "on",
         "yes": True,
         "no": False,
         "listing": "on",

@@ -13,6 +13,7 @@ from llama_stack_provider_messages import translated
 from llama_stack_provider_messages.config import MessagesConfig
 from llama_stack_provider_messages.impl import MessagesImpl
 from llama_stack_provider_messages.stack import ModelTypeError, Target
+from support.replies import answer
 
 CALL = Call("req_1")
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
@@ -78,7 +79,7 @@ def request(model="local/m1", **more):
 async def test_a_whole_answer_is_a_message_under_the_requested_name():
     """The platform is asked for the aliased model, the client sees the name it used."""
     platform = ScriptedPlatform(completion("Hello"))
-    reply = await impl(platform, aliases={"claude-*": "local/m1"}).create_message(request("claude-x"), CALL)
+    reply = await answer(impl(platform, aliases={"claude-*": "local/m1"}), request("claude-x"), CALL)
     message = json.loads(reply.body)
     assert platform.asked[0][0] == "local/m1"
     assert message["model"] == "claude-x"
@@ -89,7 +90,7 @@ async def test_a_whole_answer_is_a_message_under_the_requested_name():
 async def test_a_stream_is_frames_of_the_protocol():
     """Each frame is one event, the last one ends the message."""
     platform = ScriptedPlatform(chunks("Hel", "lo"))
-    reply = await impl(platform).create_message(request(stream=True), CALL)
+    reply = await answer(impl(platform), request(stream=True), CALL)
     frames = [frame async for frame in reply.frames]
     assert frames[0].startswith(b"event: message_start\n")
     assert frames[-1] == b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
@@ -99,7 +100,7 @@ async def test_a_stream_is_frames_of_the_protocol():
 async def test_an_upstream_that_breaks_in_the_middle_is_an_error_frame_with_the_request_id():
     """The failure is the last frame."""
     platform = ScriptedPlatform(chunks("Hel", error=RuntimeError("x")))
-    reply = await impl(platform).create_message(request(stream=True), CALL)
+    reply = await answer(impl(platform), request(stream=True), CALL)
     frames = [frame async for frame in reply.frames]
     assert frames[-1].startswith(b"event: error\n")
     assert b'"request_id":"req_1"' in frames[-1]
@@ -116,7 +117,7 @@ async def test_closing_the_frames_ends_the_upstream():
         finally:
             closed.append(True)
 
-    reply = await impl(ScriptedPlatform(endless())).create_message(request(stream=True), CALL)
+    reply = await answer(impl(ScriptedPlatform(endless())), request(stream=True), CALL)
     await anext(reply.frames)
     await reply.frames.aclose()
     assert closed == [True]
@@ -135,7 +136,7 @@ async def test_a_stop_sequence_ends_the_upstream():
             closed.append(len(read))
 
     asked = request(stream=True, stop_sequences=["3"])
-    reply = await impl(ScriptedPlatform(endless())).create_message(asked, CALL)
+    reply = await answer(impl(ScriptedPlatform(endless())), asked, CALL)
     frames = b"".join([frame async for frame in reply.frames])
     assert b'"stop_sequence":"3"' in frames
     assert b'"text":"2"' in frames
@@ -155,7 +156,7 @@ async def test_a_stop_sequence_ends_the_upstream_of_a_whole_answer():
             closed.append(True)
 
     platform = ScriptedPlatform(endless())
-    reply = await impl(platform).create_message(request(stop_sequences=["3"]), CALL)
+    reply = await answer(impl(platform), request(stop_sequences=["3"]), CALL)
     message = json.loads(reply.body)
     assert platform.asked[0][1]["stream"] is True
     assert message["content"] == [{"type": "text", "text": "12"}]
@@ -164,7 +165,7 @@ async def test_a_stop_sequence_ends_the_upstream_of_a_whole_answer():
 
 
 async def test_a_whole_answer_with_stop_sequences_may_end_without_one():
-    reply = await impl(ScriptedPlatform(chunks("a", "b"))).create_message(request(stop_sequences=["3"]), CALL)
+    reply = await answer(impl(ScriptedPlatform(chunks("a", "b"))), request(stop_sequences=["3"]), CALL)
     message = json.loads(reply.body)
     assert (message["content"][0]["text"], message["stop_reason"]) == ("ab", "end_turn")
     assert (message["usage"]["input_tokens"], message["usage"]["output_tokens"]) == (3, 2)
@@ -176,13 +177,13 @@ async def test_a_whole_answer_with_stop_sequences_may_end_without_one():
 async def test_a_whole_answer_with_stop_sequences_fails_as_any_other(broken):
     """With a status; half an answer is none."""
     with pytest.raises(MessagesError) as caught:
-        await impl(ScriptedPlatform(broken)).create_message(request(stop_sequences=["3"]), CALL)
+        await answer(impl(ScriptedPlatform(broken)), request(stop_sequences=["3"]), CALL)
     assert caught.value.status_code >= 500
 
 
 async def test_a_prewarmed_prompt_is_no_stream():
     platform = ScriptedPlatform(completion("Hello"))
-    reply = await impl(platform).create_message(request(stop_sequences=["3"], max_tokens=0), CALL)
+    reply = await answer(impl(platform), request(stop_sequences=["3"], max_tokens=0), CALL)
     assert json.loads(reply.body)["content"] == []
 
 
@@ -198,7 +199,7 @@ async def test_what_the_backend_will_not_see_is_logged(monkeypatch):
             lines.append((text, values))
 
     monkeypatch.setattr(translated, "logger", Log())
-    await impl(ScriptedPlatform(completion("Hello"))).create_message(request(brand_new=1), CALL)
+    await answer(impl(ScriptedPlatform(completion("Hello"))), request(brand_new=1), CALL)
     ((text, values),) = lines
     assert text == "dropped in translation"
     assert values["request_id"] == "req_1"
@@ -210,10 +211,10 @@ async def test_what_the_backend_will_not_see_is_logged(monkeypatch):
 async def test_a_repeated_prefill_is_not_part_of_the_answer(model, stream):
     """Unless the backend was told to continue: its answer may begin with the same words."""
     texts = ["1, 2,", " 3"]
-    answer = chunks(*texts) if stream else completion("".join(texts))
+    said = chunks(*texts) if stream else completion("".join(texts))
     messages = [{"role": "user", "content": "Count"}, {"role": "assistant", "content": "1, 2,"}]
-    platform = ScriptedPlatform(answer, kind="remote::vllm" if model == "local/vllm" else "remote::x")
-    reply = await impl(platform).create_message(request(model, messages=messages, stream=stream), CALL)
+    platform = ScriptedPlatform(said, kind="remote::vllm" if model == "local/vllm" else "remote::x")
+    reply = await answer(impl(platform), request(model, messages=messages, stream=stream), CALL)
     body = b"".join([frame async for frame in reply.frames]) if stream else reply.body
     assert b'"text":" 3"' in body or model == "local/vllm"
     assert (b'"text":"1, 2,' in body) == (model == "local/vllm")
@@ -223,14 +224,14 @@ async def test_a_repeated_prefill_is_not_part_of_the_answer(model, stream):
 async def test_a_refusal_of_the_upstream_is_raised_before_the_reply(stream):
     """So that it can keep its status."""
     with pytest.raises(BadGatewayError):
-        await impl(ScriptedPlatform(error=AttributeError("x"))).create_message(request(stream=stream), CALL)
+        await answer(impl(ScriptedPlatform(error=AttributeError("x"))), request(stream=stream), CALL)
 
 
 async def test_a_model_that_cannot_switch_thinking_answers_all_the_same():
     """A backend that refuses the switch is asked again without it: the wish to think never costs the answer."""
     refusal = ValueError("chat_template_kwargs is not supported by this model")
     platform = ScriptedPlatform(completion("Hello"), refusal, always=False)
-    reply = await impl(platform).create_message(request(thinking={"type": "adaptive"}), CALL)
+    reply = await answer(impl(platform), request(thinking={"type": "adaptive"}), CALL)
     assert json.loads(reply.body)["content"][0]["text"] == "Hello"
     assert ["chat_template_kwargs" in fields for _, fields in platform.asked] == [True, False]
 
@@ -239,14 +240,14 @@ async def test_another_refusal_is_not_asked_again():
     """Only a refusal that is about thinking leads to a second try."""
     platform = ScriptedPlatform(error=ValueError("messages are too odd"))
     with pytest.raises(InvalidRequestError, match="too odd"):
-        await impl(platform).create_message(request(thinking={"type": "adaptive"}), CALL)
+        await answer(impl(platform), request(thinking={"type": "adaptive"}), CALL)
     assert len(platform.asked) == 1
 
 
 async def test_an_unknown_name_lists_what_is_served_but_not_all_of_it():
     """Twenty names and the remedy."""
     with pytest.raises(NotFoundError) as caught:
-        await impl(ScriptedPlatform()).create_message(request("nobody"), CALL)
+        await answer(impl(ScriptedPlatform()), request("nobody"), CALL)
     assert caught.value.message.startswith("model: nobody is not served here. Served: local/m0, local/m1, ")
     assert "local/m19, ..." in caught.value.message
     assert "m20" not in caught.value.message
@@ -256,7 +257,7 @@ async def test_an_unknown_name_lists_what_is_served_but_not_all_of_it():
 async def test_what_an_alias_stands_for_is_not_told():
     """The caller may not be allowed to know that the model exists."""
     with pytest.raises(NotFoundError) as caught:
-        await impl(ScriptedPlatform(), aliases={"a": "gone/x"}).create_message(request("a"), CALL)
+        await answer(impl(ScriptedPlatform(), aliases={"a": "gone/x"}), request("a"), CALL)
     assert caught.value.message.startswith("model: a is not served here.")
     assert "gone/x" not in caught.value.message
 
@@ -269,13 +270,13 @@ async def test_a_model_of_another_kind_is_a_bad_request():
             raise ModelTypeError(model_id, "embedding", "llm")
 
     with pytest.raises(InvalidRequestError, match="model: local/e is not a language model"):
-        await impl(Embeddings()).create_message(request("local/e"), CALL)
+        await answer(impl(Embeddings()), request("local/e"), CALL)
 
 
 async def test_the_default_model_answers_any_name():
     """With a default no name is unknown."""
     platform = ScriptedPlatform(completion("Hello"))
-    await impl(platform, default_model="local/d").create_message(request("nobody"), CALL)
+    await answer(impl(platform, default_model="local/d"), request("nobody"), CALL)
     assert platform.asked[0][0] == "local/d"
 
 
@@ -284,6 +285,6 @@ async def test_what_no_model_is_called_is_a_short_404(name):
     """The name would go to the log and to the backend as it is."""
     platform = ScriptedPlatform(completion("Hello"))
     with pytest.raises(NotFoundError) as caught:
-        await impl(platform, default_model="local/m1").create_message(request(name), CALL)
+        await answer(impl(platform, default_model="local/m1"), request(name), CALL)
     assert not platform.asked
     assert len(caught.value.message) < 2_000

@@ -14,6 +14,7 @@ from llama_stack_provider_messages.config import MessagesConfig
 from llama_stack_provider_messages.impl import MessagesImpl
 from llama_stack_provider_messages.profiles import Profiles
 from llama_stack_provider_messages.stack import Target
+from support.replies import answer
 
 CALL = Call("req_1", {"x-session-id": "s"})
 LIMIT = "max_tokens is too large: 9000. This model supports at most 4096 completion tokens"
@@ -68,7 +69,7 @@ TURNS = [{"role": "user", "content": "Hi"}, {"role": "system", "content": "Be ki
 
 async def ask(impl, **fields):
     body = {"model": "local/m", "max_tokens": 9000, "messages": TURNS, **fields}
-    reply = await impl.create_message(RequestBody.of(CreateMessageRequest.model_validate(body)), CALL)
+    reply = await answer(impl, RequestBody.of(CreateMessageRequest.model_validate(body)), CALL)
     data = b"".join([frame async for frame in reply.frames]) if fields.get("stream") else reply.body
     return reply, data
 
@@ -154,7 +155,7 @@ async def test_strict_validation_names_a_limit_once_it_is_known():
     request = RequestBody.of(CreateMessageRequest.model_validate(body))
     for _ in range(2):
         with pytest.raises(InvalidRequestError, match="max_tokens: 9000 > 4096, which is the maximum"):
-            await impl.create_message(request, Call("req_1", {"anthropic-version": "2023-06-01"}))
+            await answer(impl, request, Call("req_1", {"anthropic-version": "2023-06-01"}))
 
 
 async def test_a_reply_without_losses_has_no_header():

@@ -10,6 +10,7 @@ from llama_stack_provider_messages import get_provider_impl, signing, stack
 from llama_stack_provider_messages.config import MessagesConfig
 from llama_stack_provider_messages.impl import MessagesImpl
 from llama_stack_provider_messages.stack import Target
+from support.replies import answer
 from support.streams import completion, delta_chunk
 
 ANSWER = {"index": 0, "finish_reason": "stop", "message": {"content": "42", "reasoning_content": "Six times seven."}}
@@ -39,7 +40,7 @@ class ThinkingPlatform:
 async def ask(key, platform, *turns, **fields):
     messages = [{"role": "user", "content": "q"}, *turns]
     asked = CreateMessageRequest.model_validate({"model": "local/m", "max_tokens": 9, "messages": messages, **fields})
-    return await MessagesImpl(MessagesConfig(), platform, key).create_message(RequestBody.of(asked), Call("r"))
+    return await answer(MessagesImpl(MessagesConfig(), platform, key), RequestBody.of(asked), Call("r"))
 
 
 @pytest.mark.parametrize(("key", "kept"), [(b"one", "Six times seven."), (b"two", None), (None, None)])

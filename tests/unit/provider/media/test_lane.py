@@ -10,6 +10,7 @@ from llama_stack_provider_messages.config import MessagesConfig
 from llama_stack_provider_messages.impl import MessagesImpl
 from llama_stack_provider_messages.stack import Target
 from support.pdfs import encoded, pdf_with
+from support.replies import answer
 
 
 class Platform:
@@ -38,7 +39,7 @@ async def test_a_pdf_is_read_before_the_backend_is_asked():
     impl = MessagesImpl(MessagesConfig(), platform)
     source = {"type": "base64", "media_type": "application/pdf", "data": encoded(pdf_with("Hello"))}
     with pytest.raises(InvalidRequestError, match="asked"):
-        await impl.create_message(request(source), Call("req_1"))
+        await answer(impl, request(source), Call("req_1"))
     assert platform.fields["messages"][0]["content"] == "<document>\n[page 1]\nHello\n</document>"
     await impl.shutdown()
 
@@ -46,7 +47,7 @@ async def test_a_pdf_is_read_before_the_backend_is_asked():
 async def test_the_policy_about_addresses_is_that_of_the_configuration():
     impl = MessagesImpl(MessagesConfig(media_urls="reject"), Platform())
     with pytest.raises(InvalidRequestError, match="takes no addresses"):
-        await impl.create_message(request({"type": "url", "url": "https://a"}), Call("req_1"))
+        await answer(impl, request({"type": "url", "url": "https://a"}), Call("req_1"))
     await impl.shutdown()
 
 

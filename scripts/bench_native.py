@@ -1,0 +1,239 @@
+"""What the native lane costs the server, beside a bare relay: uvicorn, FastAPI and httpx, and nothing that reads.
+
+An upstream in a process of its own answers at once, streaming in 200 events, each an HTTP chunk of its own. Rounds
+alternate between the stack and the relay; CPU time is that of the server process alone, threads included, and the time
+to the first byte that of one client at a time.
+"""
+
+import argparse
+import asyncio
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import Response, StreamingResponse
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "scripts")]
+
+from bench import cpu_seconds, long_request  # noqa: E402 - found through the line above
+
+from support.stack_process import StackProcess, free_port, run_config, vllm  # noqa: E402 - likewise
+
+CHUNKS = 200
+NATIVE, BARE = "native lane", "bare relay"
+SMALL = {"model": "up/bench", "max_tokens": 500, "messages": [{"role": "user", "content": "Say a word 200 times."}]}
+LONG = {**json.loads(long_request()), "model": "up/bench"}
+CASES = {
+    "whole": (SMALL, False),
+    "whole, 150 kB": (LONG, False),
+    "streaming": (SMALL, True),
+    "streaming, 150 kB": (LONG, True),
+}
+WARM_UP = 20
+
+
+def event(kind: str, **fields: object) -> bytes:
+    """Return a frame."""
+    return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n".encode()
+
+
+def answers() -> tuple[bytes, list[bytes]]:
+    """Return a whole Message and the frames of a streamed one."""
+    usage = {"input_tokens": 12, "output_tokens": CHUNKS}
+    message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "bench", "content": [], "usage": usage}
+    message |= {"stop_reason": None, "stop_sequence": None}
+    block = {"type": "text", "text": "word " * CHUNKS}
+    whole = json.dumps({**message, "content": [block], "stop_reason": "end_turn"}).encode()
+    delta = event("content_block_delta", index=0, delta={"type": "text_delta", "text": "word "})
+    frames = [
+        event("message_start", message=message),
+        event("content_block_start", index=0, content_block={"type": "text", "text": ""}),
+        *[delta] * CHUNKS,
+        event("content_block_stop", index=0),
+        event("message_delta", delta={"stop_reason": "end_turn", "stop_sequence": None}, usage=usage),
+        event("message_stop"),
+    ]
+    return whole, frames
+
+
+async def upstream() -> None:
+    """Serve ``/v1/messages`` on bare sockets, as fast as they take it."""
+    whole, frames = answers()
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: %s\r\n"
+    plain = head % b"application/json" + b"content-length: %d\r\n\r\n" % len(whole) + whole
+    parts = b"".join(b"%x\r\n%s\r\n" % (len(frame), frame) for frame in frames)
+    streamed = head % b"text/event-stream" + b"transfer-encoding: chunked\r\n\r\n" + parts + b"0\r\n\r\n"
+    models = b'{"object":"list","data":[{"id":"bench","object":"model"}]}'
+    listed = head % b"application/json" + b"content-length: %d\r\n\r\n" % len(models) + models
+    refused = b"HTTP/1.1 400 Bad\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                lines = (await reader.readuntil(b"\r\n\r\n")).lower().split(b"\r\n")
+                lengths = [int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length:")]
+                body = await reader.readexactly(lengths[0]) if lengths else b""
+                if lines[0].startswith(b"get"):
+                    writer.write(listed)
+                elif len(body) < 3:
+                    writer.write(refused)
+                else:
+                    writer.write(streamed if b'"stream": true' in body or b'"stream":true' in body else plain)
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=2**24)
+    print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
+    await server.serve_forever()
+
+
+def bare_relay(target: str, port: int) -> None:
+    """Serve the relay that the lane is compared with."""
+    clients: list[httpx.AsyncClient] = []
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        clients.append(httpx.AsyncClient(timeout=600, limits=httpx.Limits(max_connections=1000)))
+        yield
+        await clients.pop().aclose()
+
+    app = FastAPI(lifespan=lifespan)
+
+    @app.post("/v1/messages")
+    async def relay(request: Request) -> Response:
+        body = await request.body()
+        headers = {"content-type": "application/json", "anthropic-version": "2023-06-01"}
+        asked = clients[0].build_request("POST", f"{target}/v1/messages", content=body, headers=headers)
+        reply = await clients[0].send(asked, stream=True)
+        kind = reply.headers["content-type"]
+        if kind.startswith("text/event-stream"):
+            return StreamingResponse(reply.aiter_raw(), reply.status_code, media_type=kind)
+        return Response(await reply.aread(), reply.status_code, media_type=kind)
+
+    uvicorn.run(app, host="127.0.0.1", port=port)
+
+
+async def load(url: str, case: str, requests: int, concurrency: int) -> None:
+    """Send requests, at most so many at a time, and read the answers to the end."""
+    body, stream = CASES[case]
+    content = json.dumps({**body, "stream": stream}).encode()
+    gate = asyncio.Semaphore(concurrency)
+
+    async def one(client: httpx.AsyncClient) -> None:
+        async with gate, client.stream("POST", "/v1/messages", content=content) as reply:
+            size = sum([len(part) async for part in reply.aiter_raw()])
+            if reply.status_code != 200 or size < 1000:
+                raise SystemExit(f"{url} answered {reply.status_code} with {size} bytes")
+
+    async with httpx.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
+        await asyncio.gather(*(one(client) for _ in range(requests)))
+
+
+async def first_bytes(url: str, requests: int) -> list[float]:
+    """Return the milliseconds from each request to the first byte of its stream, one request at a time."""
+    content = json.dumps({**SMALL, "stream": True}).encode()
+    seen = []
+    async with httpx.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
+        for _ in range(requests):
+            began = time.perf_counter()
+            async with client.stream("POST", "/v1/messages", content=content) as reply:
+                parts = reply.aiter_raw()
+                await anext(parts)
+                seen.append((time.perf_counter() - began) * 1000)
+                async for _part in parts:
+                    pass
+    return seen
+
+
+def measure(servers: dict[str, tuple[str, int]], arguments: argparse.Namespace) -> None:
+    """Print CPU per request and time to the first byte of each server, and the ratio between the two."""
+    cpu: dict[tuple[str, str], list[float]] = {(case, name): [] for case in CASES for name in servers}
+    first: dict[str, list[float]] = {name: [] for name in servers}
+    for number in range(arguments.rounds + 1):
+        requests = arguments.requests if number else WARM_UP
+        for case in CASES:
+            for name, (url, pid) in servers.items():
+                before = cpu_seconds(pid)
+                asyncio.run(load(url, case, requests, arguments.concurrency))
+                if number:
+                    cpu[case, name].append((cpu_seconds(pid) - before) / requests * 1000)
+        for name, (url, _) in servers.items():
+            first[name] += asyncio.run(first_bytes(url, requests))
+    print(f"{'':<22}{NATIVE + ', ms':>18}{BARE + ', ms':>18}{'ratio':>8}{'spread of rounds':>20}")
+    for case in CASES:
+        row(f"CPU, {case}", cpu[case, NATIVE], cpu[case, BARE])
+    row("first byte", first[NATIVE], first[BARE])
+
+
+def row(name: str, native: list[float], bare: list[float]) -> None:
+    """Print one comparison."""
+    ours, theirs = statistics.median(native), statistics.median(bare)
+    pairs = sorted(one / other for one, other in zip(native, bare, strict=True))
+    tenth = len(pairs) // 10
+    print(
+        f"{name:<24}{ours:>14.2f}{theirs:>18.2f}{ours / theirs:>10.2f}{pairs[tenth]:>12.2f} - {pairs[-1 - tenth]:.2f}"
+    )
+
+
+def started(*role: str) -> subprocess.Popen[str]:
+    """Start this file in another role."""
+    quiet = subprocess.DEVNULL  # a pipe that nobody reads would stop the server
+    out = subprocess.PIPE if role == ("upstream",) else quiet
+    return subprocess.Popen([sys.executable, __file__, *role], stdout=out, stderr=quiet, text=True)
+
+
+def wait_for(url: str) -> None:
+    """Return once a server answers."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            httpx.get(url, trust_env=False)
+        except httpx.TransportError:
+            time.sleep(0.05)
+        else:
+            return
+    raise SystemExit(f"{url} does not answer")
+
+
+def main() -> None:
+    """Start upstream, relay and stack, measure, report; or play one of the first two."""
+    if sys.argv[1:2] == ["upstream"]:
+        asyncio.run(upstream())
+    if sys.argv[1:2] == ["relay"]:
+        bare_relay(sys.argv[2], int(sys.argv[3]))
+        return
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--requests", type=int, default=100)
+    parser.add_argument("--concurrency", type=int, default=4)
+    arguments = parser.parse_args()
+    up, port = started("upstream"), free_port()
+    assert up.stdout
+    target = up.stdout.readline().strip()
+    relay = started("relay", target, str(port))
+    try:
+        bare = f"http://127.0.0.1:{port}"
+        wait_for(f"{bare}/docs")
+        config = run_config([vllm(f"{target}/v1")], {"native": {"up": "on"}})
+        env = {"LLAMA_STACK_LOG_FORMAT": "json"}
+        with tempfile.TemporaryDirectory() as folder, StackProcess(config, Path(folder), env) as stack:
+            measure({NATIVE: (stack.url, stack.pid), BARE: (bare, relay.pid)}, arguments)
+    finally:
+        for process in (relay, up):
+            process.terminate()
+            process.wait()
+
+
+if __name__ == "__main__":
+    main()
