@@ -49,6 +49,7 @@ class EventStream(StreamingResponse):
         self._ping_seconds = ping_seconds
         self._started = False
         self._tail = b""
+        self._request_id = call.request_id
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer over ASGI; returns within moments when the client goes away, with the upstream closed."""
@@ -66,7 +67,7 @@ class EventStream(StreamingResponse):
             if not self._started:
                 await error_response(error, self._call.request_id)(scope, receive, send)
                 return
-            await send(_part(unfinished_frame(self._tail) + encode_event(error.body(self._call.request_id))))
+            await send(_part(unfinished_frame(self._tail) + encode_event(error.body(self._request_id))))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send(self, send: Send) -> None:
@@ -104,6 +105,7 @@ class EventStream(StreamingResponse):
 
     async def _start(self, send: Send, headers: Mapping[str, str]) -> None:
         carried = {**STREAM_HEADERS, "request-id": self._call.request_id, **wire_headers(headers)}
+        self._request_id = carried["request-id"]
         raw = [(name.lower().encode(), value.encode()) for name, value in carried.items()]
         self._started = True
         await send({"type": "http.response.start", "status": 200, "headers": raw})
