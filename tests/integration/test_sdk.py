@@ -1,39 +1,16 @@
 """The official Python SDK, newest and 1.x, against the embedded engine of the local distribution."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+
+from support.sdk import VERSIONS, session, text_of
 
 pytestmark = pytest.mark.integration
 
-SDK_1 = Path(sys.prefix) / "sdk1"
-SESSION = Path(__file__).with_name("sdk_session.py")
 
-
-@pytest.fixture(scope="module", params=["installed", "1.x"])
+@pytest.fixture(scope="module", params=VERSIONS)
 def report(request, local_stack, stack):
     """What a session with one version of the SDK saw."""
-    path = str(SDK_1) if request.param == "1.x" else ""
-    run = subprocess.run(
-        [sys.executable, str(SESSION), local_stack.url, stack.url],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, "PYTHONPATH": path},
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr[-3000:]
-    seen = json.loads(run.stdout)
-    assert request.param == "installed" or seen["version"].startswith("1.")
-    return seen
-
-
-def text_of(message):
-    return "".join(block["text"] for block in message["content"] if block["type"] == "text")
+    return session(request.param, local_stack.url, stack.url)
 
 
 def test_create_returns_a_greeting_under_the_requested_name(report):

@@ -22,6 +22,8 @@ LIMIT = 2**24
 """Bytes a reader of this module holds at most; chunks and heads are smaller."""
 PATIENCE = 20.0
 """Seconds after which something that has to happen did not."""
+ENDURANCE = 60.0
+"""Seconds after which a reply that has to end did not."""
 CUT, CLEAN = "cut", "clean"
 """How a stream ends: the connection drops, or HTTP ends the body."""
 
@@ -453,10 +455,11 @@ class Talk:
     async def read_until(self, ending: bytes) -> list[bytes]:
         """Return the chunks up to the one that completes these bytes."""
         chunks: list[bytes] = []
-        while ending not in b"".join(chunks):
-            data = await self.chunk()
-            assert data is not None, f"ended before {ending!r}: {b''.join(chunks)!r}"
-            chunks.append(data)
+        async with asyncio.timeout(PATIENCE):
+            while ending not in b"".join(chunks):
+                data = await self.chunk()
+                assert data is not None, f"ended before {ending!r}: {b''.join(chunks)!r}"
+                chunks.append(data)
         return chunks
 
     async def is_quiet(self, seconds: float) -> bool:
@@ -476,9 +479,10 @@ class Talk:
             await self.head()
         chunks: list[bytes] = []
         first_at = 0.0
-        while (data := await self.chunk()) is not None:
-            first_at = first_at or time.monotonic()
-            chunks.append(data)
+        async with asyncio.timeout(ENDURANCE):  # pings may come for ever
+            while (data := await self.chunk()) is not None:
+                first_at = first_at or time.monotonic()
+                chunks.append(data)
         return Reply(self.status, self.headers, chunks, self.ended, first_at)
 
     def leave(self) -> float:

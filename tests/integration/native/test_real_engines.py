@@ -1,0 +1,90 @@
+"""The native lane to servers that are not scripted: a stack of ours, and llama.cpp's own endpoint."""
+
+import anthropic
+import httpx
+import pytest
+
+from support.sdk import VERSIONS, session, text_of
+from support.stack_process import StackProcess, run_config, vllm
+
+pytestmark = pytest.mark.integration
+
+JSON_LOGS = {"LLAMA_STACK_LOG_FORMAT": "json"}
+ASK = {"max_tokens": 100, "messages": [{"role": "user", "content": "Hello"}], "thinking": {"type": "disabled"}}
+
+
+@pytest.fixture(scope="module")
+def front(local_stack, tmp_path_factory):
+    """A stack whose backend is another one, which has the engine."""
+    config = run_config([vllm(f"{local_stack.url}/v1", "next")], {"default_model": "next/local/default"})
+    with StackProcess(config, tmp_path_factory.mktemp("front"), JSON_LOGS) as process:
+        yield process
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def report(request, front, stack):
+    """What a session with one version of the SDK saw through both stacks."""
+    return session(request.param, front.url, stack.url)
+
+
+def test_a_second_stack_is_found_to_speak_messages(front):
+    """Nobody configured it; its answers come through as they are."""
+    reply = httpx.post(f"{front.url}/v1/messages", json={"model": "any-name", **ASK}, timeout=60)
+    assert reply.headers["x-messages-lane"] == "native; reason=probed"
+    assert reply.json()["model"] == "any-name"
+
+
+def test_the_official_sdk_works_through_both_stacks(report):
+    """Whole, streamed, with tools, with thinking; errors of the one behind are those of the one in front."""
+    assert text_of(report["create"]).startswith(("Hello", "Hi"))
+    assert report["create"]["model"] == "claude-sonnet-4-5"
+    assert report["kinds"][-1] == "message_stop"
+    assert text_of(report["streamed"]) == "1, 2, 3, 4, 5, 6, 7, 8, 9, 10."
+    assert report["streamed"]["model"] == "any-name"
+    assert "21 degrees" in text_of(report["tool_second"])
+    assert [block["type"] for block in report["thinking"]["content"]] == ["thinking", "text"]
+    assert report["bad_body"]["status"] == 400
+    assert report["bad_body"]["request_id"] == report["bad_body"]["body"]["request_id"]
+
+
+def test_counts_of_a_second_stack_are_exact(front):
+    """They are those of the engine behind it."""
+    body = {"model": "any", "messages": ASK["messages"]}
+    counted = httpx.post(f"{front.url}/v1/messages/count_tokens", json=body, timeout=60)
+    assert counted.headers["x-messages-token-count"] == "exact"
+    usage = httpx.post(f"{front.url}/v1/messages", json={**body, "max_tokens": 1}, timeout=60).json()["usage"]
+    assert counted.json()["input_tokens"] == usage["input_tokens"] + usage["cache_read_input_tokens"]
+
+
+def engine(provider_id):
+    module = "llama_stack_provider_messages.local"
+    return {"provider_id": provider_id, "provider_type": "inline::llama-cpp", "module": module, "config": {}}
+
+
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory):
+    """A stack with llama.cpp's own endpoint behind it, as it is and repaired."""
+    native = {"raw": "on", "mended": {"mode": "on", "repair": True}}
+    config = run_config([engine(name) for name in ("raw", "mended", "usual")], {"native": native})
+    with StackProcess(config, tmp_path_factory.mktemp("engines"), JSON_LOGS) as process:
+        yield process
+
+
+@pytest.mark.parametrize(("provider", "lane"), [("raw", "native"), ("mended", "native"), ("usual", "translated")])
+def test_the_engines_own_endpoint_is_used_where_configured(engines, provider, lane):
+    """It is not by itself, for it deviates from the API; its answer has the name the client asked for."""
+    body = {"model": f"{provider}/default", **ASK}
+    reply = httpx.post(f"{engines.url}/v1/messages", json=body, timeout=60)
+    assert reply.headers["x-messages-lane"].startswith(lane)
+    assert reply.json()["model"] == body["model"]
+    assert text_of(reply.json())
+
+
+@pytest.mark.parametrize("provider", ["raw", "mended"])
+def test_the_official_sdk_talks_to_the_engines_own_endpoint(engines, provider):
+    """Whole and streamed."""
+    with anthropic.Anthropic(base_url=engines.url, api_key="k", max_retries=0) as client:
+        asked = {"model": f"{provider}/default", **ASK}
+        assert text_of(client.messages.create(**asked).to_dict())
+        with client.messages.stream(**asked) as stream:
+            assert text_of(stream.get_final_message().to_dict())
