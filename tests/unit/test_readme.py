@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 
 from llama_stack_provider_messages.config import MessagesConfig
+from llama_stack_provider_messages.native_settings import NativeSettings
 from llama_stack_provider_messages.translation.messages_to_chat import PRESETS, Profile
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
-@pytest.mark.parametrize("model", [MessagesConfig, Profile])
+@pytest.mark.parametrize("model", [MessagesConfig, NativeSettings, Profile])
 def test_every_setting_is_in_the_readme(model):
-    """Settings of the provider and of backends."""
+    """Settings of the provider, of the native lane and of backends."""
     assert [name for name in model.model_fields if f"`{name}`" not in README] == []
 
 
