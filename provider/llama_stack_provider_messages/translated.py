@@ -14,7 +14,7 @@ from llama_stack_api_messages.sse import encode_event, encode_json
 
 from .backends import COUNT_HEADER, Route
 from .config import MessagesConfig
-from .counting import TokenCounter
+from .counting import Count, TokenCounter
 from .exchange import Exchanges
 from .failures import translate_failure
 from .fold import fold
@@ -22,7 +22,7 @@ from .media import MediaLoader
 from .native_settings import NativeSettings
 from .profiles import Profiles
 from .stack import Platform, Target, get_logger
-from .translation.dropped import DropLog, Dropped, dropped_header, dropped_text
+from .translation.dropped import Dropped, dropped_header, dropped_text
 from .translation.messages_to_chat import (
     Adaptation,
     ChatRequest,
@@ -101,15 +101,22 @@ class TranslatedBackend:
         walk = await self._walk(request, call, target, Seal(self._key, target.model_id))
         chat = translate_request(request, walk)
         _log(call, target, chat.dropped)
+        counted = await self._count(chat, walk, target)
+        reply: dict[str, Any] = {"input_tokens": counted.tokens}
+        if request.context_management is not None:
+            unedited = request.model_copy(update={"context_management": None})
+            before = (
+                await self._count(translate_request(unedited, walk.anew()), walk, target) if walk.edits else counted
+            )
+            reply["context_management"] = {"original_input_tokens": before.tokens}
+        kind = "exact" if counted.exact else "estimate"
+        return MessageReply(encode_json(reply), {**dropped_header(chat.dropped), COUNT_HEADER: kind})
+
+    async def _count(self, chat: ChatRequest, walk: Walk, target: Target) -> Count:
         settings = self._native.get(target.provider_id, NativeSettings())
         post = poster(self._exchanges, target, settings)
-        counted = await self._counter.count(
-            chat.fields, walk.profile.tokenizer, target.resource_id, post, upstream=target.provider_id
-        )
-        kind = "exact" if counted.exact else "estimate"
-        return MessageReply(
-            encode_json({"input_tokens": counted.tokens}), {**dropped_header(chat.dropped), COUNT_HEADER: kind}
-        )
+        tokenizer, upstream = walk.profile.tokenizer, target.provider_id
+        return await self._counter.count(chat.fields, tokenizer, target.resource_id, post, upstream=upstream)
 
     async def close(self) -> None:
         """Release what loads media."""
@@ -149,15 +156,7 @@ class TranslatedBackend:
 
 
 def _adapted(walk: Walk, adaptation: Adaptation) -> Walk:
-    return replace(
-        walk,
-        profile=walk.profile.but(**adaptation.changes),
-        room=adaptation.room or walk.room,
-        log=DropLog(),
-        names={},
-        missing=set(),
-        edits=[],
-    )
+    return walk.anew(profile=walk.profile.but(**adaptation.changes), room=adaptation.room or walk.room)
 
 
 def _stoppable(request: CreateMessageRequest) -> CreateMessageRequest:

@@ -52,6 +52,22 @@ async def test_a_burst_of_counts_is_answered_exactly(local_stack):
     assert counts[-1] > counts[0]
 
 
+def test_context_edits_are_counted_before_and_after(local_stack):
+    """The prompt that would be sent, and the one it was made from."""
+    use = {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "add", "input": {"a": 1}}]}
+    result = {"type": "tool_result", "tool_use_id": "t", "content": "a long result " * 50}
+    messages = [*HELLO["messages"], use, {"role": "user", "content": [result]}]
+    edits = [{"type": "clear_tool_uses_20250919", "trigger": {"type": "tool_uses", "value": 0}}]
+    edits[0]["keep"] = {"type": "tool_uses", "value": 0}
+    body = {"model": "any", "messages": messages, "tools": [TOOL]}
+    whole = ask(local_stack.url, body).json()["input_tokens"]
+    edited = ask(local_stack.url, {**body, "context_management": {"edits": edits}}).json()
+    assert edited["context_management"] == {"original_input_tokens": whole}
+    assert edited["input_tokens"] < whole - 50
+    unedited = ask(local_stack.url, {**body, "context_management": {"edits": []}}).json()
+    assert unedited == {"input_tokens": whole, "context_management": {"original_input_tokens": whole}}
+
+
 def test_a_backend_without_a_tokenizer_is_estimated_and_not_asked_to_generate(client, upstream):
     """The reply says so."""
     asked = len(upstream.exchanges)

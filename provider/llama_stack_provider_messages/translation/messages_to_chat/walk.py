@@ -1,7 +1,7 @@
 """What every step of a request's translation needs to know, and where it notes what it leaves out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from llama_stack_provider_messages.translation.dropped import DropLog
@@ -58,6 +58,10 @@ class Walk:
     room: int | None = None
     edits: list[dict[str, Any]] = field(default_factory=list)
     seal: Seal | None = None
+
+    def anew(self, **changes: Any) -> "Walk":  # noqa: ANN401 - any field
+        """Return a walk that has noted nothing yet, with other values."""
+        return replace(self, log=DropLog(), names={}, missing=set(), edits=[], **changes)
 
     def note(self, path: str, feature: str, reason: str) -> None:
         """Record one part that was left out."""
