@@ -77,7 +77,7 @@ def error_response(error: MessagesError, request_id: str) -> Response:
     headers = {"request-id": request_id, **wire_headers(error.headers)}
     if not error.retryable:
         headers.setdefault("x-should-retry", "false")
-    raw = error.raw if isinstance(error, UpstreamError) else None
+    raw = error.raw if isinstance(error, UpstreamError) and error.verbatim else None
     content = encode_json(error.body(headers["request-id"])) if raw is None else raw
     return Response(content, error.status_code, headers=headers, media_type="application/json")
 

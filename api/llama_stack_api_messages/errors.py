@@ -181,6 +181,7 @@ class UpstreamError(MessagesError):
         message: Its message.
         headers: Its headers, as far as a client acts on them.
         raw: Its body as sent, if that is in the form of the API.
+        verbatim: Answer with that body, request id included.
     """
 
     def __init__(
@@ -191,11 +192,13 @@ class UpstreamError(MessagesError):
         *,
         headers: Mapping[str, str] | None = None,
         raw: bytes | None = None,
+        verbatim: bool = True,
     ) -> None:
         super().__init__(message, headers=headers, retryable=error_for_status(status).retryable)
         self.status_code = status
         self.error_type = error_type
         self.raw = raw
+        self.verbatim = verbatim
 
 
 def error_for_status(status: int) -> type[MessagesError]:

@@ -77,16 +77,18 @@ class EventStream(StreamingResponse):
             answered = connecting if reply.status_first else self._while_pinging(send, connecting, reply.headers)
             reply = await answered
         stream = _stream(reply)
-        if not self._started:
-            await self._start(send, stream.headers)
-        if stream.relayed:
-            relay = Relay(send, self._ping_seconds)
-            try:
-                await relay.run(stream.frames)
-            finally:
-                self._tail = relay.tail
-        else:
-            await self._pump(send, stream.frames)
+        async with aclosing(stream.frames) as frames:  # from here on, whatever happens
+            if not self._started:
+                await self._start(send, stream.headers)
+            await (self._relay(send, frames) if stream.relayed else self._pump(send, frames))
+
+    async def _relay(self, send: Send, frames: AsyncGenerator[bytes]) -> None:
+        """Send chunks as they come, and a ping per interval of silence."""
+        relay = Relay(send, self._ping_seconds)
+        try:
+            await relay.run(frames)
+        finally:
+            self._tail = relay.tail
 
     async def _while_pinging[R](self, send: Send, work: Awaitable[R], headers: Mapping[str, str]) -> R:
         """Return the result of work; begin the stream and send a ping after each interval in which it is not done."""

@@ -4,6 +4,7 @@ import time
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import Any
 
+from .probe import NO_ROUTE
 from .stack import get_logger
 from .translation.messages_to_chat.estimate import estimate_tokens
 from .translation.messages_to_chat.tokenizers import Count, Steps, TokenizerUnavailable, ways_to_count
@@ -24,7 +25,6 @@ _MOST = 1_000
 
 _ABOUT_THE_REQUEST = {400, 413, 422, 500}
 """What servers answer, at once, to a conversation that the template cannot take; llama.cpp also says 500."""
-_NO_SUCH_ROUTE = {404, 405, 501}
 
 
 class TokenCounter:
@@ -61,7 +61,7 @@ class TokenCounter:
             except TokenizerUnavailable as failure:
                 if failure.status in _ABOUT_THE_REQUEST:
                     break
-                self._rest((*whole, way) if failure.status in _NO_SUCH_ROUTE else whole, model, failure)
+                self._rest((*whole, way) if failure.status in NO_ROUTE else whole, model, failure)
         return Count(estimate_tokens(fields), exact=False)
 
     def _rests(self, key: Hashable) -> bool:

@@ -73,7 +73,7 @@ class Exchanges:
         """
         settings = upstream.settings
         client = self._clients.get(
-            target.provider_id,
+            f"{target.provider_id} {settings.connect_seconds} {settings.silence_seconds}",
             lambda: new_client(network_of(target.provider), settings.connect_seconds, settings.silence_seconds),
         )
         url = f"{upstream.base_url}{question.path}" + (f"?{question.query}" if question.query else "")

@@ -16,7 +16,7 @@ from llama_stack_api_messages.models import CountTokensRequest, CreateMessageReq
 from .backends import COUNT_HEADER, Backend, Route, Upstream
 from .exchange import Exchanges, Question, connection_failure, whole
 from .failures import translate_failure
-from .probe import Probes
+from .probe import NO_ROUTE, Probes
 from .relay import (
     ModelEcho,
     Outgoing,
@@ -35,7 +35,6 @@ from .translation.messages_to_chat import translate_error
 logger = get_logger(__name__)
 
 _MESSAGES, _COUNT = "/v1/messages", "/v1/messages/count_tokens"
-_NO_ROUTE = frozenset({404, 405, 501})
 _SIGNATURE = re.compile(r"signature.{0,60}thinking|thinking.{0,60}signature", re.IGNORECASE | re.DOTALL)
 """``Invalid `signature` in `thinking` block``: of another model, another organisation, or invented (codex2api 613)."""
 
@@ -61,12 +60,14 @@ class NativeBackend:
         try:
             response, _ = await self._accepted(_COUNT, body, call, route)
         except UpstreamError as error:
-            if error.status_code not in _NO_ROUTE or error.raw is not None:
+            if not _is_no_route(error):
                 raise
             reply = await self._translated.count(body, call, route)
             return MessageReply(reply.body, {**reply.headers, COUNT_HEADER: "estimate"})
+        data = await whole(response, route.target.provider_id)
+        _expect("input_tokens", data, route.target.provider_id)
         headers = carried_headers(response.headers, own_request_id=_upstream(route).settings.own_request_id)
-        return MessageReply(await whole(response, route.target.provider_id), {**headers, COUNT_HEADER: "exact"})
+        return MessageReply(data, {**headers, COUNT_HEADER: "exact"})
 
     async def probe(self, target: Target, upstream: Upstream) -> tuple[int, bytes]:
         """Ask an upstream whether it has a Messages API; return status and body, 0 if there is no answer."""
@@ -89,7 +90,7 @@ class NativeBackend:
         try:
             response, asked = await self._accepted(_MESSAGES, body, call, route)
             data = await whole(response, route.target.provider_id)
-            found = _message_members(data, route.target.provider_id)
+            found = _expect("content", data, route.target.provider_id)
             tally.end(usage_of(data, found), success=True)
         finally:
             tally.end({}, success=False)
@@ -101,12 +102,13 @@ class NativeBackend:
         try:
             response, asked = await self._accepted(_MESSAGES, body, call, route)
             if not response.headers.get("content-type", "").startswith("text/event-stream"):
-                _message_members(await whole(response, route.target.provider_id), route.target.provider_id)
+                _expect("content", await whole(response, route.target.provider_id), route.target.provider_id)
                 raise not_a_message(route.target.provider_id)
         except MessagesError:
             tally.end({}, success=False)
             raise
         frames = _relayed(response, ModelEcho(body.model), tally, route.target.provider_id)
+        await anext(frames)  # from here on, closing it closes the response
         return StreamReply(frames, _reply_headers(response, asked, route), relayed=True)
 
     async def _accepted(
@@ -138,7 +140,7 @@ class NativeBackend:
         try:
             return await self._exchanges.accepted(route.target, upstream, question)
         except MessagesError as error:
-            if error.status_code in _NO_ROUTE or isinstance(error, BadGatewayError):
+            if _is_no_route(error) or isinstance(error, BadGatewayError):
                 self._probes.doubt(upstream.provider_id)
             logger.warning(
                 "upstream failed",
@@ -186,9 +188,10 @@ class _Tally:
 
 
 async def _relayed(response: httpx.Response, echo: ModelEcho, tally: _Tally, provider_id: str) -> AsyncGenerator[bytes]:
-    """Yield the upstream's chunks."""
+    """Yield nothing once, and then the upstream's chunks."""
     watch = StreamWatch()
     try:
+        yield b""
         async for chunk in _chunks(response):
             watch.feed(chunk)
             if echo.done:
@@ -237,18 +240,23 @@ def _outgoing(body: RequestBody[PromptRequest], route: Route, strip: Literal["no
     )
 
 
-def _message_members(data: bytes, provider_id: str) -> list[Member]:
-    """Return the members of a whole Message.
+def _is_no_route(error: MessagesError) -> bool:
+    """Whether an upstream knows no such path; of a model it does not know, it says so in the form of the API."""
+    return isinstance(error, UpstreamError) and error.status_code in NO_ROUTE and error.raw is None
+
+
+def _expect(name: str, data: bytes, provider_id: str) -> list[Member]:
+    """Return the members of an answer, one of which has this name.
 
     Raises:
-        MessagesError: It is none; of an error that came with a status of success, that error.
+        MessagesError: It is another answer; of an error that came with a status of success, that error.
     """
     try:
         found = members(data)
     except ValueError:
         raise not_a_message(provider_id) from None
-    names = {name for name, _ in found}
-    if "content" in names:
+    names = {member for member, _ in found}
+    if name in names:
         return found
     raise translate_error(None, data) if "error" in names else not_a_message(provider_id)
 

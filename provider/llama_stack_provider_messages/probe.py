@@ -20,7 +20,8 @@ from dataclasses import dataclass
 
 _SOON_SECONDS = 10.0
 """How long a verdict holds that is none."""
-_NO_ROUTE = frozenset({404, 405, 501})
+NO_ROUTE = frozenset({404, 405, 501})
+"""What servers answer to a path they do not have."""
 _NOT_UNDERSTOOD = frozenset({400, 422})
 
 type Ask = Callable[[], Awaitable[tuple[int, bytes]]]
@@ -29,7 +30,7 @@ type Ask = Callable[[], Awaitable[tuple[int, bytes]]]
 
 def verdict(status: int, body: bytes) -> bool | None:
     """Return what the answer to a probe says: whether there is a Messages endpoint; None if it does not tell."""
-    if status in _NO_ROUTE or 300 <= status < 400:
+    if status in NO_ROUTE or 300 <= status < 400:
         return False
     if status in _NOT_UNDERSTOOD or _own_form(body):
         return True

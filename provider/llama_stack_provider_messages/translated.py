@@ -19,7 +19,6 @@ from .exchange import Exchanges
 from .failures import translate_failure
 from .fold import fold
 from .media import MediaLoader
-from .native_settings import NativeSettings
 from .profiles import Profiles
 from .stack import Platform, Target, get_logger
 from .translation.dropped import Dropped, dropped_header, dropped_text
@@ -54,7 +53,6 @@ class TranslatedBackend:
     def __init__(self, platform: Platform, config: MessagesConfig, key: bytes, exchanges: Exchanges) -> None:
         self._platform = platform
         self._exchanges = exchanges
-        self._native = config.native
         self._counter = TokenCounter()
         self._key = key
         self._policy = config.policy()
@@ -113,8 +111,7 @@ class TranslatedBackend:
         return MessageReply(encode_json(reply), {**dropped_header(chat.dropped), COUNT_HEADER: kind})
 
     async def _count(self, chat: ChatRequest, walk: Walk, target: Target) -> Count:
-        settings = self._native.get(target.provider_id, NativeSettings())
-        post = poster(self._exchanges, target, settings)
+        post = poster(self._exchanges, target)
         tokenizer, upstream = walk.profile.tokenizer, target.provider_id
         return await self._counter.count(chat.fields, tokenizer, target.resource_id, post, upstream=upstream)
 

@@ -63,11 +63,11 @@ def _credentials(key: str | None, settings: NativeSettings, anthropic: bool) -> 
     return {"x-api-key": key} if auth == "x-api-key" else {"authorization": f"Bearer {key}"}
 
 
-def poster(exchanges: Exchanges, target: Target, settings: NativeSettings) -> Post:
-    """Return what asks the tokenizer of a backend."""
+def poster(exchanges: Exchanges, target: Target) -> Post:
+    """Return what asks the tokenizer of a backend, as its inference provider reaches it."""
 
     async def post(path: str, body: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any JSON
-        upstream = upstream_of(target, settings, await declared_by(target))
+        upstream = upstream_of(target, NativeSettings(), await declared_by(target))
         if upstream is None:
             raise TokenizerUnavailable
         question = Question(path, json.dumps(body).encode(), {}, short=True)

@@ -68,8 +68,8 @@ def upstream_failure(
     carried = carried_headers(headers, own_request_id=own_request_id)
     clean = body.replace(secret.encode(), _REDACTED) if secret else body
     if error := _own_form(clean):
-        raw = None if own_request_id else clean
-        return UpstreamError(status, error["type"], error["message"], headers=carried, raw=raw)
+        kind, text = error["type"], error["message"]
+        return UpstreamError(status, kind, text, headers=carried, raw=clean, verbatim=not own_request_id)
     words = status if status not in _CREDENTIALS else 400  # the status stays, and with it whose key it is about
     seen = translate_error(words, clean, headers, now=now)
     carried = {**seen.headers, **carried}
