@@ -1,26 +1,26 @@
 """The native lane: the client's bytes to an upstream that speaks Messages itself, and its bytes back."""
 
-import logging
+import json
 import re
-import time
-from collections.abc import AsyncGenerator, AsyncIterable, Mapping
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import httpx
 
 from llama_stack_api_messages import Call, MessageReply, RequestBody, StreamReply
+from llama_stack_api_messages.error_route import new_id
 from llama_stack_api_messages.errors import BadGatewayError, MessagesError, UpstreamError
 from llama_stack_api_messages.members import Member, members
 from llama_stack_api_messages.models import CountTokensRequest, CreateMessageRequest, PromptRequest
+from llama_stack_api_messages.sse import encode_json
 
 from .backends import COUNT_HEADER, Backend, Route, Upstream
-from .exchange import Exchanges, Question, connection_failure, whole
+from .exchange import Exchanges, Question, whole
 from .failures import translate_failure
+from .frames import Tally, relayed, repaired
 from .probe import NO_ROUTE, Probes
 from .relay import (
     ModelEcho,
     Outgoing,
-    StreamWatch,
     carried_headers,
     echoed,
     not_a_message,
@@ -28,6 +28,7 @@ from .relay import (
     request_headers,
     usage_of,
 )
+from .repair import StreamRepair, repair_message
 from .stack import Platform, Target, check_allowed, get_logger
 from .translation.dropped import dropped_header, dropped_text
 from .translation.messages_to_chat import translate_error
@@ -86,7 +87,7 @@ class NativeBackend:
 
     async def create(self, body: RequestBody[CreateMessageRequest], call: Call, route: Route) -> MessageReply:
         """Answer a request for a whole Message; see ``Messages.create_message``."""
-        tally = _Tally(self._platform, route.target, call, stream=False)
+        tally = Tally(self._platform, route.target, call, stream=False)
         try:
             response, asked = await self._accepted(_MESSAGES, body, call, route)
             data = await whole(response, route.target.provider_id)
@@ -94,11 +95,15 @@ class NativeBackend:
             tally.end(usage_of(data, found), success=True)
         finally:
             tally.end({}, success=False)
-        return MessageReply(echoed(data, found, body.model), _reply_headers(response, asked, route))
+        if _upstream(route).settings.repair:
+            answer = encode_json(repair_message(json.loads(data), body.model, new_id))
+        else:
+            answer = echoed(data, found, body.model)
+        return MessageReply(answer, _reply_headers(response, asked, route))
 
     async def stream(self, body: RequestBody[CreateMessageRequest], call: Call, route: Route) -> StreamReply:
         """Answer a request for a stream; returns once the upstream has accepted."""
-        tally = _Tally(self._platform, route.target, call, stream=True)
+        tally = Tally(self._platform, route.target, call, stream=True)
         try:
             response, asked = await self._accepted(_MESSAGES, body, call, route)
             if not response.headers.get("content-type", "").startswith("text/event-stream"):
@@ -107,9 +112,13 @@ class NativeBackend:
         except MessagesError:
             tally.end({}, success=False)
             raise
-        frames = _relayed(response, ModelEcho(body.model), tally, route.target.provider_id)
+        mend, provider_id = _upstream(route).settings.repair, route.target.provider_id
+        if mend:
+            frames = repaired(response, StreamRepair(body.model, new_id, call.request_id), tally, provider_id)
+        else:
+            frames = relayed(response, ModelEcho(body.model), tally, provider_id)
         await anext(frames)  # from here on, closing it closes the response
-        return StreamReply(frames, _reply_headers(response, asked, route), relayed=True)
+        return StreamReply(frames, _reply_headers(response, asked, route), relayed=not mend)
 
     async def _accepted(
         self, path: str, body: RequestBody[Any], call: Call, route: Route
@@ -150,77 +159,6 @@ class NativeBackend:
                 message=error.message[:500],
             )
             raise
-
-
-class _Tally:
-    """Counts one exchange in the platform's metrics, once."""
-
-    def __init__(self, platform: Platform, target: Target, call: Call, *, stream: bool) -> None:
-        self._platform = platform
-        self._target = target
-        self._call = call
-        self._stream = stream
-        self._ended = False
-        self._began = time.perf_counter()
-        self._first: float | None = None
-
-    def first(self) -> None:
-        """Note that bytes have come; the first time counts."""
-        self._first = self._first or time.perf_counter() - self._began
-
-    def end(self, usage: Mapping[str, Any], *, success: bool) -> None:
-        """Count."""
-        if self._ended:
-            return
-        self._ended = True
-        seconds = time.perf_counter() - self._began
-        tokens = usage.get("output_tokens")
-        self._platform.record(
-            self._target,
-            stream=self._stream,
-            success=success,
-            seconds=seconds,
-            first_seconds=self._first,
-            tokens=tokens if isinstance(tokens, int) else None,
-        )
-        if logger.isEnabledFor(logging.DEBUG):  # a suppressed line costs 20 us all the same
-            logger.debug("relayed", request_id=self._call.request_id, model=self._target.model_id, usage=dict(usage))
-
-
-async def _relayed(response: httpx.Response, echo: ModelEcho, tally: _Tally, provider_id: str) -> AsyncGenerator[bytes]:
-    """Yield nothing once, and then the upstream's chunks."""
-    watch = StreamWatch()
-    try:
-        yield b""
-        async for chunk in _chunks(response):
-            watch.feed(chunk)
-            if echo.done:
-                yield chunk
-            else:
-                tally.first()
-                if passed := echo.feed(chunk):
-                    yield passed
-        if rest := echo.close():
-            yield rest
-        watch.close()
-        tally.end(watch.usage, success=watch.complete)
-    except httpx.HTTPError as error:
-        if not watch.over:
-            raise connection_failure(error, provider_id) from error
-    finally:
-        await response.aclose()
-        tally.end(watch.usage, success=watch.over)
-    if not watch.complete:
-        raise BadGatewayError(f"The backend '{provider_id}' ended the stream before its answer was complete")
-
-
-def _chunks(response: httpx.Response) -> AsyncIterable[bytes]:
-    """Return the body as the upstream cut it; unpacked, if something on the way has packed what nobody asked it to.
-
-    ``aiter_raw`` would count the bytes, which costs more than looking at them does here.
-    """
-    packed = response.headers.get("content-encoding", "identity") != "identity"
-    return response.aiter_bytes() if packed else cast("AsyncIterable[bytes]", response.stream)
 
 
 def _upstream(route: Route) -> Upstream:

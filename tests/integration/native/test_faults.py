@@ -11,6 +11,7 @@ from llama_stack_provider_messages.sse import SSEDecoder
 from support.native_upstream import (
     CLEAN,
     CUT,
+    PATIENCE,
     Answer,
     ask,
     assert_same,
@@ -497,7 +498,7 @@ async def test_the_official_sdk_raises_an_error_of_the_middle(relay, lively, cut
     }
     seen = []
     with pytest.raises(anthropic.APIStatusError) as caught:  # noqa: PT012 - raised by the iteration
-        async with sdk:
+        async with sdk, asyncio.timeout(PATIENCE):
             async for event in await sdk.messages.create(**asked, stream=True):
                 seen.append(event.type)  # noqa: PERF401 - what came before the failure counts
     assert len(seen) == (cut if isinstance(cut, int) else 3)

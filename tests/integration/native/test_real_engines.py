@@ -1,16 +1,22 @@
 """The native lane to servers that are not scripted: a stack of ours, and llama.cpp's own endpoint."""
 
+import json
+import re
+
 import anthropic
 import httpx
 import pytest
 
+from llama_stack_provider_messages.fold import StreamGrammarError, fold
+from support.grammar import check_stream
 from support.sdk import VERSIONS, session, text_of
 from support.stack_process import StackProcess, run_config, vllm
 
 pytestmark = pytest.mark.integration
 
 JSON_LOGS = {"LLAMA_STACK_LOG_FORMAT": "json"}
-ASK = {"max_tokens": 100, "messages": [{"role": "user", "content": "Hello"}], "thinking": {"type": "disabled"}}
+HELLO = {"messages": [{"role": "user", "content": "Hello"}]}
+ASK = {"max_tokens": 100, **HELLO, "thinking": {"type": "disabled"}}
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +84,83 @@ def test_the_engines_own_endpoint_is_used_where_configured(engines, provider, la
     assert reply.headers["x-messages-lane"].startswith(lane)
     assert reply.json()["model"] == body["model"]
     assert text_of(reply.json())
+
+
+TOOL = {
+    "name": "get_weather",
+    "description": "Get the current weather for a city",
+    "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}
+REQUESTS = {
+    "thinking and text": {},
+    "one call": {"messages": [{"role": "user", "content": "What is the weather in Paris?"}], "tools": [TOOL]},
+    "two calls": {
+        "messages": [{"role": "user", "content": "What is the weather in Paris and in Rome?"}],
+        "tools": [TOOL],
+    },
+    "a stop sequence": {"messages": [{"role": "user", "content": "Count to 10"}], "stop_sequences": ["5"]},
+    "a limit": {"messages": [{"role": "user", "content": "Count to 10"}], "max_tokens": 3},
+}
+REASONS = {
+    "thinking and text": "end_turn",
+    "one call": "tool_use",
+    "two calls": "tool_use",
+    "a stop sequence": "stop_sequence",
+    "a limit": "max_tokens",
+}
+
+
+def events_of(url, body):
+    """Return the events of a stream."""
+    lines = httpx.post(f"{url}/v1/messages", json={**body, "stream": True}, timeout=60).text.split("\n")
+    return [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+
+
+def without_chance(message):
+    """Return a message without what differs between two equal answers: ids, and how much came from the cache."""
+    usage = message["usage"]
+    prompt = usage["input_tokens"] + usage["cache_read_input_tokens"]
+    content = [{name: value for name, value in block.items() if name != "id"} for block in message["content"]]
+    kept = {name: value for name, value in message.items() if name not in ("id", "content", "usage")}
+    return {**kept, "content": content, "tokens": (prompt, usage["output_tokens"])}
+
+
+@pytest.mark.parametrize("case", REQUESTS)
+def test_a_repaired_stream_obeys_the_grammar_and_adds_up_to_the_repaired_message(engines, case):
+    """Blocks one after the other, ids and stop reasons of the API, all of usage; the official SDK agrees."""
+    body = {"model": "mended/default", "temperature": 0, "max_tokens": 150, **HELLO, **REQUESTS[case]}
+    events = events_of(engines.url, body)
+    check_stream(events)
+    whole = httpx.post(f"{engines.url}/v1/messages", json=body, timeout=60).json()
+    assert whole["id"].startswith("msg_")
+    assert whole["stop_reason"] == REASONS[case]
+    assert without_chance(fold(events)) == without_chance(whole)
+    body["extra_body"] = {"temperature": body.pop("temperature")}
+    with (
+        anthropic.Anthropic(base_url=engines.url, api_key="k", max_retries=0) as client,
+        client.messages.stream(**body) as stream,
+    ):
+        seen = stream.get_final_message().to_dict()
+    assert [block["type"] for block in seen["content"]] == [block["type"] for block in whole["content"]]
+
+
+def test_without_repair_the_engines_stream_does_not_obey_the_grammar(engines):
+    """Or the setting would not be needed."""
+    events = events_of(engines.url, {"model": "raw/default", "max_tokens": 150, **HELLO, **REQUESTS["one call"]})
+    with pytest.raises(StreamGrammarError):
+        fold(events)
+
+
+@pytest.mark.parametrize("provider", ["raw", "mended"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_error_of_the_engine_is_put_into_the_envelope(engines, provider, stream):
+    """A prompt that does not fit is one in the words of the API."""
+    messages = [{"role": "user", "content": "word " * 60_000}]
+    body = {"model": f"{provider}/default", "max_tokens": 5, "messages": messages, "stream": stream}
+    reply = httpx.post(f"{engines.url}/v1/messages", json=body, timeout=60)
+    assert reply.status_code == 400
+    assert reply.json()["type"] == "error"
+    assert re.fullmatch(r"prompt is too long: \d+ tokens > \d+ maximum", reply.json()["error"]["message"])
 
 
 @pytest.mark.parametrize("provider", ["raw", "mended"])

@@ -15,6 +15,7 @@ from .seal import PREFIX as SIGNATURE_PREFIX
 from .seal import Seal
 from .stream import StreamTranslator
 from .thinking import without_switches
+from .usage import usage_fields
 from .walk import Policy, Walk
 from .wanted import Wanted, wanted_media
 
@@ -46,6 +47,7 @@ __all__ = [
     "translate_error",
     "translate_request",
     "translate_response",
+    "usage_fields",
     "wanted_media",
     "without_switches",
 ]
