@@ -3,6 +3,8 @@
 An upstream in a process of its own answers at once, streaming in 200 events, each an HTTP chunk of its own. Rounds
 alternate between the stack and the relay; CPU time is that of the server process alone, threads included, and the time
 to the first byte that of one client at a time.
+
+Last, token counts: 28 at once, as Claude Code sends them, on the local distribution with its engine.
 """
 
 import argparse
@@ -30,6 +32,7 @@ from bench import cpu_seconds, long_request  # noqa: E402 - found through the li
 from support.stack_process import StackProcess, free_port, run_config, vllm  # noqa: E402 - likewise
 
 CHUNKS = 200
+COUNTS = 28
 NATIVE, BARE = "native lane", "bare relay"
 SMALL = {"model": "up/bench", "max_tokens": 500, "messages": [{"role": "user", "content": "Say a word 200 times."}]}
 LONG = {**json.loads(long_request()), "model": "up/bench"}
@@ -176,6 +179,34 @@ def measure(servers: dict[str, tuple[str, int]], arguments: argparse.Namespace) 
     row("first byte", first[NATIVE], first[BARE])
 
 
+def counts(rounds: int) -> None:
+    """Print how long a burst of token counts takes on the local distribution."""
+    env = {"MESSAGES_APIS_DIR": str(ROOT / "distributions" / "apis.d"), "LLAMA_STACK_LOG_FORMAT": "json"}
+    tool = {"description": "What it does. " * 95, "input_schema": {"type": "object"}}
+    bodies = [
+        {"model": "m", "messages": [{"role": "user", "content": "foo"}], "tools": [{"name": f"tool_{n}", **tool}]}
+        for n in range(COUNTS)
+    ]
+
+    async def burst(url: str) -> float:
+        limits = httpx.Limits(max_connections=COUNTS)
+        async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits, trust_env=False) as client:
+            began = time.perf_counter()
+            replies = await asyncio.gather(*(client.post("/v1/messages/count_tokens", json=body) for body in bodies))
+            took = (time.perf_counter() - began) * 1000
+        if {reply.headers.get("x-messages-token-count") for reply in replies} != {"exact"}:
+            raise SystemExit("a count was not exact")
+        return took
+
+    local = ROOT / "distributions" / "local" / "run.yaml"
+    with tempfile.TemporaryDirectory() as folder, StackProcess(local, Path(folder), env) as stack:
+        took = [asyncio.run(burst(stack.url)) for _ in range(rounds + 1)]
+    middle = statistics.median(took[1:])
+    print(
+        f"\n{COUNTS} token counts at once: {middle:.0f} ms, the first time {took[0]:.0f} ms (wall, exact, local engine)"
+    )
+
+
 def row(name: str, native: list[float], bare: list[float]) -> None:
     """Print one comparison."""
     ours, theirs = statistics.median(native), statistics.median(bare)
@@ -233,6 +264,7 @@ def main() -> None:
         for process in (relay, up):
             process.terminate()
             process.wait()
+    counts(arguments.rounds)
 
 
 if __name__ == "__main__":

@@ -66,7 +66,8 @@ def _walk(body: bytes, extents: dict[str, bytes]) -> list[Member] | None:
     opened = _OPEN.match(body)
     position = opened.end() if opened else 0
     while match := _NAME.match(body, position):
-        name = str(json.loads(match[1]))
+        literal = match[1]
+        name = str(json.loads(literal)) if b"\\" in literal else literal[1:-1].decode("utf-8", "replace")
         position = _end(body, match.end(), extents.get(name))
         found.append(Member(name, Span(match.end(), position)))
     return found if _CLOSE.match(body, position) else None

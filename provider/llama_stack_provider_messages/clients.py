@@ -6,8 +6,9 @@ from the host that is configured, once.
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import httpx
@@ -75,20 +76,28 @@ def _finite(
     )
 
 
+class Client(NamedTuple):
+    """A client and the headers it would add to every request."""
+
+    http: httpx.AsyncClient
+    headers: Mapping[str, str]
+
+
 class HttpClients:
     """The clients in use, by event loop and name of the upstream."""
 
     def __init__(self) -> None:
-        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, httpx.AsyncClient]] = WeakKeyDictionary()
+        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Client]] = WeakKeyDictionary()
 
-    def get(self, name: str, make: Callable[[], httpx.AsyncClient]) -> httpx.AsyncClient:
+    def get(self, name: str, make: Callable[[], httpx.AsyncClient]) -> Client:
         """Return the client of the running loop for an upstream."""
         clients = self._clients.setdefault(asyncio.get_running_loop(), {})
         if name not in clients:
-            clients[name] = make()
+            made = make()
+            clients[name] = Client(made, dict(made.headers))
         return clients[name]
 
     async def close(self) -> None:
         """Close those of the running loop; those of other loops hold no connection any more."""
         for client in self._clients.pop(asyncio.get_running_loop(), {}).values():
-            await client.aclose()
+            await client.http.aclose()

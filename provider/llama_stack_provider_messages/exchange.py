@@ -5,6 +5,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import httpx
 
@@ -17,6 +18,7 @@ from .stack import Target, network_of
 
 _SHORT = httpx.Timeout(5.0)
 """For questions that are not the client's own: probes."""
+_JSON = {"content-type": "application/json"}
 _LONGEST_ERROR = 1024 * 1024
 
 
@@ -77,17 +79,24 @@ class Exchanges:
             lambda: new_client(network_of(target.provider), settings.connect_seconds, settings.silence_seconds),
         )
         url = f"{upstream.base_url}{question.path}" + (f"?{question.query}" if question.query else "")
-        headers = {"content-type": "application/json", **question.headers, **upstream.headers}
-        timeout = _SHORT if question.short else httpx.USE_CLIENT_DEFAULT
+        headers = {**client.headers, **_JSON, **question.headers, **upstream.headers}
         try:
-            request = client.build_request("POST", url, content=question.data, headers=headers, timeout=timeout)
-            return await client.send(request, stream=True)
+            return await client.http.send(_request(url, question, headers), stream=True)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise connection_failure(error, upstream.provider_id) from error
 
     async def close(self) -> None:
         """Close the connections of the running loop."""
         await self._clients.close()
+
+
+def _request(url: str, question: Question, headers: Mapping[str, str]) -> httpx.Request:
+    """Return the request. The client's ``build_request`` takes 60 us more, for cookies and queries that are not there."""
+    extensions = {"timeout": _SHORT.as_dict()} if question.short else {}
+    return httpx.Request("POST", _url(url), content=question.data, headers=headers, extensions=extensions)
+
+
+_url = lru_cache(256)(httpx.URL)
 
 
 async def whole(response: httpx.Response, provider_id: str) -> bytes:

@@ -1,0 +1,309 @@
+"""The list of models on running stacks, for clients of this API and for those of the platform's own."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from support.stack_process import StackProcess, run_config, vllm
+from support.upstream import AUTH_PATH, BEHAVIOURS
+
+pytestmark = pytest.mark.integration
+
+VERSIONED = {"anthropic-version": "2023-06-01"}
+SERVED = {f"up/{name}" for name in BEHAVIOURS}
+LISTED = sorted(SERVED | {"my-tool"})
+"""Of the stack: also its alias that is no pattern and leads somewhere."""
+SEEDS = {"0": True, "2": False}
+"""Seeds of string hashes, on which the platform's order of routers hangs, to whether ours comes before that of models.
+Where a new version of the platform changes that, look for others."""
+SHARED_PATHS = ["/v1/models", "/v1/models?limit=2", "/v1/models/up/text", "/v1/models/up%2Ftext", "/v1/models/nobody"]
+
+
+def platform_view(url, headers, methods=("HEAD", "POST", "PUT", "DELETE", "OPTIONS")):
+    """Return all a client of the platform can see of its models, without the time of day."""
+    view = {}
+    for method in methods:
+        for path in SHARED_PATHS:
+            reply = httpx.request(method, url + path, headers=headers, timeout=30)
+            kept = sorted((name, value) for name, value in reply.headers.items() if name != "date")
+            view[method, path] = (reply.status_code, kept, re.sub(rb'"created":\d+', b"", reply.content))
+    return view
+
+
+@pytest.fixture(scope="module")
+def alone(upstream, tmp_path_factory):
+    """What a stack without this API shows."""
+    config = run_config([vllm(upstream.url)], {})
+    config["apis"].remove("messages")
+    del config["providers"]["messages"], config["external_apis_dir"]
+    with StackProcess(config, tmp_path_factory.mktemp("alone")) as process:
+        return platform_view(process.url, {}, ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"))
+
+
+@pytest.fixture(scope="module", params=SEEDS)
+def seeded(request, upstream, tmp_path_factory):
+    """A stack whose platform includes the routers in a certain order."""
+    config = run_config([vllm(upstream.url)], {})
+    folder = tmp_path_factory.mktemp("seeded")
+    with StackProcess(config, folder, {"PYTHONHASHSEED": request.param}) as process:
+        paths = list(httpx.get(f"{process.url}/openapi.json", timeout=30).json()["paths"])
+        assert (paths.index("/v1/messages") < paths.index("/v1/models")) is SEEDS[request.param]
+        yield process
+
+
+def test_clients_of_the_platform_see_what_they_see_without_this_api(seeded, alone):
+    """Byte for byte, whichever router comes first."""
+    assert platform_view(seeded.url, {}, ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")) == alone
+
+
+def test_other_methods_stay_with_the_platform_for_clients_of_this_api_too(seeded, alone):
+    """A version in the headers changes only what GET answers."""
+    view = platform_view(seeded.url, VERSIONED)
+    assert view == {place: seen for place, seen in alone.items() if place[0] != "GET"}
+
+
+def test_clients_of_this_api_get_its_form_whichever_router_comes_first(seeded):
+    """The list as well as a model."""
+    listed = httpx.get(f"{seeded.url}/v1/models?limit=1000", headers=VERSIONED, timeout=30).json()
+    model = httpx.get(f"{seeded.url}/v1/models/up/text", headers=VERSIONED, timeout=30).json()
+    assert {entry["id"] for entry in listed["data"]} == SERVED
+    assert model in listed["data"]
+    assert set(listed) == {"data", "has_more", "first_id", "last_id"}
+
+
+@pytest.mark.parametrize("prefix", ["", "/anthropic"])
+def test_the_list_holds_the_models_and_the_names_of_the_configuration(client, prefix):
+    """Ordered by id; patterns are no names, and an alias that leads nowhere is left out."""
+    listed = client.get(f"{prefix}/v1/models?limit=1000", headers=VERSIONED).json()
+    assert [entry["id"] for entry in listed["data"]] == LISTED
+    assert (listed["has_more"], listed["first_id"], listed["last_id"]) == (False, LISTED[0], LISTED[-1])
+
+
+def test_claude_code_finds_the_models(client):
+    """It asks for the longest page there is and reads ids and display names."""
+    headers = {**VERSIONED, "user-agent": "claude-code/2.1.329", "x-api-key": "none"}
+    listed = client.get("/v1/models?limit=1000", headers=headers).json()["data"]
+    assert {"my-tool": "my-tool (up/tool)", "up/text": "up/text"}.items() <= {
+        entry["id"]: entry["display_name"] for entry in listed
+    }.items()
+
+
+def test_every_listed_name_can_be_retrieved(client):
+    """As the same object, under either path."""
+    listed = client.get("/v1/models?limit=1000", headers=VERSIONED).json()["data"]
+    for entry in listed:
+        assert client.get(f"/v1/models/{entry['id']}", headers=VERSIONED).json() == entry
+        assert client.get(f"/anthropic/v1/models/{entry['id'].replace('/', '%2F')}").json() == entry
+
+
+def test_a_name_that_a_pattern_answers_can_be_retrieved(client):
+    """Its id is the name asked for, as in a message, and people see what stands behind it."""
+    model = client.get("/v1/models/claude-haiku-4-5", headers=VERSIONED).json()
+    assert (model["id"], model["display_name"]) == ("claude-haiku-4-5", "claude-haiku-4-5 (up/text)")
+
+
+@pytest.mark.parametrize("name", ["nobody", "gone/model", "dangling", "claude-opus-5"])
+@pytest.mark.parametrize("prefix", ["", "/anthropic"])
+def test_an_unknown_model_is_a_404_that_lists_what_is_served(client, name, prefix):
+    """As for a message that asks for it."""
+    reply = client.get(f"{prefix}/v1/models/{name}", headers=VERSIONED)
+    error = reply.json()["error"]
+    assert (reply.status_code, error["type"]) == (404, "not_found_error")
+    assert error["message"].startswith(f"model: {name} ")
+    assert "up/text" in error["message"]
+    assert reply.json()["request_id"] == reply.headers["request-id"]
+
+
+@pytest.mark.parametrize(
+    ("query", "member"),
+    [("limit=0", "limit"), ("after_id=nobody", "after_id: nobody"), ("before_id=up/gone", "before_id: up/gone")],
+)
+def test_a_wrong_query_is_a_400_that_names_it(stack, client, query, member):
+    """In the envelope, and without a traceback in the log."""
+    reply = client.get(f"/v1/models?{query}", headers=VERSIONED)
+    assert (reply.status_code, reply.json()["error"]["type"]) == (400, "invalid_request_error")
+    assert reply.json()["error"]["message"].startswith(member)
+    assert "Traceback" not in stack.log
+
+
+@pytest.fixture(scope="module")
+def guarded(upstream, tmp_path_factory):
+    """A stack with authentication, on which alice may use every model and bob only one."""
+    rules = [
+        {"permit": {"principal": "alice", "actions": ["read"]}},
+        {"permit": {"principal": "bob", "actions": ["read"], "resource": "model::up/reasoning"}},
+    ]
+    endpoint = upstream.url.removesuffix("/v1") + AUTH_PATH
+    auth = {"provider_config": {"type": "custom", "endpoint": endpoint}, "access_policy": rules}
+    names = {"thinker": "up/reasoning", "talker": "up/text", "lora": "up/not-listed"}
+    config = run_config([vllm(upstream.url)], {"aliases": names, "default_model": "up/text"}, auth=auth)
+    with StackProcess(config, tmp_path_factory.mktemp("guarded")) as process:
+        yield process
+
+
+@pytest.mark.parametrize("headers", [{}, VERSIONED, {**VERSIONED, "authorization": "Basic x"}])
+@pytest.mark.parametrize(
+    "path", ["/v1/models", "/v1/models/up/text", "/anthropic/v1/models", "/anthropic/v1/models/talker"]
+)
+def test_without_credentials_a_guarded_stack_refuses(guarded, path, headers):
+    """The list is no more public than the platform's own."""
+    assert httpx.get(guarded.url + path, headers=headers, timeout=30).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/anthropic/v1/models"])
+@pytest.mark.parametrize(
+    ("user", "want"),
+    [("alice", sorted(SERVED | {"thinker", "talker", "lora"})), ("bob", ["thinker", "up/reasoning"])],
+)
+def test_the_list_shows_what_the_caller_may_use(guarded, path, user, want):
+    """Neither another model nor a name for it."""
+    headers = {**VERSIONED, "authorization": f"Bearer {user}"}
+    listed = httpx.get(f"{guarded.url}{path}?limit=1000", headers=headers, timeout=30).json()
+    assert [entry["id"] for entry in listed["data"]] == want
+
+
+@pytest.mark.parametrize(
+    ("name", "bob", "alice"),
+    [
+        ("up/reasoning", 200, 200),
+        ("thinker", 200, 200),
+        ("up/text", 404, 200),
+        ("talker", 404, 200),
+        ("lora", 404, 200),
+        ("any-name", 404, 200),
+    ],
+)
+def test_a_model_the_caller_may_not_use_is_not_there(guarded, name, bob, alice):
+    """By its id, by an alias, or as the default model."""
+    for user, status in (("bob", bob), ("alice", alice)):
+        headers = {**VERSIONED, "authorization": f"Bearer {user}"}
+        reply = httpx.get(f"{guarded.url}/v1/models/{name}", headers=headers, timeout=30)
+        assert reply.status_code == status
+        assert status == 404 or reply.json()["id"] == name
+        assert status == 200 or name == "up/text" or "up/text" not in reply.text
+
+
+SDK_SESSION = """
+import json, sys
+import anthropic
+
+def failure(call):
+    try:
+        call()
+    except anthropic.APIStatusError as error:
+        return [type(error).__name__, error.status_code, error.request_id, error.body["error"]["message"]]
+
+report = {"version": anthropic.__version__}
+for name, url in (("shared", sys.argv[1]), ("own", sys.argv[1] + "/anthropic")):
+    client = anthropic.Anthropic(base_url=url, api_key="none", max_retries=0)
+    models = client.models
+    page = models.list(limit=7)
+    report[name] = {
+        "pages": [[model.id for model in part.data] for part in page.iter_pages()],
+        "default": [model.id for model in models.list()],
+        "before": [[model.id for model in part.data] for part in models.list(limit=4, before_id="up/text").iter_pages()],
+        "active": [model.id for model in models.list(limit=1000, lifecycle=["active", "deprecated"])],
+        "retired": [model.id for model in models.list(lifecycle=["retired"])],
+        "slash": models.retrieve("up/text").to_dict(mode="json"),
+        "alias": models.retrieve("my-tool").id,
+        "pattern": models.retrieve("claude-haiku-4-5").id,
+        "year": models.retrieve("up/text").created_at.year,
+        "unknown": failure(lambda: models.retrieve("nobody")),
+        "wrong": failure(lambda: models.list(limit=0)),
+    }
+json.dump(report, sys.stdout)
+"""
+
+
+@pytest.fixture(scope="module", params=["installed", "1.x"])
+def sdk(request, stack):
+    """What one version of the SDK saw of the stack."""
+    path = str(Path(sys.prefix) / "sdk1") if request.param == "1.x" else ""
+    run = subprocess.run(
+        [sys.executable, "-c", SDK_SESSION, stack.url],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": path},
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    seen = json.loads(run.stdout)
+    assert request.param == "installed" or seen["version"].startswith("1.")
+    return seen
+
+
+@pytest.fixture(params=["shared", "own"])
+def report(request, sdk):
+    """The part of it that was seen under one base URL."""
+    return sdk[request.param]
+
+
+def test_the_sdk_goes_from_page_to_page(report):
+    """It sees every name once, from the front as from the end."""
+    assert [len(page) for page in report["pages"][:-1]] == [7] * (len(report["pages"]) - 1)
+    assert [name for page in report["pages"] for name in page] == LISTED
+    assert report["default"] == LISTED
+    assert [name for page in reversed(report["before"]) for name in page] == LISTED[: LISTED.index("up/text")]
+
+
+def test_the_sdk_filters_by_stage(report):
+    """Everything served is active."""
+    assert (report["active"], report["retired"]) == (LISTED, [])
+
+
+def test_the_sdk_retrieves_a_model_by_every_kind_of_name(report):
+    """An id with a slash, an alias, a name that a pattern answers."""
+    model = report["slash"]
+    assert (model["id"], model["type"], model["lifecycle"]) == ("up/text", "model", "active")
+    assert (report["alias"], report["pattern"], report["year"]) == ("my-tool", "claude-haiku-4-5", 1970)
+
+
+def test_the_sdk_raises_its_own_errors(report):
+    """With the request id and the message."""
+    kind, status, request_id, message = report["unknown"]
+    assert (kind, status, request_id[:4]) == ("NotFoundError", 404, "req_")
+    assert message.startswith("model: nobody is not served here")
+    kind, status, request_id, message = report["wrong"]
+    assert (kind, status, request_id[:4], message[:6]) == ("BadRequestError", 400, "req_", "limit:")
+
+
+LIBRARY_CLIENT = """
+import json, sys
+from llama_stack.core.library_client import LlamaStackAsLibraryClient
+client = LlamaStackAsLibraryClient(sys.argv[1])
+get = lambda path, **query: json.loads(client.get(path, cast_to=object, options={"params": query}).content)
+found = [get("/anthropic/v1/models", limit=1000), get("/anthropic/v1/models", limit=2, after_id="short")]
+found += [get("/anthropic/v1/models/short"), get("/anthropic/v1/models/up%2Ftext")]
+found.append([model.id for model in client.models.list()])
+client.shutdown()
+print("RESULT" + json.dumps(found))
+"""
+
+
+def test_a_library_client_gets_the_list_and_keeps_its_own(upstream, tmp_path):
+    """In the caller's process the path of its own answers; that of the platform belongs to the platform."""
+    config = tmp_path / "run.yaml"
+    config.write_text(yaml.safe_dump(run_config([vllm(upstream.url)], {"aliases": {"short": "up/text"}})))
+    run = subprocess.run(
+        [sys.executable, "-c", LIBRARY_CLIENT, str(config)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "SQLITE_STORE_DIR": str(tmp_path), "HOME": str(tmp_path)},
+        cwd=tmp_path,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    listed, page, alias, model, own = json.loads(run.stdout.partition("RESULT")[2])
+    assert [entry["id"] for entry in listed["data"]] == ["short", *sorted(SERVED)]
+    assert [entry["id"] for entry in page["data"]] == sorted(SERVED)[:2]
+    assert (alias["display_name"], model["id"]) == ("short (up/text)", "up/text")
+    assert set(own) == SERVED
