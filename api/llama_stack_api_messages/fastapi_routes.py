@@ -38,8 +38,10 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 
 def create_router(impl: Messages) -> APIRouter:
     """Return the routes over an implementation. Called by the platform several times per process."""
-    router = APIRouter(route_class=MessagesRoute, tags=["Messages"], lifespan=models_lifespan(impl))
-    _add_posts(router, "", _create_message(impl), Message, "Create a Message")
+    create_message = _create_message(impl)
+    first = MessagesRoute(PATHS[0], create_message, methods=["POST"], include_in_schema=False)
+    router = APIRouter(route_class=MessagesRoute, tags=["Messages"], lifespan=models_lifespan(impl, [first]))
+    _add_posts(router, "", create_message, Message, "Create a Message")
     _add_posts(router, COUNT, _count_tokens(impl), MessageTokensCount, "Count the tokens of a prompt")
     add_model_routes(router, impl)
     _add_probes(router)

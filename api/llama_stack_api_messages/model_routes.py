@@ -9,14 +9,14 @@ random order, so a second route for the path would win in some processes and los
 So the platform's tables of routes (authentication, metrics, library-client mode) keep its own route for the path.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Annotated, Any
 from urllib.parse import parse_qs, unquote
 
 from fastapi import APIRouter, FastAPI, Query, Response
 from pydantic import BaseModel, ValidationError
-from starlette.routing import Match
+from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
 from .api import Messages
@@ -69,15 +69,22 @@ def add_model_routes(router: APIRouter, impl: Messages) -> None:
         router.add_api_route(OWN + suffix, _wrong_method, methods=_NOT_GET, include_in_schema=False)
 
 
-def models_lifespan(impl: Messages) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def models_lifespan(
+    impl: Messages, others: Sequence[BaseRoute] = ()
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """Return the lifespan of a router: while the server runs, requests with a version find our list of models.
 
     Entering it again, for a router that is included twice, changes nothing that a client sees.
+
+    Args:
+        impl: Lists them.
+        others: Routes that are to be found first too: the server goes through those of all its APIs.
     """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         routes = [
+            *others,
             VersionedRoute(SHARED, _list_models(impl), methods=["GET"], include_in_schema=False),
             VersionedRoute(SHARED + ONE, _get_model(impl), methods=["GET"], include_in_schema=False),
         ]

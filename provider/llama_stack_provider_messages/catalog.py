@@ -40,10 +40,6 @@ class Catalog:
             last_id=names[-1] if names else None,
         )
 
-    async def lists(self, name: str) -> bool:
-        """Return whether a name the caller may use is one of the list."""
-        return name in self._aliases or name in await self._platform.served_models()
-
     async def _answers(self) -> dict[str, str]:
         """Return the names, each with the id of the model that answers; an alias hides a model of the same name."""
         served = set(await self._platform.served_models())

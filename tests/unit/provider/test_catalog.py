@@ -141,12 +141,6 @@ async def test_every_model_is_active(stages, want):
     assert small.has_more is bool(want)
 
 
-async def test_models_and_aliases_are_in_the_list_and_other_names_are_not():
-    """What a provider would take unlisted is not."""
-    catalog = Catalog(ScriptedPlatform(["up/a"], taken=["up/lora"]), {"x": "up/lora"})
-    assert [name for name in ("up/a", "x", "up/lora", "nobody") if await catalog.lists(name)] == ["up/a", "x"]
-
-
 def test_a_name_is_shown_with_the_model_behind_it():
     """The id is the name that was asked for, people see which model it stands for."""
     alias, own = model_info("claude-x", "up/a"), model_info("up/a", "up/a")
