@@ -26,7 +26,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
         self._make = make
         self._idle_seconds = idle_seconds
         self._pools: list[_Pool] = []
-        self._most = most // POOL_SIZE
+        self._most = -(-most // POOL_SIZE)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request through a transport with room; see ``httpx.AsyncBaseTransport``."""

@@ -1,10 +1,14 @@
-"""Encoding of events."""
+"""Encoding of events, and the end of those that broke off."""
 
 import json
 
+import anthropic
+import httpx2
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from llama_stack_api_messages.sse import PING, encode_event, encode_json
+from llama_stack_api_messages.sse import PING, TAIL, encode_event, encode_json, unfinished_frame
 
 
 def test_an_event_is_named_after_its_type():
@@ -32,3 +36,105 @@ def test_numbers_that_json_does_not_have_are_null(text):
     """Infinity and NaN are no JSON: one of them would make the whole answer unreadable."""
     data = encode_json({"a": [float("inf"), -float("inf"), float("nan"), 1.5], "text": text})
     assert json.loads(data, parse_constant=pytest.fail) == {"a": [None, None, None, 1.5], "text": text}
+
+
+@pytest.mark.parametrize(
+    ("sent", "end"),
+    [
+        (b"", b""),
+        (b"data: 1\n\n", b""),
+        (b"data: 1\r\n\r\n", b""),
+        (b"data: 1\r\r", b""),
+        (b"\n\n", b""),
+        (b"data: 1\n", b"\n"),
+        (b"data: 1\r\n", b"\n"),
+        (b"data: 1\r", b"\n\n"),
+        (b"data: 1\r\n\r", b"\n\n"),
+        (b"\n", b"\n"),
+        (b"d", b"\nevent: ping\n\n"),
+        (b"data: 1", b"\nevent: ping\n\n"),
+        (b"a\n\nb", b"\nevent: ping\n\n"),
+    ],
+)
+def test_a_frame_is_ended_where_it_broke_off(sent, end):
+    """Behind a line the blank one is missing, inside of one it becomes a ping, and a whole frame needs nothing."""
+    assert unfinished_frame(sent[-TAIL:]) == end
+
+
+@given(st.characters(exclude_categories=["Cs", "Cc"]), st.sampled_from(["", "a", "\u00e9", "\u4f60", "\U0001f600"]))
+@example("\u0800", "")
+@example("\ud7ff", "")
+@example("\U00010000", "")
+@example("\U0010ffff", "")
+def test_a_character_cut_in_half_is_completed(character, before):
+    """Wherever it was cut: what was sent and what ends it are text."""
+    sent = (before + character).encode()
+    for cut in range(len(before.encode()), len(sent) + 1):
+        (sent[:cut] + unfinished_frame(sent[:cut][-TAIL:])).decode()
+
+
+@pytest.mark.parametrize("sent", [b"\x80\x80\x80\x80", b"a\xff", b"\xc0", b"\xf5\x80", b"\xed\xa0"])
+def test_bytes_that_are_no_character_are_left_as_they_are(sent):
+    """They are the upstream's; what follows is still a line of its own."""
+    assert unfinished_frame(sent) == b"\nevent: ping\n\n"
+
+
+STREAM = [
+    {"type": "message_start", "message": {"id": "m", "type": "message", "role": "assistant", "content": []}},
+    {"type": "ping"},
+    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": '\u00e9\u4f60\U0001f600\\"\n'}},
+    {"type": "message_stop"},
+]
+ERROR = encode_event({"type": "error", "error": {"type": "overloaded_error", "message": "no more"}})
+
+
+def read_by_the_sdk(raw):
+    """Return the events the official SDK makes of a stream, and what it raised."""
+
+    def answer(_request):
+        return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=raw)
+
+    events, raised = [], None
+    with (
+        httpx2.Client(transport=httpx2.MockTransport(answer)) as http,
+        anthropic.Anthropic(api_key="k", base_url="http://test", http_client=http, max_retries=0) as client,
+    ):
+        stream = client.messages.create(
+            model="m", max_tokens=9, stream=True, messages=[{"role": "user", "content": "hi"}]
+        )
+        try:
+            events += [event.type for event in stream]
+        except Exception as error:  # noqa: BLE001 - which one is the question
+            raised = error
+    return events, raised
+
+
+def lines(event, end, fields):
+    data = json.dumps(event, ensure_ascii=False)
+    named = {"event": f"event: {event['type']}", "data": f"data: {data}", "id": "id: 7", "comment": ": \u00e9"}
+    return end.join([named[field] for field in fields] + ["", ""]).encode()
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("fields", [("event", "data"), ("data", "event"), ("comment", "event", "id", "data")])
+def test_an_error_behind_a_stream_cut_anywhere_is_read(end, fields):
+    """By the official SDK, at every byte: the events that came whole, then the error, and never one of its parsers."""
+    frames = [lines(event, end, fields) for event in STREAM]
+    raw = b"".join(frames)
+    whole = [len(b"".join(frames[: number + 1])) for number in range(len(frames))]
+    for cut in range(len(raw) + 1):
+        sent = raw[:cut]
+        events, raised = read_by_the_sdk(sent + unfinished_frame(sent[-TAIL:]) + ERROR)
+        assert isinstance(raised, anthropic.APIStatusError), (sent[-30:], raised)
+        assert raised.body["error"]["type"] == "overloaded_error"
+        came = [event["type"] for event, end in zip(STREAM, whole, strict=True) if end <= cut]
+        assert events[: len(came) - came.count("ping")] == [kind for kind in came if kind != "ping"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_an_error_behind_half_of_the_lines_of_an_event_is_read(end):
+    """The data of an event may stand on several lines, and the first of them is no JSON."""
+    sent = f'event: message_start{end}data: {{"type":"message_start",{end}'.encode()
+    _, raised = read_by_the_sdk(sent + unfinished_frame(sent[-TAIL:]) + ERROR)
+    assert isinstance(raised, anthropic.APIStatusError)
