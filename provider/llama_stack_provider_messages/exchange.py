@@ -78,10 +78,9 @@ class Exchanges:
             f"{target.provider_id} {settings.connect_seconds} {settings.silence_seconds}",
             lambda: new_client(network_of(target.provider), settings.connect_seconds, settings.silence_seconds),
         )
-        url = f"{upstream.base_url}{question.path}" + (f"?{question.query}" if question.query else "")
         headers = {**client.headers, **_JSON, **question.headers, **upstream.headers}
         try:
-            return await client.http.send(_request(url, question, headers), stream=True)
+            return await client.http.send(_request(upstream.base_url, question, headers), stream=True)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise connection_failure(error, upstream.provider_id) from error
 
@@ -90,10 +89,13 @@ class Exchanges:
         await self._clients.close()
 
 
-def _request(url: str, question: Question, headers: Mapping[str, str]) -> httpx.Request:
+def _request(base_url: str, question: Question, headers: Mapping[str, str]) -> httpx.Request:
     """Return the request; ``build_request`` of a client takes 60 us more, for cookies and queries it looks for."""
     extensions = {"timeout": _SHORT.as_dict()} if question.short else {}
-    return httpx.Request("POST", _url(url), content=question.data, headers=headers, extensions=extensions)
+    url = _url(base_url + question.path)
+    if question.query:
+        url = httpx.URL(f"{url}?{question.query}")
+    return httpx.Request("POST", url, content=question.data, headers=headers, extensions=extensions)
 
 
 _url = lru_cache(256)(httpx.URL)
