@@ -97,14 +97,41 @@ def elements(body: bytes, array: Span) -> list[Span]:
     Raises:
         ValueError: It is no JSON array.
     """
+    try:
+        sizes = [len(bytes(value)) for value in _ELEMENTS.decode(body[array.start : array.end])]
+    except (ValueError, RecursionError):  # as above
+        return _elements_one_by_one(body, array)
     found = []
     position = array.start + 1
-    for value in _ELEMENTS.decode(body[array.start : array.end]):
-        match = _NEXT.match(body, position)
-        start = match.end() if match else position
-        position = start + len(bytes(value))
+    for size in sizes:
+        start = _skip(body, position)
+        position = start + size
         found.append(Span(start, position))
     return found
+
+
+def _elements_one_by_one(body: bytes, array: Span) -> list[Span]:
+    found = []
+    position = _skip(body, array.start + 1)
+    while position < array.end - 1:
+        found.append(Span(position, _end(body, position, None)))
+        position = _skip(body, found[-1].end)
+    return found
+
+
+def _skip(body: bytes, position: int) -> int:
+    match = _NEXT.match(body, position)
+    return match.end() if match else position
+
+
+def text_at(body: bytes, place: Span | None) -> str | None:
+    """Return the string that stands somewhere, None if there is none."""
+    if place is None or not body.startswith(b'"', place.start):
+        return None
+    try:
+        return str(json.loads(body[place.start : place.end]))
+    except ValueError:  # control characters or other encodings: whoever reads the whole will refuse it
+        return None
 
 
 def within(body: bytes, value: Span) -> dict[str, Span]:

@@ -9,7 +9,7 @@ from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
 from .errors import InvalidRequestError, RequestTooLargeError
-from .members import Member, Span, members
+from .members import Member, Span, members, text_at
 from .models import PromptRequest, describe_validation_error
 
 _GZIP = 16 + zlib.MAX_WBITS
@@ -119,9 +119,7 @@ class RequestBody[M: PromptRequest]:
         return found[0] if found else None
 
     def _name(self) -> str | None:
-        span = self.model_span
-        name = json.loads(self.data[span.start : span.end]) if span else None
-        return name if isinstance(name, str) else None
+        return text_at(self.data, self.model_span)
 
     def _flag(self, name: str) -> bool:
         """Return what the last member of a name says, as parsers do; what is no boolean may be refused."""

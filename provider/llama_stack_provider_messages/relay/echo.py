@@ -25,7 +25,7 @@ def _value(depth: int) -> bytes:
 _OTHER_MEMBERS = rb"(?:(?!%s)" + _STRING + _SPACE + rb":" + _SPACE + _value(_NESTED) + _SPACE + rb"," + _SPACE + rb")*+"
 _NAMED = re.compile(rb"^event:[ ]?message_start[ ]*$", re.MULTILINE)
 _TYPED = re.compile(rb'"type"' + _SPACE + rb":" + _SPACE + rb'"message_start"')
-_EVENT_END = re.compile(rb"(?:\r\n|\r|\n)(?:\r\n|\r|\n)")
+_EVENT_END = re.compile(rb"(?>\r\n|\r|\n){2}")
 _BEFORE_NAME = re.compile(
     rb"data:" + _SPACE + rb"\{" + _SPACE + _OTHER_MEMBERS % rb'"message"' + rb'"message"' + _SPACE + rb":" + _SPACE
     + rb"\{" + _SPACE + _OTHER_MEMBERS % rb'"model"' + rb'"model"' + _SPACE + rb":" + _SPACE + rb'(?=")',

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from llama_stack_api_messages.members import Span, cuts, edited, elements, within
+from llama_stack_api_messages.members import Span, cuts, edited, elements, text_at, within
 from llama_stack_api_messages.models import PromptRequest
 from llama_stack_api_messages.request_body import RequestBody
 from llama_stack_provider_messages.translation.billing import BILLING_HEADER, without_billing
@@ -79,7 +79,7 @@ def _may_hold(data: bytes, strip: str) -> bool:
 
 def _billing(data: bytes, system: Span) -> Iterator[Edit]:
     if data.startswith(b'"', system.start):
-        text = _text(data, system) or ""
+        text = text_at(data, system) or ""
         if (kept := without_billing(text)) != text:
             yield system, json.dumps(kept, ensure_ascii=False).encode("utf-8", "surrogatepass")
         return
@@ -87,7 +87,7 @@ def _billing(data: bytes, system: Span) -> Iterator[Edit]:
     dropped = set()
     for number, part in enumerate(parts):
         place = within(data, part).get("text")
-        text = (_text(data, place) if place else None) or ""
+        text = text_at(data, place) or ""
         kept = without_billing(text)
         if text and not kept:
             dropped.add(number)
@@ -115,20 +115,18 @@ def _thinking(data: bytes, messages: Span, dropped: list[Dropped], *, own: bool)
 
 def _is_thinking(data: bytes, block: Span, *, own: bool) -> bool:
     fields = within(data, block)
-    kind = _text(data, fields.get("type"))
+    kind = text_at(data, fields.get("type"))
     if kind not in _THINKING:
         return False
-    signature = _text(data, fields.get("data" if kind == "redacted_thinking" else "signature")) or ""
+    signature = text_at(data, fields.get("data" if kind == "redacted_thinking" else "signature")) or ""
     return not own or signature.startswith(SIGNATURE_PREFIX)
 
 
 def _elements(data: bytes, array: Span) -> list[Span]:
-    return elements(data, array) if data.startswith(b"[", array.start) else []
-
-
-def _text(data: bytes, place: Span | None) -> str | None:
-    value = json.loads(data[place.start : place.end]) if place else None
-    return value if isinstance(value, str) else None
+    try:
+        return elements(data, array) if data.startswith(b"[", array.start) else []
+    except (ValueError, RecursionError):
+        return []
 
 
 def request_headers(sent: Mapping[str, str], further: frozenset[str], *, credentials: bool) -> dict[str, str]:

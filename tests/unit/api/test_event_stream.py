@@ -3,10 +3,12 @@
 import asyncio
 import json
 
-from llama_stack_api_messages.api import Call, StreamReply
+import pytest
+
+from llama_stack_api_messages.api import Call, MessageReply, PendingStream, StreamReply
 from llama_stack_api_messages.errors import OverloadedError, RateLimitError
 from llama_stack_api_messages.event_stream import EventStream
-from llama_stack_api_messages.sse import PING, encode_event
+from llama_stack_api_messages.sse import PING, TAIL, encode_event, unfinished_frame
 
 CALL = Call("req_1")
 FRAME = encode_event({"type": "message_start"})
@@ -280,3 +282,290 @@ async def test_a_library_client_gets_errors_as_events():
 
     stream = EventStream(refuse, CALL, LONG)
     assert [chunk async for chunk in stream.body_iterator] == [encode_event(RateLimitError("slow down").body("req_1"))]
+
+
+def relayed(*chunks, headers=None):
+    """A reply whose frames are the upstream's own chunks; an exception among them is raised."""
+
+    async def frames():
+        for chunk in chunks:
+            if isinstance(chunk, Exception):
+                raise chunk
+            yield chunk
+
+    return StreamReply(frames(), headers or {}, relayed=True)
+
+
+def pending(connect, *, status_first, headers=None):
+    async def open_stream():
+        return PendingStream(connect, headers or {}, status_first)
+
+    return open_stream
+
+
+def parts(client):
+    return [message["body"] for message in client.messages if message["type"] == "http.response.body"]
+
+
+async def until(client, condition):
+    while not condition():
+        client.got.clear()
+        await client.got.wait()
+
+
+async def test_relayed_chunks_are_sent_one_by_one():
+    """Wherever the upstream cut them, and also if they are ready together."""
+    chunks = [FRAME[:5], FRAME[5:] + FRAME, b"\n", FRAME]
+
+    async def open_stream():
+        return relayed(*chunks)
+
+    client = await answer(open_stream)
+    assert parts(client) == [*chunks, b""]
+    assert [message.get("more_body") for message in client.messages] == [None, True, True, True, True, False]
+
+
+async def test_a_relayed_stream_without_chunks_is_an_empty_success():
+    """What is missing in it the lane knows."""
+
+    async def open_stream():
+        return relayed()
+
+    client = await answer(open_stream)
+    assert (client.status, parts(client)) == (200, [b""])
+
+
+@pytest.mark.parametrize("status_first", [True, False])
+async def test_a_pending_stream_that_is_fast_is_a_stream(status_first):
+    """With the headers of its reply and not with those that were known before."""
+
+    async def connect():
+        return relayed(FRAME, headers={"x-late": "1"})
+
+    client = await answer(pending(connect, status_first=status_first, headers={"x-early": "1"}))
+    assert client.body == FRAME
+    assert client.headers["x-late"] == "1"
+    assert "x-early" not in client.headers
+
+
+@pytest.mark.parametrize("status_first", [True, False])
+async def test_a_refusal_of_a_pending_stream_that_is_fast_keeps_its_status(status_first):
+    """Nothing has been sent before it."""
+
+    async def connect():
+        raise RateLimitError("slow down", headers={"retry-after": "3"})
+
+    client = await answer(pending(connect, status_first=status_first))
+    assert (client.status, client.headers["retry-after"]) == (429, "3")
+
+
+async def test_nothing_is_sent_before_the_status_where_that_comes_first():
+    """However long the upstream is silent: its refusal keeps its status."""
+
+    async def connect():
+        await asyncio.sleep(SHORT * 5)
+        assert client.messages == []
+        raise OverloadedError("later")
+
+    client = Client()
+    await EventStream(pending(connect, status_first=True), CALL, SHORT)({"type": "http"}, client.receive, client.send)
+    assert client.status == 529
+    assert PING not in client.body
+
+
+async def test_pings_come_before_the_status_where_that_does_not_come_first():
+    """With the headers that are known; a refusal is then an event with the request id that was sent."""
+    refused = asyncio.Event()
+
+    async def connect():
+        await refused.wait()
+        raise OverloadedError("later", headers={"x-late": "1"})
+
+    client = Client()
+    headers = {"x-early": "1", "request-id": "req_early"}
+    open_stream = pending(connect, status_first=False, headers=headers)
+    task = asyncio.create_task(EventStream(open_stream, CALL, SHORT)({}, client.receive, client.send))
+    await until(client, lambda: PING * 2 in client.body)
+    refused.set()
+    await task
+    assert (client.status, client.headers["x-early"], client.headers["request-id"]) == (200, "1", "req_early")
+    assert client.body.replace(PING, b"") == encode_event(OverloadedError("later").body("req_early"))
+    assert sum(message["type"] == "http.response.start" for message in client.messages) == 1
+
+
+async def test_an_answer_behind_early_pings_begins_no_second_response():
+    """Its headers come too late."""
+    accepted = asyncio.Event()
+
+    async def connect():
+        await accepted.wait()
+        return relayed(FRAME, headers={"x-late": "1"})
+
+    client = Client()
+    open_stream = pending(connect, status_first=False)
+    task = asyncio.create_task(EventStream(open_stream, CALL, SHORT)({}, client.receive, client.send))
+    await until(client, lambda: PING in client.body)
+    accepted.set()
+    await task
+    assert client.body.replace(PING, b"") == FRAME
+    assert "x-late" not in client.headers
+    assert sum(message["type"] == "http.response.start" for message in client.messages) == 1
+
+
+@pytest.mark.parametrize("given", [{}, {"request-id": "req_upstream"}])
+@pytest.mark.parametrize("kept", [True, False])
+async def test_the_request_id_of_an_error_event_is_that_of_the_response(given, kept):
+    """The upstream's where that was sent, else this server's."""
+
+    async def open_stream():
+        reply = relayed(FRAME, OverloadedError("later"), headers=given)
+        return reply if kept else StreamReply(reply.frames, given)
+
+    client = await answer(open_stream)
+    request_id = given.get("request-id", "req_1")
+    assert client.headers["request-id"] == request_id
+    assert client.body == FRAME + encode_event(OverloadedError("later").body(request_id))
+
+
+@pytest.mark.parametrize("chunks", [[FRAME[:9]], [FRAME, FRAME[:-1]], [b"data: \xe4\xbd"], [FRAME[:9], FRAME[9:]]])
+@pytest.mark.parametrize("one_by_one", [True, False])
+async def test_an_error_behind_half_a_frame_is_a_frame_of_its_own(chunks, one_by_one):
+    """The half one is ended first, a whole one is left alone."""
+
+    async def open_stream():
+        reply = relayed(*chunks, OverloadedError("later"))
+        return reply if one_by_one else StreamReply(reply.frames)
+
+    client = await answer(open_stream)
+    sent = b"".join(chunks)
+    assert client.body == sent + unfinished_frame(sent[-TAIL:]) + encode_event(OverloadedError("later").body("req_1"))
+    assert parts(client)[-1] == b""
+
+
+async def test_no_ping_splits_a_relayed_frame():
+    """While half a frame is out, silence stays silent; between two there are pings."""
+    rest = asyncio.Event()
+
+    async def frames():
+        yield FRAME
+        await rest.wait()
+        yield FRAME[:5]
+        await asyncio.sleep(SHORT * 5)
+        yield FRAME[5:]
+
+    async def open_stream():
+        return StreamReply(frames(), relayed=True)
+
+    client = Client()
+    task = asyncio.create_task(EventStream(open_stream, CALL, SHORT)({}, client.receive, client.send))
+    await until(client, lambda: client.body.endswith(PING))
+    rest.set()
+    await task
+    sent = [part for part in parts(client) if part != PING]
+    assert sent == [FRAME, FRAME[:5], FRAME[5:], b""]
+    assert FRAME[:5] + FRAME[5:] in client.body
+
+
+@pytest.mark.parametrize("status_first", [True, False])
+async def test_a_client_that_leaves_before_the_status_cancels_the_call(status_first):
+    """In either order of status and pings; nothing is sent after it has left."""
+    started, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def connect():
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    client = Client()
+    open_stream = pending(connect, status_first=status_first)
+    task = asyncio.create_task(EventStream(open_stream, CALL, LONG)({}, client.receive, client.send))
+    await started.wait()
+    client.gone.set()
+    await task
+    assert cancelled.is_set()
+    assert client.messages == []
+
+
+async def test_a_client_that_leaves_a_relayed_stream_closes_the_upstream():
+    """Before the response returns, with no task left behind."""
+    closed = []
+
+    async def frames():
+        try:
+            yield FRAME
+            await asyncio.Event().wait()
+        finally:
+            closed.append(True)
+
+    async def open_stream():
+        return StreamReply(frames(), relayed=True)
+
+    client = Client()
+    before = asyncio.all_tasks()
+    task = asyncio.create_task(EventStream(open_stream, CALL, LONG)({}, client.receive, client.send))
+    await until(client, lambda: FRAME in client.body)
+    client.gone.set()
+    await task
+    assert closed == [True]
+    assert asyncio.all_tasks() == before
+
+
+async def test_a_whole_message_where_a_stream_was_asked_for_is_an_error():
+    """Of this server: its lanes answer what they are asked."""
+
+    async def open_stream():
+        return MessageReply(b"{}")
+
+    client = await answer(open_stream)
+    assert client.status == 500
+    assert b"MessageReply" not in client.body
+
+
+@pytest.mark.parametrize("status_first", [True, False])
+async def test_a_library_client_waits_for_a_pending_stream(status_first):
+    """It gets its chunks, and its refusal as an event."""
+
+    async def connect():
+        return relayed(FRAME[:5], FRAME[5:])
+
+    async def refuse():
+        raise RateLimitError("slow down")
+
+    stream = EventStream(pending(connect, status_first=status_first), CALL, LONG)
+    assert [chunk async for chunk in stream.body_iterator] == [FRAME[:5], FRAME[5:]]
+    stream = EventStream(pending(refuse, status_first=status_first), CALL, LONG)
+    assert [chunk async for chunk in stream.body_iterator] == [encode_event(RateLimitError("slow down").body("req_1"))]
+
+
+async def test_an_error_behind_half_a_frame_is_a_frame_of_its_own_for_a_library_client():
+    """It reads the same bytes as a client over HTTP."""
+
+    async def open_stream():
+        return relayed(FRAME[:9], OverloadedError("later"))
+
+    stream = EventStream(open_stream, CALL, LONG)
+    got = b"".join([chunk async for chunk in stream.body_iterator])
+    ended = FRAME[:9] + unfinished_frame(FRAME[:9][-TAIL:])
+    assert got == ended + encode_event(OverloadedError("later").body("req_1"))
+
+
+async def test_silence_between_two_frames_is_filled_with_pings():
+    """Of a lane that makes its own frames; the end behind a silence is the end."""
+    rest, end = asyncio.Event(), asyncio.Event()
+
+    async def frames():
+        yield FRAME
+        await rest.wait()
+        yield FRAME
+        await end.wait()
+
+    client = Client()
+    task = asyncio.create_task(EventStream(reply(frames()), CALL, SHORT)({}, client.receive, client.send))
+    await until(client, lambda: client.body == FRAME + PING * 2)
+    rest.set()
+    await until(client, lambda: client.body.endswith(FRAME + PING))
+    end.set()
+    await task
+    assert [part for part in parts(client) if part != PING] == [FRAME, FRAME, b""]

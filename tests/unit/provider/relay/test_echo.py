@@ -1,0 +1,102 @@
+"""The name of the model in answers that pass by."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llama_stack_api_messages.members import members
+from llama_stack_provider_messages.relay import ModelEcho, echoed
+
+NAME = 'asked/"x"'
+HEAD = b'data: {"type":"message_start","message":{"id":"m",'
+REST = b',"content":[],"usage":{"model":"no"}}}\n\nevent: content_block_start\ndata: {"model":"no"}\n\n'
+STREAMS = {
+    "plain": (b"event: message_start\n" + HEAD + b'"model":', b'"up-\\"s\\u0031"', REST),
+    "spaced": (b'data: { "type" : "message_start" , "message" : { "model" : ', b'"up"', b" , " + REST[1:]),
+    "behind nested": (HEAD + b'"content":[{"model":"no","x":[[1,{"a":"}"}]]}],"model":', b'"up"', b',"z":1}}\n\n'),
+    "named": (b'event: message_start\ndata: {"message":{"model":', b'"up"', b'},"type":"message_start"}\n\n'),
+    "CRLF": (b'event: message_start\r\ndata: {"message":{"model":', b'"up"', b"}}\r\n\r\n"),
+    "behind a ping": (b'event: ping\ndata: {"type":"ping"}\n\n' + HEAD + b'"model":', b'"up"', REST),
+    "on lines": (b'event: message_start\ndata: {"message":\ndata: {"model":\ndata: ', b'"up"', b"}}\n\n"),
+    "behind another": (
+        b'event: odd\ndata: {"type":"odd","message":{"model":"no"}}\n\n' + HEAD + b'"model":',
+        b'"up"',
+        REST,
+    ),
+}
+
+
+def passed(pieces):
+    echo = ModelEcho(NAME)
+    out = [piece if echo.done else echo.feed(piece) for piece in pieces]
+    return out, echo.close()
+
+
+@pytest.mark.parametrize("case", STREAMS)
+def test_the_name_is_replaced_wherever_the_bytes_are_cut(case):
+    """Two pieces, for every place of the cut, and one byte at a time."""
+    before, name, after = STREAMS[case]
+    stream, right = before + name + after, before + json.dumps(NAME).encode() + after
+    for cut in range(len(stream) + 1):
+        out, rest = passed([stream[:cut], stream[cut:]])
+        assert b"".join(out) + rest == right
+    out, rest = passed([bytes([byte]) for byte in stream])
+    assert b"".join(out) + rest == right
+
+
+@pytest.mark.parametrize("case", STREAMS)
+def test_only_the_name_is_held_back(case):
+    """Every other byte goes on when it comes."""
+    before, name, _after = STREAMS[case]
+    echo = ModelEcho(NAME)
+    assert [echo.feed(bytes([byte])) for byte in before] == [bytes([byte]) for byte in before]
+    assert [echo.feed(bytes([byte])) for byte in name[:-1]] == [b""] * (len(name) - 1)
+    assert echo.feed(name[-1:]) == json.dumps(NAME).encode()
+    assert echo.done
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        b"",
+        b"<html>",
+        b'event: message_start\ndata: {"type":"message_start","message":{"model":null}}\n\n' + REST,
+        b'event: message_start\ndata: {"type":"message_start","message":{}}\n\n' + REST,
+        HEAD + b'"model":"half',
+        b"\x00" * 20_000 + HEAD + b'"model":"too late"' + REST,
+    ],
+)
+def test_where_there_is_no_name_nothing_changes(stream):
+    """Not a byte is lost, also when the stream ends in the middle of it."""
+    for size in (1, 7, 20_000):
+        out, rest = passed([stream[start : start + size] for start in range(0, len(stream), size)])
+        assert b"".join(out) + rest == stream
+
+
+@settings(max_examples=200, derandomize=True, deadline=None)
+@given(st.binary(max_size=200), st.integers(1, 9))
+def test_garbage_passes(data, size):
+    """Whatever it is."""
+    out, rest = passed([data[start : start + size] for start in range(0, len(data), size)])
+    assert b"".join(out) + rest == data
+
+
+def test_a_search_has_an_end():
+    """After the first block, or sixteen kilobytes."""
+    echo = ModelEcho(NAME)
+    echo.feed(b'data: {"type":"content_block_start"}\n\n')
+    assert echo.done
+    echo = ModelEcho(NAME)
+    echo.feed(b": comment\n" * 2_000)
+    assert echo.done
+
+
+def test_the_name_of_a_whole_message_is_replaced_at_its_top_level():
+    """Not the one in a block, and nothing else."""
+    body = b'{"content":[{"model":"no"}], "model" : "up", "n":1.0}'
+    assert echoed(body, members(body), NAME) == b'{"content":[{"model":"no"}], "model" : "asked/\\"x\\"", "n":1.0}'
+    assert echoed(body, members(body), "up") == body
+    nameless = b'{"content":[],"model":null}'
+    assert echoed(nameless, members(nameless), NAME) == nameless

@@ -1,0 +1,167 @@
+"""An upstream's refusal as the error of a client."""
+
+import json
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+
+from llama_stack_api_messages.errors import BadGatewayError, InvalidRequestError, UpstreamError
+from llama_stack_provider_messages.relay import carried_headers, not_a_message, upstream_failure
+
+OWN = b'{ "type":"error", "error":{"type":"odd_error","message":"no \\u0026 no","x":1},"request_id":"req_up"}'
+HINTS = {
+    "retry-after": "3",
+    "retry-after-ms": "3000",
+    "x-should-retry": "true",
+    "request-id": "req_up",
+    "anthropic-organization-id": "o",
+    "anthropic-ratelimit-requests-limit": "9",
+    "anthropic-priority-input-tokens-limit": "9",
+    "anthropic-fast-input-tokens-limit": "9",
+}
+OTHERS = {
+    "server": "s",
+    "set-cookie": "c=1",
+    "content-type": "a/b",
+    "content-length": "3",
+    "x-request-id": "x",
+    "via": "v",
+}
+
+
+def failure(status, body, headers=None, **options):
+    return upstream_failure(status, body, headers or {}, provider_id="up", **options)
+
+
+def test_hints_are_carried_and_nothing_else():
+    """In any case of their names."""
+    assert carried_headers(HINTS | OTHERS) == HINTS
+    assert carried_headers({name.title(): value for name, value in (HINTS | OTHERS).items()}) == HINTS
+    assert carried_headers(httpx.Headers(HINTS | OTHERS)) == HINTS
+
+
+def test_the_request_id_may_be_left_out():
+    """Alone."""
+    kept = {name: value for name, value in HINTS.items() if name != "request-id"}
+    assert carried_headers(HINTS, own_request_id=True) == kept
+    assert carried_headers({}, own_request_id=True) == {}
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 418, 429, 500, 503, 529])
+def test_an_error_of_the_api_stays_as_it_is(status):
+    """Status, type, message and bytes, with the hints."""
+    error = failure(status, OWN, HINTS | OTHERS)
+    assert isinstance(error, UpstreamError)
+    assert (error.status_code, error.error_type, error.message) == (status, "odd_error", "no & no")
+    assert (error.raw, error.verbatim, error.headers) == (OWN, True, HINTS)
+
+
+def test_an_error_under_this_servers_id_is_not_passed_to_the_byte():
+    """The id of the upstream stands in its bytes."""
+    error = failure(400, OWN, HINTS, own_request_id=True)
+    assert error.verbatim is False
+    assert "request-id" not in error.headers
+    assert error.body("req_1") == {
+        "type": "error",
+        "error": {"type": "odd_error", "message": "no & no"},
+        "request_id": "req_1",
+    }
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"type": "a", "message": "no"}},
+        {"type": "error", "error": {"type": 5, "message": "no"}},
+        {"type": "error", "error": {"type": "a", "message": None}},
+        {"type": "error", "error": {"type": "a"}},
+        {"type": "error", "error": "no"},
+        {"type": "error"},
+        {"type": "message", "error": {"type": "a", "message": "no"}},
+        [],
+        "error",
+        None,
+    ],
+)
+@pytest.mark.parametrize("status", [404, 500])
+def test_another_form_is_put_into_the_envelope(body, status):
+    """The status stays, the type is the API's for it."""
+    error = failure(status, json.dumps(body).encode())
+    assert isinstance(error, UpstreamError)
+    assert (error.status_code, error.raw) == (status, None)
+    assert error.error_type == {404: "not_found_error", 500: "api_error"}[status]
+    assert error.message
+
+
+@pytest.mark.parametrize("body", [b"", b"<html><b>502</b></html>", b"\xff\xfe", b"[" * 100_000, b'{"type":"error",'])
+def test_what_cannot_be_read_is_an_error_all_the_same(body):
+    """With its status and without its markup."""
+    error = failure(502, body)
+    assert (error.status_code, error.error_type) == (502, "api_error")
+    assert "<" not in error.message
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, "authentication_error"), (403, "permission_error")])
+def test_refused_credentials_keep_status_and_words(status, kind):
+    """Where the client's own are forwarded, it is the client that can do something about them."""
+    error = failure(status, b'{"error":{"message":"Wrong key, friend"}}')
+    assert (error.status_code, error.error_type, error.message) == (status, kind, "Wrong key, friend")
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_prompt_that_is_too_long_is_not_the_upstreams_failure(status):
+    """Whatever the status said: asking again would not help."""
+    body = (
+        b'{"error":{"message":"This model\'s maximum context length is 10 tokens. However, you requested 20 tokens"}}'
+    )
+    error = failure(status, body, {"retry-after": "3"})
+    assert isinstance(error, InvalidRequestError)
+    assert error.retryable is False
+    assert error.headers["retry-after"] == "3"
+    refused = failure(400, body)
+    assert (type(refused), refused.status_code) == (UpstreamError, 400)
+
+
+def test_rate_limits_in_the_words_of_openai_become_hints():
+    """Those of the upstream itself win."""
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    theirs = {
+        "x-ratelimit-limit-requests": "10",
+        "x-ratelimit-remaining-requests": "0",
+        "x-ratelimit-reset-requests": "2s",
+    }
+    error = failure(429, b'{"error":{"message":"slow"}}', theirs, now=now)
+    assert error.headers["anthropic-ratelimit-requests-limit"] == "10"
+    both = failure(429, b"{}", {**theirs, "anthropic-ratelimit-requests-limit": "7"}, now=now)
+    assert both.headers["anthropic-ratelimit-requests-limit"] == "7"
+
+
+@pytest.mark.parametrize("own_form", [True, False])
+def test_the_key_does_not_come_back(own_form):
+    """In the message, and in the bytes that are passed."""
+    body = {"error": {"type": "a", "message": "Wrong key: sesame-9f."}, "type": "error" if own_form else "x"}
+    error = failure(400, json.dumps(body).encode(), secret="sesame-9f")
+    assert "sesame" not in error.message
+    assert b"sesame" not in (error.raw or b"")
+    assert "Wrong key" in error.message
+    assert failure(400, OWN, secret=None).raw == OWN
+    assert failure(400, OWN, secret="").raw == OWN
+
+
+@pytest.mark.parametrize("status", [100, 204, 301, 302, 307, 399])
+def test_an_answer_that_is_neither_success_nor_error_is_a_bad_gateway(status):
+    """A redirect above all, which is not followed."""
+    error = failure(status, OWN, {"location": "http://secret", **HINTS})
+    assert isinstance(error, BadGatewayError)
+    assert (error.status_code, error.headers) == (502, {})
+    assert "'up'" in error.message
+    assert str(status) in error.message
+
+
+def test_a_success_that_is_no_message_names_the_backend():
+    """And what to do."""
+    error = not_a_message("up")
+    assert isinstance(error, BadGatewayError)
+    assert "'up'" in error.message
+    assert "off" in error.message

@@ -1,0 +1,92 @@
+"""What is read of a stream as it passes by."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llama_stack_api_messages.members import members
+from llama_stack_provider_messages.relay import StreamWatch, usage_of
+
+START = (
+    b'event: message_start\ndata: {"type":"message_start","message":{"usage":{"input_tokens":9,"output_tokens":1}}}\n\n'
+)
+TEXT = b'event: content_block_delta\ndata: {"type":"content_block_delta","delta":{"text":"a \\"message_delta\\" error"}}\n\n'
+END = b'event: message_delta\ndata: {"type":"message_delta","usage":{"output_tokens":7,"input_tokens":null}}\n\n'
+STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+ERROR = b'event: error\ndata: {"type":"error","error":{"type":"api_error"}}\n\n'
+WHOLE = START + TEXT * 3 + END + STOP
+USAGE = {"input_tokens": 9, "output_tokens": 7}
+
+
+def watched(*pieces):
+    watch = StreamWatch()
+    for piece in pieces:
+        watch.feed(piece)
+    watch.close()
+    return watch
+
+
+@pytest.mark.parametrize("ends", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("size", [1, 5, 64, 10_000])
+def test_usage_and_end_are_seen_however_the_bytes_are_cut(ends, size):
+    """Of a field that is null the earlier count stays."""
+    stream = WHOLE.replace(b"\n", ends)
+    watch = watched(*(stream[start : start + size] for start in range(0, len(stream), size)))
+    assert (watch.usage, watch.complete, watch.over) == (USAGE, True, True)
+
+
+@pytest.mark.parametrize(
+    ("stream", "complete", "over"),
+    [
+        (b"", False, False),
+        (START + TEXT, False, False),
+        (START + TEXT + END, True, False),
+        (START + ERROR, True, True),
+        (b'data: {"error":{"code":500}}\n\n', True, True),
+        (START + END + STOP.rstrip(), True, True),
+        (START + TEXT + STOP[:-20], False, False),
+        (b'data: {"type":\ndata: "message_stop"}\n\n', True, True),
+    ],
+)
+def test_what_has_ended_and_what_has_not(stream, complete, over):
+    """An answer is complete with its stop reason; a stream is over when it says so."""
+    watch = watched(stream)
+    assert (watch.complete, watch.over) == (complete, over)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"nonsense", b"[1]", b'{"type":"message_start","message":7}', b'{"type":"message_delta","usage":[1]}', b"\xff"],
+)
+def test_what_is_no_event_is_passed_over(data):
+    """Though it has the name of one in it."""
+    watch = watched(b"data: " + data + b' "message_"\n\n', b"data: " + data + b"\n\n", START)
+    assert watch.usage == {"input_tokens": 9, "output_tokens": 1}
+
+
+def test_an_event_of_a_megabyte_is_not_kept():
+    """Nor does it hide the one behind it."""
+    watch = StreamWatch()
+    watch.feed(b'data: {"type":"message_')
+    for _ in range(200):
+        watch.feed(b"x" * 8192)
+    assert sum(map(len, watch._line)) <= 65_536
+    watch.feed(b'"}\n\n' + END)
+    assert watch.usage == {"output_tokens": 7}
+
+
+@settings(max_examples=200, derandomize=True, deadline=None)
+@given(
+    st.lists(st.sampled_from([START, TEXT, END, STOP, ERROR, b": c\n\n", b"\n", b"data: x\n\n"])), st.integers(1, 40)
+)
+def test_any_cut_reads_the_same(events, size):
+    """As the events one by one."""
+    stream = b"".join(events)
+    one, other = watched(*events), watched(*(stream[start : start + size] for start in range(0, len(stream), size)))
+    assert (one.usage, one.complete, one.over) == (other.usage, other.complete, other.over)
+
+
+@pytest.mark.parametrize(("body", "usage"), [(b'{"usage":{"a":1}}', {"a": 1}), (b'{"usage":null}', {}), (b"{}", {})])
+def test_usage_of_a_whole_message(body, usage):
+    """If it has any."""
+    assert usage_of(body, members(body)) == usage
