@@ -143,9 +143,10 @@ class EventStream(StreamingResponse):
                 reply = await reply.connect()
             async with aclosing(_stream(reply).frames) as frames:
                 async for frame in frames:
+                    self._tail = (self._tail + frame)[-TAIL:]
                     yield frame
         except MessagesError as error:
-            yield encode_event(error.body(self._call.request_id))
+            yield unfinished_frame(self._tail) + encode_event(error.body(self._call.request_id))
 
 
 def _stream(reply: Reply) -> StreamReply:

@@ -16,6 +16,8 @@ _GZIP = 16 + zlib.MAX_WBITS
 """zlib's way to ask for the gzip container."""
 _MAX_RATIO = 100
 """Compression beyond this is no request: text reaches 20, and a bomb would keep the parser busy for seconds."""
+_MAX_MEMBERS = 64
+"""What is left behind each is copied; clients send one."""
 _SMALL_BODY = 1024 * 1024
 """Bytes after decompression below which the ratio does not matter."""
 _FLAGS = {b"true": True, b"false": False, b"null": False}
@@ -44,7 +46,7 @@ async def read_body(request: Request, limit: int) -> bytes:
 
 
 def _decode(body: bytes, encoding: str, limit: int) -> bytes:
-    if encoding in ("", "identity"):
+    if encoding in ("", "identity") or not body:
         return body
     if encoding not in ("gzip", "x-gzip"):
         raise InvalidRequestError(
@@ -53,7 +55,7 @@ def _decode(body: bytes, encoding: str, limit: int) -> bytes:
         )
     allowed = min(limit, max(_SMALL_BODY, _MAX_RATIO * len(body)))
     data, rest = b"", body
-    while rest:  # gzip allows several members in a row
+    for _ in range(_MAX_MEMBERS):  # gzip allows several members in a row
         inflate = zlib.decompressobj(_GZIP)
         try:
             data += inflate.decompress(rest, allowed - len(data) + 1)
@@ -67,7 +69,9 @@ def _decode(body: bytes, encoding: str, limit: int) -> bytes:
         if not inflate.eof:
             raise _damaged()
         rest = inflate.unused_data
-    return data
+        if not rest:
+            return data
+    raise _damaged()
 
 
 def _damaged() -> InvalidRequestError:

@@ -47,20 +47,17 @@ TAIL = 4
 def unfinished_frame(tail: bytes) -> bytes:
     """Return what ends the frame that a stream broke off in, so that another one can follow; empty if it is whole.
 
-    Cut inside a line, the frame would be an event whose data is no JSON, on which clients fail before they see the
-    error behind it. Named a ping, both official SDKs pass over it unread. A character cut in half is completed first:
-    the SDKs decode strictly.
+    Cut off, the frame would be an event whose data may be no JSON, on which clients fail before they see the error
+    behind it. Named a ping, both official SDKs pass over it unread. A character cut in half is completed first: the
+    SDKs decode strictly.
 
     Args:
         tail: The last ``TAIL`` bytes sent, or less if there were not so many.
     """
     if not tail or tail.endswith((b"\n\n", b"\r\n\r\n", b"\r\r")):
         return b""
-    if tail.endswith(b"\n"):
-        return b"\n"
-    if tail.endswith(b"\r"):
-        return b"\n\n"
-    return _rest_of_character(tail) + b"\nevent: ping\n\n"
+    line_end = b"" if tail.endswith(b"\n") else b"\n"  # behind a CR it makes a CRLF
+    return _rest_of_character(tail) + line_end + b"event: ping\n\n"
 
 
 def _rest_of_character(tail: bytes) -> bytes:

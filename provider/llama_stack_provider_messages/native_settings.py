@@ -56,11 +56,15 @@ class NativeSettings(BaseModel):
         default=False, description="Put the backend's answers right where llama.cpp's endpoint deviates from the API."
     )
     connect_seconds: float | None = Field(
-        default=None, gt=0, description="How long connecting may take. Unset: the provider's network settings, else 10."
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="How long connecting may take. Unset: the provider's network settings, else 10.",
     )
     silence_seconds: float | None = Field(
         default=None,
         gt=0,
+        allow_inf_nan=False,
         description="How long the next bytes may take. Unset: the provider's network settings, else 600.",
     )
 

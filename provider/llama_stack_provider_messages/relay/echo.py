@@ -61,14 +61,18 @@ class ModelEcho:
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes; return those to pass on."""
+        if self.done:
+            return data
         self._seen += data
-        before = next(filter(_is_start, _BEFORE_NAME.finditer(self._seen)), None)
+        before = next(filter(_is_start, _BEFORE_NAME.finditer(self._seen, 0, _LONGEST)), None)
         if before is None:
             self.done = len(self._seen) > _LONGEST or bool(_TOO_LATE.search(self._seen))
             return self._pass_to(len(self._seen))
         name = _NAME.match(self._seen, before.end())
-        if name is None:
+        if name is None and len(self._seen) <= 2 * _LONGEST:
             return self._pass_to(before.end())
+        if name is None:
+            return self.close()
         self.done = True
         return self._pass_to(before.end()) + self._name + self._seen[name.end() :]
 

@@ -34,11 +34,15 @@ class StreamWatch:
         self._line: list[bytes] = []
         self._data: list[bytes] = []
         self._size = 0
+        self._after_cr = False
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
         if _MESSAGE not in data and _ERROR not in data and not self._size and data.endswith(_BLANK):
             return
+        if self._after_cr:
+            data = data.removeprefix(b"\n")  # the other half of a CRLF
+        self._after_cr = data.endswith(b"\r")
         first, *others = _LINE_END.split(data)
         self._keep(first)
         for line in others:
@@ -70,10 +74,7 @@ class StreamWatch:
             self._read(data)
 
     def _read(self, data: bytes) -> None:
-        try:
-            event = json.loads(data)
-        except (ValueError, RecursionError):
-            return
+        event = _decoded(data)
         if not isinstance(event, Mapping):
             return
         message = event.get("message")
@@ -82,7 +83,7 @@ class StreamWatch:
             self._count(message.get("usage"))
         elif kind == "message_delta":
             self._count(event.get("usage"))
-        self.over |= kind in ("message_stop", "error") or "error" in event
+        self.over |= kind in ("message_stop", "error") or bool(event.get("error"))
         self.complete |= self.over or kind == "message_delta"
 
     def _count(self, usage: object) -> None:
@@ -93,6 +94,14 @@ class StreamWatch:
 def usage_of(body: bytes, found: list[Member]) -> dict[str, Any]:
     """Return the usage of a whole Message, empty if it has none."""
     for name, value in found:
-        if name == "usage" and body.startswith(b"{", value.start):
-            return dict(json.loads(body[value.start : value.end]))
+        if name == "usage":
+            usage = _decoded(body[value.start : value.end])
+            return dict(usage) if isinstance(usage, Mapping) else {}
     return {}
+
+
+def _decoded(data: bytes) -> object:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None

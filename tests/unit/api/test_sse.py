@@ -46,18 +46,18 @@ def test_numbers_that_json_does_not_have_are_null(text):
         (b"data: 1\r\n\r\n", b""),
         (b"data: 1\r\r", b""),
         (b"\n\n", b""),
-        (b"data: 1\n", b"\n"),
-        (b"data: 1\r\n", b"\n"),
-        (b"data: 1\r", b"\n\n"),
-        (b"data: 1\r\n\r", b"\n\n"),
-        (b"\n", b"\n"),
+        (b"data: 1\n", b"event: ping\n\n"),
+        (b"data: 1\r\n", b"event: ping\n\n"),
+        (b"data: 1\r", b"\nevent: ping\n\n"),
+        (b"data: 1\r\n\r", b"\nevent: ping\n\n"),
+        (b"\n", b"event: ping\n\n"),
         (b"d", b"\nevent: ping\n\n"),
         (b"data: 1", b"\nevent: ping\n\n"),
         (b"a\n\nb", b"\nevent: ping\n\n"),
     ],
 )
 def test_a_frame_is_ended_where_it_broke_off(sent, end):
-    """Behind a line the blank one is missing, inside of one it becomes a ping, and a whole frame needs nothing."""
+    """Half of one becomes a ping, whose data nobody reads; a whole one needs nothing."""
     assert unfinished_frame(sent[-TAIL:]) == end
 
 

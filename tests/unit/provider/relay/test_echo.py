@@ -100,3 +100,30 @@ def test_the_name_of_a_whole_message_is_replaced_at_its_top_level():
     assert echoed(body, members(body), "up") == body
     nameless = b'{"content":[],"model":null}'
     assert echoed(nameless, members(nameless), NAME) == nameless
+
+
+@pytest.mark.parametrize("ends", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("space", [b"", b" "])
+def test_the_name_of_an_event_tells_what_it_is(ends, space):
+    """Where its type comes behind the message, as writers that sort their keys have it; with any of the line ends."""
+    stream = b'event:%smessage_start\ndata: {"message":{"model":"up"},"type":"message_start"}\n\n' % space
+    echo = ModelEcho(NAME)
+    expected = stream.replace(b'"up"', json.dumps(NAME).encode()).replace(b"\n", ends)
+    assert echo.feed(stream.replace(b"\n", ends)) == expected
+    assert echo.done
+
+
+def test_a_name_that_comes_very_late_is_left_alone_however_the_bytes_fall():
+    """What is too much for small chunks is too much for one large chunk."""
+    stream = b'data: {"type":"message_start","message":{"x":"%s","model":"up"}}\n\n' % (b"x" * 20_000)
+    whole, parts = ModelEcho(NAME), ModelEcho(NAME)
+    chunks = (stream[start : start + 1_000] for start in range(0, len(stream), 1_000))
+    assert whole.feed(stream) == b"".join(chunk if parts.done else parts.feed(chunk) for chunk in chunks)
+
+
+def test_a_name_without_end_is_not_kept():
+    """No model has one of a hundred kilobytes: what an upstream sends without end does not stay in memory."""
+    echo = ModelEcho(NAME)
+    passed = len(echo.feed(b'data: {"type":"message_start","message":{"model":"'))
+    passed += sum(len(echo.feed(b"x" * 1_000)) for _ in range(100))
+    assert passed > 50_000

@@ -90,3 +90,33 @@ def test_any_cut_reads_the_same(events, size):
 def test_usage_of_a_whole_message(body, usage):
     """If it has any."""
     assert usage_of(body, members(body)) == usage
+
+
+@pytest.mark.parametrize("ends", [b"\n", b"\r\n", b"\r"])
+def test_data_on_several_lines_is_one_event(ends):
+    """At any cut, the one between the halves of a line end included."""
+    stream = b'event: x\ndata: {"type":"message_delta",\ndata: "usage":{"output_tokens":3}}\n\n'.replace(b"\n", ends)
+    for cut in range(len(stream) + 1):
+        watch = watched(stream[:cut], stream[cut:])
+        assert (watch.usage, watch.complete) == ({"output_tokens": 3}, True), stream[:cut]
+
+
+@pytest.mark.parametrize("event", [START, TEXT, END])
+def test_an_error_that_is_null_is_none(event):
+    """Servers that write every field they know write this one too; a cut behind it would look like success."""
+    assert not watched(event.replace(b"}\n\n", b',"error":null}\n\n')).over
+
+
+def test_an_event_at_the_limit_is_read():
+    """Its last byte is the last that is kept."""
+    empty = b'data: {"type":"message_stop","a":""}\n\n'
+    for more, over in ((0, True), (1, False)):
+        filling = b'"' + b"x" * (65_536 - len(empty) + 2 + more) + b'"'
+        assert watched(empty.replace(b'""', filling)).over is over
+
+
+@pytest.mark.parametrize("value", [b'"\x01"', b'"\xff"'])
+def test_usage_with_bytes_that_are_no_text_is_no_failure(value):
+    """The answer is there and passes; its counts do not matter as much."""
+    body = b'{"content":[],"usage":{"output_tokens":1,"tier":%s}}' % value
+    usage_of(body, members(body))

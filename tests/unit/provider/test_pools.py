@@ -1,0 +1,242 @@
+"""Requests spread over pools of a few connections."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from llama_stack_provider_messages import pools as module
+from llama_stack_provider_messages.pools import POOL_SIZE, PooledTransport
+
+IDLE = 4.0
+
+
+class Body(httpx.AsyncByteStream):
+    def __init__(self):
+        self.closed = 0
+        self.broken = False
+
+    async def __aiter__(self):
+        yield b"a"
+        yield b"b"
+
+    async def aclose(self):
+        self.closed += 1
+        if self.broken:
+            raise httpx.ReadError("broken")
+
+
+class Pool(httpx.AsyncBaseTransport):
+    """Answers at once, or fails, or waits."""
+
+    def __init__(self):
+        self.requests = 0
+        self.closed = False
+        self.failure = None
+        self.waiting = asyncio.Event()
+        self.waiting.set()
+
+    async def handle_async_request(self, request):
+        assert not self.closed
+        self.requests += 1
+        await self.waiting.wait()
+        if self.failure:
+            raise self.failure
+        return httpx.Response(200, stream=Body())
+
+    async def aclose(self):
+        self.closed = True
+
+
+async def settle():
+    """Let every task run to where it waits for something."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+class Made:
+    """A transport, and the pools it has made."""
+
+    def __init__(self, most=3 * POOL_SIZE):
+        self.pools = []
+        self.transport = PooledTransport(self.make, most, IDLE)
+
+    def make(self):
+        self.pools.append(Pool())
+        return self.pools[-1]
+
+    async def ask(self, number=1):
+        request = httpx.Request("POST", "http://up")
+        return [await self.transport.handle_async_request(request) for _ in range(number)]
+
+    @property
+    def requests(self):
+        return [pool.requests for pool in self.pools]
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Time that passes when a test says so."""
+
+    class Loop:
+        now = 100.0
+
+        def time(self):
+            return self.now
+
+    loop = Loop()
+    monkeypatch.setattr(module.asyncio, "get_running_loop", lambda: loop)
+    return loop
+
+
+async def test_nothing_is_made_before_it_is_needed():
+    """And then one pool, which is used again and again."""
+    made = Made()
+    assert made.pools == []
+    for _ in range(3 * POOL_SIZE):
+        (response,) = await made.ask()
+        await response.stream.aclose()
+    assert made.requests == [3 * POOL_SIZE]
+
+
+async def test_the_first_pool_with_room_is_used():
+    """A place that was given back in front is taken before one behind."""
+    made = Made()
+    responses = await made.ask(POOL_SIZE + 1)
+    assert made.requests == [POOL_SIZE, 1]
+    await responses[3].stream.aclose()
+    await made.ask()
+    assert made.requests == [POOL_SIZE + 1, 1]
+    await made.ask()
+    assert made.requests == [POOL_SIZE + 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("most", "pools"), [(1, 1), (POOL_SIZE, 1), (POOL_SIZE + 1, 2), (3 * POOL_SIZE, 3), (1000, 63)]
+)
+async def test_there_is_room_for_as_many_as_were_asked_for(most, pools):
+    """More of them wait at the first pool, which has a timeout for that."""
+    made = Made(most)
+    await made.ask(pools * POOL_SIZE)
+    assert made.requests == [POOL_SIZE] * pools
+    await made.ask(5)
+    assert made.requests == [POOL_SIZE + 5] + [POOL_SIZE] * (pools - 1)
+
+
+async def test_the_body_passes_and_its_place_comes_back_once():
+    """However often it is closed."""
+    made = Made(POOL_SIZE)
+    first, *_ = responses = await made.ask(POOL_SIZE)
+    body = first.stream._stream
+    assert [part async for part in first.stream] == [b"a", b"b"]
+    assert [pool.busy for pool in made.transport._pools] == [POOL_SIZE]
+    for _ in range(3):
+        await first.stream.aclose()
+    assert body.closed == 3
+    assert made.transport._pools[0].busy == POOL_SIZE - 1
+    for response in responses[1:]:
+        await response.stream.aclose()
+    assert made.transport._pools[0].busy == 0
+
+
+async def test_a_body_that_cannot_be_closed_gives_its_place_back():
+    """Its failure is told all the same."""
+    made = Made()
+    (response,) = await made.ask()
+    response.stream._stream.broken = True
+    with pytest.raises(httpx.ReadError):
+        await response.stream.aclose()
+    assert made.transport._pools[0].busy == 0
+
+
+async def test_a_request_that_fails_gives_its_place_back():
+    """As often as it fails."""
+    made = Made()
+    await made.ask()
+    made.pools[0].failure = httpx.ConnectError("refused")
+    for _ in range(2 * POOL_SIZE):
+        with pytest.raises(httpx.ConnectError):
+            await made.ask()
+    assert made.requests == [1 + 2 * POOL_SIZE]
+    assert made.transport._pools[0].busy == 1
+
+
+async def test_a_request_that_is_cancelled_gives_its_place_back():
+    """While it waits for its answer."""
+    made = Made()
+    await (await made.ask())[0].stream.aclose()
+    made.pools[0].waiting.clear()
+    asking = [asyncio.create_task(made.ask()) for _ in range(POOL_SIZE)]
+    await settle()
+    assert made.requests == [POOL_SIZE + 1]
+    for task in asking:
+        task.cancel()
+    await asyncio.gather(*asking, return_exceptions=True)
+    assert made.transport._pools[0].busy == 0
+
+
+async def test_a_place_is_taken_while_the_answer_is_awaited():
+    """So that requests that come together are spread."""
+    made = Made()
+    await (await made.ask())[0].stream.aclose()
+    made.pools[0].waiting.clear()
+    asking = [asyncio.create_task(made.ask()) for _ in range(POOL_SIZE + 2)]
+    await settle()
+    assert made.requests == [POOL_SIZE + 1, 2]
+    made.pools[0].waiting.set()
+    await asyncio.gather(*asking)
+
+
+async def test_the_last_pool_is_closed_when_it_has_been_idle(clock):
+    """One with each request, never one in use, and a new one when it is needed again."""
+    made = Made()
+    responses = await made.ask(2 * POOL_SIZE + 1)
+    assert len(made.pools) == 3
+    for response in responses[POOL_SIZE:]:
+        await response.stream.aclose()
+    for response in responses[: POOL_SIZE // 2]:
+        await response.stream.aclose()
+    clock.now += IDLE
+    await made.ask()
+    assert [pool.closed for pool in made.pools] == [False, False, False]
+    clock.now += 0.1
+    await made.ask()
+    assert [pool.closed for pool in made.pools] == [False, False, True]
+    await made.ask()
+    assert [pool.closed for pool in made.pools] == [False, True, True]
+    clock.now += 100
+    await made.ask()
+    assert not made.pools[0].closed
+    await made.ask(POOL_SIZE)
+    assert len(made.pools) == 4
+
+
+async def test_a_pool_that_is_busy_is_not_closed(clock):
+    """Nor one that was used a moment ago."""
+    made = Made()
+    responses = await made.ask(POOL_SIZE + 1)
+    await responses[0].stream.aclose()
+    clock.now += 100
+    await made.ask()
+    assert not made.pools[1].closed
+    await responses[-1].stream.aclose()
+    await responses[1].stream.aclose()
+    await made.ask()
+    assert not made.pools[1].closed
+
+
+async def test_the_only_pool_is_not_closed_under_its_request(clock):
+    """However long it was idle."""
+    made = Made()
+    await (await made.ask())[0].stream.aclose()
+    clock.now += 100
+    await made.ask()
+    assert (len(made.pools), made.pools[0].closed) == (1, False)
+
+
+async def test_all_pools_are_closed_at_the_end():
+    """Those in use too."""
+    made = Made()
+    await made.ask(POOL_SIZE + 1)
+    await made.transport.aclose()
+    assert [pool.closed for pool in made.pools] == [True, True]

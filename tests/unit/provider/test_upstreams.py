@@ -1,0 +1,226 @@
+"""Where a backend is, and with which credentials it is asked."""
+
+import json
+
+import pytest
+from llama_stack.providers.utils.inference.model_registry import RemoteInferenceProviderConfig
+
+from llama_stack_api_messages import MessagesUpstream
+from llama_stack_api_messages.errors import BadGatewayError, MessagesError
+from llama_stack_provider_messages.counting import TokenizerUnavailable
+from llama_stack_provider_messages.native_settings import NativeSettings
+from llama_stack_provider_messages.stack import OpenAIMixin, Target
+from llama_stack_provider_messages.upstreams import declared_by, poster, upstream_of
+
+
+class Provider(OpenAIMixin):
+    base: str = "http://host/v1"
+
+    def get_base_url(self):
+        return self.base
+
+
+class Speaking:
+    def __init__(self, said):
+        self.said = said
+
+    async def messages_upstream(self, resource_id):
+        if isinstance(self.said, Exception):
+            raise self.said
+        return self.said
+
+
+def target(key="sk-1", kind="remote::vllm", base="http://host/v1", provider=None):
+    provider = provider or Provider(config=RemoteInferenceProviderConfig(api_key=key), base=base)
+    return Target("up/m", "up", kind, "m", provider=provider)
+
+
+def upstream(declared=None, *, to=None, **settings):
+    return upstream_of(to or target(), NativeSettings(**settings), declared)
+
+
+X_API_KEY, BEARER = {"x-api-key": "sk-1"}, {"authorization": "Bearer sk-1"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "headers", "anthropic"),
+    [
+        ("remote::vllm", {}, BEARER, False),
+        ("remote::anthropic", {}, X_API_KEY, True),
+        ("remote::vllm", {"anthropic": True}, X_API_KEY, True),
+        ("remote::anthropic", {"anthropic": False}, BEARER, False),
+        ("remote::vllm", {"auth": "x-api-key"}, X_API_KEY, False),
+        ("remote::anthropic", {"auth": "bearer"}, BEARER, True),
+        ("remote::vllm", {"auth": "bearer", "anthropic": True}, BEARER, True),
+        ("remote::vllm", {"forward_client_auth": True}, {}, False),
+        ("remote::anthropic", {"forward_client_auth": True}, {}, True),
+    ],
+)
+def test_the_key_is_sent_as_the_backend_takes_it(kind, settings, headers, anthropic):
+    """By setting, else by what the backend is; not at all where the client's own is forwarded."""
+    found = upstream(to=target(kind=kind), **settings)
+    assert (found.headers, found.anthropic) == (headers, anthropic)
+    assert found.secret == ("sk-1" if headers else None)
+
+
+@pytest.mark.parametrize("key", [None, "", "NO KEY REQUIRED"])
+def test_no_key_is_no_header(key):
+    """Neither an empty one nor the platform's placeholder."""
+    found = upstream(to=target(key=key), auth="x-api-key")
+    assert (found.headers, found.secret) == ({}, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "base_url"),
+    [
+        ("http://host", "http://host"),
+        ("http://host/", "http://host"),
+        ("http://host/v1", "http://host"),
+        ("http://host/v1/", "http://host"),
+        ("https://r.services.ai.azure.com/anthropic", "https://r.services.ai.azure.com/anthropic"),
+        ("https://r.services.ai.azure.com/anthropic/", "https://r.services.ai.azure.com/anthropic"),
+        ("https://host/a/v1", "https://host/a"),
+        ("https://host/v1/a", "https://host/v1/a"),
+        ("https://host/apiv1", "https://host/apiv1"),
+    ],
+)
+def test_a_base_url_is_what_stands_before_the_version(given, base_url):
+    """Configured, declared, or of the provider itself; a path before it stays."""
+    assert upstream(base_url=given).base_url == base_url
+    assert upstream(MessagesUpstream(given)).base_url == base_url
+    assert upstream(to=target(base=given)).base_url == base_url
+
+
+def test_what_the_operator_says_wins():
+    """Over what the provider declares, and over its own base URL; the credentials stay."""
+    declared = MessagesUpstream("http://declared", {"x-api-key": "d", "x-org": "o"})
+    found = upstream(declared, base_url="http://set")
+    assert (found.base_url, found.headers, found.secret) == ("http://set", {"x-api-key": "d", "x-org": "o"}, "d")
+    assert upstream(base_url="http://set").headers == BEARER
+
+
+def test_what_the_provider_declares_wins_over_its_configuration():
+    """Its own key is not added to its headers."""
+    found = upstream(MessagesUpstream("http://declared", {"authorization": "Bearer d"}))
+    assert (found.base_url, found.headers, found.secret) == ("http://declared", {"authorization": "Bearer d"}, "d")
+    assert upstream(MessagesUpstream("http://declared")).headers == {}
+
+
+def test_of_declared_headers_only_credentials_make_way_for_the_clients():
+    """The others are still needed."""
+    declared = MessagesUpstream("http://d", {"x-api-key": "d", "authorization": "Bearer d", "x-org": "o"})
+    found = upstream(declared, forward_client_auth=True)
+    assert (found.headers, found.secret) == ({"x-org": "o"}, None)
+
+
+def test_declared_headers_are_copied():
+    """The provider may keep its own."""
+    headers = {"x-api-key": "d"}
+    found = upstream(MessagesUpstream("http://d", headers))
+    headers["x-api-key"] = "changed"
+    assert found.headers == {"x-api-key": "d"}
+
+
+def test_nobody_knows_where_a_provider_of_another_kind_is():
+    """Unless the operator does; there is no key then."""
+    assert upstream(to=target(provider=object())) is None
+    found = upstream(to=target(provider=object()), base_url="http://set")
+    assert (found.base_url, found.headers) == ("http://set", {})
+
+
+def test_a_key_does_not_show():
+    """In logs of the upstream or of what was declared."""
+    assert "sk-1" not in repr(upstream())
+    assert "sk-1" not in repr(MessagesUpstream("http://d", {"x-api-key": "sk-1"}))
+    assert upstream().provider_id == "up"
+
+
+async def test_what_a_provider_declares():
+    """Something, nothing, or it is not of that kind."""
+    said = MessagesUpstream("http://d")
+    assert await declared_by(target(provider=Speaking(said))) is said
+    assert await declared_by(target(provider=Speaking(None))) is None
+    assert await declared_by(target()) is None
+
+
+async def test_an_engine_that_does_not_start_is_a_failure_of_the_protocol():
+    """With its cause; other exceptions are bugs and stay what they are."""
+    with pytest.raises(MessagesError) as caught:
+        await declared_by(target(provider=Speaking(RuntimeError("no file"))))
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    with pytest.raises(KeyError):
+        await declared_by(target(provider=Speaking(KeyError("bug"))))
+
+
+class Response:
+    def __init__(self, status, body):
+        self.status_code = status
+        self.is_success = status == 200
+        self.body = body
+        self.closed = False
+
+    async def aread(self):
+        return self.body
+
+    async def aclose(self):
+        self.closed = True
+
+
+class Exchanges:
+    def __init__(self, answer):
+        self.answer = answer
+        self.questions = []
+
+    async def open(self, target, upstream, question):
+        self.questions.append((upstream, question))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+async def test_a_tokenizer_is_asked_where_the_provider_is():
+    """Shortly, with the provider's key, whatever the native lane is configured to; the connection is given back."""
+    exchanges = Exchanges(Response(200, b'{"count": 3}'))
+    assert await poster(exchanges, target())("/tokenize", {"a": "\u00e9"}) == {"count": 3}
+    ((found, question),) = exchanges.questions
+    assert (found.base_url, found.headers) == ("http://host", BEARER)
+    assert (question.path, json.loads(question.data), question.short) == ("/tokenize", {"a": "\u00e9"}, True)
+    assert exchanges.answer.closed
+
+
+async def test_a_tokenizer_is_asked_where_the_provider_declares():
+    """As it is for messages."""
+    exchanges = Exchanges(Response(200, b"1"))
+    await poster(exchanges, target(provider=Speaking(MessagesUpstream("http://d", {"x-api-key": "d"}))))("/t", {})
+    assert exchanges.questions[0][0].base_url == "http://d"
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (Response(404, b"{}"), 404),
+        (Response(500, b"{}"), 500),
+        (Response(200, b"no json"), None),
+        (Response(200, b"\xff"), None),
+        (BadGatewayError("gone"), None),
+    ],
+)
+async def test_any_other_answer_is_no_tokenizer(answer, status):
+    """With the status if there is one."""
+    with pytest.raises(TokenizerUnavailable) as caught:
+        await poster(Exchanges(answer), target())("/tokenize", {})
+    assert caught.value.status == status
+
+
+async def test_a_tokenizer_nested_without_end_is_no_tokenizer():
+    """The estimate is what is left."""
+    with pytest.raises(TokenizerUnavailable):
+        await poster(Exchanges(Response(200, b"[" * 200_000)), target())("/tokenize", {})
+
+
+async def test_a_provider_of_another_kind_has_no_tokenizer():
+    """Nobody is asked."""
+    exchanges = Exchanges(Response(200, b"1"))
+    with pytest.raises(TokenizerUnavailable):
+        await poster(exchanges, target(provider=object()))("/tokenize", {})
+    assert exchanges.questions == []
