@@ -154,6 +154,7 @@ def test_times_and_headers_are_read():
     assert network(headers={"X-Org": "o"}).options["headers"] == {"X-Org": "o"}
 
 
+@pytest.mark.filterwarnings("ignore:`verify=<str>` is deprecated:DeprecationWarning")  # the platform's own transports
 def test_proxies_are_read():
     """One for all or one per scheme, with its certificate; the platform's own transports are not taken over."""
     found = network(proxy={"url": "http://proxy:1", "cacert": certifi.where()})

@@ -18,6 +18,9 @@ OWN_REDACTED = {"type": "redacted_thinking", "data": SIGNATURE_PREFIX + "abc"}
 OTHER = {"type": "thinking", "thinking": "hm", "signature": "EqQB"}
 OTHER_REDACTED = {"type": "redacted_thinking", "data": "EqQB"}
 TEXT = {"type": "text", "text": "hi \u00e9"}
+MISPLACED = {**OTHER_REDACTED, "signature": OWN["signature"]}
+ODD_BLOCKS = [{"type": "thinking"}, {"type": "thinking", "signature": None}, {"type": 5}, 1]
+ODD_SYSTEM = [{"text": ""}, {"text": None}, {"x": BILLING}, 1, "x", None]
 
 
 def sent(data, model="theirs", strip_billing=False, strip_thinking="none"):
@@ -73,7 +76,7 @@ def test_everything_passes_where_nothing_is_stripped():
         ([TEXT, {"type": "text", "text": BILLING}], [TEXT]),
         ([{"x": 1, "text": f"{BILLING}\nBe"}, TEXT], [{"x": 1, "text": "Be"}, TEXT]),
         ([{"text": BILLING}, {"text": f"{BILLING}\nBe"}, {"text": BILLING}], [{"text": "Be"}]),
-        ([{"text": ""}, {"text": None}, {"x": BILLING}, 1, "x", None], [{"text": ""}, {"text": None}, {"x": BILLING}, 1, "x", None]),
+        (ODD_SYSTEM, ODD_SYSTEM),
         ({"text": BILLING}, {"text": BILLING}),
         (None, None),
         (7, 7),
@@ -106,8 +109,8 @@ def turns(*contents):
         ("own", [OTHER, TEXT], [OTHER, TEXT], []),
         ("own", [{**TEXT, "signature": OWN["signature"]}], [{**TEXT, "signature": OWN["signature"]}], []),
         ("own", [{**OTHER, "data": OWN["signature"]}, TEXT], [{**OTHER, "data": OWN["signature"]}, TEXT], []),
-        ("own", [{**OTHER_REDACTED, "signature": OWN["signature"]}], [{**OTHER_REDACTED, "signature": OWN["signature"]}], []),
-        ("own", [{"type": "thinking"}, {"type": "thinking", "signature": None}, {"type": 5}, 1, OWN], [{"type": "thinking"}, {"type": "thinking", "signature": None}, {"type": 5}, 1], [4]),
+        ("own", [MISPLACED], [MISPLACED], []),
+        ("own", [*ODD_BLOCKS, OWN], ODD_BLOCKS, [4]),
         ("all", [OWN, OTHER, OTHER_REDACTED, TEXT, OWN_REDACTED], [TEXT], [0, 1, 2, 4]),
         ("all", [{"type": "thinking"}, TEXT], [TEXT], [0]),
         ("all", [TEXT], [TEXT], []),

@@ -1,0 +1,344 @@
+"""Clients of upstreams: one for each and loop, with finite times, over the network that is configured."""
+
+import asyncio
+import math
+import ssl
+from contextlib import asynccontextmanager
+
+import certifi
+import httpx
+import pytest
+from llama_stack.providers.utils.inference.model_registry import NetworkConfig, RemoteInferenceProviderConfig
+
+from llama_stack_provider_messages import clients as module
+from llama_stack_provider_messages.clients import HttpClients, new_client
+from llama_stack_provider_messages.pools import POOL_SIZE
+from llama_stack_provider_messages.stack import Network, OpenAIMixin, network_of
+
+
+class Provider(OpenAIMixin):
+    def get_base_url(self):
+        return "http://host/v1"
+
+
+def network(**settings):
+    return network_of(Provider(config=RemoteInferenceProviderConfig(network=NetworkConfig(**settings))))
+
+
+class Server:
+    """Answers every request alike, and keeps what it was sent."""
+
+    def __init__(self, *headers, status="200 OK"):
+        self.answer = "\r\n".join([f"HTTP/1.1 {status}", *headers, "content-length: 2", "", "ok"]).encode()
+        self.requests = []
+        self.connections = 0
+        self.port = 0
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    async def serve(self, reader, writer):
+        self.connections += 1
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                self.requests.append(head.decode().lower())
+                writer.write(self.answer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls, *headers, **options):
+        made = cls(*headers, **options)
+        server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
+        made.port = server.sockets[0].getsockname()[1]
+        try:
+            yield made
+        finally:
+            server.close()
+            await server.wait_closed()
+
+
+@asynccontextmanager
+async def client_of(network=None, connect_seconds=None, silence_seconds=None):
+    async with new_client(network or Network(), connect_seconds, silence_seconds) as client:
+        yield client
+
+
+def times(timeout):
+    return timeout.connect, timeout.read, timeout.write, timeout.pool
+
+
+@pytest.mark.parametrize(
+    ("settings", "connect", "silence", "expected"),
+    [
+        ({}, None, None, (10, 600, 60, 30)),
+        ({"timeout": 5}, None, None, (5, 5, 5, 5)),
+        ({"timeout": {}}, None, None, (10, 600, 60, 30)),
+        ({"timeout": {"connect": 2}}, None, None, (2, 600, 60, 30)),
+        ({"timeout": {"read": 3}}, None, None, (10, 3, 60, 30)),
+        ({"timeout": {"connect": 2, "read": 3}}, 7, 8, (7, 8, 60, 30)),
+        ({"timeout": 5}, 7, None, (7, 5, 5, 5)),
+        ({"timeout": 5}, None, 8, (5, 8, 5, 5)),
+        ({}, 0.5, 0.25, (0.5, 0.25, 60, 30)),
+    ],
+)
+async def test_times_are_those_of_the_native_settings_then_the_networks_then_ours(settings, connect, silence, expected):
+    """Each for itself, and none is endless."""
+    async with client_of(network(**settings), connect, silence) as client:
+        assert times(client.timeout) == expected
+
+
+@pytest.mark.parametrize("configured", [math.inf, {"connect": math.inf}, {"read": math.inf}])
+async def test_no_time_is_endless_though_it_is_configured(configured):
+    """An upstream that is silent for ever would hold its connection and its client."""
+    async with client_of(network(timeout=configured)) as client:
+        assert all(0 < seconds < math.inf for seconds in times(client.timeout))
+
+
+async def test_a_request_says_that_it_wants_no_compression_and_what_the_network_adds():
+    """Bytes are to pass as they are; configured headers win."""
+    async with client_of(network(headers={"X-Org": "o"})) as client:
+        assert (client.headers["accept-encoding"], client.headers["x-org"]) == ("identity", "o")
+    async with client_of(network(headers={"accept-encoding": "gzip"})) as client:
+        assert client.headers["accept-encoding"] == "gzip"
+
+
+async def test_cookies_are_never_kept():
+    """They would belong to one of the clients."""
+    async with Server.running("set-cookie: a=1; path=/", "set-cookie: b=2") as server, client_of() as client:
+        for _ in range(2):
+            response = await client.get(server.url)
+            assert "set-cookie" in response.headers
+        assert not client.cookies.jar
+        assert all("cookie" not in request for request in server.requests)
+
+
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"])
+async def test_redirects_are_not_followed(status):
+    """The key would go along."""
+    async with Server.running() as other:
+        async with Server.running(f"location: {other.url}/", status=status) as server, client_of() as client:
+            response = await client.get(server.url)
+            assert response.status_code == int(status[:3])
+        assert other.requests == []
+
+
+async def test_a_failure_is_not_tried_again():
+    """A request may have begun a generation."""
+    async with Server.running() as server, client_of() as client:
+        server.answer = b"nonsense\r\n\r\n"
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.get(server.url)
+        assert (len(server.requests), server.connections) == (1, 1)
+
+
+async def test_connections_are_kept():
+    """And not for longer than servers do."""
+    async with Server.running() as server, client_of() as client:
+        for _ in range(3):
+            await client.get(server.url)
+        assert (len(server.requests), server.connections) == (3, 1)
+        assert client._transport._pools[0].transport._pool._keepalive_expiry == 4.0
+
+
+async def test_there_is_a_connection_for_each_of_a_thousand_streams():
+    """In pools of a few."""
+    async with client_of() as client:
+        assert client._transport._most * POOL_SIZE >= 1000
+        pool = client._transport._make()._pool
+        assert (pool._max_connections, pool._max_keepalive_connections) == (POOL_SIZE, POOL_SIZE)
+        assert pool._http1
+        assert not pool._http2
+
+
+async def test_the_environment_does_not_say_where_requests_go(monkeypatch):
+    """Neither proxies nor certificates nor passwords."""
+    async with Server.running() as server, Server.running() as proxy:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.setenv("SSL_CERT_FILE", "/does/not/exist")
+        async with client_of() as client:
+            await client.get(server.url)
+        assert (len(server.requests), proxy.requests) == (1, [])
+
+
+@pytest.mark.parametrize("name", ["url", "http"])
+async def test_a_configured_proxy_is_asked(name):
+    """With the address of the upstream, and it keeps its connections too."""
+    async with Server.running() as proxy:
+        async with client_of(network(proxy={name: proxy.url})) as client:
+            for _ in range(2):
+                await client.get("http://upstream.invalid/a")
+        assert [request.splitlines()[0] for request in proxy.requests] == ["get http://upstream.invalid/a http/1.1"] * 2
+        assert proxy.connections == 1
+
+
+async def test_a_proxy_for_another_scheme_is_not_asked():
+    """Each has its own."""
+    async with Server.running() as server, Server.running() as proxy:
+        async with client_of(network(proxy={"https": proxy.url})) as client:
+            await client.get(server.url)
+        assert (len(server.requests), proxy.requests) == (1, [])
+
+
+DIRECT = {
+    "localhost": ["http://localhost", "http://localhost:1"],
+    "127.0.0.1": ["http://127.0.0.1:1"],
+    ".corp": ["http://a.corp", "http://a.b.corp"],
+    "host:8080": ["http://host:8080"],
+    "Host.Example": ["http://host.example"],
+    "::1": ["http://[::1]:1"],
+    "[::1]": ["http://[::1]:1"],
+    "*": ["http://localhost", "http://other", "https://other", "http://[::1]:1"],
+}
+THROUGH = {"localhost": "http://other", ".corp": "http://corp.example", "host:8080": "http://host:8081"}
+
+
+@pytest.mark.parametrize("host", DIRECT)
+async def test_a_host_may_be_exempt_from_the_proxy(host):
+    """By name, by address, with what is below it, with a port; of IP version 6 too."""
+    async with client_of(network(proxy={"url": "http://proxy:1", "no_proxy": ["else", host]})) as client:
+        for url in DIRECT[host]:
+            assert client._transport_for_url(httpx.URL(url)) is client._transport, url
+        if host in THROUGH:
+            assert client._transport_for_url(httpx.URL(THROUGH[host])) is not client._transport
+
+
+@pytest.mark.parametrize("host", ["", " ", "http://x", "10.0.0.0/8", "a b", "\u00e9", ":::", "[", "host:port"])
+async def test_an_odd_exemption_is_no_failure_and_exempts_nothing_else(host):
+    """A mistake in one entry must not stop all requests, nor send them past the proxy."""
+    async with client_of(network(proxy={"url": "http://proxy:1", "no_proxy": [host]})) as client:
+        assert client._transport_for_url(httpx.URL("http://other")) is not client._transport
+
+
+@pytest.fixture
+def contexts(monkeypatch):
+    """What TLS contexts were made of, and with which proxy they are used."""
+    made, used = [], []
+    make, transport = httpx.create_ssl_context, httpx.AsyncHTTPTransport
+
+    def noted(verify, **options):
+        made.append(verify)
+        assert options["trust_env"] is False
+        return make(verify, **options)
+
+    def noted_transport(**options):
+        if "limits" in options:  # the platform makes some of its own
+            used.append((options["verify"], options["proxy"]))
+        return transport(**options)
+
+    monkeypatch.setattr(module.httpx, "create_ssl_context", noted)
+    monkeypatch.setattr(module.httpx, "AsyncHTTPTransport", noted_transport)
+    return made, used
+
+
+@pytest.mark.parametrize("verify", [False, True])
+async def test_verification_is_as_configured(contexts, verify):
+    """Switched off only where it was."""
+    async with client_of(network(tls={"verify": verify})) as client:
+        client._transport._make()
+    made, ((context, proxy),) = contexts
+    assert made == [verify]
+    assert proxy is None
+    assert context.verify_mode is (ssl.CERT_REQUIRED if verify else ssl.CERT_NONE)
+
+
+async def test_without_settings_certificates_are_verified(contexts):
+    """As a matter of course; those of the platform's provider are used."""
+    async with client_of() as client:
+        client._transport._make()
+    assert contexts[0] == [True]
+    assert contexts[1][0][0].verify_mode is ssl.CERT_REQUIRED
+    context = network().options["verify"]
+    async with client_of(network_of(Provider(config=RemoteInferenceProviderConfig()))):
+        assert isinstance(context, ssl.SSLContext)
+        assert isinstance(contexts[0][-1], ssl.SSLContext)
+
+
+@pytest.mark.filterwarnings("ignore:`verify=<str>` is deprecated:DeprecationWarning")
+async def test_a_file_of_authorities_is_used(contexts):
+    """For the upstream; the proxy's for what goes through the proxy."""
+    async with client_of(network(tls={"verify": certifi.where()})) as client:
+        client._transport._make()
+    assert contexts[0] == [certifi.where()]
+    contexts[0].clear()
+    contexts[1].clear()
+    settings = network(tls={"verify": False}, proxy={"url": "http://proxy:1", "cacert": certifi.where()})
+    contexts[0].clear()
+    contexts[1].clear()
+    async with client_of(settings) as client:
+        client._transport_for_url(httpx.URL("https://up"))._make()
+        client._transport._make()
+    assert sorted(map(str, contexts[0])) == sorted([certifi.where(), "False"])
+    (through, proxy), (direct, none) = contexts[1]
+    assert (str(proxy).rstrip("/"), none) == ("http://proxy:1", None)
+    assert (through.verify_mode, direct.verify_mode) == (ssl.CERT_REQUIRED, ssl.CERT_NONE)
+
+
+async def test_a_proxy_without_a_certificate_is_trusted_as_the_upstream_is(contexts):
+    """One setting for both."""
+    async with client_of(network(tls={"verify": False}, proxy={"url": "http://proxy:1"})):
+        pass
+    assert contexts[0] == [False, False]
+
+
+def test_a_context_is_made_once_for_all_pools(contexts):
+    """It reads certificates for tens of milliseconds."""
+    client = new_client(Network(), None, None)
+    for _ in range(3):
+        client._transport._make()
+    assert len(contexts[0]) == 1
+    assert len({id(context) for context, _ in contexts[1]}) == 1
+
+
+async def test_there_is_one_client_for_each_upstream():
+    """Made when it is needed, with the headers it would add."""
+    clients, made = HttpClients(), []
+
+    def make():
+        made.append(httpx.AsyncClient(headers={"x-a": "1"}, transport=httpx.MockTransport(lambda _: None)))
+        return made[-1]
+
+    first = clients.get("a", make)
+    assert clients.get("a", make) is first
+    assert clients.get("b", make).http is not first.http
+    assert first.http is made[0]
+    assert first.headers["x-a"] == "1"
+    assert len(made) == 2
+    await clients.close()
+    assert all(client.is_closed for client in made)
+    assert clients.get("a", make).http is made[2]
+    await clients.close()
+    await clients.close()
+
+
+def test_each_loop_has_its_own_clients():
+    """A client belongs to the loop it was made in; closing one loop's leaves the other's alone."""
+    clients, made = HttpClients(), []
+
+    def make():
+        made.append(httpx.AsyncClient(transport=httpx.MockTransport(lambda _: None)))
+        return made[-1]
+
+    async def get():
+        return clients.get("a", make).http
+
+    async def get_and_close():
+        found = clients.get("a", make).http
+        await clients.close()
+        return found
+
+    loop = asyncio.new_event_loop()
+    first = loop.run_until_complete(get())
+    second = asyncio.run(get_and_close())
+    assert first is not second
+    assert (first.is_closed, second.is_closed) == (False, True)
+    assert loop.run_until_complete(get()) is first
+    loop.run_until_complete(clients.close())
+    assert first.is_closed
+    loop.close()
