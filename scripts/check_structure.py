@@ -15,10 +15,20 @@ ROOT = Path(__file__).resolve().parents[1]
 API, PROVIDER = "llama_stack_api_messages", "llama_stack_provider_messages"
 SOURCES = {API: ROOT / "api" / API, PROVIDER: ROOT / "provider" / PROVIDER}
 
+TAPE_CORE = [
+    f"{PROVIDER}.tape.{name}"
+    for name in (
+        "answers", "differ", "documents", "emit", "errors", "file", "json_body", "known", "match", "model", "paths",
+        "recording", "report", "scan", "scrub", "session", "settle", "shape",
+    )
+]  # fmt: skip
+"""The half of the harness that knows no network and no files; the other half imports it, never the other way round."""
+
 LAYERS = [
     [f"{API}.errors", f"{API}.models"],
     [f"{API}.sse"],
     [f"{PROVIDER}.translation", f"{PROVIDER}.sse", f"{PROVIDER}.fold", f"{PROVIDER}.aliases"],
+    TAPE_CORE,
     [f"{PROVIDER}.config"],
     [f"{API}"],
     [f"{PROVIDER}.stack"],
@@ -29,13 +39,14 @@ LAYERS = [
         f"{PROVIDER}.backends",
         f"{PROVIDER}.profiles",
         f"{PROVIDER}.media",
+        f"{PROVIDER}.tape",
     ],
     [f"{PROVIDER}.translated"],
     [f"{PROVIDER}.impl"],
     [f"{PROVIDER}.provider", PROVIDER],
 ]
 """Innermost first; a module imports only from its own layer and from those before it."""
-PURE = [f"{PROVIDER}.translation", f"{PROVIDER}.sse", f"{PROVIDER}.fold", f"{API}.sse", f"{API}.models"]
+PURE = [f"{PROVIDER}.translation", f"{PROVIDER}.sse", f"{PROVIDER}.fold", f"{API}.sse", f"{API}.models", *TAPE_CORE]
 IMPURE = {"asyncio", "httpx", "httpx2", "time", "uuid", "random", "secrets", "logging", "openai", "os"}
 PLATFORM = ("llama_stack", "llama_stack_api")
 
