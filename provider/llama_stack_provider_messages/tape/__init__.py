@@ -10,10 +10,10 @@ from .errors import TapeError, TapeFormatError, TapeMismatchError, TapeMissingEr
 from .file import SUFFIX, dump, json_schema, load
 from .model import Chunk, End, Exchange, Ignore, Request, Response, Tape, Upstream
 from .report import Action, Report
+from .runner import serving
 from .scan import scan, scan_text
 from .scrub import Rules
 from .server import CONTROL_PATH, TapeServer
-from .serving import serving
 from .session import AMBIENT, Session
 from .store import Mode, finish, open_tape, read_tape, save, tape_path, use_tape
 from .transport import SyncTapeTransport, TapeTransport, transports_for

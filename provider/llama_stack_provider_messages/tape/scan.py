@@ -111,7 +111,8 @@ def _scan_exchange(exchange: Exchange, known: Known, harmless: frozenset[str]) -
         if headers.get("content-encoding", "identity") != "identity":
             yield f"{place} body: nobody can read it, it is packed with {headers['content-encoding']}"
     for place, text in places:
-        yield from (f"{place}: {kind}" for kind in looks(text, known, harmless))
+        for form in dict.fromkeys([text, unquote(text)]):
+            yield from (f"{place}: {kind}" for kind in looks(form, known, harmless))
 
 
 def _headers(response: Response | None) -> dict[str, str]:
@@ -127,8 +128,7 @@ def _fields(place: str, found: Iterable[tuple[Path, object]]) -> Iterator[str]:
 
 
 def _request_texts(request: Request) -> Iterator[tuple[str, str]]:
-    for place, text in (("request path", request.path), ("request query", request.query)):
-        yield from ((place, text), (place, unquote(text)))
+    yield from (("request path", request.path), ("request query", request.query))
     yield from ((f"request header {name}", value) for name, value in request.headers.items())
     if request.body is None:
         return

@@ -9,7 +9,7 @@ A request is scrubbed in the same way before it is compared with a tape, so what
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import accumulate, pairwise
 from urllib.parse import unquote_plus
@@ -30,6 +30,7 @@ _USER_FIELDS = ("user", "metadata.user_id", "safety_identifier")
 _SECRET_PARAMETER = re.compile(
     r"(?i)^(?:key|api[_-]?key|.*token|sig|.*signature|.*secret|.*password|auth|.*credential)$"
 )
+_BOUNDARY = re.compile(r'(?i)multipart/[^;]+;\s*boundary="?([^";]+)')
 _USER_ID_CHARACTERS = 12
 """A shorter user id may be a word, which must stay where else it occurs."""
 
@@ -100,6 +101,7 @@ class Rules:
             asked: As it was sent.
             known: What it shows to be secret, and what others before it did.
         """
+        asked = _with_steady_boundary(asked)
         return Request(
             method=asked.method,
             path=known.blank(asked.path),
@@ -140,6 +142,16 @@ class Rules:
 
     def _is_user_id(self, path: Path, value: str) -> bool:
         return len(value) >= _USER_ID_CHARACTERS and _any_matches(path, self.user_fields)
+
+
+def _with_steady_boundary(asked: Asked) -> Asked:
+    """Return a form with the same boundary each time: clients draw lots for it."""
+    kind = next((value for name, value in asked.headers if name.lower() == "content-type"), "")
+    found = _BOUNDARY.match(kind)
+    if not found:
+        return asked
+    headers = [(name, value.replace(found[1], "boundary")) for name, value in asked.headers]
+    return replace(asked, headers=headers, body=asked.body.replace(found[1].encode(), b"boundary"))
 
 
 def blank_chunks(chunks: Sequence[Chunk], known: Known) -> tuple[Chunk, ...]:

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 CONTROL_PATH = "/__tape__"
 HANG_UP = "messages.tape.hang_up"
-"""An ASGI extension that ``serving.py`` offers: closes the connection, which ASGI itself has no word for."""
+"""An ASGI extension that ``runner.py`` offers: closes the connection, which ASGI itself has no word for."""
 
 _OF_ONE_CONNECTION = {
     b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te", b"trailer",

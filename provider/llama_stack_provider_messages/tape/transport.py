@@ -9,7 +9,7 @@ from contextlib import aclosing, suppress
 from functools import cache, partial
 from time import monotonic
 from types import ModuleType, TracebackType
-from typing import Self, cast
+from typing import ClassVar, Self, cast
 
 import httpx
 
@@ -34,6 +34,7 @@ class _Tape:
     """
 
     http: Http = httpx
+    _default: ClassVar[str]
 
     def __init__(
         self,
@@ -46,12 +47,10 @@ class _Tape:
         self.session = session
         self._real = real
         if real is None and session.action is not Action.REPLAY:
-            self._real = self._real_transport()  # now, because making one takes longer than the first byte may wait
+            # now, because making one takes longer than the first byte may wait
+            self._real = getattr(self.http, self._default)()
         stayed = partial(self.http.ReadTimeout, "the recorded client had left by now; this one still waits")
         self._stage = Stage(pace, patience, partial(failure_of, self.http), stayed, session.stayed)
-
-    def _real_transport(self) -> Http:
-        raise NotImplementedError
 
     def _asked(self, request: Http) -> Asked:
         path, _, query = request.url.raw_path.decode("ascii").partition("?")
@@ -83,6 +82,8 @@ class _Tape:
 
 
 class _AsyncTape(_Tape):
+    _default = "AsyncHTTPTransport"
+
     async def handle_async_request(self, request: Http) -> Http:
         """Answer a request from the tape, or from the upstream with the tape listening."""
         await request.aread()
@@ -118,11 +119,8 @@ class _AsyncTape(_Tape):
                 async for _ in pieces:
                     if step.enough:
                         break
-            await response.stream.aclose()
+                await response.stream.aclose()  # before the generator: else its end races with that of the connection
         self.session.compared(step)
-
-    def _real_transport(self) -> Http:
-        return self.http.AsyncHTTPTransport()
 
     async def __aenter__(self) -> Self:
         if self._real is not None:
@@ -145,6 +143,8 @@ class _AsyncTape(_Tape):
 
 
 class _SyncTape(_Tape):
+    _default = "HTTPTransport"
+
     def handle_request(self, request: Http) -> Http:
         """Answer a request from the tape, or from the upstream with the tape listening."""
         request.read()
@@ -180,9 +180,6 @@ class _SyncTape(_Tape):
                     break
             response.stream.close()
         self.session.compared(step)
-
-    def _real_transport(self) -> Http:
-        return self.http.HTTPTransport()
 
     def __enter__(self) -> Self:
         if self._real is not None:

@@ -18,11 +18,11 @@ def test_the_closest_exchange_and_the_place_are_named():
     """One character of one message: the path, the position, the words around it, and a diff."""
     recorded = tape(exchange({"other": 1}), exchange(chat(LONG)), exchange(chat("x")))
     text = explain(request(chat(LONG.replace("lazy", "lizy", 1))), recorded, [0, 1, 2])
+    around = "...'fox jumps over the lazy dog. The quick b'..."
     assert text == "\n".join(
         [
             "Closest is exchange 2 of 3, not played:",
-            "  messages.0.content: at character 36, recorded ...'fox jumps over the lazy dog. The quick b'..., "
-            "now ...'fox jumps over the lizy dog. The quick b'...",
+            f"  messages.0.content: at character 36, recorded {around}, now {around.replace('lazy', 'lizy')}",
             "--- exchange 2",
             "+++ this request",
             "@@ -1,7 +1,7 @@",
@@ -80,7 +80,9 @@ def test_missing_new_and_changed_values_are_told_apart():
 
 
 def test_a_text_that_only_goes_on_differs_at_its_end():
-    assert "a: at character 2, recorded 'ab', now 'abc'" in explain(request({"a": "abc"}), tape(exchange({"a": "ab"})), [])
+    assert "a: at character 2, recorded 'ab', now 'abc'" in explain(
+        request({"a": "abc"}), tape(exchange({"a": "ab"})), []
+    )
 
 
 def test_the_whole_body_may_differ():

@@ -14,7 +14,17 @@ from hypothesis import strategies as st
 from llama_stack_provider_messages.tape import file as tape_file
 from llama_stack_provider_messages.tape.errors import TapeFormatError
 from llama_stack_provider_messages.tape.file import dump, json_schema, load
-from llama_stack_provider_messages.tape.model import Body, Chunk, End, Exchange, Ignore, Request, Response, Tape, Upstream
+from llama_stack_provider_messages.tape.model import (
+    Body,
+    Chunk,
+    End,
+    Exchange,
+    Ignore,
+    Request,
+    Response,
+    Tape,
+    Upstream,
+)
 from support.tapes import exchange, request, response, tape
 
 SCHEMA = Path(tape_file.__file__).with_name("tape.schema.json")
@@ -173,8 +183,14 @@ def test_the_schema_and_the_reader_refuse_the_same(change):
         ("tape: true\n", "not a tape"),
         ("tape: one\n", "not a tape"),
         ("tape: 2\nexchanges: 7\n", "format 2 is not format 1, which this version reads"),
-        ("tape: 1\nexchanges:\n- request: {method: GET}\n  end: {how: complete}\n", "exchanges.0.request.path: Field req"),
-        (TEXT.replace("[0.2,", "[fast,"), "exchanges.0.response.chunks.0: a duration is a number of seconds, 0 or more"),
+        (
+            "tape: 1\nexchanges:\n- request: {method: GET}\n  end: {how: complete}\n",
+            "exchanges.0.request.path: Field req",
+        ),
+        (
+            TEXT.replace("[0.2,", "[fast,"),
+            "exchanges.0.response.chunks.0: a duration is a number of seconds, 0 or more",
+        ),
         (TEXT.replace("[0.2,", "[true,"), "exchanges.0.response.chunks.0: a duration is"),
         (TEXT.replace("pCJ9Cgo=", "?"), "exchanges.0.response.chunks.2: "),
         (TEXT.replace('"n": null', "1: null"), "exchanges.0.request.body: the key 1 is not text; quote it"),
@@ -214,10 +230,14 @@ SECONDS = st.floats(0, 1e300, allow_nan=False)
 SCALARS = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(exclude_categories=["Cs"]))
-    | st.sampled_from(["no", "2026-11-20", "1e5", "~", "", "a\nb", " a\nb", "a \nb", "a\n\n", "|", "# x\ny", "---\n...", "<<",
-                       "a\tb\nc", "a\u2028b", "x: y\n- z\n", "\ufeff", "\x85", "0x1", "1_0", "12:30", ".inf", "=", "!!x"])
+    | st.sampled_from([
+        "no", "2026-11-20", "1e5", "~", "", "a\nb", " a\nb", "a \nb", "a\n\n", "|", "# x\ny", "---\n...", "<<",
+        "a\tb\nc", "a\u2028b", "x: y\n- z\n", "\ufeff", "\x85", "0x1", "1_0", "12:30", ".inf", "=", "!!x",
+    ])
 )  # fmt: skip
-KEYS = st.text(st.characters(exclude_categories=["Cs"]), max_size=128) | st.sampled_from(["y", "1", "<<", "a b", "null"])
+KEYS = st.text(st.characters(exclude_categories=["Cs"]), max_size=128) | st.sampled_from(
+    ["y", "1", "<<", "a b", "null"]
+)
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4))
 
 

@@ -48,5 +48,5 @@ def test_the_deepest_json_that_is_kept():
 @pytest.mark.parametrize("value", [{1: "a"}, [b"x"], float("inf"), {"a": {2}}])
 def test_what_is_no_json_is_refused(value):
     """A tape that was written by hand may hold it."""
-    with pytest.raises(ValueError, match="is not text|no value of JSON"):
+    with pytest.raises(ValueError, match=r"is not text|no value of JSON"):
         check_json(value)

@@ -15,7 +15,7 @@ BODY = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_toke
     [
         request({"max_tokens": 8, "messages": [{"content": "hi", "role": "user"}], "model": "m"}),
         request({**BODY, "max_tokens": 8.0}),
-        request(BODY, **{"accept": "x"}),
+        request(BODY, accept="x"),
     ],
 )
 def test_key_order_number_spelling_and_headers_do_not_count(same):
@@ -84,7 +84,9 @@ def test_an_ignored_path_does_not_count(path):
 
 def test_what_is_not_ignored_still_counts():
     ignore = Ignore(body=("messages.*.id",))
-    assert key(request({"messages": [{"id": 1, "a": 1}]}), ignore) != key(request({"messages": [{"id": 1, "a": 2}]}), ignore)
+    assert key(request({"messages": [{"id": 1, "a": 1}]}), ignore) != key(
+        request({"messages": [{"id": 1, "a": 2}]}), ignore
+    )
 
 
 def test_a_tape_is_played_in_order_among_equal_requests():

@@ -31,11 +31,12 @@ LOOKS = {
     '{\\"client_secret\\": \\"abcdefghij0123\\"}': "given as a key",
 }
 SAFE = [
-    "a task-based-approach-to-things", "risk-assessment-of-everything", "sk-short", "sk-xxxxxxxxxxxxxxxx", "sk-****************",
-    "api_key = os.environ['API_KEY']", "api_key: your-api-key-here-123", "password: correct horse battery staple",
-    "bearer of bad news", "http://example.com/a:b@c", "eyJhbGciOiJIUzI1NiJ9", "max_tokens: 123456789012", "REDACTED",
-    "chatcmpl-9aBcDeFgHiJkLmNoPqRsTuVwX", "toolu_01A09q90qw90lq917835lq9", "fp_44709d6fcb", "mts1.c2stYWJjZGVmZ2hpamts-sk-abcdefghijklmn",
-    "3d1c1f0e-58d5-4b0e-9a0b-6c7f2d6b8f10", "call_abc123",
+    "a task-based-approach-to-things", "risk-assessment-of-everything", "sk-short", "sk-xxxxxxxxxxxxxxxx",
+    "sk-****************", "api_key = os.environ['API_KEY']", "api_key: your-api-key-here-123",
+    "password: correct horse battery staple", "bearer of bad news", "http://example.com/a:b@c", "eyJhbGciOiJIUzI1NiJ9",
+    "max_tokens: 123456789012", "REDACTED", "chatcmpl-9aBcDeFgHiJkLmNoPqRsTuVwX", "toolu_01A09q90qw90lq917835lq9",
+    "fp_44709d6fcb", "mts1.c2stYWJjZGVmZ2hpamts-sk-abcdefghijklmn", "3d1c1f0e-58d5-4b0e-9a0b-6c7f2d6b8f10",
+    "call_abc123",
 ]  # fmt: skip
 
 
@@ -170,7 +171,11 @@ def test_a_blanked_field_is_fine():
 def test_what_nobody_can_read_is_refused(side):
     """A packed body may hold anything."""
     packed = {"content-encoding": "gzip"}
-    one = exchange({"a": 1}, response("x"), **packed) if side == "request" else exchange({}, response("x", headers=packed))
+    one = (
+        exchange({"a": 1}, response("x"), **packed)
+        if side == "request"
+        else exchange({}, response("x", headers=packed))
+    )
     (found,) = scan(tape(one))
     assert found == f"exchange 1, {side} body: nobody can read it, it is packed with gzip"
     assert scan(tape(exchange({}, response("x", headers={"content-encoding": "identity"})))) == []
@@ -196,7 +201,9 @@ def test_messages_for_people_do_not_show_keys():
 
 def test_a_long_stream_is_looked_at_in_reasonable_time():
     """Ten thousand chunks, read as bytes and as the text they add up to."""
-    answer = response(*events(*({"choices": [{"index": 0, "delta": {"content": f"word {n} "}}]} for n in range(10_000))))
+    answer = response(
+        *events(*({"choices": [{"index": 0, "delta": {"content": f"word {n} "}}]} for n in range(10_000)))
+    )
     start = time.process_time()
     assert scan(tape(exchange({}, answer)), Known.of(["abcdefgh1"])) == []
     assert time.process_time() - start < 10

@@ -17,8 +17,9 @@ def scrubbed(ask, rules=RULES):
 
 def test_request_headers_stay_only_if_they_are_on_the_list():
     ask = asked(
-        {"a": 1}, Authorization=f"Bearer {KEY}", X_Api_Key=KEY, Cookie=f"session={KEY}", User_Agent="sdk/1", Host="10.0.0.7",
-        Anthropic_Version="2023-06-01", Anthropic_Beta="a", anthropic_beta="b", Content_Type="application/json",
+        {"a": 1}, Authorization=f"Bearer {KEY}", X_Api_Key=KEY, Cookie=f"session={KEY}", User_Agent="sdk/1",
+        Host="10.0.0.7", Anthropic_Version="2023-06-01", Anthropic_Beta="a", anthropic_beta="b",
+        Content_Type="application/json",
     )  # fmt: skip
     assert scrubbed(ask).headers == {
         "anthropic-beta": "a, b",
@@ -91,7 +92,10 @@ def test_more_fields_can_be_named():
     [
         ("key=abc&alt=sse", "key=REDACTED&alt=sse"),
         ("beta=true&API_KEY=abc", "beta=true&API_KEY=REDACTED"),
-        ("a=1&&b&X-Amz-Signature=abc&X-Amz-Security-Token=abc", "a=1&&b&X-Amz-Signature=REDACTED&X-Amz-Security-Token=REDACTED"),
+        (
+            "a=1&&b&X-Amz-Signature=abc&X-Amz-Security-Token=abc",
+            "a=1&&b&X-Amz-Signature=REDACTED&X-Amz-Security-Token=REDACTED",
+        ),
         ("key=&key", "key=&key"),
         ("after_id=token_1", "after_id=token_1"),
     ],
@@ -104,7 +108,10 @@ def test_what_was_sent_as_a_key_is_blanked_wherever_else_it_is():
     """In the path, the query, texts, also percent-encoded."""
     key = "p/l+anted=0123456789"
     ask = asked(
-        {"messages": [{"content": f"my key is {key}!"}]}, path=f"/v1/{key}/x", query="q=p%2Fl%2Banted%3D0123456789", x_api_key=key
+        {"messages": [{"content": f"my key is {key}!"}]},
+        path=f"/v1/{key}/x",
+        query="q=p%2Fl%2Banted%3D0123456789",
+        x_api_key=key,
     )
     kept = scrubbed(ask)
     assert kept.path == "/v1/REDACTED/x"
@@ -114,12 +121,27 @@ def test_what_was_sent_as_a_key_is_blanked_wherever_else_it_is():
     assert scrubbed(asked(b"\xff" + KEY.encode(), x_api_key=KEY)).body == Body("base64", b"\xff" + b"*" * 16)
 
 
+def test_the_boundary_of_a_form_is_the_same_each_time():
+    """Clients draw lots for it, so a form would never be on its tape."""
+    forms = [
+        asked(f"--{lot}\r\n\r\nhi\r\n--{lot}--".encode(), content_type=f"multipart/form-data; boundary={lot}")
+        for lot in ("d1e2", "f3a4")
+    ]
+    assert scrubbed(forms[0]) == scrubbed(forms[1])
+    assert scrubbed(forms[0]).headers == {"content-type": "multipart/form-data; boundary=boundary"}
+    assert scrubbed(forms[0]).body.value == "--boundary\r\n\r\nhi\r\n--boundary--"
+
+
 @pytest.mark.parametrize(
     ("name", "value", "strong"),
     [
         ("authorization", f"Bearer {KEY}", {KEY}),
         ("Authorization", f"bearer  {KEY}", {KEY}),
-        ("authorization", "Basic dXNlcjpwYXNzLTEyMzQ1Njc4", {"dXNlcjpwYXNzLTEyMzQ1Njc4", "user:pass-12345678", "pass-12345678"}),
+        (
+            "authorization",
+            "Basic dXNlcjpwYXNzLTEyMzQ1Njc4",
+            {"dXNlcjpwYXNzLTEyMzQ1Njc4", "user:pass-12345678", "pass-12345678"},
+        ),
         ("authorization", "Basic abcde", set()),
         ("authorization", "Basic /w==", set()),
         ("x-api-key", KEY, {KEY}),

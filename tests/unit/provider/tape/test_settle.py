@@ -7,7 +7,9 @@ from support.tapes import exchange, response, tape
 
 
 def timed(body, *chunks, after=0.0, end=0.0, status=200):
-    answer = response(status=status).model_copy(update={"chunks": tuple(Chunk(*chunk) for chunk in chunks), "after": after})
+    answer = response(status=status).model_copy(
+        update={"chunks": tuple(Chunk(*chunk) for chunk in chunks), "after": after}
+    )
     return exchange(body, answer).model_copy(update={"end": End(how="complete", after=end)})
 
 
@@ -41,7 +43,10 @@ def test_fewer_chunks_and_another_status():
 
 def test_exchanges_are_paired_by_their_requests():
     new = tape(timed(2, (0.5, b"a")), timed(1, (0.15, b"a"), (0.25, b"b")), upstream=NOW)
-    assert settled(new, OLD).exchanges == (timed(2, (0.5, b"a")), timed(1, (0.1, b"a"), (0.2, b"b"), after=0.3, end=0.4))
+    assert settled(new, OLD).exchanges == (
+        timed(2, (0.5, b"a")),
+        timed(1, (0.1, b"a"), (0.2, b"b"), after=0.3, end=0.4),
+    )
 
 
 def test_another_end_keeps_its_own():

@@ -8,7 +8,11 @@ from support.tapes import events, exchange, reply, response
 
 
 def delta(finish=None, **fields):
-    return {"id": "c", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": fields, "finish_reason": finish}]}
+    return {
+        "id": "c",
+        "object": "chat.completion.chunk",
+        "choices": [{"index": 0, "delta": fields, "finish_reason": finish}],
+    }
 
 
 def streamed(*values, how="complete", **fields):
@@ -20,7 +24,10 @@ CHAT = streamed(delta(role="assistant"), delta(content="Hello"), delta(content="
 
 def test_other_words_ids_and_numbers_of_chunks_are_no_difference():
     live = streamed(
-        {**delta(role="assistant"), "id": "d"}, *(delta(content=word) for word in "a b c d".split()), delta("stop"), "[DONE]"
+        {**delta(role="assistant"), "id": "d"},
+        *(delta(content=word) for word in ["a", "b", "c", "d"]),
+        delta("stop"),
+        "[DONE]",
     )
     assert differences(CHAT, live) == []
 
@@ -75,7 +82,11 @@ def test_what_a_model_makes_up_does_not_count():
 
 
 def test_the_order_of_events_counts_and_pings_do_not():
-    start, piece, stop = ("message_start", {"type": "message_start"}), ("delta", {"text": "a"}), ("message_stop", {"a": 1})
+    start, piece, stop = (
+        ("message_start", {"type": "message_start"}),
+        ("delta", {"text": "a"}),
+        ("message_stop", {"a": 1}),
+    )
     assert differences(streamed(start, piece, stop), streamed(start, ("ping", {}), piece, piece, stop)) == []
     assert differences(streamed(start, piece, stop), streamed(start, stop)) == [
         "events: message_start, delta, message_stop on the tape, message_start, message_stop live",
@@ -87,7 +98,10 @@ def test_the_order_of_events_counts_and_pings_do_not():
     ("live", "difference"),
     [
         (reply({"a": 1}, status=400), "status: 200 on the tape, 400 live"),
-        (response('{"a": 1}', headers={"content-type": "text/html; x=y"}), "content-type: application/json on the tape, text/html live"),
+        (
+            response('{"a": 1}', headers={"content-type": "text/html; x=y"}),
+            "content-type: application/json on the tape, text/html live",
+        ),
         (response('{"a": 1}', headers={}), "content-type: application/json on the tape, none live"),
         (reply("a long text that is no event"), "body: object on the tape, text live"),
     ],
@@ -104,7 +118,9 @@ def test_the_end_counts():
 def test_no_answer_counts():
     refused, silent = exchange({}, how="reset", error="ConnectError"), exchange({}, how="client_closed")
     assert differences(CHAT, refused) == ["answer: status 200 on the tape, no answer (ConnectError) live"]
-    assert differences(silent, refused) == ["answer: no answer (client_closed) on the tape, no answer (ConnectError) live"]
+    assert differences(silent, refused) == [
+        "answer: no answer (client_closed) on the tape, no answer (ConnectError) live"
+    ]
     assert differences(refused, refused) == []
 
 

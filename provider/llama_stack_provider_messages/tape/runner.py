@@ -4,7 +4,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import uvicorn
@@ -13,8 +13,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from .errors import TapeUsageError
 from .server import HANG_UP, Receive, Scope, Send
 
-_START_SECONDS = 10.0
-_STOP_SECONDS = 10.0
+_SECONDS = 10.0
+"""How long starting and stopping may take."""
 
 
 class _Protocol(H11Protocol):
@@ -40,6 +40,11 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         self.ready.set()
 
+    def run_in_thread(self, listener: socket.socket) -> None:
+        with suppress(SystemExit):  # how uvicorn says that the app did not start
+            self.run([listener])
+        self.ready.set()
+
 
 @contextmanager
 def serving(app: Any, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:  # noqa: ANN401 - any ASGI app
@@ -57,16 +62,16 @@ def serving(app: Any, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]: 
     with socket.create_server((host, port)) as listener:
         address = f"http://{host}:{listener.getsockname()[1]}"
         config = uvicorn.Config(
-            app, http=_Protocol, ws="none", lifespan="on", loop="asyncio", log_level="warning", access_log=False,
-            server_header=False, date_header=False, timeout_graceful_shutdown=1,
+            app, http=_Protocol, ws="none", lifespan="on", loop="asyncio", log_config=None, access_log=False,
+            server_header=False, date_header=False, proxy_headers=False, timeout_graceful_shutdown=1,
         )  # fmt: skip
         server = _Server(config)
-        thread = threading.Thread(target=server.run, args=([listener],), name="tape server", daemon=True)
+        thread = threading.Thread(target=server.run_in_thread, args=(listener,), name="tape server", daemon=True)
         thread.start()
         try:
-            if not server.ready.wait(_START_SECONDS):
-                raise TapeUsageError("the tape server did not start")
+            if not server.ready.wait(_SECONDS) or not server.started:
+                raise TapeUsageError("the server did not start")
             yield address
         finally:
             server.should_exit = True
-            thread.join(_STOP_SECONDS)
+            thread.join(_SECONDS)
