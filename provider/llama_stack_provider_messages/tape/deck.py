@@ -24,7 +24,7 @@ class Deck:
     Args:
         folder: Of the tapes.
         mode: For ambient calls, and for tapes that are selected without one.
-        can_ask: Whether there is an upstream.
+        upstream: Its address in front of the path, such as ``http://127.0.0.1:8080``; none where tapes are only played.
         rules: What stays on tapes.
         ambient: Calls that do not count, as patterns of ``METHOD path``.
         hint: What a person does about a request that is not on the tape.
@@ -39,14 +39,14 @@ class Deck:
         folder: Path,
         mode: Mode = Mode.NONE,
         *,
-        can_ask: bool = False,
+        upstream: str = "",
         rules: Rules | None = None,
         ambient: Iterable[str] = AMBIENT,
         hint: str = HINT,
         facts: Mapping[str, str] | None = None,
     ) -> None:
         self._folder = folder
-        self._can_ask = can_ask
+        self.upstream = upstream
         self._mode = self._allowed(mode)
         self._options: dict[str, Any] = {"rules": rules, "ambient": tuple(ambient), "hint": hint}
         self._facts = dict(facts or {})
@@ -108,7 +108,7 @@ class Deck:
         return finish(self._house, self._folder, **self._facts).refused
 
     def _allowed(self, mode: Mode) -> Mode:
-        if mode is not Mode.NONE and not self._can_ask:
+        if mode is not Mode.NONE and not self.upstream:
             raise TapeUsageError(f'mode "{mode}" needs an upstream to ask')
         return mode
 

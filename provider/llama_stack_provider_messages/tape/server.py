@@ -50,7 +50,6 @@ class TapeServer:
 
     Args:
         deck: Whose tape answers.
-        upstream: Address in front of the path, such as ``http://127.0.0.1:8080``.
         real: Asks the upstream; by default a transport without proxies and retries.
         pace: Play at recorded speed; else at once.
         patience: Seconds that a played exchange waits for its client to leave, where the recorded client left.
@@ -59,14 +58,13 @@ class TapeServer:
     def __init__(
         self,
         deck: Deck,
-        upstream: str = "",
         real: httpx.AsyncBaseTransport | None = None,
         *,
         pace: bool = False,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
         self.deck = deck
-        self._upstream = httpx.URL(upstream or "http://upstream.invalid")
+        self._upstream = httpx.URL(deck.upstream or "http://upstream.invalid")
         self._real = real
         self._pace = pace
         self._patience = patience

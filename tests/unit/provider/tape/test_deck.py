@@ -10,6 +10,7 @@ from support.tapes import asked, exchange, reply, tape
 
 MODELS = asked(path="/v1/models", method="GET")
 HELLO = asked({"a": 1})
+UPSTREAM = "http://127.0.0.1:9"
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_modes_that_ask_need_an_upstream(folder, mode):
         Deck(folder, mode)
     with pytest.raises(TapeUsageError, match="needs an upstream"):
         Deck(folder).select("hello", mode)
-    assert Deck(folder, can_ask=True).select("hello", mode)
+    assert Deck(folder, upstream=UPSTREAM).select("hello", mode)
 
 
 def test_a_request_without_a_tape_fails_the_next_report(folder):
@@ -102,7 +103,7 @@ def test_ambient_calls_without_a_tape_of_their_own_are_made_up(folder):
 
 def test_ambient_calls_are_recorded_on_their_own_tape(folder):
     """So that a scenario's tape does not depend on when a stack refreshes its models."""
-    deck = Deck(folder, Mode.REWRITE, can_ask=True, facts={"kind": "vllm"})
+    deck = Deck(folder, Mode.REWRITE, upstream=UPSTREAM, facts={"kind": "vllm"})
     assert ask(deck, MODELS) == "Record"
     deck.select("new")
     assert [ask(deck, MODELS), ask(deck, HELLO)] == ["Record", "Record"]
@@ -113,23 +114,23 @@ def test_ambient_calls_are_recorded_on_their_own_tape(folder):
 
 
 def test_a_tape_that_is_recorded_while_others_are_played_makes_ambient_calls_up(folder):
-    deck = Deck(folder, can_ask=True)
+    deck = Deck(folder, upstream=UPSTREAM)
     deck.select("new", Mode.REWRITE)
     assert ask(deck, MODELS) == '{"object": "list", "data": []}'
 
 
 def test_once_asks_for_ambient_calls_once(folder):
     house(folder)
-    assert ask(Deck(folder, Mode.ONCE, can_ask=True), MODELS) == '"from house"'
+    assert ask(Deck(folder, Mode.ONCE, upstream=UPSTREAM), MODELS) == '"from house"'
 
 
 def test_verify_plays_ambient_calls(folder):
     house(folder)
-    assert ask(Deck(folder, Mode.VERIFY, can_ask=True), MODELS) == '"from house"'
+    assert ask(Deck(folder, Mode.VERIFY, upstream=UPSTREAM), MODELS) == '"from house"'
 
 
 def test_live_relays_everything(folder):
-    deck = Deck(folder, Mode.LIVE, can_ask=True)
+    deck = Deck(folder, Mode.LIVE, upstream=UPSTREAM)
     assert [ask(deck, MODELS), ask(deck, HELLO)] == ["Relay", "Relay"]
     deck.select("hello")
     assert [ask(deck, MODELS), ask(deck, HELLO)] == ["Relay", "Relay"]
@@ -142,7 +143,7 @@ def test_the_name_of_the_ambient_tape_is_taken(folder):
 
 
 def test_half_a_scenario_need_not_be_saved(folder):
-    deck = Deck(folder, Mode.REWRITE, can_ask=True)
+    deck = Deck(folder, Mode.REWRITE, upstream=UPSTREAM)
     deck.select("new")
     ask(deck, HELLO)
     assert deck.eject(keep=False).exchanges == 1
@@ -150,7 +151,7 @@ def test_half_a_scenario_need_not_be_saved(folder):
 
 
 def test_a_refusal_to_save_is_a_failure(folder):
-    deck = Deck(folder, Mode.REWRITE, can_ask=True)
+    deck = Deck(folder, Mode.REWRITE, upstream=UPSTREAM)
     ask(deck, MODELS, "sk-0123456789abcdef")
     deck.select("new")
     ask(deck, HELLO, "sk-0123456789abcdef")

@@ -95,8 +95,8 @@ def test_through_the_transport(wire, client, tmp_path):
 
 def test_through_the_server(wire, client, tmp_path):
     """The same in front of a program whose only seam is an address."""
-    deck = Deck(tmp_path, Mode.REWRITE, can_ask=True)
-    with serving(TapeServer(deck, wire.url)) as url:
+    deck = Deck(tmp_path, Mode.REWRITE, upstream=wire.url)
+    with serving(TapeServer(deck)) as url:
         deck.select("four")
         before = len(wire.heard)
         recorded = get_all(client, url)
@@ -140,9 +140,9 @@ def first_byte(client, url, transport=None):
 def test_the_first_byte_is_not_late(wire, client, tmp_path):
     """While recording it comes within 20 ms of the live one, through either adapter; the best of some rounds counts."""
     wire.scripts["/once"] = Script([EVENT], GAP)
-    deck = Deck(tmp_path, Mode.REWRITE, can_ask=True)
+    deck = Deck(tmp_path, Mode.REWRITE, upstream=wire.url)
     times = {"live": [], "transport": [], "server": []}
-    with serving(TapeServer(deck, wire.url)) as url:
+    with serving(TapeServer(deck)) as url:
         deck.select("server")
         for number in range(ROUNDS):
             times["live"].append(first_byte(client, f"{wire.url}/once"))

@@ -22,33 +22,48 @@ SSE = {"content-type": "text/event-stream"}
 CLIENT = CLIENTS["httpx-async"]
 
 
-def through_transport(folder, url, path, **request):
-    """Record one exchange inside the program; return why it was not saved."""
-    try:
-        with use_tape(folder, "planted", Mode.REWRITE) as session:
-            CLIENT.get(url + path, transport=TapeTransport(session), **request)
-    except UnsafeTapeError as error:
-        return str(error)
-    return ""
+@pytest.fixture(scope="module")
+def through_transport(wire, tmp_path_factory):
+    """Records one exchange inside the program; returns the folder and why it was not saved."""
+
+    def record(path, **request):
+        folder = tmp_path_factory.mktemp("transport")
+        try:
+            with use_tape(folder, "planted", Mode.REWRITE) as session:
+                CLIENT.get(wire.url + path, transport=TapeTransport(session), **request)
+        except UnsafeTapeError as error:
+            return folder, str(error)
+        return folder, ""
+
+    return record
 
 
-def through_server(folder, upstream, path, **request):
-    """The same in front of it."""
-    deck = Deck(folder, Mode.REWRITE, can_ask=True)
-    deck.select("planted")
-    with serving(TapeServer(deck, upstream)) as url:
-        CLIENT.get(url + path, **request)
-        return deck.eject().refused
+@pytest.fixture(scope="module")
+def through_server(wire, tmp_path_factory):
+    """Does the same in front of the program."""
+    folder = tmp_path_factory.mktemp("server")
+    deck = Deck(folder, Mode.REWRITE, upstream=wire.url)
+    with serving(TapeServer(deck)) as url:
+
+        def record(path, **request):
+            for tape in folder.iterdir():
+                tape.unlink()
+            deck.select("planted")
+            CLIENT.get(url + path, **request)
+            return folder, deck.eject().refused
+
+        yield record
 
 
-@pytest.fixture(params=[through_transport, through_server])
-def record(request, wire, tmp_path):
+@pytest.fixture(params=["through_transport", "through_server"])
+def record(request, wire):
     """Records an exchange through either adapter; gives the text of the tape and why it was refused."""
+    through = request.getfixturevalue(request.param)
 
     def recorded(path="/v1/x", script=None, body=None, headers=None):
         wire.scripts[path.partition("?")[0]] = script or Script([b"{}"], headers=JSON)
-        refused = request.param(tmp_path, wire.url, path, method="POST", json=body or {"a": 1}, headers=headers or {})
-        text = "".join(one.read_text(encoding="utf-8") for one in tmp_path.rglob("*") if one.is_file())
+        folder, refused = through(path, method="POST", json=body or {"a": 1}, headers=headers or {})
+        text = "".join(one.read_text(encoding="utf-8") for one in folder.iterdir())
         assert bool(text) != bool(refused)
         for key in KEYS:
             for at in range(len(key) - PART):

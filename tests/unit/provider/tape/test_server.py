@@ -43,7 +43,7 @@ def playing(tmp_path):
 @pytest.fixture
 def recording(wire, tmp_path):
     """A server that records, and a client of it."""
-    server = TapeServer(Deck(tmp_path, Mode.REWRITE, can_ask=True), wire.url)
+    server = TapeServer(Deck(tmp_path, Mode.REWRITE, upstream=wire.url))
     server.deck.select("new")
     with serving(server) as url, httpx.Client(base_url=url) as http:
         http.deck = server.deck
@@ -165,7 +165,7 @@ def test_the_client_gets_the_answer_as_it_was_given(wire, recording):
 def test_an_address_may_have_a_path(wire, tmp_path):
     """Some upstreams live under one; the tape holds what the program asked for."""
     wire.scripts["/openai/v1/x"] = Script([b"{}"], headers=JSON)
-    server = TapeServer(Deck(tmp_path, Mode.REWRITE, can_ask=True), f"{wire.url}/openai/")
+    server = TapeServer(Deck(tmp_path, Mode.REWRITE, upstream=f"{wire.url}/openai/"))
     server.deck.select("new")
     with serving(server) as url:
         assert httpx.get(f"{url}/v1/x").json() == {}
@@ -186,7 +186,7 @@ def test_ambient_calls_are_recorded_apart_and_played_with_the_upstream_gone(wire
         assert httpx.get(f"{url}/v1/x").json() == {}
         return httpx.delete(f"{url}{CONTROL_PATH}").json()["failures"]
 
-    with serving(TapeServer(Deck(tmp_path, Mode.REWRITE, can_ask=True), wire.url)) as url:
+    with serving(TapeServer(Deck(tmp_path, Mode.REWRITE, upstream=wire.url))) as url:
         assert scenario(url) == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ambient.tape.yaml", "new.tape.yaml"]
     with serving(TapeServer(Deck(tmp_path))) as url:
@@ -195,7 +195,7 @@ def test_ambient_calls_are_recorded_apart_and_played_with_the_upstream_gone(wire
 
 def test_live_relays_and_keeps_compressed_what_is(wire, tmp_path):
     wire.scripts["/zip"] = Script([b"not really gzip"], headers={"content-encoding": "gzip"})
-    with serving(TapeServer(Deck(tmp_path, Mode.LIVE, can_ask=True), wire.url)) as url:
+    with serving(TapeServer(Deck(tmp_path, Mode.LIVE, upstream=wire.url))) as url:
         seen = HTTPX.get(f"{url}/zip", headers={"accept-encoding": "gzip"})
     assert seen.pieces == [b"not really gzip"]
     assert wire.heard[-1].headers["accept-encoding"] == "gzip"
@@ -205,7 +205,7 @@ def test_live_relays_and_keeps_compressed_what_is(wire, tmp_path):
 def test_verify_asks_the_upstream_and_plays_the_tape(wire, tmp_path):
     put(tmp_path, exchange({"a": 1}, reply({"n": 1})))
     wire.scripts["/v1/messages"] = Script([b'{"n": "one"}'], headers=JSON)
-    with serving(TapeServer(Deck(tmp_path, Mode.VERIFY, can_ask=True), wire.url)) as url:
+    with serving(TapeServer(Deck(tmp_path, Mode.VERIFY, upstream=wire.url))) as url:
         httpx.put(f"{url}{CONTROL_PATH}", json={"name": "hello"})
         assert httpx.post(f"{url}/v1/messages", json={"a": 1}).json() == {"n": 1}
         report = httpx.delete(f"{url}{CONTROL_PATH}").json()
@@ -228,7 +228,7 @@ def test_an_upstream_that_never_answered_is_a_closed_connection(tmp_path, error)
 def test_an_upstream_that_refuses_is_recorded(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    server = TapeServer(Deck(tmp_path, Mode.REWRITE, can_ask=True), f"http://127.0.0.1:{port}")
+    server = TapeServer(Deck(tmp_path, Mode.REWRITE, upstream=f"http://127.0.0.1:{port}"))
     server.deck.select("new")
     with serving(server) as url:
         assert type(HTTPX.get(f"{url}/x").error) is httpx.RemoteProtocolError
@@ -263,8 +263,8 @@ def test_a_client_that_stays_where_the_recorded_one_left_fails(tmp_path):
 def test_the_tape_is_saved_when_the_server_stops(wire, tmp_path, caplog):
     """What went wrong by then is logged: nobody is left to ask."""
     wire.scripts["/v1/x"] = Script([b"{}"], headers=JSON)
-    deck = Deck(tmp_path, Mode.REWRITE, can_ask=True)
-    with serving(TapeServer(deck, wire.url)) as url:
+    deck = Deck(tmp_path, Mode.REWRITE, upstream=wire.url)
+    with serving(TapeServer(deck)) as url:
         httpx.get(f"{url}/v1/x")
         deck.select("new")
         httpx.get(f"{url}/v1/x")
