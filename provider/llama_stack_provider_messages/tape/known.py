@@ -85,7 +85,7 @@ def header_secrets(name: str, value: str) -> Iterator[str]:
         scheme, _, rest = value.strip().partition(" ")
         if scheme.lower() == "basic":
             yield from _basic(rest)
-        yield from (word for word in (value, *_WORDS.findall(value)) if word.lower() not in _SCHEMES)
+        yield from (word for word in (value, rest.strip(), *_WORDS.findall(value)) if word.lower() not in _SCHEMES)
 
 
 def _fields(value: str) -> Iterator[str]:

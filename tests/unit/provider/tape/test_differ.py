@@ -69,6 +69,11 @@ def test_the_path_says_more_than_the_body():
     assert "  query: recorded '', now 'beta=true'\n" in text
 
 
+def test_the_method_says_more_than_the_body():
+    recorded = tape(exchange(chat("a"), method="GET"), exchange(chat("long and different"), method="POST"))
+    assert "exchange 2 of 2" in explain(request(chat("a")), recorded, [0, 1])
+
+
 def test_missing_new_and_changed_values_are_told_apart():
     recorded = tape(exchange({"gone": 1, "list": [1, 2], "kind": 1, "flag": True}))
     text = explain(request({"new": "x" * 99, "list": [1, 3, 4], "kind": "1", "flag": 1}), recorded, [0])

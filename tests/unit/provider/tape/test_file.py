@@ -8,7 +8,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llama_stack_provider_messages.tape import file as tape_file
@@ -241,6 +241,7 @@ KEYS = st.text(st.characters(exclude_categories=["Cs"]), max_size=128) | st.samp
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(SECONDS, PIECES), max_size=6), SECONDS)
 def test_any_bytes_and_timings_come_back(chunks, after):
     """Whatever an upstream sends, and however slowly."""
@@ -251,6 +252,7 @@ def test_any_bytes_and_timings_come_back(chunks, after):
     assert text.count("\n    - [") == len(chunks)
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_any_json_comes_back(value):
     """As the same value, of the same types, from a text that keeps its lines apart."""
@@ -259,6 +261,7 @@ def test_any_json_comes_back(value):
     assert json.dumps(back) == json.dumps(value)
 
 
+@settings(deadline=None)
 @given(st.binary(), st.text(st.characters(exclude_categories=["Cs"])))
 def test_any_body_and_text_comes_back(raw, text):
     one = Tape(
