@@ -14,10 +14,14 @@ def models_of(exchanges: Iterable[Exchange]) -> list[str]:
     return [*dict.fromkeys(model for model in named if isinstance(model, str))]
 
 
+def model_entry(name: str) -> dict[str, Any]:
+    """Return the answer of ``GET /v1/models/<name>``."""
+    return {"id": name, "object": "model", "created": 0, "owned_by": "tape"}
+
+
 def model_list(names: Iterable[str]) -> dict[str, Any]:
     """Return the answer of ``GET /v1/models``."""
-    entries = [{"id": name, "object": "model", "created": 0, "owned_by": "tape"} for name in names]
-    return {"object": "list", "data": entries}
+    return {"object": "list", "data": [model_entry(name) for name in names]}
 
 
 def made_up(request: Request, body: Any, status: int = 200, **headers: str) -> Exchange:  # noqa: ANN401 - any JSON

@@ -11,8 +11,9 @@ An adapter does what ``ask`` returns: it plays an exchange, or asks the upstream
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from urllib.parse import unquote
 
-from .answers import made_up, model_list, models_of, refusal
+from .answers import made_up, model_entry, model_list, models_of, refusal
 from .differ import explain
 from .errors import UnsafeTapeError
 from .known import Known
@@ -214,11 +215,12 @@ class Session:
         return Play(self._ambient.get(wanted) or self._made_up(request), "an ambient call")
 
     def _made_up(self, request: Request) -> Exchange:
-        """Return what an upstream of this tape could have said: its models, or that it is well."""
-        if not request.path.endswith("/models"):
-            return made_up(request, {"status": "ok"})
-        names = dict.fromkeys([*filter(None, [self._tape.upstream.model]), *models_of(self._tape.exchanges)])
-        return made_up(request, model_list(names))
+        """Return what an upstream of this tape could have said: its models, one of them, or that it is well."""
+        if request.path.endswith("/models"):
+            names = dict.fromkeys([*filter(None, [self._tape.upstream.model]), *models_of(self._tape.exchanges)])
+            return made_up(request, model_list(names))
+        _, found, name = request.path.partition("/models/")
+        return made_up(request, model_entry(unquote(name)) if found else {"status": "ok"})
 
     def _refused(self, request: Request) -> str:
         text = (

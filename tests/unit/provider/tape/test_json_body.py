@@ -30,6 +30,7 @@ def test_bytes_that_are_not_text_are_bytes():
         '["\\ud800"]',
         '{"\\ud800": 1}',
         "[" * 66 + "]" * 66,
+        '{"a":' * 65 + "1" + "}" * 65,
         "[" * 100_000,
         '{"%s": 1}' % ("k" * 129),
         "9" * 5000,
@@ -40,8 +41,8 @@ def test_json_that_would_not_come_back_the_same_is_text(text):
     assert Body.of(text.encode()) == ("text", text)
 
 
-def test_the_deepest_json_that_is_kept():
-    text = "[" * 65 + "]" * 65
+@pytest.mark.parametrize("text", ["[" * 65 + "]" * 65, '{"a": ' * 64 + "1" + "}" * 64])
+def test_the_deepest_json_that_is_kept(text):
     assert json.dumps(parse_json(text)) == text
 
 

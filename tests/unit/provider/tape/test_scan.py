@@ -121,6 +121,13 @@ def test_a_key_cut_by_the_model_is_found(deltas):
     assert any("put together: a key that begins with sk-" in line for line in scan(tape(exchange(answer=answer))))
 
 
+@pytest.mark.parametrize("kind", ["application/x-ndjson", "application/jsonl"])
+def test_a_key_cut_by_lines_is_found(kind):
+    lines = [json.dumps({"message": {"content": piece}}) + "\n" for piece in ("sk-01234", "56789ab")]
+    answer = response(*lines, headers={"content-type": kind})
+    assert any("message.content put together" in line for line in scan(tape(exchange(answer=answer))))
+
+
 def test_a_key_that_json_escapes_is_found():
     answer = response('{"a": "sk\\u002d0123456789ab"}', headers=JSON)
     assert scan(tape(exchange(answer=answer)))

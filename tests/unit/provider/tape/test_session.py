@@ -188,14 +188,20 @@ def test_an_ambient_call_that_was_not_recorded_is_answered_from_what_the_tape_kn
     assert not playing.has_ambient(models())
     (chunk,) = playing.ask(models(), 0).exchange.response.chunks
     assert [model["id"] for model in json.loads(chunk.data)["data"]] == names
+    (chunk,) = playing.ask(models("/v1/models/a%2Fb"), 0).exchange.response.chunks
+    assert json.loads(chunk.data) == {"id": "a/b", "object": "model", "created": 0, "owned_by": "tape"}
     (chunk,) = playing.ask(models("/health"), 0).exchange.response.chunks
     assert json.loads(chunk.data) == {"status": "ok"}
     assert playing.report().unexpected == ()
 
 
-@pytest.mark.parametrize("call", [models(method="POST"), models("/v1/messages"), models("/models/../x/y")])
+@pytest.mark.parametrize("call", [models(method="POST"), models("/v1/messages"), models("/v1/models-of-mine")])
 def test_other_calls_are_not_ambient(call):
-    assert not session().is_ambient(call) or call.path.startswith("/models/")
+    assert not session().is_ambient(call)
+
+
+def test_which_calls_are_ambient_can_be_said():
+    assert session(ambient=("POST /x",)).is_ambient(models("/x", "POST"))
     assert not session(ambient=()).is_ambient(models())
 
 
