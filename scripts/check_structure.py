@@ -15,12 +15,22 @@ ROOT = Path(__file__).resolve().parents[1]
 API, PROVIDER = "llama_stack_api_messages", "llama_stack_provider_messages"
 SOURCES = {API: ROOT / "api" / API, PROVIDER: ROOT / "provider" / PROVIDER}
 
+TAPE_CORE = [
+    f"{PROVIDER}.tape.{name}"
+    for name in (
+        "answers", "differ", "documents", "emit", "errors", "file", "json_body", "known", "match", "model", "paths",
+        "recording", "report", "scan", "scrub", "session", "settle", "shape",
+    )
+]  # fmt: skip
+"""The half of the harness that knows no network and no files; the other half imports it, never the other way round."""
+
 LAYERS = [
     [f"{API}.errors", f"{API}.models"],
     [f"{API}.sse", f"{API}.members", f"{API}.request_body"],
     [f"{PROVIDER}.translation", f"{PROVIDER}.sse", f"{PROVIDER}.fold", f"{PROVIDER}.aliases"],
     [f"{PROVIDER}.relay", f"{PROVIDER}.repair"],
     [f"{PROVIDER}.native_settings"],
+    TAPE_CORE,
     [f"{PROVIDER}.config"],
     [f"{API}"],
     [f"{PROVIDER}.stack"],
@@ -34,6 +44,7 @@ LAYERS = [
         f"{PROVIDER}.media",
         f"{PROVIDER}.probe",
         f"{PROVIDER}.pools",
+        f"{PROVIDER}.tape",
     ],
     [
         f"{PROVIDER}.clients",
@@ -55,6 +66,7 @@ PURE = [
     f"{API}.sse",
     f"{API}.members",
     f"{API}.models",
+    *TAPE_CORE,
 ]
 IMPURE = {"asyncio", "httpx", "httpx2", "time", "uuid", "random", "secrets", "logging", "openai", "os"}
 PLATFORM = ("llama_stack", "llama_stack_api")

@@ -51,6 +51,7 @@ class Stream:
         self.reading = asyncio.Event()
         self.reading.set()
         self.closed = False
+        self.sending = 0
         self.relay = Relay(self.send, PAUSE)
         self.relay._clock = lambda: time.now
         self.task = asyncio.create_task(self.relay.run(self.frames()))
@@ -68,8 +69,13 @@ class Stream:
     async def send(self, message):
         assert message["type"] == "http.response.body"
         assert message["more_body"] is True
-        await self.reading.wait()
-        self.sent.append(message["body"])
+        assert not self.sending, "two writes at once"
+        self.sending += 1
+        try:
+            await self.reading.wait()
+            self.sent.append(message["body"])
+        finally:
+            self.sending -= 1
 
     async def put(self, *chunks):
         for chunk in chunks:

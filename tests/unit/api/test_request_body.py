@@ -160,8 +160,9 @@ def test_a_stream_is_what_the_last_of_the_flags_asks_for(members, stream):
 @pytest.mark.parametrize(("value", "stream"), [('"yes"', True), ('"false"', False), ("1", True), ("0.0", False)])
 def test_a_flag_that_may_pass_for_one_means_what_the_parser_makes_of_it(value, stream):
     """So that both lanes answer it alike."""
-    body = body_of(f'{{"model":"m","stream":{value},{MESSAGES}}}')
-    assert body.stream is body.parsed.stream is stream
+    for before in ("", '"stream":true,', '"stream":"odd",'):
+        body = body_of(f'{{"model":"m",{before}"stream":{value},{MESSAGES}}}')
+        assert body.stream is body.parsed.stream is stream
 
 
 @pytest.mark.parametrize("value", ['"perhaps"', "7", "[]", "{}"])

@@ -10,7 +10,10 @@ from llama_stack_provider_messages.relay import StreamWatch, usage_of
 START = (
     b'event: message_start\ndata: {"type":"message_start","message":{"usage":{"input_tokens":9,"output_tokens":1}}}\n\n'
 )
-TEXT = b'event: content_block_delta\ndata: {"type":"content_block_delta","delta":{"text":"a \\"message_delta\\" error"}}\n\n'
+TEXT = (
+    b"event: content_block_delta\n"
+    b'data: {"type":"content_block_delta","delta":{"text":"a \\"message_delta\\" error"}}\n\n'
+)
 END = b'event: message_delta\ndata: {"type":"message_delta","usage":{"output_tokens":7,"input_tokens":null}}\n\n'
 STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 ERROR = b'event: error\ndata: {"type":"error","error":{"type":"api_error"}}\n\n'

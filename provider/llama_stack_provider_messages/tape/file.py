@@ -1,0 +1,69 @@
+"""The text of a tape file <-> its model."""
+
+import re
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from .emit import emit
+from .errors import TapeFormatError
+from .model import FORMAT, Tape
+
+SUFFIX = ".tape.yaml"
+_HEAD = "# A tape: what an upstream was asked and what it answered. The format is described in docs/tapes.md.\n"
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Reads YAML by the rules of version 1.2: ``no`` and ``2026-11-20`` are text."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - as its base class has it
+
+
+for _tag, _pattern, _starts in (
+    ("null", r"null|~|", ["n", "~", ""]),
+    ("bool", r"true|false", ["t", "f"]),
+    ("int", r"-?(?:0|[1-9][0-9]*)", [*"-0123456789"]),
+    ("float", r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?", [*"-0123456789"]),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), _starts)
+
+
+def dump(tape: Tape) -> str:
+    """Return the text of a tape: stable, one chunk per line."""
+    tree = tape.model_dump(exclude_defaults=True)
+    ignored = {"query": list(tape.ignore.query), "body": list(tape.ignore.body)}
+    shown = {"tape": FORMAT, "upstream": {}, "ignore": {**ignored, **(tree.pop("ignore", None) or {})}}
+    return _HEAD + emit({**shown, **tree})
+
+
+def load(text: str) -> Tape:
+    """Return the tape that a text holds.
+
+    Raises:
+        TapeFormatError: It holds none, or one that this version does not read; says where.
+    """
+    try:
+        tree = yaml.load(text, _Loader)  # noqa: S506 - a safe loader
+    except yaml.YAMLError as error:
+        raise TapeFormatError(f"not YAML: {error}") from None
+    version = tree.get("tape") if isinstance(tree, dict) else None
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise TapeFormatError(f"not a tape: it has no `tape: {FORMAT}`")
+    if version != FORMAT:
+        raise TapeFormatError(f"format {version} is not format {FORMAT}, which this version reads; update the package")
+    try:
+        return Tape.model_validate(tree)
+    except ValidationError as error:
+        raise TapeFormatError(_complaint(error)) from None
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of the format, as ``tape.schema.json`` holds it."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Tape.model_json_schema()}
+
+
+def _complaint(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    path = ".".join(map(str, first["loc"]))
+    return f"{path}: {first['msg'].removeprefix('Value error, ')}"

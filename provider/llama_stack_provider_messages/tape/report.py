@@ -1,0 +1,43 @@
+"""What a tape is used for, and what is left to say when that is over."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Action(StrEnum):
+    """What is done with a tape, see ``session.py``."""
+
+    REPLAY = "replay"
+    RECORD = "record"
+    VERIFY = "verify"
+    LIVE = "live"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What happened to a tape.
+
+    Args:
+        tape: Its name.
+        action: What was done with it.
+        exchanges: How many it holds, or how many were recorded.
+        unplayed: Exchanges no request came for.
+        unexpected: Requests that are not on it, each with the closest exchange and a diff.
+        stayed: Exchanges whose client left when they were recorded, and stayed now.
+        differences: Of live answers in shape (``verify``).
+        refused: Why it was not saved.
+    """
+
+    tape: str
+    action: Action
+    exchanges: int
+    unplayed: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    stayed: tuple[str, ...] = ()
+    differences: tuple[str, ...] = ()
+    refused: str = ""
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """What has to fail a test: all but the differences, which are news and no failure."""
+        return (*filter(None, [self.refused]), *self.unexpected, *self.stayed, *self.unplayed)

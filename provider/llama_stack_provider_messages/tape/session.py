@@ -1,0 +1,243 @@
+"""A tape in use: decides what becomes of each request, and knows in the end what went wrong. Sans-IO.
+
+              replay          record            verify                    live
+  asked       Play            Record            Compare                   Relay
+  not on it   Play a 409      -                 Play a 409                -
+  ambient     Play, again     Record, no order  Play, again               Relay
+
+An adapter does what ``ask`` returns: it plays an exchange, or asks the upstream and tells the ``Recording`` what comes.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from urllib.parse import unquote
+
+from .answers import made_up, model_entry, model_list, models_of, refusal
+from .differ import explain
+from .errors import UnsafeTapeError
+from .known import Known
+from .match import Playlist, key
+from .model import Exchange, Request, Tape
+from .recording import Recording
+from .report import Action, Report
+from .scan import hide, scan
+from .scrub import Asked, Rules
+from .settle import settled
+from .shape import differences
+
+AMBIENT = ("GET */models", "GET */models/*", "GET */health", "GET */version", "GET */props", "GET */api/tags")
+"""Calls that stacks make at their start and every now and then, as ``METHOD path``; never unplayed or unexpected."""
+HINT = 'To record the tape again, run this with mode "rewrite" while the upstream can be reached.'
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """Answer with this exchange.
+
+    Args:
+        exchange: Recorded, or made up for what is not on the tape.
+        place: How people call it, such as ``exchange 2``.
+    """
+
+    exchange: Exchange
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Ask the upstream and tell the recording what comes."""
+
+    recording: Recording
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """Ask the upstream as for ``Record``, report it to ``Session.compared``, then play the recorded exchange."""
+
+    recording: Recording
+    play: Play
+
+    @property
+    def enough(self) -> bool:
+        """Whether as much has come as there is to compare with: the recorded client may have left early."""
+        recorded = self.play.exchange
+        pieces = len(recorded.response.chunks) if recorded.response else 0
+        return recorded.end.how == "client_closed" and self.recording.pieces >= pieces
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """Ask the upstream; the tape has no part in it."""
+
+
+type Step = Play | Record | Compare | Relay
+
+
+class Session:
+    """Plays or records one tape.
+
+    Args:
+        name: Of the tape.
+        tape: What is played; when recording, what is replaced, whose ignore lists and facts are kept.
+        action: What is done with it.
+        rules: What stays on it.
+        ambient: Calls that do not count, as patterns of ``METHOD path``.
+        hint: What a person does about a request that is not on the tape.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        tape: Tape,
+        action: Action,
+        *,
+        rules: Rules | None = None,
+        ambient: Iterable[str] = AMBIENT,
+        hint: str = HINT,
+    ) -> None:
+        self.name = name
+        self.action = action
+        self._tape = tape
+        self._rules = rules or Rules()
+        self._patterns = tuple(ambient)
+        self._hint = hint
+        self._strong: set[str] = set()  # grows by update(), which two threads may call at once
+        self._weak: set[str] = set()
+        self._playlist = Playlist(tape.exchanges, tape.ignore)
+        self._ambient = {key(exchange.request, tape.ignore): exchange for exchange in tape.ambient}
+        self._recordings: list[Recording] = []
+        self._ambient_recordings: dict[str, Recording] = {}
+        self._unexpected: dict[str, int] = {}
+        self._stayed: list[str] = []
+        self._differences: list[str] = []
+
+    def ask(self, asked: Asked, at: float) -> Step:
+        """Return what to do with a request.
+
+        Args:
+            asked: The request.
+            at: When it came; see ``Recording``.
+        """
+        if self.action is Action.LIVE:
+            return Relay()
+        known = self._rules.known(asked)
+        self._strong.update(known.strong)
+        self._weak.update(known.weak)
+        request = self._rules.request(asked, self.known)
+        if self.is_ambient(asked):
+            return self._ask_ambient(asked, request, at)
+        if self.action is Action.RECORD:
+            recording = Recording(asked, at)
+            self._recordings.append(recording)
+            return Record(recording)
+        number = self._playlist.take(request)
+        if number is None:
+            return Play(refusal(request, self._refused(request)), "a refusal")
+        play = Play(self._tape.exchanges[number], f"exchange {number + 1}")
+        return play if self.action is Action.REPLAY else Compare(Recording(asked, at), play)
+
+    def is_ambient(self, asked: Asked) -> bool:
+        """Say whether a call is one that does not count."""
+        return any(fnmatchcase(f"{asked.method} {asked.path}", pattern) for pattern in self._patterns)
+
+    def has_ambient(self, asked: Asked) -> bool:
+        """Say whether an ambient call is on the tape; another one is answered with something made up."""
+        return key(self._rules.request(asked, self.known), self._tape.ignore) in self._ambient
+
+    def stayed(self, play: Play) -> None:
+        """Note that a client waited for more than was recorded before its predecessor left."""
+        request = play.exchange.request
+        self._stayed.append(
+            f"{play.place} ({request.method} {request.path}): when it was recorded the client left at this point; "
+            "this time it waited for more"
+        )
+
+    def compared(self, step: Compare) -> None:
+        """Note how the answer that the upstream gave now differs in shape from the recorded one."""
+        live = step.recording.exchange(self._rules, self.known, 1)
+        request = step.play.exchange.request
+        place = f"{step.play.place} ({request.method} {request.path})"
+        self._differences += [hide(f"{place}: {line}") for line in differences(step.play.exchange, live)]
+
+    def recorded(self, **facts: str) -> Tape | None:
+        """Return the tape that was recorded, None if nothing was.
+
+        Args:
+            facts: What is known of the upstream; see ``Upstream``. The model is taken from the requests if not given.
+
+        Raises:
+            UnsafeTapeError: It holds what looks like a credential.
+        """
+        if not self._recordings and not self._ambient_recordings:
+            return None
+        exchanges = self._exchanges(self._recordings)
+        ambient = [one for one in self._exchanges(self._ambient_recordings.values()) if one.response]
+        new = {key(one.request, self._tape.ignore): one for one in ambient}
+        upstream = self._tape.upstream.model_copy(update={name: value for name, value in facts.items() if value})
+        if not upstream.model:
+            upstream = upstream.model_copy(update={"model": next(iter(models_of(exchanges)), "")})
+        update = {"upstream": upstream, "exchanges": exchanges, "ambient": tuple((self._ambient | new).values())}
+        tape = settled(self._tape.model_copy(update=update), self._tape)
+        if findings := scan(tape, self.known, self._rules.harmless):
+            raise UnsafeTapeError(self.name, findings)
+        return tape
+
+    @property
+    def known(self) -> Known:
+        """What the requests so far showed to be secret."""
+        return Known(frozenset(self._strong), frozenset(self._weak))
+
+    @property
+    def harmless(self) -> frozenset[str]:
+        """Values that look like credentials and are none."""
+        return self._rules.harmless
+
+    def report(self) -> Report:
+        """Return what happened so far."""
+        played = self.action in (Action.REPLAY, Action.VERIFY)
+        unplayed = self._playlist.unplayed if played else []
+        return Report(
+            tape=self.name,
+            action=self.action,
+            exchanges=len(self._tape.exchanges) if played else len(self._recordings),
+            unplayed=tuple(map(self._unplayed, unplayed)),
+            unexpected=tuple(f"{text}{_times(count)}" for text, count in self._unexpected.items()),
+            stayed=tuple(self._stayed),
+            differences=tuple(dict.fromkeys(self._differences)),
+        )
+
+    def _ask_ambient(self, asked: Asked, request: Request, at: float) -> Step:
+        wanted = key(request, self._tape.ignore)
+        if self.action is Action.RECORD:
+            recording = self._ambient_recordings[wanted] = Recording(asked, at)
+            return Record(recording)
+        return Play(self._ambient.get(wanted) or self._made_up(request), "an ambient call")
+
+    def _made_up(self, request: Request) -> Exchange:
+        """Return what an upstream of this tape could have said: its models, one of them, or that it is well."""
+        if request.path.endswith("/models"):
+            names = dict.fromkeys([*filter(None, [self._tape.upstream.model]), *models_of(self._tape.exchanges)])
+            return made_up(request, model_list(names))
+        _, found, name = request.path.partition("/models/")
+        return made_up(request, model_entry(unquote(name)) if found else {"status": "ok"})
+
+    def _refused(self, request: Request) -> str:
+        text = (
+            f'{request.method} {request.path} is not on tape "{self.name}".\n'
+            f"{hide(explain(request, self._tape, self._playlist.unplayed))}\n{self._hint}"
+        )
+        self._unexpected[text] = self._unexpected.get(text, 0) + 1
+        return text
+
+    def _exchanges(self, recordings: Iterable[Recording]) -> tuple[Exchange, ...]:
+        known = self.known
+        return tuple(one.exchange(self._rules, known, number) for number, one in enumerate(recordings, 1))
+
+    def _unplayed(self, number: int) -> str:
+        request = self._tape.exchanges[number].request
+        return f"exchange {number + 1} ({request.method} {request.path}) was not played"
+
+
+def _times(count: int) -> str:
+    return f"\n({count} times)" if count > 1 else ""

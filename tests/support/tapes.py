@@ -1,0 +1,52 @@
+"""Tapes, exchanges and requests in a line, for tests of the harness."""
+
+import json
+
+from llama_stack_provider_messages.tape.model import Body, Chunk, End, Exchange, Request, Response, Tape
+from llama_stack_provider_messages.tape.scrub import Asked
+
+SSE = {"content-type": "text/event-stream"}
+JSON = {"content-type": "application/json"}
+
+
+def asked(body=None, path="/v1/messages", method="POST", query="", **headers):
+    """Return a request as a client sends it; a body that is not bytes becomes JSON."""
+    raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+    pairs = [(name.replace("_", "-"), value) for name, value in headers.items()]
+    return Asked(method, path, query, pairs, raw)
+
+
+def request(body=None, path="/v1/messages", method="POST", query="", **headers):
+    """Return a request as a tape holds it."""
+    value = body if isinstance(body, Body) or body is None else Body("json", body)
+    return Request(method=method, path=path, query=query, headers=headers, body=value)
+
+
+def response(*pieces, status=200, headers=SSE, seconds=0.0):
+    """Return a response whose body came in these pieces."""
+    data = [piece if isinstance(piece, bytes) else piece.encode() for piece in pieces]
+    return Response(status=status, headers=headers, chunks=tuple(Chunk(seconds, piece) for piece in data))
+
+
+def reply(value, status=200):
+    """Return a JSON response."""
+    return response(json.dumps(value), status=status, headers=JSON)
+
+
+def events(*values):
+    """Return the pieces of a stream, an event each; a pair has a name."""
+    named = [value if isinstance(value, tuple) else (None, value) for value in values]
+    return [
+        f"{f'event: {name}\n' if name else ''}data: {value if isinstance(value, str) else json.dumps(value)}\n\n"
+        for name, value in named
+    ]
+
+
+def exchange(body=None, answer=None, how="complete", error="", **fields):
+    """Return an exchange; the answer is a response, or none came."""
+    return Exchange(request=request(body, **fields), response=answer, end=End(how=how, error=error))
+
+
+def tape(*exchanges, **fields):
+    """Return a tape."""
+    return Tape(exchanges=exchanges, **fields)

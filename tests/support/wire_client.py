@@ -1,0 +1,95 @@
+"""Programs under test: the async and the sync clients of httpx and httpx2, reading what the connection delivers."""
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import httpx
+import httpx2
+
+
+@dataclass
+class Seen:
+    """What a program saw of an exchange.
+
+    Attributes:
+        pieces: The chunks of the body.
+        times: When each came, in seconds since the request.
+        error: What was raised.
+        status: 0 if no status line came.
+    """
+
+    pieces: list[bytes] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    error: Exception | None = None
+    status: int = 0
+
+
+@dataclass(frozen=True)
+class Client:
+    """A kind of client.
+
+    Attributes:
+        http: Its module.
+        is_async: Which of the two.
+    """
+
+    http: ModuleType
+    is_async: bool
+
+    def get(self, url: str, *, transport: Any = None, take: int | None = None, **request: Any) -> Seen:
+        """Return what one request gives; with ``take`` the client leaves after so many chunks."""
+        return self.get_all({url: take}, transport=transport, **request)[url]
+
+    def get_all(self, urls: dict[str, int | None], *, transport: Any = None, **request: Any) -> dict[str, Seen]:
+        """Make several requests at the same time; values are those of ``take``."""
+        request = {"method": "GET", **request}
+        if self.is_async:
+            return asyncio.run(self._get_all(urls, transport, request))
+        with self.http.Client(transport=transport, timeout=10) as client, ThreadPoolExecutor() as pool:
+            found = pool.map(lambda pair: self._sync_get(client, *pair, request), urls.items())
+            return dict(zip(urls, found, strict=True))
+
+    async def _get_all(self, urls: dict[str, int | None], transport: Any, request: dict[str, Any]) -> dict[str, Seen]:
+        async with self.http.AsyncClient(transport=transport, timeout=10) as client:
+            found = await asyncio.gather(*(self._async_get(client, *pair, request) for pair in urls.items()))
+        return dict(zip(urls, found, strict=True))
+
+    async def _async_get(self, client: Any, url: str, take: int | None, request: dict[str, Any]) -> Seen:
+        seen, start = Seen(), time.monotonic()
+        try:
+            async with client.stream(url=url, **request) as response:
+                seen.status = response.status_code
+                async for piece in response.aiter_raw():
+                    seen.pieces.append(piece)
+                    seen.times.append(time.monotonic() - start)
+                    if len(seen.pieces) == take:
+                        break
+        except self.http.TransportError as error:
+            seen.error = error
+        return seen
+
+    def _sync_get(self, client: Any, url: str, take: int | None, request: dict[str, Any]) -> Seen:
+        seen, start = Seen(), time.monotonic()
+        try:
+            with client.stream(url=url, **request) as response:
+                seen.status = response.status_code
+                for piece in response.iter_raw():
+                    seen.pieces.append(piece)
+                    seen.times.append(time.monotonic() - start)
+                    if len(seen.pieces) == take:
+                        break
+        except self.http.TransportError as error:
+            seen.error = error
+        return seen
+
+
+CLIENTS = {
+    "httpx-async": Client(httpx, is_async=True),
+    "httpx-sync": Client(httpx, is_async=False),
+    "httpx2-async": Client(httpx2, is_async=True),
+    "httpx2-sync": Client(httpx2, is_async=False),
+}

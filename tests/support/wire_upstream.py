@@ -1,0 +1,141 @@
+"""An upstream that says exactly what a test wants, in exactly these pieces, on bare sockets in a thread."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+
+@dataclass
+class Script:
+    """How a path is answered.
+
+    Attributes:
+        pieces: Of the body, each a chunk of its own.
+        gap: Seconds before each piece.
+        end: ``complete``; ``die``: the connection closes in the middle; ``hang``: nothing more comes until the client
+            leaves; ``refuse``: it closes before the status line.
+        status: Of the response.
+        headers: Besides the framing.
+        framed: As chunks; else by a content-length.
+    """
+
+    pieces: Sequence[bytes] = ()
+    gap: float = 0.0
+    end: str = "complete"
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=lambda: {"content-type": "text/event-stream"})
+    framed: bool = True
+
+
+@dataclass
+class Heard:
+    """A request as it came.
+
+    Attributes:
+        line: The request line.
+        headers: Names in lower case.
+        body: The bytes.
+        left: Set when the client closed before the answer was complete.
+    """
+
+    line: str
+    headers: dict[str, str]
+    body: bytes
+    left: threading.Event = field(default_factory=threading.Event)
+
+
+class WireUpstream:
+    """A server; ``scripts`` maps a path to its answer, ``heard`` holds the requests.
+
+    Attributes:
+        url: Its address.
+    """
+
+    def __init__(self) -> None:
+        self.scripts: dict[str, Script] = {}
+        self.heard: list[Heard] = []
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._ready.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._over.set)
+        self._thread.join(10)
+
+    async def _run(self) -> None:
+        self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        self._ready.set()
+        await self._over.wait()
+        server.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard = await self._hear(reader)
+        script = self.scripts[heard.line.split(" ")[1].partition("?")[0]]
+        answering = asyncio.create_task(self._answer(script, writer))
+        leaving = asyncio.create_task(reader.read(1))
+        await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        answering.cancel()
+        leaving.cancel()
+        failure, _ = await asyncio.gather(answering, leaving, return_exceptions=True)
+        if failure:  # cancelled, or nobody took what it wrote
+            heard.left.set()
+        writer.close()
+
+    async def _hear(self, reader: asyncio.StreamReader) -> Heard:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        line, *lines = head.rstrip().split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        body = await reader.readexactly(int(headers.get("content-length", 0)))
+        self.heard.append(Heard(line, headers, body))
+        return self.heard[-1]
+
+    async def _answer(self, script: Script, writer: asyncio.StreamWriter) -> None:
+        if script.end == "refuse":
+            return
+        length = sum(map(len, script.pieces))
+        framing = "transfer-encoding: chunked" if script.framed else f"content-length: {length}"
+        lines = [f"HTTP/1.1 {script.status} X", "connection: close", framing]
+        lines += [f"{name}: {value}" for name, value in script.headers.items()]
+        writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
+        for piece in script.pieces:
+            await asyncio.sleep(script.gap)
+            writer.write(b"%x\r\n%s\r\n" % (len(piece), piece) if script.framed else piece)
+            await writer.drain()
+        if script.end == "hang":
+            await asyncio.Event().wait()
+        if script.end == "complete" and script.framed:
+            writer.write(b"0\r\n\r\n")
+        await writer.drain()
+
+
+EVENT = b'event: delta\ndata: {"text": "one"}\n\n'
+HALF = b'event: delta\ndata: {"text": "\xe4\xbd'
+OTHER_HALF = b'\xa0"}\n\n'
+TWO_EVENTS = b'event: delta\ndata: {"text": "two"}\n\nevent: stop\ndata: {}\n\n'
+FOUR = (EVENT, HALF, OTHER_HALF, TWO_EVENTS)
+GAP = 0.2
+
+
+def four_chunks(upstream: WireUpstream) -> None:
+    """Give an upstream the routes of the four-chunk experiment.
+
+    ``/four``: an event; half of one, ending inside a character; its other half; two events at once, each after 0.2 s.
+    ``/dies``: the same until the first chunk. ``/stays``: the same until a client leaves.
+    """
+    upstream.scripts |= {
+        "/four": Script(FOUR, GAP),
+        "/dies": Script(FOUR[:1], GAP, end="die"),
+        "/stays": Script(FOUR, GAP, end="hang"),
+    }
