@@ -8,6 +8,7 @@ import asyncio
 import ssl
 from collections.abc import Callable, Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from math import isfinite
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -69,11 +70,15 @@ def _finite(
     """Return timeouts none of which is endless."""
     known = configured or httpx.Timeout(None)
     return httpx.Timeout(
-        connect=connect_seconds or known.connect or _CONNECT_SECONDS,
-        read=silence_seconds or known.read or _SILENCE_SECONDS,
-        write=known.write or _WRITE_SECONDS,
-        pool=known.pool or _POOL_SECONDS,
+        connect=connect_seconds or _known(known.connect, _CONNECT_SECONDS),
+        read=silence_seconds or _known(known.read, _SILENCE_SECONDS),
+        write=_known(known.write, _WRITE_SECONDS),
+        pool=_known(known.pool, _POOL_SECONDS),
     )
+
+
+def _known(seconds: float | None, default: float) -> float:
+    return seconds if seconds and isfinite(seconds) else default
 
 
 class Client(NamedTuple):

@@ -9,7 +9,13 @@ from functools import lru_cache
 
 import httpx
 
-from llama_stack_api_messages.errors import BadGatewayError, GatewayTimeoutError, MessagesError
+from llama_stack_api_messages.errors import (
+    AuthenticationError,
+    BadGatewayError,
+    GatewayTimeoutError,
+    InvalidRequestError,
+    MessagesError,
+)
 
 from .backends import Upstream
 from .clients import HttpClients, new_client
@@ -80,7 +86,8 @@ class Exchanges:
         )
         headers = {**client.headers, **_JSON, **question.headers, **upstream.headers}
         try:
-            return await client.http.send(_request(upstream.base_url, question, headers), stream=True)
+            request = _request(upstream, question, headers)
+            return await client.http.send(request, stream=True)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise connection_failure(error, upstream.provider_id) from error
 
@@ -89,13 +96,22 @@ class Exchanges:
         await self._clients.close()
 
 
-def _request(base_url: str, question: Question, headers: Mapping[str, str]) -> httpx.Request:
+def _request(upstream: Upstream, question: Question, headers: Mapping[str, str]) -> httpx.Request:
     """Return the request; ``build_request`` of a client takes 60 us more, for cookies and queries it looks for."""
     extensions = {"timeout": _SHORT.as_dict()} if question.short else {}
-    url = _url(base_url + question.path)
+    url = _url(upstream.base_url + question.path)
     if question.query:
-        url = httpx.URL(f"{url}?{question.query}")
-    return httpx.Request("POST", url, content=question.data, headers=headers, extensions=extensions)
+        try:
+            url = httpx.URL(f"{url}?{question.query}")
+        except httpx.InvalidURL:
+            raise InvalidRequestError("The query string cannot be sent on to the backend; leave it out") from None
+    try:
+        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    except UnicodeEncodeError:
+        raise AuthenticationError(
+            f"The key for the backend '{upstream.provider_id}' has characters that HTTP cannot carry"
+        ) from None
+    return httpx.Request("POST", url, content=question.data, headers=raw, extensions=extensions)
 
 
 _url = lru_cache(256)(httpx.URL)

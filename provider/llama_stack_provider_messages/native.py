@@ -1,5 +1,6 @@
 """The native lane: the client's bytes to an upstream that speaks Messages itself, and its bytes back."""
 
+import asyncio
 import json
 import re
 from typing import Any, Literal
@@ -35,6 +36,8 @@ from .translation.messages_to_chat import translate_error
 
 logger = get_logger(__name__)
 
+_PROBE_SECONDS = 8.0
+"""A request waits for the first one; less than the ten seconds after which a stream gets its first ping."""
 _MESSAGES, _COUNT = "/v1/messages", "/v1/messages/count_tokens"
 _SIGNATURE = re.compile(r"signature.{0,60}thinking|thinking.{0,60}signature", re.IGNORECASE | re.DOTALL)
 """``Invalid `signature` in `thinking` block``: of another model, another organisation, or invented (codex2api 613)."""
@@ -74,10 +77,11 @@ class NativeBackend:
         """Ask an upstream whether it has a Messages API; return status and body, 0 if there is no answer."""
         question = Question(_MESSAGES, b"{}", request_headers({}, frozenset(), credentials=False), short=True)
         try:
-            response = await self._exchanges.open(target, upstream, question)
-            return response.status_code, await whole(response, upstream.provider_id)
-        except MessagesError as error:
-            logger.info("probe failed", provider_id=upstream.provider_id, reason=error.message)
+            async with asyncio.timeout(_PROBE_SECONDS):
+                response = await self._exchanges.open(target, upstream, question)
+                return response.status_code, await whole(response, upstream.provider_id)
+        except (MessagesError, TimeoutError) as error:
+            logger.info("probe failed", provider_id=upstream.provider_id, reason=str(error))
             return 0, b""
 
     async def close(self) -> None:

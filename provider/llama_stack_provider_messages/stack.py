@@ -3,10 +3,13 @@
 The platform's successor offers the same names elsewhere, so support for it ends here.
 """
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any
 
+import httpx
 from llama_stack.core.access_control.access_control import AccessDeniedError
 from llama_stack.core.datatypes import AuthenticationRequiredError
 from llama_stack.core.routers.inference import InferenceRouter
@@ -129,6 +132,7 @@ class Connection:
     key: str | None = field(default=None, repr=False)
 
 
+_IPV6 = 6
 _NO_KEY = "NO KEY REQUIRED"
 """What several providers of the platform give as a key."""
 
@@ -156,9 +160,23 @@ def network_of(provider: Any) -> Network:  # noqa: ANN401 - as above
     if proxy is None:
         return Network(options)
     proxies = {"all://": proxy.url, "http://": proxy.http, "https://": proxy.https}
+    if "*" in (proxy.no_proxy or ()):
+        return Network(options)
     found: dict[str, str | None] = {pattern: str(url) for pattern, url in proxies.items() if url}
-    found |= {f"all://{'*' if host.startswith('.') else ''}{host}": None for host in proxy.no_proxy or ()}
+    found |= {pattern: None for host in proxy.no_proxy or () if (pattern := _pattern_of(host.strip()))}
     return Network(options, found, str(proxy.cacert) if proxy.cacert else None)
+
+
+def _pattern_of(host: str) -> str | None:
+    """Return httpx's pattern for a host that is reached directly; None for what is no host."""
+    with contextlib.suppress(ValueError):
+        host = f"[{host}]" if ip_address(host).version == _IPV6 else host
+    pattern = f"all://{'*' if host.startswith('.') else ''}{host}"
+    try:
+        return pattern if host and httpx.URL(pattern) else None
+    except httpx.InvalidURL:
+        get_logger(__name__).warning("no_proxy: this is no host, and ignored", entry=host)
+        return None
 
 
 def check_allowed(target: Target) -> None:
@@ -250,16 +268,13 @@ class Platform:
 
         Args:
             target: The model that answered.
-            stream: Whether it was a stream.
-            success: Whether it came to its end.
-            seconds: From the request to the end of the answer.
-            first_seconds: From the request to the first bytes of the answer.
+            stream, success: Whether it was a stream, and came to its end.
+            seconds, first_seconds: From the request to the end and to the first bytes of the answer.
             tokens: Output tokens.
         """
         status = "success" if success else "error"
-        attributes = create_inference_metric_attributes(
-            model=target.model_id, provider=target.provider_id, stream=stream, status=status
-        )
+        model, provider = target.model_id, target.provider_id
+        attributes = create_inference_metric_attributes(model, provider, stream, status)
         inference_duration.record(seconds, attributes=attributes)
         if first_seconds is not None:
             inference_time_to_first_token.record(first_seconds, attributes=attributes)

@@ -80,7 +80,7 @@ def poster(exchanges: Exchanges, target: Target) -> Post:
             raise TokenizerUnavailable(response.status_code)
         try:
             return json.loads(data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise TokenizerUnavailable from error
 
     return post
