@@ -132,9 +132,7 @@ class Connection:
     key: str | None = field(default=None, repr=False)
 
 
-_IPV6 = 6
-_NO_KEY = "NO KEY REQUIRED"
-"""What several providers of the platform give as a key."""
+_NO_KEY = "NO KEY REQUIRED"  # what several providers of the platform give as a key
 
 
 def connection_of(provider: Any) -> Connection | None:  # noqa: ANN401 - providers have no common type
@@ -170,7 +168,7 @@ def network_of(provider: Any) -> Network:  # noqa: ANN401 - as above
 def _pattern_of(host: str) -> str | None:
     """Return httpx's pattern for a host that is reached directly; None for what is no host."""
     with contextlib.suppress(ValueError):
-        host = f"[{host}]" if ip_address(host).version == _IPV6 else host
+        host = f"[{host}]" if ip_address(host).version == 6 else host
     pattern = f"all://{'*' if host.startswith('.') else ''}{host}"
     try:
         return pattern if host and httpx.URL(pattern) else None
@@ -268,8 +266,10 @@ class Platform:
 
         Args:
             target: The model that answered.
-            stream, success: Whether it was a stream, and came to its end.
-            seconds, first_seconds: From the request to the end and to the first bytes of the answer.
+            stream: Whether it was a stream.
+            success: Whether it came to its end.
+            seconds: From the request to the end of the answer.
+            first_seconds: From the request to the first bytes of the answer.
             tokens: Output tokens.
         """
         status = "success" if success else "error"
