@@ -52,7 +52,8 @@ def members(body: bytes) -> list[Member]:
     except (ValueError, RecursionError):  # it refuses half a surrogate, which a truncated text may end with
         extents = {}
     try:
-        found = _walk(body, extents) or _walk(body, {})
+        found = _walk(body, extents) if extents else None
+        found = _walk(body, {}) if found is None else found
     except RecursionError:
         raise ValueError("the object is nested too deeply") from None
     if found is None:
@@ -62,22 +63,21 @@ def members(body: bytes) -> list[Member]:
 
 def _walk(body: bytes, extents: dict[str, bytes]) -> list[Member] | None:
     """Return the members, or None where a name comes several times with another value, whose extent is not known."""
-    found = []
+    found: list[Member] = []
+    text = "" if extents else body.decode("latin-1")  # in which a character is a byte
     opened = _OPEN.match(body)
-    position = opened.end() if opened else 0
+    if opened is None:
+        return None
+    position = opened.end()
     while match := _NAME.match(body, position):
         literal = match[1]
         name = str(json.loads(literal)) if b"\\" in literal else literal[1:-1].decode("utf-8", "replace")
-        position = _end(body, match.end(), extents.get(name))
-        found.append(Member(name, Span(match.end(), position)))
+        start, extent = match.end(), extents.get(name)
+        if extents and not (extent and body.startswith(extent, start)):
+            return None
+        position = start + len(extent) if extent else _DECODER.raw_decode(text, start)[1]
+        found.append(Member(name, Span(start, position)))
     return found if _CLOSE.match(body, position) else None
-
-
-def _end(body: bytes, start: int, value: bytes | None) -> int:
-    if value is not None and body.startswith(value, start):
-        return start + len(value)
-    text = body.decode("latin-1")  # in which a character is a byte
-    return _DECODER.raw_decode(text, start)[1]
 
 
 def _no_number(name: str) -> float:
@@ -111,10 +111,11 @@ def elements(body: bytes, array: Span) -> list[Span]:
 
 
 def _elements_one_by_one(body: bytes, array: Span) -> list[Span]:
-    found = []
+    found: list[Span] = []
+    text = body.decode("latin-1")
     position = _skip(body, array.start + 1)
     while position < array.end - 1:
-        found.append(Span(position, _end(body, position, None)))
+        found.append(Span(position, _DECODER.raw_decode(text, position)[1]))
         position = _skip(body, found[-1].end)
     return found
 

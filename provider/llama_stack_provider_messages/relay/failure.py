@@ -61,7 +61,7 @@ def upstream_failure(
         own_request_id: Answer with this server's request id.
         now: The time, for OpenAI's rate limit headers.
     """
-    if status < 400:
+    if not 400 <= status < 600:
         return BadGatewayError(
             f"The backend '{provider_id}' answered {status} and not the request; its base URL has to be the final one"
         )
