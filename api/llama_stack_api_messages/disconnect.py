@@ -6,6 +6,7 @@ upstream would keep the upstream busy for an answer nobody reads.
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any
 
@@ -15,6 +16,8 @@ logger = logging.getLogger(__name__)
 
 _GRACE_SECONDS = 1.0
 """How long a cancelled task may take to clean up."""
+_WARN_SECONDS = 60.0
+_warned_at: float | None = None
 _READ_ON_ITEMS = 10_000
 """How much a stream may still have buffered; one that never waits for anything is not read to its end."""
 
@@ -36,7 +39,16 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
         if not task.cancelled():
             task.exception()  # seen, so that asyncio does not report it
     if stubborn:
-        logger.warning("%d tasks of a call that is over do not end", len(stubborn))
+        _warn(len(stubborn))
+
+
+def _warn(count: int) -> None:
+    """Log at most once in a while: a backend that will not be cancelled has many calls."""
+    global _warned_at  # noqa: PLW0603 - one log per process
+    now = time.monotonic()
+    if _warned_at is None or now - _warned_at > _WARN_SECONDS:
+        _warned_at = now
+        logger.warning("%d tasks of a call that is over do not end; there may be more", count)
 
 
 async def abandon(stream: AsyncGenerator[Any]) -> None:

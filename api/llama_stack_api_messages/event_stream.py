@@ -33,6 +33,11 @@ STREAM_HEADERS = {
 }
 
 
+_OPEN_SECONDS = 10.0
+"""How long the way of a request may be looked for before it is pinged about: longer than an upstream is probed, or its
+refusal could not be the status any more."""
+
+
 class EventStream(StreamingResponse):
     """Streams a reply; also iterable through ``body_iterator``, as the platform's library client does.
 
@@ -71,7 +76,7 @@ class EventStream(StreamingResponse):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send(self, send: Send) -> None:
-        reply = await self._while_pinging(send, self._open_stream(), {})
+        reply = await self._while_pinging(send, self._open_stream(), {}, max(self._ping_seconds, _OPEN_SECONDS))
         if isinstance(reply, PendingStream):
             connecting = reply.connect()
             answered = connecting if reply.status_first else self._while_pinging(send, connecting, reply.headers)
@@ -90,14 +95,21 @@ class EventStream(StreamingResponse):
         finally:
             self._tail = relay.tail
 
-    async def _while_pinging[R](self, send: Send, work: Awaitable[R], headers: Mapping[str, str]) -> R:
-        """Return the result of work; begin the stream and send a ping after each interval in which it is not done."""
+    async def _while_pinging[R](
+        self, send: Send, work: Awaitable[R], headers: Mapping[str, str], seconds: float | None = None
+    ) -> R:
+        """Return the result of work; begin the stream and send a ping after each interval in which it is not done.
+
+        The first interval has so many seconds.
+        """
         task = asyncio.ensure_future(work)
+        pause = seconds or self._ping_seconds
         try:
-            while not (await asyncio.wait({task}, timeout=self._ping_seconds))[0]:
+            while not (await asyncio.wait({task}, timeout=pause))[0]:
                 if not self._started:
                     await self._start(send, headers)
                 await send(_part(PING))
+                pause = self._ping_seconds
         finally:
             if not task.done():
                 await end(task)

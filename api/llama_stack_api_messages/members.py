@@ -15,11 +15,12 @@ from typing import NamedTuple
 import msgspec
 
 _OPEN = re.compile(rb"[ \t\r\n]*\{")
-_NAME = re.compile(rb'[ \t\r\n]*,?[ \t\r\n]*("(?:[^"\\]|\\.)*")[ \t\r\n]*:[ \t\r\n]*', re.DOTALL)
-"""What stands in front of a value, from behind the one before it."""
+_FIRST = re.compile(rb'[ \t\r\n]*("(?:[^"\\]|\\.)*")[ \t\r\n]*:[ \t\r\n]*', re.DOTALL)
+_NEXT = re.compile(rb"[ \t\r\n]*," + _FIRST.pattern, re.DOTALL)
+"""What stands in front of a value, from behind the brace or the value before it."""
 _CLOSE = re.compile(rb"[ \t\r\n]*\}[ \t\r\n]*\Z")
-_NEXT = re.compile(rb"[ \t\r\n]*,?[ \t\r\n]*")
-"""What stands in front of an element."""
+_SPACE = re.compile(rb"[ \t\r\n]*")
+_COMMA = re.compile(rb"[ \t\r\n]*,[ \t\r\n]*")
 _ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
 _EXTENTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -69,7 +70,7 @@ def _walk(body: bytes, extents: dict[str, bytes]) -> list[Member] | None:
     if opened is None:
         return None
     position = opened.end()
-    while match := _NAME.match(body, position):
+    while match := (_NEXT if found else _FIRST).match(body, position):
         literal = match[1]
         name = str(json.loads(literal)) if b"\\" in literal else literal[1:-1].decode("utf-8", "replace")
         start, extent = match.end(), extents.get(name)
@@ -101,28 +102,33 @@ def elements(body: bytes, array: Span) -> list[Span]:
         sizes = [len(bytes(value)) for value in _ELEMENTS.decode(body[array.start : array.end])]
     except (ValueError, RecursionError):  # as above
         return _elements_one_by_one(body, array)
-    found = []
-    position = array.start + 1
+    found: list[Span] = []
     for size in sizes:
-        start = _skip(body, position)
-        position = start + size
-        found.append(Span(start, position))
+        start = _element_start(body, array, found)
+        found.append(Span(start, start + size))
     return found
 
 
 def _elements_one_by_one(body: bytes, array: Span) -> list[Span]:
     found: list[Span] = []
     text = body.decode("latin-1")
-    position = _skip(body, array.start + 1)
-    while position < array.end - 1:
-        found.append(Span(position, _DECODER.raw_decode(text, position)[1]))
-        position = _skip(body, found[-1].end)
+    last = array.end - 1
+    while _end_of(_SPACE, body, found[-1].end if found else array.start + 1) < last:
+        start = _element_start(body, array, found)
+        found.append(Span(start, _DECODER.raw_decode(text, start)[1]))
     return found
 
 
-def _skip(body: bytes, position: int) -> int:
-    match = _NEXT.match(body, position)
-    return match.end() if match else position
+def _element_start(body: bytes, array: Span, before: Sequence[Span]) -> int:
+    """Return where the next element of an array begins."""
+    return _end_of(_COMMA, body, before[-1].end) if before else _end_of(_SPACE, body, array.start + 1)
+
+
+def _end_of(what: re.Pattern[bytes], body: bytes, position: int) -> int:
+    match = what.match(body, position)
+    if match is None:
+        raise ValueError("a comma is missing")
+    return match.end()
 
 
 def text_at(body: bytes, place: Span | None) -> str | None:

@@ -120,7 +120,7 @@ class RequestBody[M: PromptRequest]:
         found = [value for member, value in self.members if member.lower() == name]
         if len(found) > 1:
             raise InvalidRequestError(f"{name}: given more than once; send it once")
-        return found[0] if found else None
+        return found[0] if name in (member for member, _ in self.members) else None
 
     def _name(self) -> str | None:
         return text_at(self.data, self.model_span)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models.catalog import ModelInfo, ModelList, ModelQuery
 
-from .stack import ModelTypeError, Platform
+from .stack import ModelTypeError, Platform, check_allowed
 
 _LONGEST_NAME = 500
 """No id has more characters, and an error repeats no more."""
@@ -53,9 +53,11 @@ class Catalog:
     async def _may_use(self, model_id: str) -> bool:
         """Return whether a model that is not listed answers the caller: providers take names they do not list."""
         try:
-            return await self._platform.locate(model_id) is not None
-        except ModelTypeError:
+            if target := await self._platform.locate(model_id):
+                check_allowed(target)
+        except (ModelTypeError, ValueError):
             return False
+        return target is not None
 
 
 def model_info(name: str, model_id: str) -> ModelInfo:

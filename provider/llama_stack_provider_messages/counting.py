@@ -9,7 +9,7 @@ from .stack import get_logger
 from .translation.messages_to_chat.estimate import estimate_tokens
 from .translation.messages_to_chat.tokenizers import Count, Steps, TokenizerUnavailable, ways_to_count
 
-__all__ = ["Count", "Post", "TokenCounter", "TokenizerUnavailable"]
+__all__ = ["Count", "Post", "Rests", "TokenCounter", "TokenizerUnavailable"]
 
 logger = get_logger(__name__)
 
@@ -27,8 +27,8 @@ _ABOUT_THE_REQUEST = {400, 413, 422, 500}
 """What servers answer, at once, to a conversation that the template cannot take; llama.cpp also says 500."""
 
 
-class TokenCounter:
-    """Counts prompts, and leaves a tokenizer alone for a while that failed, so that no client waits for it twice.
+class Rests:
+    """Remembers for a while who has failed, so that nobody waits for the same failure twice.
 
     Nothing in it belongs to an event loop.
 
@@ -39,6 +39,28 @@ class TokenCounter:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._until: dict[Hashable, float] = {}
+
+    def rests(self, key: Hashable) -> bool:
+        """Return whether it has failed a short while ago."""
+        return self._clock() < self._until.get(key, 0.0)
+
+    def rest(self, key: Hashable) -> None:
+        """Note a failure; of too many the oldest is forgotten."""
+        self._until.pop(key, None)
+        while len(self._until) >= _MOST:
+            del self._until[next(iter(self._until))]
+        self._until[key] = self._clock() + _REST_SECONDS
+
+
+class TokenCounter:
+    """Counts prompts, and leaves a tokenizer alone for a while that failed.
+
+    Args:
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._failed = Rests(clock)
 
     async def count(
         self, fields: Mapping[str, Any], kind: str | None, model: str, post: Post, *, upstream: str = ""
@@ -54,7 +76,7 @@ class TokenCounter:
         """
         whole = (upstream, model)
         for way in ways_to_count(kind, fields):
-            if self._rests(whole) or self._rests((*whole, way)):
+            if self._failed.rests(whole) or self._failed.rests((*whole, way)):
                 continue
             try:
                 return await _follow(way(fields, model), post)
@@ -64,16 +86,10 @@ class TokenCounter:
                 self._rest((*whole, way) if failure.status in NO_ROUTE else whole, model, failure)
         return Count(estimate_tokens(fields), exact=False)
 
-    def _rests(self, key: Hashable) -> bool:
-        return self._clock() < self._until.get(key, 0.0)
-
     def _rest(self, key: Hashable, model: str, failure: TokenizerUnavailable) -> None:
-        if not self._rests(key):  # counts come in bursts
+        if not self._failed.rests(key):  # counts come in bursts
             logger.info("tokenizer left alone for a while", model=model, seconds=_REST_SECONDS, because=str(failure))
-        self._until.pop(key, None)
-        while len(self._until) >= _MOST:
-            del self._until[next(iter(self._until))]
-        self._until[key] = self._clock() + _REST_SECONDS
+        self._failed.rest(key)
 
 
 async def _follow(steps: Steps, post: Post) -> Count:

@@ -80,14 +80,22 @@ class Exchanges:
             MessagesError: There is none.
         """
         settings = upstream.settings
-        client = self._clients.get(
-            f"{target.provider_id} {settings.connect_seconds} {settings.silence_seconds}",
-            lambda: new_client(network_of(target.provider), settings.connect_seconds, settings.silence_seconds),
-        )
+        try:
+            client = self._clients.get(
+                f"{target.provider_id} {settings.connect_seconds} {settings.silence_seconds}",
+                lambda: new_client(network_of(target.provider), settings.connect_seconds, settings.silence_seconds),
+            )
+        except (OSError, ValueError) as error:  # certificates that are not there, a proxy that is none
+            raise BadGatewayError(
+                f"The backend '{upstream.provider_id}' cannot be reached: its network settings are wrong",
+                retryable=False,
+            ) from error
         headers = {**client.headers, **_JSON, **question.headers, **upstream.headers}
         try:
             request = _request(upstream, question, headers)
             return await client.http.send(request, stream=True)
+        except httpx.LocalProtocolError:  # of a client, every header has come through HTTP already
+            raise _bad_key(upstream) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise connection_failure(error, upstream.provider_id) from error
 
@@ -108,10 +116,14 @@ def _request(upstream: Upstream, question: Question, headers: Mapping[str, str])
     try:
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     except UnicodeEncodeError:
-        raise AuthenticationError(
-            f"The key for the backend '{upstream.provider_id}' has characters that HTTP cannot carry"
-        ) from None
+        raise _bad_key(upstream) from None
     return httpx.Request("POST", url, content=question.data, headers=raw, extensions=extensions)
+
+
+def _bad_key(upstream: Upstream) -> AuthenticationError:
+    return AuthenticationError(
+        f"The key for the backend '{upstream.provider_id}' has characters that HTTP cannot carry, maybe a line end"
+    )
 
 
 _url = lru_cache(256)(httpx.URL)

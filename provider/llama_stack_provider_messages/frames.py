@@ -1,9 +1,10 @@
 """The frames of a stream on the native lane: the upstream's chunks as they are, or its events put right."""
 
+import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
 from typing import Any, cast
 
 import httpx
@@ -19,6 +20,9 @@ from .sse import SSEDecoder
 from .stack import Platform, Target, get_logger
 
 logger = get_logger(__name__)
+
+_END_SECONDS = 0.5
+"""How long an upstream may stay open behind its last event. Read to its end, a connection can be used again."""
 
 
 class Tally:
@@ -58,10 +62,11 @@ class Tally:
 
 async def relayed(response: httpx.Response, echo: ModelEcho, tally: Tally, provider_id: str) -> AsyncGenerator[bytes]:
     """Yield nothing once, and then the upstream's chunks."""
-    watch = StreamWatch()
+    watch, failure, unread = StreamWatch(), None, False
     try:
         yield b""
-        async for chunk in _chunks(response):
+        chunks = _chunks(response)
+        async for chunk in chunks:
             watch.feed(chunk)
             if echo.done:
                 yield chunk
@@ -69,18 +74,37 @@ async def relayed(response: httpx.Response, echo: ModelEcho, tally: Tally, provi
                 tally.first()
                 if passed := echo.feed(chunk):
                     yield passed
-        if rest := echo.close():
-            yield rest
-        watch.close()
-        tally.end(watch.usage, success=watch.complete)
+            if watch.over:
+                break
+        async for chunk in _behind_the_end(chunks):
+            yield chunk
+        unread = watch.close()
     except httpx.HTTPError as error:
-        if not watch.over:
-            raise connection_failure(error, provider_id) from error
+        failure, unread = error, watch.close()
     finally:
         await response.aclose()
-        tally.end(watch.usage, success=watch.over)
+        tally.end(watch.usage, success=watch.over or (watch.complete and not failure))
+    if rest := echo.close():
+        yield rest
+    if unread:
+        yield b"\n\n"  # without a blank line no client reads the last event, which may be an error
+    if failure and not watch.over:
+        raise connection_failure(failure, provider_id) from failure
     if not watch.complete:
         raise BadGatewayError(f"The backend '{provider_id}' ended the stream before its answer was complete")
+
+
+async def _behind_the_end(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    """Yield what comes behind the last event; an upstream that does not close is left."""
+    clock = asyncio.get_running_loop().time
+    until = clock() + _END_SECONDS
+    while (left := until - clock()) > 0:
+        try:
+            async with asyncio.timeout(left):
+                chunk = await anext(chunks)
+        except (StopAsyncIteration, TimeoutError):
+            return
+        yield chunk
 
 
 async def repaired(
@@ -90,11 +114,16 @@ async def repaired(
     decoder = SSEDecoder()
     try:
         yield b""
-        async for chunk in _chunks(response):
+        chunks = _chunks(response)
+        async for chunk in chunks:
             tally.first()
             for event in decoder.feed(chunk):
                 for mended in repair.feed(_decoded(event.data)):
                     yield encode_event(mended)
+            if repair.finished:
+                break
+        async for _ in _behind_the_end(chunks):
+            pass
         events = [mended for event in decoder.close() for mended in repair.feed(_decoded(event.data))]
         events += repair.finish()
     except httpx.HTTPError as error:
@@ -113,10 +142,10 @@ def _decoded(data: str) -> object:
         return None
 
 
-def _chunks(response: httpx.Response) -> AsyncIterable[bytes]:
+def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
     """Return the body as the upstream cut it; unpacked, if something on the way has packed what nobody asked it to.
 
     ``aiter_raw`` would count the bytes, which costs more than looking at them does here.
     """
     packed = response.headers.get("content-encoding", "identity") != "identity"
-    return response.aiter_bytes() if packed else cast("AsyncIterable[bytes]", response.stream)
+    return response.aiter_bytes() if packed else aiter(cast("AsyncIterable[bytes]", response.stream))

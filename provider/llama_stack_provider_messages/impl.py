@@ -13,11 +13,12 @@ from .backends import LANE_HEADER, Backend, LaneName, Route
 from .catalog import Catalog, model_info
 from .config import MessagesConfig
 from .exchange import Exchanges
+from .failures import translate_failure
 from .lanes import Lanes
 from .native import NativeBackend
 from .probe import Probes
 from .signing import random_key
-from .stack import ModelTypeError, Platform, Target, get_logger
+from .stack import ModelTypeError, Platform, Target, check_allowed, get_logger
 from .translated import TranslatedBackend
 
 logger = get_logger(__name__)
@@ -78,10 +79,20 @@ class MessagesImpl:
 
     async def get_model(self, name: str) -> ModelInfo:
         """Return what is known of a name; see ``Messages.get_model``."""
-        return model_info(name, (await self._target(name)).model_id)
+        target = await self._target(name)
+        try:
+            check_allowed(target)
+        except ValueError:
+            raise await self._not_served(name) from None
+        return model_info(name, target.model_id)
 
     async def _route(self, name: str, call: Call) -> Route:
-        return await self._lanes.choose(await self._target(name), call)
+        target = await self._target(name)
+        try:
+            check_allowed(target)
+        except ValueError as error:
+            raise translate_failure(error, target.provider_id) from error
+        return await self._lanes.choose(target, call)
 
     async def _target(self, name: str) -> Target:
         model_id = self._aliases.resolve(name, self._platform.is_served) if _is_name(name) else None
@@ -93,7 +104,10 @@ class MessagesImpl:
             return target
         if model_id not in (None, name):  # only for the operator: the caller may not be allowed to know
             logger.warning("model not available to the caller", requested=name, stands_for=model_id)
-        raise NotFoundError(f"model: {name[:_LONGEST_NAME]} is not served here. {await self._remedy()}")
+        raise await self._not_served(name)
+
+    async def _not_served(self, name: str) -> NotFoundError:
+        return NotFoundError(f"model: {name[:_LONGEST_NAME]} is not served here. {await self._remedy()}")
 
     async def _remedy(self) -> str:
         served = await self._platform.served_models()

@@ -9,14 +9,14 @@ import httpx
 
 from llama_stack_api_messages import Call, MessageReply, RequestBody, StreamReply
 from llama_stack_api_messages.error_route import new_id
-from llama_stack_api_messages.errors import BadGatewayError, MessagesError, UpstreamError
+from llama_stack_api_messages.errors import BadGatewayError, InvalidRequestError, MessagesError, UpstreamError
 from llama_stack_api_messages.members import Member, members
 from llama_stack_api_messages.models import CountTokensRequest, CreateMessageRequest, PromptRequest
 from llama_stack_api_messages.sse import encode_json
 
 from .backends import COUNT_HEADER, Backend, Route, Upstream
+from .counting import Rests
 from .exchange import Exchanges, Question, whole
-from .failures import translate_failure
 from .frames import Tally, relayed, repaired
 from .probe import NO_ROUTE, Probes
 from .relay import (
@@ -26,19 +26,22 @@ from .relay import (
     echoed,
     not_a_message,
     outgoing,
+    redacted,
     request_headers,
     usage_of,
 )
 from .repair import StreamRepair, repair_message
-from .stack import Platform, Target, check_allowed, get_logger
+from .stack import Platform, Target, get_logger
 from .translation.dropped import dropped_header, dropped_text
 from .translation.messages_to_chat import translate_error
+from .translation.messages_to_chat.estimate import estimate_json
 
 logger = get_logger(__name__)
 
 _PROBE_SECONDS = 8.0
 """A request waits for the first one; less than the ten seconds after which a stream gets its first ping."""
 _MESSAGES, _COUNT = "/v1/messages", "/v1/messages/count_tokens"
+_PROMPT = ("system", "messages", "tools")
 _SIGNATURE = re.compile(r"signature.{0,60}thinking|thinking.{0,60}signature", re.IGNORECASE | re.DOTALL)
 """``Invalid `signature` in `thinking` block``: of another model, another organisation, or invented (codex2api 613)."""
 
@@ -58,20 +61,36 @@ class NativeBackend:
         self._exchanges = exchanges
         self._probes = probes
         self._translated = translated
+        self._without_counter = Rests()
 
     async def count(self, body: RequestBody[CountTokensRequest], call: Call, route: Route) -> MessageReply:
         """Count with the upstream's own counter, or estimate if it has none."""
+        asked = (route.target.provider_id, route.target.resource_id)
+        if self._without_counter.rests(asked):
+            return await self._estimate(body, call, route)
         try:
             response, _ = await self._accepted(_COUNT, body, call, route)
         except UpstreamError as error:
             if not _is_no_route(error):
                 raise
-            reply = await self._translated.count(body, call, route)
-            return MessageReply(reply.body, {**reply.headers, COUNT_HEADER: "estimate"})
+            self._without_counter.rest(asked)
+            return await self._estimate(body, call, route)
         data = await whole(response, route.target.provider_id)
-        _expect("input_tokens", data, route.target.provider_id)
+        _expect("input_tokens", data, _upstream(route))
         headers = carried_headers(response.headers, own_request_id=_upstream(route).settings.own_request_id)
         return MessageReply(data, {**headers, COUNT_HEADER: "exact"})
+
+    async def _estimate(self, body: RequestBody[CountTokensRequest], call: Call, route: Route) -> MessageReply:
+        """Count as if the request were translated; one that cannot be is no less welcome here."""
+        try:
+            reply = await self._translated.count(body, call, route)
+        except InvalidRequestError:
+            places = dict(body.members)
+            if "messages" not in places:
+                raise
+            parts = [body.data[slice(*places[name])] for name in _PROMPT if name in places]
+            reply = MessageReply(encode_json({"input_tokens": sum(map(estimate_json, parts))}))
+        return MessageReply(reply.body, {**reply.headers, COUNT_HEADER: "estimate"})
 
     async def probe(self, target: Target, upstream: Upstream) -> tuple[int, bytes]:
         """Ask an upstream whether it has a Messages API; return status and body, 0 if there is no answer."""
@@ -95,12 +114,12 @@ class NativeBackend:
         try:
             response, asked = await self._accepted(_MESSAGES, body, call, route)
             data = await whole(response, route.target.provider_id)
-            found = _expect("content", data, route.target.provider_id)
+            found = _expect("content", data, _upstream(route))
             tally.end(usage_of(data, found), success=True)
         finally:
             tally.end({}, success=False)
         if _upstream(route).settings.repair:
-            answer = encode_json(repair_message(json.loads(data), body.model, new_id))
+            answer = _repaired(data, body.model, route)
         else:
             answer = echoed(data, found, body.model)
         return MessageReply(answer, _reply_headers(response, asked, route))
@@ -108,14 +127,13 @@ class NativeBackend:
     async def stream(self, body: RequestBody[CreateMessageRequest], call: Call, route: Route) -> StreamReply:
         """Answer a request for a stream; returns once the upstream has accepted."""
         tally = Tally(self._platform, route.target, call, stream=True)
+        accepted = None
         try:
-            response, asked = await self._accepted(_MESSAGES, body, call, route)
-            if not response.headers.get("content-type", "").startswith("text/event-stream"):
-                _expect("content", await whole(response, route.target.provider_id), route.target.provider_id)
-                raise not_a_message(route.target.provider_id)
-        except MessagesError:
-            tally.end({}, success=False)
-            raise
+            accepted = await self._accepted_stream(body, call, route)
+        finally:
+            if accepted is None:
+                tally.end({}, success=False)
+        response, asked = accepted
         mend, provider_id = _upstream(route).settings.repair, route.target.provider_id
         if mend:
             frames = repaired(response, StreamRepair(body.model, new_id, call.request_id), tally, provider_id)
@@ -124,15 +142,20 @@ class NativeBackend:
         await anext(frames)  # from here on, closing it closes the response
         return StreamReply(frames, _reply_headers(response, asked, route), relayed=not mend)
 
+    async def _accepted_stream(
+        self, body: RequestBody[CreateMessageRequest], call: Call, route: Route
+    ) -> tuple[httpx.Response, Outgoing]:
+        response, asked = await self._accepted(_MESSAGES, body, call, route)
+        if response.headers.get("content-type", "").lower().startswith("text/event-stream"):
+            return response, asked
+        _expect("content", await whole(response, route.target.provider_id), _upstream(route))
+        raise not_a_message(route.target.provider_id)
+
     async def _accepted(
         self, path: str, body: RequestBody[Any], call: Call, route: Route
     ) -> tuple[httpx.Response, Outgoing]:
         """Return the upstream's answer with the request it was for."""
         upstream = _upstream(route)
-        try:
-            check_allowed(route.target)
-        except ValueError as error:
-            raise translate_failure(error, route.target.provider_id) from error
         asked = _outgoing(body, route, "own" if upstream.anthropic else "none")
         try:
             return await self._ask(path, asked, call, route), asked
@@ -153,7 +176,7 @@ class NativeBackend:
         try:
             return await self._exchanges.accepted(route.target, upstream, question)
         except MessagesError as error:
-            if _is_no_route(error) or isinstance(error, BadGatewayError):
+            if (_is_no_route(error) and path == _MESSAGES) or isinstance(error, BadGatewayError):
                 self._probes.doubt(upstream.provider_id)
             logger.warning(
                 "upstream failed",
@@ -187,7 +210,7 @@ def _is_no_route(error: MessagesError) -> bool:
     return isinstance(error, UpstreamError) and error.status_code in NO_ROUTE and error.raw is None
 
 
-def _expect(name: str, data: bytes, provider_id: str) -> list[Member]:
+def _expect(name: str, data: bytes, upstream: Upstream) -> list[Member]:
     """Return the members of an answer, one of which has this name.
 
     Raises:
@@ -196,11 +219,20 @@ def _expect(name: str, data: bytes, provider_id: str) -> list[Member]:
     try:
         found = members(data)
     except ValueError:
-        raise not_a_message(provider_id) from None
+        raise not_a_message(upstream.provider_id) from None
     names = {member for member, _ in found}
     if name in names:
         return found
-    raise translate_error(None, data) if "error" in names else not_a_message(provider_id)
+    if "error" in names:
+        raise translate_error(None, redacted(data, upstream.secret))
+    raise not_a_message(upstream.provider_id)
+
+
+def _repaired(data: bytes, model: str, route: Route) -> bytes:
+    try:
+        return encode_json(repair_message(json.loads(data), model, new_id))
+    except (ValueError, RecursionError):
+        raise not_a_message(route.target.provider_id) from None
 
 
 def _reply_headers(response: httpx.Response, asked: Outgoing, route: Route) -> dict[str, str]:

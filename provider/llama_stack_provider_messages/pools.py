@@ -18,8 +18,8 @@ class PooledTransport(httpx.AsyncBaseTransport):
 
     Args:
         make: Makes one for ``POOL_SIZE`` connections.
-        most: Connections in all; further requests wait at the first transport for as long as its pool timeout.
-        idle_seconds: After that the last pool is closed if nothing uses it.
+        most: Connections in all; further requests wait at the transport with the fewest, for its pool timeout.
+        idle_seconds: After that the last pools are closed if nothing uses them.
     """
 
     def __init__(self, make: Callable[[], httpx.AsyncBaseTransport], most: int, idle_seconds: float) -> None:
@@ -50,13 +50,14 @@ class PooledTransport(httpx.AsyncBaseTransport):
         if len(self._pools) < self._most:
             self._pools.append(_Pool(self._make()))
             return self._pools[-1]
-        return self._pools[0]
+        return min(self._pools, key=lambda pool: pool.busy)
 
     async def _close_idle(self) -> None:
-        """Close the last pool if it has been idle; nobody else would notice that its connections have expired."""
-        last = self._pools[-1]
-        if not last.busy and asyncio.get_running_loop().time() - last.idle_since > self._idle_seconds:
-            await self._pools.pop().transport.aclose()
+        """Close the last pools if they have been idle; nobody else would notice that their connections have expired."""
+        now = asyncio.get_running_loop().time()
+        while not (last := self._pools[-1]).busy and now - last.idle_since > self._idle_seconds:
+            self._pools.pop()
+            await last.transport.aclose()
 
     async def aclose(self) -> None:
         """Close all connections."""

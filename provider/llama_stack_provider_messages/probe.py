@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 _SOON_SECONDS = 10.0
-"""How long a verdict holds that is none."""
+"""How long a verdict holds that is none, and any verdict at the least."""
 NO_ROUTE = frozenset({404, 405, 501})
 """What servers answer to a path they do not have."""
 _NOT_UNDERSTOOD = frozenset({400, 422})
@@ -48,6 +48,7 @@ def _own_form(body: bytes) -> bool:
 @dataclass(slots=True)
 class _Known:
     native: bool | None
+    since: float
     until: float
 
 
@@ -75,9 +76,9 @@ class Probes:
         return self._known[name].native
 
     def doubt(self, name: str) -> None:
-        """Have an upstream asked again with the next request, because it failed in a way that may mean it changed."""
-        if name in self._known:
-            self._known[name].until = self._clock()
+        """Have an upstream asked again soon, because it failed in a way that may mean it changed."""
+        if known := self._known.get(name):
+            known.until = min(known.until, known.since + _SOON_SECONDS)
 
     def _start(self, name: str, ask: Ask) -> asyncio.Task[None]:
         task = self._running.get(name)
@@ -90,7 +91,8 @@ class Probes:
         settled = native is not None
         if not settled and name in self._known:  # an upstream that is away for a moment has not changed
             native = self._known[name].native
-        self._known[name] = _Known(native, self._clock() + (self._seconds if settled else _SOON_SECONDS))
+        now = self._clock()
+        self._known[name] = _Known(native, now, now + (self._seconds if settled else _SOON_SECONDS))
 
     async def close(self) -> None:
         """End the probes under way in this loop."""

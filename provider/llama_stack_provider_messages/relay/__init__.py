@@ -1,7 +1,7 @@
 """What the native lane changes in bytes that pass by, and what it reads from them; pure."""
 
 from .echo import ModelEcho, echoed
-from .failure import carried_headers, not_a_message, upstream_failure
+from .failure import carried_headers, not_a_message, redacted, upstream_failure
 from .outgoing import Outgoing, outgoing, request_headers
 from .watch import StreamWatch, usage_of
 
@@ -13,6 +13,7 @@ __all__ = [
     "echoed",
     "not_a_message",
     "outgoing",
+    "redacted",
     "request_headers",
     "upstream_failure",
     "usage_of",

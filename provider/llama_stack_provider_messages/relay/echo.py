@@ -23,22 +23,30 @@ def _value(depth: int) -> bytes:
 
 
 _OTHER_MEMBERS = rb"(?:(?!%s)" + _STRING + _SPACE + rb":" + _SPACE + _value(_NESTED) + _SPACE + rb"," + _SPACE + rb")*+"
-_NAMED = re.compile(rb"^event:[ ]?message_start[ ]*$", re.MULTILINE)
-_TYPED = re.compile(rb'"type"' + _SPACE + rb":" + _SPACE + rb'"message_start"')
+_EVENT_NAME = re.compile(rb"(?:^|[\r\n])event:[ ]?([^\r\n]*)")
+_TYPE = re.compile(rb'"type"' + _SPACE + rb":" + _SPACE + b"(" + _STRING + b")")
+_DATA = re.compile(rb"(?:^|(?<=[\r\n]))data:")
 _EVENT_END = re.compile(rb"(?>\r\n|\r|\n){2}")
 _BEFORE_NAME = re.compile(
-    rb"data:" + _SPACE + rb"\{" + _SPACE + _OTHER_MEMBERS % rb'"message"' + rb'"message"' + _SPACE + rb":" + _SPACE
-    + rb"\{" + _SPACE + _OTHER_MEMBERS % rb'"model"' + rb'"model"' + _SPACE + rb":" + _SPACE + rb'(?=")',
+    rb"data:" + _SPACE + rb"\{" + _SPACE + b"(" + _OTHER_MEMBERS % rb'"message"' + rb')"message"' + _SPACE + rb":"
+    + _SPACE + rb"\{" + _SPACE + _OTHER_MEMBERS % rb'"model"' + rb'"model"' + _SPACE + rb":" + _SPACE + rb'(?=")',
     re.DOTALL,
 )  # fmt: skip
 _NAME = re.compile(_STRING, re.DOTALL)
 _TOO_LATE = re.compile(rb'"(?:content_block_start|content_block_delta|message_delta|message_stop)"')
 
 
-def _is_start(found: re.Match[bytes]) -> bool:
-    """Whether what was found stands in ``message_start``, by the name of the event or the type in its data."""
-    *_, lines = _EVENT_END.split(found.string[: found.start()])
-    return bool(_NAMED.search(lines.replace(b"\r", b"\n")) or _TYPED.search(found[0]))
+def _is_start(lines: bytes, members: bytes) -> bool:
+    """Return whether an event is ``message_start``: by its type, else by its name, else by its form.
+
+    Args:
+        lines: Of the event, in front of its data.
+        members: Of its data, in front of ``message``.
+    """
+    if kind := _TYPE.search(members):
+        return kind[1] == b'"message_start"'
+    name = _EVENT_NAME.search(lines)
+    return name is None or name[1].strip() == b"message_start"
 
 
 class ModelEcho:
@@ -58,13 +66,14 @@ class ModelEcho:
         self._name = json.dumps(model).encode()
         self._seen = b""
         self._passed = 0
+        self._event = 0  # where the first event begins that is not known to be another one
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes; return those to pass on."""
         if self.done:
             return data
         self._seen += data
-        before = next(filter(_is_start, _BEFORE_NAME.finditer(self._seen, 0, _LONGEST)), None)
+        before = self._find() if b'"model"' in self._seen else None
         if before is None:
             self.done = len(self._seen) > _LONGEST or bool(_TOO_LATE.search(self._seen))
             return self._pass_to(len(self._seen))
@@ -81,6 +90,18 @@ class ModelEcho:
         held = b"" if self.done else self._pass_to(len(self._seen))
         self.done = True
         return held
+
+    def _find(self) -> re.Match[bytes] | None:
+        """Return what stands in front of the name, once it is there."""
+        while True:
+            blank = _EVENT_END.search(self._seen, self._event, _LONGEST)
+            data = _DATA.search(self._seen, self._event, blank.start() if blank else _LONGEST)
+            before = _BEFORE_NAME.match(self._seen, data.start(), blank.end() if blank else _LONGEST) if data else None
+            if data and before and _is_start(self._seen[self._event : data.start()], before[1]):
+                return before
+            if blank is None:
+                return None
+            self._event = blank.end()
 
     def _pass_to(self, end: int) -> bytes:
         start, self._passed = self._passed, end

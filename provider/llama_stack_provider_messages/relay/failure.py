@@ -21,6 +21,8 @@ _CARRIED = frozenset({"retry-after", "retry-after-ms", "x-should-retry", "reques
 _CARRIED_FAMILIES = ("anthropic-ratelimit-", "anthropic-priority-", "anthropic-fast-")
 _CREDENTIALS = (401, 403)
 _REDACTED = b"[redacted]"
+_SHORTEST_SECRET = 8
+"""Shorter keys are placeholders such as ``test`` or ``none``, and words of every message."""
 
 
 def carried_headers(headers: Mapping[str, str], *, own_request_id: bool = False) -> dict[str, str]:
@@ -66,7 +68,7 @@ def upstream_failure(
             f"The backend '{provider_id}' answered {status} and not the request; its base URL has to be the final one"
         )
     carried = carried_headers(headers, own_request_id=own_request_id)
-    clean = body.replace(secret.encode(), _REDACTED) if secret else body
+    clean = redacted(body, secret)
     if error := _own_form(clean):
         kind, text = error["type"], error["message"]
         return UpstreamError(status, kind, text, headers=carried, raw=clean, verbatim=not own_request_id)
@@ -78,6 +80,11 @@ def upstream_failure(
         return seen
     kind = error_for_status(status).error_type
     return UpstreamError(status, kind, seen.message, headers=carried)
+
+
+def redacted(body: bytes, secret: str | None) -> bytes:
+    """Return an upstream's words without the key it was asked with."""
+    return body.replace(secret.encode(), _REDACTED) if secret and len(secret) >= _SHORTEST_SECRET else body
 
 
 def not_a_message(provider_id: str) -> BadGatewayError:

@@ -11,7 +11,9 @@ from typing import Any
 from llama_stack_api_messages.members import Member
 
 _MESSAGE, _ERROR = b'"message_', b'"error"'
-"""What every event that tells contains: it is of the kind ``message_start``, ``_delta`` or ``_stop``, or an error."""
+"""What the data of an event that tells contains: of ``message_start``, ``_delta`` or ``_stop``, or of an error."""
+_ERROR_NAME = b"error"
+"""Clients take an event of this name for an error, whatever its data."""
 _BLANK = (b"\n\n", b"\r\n\r\n")
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _LONGEST = 65_536
@@ -34,11 +36,12 @@ class StreamWatch:
         self._line: list[bytes] = []
         self._data: list[bytes] = []
         self._size = 0
+        self._name = b""
         self._after_cr = False
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
-        if _MESSAGE not in data and _ERROR not in data and not self._size and data.endswith(_BLANK):
+        if _MESSAGE not in data and _ERROR_NAME not in data and not self._size and data.endswith(_BLANK):
             return
         if self._after_cr:
             data = data.removeprefix(b"\n")  # the other half of a CRLF
@@ -49,10 +52,13 @@ class StreamWatch:
             self._end_line()
             self._keep(line)
 
-    def close(self) -> None:
-        """Take the last event, which servers may leave unfinished."""
+    def close(self) -> bool:
+        """Take the last event, which servers may leave unfinished; return whether it was the one that ends a stream."""
+        was_over = self.over
         self._end_line()
+        self._name = b""  # of an error that broke off, nothing can be read
         self._end_event()
+        return self.over and not was_over
 
     def _keep(self, piece: bytes) -> None:
         self._size += len(piece)
@@ -64,12 +70,16 @@ class StreamWatch:
         self._line = []
         if line.startswith(b"data:"):
             self._data.append(line.removeprefix(b"data:"))
+        elif line.startswith(b"event:"):
+            self._name = line.removeprefix(b"event:").strip()
         elif not line:
             self._end_event()
 
     def _end_event(self) -> None:
-        data, size = b"\n".join(self._data), self._size
-        self._data, self._size = [], 0
+        data, size, name = b"\n".join(self._data), self._size, self._name
+        self._data, self._size, self._name = [], 0, b""
+        if name == _ERROR_NAME:
+            self.over = self.complete = True
         if size <= _LONGEST and (_MESSAGE in data or _ERROR in data):
             self._read(data)
 

@@ -134,3 +134,22 @@ async def test_abandoning_a_finished_stream_does_nothing():
     finished = stream()
     assert [item async for item in finished] == [1]
     await abandon(finished)
+
+
+async def test_many_calls_that_do_not_end_are_one_line_of_the_log(monkeypatch, caplog):
+    """A backend that will not be cancelled has hundreds of them."""
+    monkeypatch.setattr(disconnect, "_GRACE_SECONDS", 0.01)
+    monkeypatch.setattr(disconnect, "_warned_at", None)
+    release = asyncio.Event()
+
+    async def stubborn():
+        while not release.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await release.wait()
+
+    tasks = [asyncio.create_task(stubborn()) for _ in range(5)]
+    await asyncio.sleep(0)
+    await asyncio.gather(*(disconnect.end(task) for task in tasks))
+    release.set()
+    await asyncio.gather(*tasks)
+    assert caplog.text.count("do not end") == 1

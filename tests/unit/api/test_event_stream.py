@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from llama_stack_api_messages import event_stream
 from llama_stack_api_messages.api import Call, MessageReply, PendingStream, StreamReply
 from llama_stack_api_messages.errors import OverloadedError, RateLimitError
 from llama_stack_api_messages.event_stream import EventStream
@@ -109,8 +110,9 @@ async def test_an_unforeseen_error_stays_inside():
     assert b'"api_error"' in client.body
 
 
-async def test_silence_before_the_upstream_answers_is_filled_with_pings():
+async def test_silence_before_the_upstream_answers_is_filled_with_pings(monkeypatch):
     """Headers and a ping go out after the interval; the answer follows."""
+    monkeypatch.setattr(event_stream, "_OPEN_SECONDS", SHORT)
     accepted = asyncio.Event()
 
     async def frames():
@@ -129,6 +131,19 @@ async def test_silence_before_the_upstream_answers_is_filled_with_pings():
     await task
     assert client.body.endswith(FRAME)
     assert client.body.removesuffix(FRAME).replace(PING, b"") == b""
+
+
+async def test_no_ping_goes_out_while_the_way_is_looked_for():
+    """A backend may have to be probed first, and its refusal be the status."""
+
+    async def open_stream():
+        await asyncio.sleep(SHORT * 5)
+        assert client.messages == []
+        raise OverloadedError("later")
+
+    client = Client()
+    await EventStream(open_stream, CALL, SHORT)({"type": "http"}, client.receive, client.send)
+    assert client.status == 529
 
 
 async def test_no_ping_splits_a_frame():

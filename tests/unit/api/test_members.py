@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llama_stack_api_messages.errors import InvalidRequestError
-from llama_stack_api_messages.members import cuts, edited, elements, members, within
+from llama_stack_api_messages.members import Span, cuts, edited, elements, members, within
 from llama_stack_api_messages.models import CreateMessageRequest
 from llama_stack_api_messages.request_body import RequestBody
 
@@ -143,3 +143,46 @@ def test_a_body_without_a_model_is_refused_with_the_place(body):
     """In the words of the whole parse."""
     with pytest.raises(InvalidRequestError):
         RequestBody(body, CreateMessageRequest)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'"a":"\\ud800","b":1}',
+        b'{"a":"\\ud800" "b":1}',
+        b'{,"a":"\\ud800"}',
+        b'{"a":"\\ud800",}',
+        b'{"a":"\\ud800",,"b":1}',
+        b'["a":"\\ud800"}',
+        b'{"a":"\\ud800"} {}',
+    ],
+)
+def test_what_is_no_object_is_refused_with_half_a_surrogate_too(data):
+    """Braces and commas are where they have to be, also where the fast parser has given up."""
+    with pytest.raises(ValueError, match="no JSON object"):
+        members(data)
+
+
+@pytest.mark.parametrize("data", [b'["\\ud800" 1]', b'["\\ud800",]', b'[,"\\ud800"]', b'["\\ud800",,1]'])
+def test_elements_are_told_apart_by_commas(data):
+    """Here too."""
+    with pytest.raises(ValueError):  # noqa: PT011 - of two libraries, with words of theirs
+        elements(data, Span(0, len(data)))
+
+
+def test_many_members_of_one_name_are_found_in_one_pass():
+    """Four hundred kilobytes of them held the server for seconds: each had the whole body decoded."""
+
+    class Counted(bytes):
+        decoded = 0
+
+        def decode(self, *args):
+            self.decoded += 1
+            return super().decode(*args)
+
+    data = Counted(b'{"a":1' + b',"a":2' * 500 + b',"b":"\\ud800"}')
+    assert len(members(data)) == 502
+    assert data.decoded == 1
+    array = Counted(b'["\\ud800"' + b",2" * 500 + b"]")
+    assert len(elements(array, Span(0, len(array)))) == 501
+    assert array.decoded == 1

@@ -177,13 +177,17 @@ MODELS = ['"model"', r'"mod\u0065l"', r'"\u006d\u006f\u0064\u0065\u006c"', '"Mod
 
 @given(st.lists(st.sampled_from([*MODELS, '"messages"', '"x"', '" model"', '"model "', '"models"', '"m"']), max_size=5))
 def test_a_body_with_two_models_is_refused(names):
-    """However they are written: readers differ about which counts, and one of them may not be allowed."""
+    """However they are written: readers differ about which counts, and one of them may not be allowed.
+
+    One alone has to be written as the API writes it, or an upstream would say that there is none.
+    """
     text = "{" + ", ".join(f'{name}: "m{number}"' for number, name in enumerate(names)) + "}"
     places = [number for number, name in enumerate(names) if json.loads(name).lower() == "model"]
-    if len(places) == 1:
+    if len(places) == 1 and json.loads(names[places[0]]) == "model":
         assert body_of(text).model == f"m{places[0]}"
         return
-    with pytest.raises(InvalidRequestError, match="^model: given more than once" if places else "^model: Field"):
+    several = len(places) > 1
+    with pytest.raises(InvalidRequestError, match="^model: given more than once" if several else "^model: Field"):
         body_of(text)
 
 

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from llama_stack_api_messages.errors import (
+    AuthenticationError,
     BadGatewayError,
     GatewayTimeoutError,
     InvalidRequestError,
@@ -20,7 +21,7 @@ from llama_stack_provider_messages.native_settings import NativeSettings
 from llama_stack_provider_messages.stack import Target
 
 TARGET = Target("up/m", "up", "remote::vllm", "m")
-OWN = b'{"type":"error","error":{"type":"odd_error","message":"key sesame"}}'
+OWN = b'{"type":"error","error":{"type":"odd_error","message":"key sk-sesame"}}'
 
 
 class Body(httpx.AsyncByteStream):
@@ -176,7 +177,7 @@ async def test_what_was_refused_is_an_error_of_the_protocol(script, status):
     """With its hints and without the key; its connection is given back."""
     script.answer(status, OWN[:9], OWN[9:], retry_after="3", server="s", request_id="r")
     with pytest.raises(UpstreamError) as caught:
-        await script.exchanges.accepted(TARGET, upstream(secret="sesame"), question())
+        await script.exchanges.accepted(TARGET, upstream(secret="sk-sesame"), question())
     error = caught.value
     assert (error.status_code, error.message) == (status, "key [redacted]")
     assert error.headers == {"retry-after": "3", "request-id": "r"}
@@ -292,3 +293,32 @@ async def test_what_cannot_be_connected_is_an_error_of_the_protocol(script):
     with pytest.raises(BadGatewayError) as caught:
         await script.exchanges.open(TARGET, upstream(), question())
     assert isinstance(caught.value.__cause__, httpx.ConnectError)
+
+
+@pytest.mark.parametrize("key", ["sk-a\r\nx: y", "sk-a\n"])
+async def test_a_key_with_a_line_end_is_named_as_such(key):
+    """Keys are read from files; the connection is not to blame, and nothing else is sent."""
+    server = socket.create_server(("127.0.0.1", 0))
+    exchanges = Exchanges()
+    url = f"http://127.0.0.1:{server.getsockname()[1]}"
+    try:
+        with pytest.raises(AuthenticationError, match="'up' has characters") as caught:
+            await exchanges.open(TARGET, Upstream("up", url, {"x-api-key": key}, NativeSettings()), question())
+    finally:
+        server.close()
+        await exchanges.close()
+    assert "sk" not in caught.value.message
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError("/x.pem"), ssl.SSLError("bad"), ValueError("proxy")])
+async def test_network_settings_that_do_not_work_are_a_bad_gateway(monkeypatch, error):
+    """A certificate that is not there is found out with the first request."""
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(module, "new_client", fail)
+    with pytest.raises(BadGatewayError, match="'up' cannot be reached: its network settings") as caught:
+        await Exchanges().open(TARGET, upstream(), question())
+    assert not caught.value.retryable
+    assert "pem" not in caught.value.message

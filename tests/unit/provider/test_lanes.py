@@ -228,7 +228,8 @@ async def test_a_lane_is_logged_when_it_changes(monkeypatch):
     """Once per provider and not per request; what a request asked for is no change."""
     monkeypatch.setattr(module, "logger", log := Log())
     probe = Probing()
-    probes = Probes(300)
+    now = 0.0
+    probes = Probes(300, lambda: now)
     lanes = Lanes({"set": NativeSettings(mode="off")}, probes, probe, may_ask=True)
 
     async def ask(provider_id, asked=None):
@@ -240,6 +241,7 @@ async def test_a_lane_is_logged_when_it_changes(monkeypatch):
     assert log.lines == [("up", "native", "probed"), ("set", "translated", "configured")]
     probe.answer = NO
     probes.doubt("up")
+    now = 10.0
     await ask("up")
     await probes._running["up"]
     await ask("up")

@@ -191,11 +191,12 @@ async def test_an_upstream_that_was_away_at_first_is_known_once_it_answers(probe
     assert up.asked == 2
 
 
-async def test_doubt_asks_again_with_the_next_request(probes):
+async def test_doubt_asks_again_with_the_next_request(probes, clock):
     """Without making it wait; of what is not known there is none."""
     up = Upstream(YES, NO)
     probes.doubt("up")
     await probes.speaks_messages("up", up)
+    clock.now += SOON
     probes.doubt("up")
     assert await probes.speaks_messages("up", up) is True
     await settle()
@@ -203,11 +204,23 @@ async def test_doubt_asks_again_with_the_next_request(probes):
     assert up.asked == 2
 
 
-async def test_upstreams_are_told_apart(probes):
+async def test_doubt_does_not_ask_more_than_once_in_a_while(probes, clock):
+    """A client that asks for unknown models all the time is no reason to probe all the time."""
+    up = Upstream(YES)
+    for _ in range(100):
+        await probes.speaks_messages("up", up)
+        await settle()
+        probes.doubt("up")
+        clock.now += 0.3
+    assert up.asked == 3
+
+
+async def test_upstreams_are_told_apart(probes, clock):
     """Each has its own verdict and its own probe."""
     ups = {"a": Upstream(YES), "b": Upstream(NO)}
     assert [await probes.speaks_messages(name, up) for name, up in ups.items()] == [True, False]
     probes.doubt("a")
+    clock.now += SOON
     for name, up in ups.items():
         await probes.speaks_messages(name, up)
     await settle()

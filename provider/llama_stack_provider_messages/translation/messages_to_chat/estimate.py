@@ -40,6 +40,18 @@ def estimate_blocks(content: str | BaseModel | Iterable[BaseModel] | None) -> in
     return -(-sum(_size(block.model_dump(exclude=_SEALED, warnings=False)) for block in blocks) // _BYTES)
 
 
+def estimate_json(data: bytes) -> int:
+    """Return the estimate for a part of a request that nobody has understood.
+
+    Args:
+        data: JSON, or what was meant to be.
+    """
+    try:
+        return -(-_size(json.loads(data)) // _BYTES)
+    except (ValueError, RecursionError):
+        return -(-len(data) // _BYTES)
+
+
 def _length(text: str) -> int:
     """Return how many bytes a text has in UTF-8; half a surrogate pair counts as one."""
     return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from llama_stack_api_messages.members import members
 from llama_stack_provider_messages.relay import ModelEcho, echoed
+from llama_stack_provider_messages.relay import echo as echo_module
 
 NAME = 'asked/"x"'
 HEAD = b'data: {"type":"message_start","message":{"id":"m",'
@@ -127,3 +128,40 @@ def test_a_name_without_end_is_not_kept():
     passed = len(echo.feed(b'data: {"type":"message_start","message":{"model":"'))
     passed += sum(len(echo.feed(b"x" * 1_000)) for _ in range(100))
     assert passed > 50_000
+
+
+@pytest.mark.parametrize(
+    ("stream", "changed"),
+    [
+        (b'data: {"message":{"model":"up"},"type":"message_start"}\n\n', True),
+        (b'data: {"message":{"type":"message","model":"up"}}\n\n', True),
+        (b'event: odd\ndata: {"message":{"model":"up"},"type":"message_start"}\n\n', False),
+        (b'data: {"type":"odd","message":{"model":"up"}}\n\n', False),
+        (b'event: odd\ndata: {"type":"message_start","message":{"model":"up"}}\n\n', True),
+        (b': data: {"message":{"model":"up"}}\n\n', False),
+    ],
+)
+def test_what_an_event_is_says_its_type_then_its_name_then_its_form(stream, changed):
+    """Where the type comes behind the message and no name before it, the form has to do."""
+    expected = stream.replace(b'"up"', json.dumps(NAME).encode()) if changed else stream
+    for cut in range(len(stream)):
+        out, rest = passed([stream[:cut], stream[cut:]])
+        assert b"".join(out) + rest == expected
+
+
+@pytest.mark.parametrize(
+    "piece", [b"\ndata:" * 9, b'data: {"message":{"x":"model",', b'"model"', b'\ndata: {"model":[[[']
+)
+def test_many_lines_that_lead_nowhere_are_not_searched_again_and_again(piece, monkeypatch):
+    """Three hundred chunks of nine lines held the server for half a minute: each is tried from one place."""
+    tried = []
+
+    class Counted:
+        def match(self, data, start, end):
+            tried.append(start)
+
+    monkeypatch.setattr(echo_module, "_BEFORE_NAME", Counted())
+    echo = ModelEcho(NAME)
+    for _ in range(100):
+        echo.feed(piece)
+    assert len(tried) <= 100

@@ -165,3 +165,11 @@ def test_a_success_that_is_no_message_names_the_backend():
     assert isinstance(error, BadGatewayError)
     assert "'up'" in error.message
     assert "off" in error.message
+
+
+def test_a_key_that_is_a_word_is_left_in_the_words():
+    """``test`` and ``none`` are what keys are where there is none; nobody reads a message without its words."""
+    body = b'{"type":"error","error":{"type":"test_error","message":"this test key-of-8 is none"}}'
+    for secret in ("test", "none", "error", "type", "{", ""):
+        assert failure(400, body, secret=secret).raw == body
+    assert failure(400, body, secret="key-of-8").message == "this test [redacted] is none"

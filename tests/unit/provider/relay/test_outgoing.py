@@ -34,7 +34,7 @@ def sent(data, model="theirs", strip_billing=False, strip_thinking="none"):
     [
         (b'{"model":"ours","n":1.50}', b'{"model":"theirs","n":1.50}'),
         (b'\n{ "x" : [ ] , "model"\t: "ou\\u0072s" }\n', b'\n{ "x" : [ ] , "model"\t: "theirs" }\n'),
-        (b'{"Model":"ours","x":{"model":"ours"}}', b'{"Model":"theirs","x":{"model":"ours"}}'),
+        (b'{"mod\\u0065l":"ours","x":{"model":"ours"}}', b'{"mod\\u0065l":"theirs","x":{"model":"ours"}}'),
         (b'{"x":"\\ud83d\xe2\x80\xa8","model":"ours"}', b'{"x":"\\ud83d\xe2\x80\xa8","model":"theirs"}'),
     ],
 )

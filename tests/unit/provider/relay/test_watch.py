@@ -123,3 +123,33 @@ def test_usage_with_bytes_that_are_no_text_is_no_failure(value):
     """The answer is there and passes; its counts do not matter as much."""
     body = b'{"content":[],"usage":{"output_tokens":1,"tier":%s}}' % value
     usage_of(body, members(body))
+
+
+def test_an_event_that_is_named_an_error_is_one_whatever_its_data():
+    """Clients raise at the name: of llama.cpp's own errors, and of one that is too long to be read here."""
+    for data in (b"", b'{"code":500,"message":"m"}', b'{"type":"error","x":"' + b"x" * 70_000 + b'"}'):
+        for size in (7, 100_000):
+            event = b"event: error\ndata: " + data + b"\n\n"
+            watch = StreamWatch()
+            for start in range(0, len(event), size):
+                watch.feed(event[start : start + size])
+            assert watch.over
+    assert not watched(b"event: errors\ndata: {}\n\n", b"data: event: error\n\n").over
+
+
+@pytest.mark.parametrize(
+    ("stream", "ended"),
+    [
+        (START + ERROR.rstrip(), True),
+        (START + STOP.rstrip(), True),
+        (START + STOP, False),
+        (START + END.rstrip(), False),
+        (START + ERROR[:-5], False),
+        (START + b'event: error\ndata: {"code":5', False),
+    ],
+)
+def test_closing_tells_whether_the_last_event_came_without_its_end(stream, ended):
+    """Only what could be read whole counts."""
+    watch = StreamWatch()
+    watch.feed(stream)
+    assert watch.close() is ended

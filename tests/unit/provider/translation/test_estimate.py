@@ -3,7 +3,11 @@
 import pytest
 
 from llama_stack_api_messages.models import CreateMessageRequest
-from llama_stack_provider_messages.translation.messages_to_chat.estimate import estimate_blocks, estimate_tokens
+from llama_stack_provider_messages.translation.messages_to_chat.estimate import (
+    estimate_blocks,
+    estimate_json,
+    estimate_tokens,
+)
 
 DATA = "A" * 100_000
 
@@ -52,3 +56,18 @@ def test_a_chat_request_counts_messages_tools_and_the_schema_of_the_answer():
     assert 210 < estimate_tokens({"messages": [message], "tools": [tool]}) < 240
     assert estimate_tokens({"messages": [message], "response_format": schema}) > alone
     assert estimate_tokens({}) == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "tokens"),
+    [
+        (b'[{"role":"user","content":[{"type":"odd","text":"abcdefgh"}]}]', 4),
+        (b'[{"type":"image","source":{"data":"' + b"x" * 90_000 + b'"}}]', 1_500),
+        (b"no json", 2),
+        (b"[" * 100_000, 25_000),
+        (b"null", 0),
+    ],
+)
+def test_a_part_that_nobody_understands_is_estimated_by_its_texts(data, tokens):
+    """A picture counts as one; what is no JSON by its bytes."""
+    assert estimate_json(data) == tokens

@@ -1,0 +1,160 @@
+"""The frames of the native lane, over responses whose body is a script."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from llama_stack_api_messages.errors import BadGatewayError
+from llama_stack_provider_messages import frames as module
+from llama_stack_provider_messages.frames import relayed, repaired
+from llama_stack_provider_messages.relay import ModelEcho
+from llama_stack_provider_messages.repair import StreamRepair
+
+START = b'event: message_start\ndata: {"type":"message_start","message":{"model":"up","usage":{"input_tokens":3}}}\n\n'
+TEXT = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"text":"Hi"}}\n\n'
+DELTA = (
+    b"event: message_delta\n"
+    b'data: {"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":2}}\n\n'
+)
+STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+ERROR = b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"m"}}\n\n'
+CUT = httpx.RemoteProtocolError("cut")
+
+
+class Stream(httpx.AsyncByteStream):
+    """Parts, a failure, or silence without end (None)."""
+
+    def __init__(self, *parts):
+        self.parts = parts
+        self.closed = False
+
+    async def __aiter__(self):
+        for part in self.parts:
+            if part is None:
+                await asyncio.Event().wait()
+            if isinstance(part, Exception):
+                raise part
+            yield part
+
+    async def aclose(self):
+        self.closed = True
+
+
+class Tally:
+    """Remembers the first end."""
+
+    ended = None
+
+    def first(self):
+        pass
+
+    def end(self, usage, *, success):
+        self.ended = self.ended or (dict(usage), success)
+
+
+async def relay(*parts, make=None):
+    """Return the bytes of a stream, the error it ends in, and the tally."""
+    stream, tally, got = Stream(*parts), Tally(), []
+    response = httpx.Response(200, stream=stream)
+    frames = make(response, tally) if make else relayed(response, ModelEcho("up"), tally, "up")
+    error = None
+    try:
+        async with asyncio.timeout(20):
+            async for frame in frames:
+                got.append(frame)  # noqa: PERF401 - those before an error count
+    except BadGatewayError as caught:
+        error = caught
+    assert stream.closed
+    return b"".join(got), error, tally.ended
+
+
+def mended(response, tally):
+    return repaired(response, StreamRepair("up", lambda prefix: f"{prefix}1"), tally, "up")
+
+
+async def test_a_stream_passes_and_is_counted():
+    """Usage and success of a whole one."""
+    whole = START + TEXT + DELTA + STOP
+    assert await relay(whole) == (whole, None, ({"input_tokens": 3, "output_tokens": 2}, True))
+
+
+@pytest.mark.parametrize("make", [None, mended])
+@pytest.mark.parametrize("last", [STOP, ERROR])
+async def test_an_upstream_that_stays_open_behind_its_last_event_is_left(monkeypatch, last, make):
+    """The client has everything; it does not wait for silence to become a failure."""
+    monkeypatch.setattr(module, "_END_SECONDS", 0.05)
+    data, error, ended = await relay(START, DELTA, last, None, make=make)
+    assert error is None
+    assert b"message_stop" in data or b"overloaded_error" in data
+    assert ended[1] is (last == STOP or not make)
+
+
+async def test_what_comes_behind_the_last_event_at_once_passes():
+    """Comments, or a line of another API; and the connection, read to its end, can be used again."""
+    behind = (b": bye\n\n", b"data: [DONE]\n\n")
+    data, error, _ = await relay(START + DELTA + STOP, *behind)
+    assert (data, error) == (START + DELTA + STOP + b"".join(behind), None)
+
+
+async def test_who_never_stops_behind_the_last_event_is_left_too(monkeypatch):
+    """However often something comes."""
+    monkeypatch.setattr(module, "_END_SECONDS", 0.05)
+
+    class Endless(Stream):
+        async def __aiter__(self):
+            yield START + STOP
+            while True:
+                await asyncio.sleep(0.001)
+                yield b": more\n\n"
+
+    stream = Endless()
+    frames = relayed(httpx.Response(200, stream=stream), ModelEcho("up"), Tally(), "up")
+    async with asyncio.timeout(20):
+        assert [frame async for frame in frames][-1] == b": more\n\n"
+    assert stream.closed
+
+
+@pytest.mark.parametrize("end", [(), (CUT,)])
+@pytest.mark.parametrize("missing", [1, 2])
+async def test_an_error_without_its_blank_line_is_not_lost(end, missing):
+    """It is completed, so that clients read it, and no other one comes behind it."""
+    data, error, ended = await relay(START + ERROR[:-missing], *end)
+    assert data.startswith(START + ERROR)
+    assert data.removeprefix(START + ERROR).strip() == b""
+    assert (error, ended[1]) == (None, True)
+
+
+async def test_half_an_error_is_followed_by_one_of_ours():
+    """Of what broke off nothing can be read."""
+    data, error, ended = await relay(START + ERROR[:-9], CUT)
+    assert data == START + ERROR[:-9]
+    assert "broke the connection" in error.message
+    assert ended[1] is False
+
+
+async def test_the_last_event_counts_without_its_blank_line():
+    """Its usage too."""
+    data, error, ended = await relay(START + DELTA.rstrip())
+    assert (data, error, ended) == (START + DELTA.rstrip(), None, ({"input_tokens": 3, "output_tokens": 2}, True))
+
+
+@pytest.mark.parametrize("end", [(), (CUT,)])
+async def test_a_stream_that_breaks_off_is_a_failure(end):
+    """Cleanly or not; behind message_delta only if not."""
+    data, error, ended = await relay(START + TEXT, *end)
+    assert (data, ended[1]) == (START + TEXT, False)
+    assert error
+    data, error, ended = await relay(START + DELTA, *end)
+    assert (bool(error), ended[1]) == (bool(end), not end)
+
+
+async def test_a_client_that_leaves_closes_the_upstream_and_counts_as_a_failure():
+    """It got only a part."""
+    stream, tally = Stream(START, TEXT, None), Tally()
+    frames = relayed(httpx.Response(200, stream=stream), ModelEcho("up"), tally, "up")
+    for _ in range(3):
+        await anext(frames)
+    await frames.aclose()
+    assert stream.closed
+    assert tally.ended == ({"input_tokens": 3}, False)
