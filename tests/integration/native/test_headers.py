@@ -2,6 +2,7 @@
 
 import json
 
+import httpx2
 import pytest
 
 from support.native_upstream import ask, message, post, spoken, streamed, whole
@@ -195,6 +196,19 @@ async def test_the_allow_list_of_a_provider_holds(relay, stream):
     assert len(relay.upstream.exchanges) == asked
     relay.upstream.play(streamed(*spoken("m", "Hi")) if stream else OK, "listed")
     assert (await post(relay.url, ask("listing/listed", stream))).status == 200
+
+
+async def test_the_allow_list_of_a_provider_holds_for_questions_about_models_too(relay):
+    """What would be refused has no tokens and is no model."""
+    asked, probed = len(relay.upstream.exchanges), len(relay.upstream.others)
+    refused = await post(relay.url, ask("listing/secret"), path="/v1/messages/count_tokens")
+    assert (refused.status, refused.json["type"]) == (400, "error")
+    async with httpx2.AsyncClient(base_url=relay.url) as client:
+        version = {"anthropic-version": "2023-06-01"}
+        known = [(await client.get(f"/v1/models/listing/{name}", headers=version)) for name in ("listed", "secret")]
+    assert [reply.status_code for reply in known] == [200, 404]
+    assert known[1].json()["error"]["type"] == "not_found_error"
+    assert (len(relay.upstream.exchanges), len(relay.upstream.others)) == (asked, probed)
 
 
 def as_user(name: str) -> list[tuple[str, str]]:

@@ -375,3 +375,38 @@ async def test_a_lane_that_does_not_exist_is_refused(lively):
     reply = await post(lively.url, ask(f"on/{model}"), [("x-messages-lane", "scenic")])
     assert (reply.status, reply.json["error"]["type"]) == (400, "invalid_request_error")
     assert not lively.upstream.of(model)
+
+
+@pytest.mark.parametrize("last", [b"", b": a comment\n\n"])
+async def test_an_upstream_that_stays_open_behind_its_last_event_does_not_hold_the_client(relay, last):
+    """The reply ends, and the connection is closed."""
+
+    async def script(answer):
+        await answer.head(200, "text/event-stream")
+        for data in [*spoken(answer.exchange.json["model"], "Hi"), last]:
+            if data:
+                await answer.chunk(data)
+        await asyncio.Event().wait()
+
+    async with relay.talk(script, stream=True) as (one, exchange):
+        reply = await one.rest()
+        await until(exchange.closed.is_set, "the upstream to be closed")
+    assert reply.ended
+    assert b"message_stop" in reply.body
+    assert reply.body.endswith(last)
+    assert b"event: error" not in reply.body
+
+
+async def test_an_upstream_without_a_counter_is_asked_for_counts_once_in_a_while(native, relay):
+    """Claude Code counts two dozen at a time; what is not there is neither asked for nor probed again each time.
+
+    What only the upstream understands is no reason to refuse a count.
+    """
+    odd = [{"role": "user", "content": [{"type": "hologram", "text": "four"}, {"type": "text", "text": "times " * 40}]}]
+    before = len(native.others), len(native.probes)
+    for _ in range(5):
+        reply = await post(relay.url, ask("yes/uncounted", messages=odd), path="/v1/messages/count_tokens")
+        assert (reply.status, reply.headers["x-messages-token-count"]) == (200, "estimate")
+        assert 40 < reply.json["input_tokens"] < 100
+    assert len(native.others) - before[0] == 1
+    assert len(native.probes) == before[1]
