@@ -2,6 +2,8 @@
 
 from argparse import Namespace
 
+from llama_stack_provider_messages.tape.render import counted
+
 from .files import existing
 from .play import play
 from .terminal import tell, tell_lines
@@ -18,5 +20,5 @@ def run(arguments: Namespace) -> int:
     if report.failures:
         tell_lines(f"{place.path}: the client did not do what is on the tape", [*report.failures])
     else:
-        tell(f"{place.path}: played all {len(tape.exchanges)} as recorded")
+        tell(f"{place.path}: {counted(len(tape.exchanges), 'exchange')} played as recorded")
     return code or int(bool(report.failures))
