@@ -1,24 +1,28 @@
 """The command ``messages-tape``: tapes by hand, for any client in any language. docs/recording.md shows its use."""
 
 import argparse
+import importlib
 import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .commands import check, prune, record, replay, show
 from .commands.terminal import PROGRAM, tell
 from .errors import TapeError
 
+_PACKAGE = "llama_stack_provider_messages"
 _USAGE = 2
 """The exit code for what a person asked for in a wrong way, as argparse has it."""
+_WITH_COMMAND = {"prune", "record", "replay"}
 _HARMLESS = "a value that looks like a credential and is none; may be given more than once"
 _PORT = "where to listen on 127.0.0.1; by default on a free port"
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:  # type: ignore[override]
+        if message.startswith("unrecognized arguments"):
+            message += " (a command to run goes behind --)"
         self.exit(_USAGE, f"{PROGRAM}: {message}; see {self.prog} --help\n")
 
 
@@ -47,15 +51,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     at = words.index("--") if "--" in words else len(words)
     arguments = parser().parse_args(words[:at])
     arguments.command = words[at + 1 :]
-    # what servers log of tapes is told at the end, in one place
-    logging.getLogger("llama_stack_provider_messages").addHandler(logging.NullHandler())
-    if "--" in words and not (arguments.command and arguments.takes_command):
-        tell(
-            "put a command behind --" if arguments.takes_command else f"{arguments.name} runs no command; leave -- out"
-        )
+    if words[at:] and (mistake := _mistake(arguments)):
+        tell(mistake)
         return _USAGE
+    # what servers log of tapes is told at the end, in one place
+    logging.getLogger(_PACKAGE).addHandler(logging.NullHandler())
     try:
-        code: int = arguments.run(arguments)
+        # only the one that runs is loaded, with what it needs
+        command = importlib.import_module(f"{_PACKAGE}.tape.commands.{arguments.name}")
+        code: int = command.run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -66,9 +70,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
+def _mistake(arguments: argparse.Namespace) -> str:
+    """Return what is wrong with the part behind ``--``, nothing if it is right."""
+    if arguments.name not in _WITH_COMMAND:
+        return f"{arguments.name} runs no command; leave -- out"
+    return "" if arguments.command else "put a command behind --"
+
+
 def _record(command: argparse.ArgumentParser) -> None:
-    command.set_defaults(run=record.run, takes_command=True)
-    command.usage = f"{PROGRAM} record --upstream URL [options] [TAPE] -- COMMAND"
+    command.usage = f"{PROGRAM} record --upstream URL [options] [TAPE] [-- COMMAND]"
     command.add_argument("tape", nargs="?", default="recorded.tape.yaml", metavar="TAPE", help="the file to write")
     command.add_argument("--upstream", required=True, metavar="URL", help="the server, such as http://127.0.0.1:8000")
     command.add_argument("--again", action="store_true", help="record a tape anew that is there")
@@ -83,7 +93,6 @@ def _record(command: argparse.ArgumentParser) -> None:
 
 
 def _replay(command: argparse.ArgumentParser) -> None:
-    command.set_defaults(run=replay.run, takes_command=True)
     command.usage = f"{PROGRAM} replay [options] TAPE [-- COMMAND]"
     command.add_argument("tape", metavar="TAPE", help="a file")
     command.add_argument("--pace", action="store_true", help="as fast as it was recorded; else at once")
@@ -91,21 +100,18 @@ def _replay(command: argparse.ArgumentParser) -> None:
 
 
 def _show(command: argparse.ArgumentParser) -> None:
-    command.set_defaults(run=show.run, takes_command=False)
     command.add_argument("tape", metavar="TAPE", help="a file")
     command.add_argument("--raw", action="store_true", help="answers in the pieces they came in")
     command.add_argument("--exchange", type=int, metavar="NUMBER", help="only this one")
 
 
 def _check(command: argparse.ArgumentParser) -> None:
-    command.set_defaults(run=check.run, takes_command=False)
     _add_folders(command)
     command.add_argument("--allow-unnamed", action="store_true", help="do not ask for a test that names each tape")
     command.add_argument("--harmless", action="append", default=[], metavar="VALUE", help=_HARMLESS)
 
 
 def _prune(command: argparse.ArgumentParser) -> None:
-    command.set_defaults(run=prune.run, takes_command=True)
     command.usage = f"{PROGRAM} prune [--tests FOLDER] [--yes] [FOLDER]\n       {PROGRAM} prune [--yes] TAPE -- COMMAND"
     _add_folders(command)
     command.add_argument("--yes", action="store_true", help="do it; else only say what would be done")

@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterable
 from itertools import takewhile
 from typing import Any, NamedTuple
 
-from llama_stack_provider_messages.fold import fold
-
 from .chat_fold import fold_chat, is_chat_chunk
 from .documents import body_of, documents
 from .model import Response
@@ -61,6 +59,8 @@ def _folded(events: list[Json]) -> Final | None:
 
 def _message(events: list[Json]) -> Json:
     """Return the message of a Messages stream, closed where it broke off; an error stands beside it."""
+    from llama_stack_provider_messages.fold import fold  # its package takes seconds to load
+
     came = [*takewhile(lambda event: event["type"] != "error", events)]
     message = fold([*came, *_missing(came)])
     return {

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 
 from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
 
 from .errors import TapeFormatError
 from .file import json_schema, load, parse
@@ -31,14 +32,12 @@ def review(text: str, harmless: frozenset[str] = frozenset()) -> list[str]:
 def _format(text: str) -> Iterator[str]:
     try:
         load(text)
-    except TapeFormatError as error:
-        yield f"{' '.join(str(error).split())}; {FORMAT_REMEDY}"
+    except TapeFormatError as problem:
+        yield f"{' '.join(str(problem).split())}; {FORMAT_REMEDY}"
         return
-    errors = sorted(Draft202012Validator(json_schema()).iter_errors(parse(text)), key=lambda error: error.json_path)
-    for broken in errors:
-        rule = f"{broken.validator}: {json.dumps(broken.validator_value)}"[
-            :_WIDTH
-        ]  # never the value, which may be secret
+    for error in Draft202012Validator(json_schema()).iter_errors(parse(text)):
+        broken = best_match([error])  # of alternatives the nearest
+        rule = f"{broken.validator}: {json.dumps(broken.validator_value)}"[:_WIDTH]  # no value, which may be secret
         yield f"{dotted(tuple(broken.absolute_path))}: against the JSON Schema ({rule}); {FORMAT_REMEDY}"
 
 

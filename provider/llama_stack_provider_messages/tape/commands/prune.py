@@ -59,8 +59,7 @@ def _exchanges(arguments: Namespace) -> int:
     place, tape = existing(str(arguments.folder))
     code, report, unplayed = play(place, arguments)
     wrong = [*report.unexpected, *report.stayed]
-    if code or wrong or len(unplayed) == len(tape.exchanges):
-        reason = "the client failed" if code else "the client did not do what is on the tape"
+    if reason := _why_not(code, wrong=bool(wrong), played=len(tape.exchanges) - len(unplayed)):
         tell_lines(f"{place.path} stays as it is: {reason}, so nobody can tell what it needs", wrong)
         return code or 1
     for number in unplayed:
@@ -71,6 +70,15 @@ def _exchanges(arguments: Namespace) -> int:
         write_whole(place.path, dump(tape.model_copy(update={"exchanges": kept})))
     _conclude(counted(len(unplayed), "exchange"), done=arguments.yes, anything=bool(unplayed))
     return 0
+
+
+def _why_not(code: int, *, wrong: bool, played: int) -> str:
+    """Return why a run does not tell which exchanges a client needs, nothing if it does."""
+    if code:
+        return "the client failed"
+    if wrong:
+        return "the client did not do what is on the tape"
+    return "" if played else "the client asked for nothing that is on the tape"
 
 
 def _conclude(what: str, *, done: bool, anything: bool) -> None:

@@ -12,7 +12,7 @@ from llama_stack_provider_messages.tape.session import Session
 from llama_stack_provider_messages.tape.store import Mode, save
 
 from .client import accompany, listening
-from .files import Place, place_of
+from .files import Place, existing, place_of
 from .terminal import tell
 
 _SECONDS = 5.0
@@ -29,6 +29,8 @@ def run(arguments: Namespace) -> int:
     place, upstream = place_of(arguments.tape), base_address(arguments.upstream)
     if place.path.exists() and not arguments.again:
         raise TapeUsageError(f"there is a tape {place.path}; add --again to record it anew, or give another name")
+    if place.path.exists():
+        existing(arguments.tape)  # finds out before the client runs if it is broken
     _reach(upstream)
     rules = Rules(harmless=frozenset(arguments.harmless))
     facts = {name: getattr(arguments, name) for name in ("kind", "model", "version")}
@@ -86,8 +88,10 @@ def _save(session: Session, place: Place, facts: dict[str, str]) -> bool:
             "Record it with made-up values there, or pass a value that is no secret with --harmless"
         )
         return False
-    if path is None or not session.report().exchanges:
-        tell("the client asked nothing; point it at TAPE_URL, OPENAI_BASE_URL or ANTHROPIC_BASE_URL")
+    if path is None:
+        tell(
+            "the client asked nothing that goes on a tape; point it at TAPE_URL, OPENAI_BASE_URL or ANTHROPIC_BASE_URL"
+        )
         return False
     tell(f"{counted(session.report().exchanges, 'exchange')} recorded in {path}")
     return True

@@ -14,7 +14,7 @@ def tell(text: str) -> None:
 def tell_lines(title: str, lines: list[str]) -> None:
     """Print a message and what belongs to it, indented."""
     tell(title)
-    for line in "\n".join(lines).split("\n"):
+    for line in (line for text in lines for line in text.split("\n")):
         sys.stderr.write(f"  {line}\n")
     sys.stderr.flush()
 

@@ -99,8 +99,9 @@ def test_a_planted_key_is_refused_with_its_place_and_what_to_do(answering, path,
 def test_a_key_in_an_ambient_answer_is_refused_too(wire, tmp_path, capfd):
     """These calls are on a tape of their own, so the other one is saved."""
     wire.scripts |= {"/v1/x": Script([b"{}"], headers=JSON), "/health": Script([KEY.encode()], headers=JSON)}
-    ask = "import os, urllib.request as u; [u.urlopen(os.environ['TAPE_URL'] + path).read() for path in ('/health', '/v1/x')]"
-    words = ["record", "--upstream", wire.url, str(tmp_path / "new"), "--", sys.executable, "-c", ask]
+    ask = "import os, sys, urllib.request as u; [u.urlopen(os.environ['TAPE_URL'] + path) for path in sys.argv[1:]]"
+    client = [sys.executable, "-c", ask, "/health", "/v1/x"]
+    words = ["record", "--upstream", wire.url, str(tmp_path / "new"), "--", *client]
     assert main(words) == 1
     said = capfd.readouterr().err
     assert 'tape "ambient" was not saved' in said
@@ -122,7 +123,7 @@ def test_a_tape_that_is_there_is_only_recorded_again_on_request(answering, path,
 def test_a_client_that_asks_nothing_is_an_error(answering, path, capfd):
     """It did not find the server, and says so itself at best."""
     assert main(["record", "--upstream", answering.url, str(path), "--", *curl()]) == 1
-    assert "the client asked nothing; point it at TAPE_URL" in capfd.readouterr().err
+    assert "the client asked nothing that goes on a tape; point it at TAPE_URL" in capfd.readouterr().err
     assert not path.exists()
 
 
@@ -247,6 +248,8 @@ def test_a_command_that_cannot_be_run(answering, tmp_path, capfd, command, code,
         (["replay", "good", "--port", "65536", "--", "true"], "invalid port value: '65536'"),
         (["replay", "good", "--port", "http", "--", "true"], "invalid port value: 'http'"),
         (["replay", "good", "--"], "put a command behind --"),
+        (["record", "--upstream", "http://127.0.0.1:{closed}", "--again", "broken", "--", "true"], "correct the file"),
+        (["replay", "good", "true"], "unrecognized arguments: true (a command to run goes behind --)"),
         (["show", "good", "--", "true"], "show runs no command; leave -- out"),
         (["show", "folder"], "Is a directory"),
         (["show", "good", "--exchange", "2"], "good.tape.yaml has 1 exchange; --exchange takes a number from 1"),
