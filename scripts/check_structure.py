@@ -43,7 +43,7 @@ LAYERS = [
     ],
     [f"{PROVIDER}.translated"],
     [f"{PROVIDER}.impl"],
-    [f"{PROVIDER}.provider", PROVIDER],
+    [f"{PROVIDER}.provider", PROVIDER, f"{PROVIDER}.pytest_plugin", f"{PROVIDER}.pytest_findings"],
 ]
 """Innermost first; a module imports only from its own layer and from those before it."""
 PURE = [f"{PROVIDER}.translation", f"{PROVIDER}.sse", f"{PROVIDER}.fold", f"{API}.sse", f"{API}.models", *TAPE_CORE]
