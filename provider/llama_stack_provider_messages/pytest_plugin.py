@@ -175,6 +175,8 @@ def tape(request: pytest.FixtureRequest, tape_bench: "Bench") -> Iterator["TapeI
         used = TapeInTest(tape_bench, *_named(marker, request.node.nodeid), request.node.nodeid)
         request.node.stash[_tape_key] = used
         try:
+            if "tape_server" in request.fixturenames:
+                used.check_server(tape_bench.settings.default)
             if _SERVED & set(request.fixturenames):
                 _ = used.url  # before the stack starts, whose first questions may be answered from it
             yield used

@@ -19,7 +19,8 @@ from .settings import EMBEDDED, Settings, Upstream
 from .stack_process import StackProcess, stack_environment
 from .store import Mode
 
-_HINT = "To record it again run the test with --tape-mode rewrite."
+HINT = "To record it again, run the test with --tape-mode rewrite."
+"""What the client of a stack reads; the failure of the test says the whole command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +98,7 @@ class Bench:
         one = self.settings.upstream(upstream)
         if one.name not in self._servers:
             address, facts = self.asked(one.name)
-            deck = Deck(
-                self.settings.folder_of(one.name), self.settings.mode, upstream=address, hint=_HINT, facts=facts
-            )
+            deck = Deck(self.settings.folder_of(one.name), self.settings.mode, upstream=address, hint=HINT, facts=facts)
             url = self._running.enter_context(serving(TapeServer(deck)))
             self._servers[one.name] = Served(url, one.name)
         return self._servers[one.name]

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from .bench import Bench
+from .bench import HINT, Bench
 from .claims import Claim, claim
 from .errors import TapeMissingError, TapeUsageError
 from .report import Action, Report
@@ -62,7 +62,8 @@ class TapeInTest:
             TapeError: See ``url``.
         """
         if self._take("transport"):
-            self._session = open_tape(self._bench.settings.folder_of(self.upstream), self.name, self._begin())
+            folder = self._bench.settings.folder_of(self.upstream)
+            self._session = open_tape(folder, self.name, self._begin(), hint=HINT)
             self._way = "transport"
         return cast("Session", self._session)
 
@@ -70,6 +71,17 @@ class TapeInTest:
     def upstream_url(self) -> str:
         """Where the upstream is, for clients with a transport; an address that leads nowhere if it is not asked."""
         return self._bench.asked(self.upstream)[0] or "http://upstream.invalid"
+
+    def check_server(self, upstream: str) -> None:
+        """Make sure that a test with the server of an upstream has a tape of it.
+
+        Raises:
+            TapeUsageError: It has one of another.
+        """
+        if upstream != self.upstream:
+            raise TapeUsageError(
+                f'tape_server is the server of "{upstream}", and the tape is one of "{self.upstream}"; use tape.url.'
+            )
 
     def transport(self, real: Any = None, **options: Any) -> TapeTransport:  # noqa: ANN401 - of httpx
         """Return a transport for ``httpx.AsyncClient``; see ``TapeTransport``."""
@@ -144,7 +156,8 @@ class TapeInTest:
         if report.refused:
             texts.append(report.refused)
         if found := (*report.unexpected, *report.stayed, *report.unplayed):
-            texts.append("\n\n".join([f"The test did not do what {self._shown} holds.", *found]))
+            told = [text.replace(f"\n{HINT}", "") for text in found]
+            texts.append("\n\n".join([f"The test did not do what {self._shown} holds.", *told]))
         if report.differences:
             head = f"The upstream no longer answers as on {self._shown}; in shape this differs:"
             texts.append("\n".join([head, *(f"  {line}" for line in report.differences)]))
