@@ -89,7 +89,7 @@ def test_nothing():
 """
     result = run(source, others=True)
     result.assert_outcomes(passed=1)
-    assert "tape" not in text_of(result)
+    assert [line for line in result.outlines if line.startswith("tapes") or "recordings" in line] == []
 
 
 def test_a_tape_is_played_through_the_server(run, put):
