@@ -84,6 +84,11 @@ def test_missing_new_and_changed_values_are_told_apart():
     assert "  and 1 more\n" in text
 
 
+def test_what_is_the_same_is_not_named_and_true_is_not_one():
+    text = explain(request({"same": 1, "flag": 1}), tape(exchange({"same": 1, "flag": True})), [0])
+    assert text.split("\n")[1:3] == ["  flag: recorded true, now 1", "--- exchange 1"]
+
+
 def test_a_text_that_only_goes_on_differs_at_its_end():
     assert "a: at character 2, recorded 'ab', now 'abc'" in explain(
         request({"a": "abc"}), tape(exchange({"a": "ab"})), []

@@ -151,6 +151,11 @@ def test_a_secret_that_a_request_sent_is_found_in_any_writing(form):
     assert scan(place_in("event", f"x {form} y")) == []
 
 
+def test_a_secret_with_quotes_is_found_as_json_writes_it():
+    known = Known.of(['ab"cd-01234'])
+    assert scan(tape(exchange(answer=response(json.dumps('ab"cd-01234'), headers={}))), known)
+
+
 def test_a_weak_secret_is_found_as_a_word():
     known = Known.of(["swordfish"])
     assert scan(place_in("event", "the swordfish."), known)

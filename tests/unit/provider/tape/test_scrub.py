@@ -172,6 +172,18 @@ def test_a_key_that_could_be_a_word_is_known_to_be_weak():
     assert Rules(harmless=frozenset({"swordfish"})).known(asked(x_api_key="swordfish")) == Known()
 
 
+def test_what_is_too_short_to_be_told_from_a_word_is_not_known():
+    """Servers without keys are sent such things."""
+    assert RULES.known(asked(x_api_key="none!")) == Known()
+    assert RULES.known(asked(x_api_key="nokeys")).weak == {"nokeys"}
+
+
+def test_only_long_names_of_users_are_looked_for_elsewhere():
+    """A short one may be a word, and other fields are nobody's names."""
+    body = {"user": "alice-12345", "model": "a-long-name-of-a-model-1", "metadata": {"user_id": "alice-123456"}}
+    assert RULES.known(asked(body)) == Known(frozenset({"alice-123456"}))
+
+
 def test_fields_and_parameters_tell_secrets_too():
     body = {"password": "correct-horse-1", "user": "jo", "metadata": {"user_id": "account_1234567890"}}
     known = RULES.known(asked(body, query="key=correct-key-2"))
