@@ -255,15 +255,15 @@ def _orphans(config: pytest.Config, found: Findings) -> list[tuple[str, str]]:
     """Return how people call the tapes without a test, and their names."""
     if not (config.rootpath / config.getini("tape_dir")).is_dir():
         return []
-    from .tape.orphans import orphans
+    from .tape.naming import Named
+    from .tape.orphans import name_of, orphans, tapes_under
 
     settings = _settings(config)
     if settings.mode == "live":
         return []
-    return [
-        (_shown(config, path), name)
-        for _, name, path in orphans(settings.folder, {*found.used, (settings.default, "")})
-    ]
+    tapes = tapes_under(settings.folder, {settings.default, *(upstream for upstream, _ in found.used)})
+    lone = orphans(tapes, settings.folder, Named(frozenset(found.used)))
+    return [(_shown(config, path), name_of(path, settings.folder).partition("/")[2]) for path in lone]
 
 
 def _shown(config: pytest.Config, path: Path) -> str:

@@ -1,25 +1,34 @@
-"""Tapes that no test plays."""
+"""Tapes that no test names, whether a run or the source of the tests tells which ones they do."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 from .deck import HOUSE
 from .file import SUFFIX
+from .naming import Named
 
 
-def orphans(folder: Path, used: Iterable[tuple[str, str]]) -> list[tuple[str, str, Path]]:
-    """Return upstream, name and file of each tape that nobody uses, of the upstreams that anybody uses.
+def tapes_under(folder: Path, upstreams: Iterable[str] = (".",)) -> list[Path]:
+    """Return the files of the tapes of some upstreams, by default of all.
 
     Args:
-        folder: Of the upstreams' folders.
-        used: Upstream and name of each tape that has a test; a name may be empty, for an upstream without any.
+        folder: Of all tapes.
+        upstreams: Folders in it, which need not be there.
     """
-    names: dict[str, set[str]] = {}
-    for upstream, name in used:
-        names.setdefault(upstream, {HOUSE}).add(name)
-    found = [
-        (upstream, path.relative_to(folder / upstream).as_posix().removesuffix(SUFFIX), path)
-        for upstream in sorted(names)
-        for path in sorted((folder / upstream).rglob(f"*{SUFFIX}"))
-    ]
-    return [one for one in found if one[1] not in names[one[0]]]
+    return sorted(path for upstream in upstreams for path in (folder / upstream).rglob(f"*{SUFFIX}"))
+
+
+def name_of(path: Path, folder: Path) -> str:
+    """Return the name of a tape under the folder of all tapes, such as ``vllm/hello``."""
+    return path.relative_to(folder).as_posix().removesuffix(SUFFIX)
+
+
+def orphans(tapes: Iterable[Path], folder: Path, named: Named) -> list[Path]:
+    """Return the tapes that no test names; those of ambient calls belong to all tests.
+
+    Args:
+        tapes: Files.
+        folder: Of all tapes.
+        named: What tests name.
+    """
+    return [path for path in tapes if path.name != f"{HOUSE}{SUFFIX}" and not named.has(name_of(path, folder))]

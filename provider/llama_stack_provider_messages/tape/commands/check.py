@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llama_stack_provider_messages.tape.naming import Named
+from llama_stack_provider_messages.tape.orphans import orphans
 from llama_stack_provider_messages.tape.render import counted
 from llama_stack_provider_messages.tape.review import FORMAT_REMEDY, review
 
-from .files import named_by_tests, orphans_among, tapes_in
+from .files import named_by_tests, tapes_in
 from .terminal import give, tell
 
 
@@ -23,7 +24,7 @@ def run(arguments: Namespace) -> int:
     harmless = frozenset(arguments.harmless)
     found = [line for path in tapes for line in _in_file(path, harmless)]
     if named is not None:
-        found += [f"{path}: {_remedy(named)}" for path in orphans_among(tapes, arguments.folder, named)]
+        found += [f"{path}: {_remedy(named)}" for path in orphans(tapes, arguments.folder, named)]
     for line in found:
         give(f"{line}\n")
     tell(f"{counted(len(tapes), 'tape')} in {arguments.folder}: {counted(len(found), 'finding') if found else 'ok'}")

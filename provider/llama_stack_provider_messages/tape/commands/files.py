@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from llama_stack_provider_messages.tape.deck import HOUSE
 from llama_stack_provider_messages.tape.errors import TapeFormatError, TapeMissingError, TapeUsageError
 from llama_stack_provider_messages.tape.file import SUFFIX
 from llama_stack_provider_messages.tape.model import Tape
 from llama_stack_provider_messages.tape.naming import Named, named_in
+from llama_stack_provider_messages.tape.orphans import tapes_under
 from llama_stack_provider_messages.tape.review import FORMAT_REMEDY
 from llama_stack_provider_messages.tape.store import read_tape, tape_path
 
@@ -63,12 +63,7 @@ def tapes_in(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise TapeUsageError(f"there is no folder {folder}; name the folder of your tapes")
-    return sorted(folder.rglob(f"*{SUFFIX}"))
-
-
-def name_of(path: Path, folder: Path) -> str:
-    """Return the name of a tape under the folder of all tapes, such as ``vllm/hello``."""
-    return path.relative_to(folder).as_posix().removesuffix(SUFFIX)
+    return tapes_under(folder)
 
 
 def named_by_tests(folder: Path) -> Named:
@@ -86,17 +81,6 @@ def named_by_tests(folder: Path) -> Named:
         except SyntaxError as error:
             raise TapeUsageError(f"{path}:{error.lineno}: not Python ({error.msg}); correct it first") from None
     return named
-
-
-def orphans_among(tapes: list[Path], folder: Path, named: Named) -> list[Path]:
-    """Return the tapes that no test names; those of ambient calls belong to all tests.
-
-    Args:
-        tapes: Files.
-        folder: Of all tapes.
-        named: What tests name.
-    """
-    return [path for path in tapes if path.name != f"{HOUSE}{SUFFIX}" and not named.has(name_of(path, folder))]
 
 
 def _sources(folder: Path) -> Iterator[tuple[Path, str]]:

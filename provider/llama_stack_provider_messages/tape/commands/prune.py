@@ -7,10 +7,11 @@ from pathlib import Path
 from llama_stack_provider_messages.tape.errors import TapeUsageError
 from llama_stack_provider_messages.tape.file import dump
 from llama_stack_provider_messages.tape.naming import Named
+from llama_stack_provider_messages.tape.orphans import orphans
 from llama_stack_provider_messages.tape.render import counted
 from llama_stack_provider_messages.tape.store import write_whole
 
-from .files import existing, named_by_tests, orphans_among, tapes_in
+from .files import existing, named_by_tests, tapes_in
 from .play import play
 from .terminal import give, tell, tell_lines
 
@@ -28,12 +29,12 @@ def _tapes(arguments: Namespace) -> int:
     tapes = tapes_in(arguments.folder)
     named = named_by_tests(arguments.tests)
     _check_names(named, arguments.tests)
-    orphans = orphans_among(tapes, arguments.folder, named)
-    for path in orphans:
+    unnamed = orphans(tapes, arguments.folder, named)
+    for path in unnamed:
         give(f"{path}: no test names it\n")
         if arguments.yes:
             _remove(path, arguments.folder)
-    _conclude(counted(len(orphans), "tape"), done=arguments.yes, anything=bool(orphans))
+    _conclude(counted(len(unnamed), "tape"), done=arguments.yes, anything=bool(unnamed))
     return 0
 
 

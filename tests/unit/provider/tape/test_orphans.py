@@ -1,15 +1,32 @@
-"""Tapes that no test plays."""
+"""Tapes that no test names."""
 
-from llama_stack_provider_messages.tape.orphans import orphans
+import pytest
+
+from llama_stack_provider_messages.tape.naming import Named
+from llama_stack_provider_messages.tape.orphans import name_of, orphans, tapes_under
 
 
-def test_what_nobody_names_is_found(tmp_path):
-    """Of upstreams in use, in any folder of theirs; the tape of ambient calls belongs to all."""
-    for name in ("up/used", "up/old", "up/a/old", "up/ambient", "lone/old", "other/old"):
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("up/used", "up/old", "up/a/old", "up/ambient", "up/a/ambient", "lone/old", "other/old", "other/used"):
         path = tmp_path / f"{name}.tape.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     (tmp_path / "up" / "notes.txt").touch()
-    found = orphans(tmp_path, [("up", "used"), ("up", "missing"), ("lone", ""), ("empty", "x")])
-    assert [(upstream, name) for upstream, name, _ in found] == [("lone", "old"), ("up", "a/old"), ("up", "old")]
-    assert all(path.exists() for _, _, path in found)
+    return tmp_path
+
+
+def found(folder, tapes, *named):
+    return [name_of(path, folder) for path in orphans(tapes, folder, Named(frozenset(named)))]
+
+
+def test_what_a_run_does_not_name_is_found(folder):
+    """Of upstreams in use, in any folder of theirs; the tapes of ambient calls belong to all."""
+    tapes = tapes_under(folder, {"up", "lone", "empty"})
+    assert found(folder, tapes, ("up", "used"), ("up", "missing"), ("empty", "x")) == ["lone/old", "up/a/old", "up/old"]
+    assert all(path.exists() for path in tapes)
+
+
+def test_a_name_without_an_upstream_is_one_of_all(folder):
+    """As in the source of tests, which does not tell whose tapes a run will use."""
+    assert found(folder, tapes_under(folder), ("", "used"), ("up", "old")) == ["lone/old", "other/old", "up/a/old"]
