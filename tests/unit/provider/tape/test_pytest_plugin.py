@@ -13,7 +13,7 @@ from support.wire_upstream import Script, WireUpstream
 
 pytest_plugins = ["pytester"]
 
-PLUGIN = ("-p", "llama_stack_provider_messages.pytest_plugin", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+PLUGIN = ("-p", "llama_stack_provider_messages.pytest_plugin", "-p", "no:cacheprovider")
 JSON = {"content-type": "application/json"}
 ASKS = """
 import httpx
@@ -38,14 +38,17 @@ def upstream():
 
 
 @pytest.fixture
-def run(pytester):
-    """Runs pytest on a file, with the plugin and with warnings as errors."""
-    pytester.makeini("[pytest]\nfilterwarnings = error\nasyncio_default_fixture_loop_scope = function\n")
+def run(pytester, monkeypatch):
+    """Runs pytest on a file, with the plugin, with warnings as errors, and only with other plugins that are asked for.
 
-    def go(source, *args, others=False):
+    In a process of its own: one inside this process would forget modules that it loaded first, and others would keep them.
+    """
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makeini("[pytest]\nfilterwarnings = error\n")
+
+    def go(source, *args, plugins=()):
         pytester.makepyfile(test_it=source)
-        runner = pytester.runpytest_subprocess if others else pytester.runpytest_inprocess
-        return runner(*PLUGIN, *args)
+        return pytester.runpytest_subprocess(*PLUGIN, *(f"-p{name}" for name in plugins), *args)
 
     return go
 
@@ -87,7 +90,7 @@ def test_nothing():
     loaded = {name.removeprefix(package) for name in sys.modules if name.startswith(package)}
     assert loaded == {"", ".pytest_plugin", ".pytest_findings"}
 """
-    result = run(source, others=True)
+    result = run(source)
     result.assert_outcomes(passed=1)
     assert [line for line in result.outlines if line.startswith("tapes") or "recordings" in line] == []
 
@@ -124,7 +127,7 @@ async def test_hello(tape):
         answer = await client.post("/v1/chat/completions", json={{"model": "tiny", "text": "Hello"}})
     assert answer.json() == {{"said": "hi"}}
 """
-    run(source).assert_outcomes(passed=1)
+    run(source, "-o", "asyncio_default_fixture_loop_scope=function", plugins=["asyncio"]).assert_outcomes(passed=1)
 
 
 def test_a_missing_tape_says_how_to_record_it(run):
@@ -281,7 +284,7 @@ class TestOrphans:
 
     def test_one_fails_the_run_of_several_processes(self, run):
         """The controller tells; the workers collect."""
-        result = run(HELLO, "-n", "2", others=True)
+        result = run(HELLO, "-n", "2", plugins=["xdist"])
         result.assert_outcomes(passed=1, errors=1)
         assert result.ret == pytest.ExitCode.TESTS_FAILED
         result.stdout.fnmatch_lines(self.LINES)
@@ -372,7 +375,7 @@ def test_hello(tape):
         """Each worker runs the test at the same time as the other; one of them waits, and plays."""
         if mode == "rewrite":
             put("Before", name="up/hello")
-        result = run(HELLO, *args, "--tape-mode", mode, "--tx", "2*popen", "--dist", "each", others=True)
+        result = run(HELLO, *args, "--tape-mode", mode, "--tx", "2*popen", "--dist", "each", plugins=["xdist"])
         result.assert_outcomes(passed=2)
         result.stdout.fnmatch_lines(["*tapes recorded*", "recordings/up/hello.tape.yaml"])
         assert len(upstream.heard) == 1
