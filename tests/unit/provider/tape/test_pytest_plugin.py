@@ -84,7 +84,7 @@ def test_ambient(tape):
 """
 
 AGAIN = "To record it again, if this is how it should be:"
-HULLO = ('POST /v1/chat/completions is not on tape "{}".', "Closest is exchange 1 of {}, not played:")
+HULLO = ('POST /v1/chat/completions is not on tape "{0}".', "Closest is exchange 1 of {1}, not played:")
 TEXTS = {
     "test_no_tape": (
         "there is no tape recordings/local/missing.tape.yaml.",
@@ -278,7 +278,7 @@ def test_unplayed_exchanges_are_allowed_on_request(run, put):
     source = HELLO + '\n\n@pytest.mark.tape("hello")\ndef test_other(tape_server):\n    ask(tape_server.url, "Hullo")\n'
     result = run(source, "-o", "tape_strict=false")
     result.assert_outcomes(passed=1, failed=1)
-    failure_of(result, "test_other").fnmatch_lines([HULLO[0].format("hello")])
+    failure_of(result, "test_other").fnmatch_lines([HULLO[0].format("hello", 2)])
 
 
 def test_the_command_can_be_pasted(run):
