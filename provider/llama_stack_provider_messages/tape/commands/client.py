@@ -16,7 +16,9 @@ from llama_stack_provider_messages.tape.server import TapeServer
 
 from .terminal import give, tell
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_HANGUP = getattr(signal, "SIGHUP", None)
+"""That the terminal is closed; not on every platform."""
+_SIGNALS = tuple(filter(None, (signal.SIGINT, signal.SIGTERM, _HANGUP)))
 _NO_SUCH_COMMAND, _NOT_TO_BE_RUN, _BY_SIGNAL = 127, 126, 128
 """Exit codes as shells have them."""
 _HOST = "127.0.0.1"
@@ -88,7 +90,9 @@ def _at_signals(do: Callable[[int], None]) -> Iterator[None]:
     def handler(number: int, _: FrameType | None) -> None:
         do(number)
 
-    before = {number: signal.signal(number, handler) for number in _SIGNALS}
+    # what nohup asked for holds
+    heard = [number for number in _SIGNALS if number != _HANGUP or signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in heard}
     try:
         yield
     finally:

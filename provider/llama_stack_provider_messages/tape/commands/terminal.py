@@ -1,22 +1,21 @@
 """What the commands say to people; the standard output stays with the results and the client's own."""
 
 import sys
+from contextlib import suppress
 
 PROGRAM = "messages-tape"
 
 
 def tell(text: str) -> None:
     """Print a message on the standard error, in one line."""
-    sys.stderr.write(f"{PROGRAM}: {' '.join(text.split())}\n")
-    sys.stderr.flush()
+    _print(f"{PROGRAM}: {' '.join(text.split())}\n")
 
 
 def tell_lines(title: str, lines: list[str]) -> None:
     """Print a message and what belongs to it, indented."""
     tell(title)
     for line in (line for text in lines for line in text.split("\n")):
-        sys.stderr.write(f"  {line}\n")
-    sys.stderr.flush()
+        _print(f"  {line}\n")
 
 
 def give(text: str) -> None:
@@ -24,3 +23,9 @@ def give(text: str) -> None:
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
     sys.stdout.flush()
+
+
+def _print(text: str) -> None:
+    with suppress(OSError):  # the terminal is closed, and there is still a tape to save
+        sys.stderr.write(text)
+        sys.stderr.flush()

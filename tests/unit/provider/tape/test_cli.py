@@ -171,10 +171,12 @@ def test_a_tape_is_served_to_any_client_until_a_signal(path, number, paths, code
     assert ("was not played" in err) == bool(code)
 
 
-def test_a_server_is_recorded_until_a_signal(answering, path):
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_server_is_recorded_until_a_signal(answering, path, number):
+    """And the tape is saved."""
     process, url = serve("record", "--upstream", answering.url, path)
     assert httpx.post(f"{url}/v1/x", json={"a": 1}).json() == {"n": 1}
-    process.send_signal(signal.SIGINT)
+    process.send_signal(getattr(signal, number))
     _, err = process.communicate(timeout=30)
     assert (process.returncode, "1 exchange recorded" in err) == (0, True)
     assert len(read_tape(path).exchanges) == 1
@@ -213,6 +215,45 @@ def test_a_ctrl_c_reaches_the_client_once_and_the_tape_is_saved(answering, path)
     process.communicate(timeout=30)
     assert process.returncode == 7
     assert len(read_tape(path).exchanges) == 1
+
+
+HANGING_UP = """
+import os, pty, sys, urllib.request
+process, terminal = pty.fork()
+if not process:
+    os.execv(sys.argv[1], sys.argv[1:])
+with open(terminal, "rb", buffering=0) as shown:
+    while not (line := shown.readline()).startswith(b"http"):
+        pass
+    urllib.request.urlopen(line.strip().decode() + "/v1/x").read()
+    urllib.request.urlopen(line.strip().decode() + "/v1/models").read()
+_, status = os.waitpid(process, 0)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+def test_a_tape_is_saved_when_the_terminal_is_closed(answering, path):
+    """Nobody can read the messages then."""
+    answering.scripts["/v1/models"] = Script([b'{"data": []}'], headers=JSON)
+    words = [*COMMAND, "record", "--upstream", answering.url, str(path)]
+    subprocess.run([sys.executable, "-c", HANGING_UP, *words], check=True, timeout=60)
+    assert len(read_tape(path).exchanges) == 1
+    assert len(read_tape(path.with_name("ambient.tape.yaml")).ambient) == 1
+
+
+def test_a_hangup_that_is_ignored_stays_so(answering, path):
+    """As under nohup."""
+    ignoring = (
+        "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    words = [*COMMAND, "record", "--upstream", answering.url, str(path)]
+    process = subprocess.Popen([sys.executable, "-c", ignoring, *words], stdout=subprocess.PIPE, text=True)
+    url = process.stdout.readline().strip()
+    process.send_signal(signal.SIGHUP)
+    assert httpx.post(f"{url}/v1/x", json={"a": 1}).json() == {"n": 1}
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 0
 
 
 def test_a_client_that_a_signal_ends_has_the_exit_code_of_shells(answering, path):
