@@ -26,8 +26,11 @@ from .scrub import Asked, Rules
 from .settle import settled
 from .shape import differences
 
-AMBIENT = ("GET */models", "GET */models/*", "GET */health", "GET */version", "GET */props", "GET */api/tags")
-"""Calls that stacks make at their start and every now and then, as ``METHOD path``; never unplayed or unexpected."""
+AMBIENT = (
+    "GET */models", "GET */models/*", "GET */health", "GET */version", "GET */props", "GET */api/tags",
+    "POST */v1/messages {}",
+)  # fmt: skip
+"""Calls that stacks make at their start and every now and then, see ``Session``; never unplayed or unexpected."""
 HINT = 'To record the tape again, run this with mode "rewrite" while the upstream can be reached.'
 
 
@@ -82,7 +85,7 @@ class Session:
         tape: What is played; when recording, what is replaced, whose ignore lists and facts are kept.
         action: What is done with it.
         rules: What stays on it.
-        ambient: Calls that do not count, as patterns of ``METHOD path``.
+        ambient: Calls that do not count, as patterns of ``METHOD path`` or ``METHOD path body``.
         hint: What a person does about a request that is not on the tape.
     """
 
@@ -139,7 +142,7 @@ class Session:
 
     def is_ambient(self, asked: Asked) -> bool:
         """Say whether a call is one that does not count."""
-        return any(fnmatchcase(f"{asked.method} {asked.path}", pattern) for pattern in self._patterns)
+        return any(_fits(asked, *pattern.split(" ", 2)) for pattern in self._patterns)
 
     def has_ambient(self, asked: Asked) -> bool:
         """Say whether an ambient call is on the tape; another one is answered with something made up."""
@@ -219,10 +222,14 @@ class Session:
         return Play(self._ambient.get(wanted) or self._made_up(request), "an ambient call")
 
     def _made_up(self, request: Request) -> Exchange:
-        """Return what an upstream of this tape could have said: its models, one of them, or that it is well."""
+        """Return what an upstream of this tape could have said: its models, its routes, or that it is well."""
         if request.path.endswith("/models"):
             names = dict.fromkeys([*filter(None, [self._tape.upstream.model]), *models_of(self._tape.exchanges)])
             return made_up(request, model_list(names))
+        if request.method == "POST":  # asks whether there is such a route
+            there = any(exchange.request.path == request.path for exchange in self._tape.exchanges)
+            error = {"type": "invalid_request_error" if there else "not_found_error", "message": "made up by a tape"}
+            return made_up(request, {"type": "error", "error": error}, 400 if there else 404)
         _, found, name = request.path.partition("/models/")
         return made_up(request, model_entry(unquote(name)) if found else {"status": "ok"})
 
@@ -241,6 +248,12 @@ class Session:
     def _unplayed(self, number: int) -> str:
         request = self._tape.exchanges[number].request
         return f"exchange {number + 1} ({request.method} {request.path}) was not played"
+
+
+def _fits(asked: Asked, method: str, path: str = "*", body: str = "") -> bool:
+    """Say whether a call is one of a pattern; a pattern without a body is for any."""
+    fits = fnmatchcase(asked.method, method) and fnmatchcase(asked.path, path)
+    return fits and (not body or asked.body.strip() == body.encode())
 
 
 def _times(count: int) -> str:
