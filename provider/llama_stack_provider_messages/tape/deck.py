@@ -26,7 +26,7 @@ class Deck:
         mode: For ambient calls, and for tapes that are selected without one.
         upstream: Its address in front of the path, such as ``http://127.0.0.1:8080``; none where tapes are only played.
         rules: What stays on tapes.
-        ambient: Calls that do not count, as patterns of ``METHOD path``.
+        ambient: Calls that do not count, see ``Session``.
         hint: What a person does about a request that is not on the tape.
         facts: What is known of the upstream: ``kind``, ``model``, ``version``.
 
@@ -102,7 +102,9 @@ class Deck:
         if not self._house.is_ambient(asked):
             return answering
         made_up = self._house.action is Action.REPLAY and not self._house.has_ambient(asked)
-        return answering if made_up and answering.action is not Action.RECORD else self._house
+        if made_up and (answering.action is not Action.RECORD or asked.method == "POST"):
+            return answering  # what routes an upstream has is nothing to guess while it can be asked
+        return self._house
 
     def _save_house(self) -> str:
         return finish(self._house, self._folder, **self._facts).refused

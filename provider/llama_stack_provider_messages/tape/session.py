@@ -26,8 +26,11 @@ from .scrub import Asked, Rules
 from .settle import settled
 from .shape import differences
 
-AMBIENT = ("GET */models", "GET */models/*", "GET */health", "GET */version", "GET */props", "GET */api/tags")
-"""Calls that stacks make at their start and every now and then, as ``METHOD path``; never unplayed or unexpected."""
+AMBIENT = (
+    "GET */models", "GET */models/*", "GET */health", "GET */version", "GET */props", "GET */api/tags",
+    "POST */v1/messages {}",
+)  # fmt: skip
+"""Calls that stacks make at their start and every now and then, see ``Session``; never unplayed or unexpected."""
 HINT = 'To record the tape again, run this with mode "rewrite" while the upstream can be reached.'
 
 
@@ -82,7 +85,7 @@ class Session:
         tape: What is played; when recording, what is replaced, whose ignore lists and facts are kept.
         action: What is done with it.
         rules: What stays on it.
-        ambient: Calls that do not count, as patterns of ``METHOD path``.
+        ambient: Calls that do not count, as patterns of ``METHOD path`` or ``METHOD path body``.
         hint: What a person does about a request that is not on the tape.
     """
 
@@ -139,7 +142,7 @@ class Session:
 
     def is_ambient(self, asked: Asked) -> bool:
         """Say whether a call is one that does not count."""
-        return any(fnmatchcase(f"{asked.method} {asked.path}", pattern) for pattern in self._patterns)
+        return any(_fits(asked, *pattern.split(" ", 2)) for pattern in self._patterns)
 
     def has_ambient(self, asked: Asked) -> bool:
         """Say whether an ambient call is on the tape; another one is answered with something made up."""
@@ -193,15 +196,19 @@ class Session:
         """Values that look like credentials and are none."""
         return self._rules.harmless
 
+    @property
+    def unplayed(self) -> list[int]:
+        """The positions of the exchanges that are still to be played."""
+        return self._playlist.unplayed if self.action in (Action.REPLAY, Action.VERIFY) else []
+
     def report(self) -> Report:
         """Return what happened so far."""
         played = self.action in (Action.REPLAY, Action.VERIFY)
-        unplayed = self._playlist.unplayed if played else []
         return Report(
             tape=self.name,
             action=self.action,
             exchanges=len(self._tape.exchanges) if played else len(self._recordings),
-            unplayed=tuple(map(self._unplayed, unplayed)),
+            unplayed=tuple(map(self._unplayed, self.unplayed)),
             unexpected=tuple(f"{text}{_times(count)}" for text, count in self._unexpected.items()),
             stayed=tuple(self._stayed),
             differences=tuple(dict.fromkeys(self._differences)),
@@ -215,10 +222,14 @@ class Session:
         return Play(self._ambient.get(wanted) or self._made_up(request), "an ambient call")
 
     def _made_up(self, request: Request) -> Exchange:
-        """Return what an upstream of this tape could have said: its models, one of them, or that it is well."""
+        """Return what an upstream of this tape could have said: its models, its routes, or that it is well."""
         if request.path.endswith("/models"):
             names = dict.fromkeys([*filter(None, [self._tape.upstream.model]), *models_of(self._tape.exchanges)])
             return made_up(request, model_list(names))
+        if request.method == "POST":  # asks whether there is such a route
+            there = any(exchange.request.path == request.path for exchange in self._tape.exchanges)
+            error = {"type": "invalid_request_error" if there else "not_found_error", "message": "made up by a tape"}
+            return made_up(request, {"type": "error", "error": error}, 400 if there else 404)
         _, found, name = request.path.partition("/models/")
         return made_up(request, model_entry(unquote(name)) if found else {"status": "ok"})
 
@@ -237,6 +248,12 @@ class Session:
     def _unplayed(self, number: int) -> str:
         request = self._tape.exchanges[number].request
         return f"exchange {number + 1} ({request.method} {request.path}) was not played"
+
+
+def _fits(asked: Asked, method: str, path: str = "*", body: str = "") -> bool:
+    """Say whether a call is one of a pattern; a pattern without a body is for any."""
+    fits = fnmatchcase(asked.method, method) and fnmatchcase(asked.path, path)
+    return fits and (not body or asked.body.strip() == body.encode())
 
 
 def _times(count: int) -> str:

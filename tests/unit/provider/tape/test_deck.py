@@ -5,6 +5,7 @@ import pytest
 from llama_stack_provider_messages.tape.deck import Deck
 from llama_stack_provider_messages.tape.errors import TapeMissingError, TapeUsageError
 from llama_stack_provider_messages.tape.file import dump
+from llama_stack_provider_messages.tape.scrub import Asked
 from llama_stack_provider_messages.tape.store import Mode, read_tape
 from support.tapes import asked, exchange, reply, tape
 
@@ -99,6 +100,43 @@ def test_ambient_calls_without_a_tape_of_their_own_are_made_up(folder):
     path.write_text(dump(tape(exchange({"model": "tiny"}, reply("hi")))), encoding="utf-8")
     deck.select("named")
     assert '"id": "tiny"' in ask(deck, MODELS)
+
+
+PROBE = Asked("POST", "/v1/messages", body=b"{}")
+
+
+@pytest.mark.parametrize(("path", "status"), [("/v1/messages", 400), ("/v1/chat/completions", 404)])
+def test_a_probe_of_the_messages_route_is_made_up(folder, path, status):
+    """A stack sends it once, so with whatever test is first; the answer is what the selected tape's requests show."""
+    said = exchange({"model": "tiny"}, reply("hi"), path=path)
+    (folder / "named.tape.yaml").write_text(dump(tape(said)), encoding="utf-8")
+    deck = Deck(folder)
+    deck.select("named")
+    assert deck.session_for(PROBE).ask(PROBE, 0.0).exchange.response.status == status
+    assert deck.report().unexpected == ()
+    other = Asked("POST", "/v1/messages", body=b'{"b": 1}')
+    assert "is not on tape" in ask(deck, other)
+    assert len(deck.report().unexpected) == 1
+
+
+def test_a_probe_is_recorded_where_the_upstream_can_be_asked(folder):
+    """On the tape of ambient calls, or, where that is only played, on the one that is recorded; it does not count."""
+    deck = Deck(folder, Mode.REWRITE, upstream=UPSTREAM)
+    deck.select("new")
+    assert [ask(deck, PROBE), ask(deck, HELLO)] == ["Record", "Record"]
+    assert deck.eject().exchanges == 1
+    assert [one.request.path for one in read_tape(folder / "ambient.tape.yaml").ambient] == ["/v1/messages"]
+    house(folder)
+    deck = Deck(folder, Mode.ONCE, upstream=UPSTREAM)
+    deck.select("newer")
+    assert [ask(deck, PROBE), ask(deck, HELLO)] == ["Record", "Record"]
+    deck.eject()
+    newer = read_tape(folder / "newer.tape.yaml")
+    assert (len(newer.exchanges), len(newer.ambient)) == (1, 1)
+    deck = Deck(folder)
+    deck.select("newer")
+    assert [ask(deck, PROBE), ask(deck, HELLO)] == ['"new"', '"new"']
+    assert deck.eject().failures == ()
 
 
 def test_ambient_calls_are_recorded_on_their_own_tape(folder):

@@ -1,0 +1,39 @@
+"""Test runs inside tests, with the pytest plugin for tapes: their sources, and what they print."""
+
+import re
+
+import pytest
+
+from support.tapes import exchange, reply
+
+PLUGIN = ("-p", "llama_stack_provider_messages.pytest_plugin", "-p", "no:cacheprovider")
+JSON = {"content-type": "application/json"}
+ASKS = """
+import httpx
+import pytest
+
+def ask(url, text="Hello", path="/v1/chat/completions"):
+    return httpx.post(url + path, json={"model": "tiny", "text": text})
+"""
+HELLO = f"""{ASKS}
+@pytest.mark.tape("hello")
+def test_hello(tape_server):
+    assert ask(tape_server.url).json() == {{"said": "hi"}}
+"""
+
+
+def asking(text):
+    """Return the exchange that ``ask`` plays."""
+    return exchange({"model": "tiny", "text": text}, reply({"said": "hi"}), path="/v1/chat/completions")
+
+
+def text_of(result):
+    """Return what a run printed."""
+    return result.stdout.str()
+
+
+def failure_of(result, test):
+    """Return the lines that a run printed of one failed test, to be matched."""
+    parts = re.split(r"^_{3,} (?:ERROR at \w+ of )?(\S+) _{3,}$|^=+ .* =+$", text_of(result), flags=re.MULTILINE)
+    (text,) = [after for name, after in zip(parts[1::2], parts[2::2], strict=True) if name == test]
+    return pytest.LineMatcher(text.strip().split("\n"))

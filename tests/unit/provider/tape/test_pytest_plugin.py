@@ -1,0 +1,291 @@
+"""The pytest plugin, as its users meet it: test runs inside tests, and the texts of their failures."""
+
+import re
+import shlex
+from types import SimpleNamespace
+
+import pytest
+
+from llama_stack_provider_messages import pytest_plugin
+from llama_stack_provider_messages.tape import Mode
+from support.plugin_runs import ASKS, HELLO, failure_of, text_of
+
+pytest_plugins = ["pytester"]
+
+PLAYED = f"""{ASKS}
+HI = {{"said": "hi"}}
+BODY = {{"model": "tiny", "text": "Hello"}}
+
+@pytest.mark.tape("hello")
+def test_server(tape_server):
+    assert ask(tape_server.url).json() == HI
+
+@pytest.mark.tape("hello")
+def test_address(tape):
+    assert ask(tape.url).json() == HI
+
+@pytest.mark.tape("hello", upstream="vllm")
+def test_address_of_another(tape):
+    assert ask(tape.url).json() == HI
+    assert tape.path.as_posix().endswith("recordings/vllm/hello.tape.yaml")
+
+@pytest.mark.tape("hello")
+def test_transport(tape):
+    with httpx.Client(transport=tape.sync_transport(), base_url=tape.upstream_url) as client:
+        assert client.post("/v1/chat/completions", json=BODY).json() == HI
+
+@pytest.mark.tape("hello")
+@pytest.mark.asyncio
+async def test_asynchronous_transport(tape):
+    async with httpx.AsyncClient(transport=tape.transport(), base_url=tape.upstream_url) as client:
+        assert (await client.post("/v1/chat/completions", json=BODY)).json() == HI
+"""
+
+FAILING = f"""{ASKS}
+@pytest.mark.tape("missing")
+def test_no_tape(tape_server):
+    ask(tape_server.url)
+
+@pytest.mark.tape("two")
+def test_unplayed(tape_server):
+    ask(tape_server.url)
+
+@pytest.mark.tape("hello")
+def test_swallowed(tape_server):
+    assert ask(tape_server.url, "Hullo").status_code == 409
+    ask(tape_server.url)
+
+@pytest.mark.tape("two")
+def test_by_itself(tape_server):
+    assert ask(tape_server.url, "Hullo").json() == {{"said": "hi"}}
+
+@pytest.mark.tape("hello")
+def test_unused():
+    pass
+
+@pytest.mark.tape("hello")
+def test_two_ways(tape, tape_server):
+    tape.session
+
+@pytest.mark.tape("hello", upstream="vllm")
+def test_the_server_of_another(tape_server):
+    ask(tape_server.url)
+
+def test_no_marker(tape):
+    pass
+
+@pytest.mark.tape("../x")
+def test_outside(tape):
+    tape.url
+
+@pytest.mark.tape("ambient")
+def test_ambient(tape):
+    tape.url
+"""
+
+AGAIN = "To record it again, if this is how it should be:"
+HULLO = ('POST /v1/chat/completions is not on tape "{0}".', "Closest is exchange 1 of {1}, not played:")
+TEXTS = {
+    "test_no_tape": (
+        "there is no tape recordings/local/missing.tape.yaml.",
+        "To record it while the upstream can be reached:",
+        "  pytest test_it.py::test_no_tape --tape-mode once --tape-upstream local=embedded",
+    ),
+    "test_unplayed": (
+        "The test did not do what recordings/local/two.tape.yaml holds.",
+        "",
+        "exchange 2 (POST /v1/chat/completions) was not played",
+        "",
+        AGAIN,
+        "  pytest test_it.py::test_unplayed --tape-mode rewrite --tape-upstream local=embedded",
+    ),
+    "test_swallowed": (
+        "The test did not do what recordings/local/hello.tape.yaml holds.",
+        "",
+        *(line.format("hello", 1) for line in HULLO),
+        "  text: at character 1, recorded 'Hello', now 'Hullo'",
+        "--- exchange 1",
+        "+++ this request",
+        "@@ *",
+        '-*"text": "Hello"',
+        '+*"text": "Hullo"',
+        AGAIN,
+    ),
+    "test_by_itself": (
+        "test_it.py:*: AssertionError",
+        "*Captured tape call*",
+        *(line.format("two", 2) for line in HULLO),
+    ),
+    "test_unused": ('This test is marked with the tape "hello" and sent nothing through it.*',),
+    "test_two_ways": ("*TapeUsageError: *test_two_ways uses its tape in two ways; * through the tape server already",),
+    "test_the_server_of_another": (
+        'tape_server is the server of "local", and the tape is one of "vllm"; use tape.url.',
+    ),
+    "test_no_marker": ('Mark the test with its tape, as in @pytest.mark.tape("hello").',),
+    "test_outside": ("*use letters, digits*",),
+    "test_ambient": ("*give this one another name*",),
+}
+UNSAID = {
+    "test_no_tape": "During handling",
+    "test_swallowed": "was not played",
+    "test_by_itself": "was not played",
+}
+"""What is no news: how the harness got there, what a test had no time for, what stands in for something else."""
+
+
+def test_the_modes_are_those_of_the_harness():
+    """They are written out in the plugin, so that it need not import the harness."""
+    assert list(pytest_plugin.MODES) == [str(mode) for mode in Mode]
+
+
+def test_a_run_without_tapes_loads_nothing_of_the_harness(run):
+    """Every run of an environment has the plugin."""
+    source = """
+import sys
+
+def test_nothing():
+    package = "llama_stack_provider_messages"
+    loaded = {name.removeprefix(package) for name in sys.modules if name.startswith(package)}
+    assert loaded == {"", ".pytest_plugin", ".pytest_findings"}
+"""
+    result = run(source)
+    result.assert_outcomes(passed=1)
+    assert [line for line in result.outlines if line.startswith("tapes") or "recordings" in line] == []
+
+
+def test_a_tape_is_played(run, put):
+    """Through the server, by the address of the tape, and through both transports."""
+    put("Hello")
+    put("Hello", name="vllm/hello")
+    run(PLAYED, "-o", "asyncio_default_fixture_loop_scope=function", plugins=["asyncio"]).assert_outcomes(passed=5)
+
+
+def test_failures_say_what_was_wrong_and_what_to_do(run, put):
+    """Each in the test that did it, also if the program under test swallowed it, and none in another."""
+    put("Hello")
+    put("Hello", "Bye", name="local/two")
+    put("Hello", name="vllm/hello")
+    put("Hello", name="local/ambient")
+    result = run(FAILING)
+    result.assert_outcomes(failed=6, errors=4)
+    for test, lines in TEXTS.items():
+        failure_of(result, test).fnmatch_lines(lines)
+    for test, text in UNSAID.items():
+        assert text not in str(failure_of(result, test)).replace(", not played", "")
+
+
+@pytest.mark.parametrize(("args", "kwargs"), [((), {}), ((1,), {}), (("a", "b"), {}), (("a",), {"folder": "b"})])
+def test_a_wrong_marker_is_refused(args, kwargs):
+    """With a right one in the text."""
+    mark = SimpleNamespace(args=args, kwargs=kwargs)
+    with pytest.raises(pytest.UsageError, match=re.escape('test_it: write the marker as @pytest.mark.tape("hello")')):
+        pytest_plugin.pytest_collection_modifyitems(
+            SimpleNamespace(testsfailed=0),
+            SimpleNamespace(stash={pytest_plugin._findings_key: None}),
+            [SimpleNamespace(nodeid="test_it", get_closest_marker=lambda _: mark)],
+        )
+
+
+def test_a_wrong_marker_ends_the_run(run):
+    """Before any test."""
+    result = run(HELLO.replace('tape("hello")', "tape"))
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(['ERROR: test_it.py::test_hello: write the marker as @pytest.mark.tape("hello")*'])
+
+
+def test_a_wrong_upstream_ends_the_run(run):
+    """The text says what is right."""
+    result = run(HELLO, "--tape-upstream", "vllm=127.0.0.1:8000")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["ERROR: 'vllm' with its address is no upstream; write NAME, NAME=http://HOST:PORT or *"]
+    )
+
+
+class TestOrphans:
+    """Tapes without a test."""
+
+    LINES = (
+        "*ERROR collecting recordings/local/old.tape.yaml*",
+        "No test plays this tape. Delete the file, or mark a test with @pytest.mark.tape('old').",
+        "ERROR recordings/local/old.tape.yaml - No test plays this tape.*",
+    )
+
+    @pytest.fixture(autouse=True)
+    def two(self, put):
+        put("Hello")
+        put("Hello", name="local/old")
+
+    @pytest.mark.parametrize("args", [["-k", "nothing"], ["."]])
+    def test_one_fails_the_run(self, run, args):
+        """Also if its test would not have run."""
+        result = run(HELLO, *args)
+        assert result.ret == pytest.ExitCode.TESTS_FAILED
+        result.stdout.fnmatch_lines(self.LINES)
+
+    def test_one_fails_the_run_of_several_processes(self, run):
+        """The controller tells; the workers collect."""
+        result = run(HELLO, "-n", "2", plugins=["xdist"])
+        result.assert_outcomes(passed=1, errors=1)
+        assert result.ret == pytest.ExitCode.TESTS_FAILED
+        result.stdout.fnmatch_lines(self.LINES)
+        assert text_of(result).count("ERROR collecting") == 1
+
+    @pytest.mark.parametrize("args", [
+        ["test_it.py"], ["test_it.py::test_hello"], ["--ignore", "other"], ["--collect-only"],
+        ["-o", "tape_strict=false"], ["--tape-mode", "live", "--tape-upstream", "local=http://127.0.0.1:9"],
+    ])  # fmt: skip
+    def test_none_is_told_of_if_others_may_use_it(self, run, args):
+        """A part of the tests says nothing of the tapes of the rest."""
+        result = run(HELLO, "-k", "nothing", *args)
+        result.assert_outcomes(deselected=1)
+        assert "No test plays" not in text_of(result)
+
+    def test_none_is_told_of_if_a_file_could_not_be_read(self, run, pytester):
+        """It may name them."""
+        pytester.makepyfile(test_broken="import nothing_of_this_name")
+        result = run(HELLO)
+        assert result.ret == pytest.ExitCode.INTERRUPTED
+        assert "No test plays" not in text_of(result)
+
+    def test_those_of_other_upstreams_are_left_alone(self, run, put):
+        """Each upstream has runs of its own."""
+        put("Hello", name="vllm/hello")
+        run(HELLO, "--tape-upstream", "vllm").assert_outcomes(passed=1)
+
+
+def test_a_request_behind_the_last_test_fails_the_run(run, put):
+    """Nobody else would hear of it."""
+    put("Hello")
+    source = HELLO.replace(
+        "def ask",
+        """
+@pytest.fixture(autouse=True, scope="module")
+def late(tape_server):
+    yield
+    ask(tape_server.url, "late")
+
+def ask""",
+    )
+    result = run(source)
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(['POST /v1/chat/completions is not on tape "(none selected)".'])
+
+
+def test_unplayed_exchanges_are_allowed_on_request(run, put):
+    """Unexpected requests never are."""
+    put("Hello", "Bye")
+    source = HELLO + '\n\n@pytest.mark.tape("hello")\ndef test_other(tape_server):\n    ask(tape_server.url, "Hullo")\n'
+    result = run(source, "-o", "tape_strict=false")
+    result.assert_outcomes(passed=1, failed=1)
+    failure_of(result, "test_other").fnmatch_lines([HULLO[0].format("hello", 2)])
+
+
+def test_the_command_can_be_pasted(run):
+    """Names of tests hold what shells would take for their own."""
+    source = HELLO.replace("@pytest", '@pytest.mark.parametrize("x", ["it\'s a b"])\n@pytest', 1).replace(
+        "(tape_server)", "(tape_server, x)"
+    )
+    result = run(source)
+    (command,) = set(re.findall(r"^  (pytest .*)$", text_of(result), re.MULTILINE))
+    assert shlex.split(command)[1] == "test_it.py::test_hello[it's a b]"
