@@ -1,5 +1,6 @@
 """``prompt_cache_breakpoint`` of content parts -> ``cache_control`` of blocks.
 
+Some clients of OpenAI's write ``cache_control`` into the parts themselves, as OpenRouter and LiteLLM take it.
 The API takes four at most, and none of an hour behind one of five minutes. The newest four are worth most: they stand
 where the next turn goes on.
 """
@@ -12,16 +13,19 @@ from .walk import Block, Mark, Walk
 MOST = 4
 """``A maximum of 4 blocks with cache_control may be provided.``"""
 
-_LONG = "1h"
+_LONG, _SHORT = "1h", "5m"
+_LONG_ONES = ("12h", _LONG)
 _FEATURE = "prompt_cache_breakpoint"
 
 
 def mark(block: Block, part: Record, path: str, walk: Walk) -> None:
     """Remember that the prompt is cached up to a block, if its part says so."""
-    if part.get(_FEATURE) is not None:
-        path = f"{path}.{_FEATURE}"
-        wanted = text_at(record_at(part[_FEATURE], path).get("ttl"), f"{path}.ttl")
-        walk.marks.append(Mark(block, path, _LONG if wanted == "12h" else walk.options.cache_ttl))
+    for name, default in ((_FEATURE, walk.options.cache_ttl), ("cache_control", _SHORT)):
+        if part.get(name) is not None:
+            where = f"{path}.{name}"
+            wanted = text_at(record_at(part[name], where).get("ttl"), f"{where}.ttl")
+            walk.marks.append(Mark(block, where, _LONG if wanted in _LONG_ONES else default))
+            return
 
 
 def gather(block: Block, start: int, walk: Walk) -> None:

@@ -44,6 +44,9 @@ class OpenCalls:
         return waiting.popleft() if waiting else None
 
 
+_FIELDS = frozenset({"id", "type", "index", "function", "custom"})
+
+
 def calls_of(message: Record, path: str, ids: CallIds, walk: Walk) -> Iterator[Call]:
     """Yield the calls of an assistant message.
 
@@ -53,6 +56,7 @@ def calls_of(message: Record, path: str, ids: CallIds, walk: Walk) -> Iterator[C
     for call, where in records_at(message.get("tool_calls"), f"{path}.tool_calls"):
         wanted = text_at(call.get("id"), f"{where}.id")
         name, value = _called(call, where, walk)
+        walk.unknown(call, _FIELDS, where)
         yield Call(_tool_use(ids.fresh(wanted, where), name, value, walk), ("id", wanted), where)
     if message.get("function_call") is not None:
         where = f"{path}.function_call"

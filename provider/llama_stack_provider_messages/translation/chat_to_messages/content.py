@@ -60,6 +60,7 @@ def _block(part: object, path: str, walk: Walk, handlers: Handlers) -> Block | N
     if handler is None:
         raise InvalidRequestError(f"{path}.type: {shown(kind)} is not taken here; send {', '.join(handlers)}")
     block = handler(record, path, walk)
+    walk.unknown(record, PART_FIELDS, path)
     if block is not None:
         mark(block, record, path, walk)
     return block
@@ -76,6 +77,9 @@ def _refusal(part: Record, path: str, walk: Walk) -> Block | None:
 def _audio(_part: Record, path: str, _walk: Walk) -> Block:
     raise InvalidRequestError(f"{path}: the Messages API takes no audio; send a transcript as text")
 
+
+PART_FIELDS = frozenset({"type", "text", "refusal", "image_url", "file", "prompt_cache_breakpoint", "cache_control"})
+"""What parts hold."""
 
 SYSTEM_PARTS: Handlers = {"text": _text}
 ASSISTANT_PARTS: Handlers = {"text": _text, "refusal": _refusal}

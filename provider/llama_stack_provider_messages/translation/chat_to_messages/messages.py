@@ -106,6 +106,17 @@ ROLES: Mapping[str, Callable[[Reader, Record, str], None]] = {
 }
 """Roles of a chat's messages -> what reads them."""
 
+_SHARED = frozenset({"role", "content", "name"})
+_ANSWER = {"refusal", "tool_calls", "function_call", "audio", "reasoning", "reasoning_content", "reasoning_details"}
+FIELDS = {
+    Reader.instructions: _SHARED,
+    Reader.question: _SHARED,
+    Reader.answer: _SHARED | _ANSWER,
+    Reader.tool_result: _SHARED | {"tool_call_id"},
+    Reader.function_result: _SHARED,
+}
+"""What reads a message -> the fields it knows."""
+
 
 def conversation(chat: Record, walk: Walk) -> tuple[list[Block], list[Block]]:
     """Return the system prompt's blocks and the messages of a request.
@@ -120,20 +131,24 @@ def conversation(chat: Record, walk: Walk) -> tuple[list[Block], list[Block]]:
         if read is None:
             raise InvalidRequestError(f"{path}.role: {shown(role)} is none of {', '.join(ROLES)}")
         read(reader, message, path)
+        walk.unknown(message, FIELDS[read], path)
     messages = reader.history.messages()
     if not messages and not reader.system:
         raise InvalidRequestError("messages: at least one message that says something is required")
     messages = messages or [{"role": "user", "content": [opening()]}]
     if messages[-1]["role"] == "assistant":
-        _prefill(messages, len(chat["messages"]) - 1, walk)
+        _prefill(messages, chat["messages"], walk)
     return reader.system, messages
 
 
-def _prefill(messages: list[Block], last: int, walk: Walk) -> None:
-    """Make the final answer one that the model continues.
+def _prefill(messages: list[Block], chat: list[Record], walk: Walk) -> None:
+    """Make the final answer one that the model continues; one with a blank message behind it is none.
 
     ``final assistant content cannot end with trailing whitespace`` is an error of the API.
     """
+    last = len(chat) - 1
+    if chat[last]["role"] != "assistant":
+        raise InvalidRequestError(f"messages.{last}: the message says nothing; say something, or leave it out")
     if not walk.traits.prefill:
         raise InvalidRequestError(
             f"messages.{last}: This model does not support assistant message prefill. "

@@ -17,6 +17,7 @@ from .schemas import WRAPPER, Schema, closed_object, closed_schema, input_schema
 from .walk import Block, Walk
 
 WEB_SEARCH = {"type": "web_search_20250305", "name": "web_search"}
+_FIELDS = frozenset({"name", "description", "parameters", "strict", "format"})
 _LOCATION = ("city", "region", "country", "timezone")
 
 
@@ -51,6 +52,7 @@ def _tool(entry: Record, path: str, walk: Walk) -> tuple[str, Block]:
     make = _KINDS.get(kind or "function") if isinstance(kind, str | None) else None
     if make is None:
         raise InvalidRequestError(f"{path}.type: {shown(kind)} is no kind of tool; send {' or '.join(_KINDS)}")
+    walk.unknown(entry, ("type", kind or "function"), path)
     where = f"{path}.{kind or 'function'}"
     return make(record_at(entry.get(kind or "function"), where), where, walk)
 
@@ -71,6 +73,7 @@ def _function(function: Record, path: str, walk: Walk) -> tuple[str, Block]:
 
 
 def _named(name: str, function: Record, schema: Schema, path: str, walk: Walk) -> Block:
+    walk.unknown(function, _FIELDS, path)
     text = text_at(function.get("description"), f"{path}.description")
     return {"name": walk.upstream_name(name), **({"description": text} if text else {}), "input_schema": schema}
 
@@ -80,6 +83,7 @@ def _custom(custom: Record, path: str, walk: Walk) -> tuple[str, Block]:
     texts = [text_at(custom.get("description"), f"{path}.description"), *_grammar(custom, path, walk)]
     schema = closed_object(**{WRAPPER: {"type": "string", "description": "The whole input of the tool."}})
     walk.custom.add(name)
+    walk.unknown(custom, _FIELDS, path)
     return name, _named(name, {"description": "\n\n".join(filter(None, texts))}, schema, path, walk)
 
 

@@ -1,5 +1,6 @@
 """What every step of a request's translation needs, and where it leaves what later steps need."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +9,7 @@ from llama_stack_provider_messages.translation.dropped import DropLog
 
 from .names import upstream_name
 from .options import Options
+from .read import Record
 from .traits import Traits
 
 type Block = dict[str, Any]
@@ -71,6 +73,12 @@ class Walk:
     def hint(self, path: str, feature: str, reason: str) -> None:
         """Record something that was left out and the answer does not depend on."""
         self.log.note(path, feature, reason)
+
+    def unknown(self, record: Record, known: Collection[str], path: str) -> None:
+        """Record the fields of an object that nobody here reads; what is empty is nothing lost."""
+        for name, value in record.items():
+            if value and name not in known:
+                self.hint(f"{path}.{name}", str(name), "this server does not know the field")
 
     def upstream_name(self, name: str) -> str:
         """Return the upstream's name of a tool, remembered if it is another one."""
