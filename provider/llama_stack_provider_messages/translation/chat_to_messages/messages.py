@@ -108,14 +108,15 @@ ROLES: Mapping[str, Callable[[Reader, Record, str], None]] = {
 
 _SHARED = frozenset({"role", "content", "name"})
 _ANSWER = {"refusal", "tool_calls", "function_call", "audio", "reasoning", "reasoning_content", "reasoning_details"}
-FIELDS = {
-    Reader.instructions: _SHARED,
-    Reader.question: _SHARED,
-    Reader.answer: _SHARED | _ANSWER,
-    Reader.tool_result: _SHARED | {"tool_call_id"},
-    Reader.function_result: _SHARED,
+FIELDS: Mapping[str, frozenset[str]] = {
+    "system": _SHARED,
+    "developer": _SHARED,
+    "user": _SHARED,
+    "assistant": _SHARED | _ANSWER,
+    "tool": _SHARED | {"tool_call_id"},
+    "function": _SHARED,
 }
-"""What reads a message -> the fields it knows."""
+"""Roles -> the fields their messages have."""
 
 
 def conversation(chat: Record, walk: Walk) -> tuple[list[Block], list[Block]]:
@@ -126,12 +127,12 @@ def conversation(chat: Record, walk: Walk) -> tuple[list[Block], list[Block]]:
     """
     reader = Reader(walk, History(walk))
     for message, path in records_at(chat.get("messages"), "messages"):
-        role = message.get("role")
-        read = ROLES.get(role) if isinstance(role, str) else None
+        role = text_at(message.get("role"), f"{path}.role")
+        read = ROLES.get(role)
         if read is None:
             raise InvalidRequestError(f"{path}.role: {shown(role)} is none of {', '.join(ROLES)}")
         read(reader, message, path)
-        walk.unknown(message, FIELDS[read], path)
+        walk.unknown(message, FIELDS[role], path)
     messages = reader.history.messages()
     if not messages and not reader.system:
         raise InvalidRequestError("messages: at least one message that says something is required")
