@@ -77,6 +77,11 @@ def shown(value: object) -> str:
     return ascii(text)
 
 
+def plain(name: object) -> str:
+    """Return a field's name as a path may hold it; it is the client's, and may be anything."""
+    return ascii(str(name)[:_SHOWN])[1:-1]
+
+
 def check_depth(value: object, path: str) -> None:
     """Refuse a value that is nested too deeply.
 

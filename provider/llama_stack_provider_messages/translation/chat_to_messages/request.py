@@ -18,7 +18,7 @@ from .form import ChatForm
 from .messages import conversation
 from .options import Options
 from .output import output_format
-from .read import Record, flag_at, record_at, text_at
+from .read import Record, flag_at, plain, record_at, text_at
 from .refused import CHECKED, HINTS, WARNED, check_fields
 from .settings import account, limit, sampling, stop_sequences
 from .thinking import allowed_thinking, thinking_of
@@ -69,7 +69,7 @@ def translate_request(chat: Mapping[str, Any], options: Options) -> MessagesRequ
     check_fields(chat, walk)
     for field in chat:
         if chat[field] is not None and field not in KNOWN:
-            walk.note(str(field), str(field), "this server does not know the field")
+            walk.note(plain(field), plain(field), "this server does not know the field")
     body, told_json = _body(chat, walk)
     form = ChatForm(
         model=name,
@@ -144,7 +144,7 @@ def _include_usage(chat: Record, walk: Walk) -> bool:
     options = record_at(chat["stream_options"], "stream_options")
     for name, value in options.items():
         if name != "include_usage" and value:
-            walk.hint(f"stream_options.{name}", "stream_options", "this server does not know the option")
+            walk.hint(f"stream_options.{plain(name)}", "stream_options", "this server does not know the option")
     return flag_at(options.get("include_usage"), "stream_options.include_usage")
 
 

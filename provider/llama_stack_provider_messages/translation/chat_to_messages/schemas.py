@@ -14,7 +14,7 @@ from typing import Any
 
 from llama_stack_api_messages.errors import InvalidRequestError
 
-from .read import Record, check_depth, record_at
+from .read import Record, check_depth, plain, record_at
 from .walk import Walk
 
 type Schema = dict[str, Any]
@@ -96,7 +96,11 @@ def _closed(schema: Record, path: str, walk: Walk) -> Schema:
         elif name in _HELD:
             done["anyOf" if name == "oneOf" else name] = _HELD[name](value, f"{path}.{name}", walk)
         elif name not in _SILENT:
-            walk.note(f"{path}.{name}", name, "the Messages API does not hold answers to it; the description says it")
+            walk.note(
+                f"{path}.{plain(name)}",
+                plain(name),
+                "the Messages API does not hold answers to it; the description says it",
+            )
             told.append(f"{name}: {_json(value, path)}")
     if told:
         done["description"] = "\n\n".join(filter(None, (_text(done.get("description")), f"{{{', '.join(told)}}}")))
@@ -140,7 +144,7 @@ def _list(value: object, path: str, walk: Walk) -> list[Schema]:
 
 
 def _named(value: object, path: str, walk: Walk) -> dict[str, Schema]:
-    return {name: _one(item, f"{path}.{name}", walk) for name, item in record_at(value, path).items()}
+    return {name: _one(item, f"{path}.{plain(name)}", walk) for name, item in record_at(value, path).items()}
 
 
 _KEPT = frozenset({"type", "description", "title", "enum", "const", "default", "required", "pattern", "$ref"})

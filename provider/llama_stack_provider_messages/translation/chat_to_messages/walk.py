@@ -9,7 +9,7 @@ from llama_stack_provider_messages.translation.dropped import DropLog
 
 from .names import upstream_name
 from .options import Options
-from .read import Record
+from .read import Record, plain
 from .traits import Traits
 
 type Block = dict[str, Any]
@@ -78,7 +78,7 @@ class Walk:
         """Record the fields of an object that nobody here reads; what is empty is nothing lost."""
         for name, value in record.items():
             if value and name not in known:
-                self.hint(f"{path}.{name}", str(name), "this server does not know the field")
+                self.hint(f"{path}.{plain(name)}", plain(name), "this server does not know the field")
 
     def upstream_name(self, name: str) -> str:
         """Return the upstream's name of a tool, remembered if it is another one."""
