@@ -26,6 +26,7 @@ def image_block(part: Record, path: str, walk: Walk) -> Block:
     if isinstance(image, str):
         return _image(image, path)
     image, url_path = record_at(image, path), f"{path}.url"
+    walk.unknown(image, ("url", "detail"), path)
     if text_at(image.get("detail"), f"{path}.detail") not in ("", "auto"):
         walk.hint(f"{path}.detail", "detail", "the Messages API has one resolution")
     return _image(name_at(image.get("url"), url_path), url_path)
@@ -44,7 +45,7 @@ def _image(url: str, path: str) -> Block:
     return _inline("image", media_type, data)
 
 
-def file_block(part: Record, path: str, _walk: Walk) -> Block:
+def file_block(part: Record, path: str, walk: Walk) -> Block:
     """Return the block of a ``file`` part: what it is, its bytes say, and its data URL where they do not.
 
     Raises:
@@ -54,6 +55,7 @@ def file_block(part: Record, path: str, _walk: Walk) -> Block:
     data, title = text_at(file.get("file_data"), f"{path}.file_data"), text_at(file.get("filename"), f"{path}.filename")
     if not data:
         raise InvalidRequestError(f"{path}: the model's server has no such file; send its bytes in file_data")
+    walk.unknown(file, ("file_data", "filename"), path)
     block = _file(data, f"{path}.file_data")
     if title.strip() and block["type"] == "document":
         block["title"] = title

@@ -22,7 +22,7 @@ def upstream_name(name: str) -> str:
     if _LEGAL.fullmatch(name):
         return name
     digest = sha256(name.encode(errors="surrogatepass")).hexdigest()[:_DIGEST]
-    return f"{_ODD.sub('_', name)[: LONGEST_NAME - _DIGEST - 1]}_{digest}"
+    return f"{_ODD.sub('_', name[: LONGEST_NAME - _DIGEST - 1])}_{digest}"
 
 
 @dataclass(slots=True)

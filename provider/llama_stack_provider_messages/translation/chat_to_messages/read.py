@@ -8,6 +8,7 @@ from llama_stack_api_messages.errors import InvalidRequestError
 type Record = Mapping[str, Any]
 
 _SHOWN = 60
+_MOST = 10**9
 _DEEPEST = 100
 """Deeper values are refused: whoever encodes the body may run out of stack."""
 
@@ -60,8 +61,8 @@ def count_at(value: object, path: str, lowest: int = 1) -> int | None:
     """Return a whole number, None if it is absent."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-        raise InvalidRequestError(f"{path}: a whole number from {lowest} on is required")
+    if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= _MOST:
+        raise InvalidRequestError(f"{path}: a whole number from {lowest} to {_MOST} is required")
     return value
 
 

@@ -72,7 +72,7 @@ def _audio(_value: object, path: str, _walk: Walk) -> None:
 
 def _count(value: object, path: str, walk: Walk) -> None:
     if (count_at(value, path) or 1) > 1 and not walk.options.fan_out:
-        raise InvalidRequestError(f"{path}: the Messages API gives one answer; ask {value} times with n 1")
+        raise InvalidRequestError(f"{path}: the Messages API gives one answer; send n 1, as often as you need")
 
 
 def _moderation(value: object, path: str, walk: Walk) -> None:

@@ -157,7 +157,7 @@ def _sendable(body: dict[str, Any], walk: Walk) -> dict[str, Any]:
     try:
         text = json.dumps(body, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidRequestError("tools: what they hold is no JSON; look for NaN and numbers without end") from error
+        raise InvalidRequestError("tools, thinking: no JSON in one of them; look for NaN and huge numbers") from error
     try:
         text.encode()
     except UnicodeEncodeError:

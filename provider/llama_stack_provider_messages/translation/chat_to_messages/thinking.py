@@ -14,7 +14,7 @@ from typing import Any
 
 from llama_stack_api_messages.errors import InvalidRequestError
 
-from .read import Record, count_at, record_at, shown, text_at
+from .read import Record, check_depth, count_at, record_at, shown, text_at
 from .walk import Walk
 
 EFFORTS: dict[str, str] = {
@@ -89,6 +89,7 @@ def thinking_of(chat: Record, walk: Walk) -> Thinking:
 
 def _own(value: object) -> Record:
     config = record_at(value, "thinking")
+    check_depth(config, "thinking")
     if not text_at(config.get("type"), "thinking.type"):
         raise InvalidRequestError("thinking.type: a string is required: adaptive, enabled or disabled")
     count_at(config.get("budget_tokens"), "thinking.budget_tokens")

@@ -5,7 +5,6 @@ left out, as servers do that speak chat completions themselves.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 from .read import Record, records_at, text_at
 from .walk import Block, Walk
@@ -36,25 +35,20 @@ def thoughts_of(message: Record, path: str, walk: Walk) -> list[Block]:
 
 def _joined(details: object, path: str) -> Iterator[tuple[Record, str]]:
     """Yield the thoughts; a client of a stream may have kept the pieces of one, which have the same ``index``."""
-    held: tuple[dict[str, Any], str] | None = None
-    for entry, where in records_at(details, path):
-        text = text_at(entry.get("text"), f"{where}.text")
-        if held and _goes_on(held[0], entry):
-            held = {**entry, "text": held[0]["text"] + text}, held[1]
-            continue
-        if held:
-            yield held
-        held = {**entry, "text": text}, where
-    if held:
-        yield held
+    entries = list(records_at(details, path))
+    texts: list[str] = []
+    for (entry, where), (following, _) in zip(entries, [*entries, ({}, "")][1:], strict=True):
+        texts.append(text_at(entry.get("text"), f"{where}.text"))
+        if not _goes_on(entry, following):
+            yield {**entry, "text": "".join(texts)}, where
+            texts.clear()
 
 
-def _goes_on(held: Record, entry: Record) -> bool:
-    same = held.get("index") is not None and (held["index"], held.get("type")) == (
-        entry.get("index"),
-        entry.get("type"),
+def _goes_on(entry: Record, following: Record) -> bool:
+    both = [(part.get("type"), part.get("index")) for part in (entry, following)]
+    return (
+        both[0] == both[1] and both[0][0] == "reasoning.text" and both[0][1] is not None and not entry.get("signature")
     )
-    return same and entry.get("type") == "reasoning.text" and not held.get("signature")
 
 
 def _thought(entry: Record, path: str, walk: Walk) -> Block | None:

@@ -114,18 +114,20 @@ def web_search(options: object, tools: dict[str, Block], walk: Walk) -> list[Blo
     if options is None:
         return []
     asked = record_at(options, path)
+    walk.unknown(asked, ("search_context_size", "user_location"), path)
     if any(tool["name"] == WEB_SEARCH["name"] for tool in tools.values()):
         raise InvalidRequestError(f"{path}: a tool is named web_search; rename it, or leave {path} out")
     if asked.get("search_context_size") is not None:
         walk.note(f"{path}.search_context_size", "search_context_size", "the Messages API has one size")
-    return [{**WEB_SEARCH, **_location(asked.get("user_location"), f"{path}.user_location")}]
+    return [{**WEB_SEARCH, **_location(asked.get("user_location"), f"{path}.user_location", walk)}]
 
 
-def _location(location: object, path: str) -> dict[str, Any]:
+def _location(location: object, path: str, walk: Walk) -> dict[str, Any]:
     if location is None:
         return {}
     path = f"{path}.approximate"
     place = record_at(record_at(location, path.rpartition(".")[0]).get("approximate"), path)
+    walk.unknown(place, _LOCATION, path)
     known = {name: text for name in _LOCATION if (text := text_at(place.get(name), f"{path}.{name}"))}
     return {"user_location": {"type": "approximate", **known}} if known else {}
 
