@@ -101,7 +101,7 @@ def _closed(schema: Record, path: str, walk: Walk) -> Schema:
                 plain(name),
                 "the Messages API does not hold answers to it; the description says it",
             )
-            told.append(f"{name}: {_json(value, path)}")
+            told.append(f"{name}: {_json(value, f'{path}.{plain(name)}')}")
     if told:
         done["description"] = "\n\n".join(filter(None, (_text(done.get("description")), f"{{{', '.join(told)}}}")))
     if _is_object(schema):
@@ -125,7 +125,7 @@ def _json(value: object, path: str) -> str:
     try:
         return json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError) as error:
-        raise InvalidRequestError(f"{path}: a JSON schema is required") from error
+        raise InvalidRequestError(f"{path}: a value JSON can hold is required") from error
 
 
 def _text(value: object) -> str:
