@@ -3,13 +3,23 @@
 import json
 import re
 
+from llama_stack_api_messages.models import CreateMessageRequest
+from llama_stack_provider_messages.translation.messages_to_chat import Policy, Profile, Walk, translate_request
+
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 ID = re.compile(r"[a-zA-Z0-9_-]+")
 LONGEST_USER = 256
 
 
 def assert_legal(body):
-    """Assert every rule of the API on messages, calls, results, tools and cache breakpoints."""
+    """Assert every rule of the API on messages, calls, results, tools and cache breakpoints.
+
+    The strict reader of the other direction refuses what the API refuses, and has to take the body too; only
+    addresses of documents it does not take.
+    """
+    blocks = walk([message["content"] for message in body["messages"]])
+    if not any(block.get("type") == "document" and block["source"]["type"] == "url" for block in blocks):
+        read_back(body)
     json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
     messages = body["messages"]
     assert messages[0]["role"] == "user"
@@ -26,6 +36,13 @@ def assert_legal(body):
     assert len(body.get("metadata", {}).get("user_id", "")) <= LONGEST_USER
     budget = body.get("thinking", {}).get("budget_tokens", 0)
     assert budget < body["max_tokens"]
+
+
+def read_back(body):
+    """Return the chat fields that a stack behind this one would make of the body."""
+    return translate_request(
+        CreateMessageRequest.model_validate(body), Walk(Profile(documents="file"), Policy(strict=True))
+    ).fields
 
 
 def assert_roles(roles):

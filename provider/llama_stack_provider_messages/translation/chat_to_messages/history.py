@@ -34,9 +34,8 @@ class UserTurn:
 
     def say(self, blocks: list[Block]) -> None:
         """Take more of the user's words in; system messages before them lose their place."""
-        if blocks:
-            self.remind()
-            self.blocks += blocks
+        self.remind()
+        self.blocks += blocks
 
     def remind(self) -> None:
         """Make the system's words the user's."""

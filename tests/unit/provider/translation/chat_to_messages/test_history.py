@@ -1,11 +1,11 @@
 """Messages of a chat become turns the API takes, whatever order clients send them in."""
 
-import time
+import sys
 
 import pytest
 
 from llama_stack_api_messages.errors import InvalidRequestError
-from llama_stack_provider_messages.translation.chat_to_messages import Options, traits_of
+from llama_stack_provider_messages.translation.chat_to_messages import Options, translate_request
 from support.histories import assert_legal
 
 HI = {"role": "user", "content": "hi"}
@@ -101,6 +101,10 @@ def test_an_instruction_after_an_answer_without_calls_is_the_users(translate):
     assert done.body["messages"][-1]["content"][0]["text"] == "<system-reminder>\nStop.\n</system-reminder>"
 
 
+def test_a_name_alone_says_nothing(translate):
+    assert translate(HI, {"role": "user", "content": "", "name": "Ann"}) == translate(HI)
+
+
 def test_a_blank_instruction_or_question_is_no_turn(translate):
     done = translate(HI, {"role": "system", "content": ""}, {"role": "user", "content": []})
     assert turns(done) == [("user", ["text"])]
@@ -155,16 +159,40 @@ def conversation(rounds):
     return [message for _ in range(rounds) for message in turn]
 
 
-@pytest.mark.parametrize("model", ["llama", "claude-sonnet-4-5"])
-def test_five_thousand_messages_take_time_in_proportion(translate, model):
-    def seconds(rounds):
-        start = time.process_time()
-        done = translate(*conversation(rounds), options=Options(model, traits=traits_of(model)))
-        assert len(done.body["messages"]) >= 3 * rounds - 1 - rounds
-        return time.process_time() - start
+def lines_run(chat):
+    """Return how many lines the translation of a request runs."""
+    count = 0
 
-    seconds(10)
-    assert seconds(1250) < 30 * max(min(seconds(125) for _ in range(3)), 0.001)
+    def trace(_frame, event, _arg):
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        translate_request({"messages": chat}, Options("upstream"))
+    finally:
+        sys.settrace(before)
+    return count
+
+
+LARGE = {
+    "rounds": lambda count: conversation(count // 4),
+    "calls": lambda count: [HI, calls(*["a"] * count), *[result("a")] * count],
+    "answers": lambda count: [HI, *[{"role": "assistant", "content": "x"}] * count, HI],
+    "instructions": lambda count: [HI, *[{"role": "system", "content": "x"}] * count, HI],
+    "orphans": lambda count: [HI, *[result("a")] * count],
+    "breakpoints": lambda count: [
+        {"role": "user", "content": [{"type": "text", "text": "x", "cache_control": {}}] * count}
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_a_request_ten_times_as_large_costs_about_ten_times_as_much(kind):
+    """Five thousand messages are no more work each than five hundred."""
+    assert lines_run(LARGE[kind](5_000)) < 12 * lines_run(LARGE[kind](500))
 
 
 def test_a_long_conversation_is_a_legal_one(translate):
