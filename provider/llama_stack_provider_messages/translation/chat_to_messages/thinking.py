@@ -81,7 +81,7 @@ def thinking_of(chat: Record, walk: Walk) -> Thinking:
         levels = ", ".join(("none", *EFFORTS))
         raise InvalidRequestError(f"reasoning_effort: {shown(effort)} is no level; send one of {levels}")
     if chat.get("thinking") is not None:
-        return Thinking("thinking", _own(chat["thinking"]), _level(effort, walk) if effort in EFFORTS else "")
+        return Thinking("thinking", _own(chat["thinking"]), _beside(effort, walk))
     if not effort:
         return Thinking()
     return _off(walk) if effort == "none" else _FAMILIES[walk.traits.thinking](effort, walk)
@@ -94,6 +94,15 @@ def _own(value: object) -> Record:
         raise InvalidRequestError("thinking.type: a string is required: adaptive, enabled or disabled")
     count_at(config.get("budget_tokens"), "thinking.budget_tokens")
     return {name: item for name, item in config.items() if item is not None}
+
+
+def _beside(effort: str, walk: Walk) -> str:
+    """Return the level that goes with the client's own ``thinking``; only adaptive models have both."""
+    if effort in EFFORTS and walk.traits.thinking == "adaptive":
+        return _level(effort, walk)
+    if effort:
+        walk.note("reasoning_effort", "reasoning_effort", "thinking takes its place")
+    return ""
 
 
 def _off(walk: Walk) -> Thinking:
@@ -150,8 +159,9 @@ def allowed_thinking(thinking: Thinking, messages: list[dict[str, Any]], walk: W
     if not reasons:
         return thinking
     walk.note(thinking.path, thinking.path, reasons[0])
-    off = {} if walk.traits.always_on else {"type": walk.traits.off}
-    return Thinking(thinking.path, off, thinking.effort)
+    if walk.traits.always_on:
+        return Thinking(thinking.path, effort=thinking.effort)
+    return Thinking(thinking.path, {"type": walk.traits.off})  # the highest efforts cannot go with it
 
 
 def _reasons(thinking: Thinking, messages: list[dict[str, Any]], *, forced: bool) -> Iterable[str]:

@@ -36,6 +36,8 @@ def tools_of(chat: Record, walk: Walk) -> dict[str, Block]:
         _add(tools, *_tool(entry, path, walk), path, walk)
     for entry, path in legacy:
         _add(tools, *_function(entry, path, walk), path, walk)
+    if len({tool["name"] for tool in tools.values()}) < len(tools):
+        raise InvalidRequestError("tools: two names become one for the upstream; write them with letters and digits")
     return tools
 
 

@@ -87,6 +87,21 @@ def test_a_thinking_of_the_client_goes_with_its_effort(translate):
     assert (done.body["thinking"], done.body["output_config"]) == ({"type": "adaptive"}, {"effort": "max"})
 
 
+@pytest.mark.parametrize("effort", ["none", "low"])
+def test_a_thinking_of_the_client_wins_over_an_effort_that_cannot_go_with_it(translate, effort):
+    done = translate(thinking={"type": "disabled"}, reasoning_effort=effort)
+    assert done.body["thinking"] == {"type": "disabled"}
+    assert "output_config" not in done.body
+    assert [entry.path for entry in done.dropped] == ["reasoning_effort"]
+
+
+def test_an_effort_goes_where_thinking_has_to(translate):
+    options = Options("m", traits=Traits(thinking="adaptive"))
+    done = translate(HI, {"role": "assistant", "content": "So"}, reasoning_effort="max", options=options)
+    assert done.body["thinking"] == {"type": "disabled"}
+    assert "output_config" not in done.body
+
+
 def test_thinking_ends_where_an_answer_is_continued_even_if_the_model_always_thinks(translate):
     traits = Traits(thinking="adaptive", always_on=True)
     done = translate(
@@ -181,6 +196,11 @@ def test_a_renamed_tool_is_told_under_both_names(translate):
     assert done.form.tool_names == {run: "run it", either: "or it"}
     assert done.form.custom_tools == {"run it", run}
     assert done.form.wrapped_tools == {"or it", either}
+
+
+def test_two_names_that_become_one_are_a_400(translate):
+    (tool,) = translate(tools=[function("a b")]).body["tools"]
+    assert refusal(translate, tools=[function("a b"), function(tool["name"])]).startswith("tools: two names become one")
 
 
 def test_a_grammar_without_a_syntax_is_larks(translate):
