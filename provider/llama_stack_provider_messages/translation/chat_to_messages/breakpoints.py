@@ -35,11 +35,18 @@ def gather(block: Block, start: int, walk: Walk) -> None:
         _leave(inner[:-1], "the result they stand in has one", walk)
 
 
-def apply_marks(walk: Walk) -> None:
-    """Write the newest breakpoints into their blocks, and note the others."""
-    _leave(walk.marks[:-MOST], f"the Messages API takes {MOST}", walk)
+def apply_marks(prompt: Iterable[Block], walk: Walk) -> None:
+    """Write the newest breakpoints into their blocks, and note the others.
+
+    Args:
+        prompt: The blocks of the prompt in their order, which may not be that of the request.
+        walk: The request on its way.
+    """
+    by_block = {id(entry.block): entry for entry in walk.marks}
+    marks = [by_block[id(block)] for block in prompt if id(block) in by_block]
+    _leave(marks[:-MOST], f"the Messages API takes {MOST}", walk)
     ttl = _LONG
-    for entry in walk.marks[-MOST:]:
+    for entry in marks[-MOST:]:
         if entry.ttl != _LONG:
             ttl = entry.ttl
         elif ttl != _LONG:

@@ -103,7 +103,7 @@ def _body(chat: Record, walk: Walk) -> tuple[dict[str, Any], bool]:
     thinking = allowed_thinking(thinking_of(chat, walk), messages, walk, forced=forced)
     config = {**({"effort": thinking.effort} if thinking.effort else {}), **shape}
     system += [{"type": "text", "text": text} for text in walk.instructions]
-    apply_marks(walk)
+    apply_marks([*system, *(block for message in messages for block in message["content"])], walk)
     body = {
         "model": walk.options.model,
         "max_tokens": limit(chat, thinking, walk),

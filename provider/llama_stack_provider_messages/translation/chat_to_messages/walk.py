@@ -39,7 +39,7 @@ class Walk:
         options: What the caller said about model and upstream.
         log: What was left out so far.
         names: Upstream's name of a renamed tool -> the client's.
-        marks: Cache breakpoints in the order of the prompt.
+        marks: Cache breakpoints in the order of the request.
         instructions: What the model has to be told in words, behind the system prompt.
         custom: Client's names of custom tools.
         wrapped: Client's names of functions whose arguments are wrapped.

@@ -101,6 +101,14 @@ def test_an_instruction_after_an_answer_without_calls_is_the_users(translate):
     assert done.body["messages"][-1]["content"][0]["text"] == "<system-reminder>\nStop.\n</system-reminder>"
 
 
+def test_breakpoints_follow_the_order_of_the_prompt(translate):
+    long, short = ({"type": "text", "text": "x", "prompt_cache_breakpoint": {"ttl": ttl}} for ttl in ("12h", "30m"))
+    done = translate(HI, calls("a"), {"role": "user", "content": [long]}, {**result("a"), "content": [short]})
+    marks = [block["cache_control"] for block in done.body["messages"][2]["content"]]
+    assert marks == [{"type": "ephemeral"}, {"type": "ephemeral"}]
+    assert [entry.path for entry in done.dropped] == ["messages.2.content.0.prompt_cache_breakpoint.ttl"]
+
+
 def test_a_name_alone_says_nothing(translate):
     assert translate(HI, {"role": "user", "content": "", "name": "Ann"}) == translate(HI)
 
