@@ -59,6 +59,8 @@ def file_block(part: Record, path: str, walk: Walk) -> Block:
     block = _file(data, f"{path}.file_data")
     if title.strip() and block["type"] == "document":
         block["title"] = title
+    elif title.strip():
+        walk.hint(f"{path}.filename", "filename", "the Messages API gives images no name")
     return block
 
 

@@ -18,7 +18,7 @@ SDK = fields(completion_create_params.CompletionCreateParamsStreaming)
 
 def test_every_field_of_the_sdk_is_known():
     assert set(SDK) <= request.KNOWN
-    assert set(SDK) >= request.TRANSLATED
+    assert set(SDK) >= request.TRANSLATED  # from the oldest SDK on
 
 
 def test_a_field_stands_in_one_table():
@@ -48,13 +48,13 @@ def test_every_part_of_the_sdk_has_a_handler():
 
 def test_every_effort_of_the_sdk_has_a_level_and_a_budget():
     efforts = literals(ReasoningEffort) - {"none"}
-    assert efforts == EFFORTS.keys() == BUDGETS.keys()
+    assert efforts <= EFFORTS.keys() == BUDGETS.keys()
     assert set(EFFORTS.values()) == set(LEVELS)
     assert list(BUDGETS.values()) == sorted(BUDGETS.values())
 
 
 def test_every_tier_of_the_sdk_has_a_counterpart():
-    assert literals(SDK["service_tier"]) == settings.SERVICE_TIERS.keys()
+    assert literals(SDK["service_tier"]) <= settings.SERVICE_TIERS.keys()
 
 
 def test_every_mode_of_a_choice_has_a_counterpart():
