@@ -92,7 +92,9 @@ def _own(value: object) -> Record:
     check_depth(config, "thinking")
     if not text_at(config.get("type"), "thinking.type"):
         raise InvalidRequestError("thinking.type: a string is required: adaptive, enabled or disabled")
-    count_at(config.get("budget_tokens"), "thinking.budget_tokens")
+    budget = count_at(config.get("budget_tokens"), "thinking.budget_tokens")
+    if config["type"] == "enabled" and budget is None:
+        raise InvalidRequestError("thinking.budget_tokens: a whole number is required; or send type adaptive")
     return {name: item for name, item in config.items() if item is not None}
 
 
