@@ -92,6 +92,7 @@ def _own(value: object) -> Record:
     check_depth(config, "thinking")
     if not text_at(config.get("type"), "thinking.type"):
         raise InvalidRequestError("thinking.type: a string is required: adaptive, enabled or disabled")
+    text_at(config.get("display"), "thinking.display")
     budget = count_at(config.get("budget_tokens"), "thinking.budget_tokens")
     if config["type"] == "enabled" and budget is None:
         raise InvalidRequestError("thinking.budget_tokens: a whole number is required; or send type adaptive")

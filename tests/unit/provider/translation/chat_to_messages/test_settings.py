@@ -33,6 +33,7 @@ def test_null_is_as_good_as_absent(translate):
         ({"max_tokens": True}, "max_tokens: a whole number"),
         ({"stream": 1}, "stream: true or false is required"),
         ({"stream_options": True}, "stream_options: an object is required"),
+        ({"thinking": {"type": "adaptive", "display": True}}, "thinking.display: a string is required"),
         ({"user": 5}, "user: a string is required"),
         ({"stop": 5}, "stop: a list is required"),
         ({"tools": {}}, "tools: a list is required"),
