@@ -1,0 +1,98 @@
+"""What a family of models can, told by the model's id.
+
+The Messages API answers 400 to a setting a model lacks, and which it lacks changes with every generation. Sources: the
+API's guides on thinking, tool use, structured outputs, prefill and system messages inside conversations, and the
+errors quoted in public issues. A model that is nobody's Claude is one behind a translating server, which takes what it
+gets: everything is allowed.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from typing import Literal
+
+EFFORTS = ("low", "medium", "high", "xhigh", "max")
+"""Levels of ``output_config.effort``, rising."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a model takes.
+
+    Args:
+        thinking: How thinking is switched on: it is ``adaptive`` and has an effort, it has a ``budget``, or ``none``.
+        always_on: Thinking cannot be switched off.
+        off: The mode that switches thinking off.
+        efforts: Levels of effort an adaptive model knows.
+        summarized: The text of thinking has to be asked for.
+        sampling: ``temperature``, ``top_p`` and ``top_k`` are taken.
+        both_samplings: ``temperature`` and ``top_p`` are taken together.
+        thinking_samplings: They are taken while the model thinks.
+        prefill: A final assistant message is continued.
+        forced_tools: ``tool_choice`` may force a call.
+        mid_system: System messages may stand inside the conversation.
+        structured: ``output_config.format`` and strict tools are taken.
+    """
+
+    thinking: Literal["adaptive", "budget", "none"] = "budget"
+    always_on: bool = False
+    off: Literal["disabled", "between_tools"] = "disabled"
+    efforts: tuple[str, ...] = EFFORTS
+    summarized: bool = False
+    sampling: bool = True
+    both_samplings: bool = True
+    thinking_samplings: bool = True
+    prefill: bool = True
+    forced_tools: bool = True
+    mid_system: bool = True
+    structured: bool = True
+
+
+_EARLY = Traits(thinking="none", mid_system=False, structured=False)
+_BUDGETS = replace(_EARLY, thinking="budget", thinking_samplings=False)
+_FOUR_FIVE = replace(_BUDGETS, both_samplings=False, structured=True)
+_FOUR_SIX = replace(
+    _FOUR_FIVE, thinking="adaptive", efforts=("low", "medium", "high", "max"), thinking_samplings=False, prefill=False
+)
+_FOUR_SEVEN = replace(_FOUR_SIX, efforts=EFFORTS, summarized=True, sampling=False)
+_FIVE = replace(_FOUR_SEVEN, mid_system=True)
+_FIVE_FIVE = replace(_FIVE, off="between_tools", forced_tools=False)
+_FABLE = replace(_FIVE, always_on=True)
+_MYTHOS = replace(_FABLE, forced_tools=False)
+
+FAMILIES: tuple[tuple[str, tuple[int, int], Traits], ...] = (
+    ("mythos", (0, 0), _MYTHOS),
+    ("fable", (5, 1), _MYTHOS),
+    ("fable", (0, 0), _FABLE),
+    ("", (5, 5), _FIVE_FIVE),
+    ("", (5, 0), _FIVE),
+    ("opus", (4, 8), _FIVE),
+    ("", (4, 7), _FOUR_SEVEN),
+    ("", (4, 6), _FOUR_SIX),
+    ("", (4, 5), _FOUR_FIVE),
+    ("opus", (4, 1), _FOUR_FIVE),
+    ("", (3, 7), _BUDGETS),
+    ("", (0, 0), _EARLY),
+)
+"""Line, ``""`` for any; the version from which on; traits. The first row that fits counts."""
+
+_CLAUDE = re.compile(r"claude(?=[-.@\s]|$)")
+_LINE = re.compile(r"haiku|sonnet|opus|fable|mythos")
+_VERSION = re.compile(r"[-.](?P<major>\d)(?:[-.](?P<minor>\d)(?!\d))?(?!\d)")
+_LATEST = (5, 0)
+"""The version of a Claude that names none, like ``claude-opus-latest``."""
+
+
+def traits_of(model_id: str) -> Traits:
+    """Return what a model can, by its id.
+
+    Ids come with prefixes and suffixes of clouds: ``anthropic/claude-sonnet-4-5``,
+    ``us.anthropic.claude-opus-4-1-20250805-v1:0``, ``claude-3-7-sonnet@20250219``.
+    """
+    found = _CLAUDE.search(name := model_id.lower())
+    if not found:
+        return Traits()
+    name = name[found.start() :]
+    line, version = _LINE.search(name), _VERSION.search(name)
+    numbers = (int(version["major"]), int(version["minor"] or 0)) if version else _LATEST
+    fitting = (traits for wanted, since, traits in FAMILIES if numbers >= since and wanted in ("", line and line[0]))
+    return next(fitting)

@@ -1,0 +1,47 @@
+"""The golden cases of chat completions requests, and what becomes of them."""
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+from llama_stack_api_messages.errors import InvalidRequestError
+from llama_stack_provider_messages.translation.chat_to_messages import Options, traits_of, translate_request
+from support.histories import assert_legal
+
+CASES = Path(__file__).parents[1] / "golden" / "chat_to_messages" / "request"
+NAMES = sorted(path.name.removesuffix(".in.json") for path in CASES.glob("*.in.json"))
+
+
+def load(name):
+    return json.loads((CASES / f"{name}.in.json").read_text())
+
+
+def options_of(case):
+    values = {"model": "upstream-model", **case.get("options", {})}
+    return Options(traits=traits_of(values["model"]), **values)
+
+
+def said(form):
+    """Return what of a form is not the default."""
+    values = {field.name: getattr(form, field.name) for field in fields(form)}
+    return {name: sorted(value) if isinstance(value, frozenset) else value for name, value in values.items() if value}
+
+
+def result_of(case):
+    try:
+        done = translate_request(case["chat"], options_of(case))
+    except InvalidRequestError as error:
+        return {"error": error.message}
+    assert_legal(done.body)
+    dropped = [f"{entry.path} ({entry.feature}): {entry.reason}" for entry in done.dropped]
+    return {"body": done.body, "dropped": dropped, "form": said(done.form), "betas": list(done.betas)}
+
+
+def merged(case, variant):
+    return {name: {**case.get(name, {}), **variant.get(name, {})} for name in ("chat", "options")}
+
+
+def results_of(case):
+    if "variants" not in case:
+        return result_of(case)
+    return {name: result_of(merged(case, variant)) for name, variant in case["variants"].items()}

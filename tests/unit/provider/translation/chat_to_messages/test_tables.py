@@ -1,0 +1,62 @@
+"""Every field and value that OpenAI's SDK can send has a place in a table."""
+
+from typing import get_args
+
+import pytest
+from openai.types import ReasoningEffort
+from openai.types.chat import ChatCompletionMessageParam, completion_create_params
+from openai.types.chat.chat_completion_content_part_param import ChatCompletionContentPartParam
+
+from llama_stack_provider_messages.translation.chat_to_messages import choice, content, messages, request, settings
+from llama_stack_provider_messages.translation.chat_to_messages.refused import CHECKED, HINTS, WARNED
+from llama_stack_provider_messages.translation.chat_to_messages.thinking import BUDGETS, EFFORTS
+from llama_stack_provider_messages.translation.chat_to_messages.traits import EFFORTS as LEVELS
+from support.sdk_types import bare, fields, literals, structures
+
+SDK = fields(completion_create_params.CompletionCreateParamsStreaming)
+
+
+def test_every_field_of_the_sdk_is_known():
+    assert set(SDK) <= request.KNOWN
+    assert set(SDK) >= request.TRANSLATED  # from the oldest SDK on
+
+
+def test_a_field_stands_in_one_table():
+    tables = [request.TRANSLATED, request.EXTENSIONS, CHECKED.keys(), WARNED.keys(), HINTS.keys()]
+    assert sum(map(len, tables)) == len(request.KNOWN)
+
+
+def test_every_role_of_the_sdk_is_read():
+    roles = {role for kind in structures(ChatCompletionMessageParam) for role in literals(fields(kind)["role"])}
+    assert roles == messages.ROLES.keys() == messages.FIELDS.keys()
+
+
+@pytest.mark.parametrize("kind", structures(ChatCompletionMessageParam), ids=lambda kind: kind.__name__)
+def test_every_field_of_a_message_is_read(kind):
+    (role,) = literals(fields(kind)["role"])
+    assert set(fields(kind)) <= messages.FIELDS[role]
+
+
+def test_every_part_of_the_sdk_has_a_handler():
+    kinds = {kind for part in structures(ChatCompletionContentPartParam) for kind in literals(fields(part)["type"])}
+    assert kinds == content.USER_PARTS.keys()
+    assert {name for part in structures(ChatCompletionContentPartParam) for name in fields(part)} <= {
+        *content.PART_FIELDS,
+        "input_audio",
+    }
+
+
+def test_every_effort_of_the_sdk_has_a_level_and_a_budget():
+    efforts = literals(ReasoningEffort) - {"none"}
+    assert efforts <= EFFORTS.keys() == BUDGETS.keys()
+    assert set(EFFORTS.values()) == set(LEVELS)
+    assert list(BUDGETS.values()) == sorted(BUDGETS.values())
+
+
+def test_every_tier_of_the_sdk_has_a_counterpart():
+    assert literals(SDK["service_tier"]) <= settings.SERVICE_TIERS.keys()
+
+
+def test_every_mode_of_a_choice_has_a_counterpart():
+    modes = {value for part in get_args(bare(SDK["tool_choice"])) for value in literals(part)}
+    assert {mode for mode in modes if isinstance(mode, str)} >= choice.MODES.keys()
