@@ -54,7 +54,7 @@ LAYERS = [
     [f"{PROVIDER}.upstreams", f"{PROVIDER}.frames"],
     [f"{PROVIDER}.translated", f"{PROVIDER}.native", f"{PROVIDER}.lanes"],
     [f"{PROVIDER}.impl"],
-    [f"{PROVIDER}.provider", PROVIDER],
+    [f"{PROVIDER}.provider", PROVIDER, f"{PROVIDER}.pytest_plugin", f"{PROVIDER}.pytest_findings"],
 ]
 """Innermost first; a module imports only from its own layer and from those before it."""
 PURE = [

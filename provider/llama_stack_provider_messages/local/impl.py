@@ -20,7 +20,8 @@ from .engine import Engine
 from .options import engine_options
 from .process import EngineError, EngineProcess
 
-_COMMAND = (sys.executable, "-P", str(Path(__file__).with_name("server.py")))
+COMMAND = (sys.executable, "-P", str(Path(__file__).with_name("server.py")))
+"""Runs the engine's child."""
 _END_SECONDS = 1.0
 """How long after its connections a crashed engine itself may be seen to end."""
 
@@ -40,7 +41,7 @@ class LlamaCppInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         key = secrets.token_urlsafe()
         self._clients = LoopClients(key, self.config.silence_timeout_seconds)
         self._engine = Engine(
-            lambda: EngineProcess(_COMMAND, engine_options(self.config, key), self.config.start_timeout_seconds)
+            lambda: EngineProcess(COMMAND, engine_options(self.config, key), self.config.start_timeout_seconds)
         )
 
     async def initialize(self) -> None:
