@@ -1,19 +1,53 @@
-"""docs/recording.md says what there is."""
+"""docs/recording.md says what there is, on the command line and for pytest."""
 
 import inspect
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 from llama_stack_provider_messages import pytest_plugin
 from llama_stack_provider_messages.pytest_plugin import MODES
+from llama_stack_provider_messages.tape.cli import parser
 
 PAGE = (Path(__file__).parents[2] / "docs" / "recording.md").read_text(encoding="utf-8")
 SOURCE = inspect.getsource(pytest_plugin)
+SHELL = "\n".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)).replace("\\\n", "")
+SHOWN = [shlex.split(words) for words in re.split(r"^(?=messages-tape |pytest |pip )", SHELL, flags=re.MULTILINE)[1:]]
+TAPE = [words[1:] for words in SHOWN if words[0] == "messages-tape"]
+PYTEST = [words[1:] for words in SHOWN if words[0] == "pytest"]
 
 
-def test_every_option_is_on_the_page():
+@pytest.mark.parametrize("words", TAPE, ids=" ".join)
+def test_a_command_that_is_shown_can_be_read(words):
+    """By the parser of messages-tape."""
+    assert parser().parse_args(words[: words.index("--")] if "--" in words else words).name in words
+
+
+def test_every_command_is_shown():
+    """In a table, and three of them first."""
+    named = set(re.findall(r"^\| `(\w+) ", PAGE, re.MULTILINE))
+    assert named == {"record", "replay", "show", "check", "prune"}
+    assert [words[0] for words in TAPE[:3]] == ["record", "show", "replay"]
+
+
+def test_every_option_of_the_commands_is_named():
+    """But the one for help."""
+    for command in parser()._subparsers._group_actions[0].choices.values():
+        for option in command._option_string_actions:
+            assert option in ("-h", "--help") or option in PAGE
+
+
+@pytest.mark.parametrize("words", PYTEST, ids=" ".join)
+def test_a_run_that_is_shown_can_be_started(words):
+    """By the options of the plugin."""
+    options = pytest.Parser(_ispytest=True)
+    pytest_plugin.pytest_addoption(options)
+    assert options.parse_known_args(words).tape_upstream
+
+
+def test_every_option_of_pytest_is_on_the_page():
     """Of the command line and of the ini file."""
     names = re.findall(r'add(?:option|ini)\(\s*"([\w-]+)"', SOURCE)
     assert len(names) == 7
@@ -28,10 +62,12 @@ def test_every_fixture_is_on_the_page():
 
 @pytest.mark.parametrize("mode", MODES)
 def test_every_mode_is_on_the_page(mode):
+    """As its name on the command line."""
     assert f"`{mode}`" in PAGE
 
 
 def test_links_to_sections_lead_somewhere():
+    """And every section has one."""
     titles = {
         title.lower().replace(",", "").replace(" ", "-") for title in re.findall(r"^## (.*)$", PAGE, re.MULTILINE)
     }

@@ -44,7 +44,19 @@ def load(text: str) -> Tape:
         TapeFormatError: It holds none, or one that this version does not read; says where.
     """
     try:
-        tree = yaml.load(text, _Loader)  # noqa: S506 - a safe loader
+        return Tape.model_validate(parse(text))
+    except ValidationError as error:
+        raise TapeFormatError(_complaint(error)) from None
+
+
+def parse(text: str) -> dict[str, Any]:
+    """Return what a text holds as it stands there, which may be no tape but says that it is one of this format.
+
+    Raises:
+        TapeFormatError: It does not.
+    """
+    try:
+        tree: Any = yaml.load(text, _Loader)  # noqa: S506 - a safe loader
     except yaml.YAMLError as error:
         raise TapeFormatError(f"not YAML: {error}") from None
     version = tree.get("tape") if isinstance(tree, dict) else None
@@ -52,10 +64,7 @@ def load(text: str) -> Tape:
         raise TapeFormatError(f"not a tape: it has no `tape: {FORMAT}`")
     if version != FORMAT:
         raise TapeFormatError(f"format {version} is not format {FORMAT}, which this version reads; update the package")
-    try:
-        return Tape.model_validate(tree)
-    except ValidationError as error:
-        raise TapeFormatError(_complaint(error)) from None
+    return tree  # type: ignore[no-any-return]
 
 
 def json_schema() -> dict[str, Any]:

@@ -193,15 +193,19 @@ class Session:
         """Values that look like credentials and are none."""
         return self._rules.harmless
 
+    @property
+    def unplayed(self) -> list[int]:
+        """The positions of the exchanges that are still to be played."""
+        return self._playlist.unplayed if self.action in (Action.REPLAY, Action.VERIFY) else []
+
     def report(self) -> Report:
         """Return what happened so far."""
         played = self.action in (Action.REPLAY, Action.VERIFY)
-        unplayed = self._playlist.unplayed if played else []
         return Report(
             tape=self.name,
             action=self.action,
             exchanges=len(self._tape.exchanges) if played else len(self._recordings),
-            unplayed=tuple(map(self._unplayed, unplayed)),
+            unplayed=tuple(map(self._unplayed, self.unplayed)),
             unexpected=tuple(f"{text}{_times(count)}" for text, count in self._unexpected.items()),
             stayed=tuple(self._stayed),
             differences=tuple(dict.fromkeys(self._differences)),

@@ -107,7 +107,7 @@ def save(session: Session, folder: Path, **facts: str) -> Path | None:
         raise UnsafeTapeError(session.name, findings)
     path = tape_path(folder, session.name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, text)
+    write_whole(path, text)
     return path
 
 
@@ -149,7 +149,7 @@ def use_tape(folder: Path, name: str, mode: Mode = Mode.NONE, **options: Any) ->
         raise TapeMismatchError(name, failures)
 
 
-def _write(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
     """Write a file so that nobody sees a part of it, whoever else writes it."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

@@ -1,0 +1,1 @@
+"""The commands of ``messages-tape``, a module each; ``cli.py`` reads their arguments."""

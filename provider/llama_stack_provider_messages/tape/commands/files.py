@@ -1,0 +1,105 @@
+"""Tapes as people name them on a command line: by their files."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from llama_stack_provider_messages.tape.deck import HOUSE
+from llama_stack_provider_messages.tape.errors import TapeFormatError, TapeMissingError, TapeUsageError
+from llama_stack_provider_messages.tape.file import SUFFIX
+from llama_stack_provider_messages.tape.model import Tape
+from llama_stack_provider_messages.tape.naming import Named, named_in
+from llama_stack_provider_messages.tape.review import FORMAT_REMEDY
+from llama_stack_provider_messages.tape.store import read_tape, tape_path
+
+
+class Place(NamedTuple):
+    """Where a tape is.
+
+    Args:
+        folder: Of its file.
+        name: In it.
+        path: Of its file.
+    """
+
+    folder: Path
+    name: str
+    path: Path
+
+
+def place_of(text: str) -> Place:
+    """Return the place that a path names, with or without ``.tape.yaml``.
+
+    Raises:
+        TapeUsageError: A tape cannot be called so.
+    """
+    path = Path(text.removesuffix(SUFFIX))
+    return Place(path.parent, path.name, tape_path(path.parent, path.name))
+
+
+def existing(text: str) -> tuple[Place, Tape]:
+    """Return the place that a path names, and the tape there.
+
+    Raises:
+        TapeMissingError: There is none.
+        TapeFormatError: What is there is none.
+    """
+    place = place_of(text)
+    try:
+        return place, read_tape(place.path)
+    except TapeMissingError:
+        raise TapeMissingError(
+            f"there is no tape {place.path}; give the path of its file, or record it with `messages-tape record`"
+        ) from None
+    except TapeFormatError as error:
+        raise TapeFormatError(f"{place.folder / str(error)}; {FORMAT_REMEDY}") from None
+
+
+def tapes_in(folder: Path) -> list[Path]:
+    """Return the files of all tapes in a folder and its folders.
+
+    Raises:
+        TapeUsageError: There is no such folder.
+    """
+    if not folder.is_dir():
+        raise TapeUsageError(f"there is no folder {folder}; name the folder of your tapes")
+    return sorted(folder.rglob(f"*{SUFFIX}"))
+
+
+def name_of(path: Path, folder: Path) -> str:
+    """Return the name of a tape under the folder of all tapes, such as ``vllm/hello``."""
+    return path.relative_to(folder).as_posix().removesuffix(SUFFIX)
+
+
+def named_by_tests(folder: Path) -> Named:
+    """Return what the tests in a folder name.
+
+    Raises:
+        TapeUsageError: There is no such folder, or a file in it is not Python.
+    """
+    if not folder.is_dir():
+        raise TapeUsageError(f"there is no folder {folder}; --tests says where your tests are")
+    named = Named()
+    for path, source in _sources(folder):
+        try:
+            named |= named_in(source, str(path))
+        except SyntaxError as error:
+            raise TapeUsageError(f"{path}:{error.lineno}: not Python ({error.msg}); correct it first") from None
+    return named
+
+
+def orphans_among(tapes: list[Path], folder: Path, named: Named) -> list[Path]:
+    """Return the tapes that no test names; those of ambient calls belong to all tests.
+
+    Args:
+        tapes: Files.
+        folder: Of all tapes.
+        named: What tests name.
+    """
+    return [path for path in tapes if path.name != f"{HOUSE}{SUFFIX}" and not named.has(name_of(path, folder))]
+
+
+def _sources(folder: Path) -> Iterator[tuple[Path, str]]:
+    for path in sorted(folder.rglob("*.py")):
+        if not any(part.startswith(".") or part == "node_modules" for part in path.relative_to(folder).parts):
+            yield path, path.read_text(encoding="utf-8", errors="replace")

@@ -1,0 +1,97 @@
+"""``messages-tape record``: runs a client against a server through a tape server, and saves what they said."""
+
+import socket
+from argparse import Namespace
+from urllib.parse import urlsplit
+
+from llama_stack_provider_messages.tape.deck import Deck
+from llama_stack_provider_messages.tape.errors import TapeUsageError, UnsafeTapeError
+from llama_stack_provider_messages.tape.render import counted
+from llama_stack_provider_messages.tape.scrub import Rules
+from llama_stack_provider_messages.tape.session import Session
+from llama_stack_provider_messages.tape.store import Mode, save
+
+from .client import accompany, listening
+from .files import Place, existing, place_of
+from .terminal import tell
+
+_SECONDS = 5.0
+"""How long a server may take to accept a connection."""
+_PORTS = {"http": 80, "https": 443}
+
+
+def run(arguments: Namespace) -> int:
+    """Record; return the client's exit code, or 1 where it succeeded and the tape could not be saved.
+
+    Raises:
+        TapeUsageError: The server cannot be reached, or the tape is there.
+    """
+    place, upstream = place_of(arguments.tape), base_address(arguments.upstream)
+    if place.path.exists() and not arguments.again:
+        raise TapeUsageError(f"there is a tape {place.path}; add --again to record it anew, or give another name")
+    if place.path.exists():
+        existing(arguments.tape)  # finds out before the client runs if it is broken
+    _reach(upstream)
+    rules = Rules(harmless=frozenset(arguments.harmless))
+    facts = {name: getattr(arguments, name) for name in ("kind", "model", "version")}
+    deck = Deck(place.folder, Mode.REWRITE, upstream=upstream, rules=rules, facts=facts)
+    session = deck.select(place.name)
+    with listening(deck, arguments.port) as url:
+        code = accompany(arguments.command, url, f"recording {upstream}")
+        saved = _save(session, place, facts)
+        report = deck.eject(keep=False)  # saves the ambient calls, which are on a tape of their own
+    if report and report.refused:
+        tell(f"{report.refused.replace('Rules(harmless=...)', '--harmless VALUE')}")
+        saved = False
+    return code or int(not saved)
+
+
+def base_address(text: str) -> str:
+    """Return the address of a server in front of the paths of its API.
+
+    Args:
+        text: Perhaps with ``/v1`` at its end, as SDKs want it.
+
+    Raises:
+        TapeUsageError: It is none.
+    """
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # reads it
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in _PORTS or not parts.hostname:
+        raise TapeUsageError(f"{text!r} is no address; write --upstream http://HOST:PORT")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise TapeUsageError("--upstream takes no keys, passwords or parameters; give them to the client")
+    return text.rstrip("/").removesuffix("/v1")
+
+
+def _reach(address: str) -> None:
+    """Find a mistake before the client does, which would tell less."""
+    parts = urlsplit(address)
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or _PORTS[parts.scheme]), _SECONDS).close()
+    except OSError as error:
+        raise TapeUsageError(
+            f"nothing answers at {address} ({error.strerror or error}); start the server, or correct --upstream"
+        ) from None
+
+
+def _save(session: Session, place: Place, facts: dict[str, str]) -> bool:
+    """Save the tape and say so; return False where it could not be."""
+    try:
+        path = save(session, place.folder, **facts)
+    except UnsafeTapeError as error:
+        tell(
+            f"{place.path} was not saved, it would hold what looks like a credential: {'; '.join(error.findings)}. "
+            "Record it with made-up values there, or pass a value that is no secret with --harmless"
+        )
+        return False
+    if path is None:
+        tell(
+            "the client asked nothing that goes on a tape; point it at TAPE_URL, OPENAI_BASE_URL or ANTHROPIC_BASE_URL"
+        )
+        return False
+    tell(f"{counted(session.report().exchanges, 'exchange')} recorded in {path}")
+    return True

@@ -1,0 +1,86 @@
+"""Which tapes tests name, going by their source: ``@pytest.mark.tape("hello")``, ``use_tape(folder, "hello")``."""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+_FUNCTIONS = {"use_tape": 1, "open_tape": 1, "select": 0}
+"""Functions that take the name of a tape -> at which position."""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What tests name.
+
+    Args:
+        tapes: Upstream and name of each; without an upstream the name is meant in any folder of tapes.
+        computed: Places in tests whose names only a run can tell, ``tests/test_chat.py:12``.
+    """
+
+    tapes: frozenset[tuple[str, str]] = field(default_factory=frozenset)
+    computed: tuple[str, ...] = ()
+
+    def __or__(self, other: "Named") -> "Named":
+        return Named(self.tapes | other.tapes, self.computed + other.computed)
+
+    def has(self, name: str) -> bool:
+        """Say whether a tape is named.
+
+        Args:
+            name: Its path under the folder of all tapes, without the suffix, such as ``vllm/hello``.
+        """
+        folder, _, rest = name.partition("/")
+        return not self.tapes.isdisjoint({("", name), ("", rest), (folder, rest)})
+
+
+def named_in(source: str, place: str) -> Named:
+    """Return what a module of tests names.
+
+    Args:
+        source: Its text.
+        place: Its path, for people.
+
+    Raises:
+        SyntaxError: It is not Python.
+    """
+    found: set[tuple[str, str]] = set()
+    computed = []
+    for call in ast.walk(ast.parse(source)):
+        if not isinstance(call, ast.Call):
+            continue
+        for upstream, name in _named_by(call):
+            if upstream is None or name is None:
+                computed.append(f"{place}:{call.lineno}")
+            else:
+                found.add((upstream, name))
+    return Named(frozenset(found), tuple(computed))
+
+
+def _named_by(call: ast.Call) -> Iterator[tuple[str | None, str | None]]:
+    """Yield upstream and name that a call gives, None for what is no literal."""
+    if _is_marker(call.func):
+        upstream = _argument(call, None, "upstream")
+        yield "" if upstream is None else _literal(upstream), _literal(_argument(call, 0, "name"))
+    elif (function := _last_name(call.func)) in _FUNCTIONS:
+        argument = _argument(call, _FUNCTIONS[function], "name")
+        if function != "select" or _literal(argument) is not None:  # other things are selected too
+            yield "", _literal(argument)
+
+
+def _is_marker(function: ast.expr) -> bool:
+    """Say whether this is ``pytest.mark.tape`` or ``mark.tape``."""
+    return isinstance(function, ast.Attribute) and function.attr == "tape" and _last_name(function.value) == "mark"
+
+
+def _last_name(node: ast.expr) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def _argument(call: ast.Call, position: int | None, name: str) -> ast.expr | None:
+    if position is not None and len(call.args) > position:
+        return call.args[position]
+    return next((keyword.value for keyword in call.keywords if keyword.arg == name), None)
+
+
+def _literal(node: ast.expr | None) -> str | None:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
