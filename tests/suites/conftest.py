@@ -118,7 +118,7 @@ def seen(request, tape):
 
 
 @pytest.fixture
-def server(request, tape, lane, fields):
+def server(request, tape, lane, fields, way):
     """A client of a running stack."""
     stack = request.getfixturevalue("stack")
     seen = request.getfixturevalue("seen")

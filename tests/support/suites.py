@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ QUIET = {"thinking": {"type": "disabled"}}
 SILENT = {"chat_template_kwargs": {"enable_thinking": False}}
 """What llama.cpp's own Messages API takes instead."""
 SECONDS = 60
+LEAVE_SECONDS = 4
 SEEN = ".client.jsonl"
 """Suffix of the file beside a tape that holds what the client saw when it was recorded."""
 
@@ -204,14 +206,28 @@ class Client:
             headers: Further ones.
             fields: Of the request; what is None is left out.
         """
-        messages = [{"role": "user", "content": turn} if isinstance(turn, str) else turn for turn in turns]
-        body = {**self._fields, "messages": messages, **fields}
-        body = {name: value for name, value in body.items() if value is not None}
         asked = len(self.tape.asked)
-        answer = self._post(path, body, headers or {})
+        answer = self._post(path, self.body(*turns, **fields), headers or {})
         if len(self.tape.asked) > asked and self._seen:
             self._seen.note(answer)
         return answer
+
+    def body(self, *turns, **fields):
+        """Return the body of a request, see ``ask``."""
+        messages = [{"role": "user", "content": turn} if isinstance(turn, str) else turn for turn in turns]
+        body = {**self._fields, "messages": messages, **fields}
+        return {name: value for name, value in body.items() if value is not None}
+
+    def wait_until_left(self):
+        """Wait until the stack has left the upstream.
+
+        Raises:
+            AssertionError: It stays.
+        """
+        deadline = time.monotonic() + LEAVE_SECONDS
+        while self.tape.busy:
+            assert time.monotonic() < deadline, "the stack still listens to the upstream"
+            time.sleep(0.01)
 
     def stream(self, *turns, **fields):
         """Return the answer to a request for a stream."""

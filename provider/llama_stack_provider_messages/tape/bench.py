@@ -32,13 +32,13 @@ class Served:
     Args:
         url: Its address; stands where the upstream's stands.
         upstream: Whose tapes it plays.
-        deck: What it plays them from.
-        asking: Asks the upstream.
+        app: The server itself.
+        asking: Asks the upstream for it.
     """
 
     url: str
     upstream: str
-    deck: Deck
+    app: TapeServer
     asking: MortalTransport
 
     def select(self, name: str, mode: Mode) -> None:
@@ -106,8 +106,9 @@ class Bench:
             address, facts = self.asked(one.name)
             deck = Deck(self.settings.folder_of(one.name), self.settings.mode, upstream=address, hint=HINT, facts=facts)
             asking = MortalTransport()
-            url = self._running.enter_context(serving(TapeServer(deck, asking)))
-            self._servers[one.name] = Served(url, one.name, deck, asking)
+            app = TapeServer(deck, asking)
+            url = self._running.enter_context(serving(app))
+            self._servers[one.name] = Served(url, one.name, app, asking)
         return self._servers[one.name]
 
     def stack(self, config: Path | Mapping[str, Any], tape_url: str, env: Mapping[str, str]) -> StackProcess:

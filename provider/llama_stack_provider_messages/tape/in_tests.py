@@ -83,6 +83,11 @@ class TapeInTest:
         """What is done with the tape in this test."""
         return self._running_session().action
 
+    @property
+    def busy(self) -> int:
+        """How many exchanges are going on at the tape server: 0 once the program has left them all."""
+        return self._bench.server(self.upstream).app.busy
+
     def dies_after(self, chunks: int) -> None:
         """Have the upstream's connections fail from now on, as if it had died; a tape that is played does so by itself.
 
@@ -165,7 +170,7 @@ class TapeInTest:
         if self._way == "transport":
             return self.session
         _ = self.url
-        return cast("Session", self._bench.server(self.upstream).deck.selected)
+        return cast("Session", self._bench.server(self.upstream).app.deck.selected)
 
     def _report(self, *, keep: bool) -> Report:
         if self._way == "server":
