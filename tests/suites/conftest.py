@@ -26,6 +26,12 @@ def named(config):
     return [Upstream.of(text) for text in config.getoption("tape_upstream") or config.getini("tape_upstreams")]
 
 
+def pytest_configure(config):
+    """Name the markers of the suites."""
+    config.addinivalue_line("markers", "lacking(upstream, why): the upstream does not have what the test is about")
+    config.addinivalue_line("markers", "only_embedded(why): the test needs to know the backend")
+
+
 def pytest_generate_tests(metafunc):
     """Run what takes a ``client`` in both ways, what takes a ``server`` in one."""
     ways = ["server", "library"] if "client" in metafunc.fixturenames else ["server"]
@@ -65,12 +71,20 @@ def keys():
 
 
 @pytest.fixture(autouse=True)
-def recorded(request, pytestconfig):
-    """Skip what an upstream could not do when it was recorded; the embedded engine can do all."""
-    marker = request.node.get_closest_marker("tape")
-    upstream = request.node.callspec.params["upstream"]
-    path = pytestconfig.rootpath / pytestconfig.getini("tape_dir") / upstream / f"{marker.args[0]}{SUFFIX}"
-    if pytestconfig.getoption("tape_mode") in ("none", "verify") and not is_embedded(upstream) and not path.exists():
+def possible(request, pytestconfig):
+    """Skip what an upstream cannot do, or could not when it was recorded."""
+    node = request.node
+    upstream = node.callspec.params["upstream"]
+    for marker in node.iter_markers("lacking"):
+        if marker.args[0] == upstream:
+            pytest.skip(marker.args[1])
+    if is_embedded(upstream):
+        return
+    if marker := node.get_closest_marker("only_embedded"):
+        pytest.skip(marker.args[0])
+    name = node.get_closest_marker("tape").args[0]
+    path = pytestconfig.rootpath / pytestconfig.getini("tape_dir") / upstream / f"{name}{SUFFIX}"
+    if pytestconfig.getoption("tape_mode") in ("none", "verify") and not path.exists():
         pytest.skip(f"not recorded from {upstream}")
 
 
