@@ -1,6 +1,7 @@
 """What the tests of one process share: tape servers, stacks, the engine. Each starts when it is first needed."""
 
 import json
+import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import httpx
 from .deck import Deck
 from .embedded import embedded_engine
 from .errors import TapeMismatchError, TapeUsageError
+from .faults import MortalTransport
 from .report import Action, Report
 from .runner import serving
 from .server import CONTROL_PATH, TapeServer
@@ -30,10 +32,14 @@ class Served:
     Args:
         url: Its address; stands where the upstream's stands.
         upstream: Whose tapes it plays.
+        app: The server itself.
+        asking: Asks the upstream for it.
     """
 
     url: str
     upstream: str
+    app: TapeServer
+    asking: MortalTransport
 
     def select(self, name: str, mode: Mode) -> None:
         """Have a tape answer from now on.
@@ -99,8 +105,10 @@ class Bench:
         if one.name not in self._servers:
             address, facts = self.asked(one.name)
             deck = Deck(self.settings.folder_of(one.name), self.settings.mode, upstream=address, hint=HINT, facts=facts)
-            url = self._running.enter_context(serving(TapeServer(deck)))
-            self._servers[one.name] = Served(url, one.name)
+            asking = MortalTransport()
+            app = TapeServer(deck, asking)
+            url = self._running.enter_context(serving(app))
+            self._servers[one.name] = Served(url, one.name, app, asking)
         return self._servers[one.name]
 
     def stack(self, config: Path | Mapping[str, Any], tape_url: str, env: Mapping[str, str]) -> StackProcess:
@@ -143,7 +151,7 @@ class Bench:
     def _located(self, one: Upstream) -> tuple[str, dict[str, str]]:
         facts = {"model": self.settings.model}
         if one.address == EMBEDDED:
-            address, about = self._running.enter_context(embedded_engine())
+            address, about = self._running.enter_context(embedded_engine(key=os.environ.get("TAPE_API_KEY", "")))
             return address, facts | about
         if not one.address:
             raise TapeUsageError(

@@ -85,6 +85,11 @@ class Deck:
         refused = "\n".join(filter(None, [report.refused, self._save_house()]))
         return replace(report, unexpected=(*strays, *report.unexpected), refused=refused)
 
+    @property
+    def selected(self) -> Session | None:
+        """The session of the selected tape."""
+        return self._active
+
     def close(self) -> tuple[str, ...]:
         """Eject, save the ambient calls, and return the failures that are left to tell."""
         report = self.eject()

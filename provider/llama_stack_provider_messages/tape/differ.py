@@ -39,6 +39,11 @@ def explain(request: Request, tape: Tape, unplayed: Iterable[int]) -> str:
     return "\n".join([*lines, *_diff(recorded, request, tape.ignore, number + 1)])
 
 
+def differing(old: Any, new: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON values
+    """Yield where two JSON values differ, ``messages.0.content: at character 12 ...``."""
+    return _values(old, new, ())
+
+
 def _likeness(request: Request, tape: Tape, number: int) -> tuple[bool, bool, float]:
     recorded = tape.exchanges[number].request
     ours, theirs = _lines(request.body, tape.ignore), _lines(recorded.body, tape.ignore)

@@ -7,14 +7,19 @@ from importlib.metadata import version
 from .errors import TapeUsageError
 
 
-@contextmanager
-def embedded_engine(model_path: str = "") -> Iterator[tuple[str, dict[str, str]]]:
-    """Give the address of a running engine and what is known of it, until the block ends.
+_CONTEXT = 8192
+"""Tokens; a prompt that is too long for them still fits on a tape."""
+_STEADY = {"n_parallel": 1, "cache_prompt": False}
+"""So that neither the order nor the number of requests changes an answer or its usage."""
 
-    It takes requests without a key: it is there for tests, on this machine, with nothing to protect.
+
+@contextmanager
+def embedded_engine(model_path: str = "", key: str = "") -> Iterator[tuple[str, dict[str, str]]]:
+    """Give the address of a running engine and what is known of it, until the block ends.
 
     Args:
         model_path: A GGUF file; empty is the bundled one.
+        key: What requests have to present; empty takes all: it is there for tests, with nothing to protect.
 
     Raises:
         TapeUsageError: It is not installed, or does not start; says why.
@@ -26,14 +31,16 @@ def embedded_engine(model_path: str = "") -> Iterator[tuple[str, dict[str, str]]
     from llama_stack_provider_messages.local.options import engine_options
     from llama_stack_provider_messages.local.process import EngineError, EngineProcess
 
-    config = LlamaCppConfig(model_path=model_path)
+    config = LlamaCppConfig(model_path=model_path, context_size=_CONTEXT)
     try:
         check_engine()
         check_model_files(config)
     except ValueError as error:
         raise TapeUsageError(str(error)) from None
-    options = engine_options(config, "") | {"model_alias": [config.model_file.stem]}  # else it is listed with its path
-    del options["api_keys"]
+    alias = {"model_alias": [config.model_file.stem]}  # else it is listed with its path
+    options = engine_options(config, key) | alias | _STEADY
+    if not key:
+        del options["api_keys"]
     process = EngineProcess(COMMAND, options, config.start_timeout_seconds)
     process.start()
     try:

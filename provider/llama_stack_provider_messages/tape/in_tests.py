@@ -9,6 +9,7 @@ from .bench import HINT, Bench
 from .claims import Claim, claim
 from .errors import TapeMissingError, TapeUsageError
 from .report import Action, Report
+from .scrub import Asked
 from .session import Session
 from .store import Mode, finish, open_tape, read_tape, tape_path
 from .transport import SyncTapeTransport, TapeTransport
@@ -71,6 +72,30 @@ class TapeInTest:
     def upstream_url(self) -> str:
         """Where the upstream is, for clients with a transport; an address that leads nowhere if it is not asked."""
         return self._bench.asked(self.upstream)[0] or "http://upstream.invalid"
+
+    @property
+    def asked(self) -> tuple[Asked, ...]:
+        """What was asked so far in this test, ambient calls apart; the same whether a tape or the upstream answers."""
+        return tuple(self._running_session().asked)
+
+    @property
+    def action(self) -> Action:
+        """What is done with the tape in this test."""
+        return self._running_session().action
+
+    @property
+    def busy(self) -> int:
+        """How many exchanges are going on at the tape server: 0 once the program has left them all."""
+        return self._bench.server(self.upstream).app.busy
+
+    def dies_after(self, chunks: int) -> None:
+        """Have the upstream's connections fail from now on, as if it had died; a tape that is played does so by itself.
+
+        Args:
+            chunks: Of a body that still come; 0 is before the status line.
+        """
+        _ = self.url
+        self._bench.server(self.upstream).asking.dies_after = chunks
 
     def check_server(self, upstream: str) -> None:
         """Make sure that a test with the server of an upstream has a tape of it.
@@ -141,9 +166,17 @@ class TapeInTest:
         self._claim = None
         return Mode.ONCE
 
+    def _running_session(self) -> Session:
+        if self._way == "transport":
+            return self.session
+        _ = self.url
+        return cast("Session", self._bench.server(self.upstream).app.deck.selected)
+
     def _report(self, *, keep: bool) -> Report:
         if self._way == "server":
-            return self._bench.server(self.upstream).eject(keep=keep)
+            server = self._bench.server(self.upstream)
+            server.asking.dies_after = None
+            return server.eject(keep=keep)
         session = cast("Session", self._session)
         if not keep:
             return session.report()

@@ -53,6 +53,9 @@ class TapeServer:
         real: Asks the upstream; by default a transport without proxies and retries.
         pace: Play at recorded speed; else at once.
         patience: Seconds that a played exchange waits for its client to leave, where the recorded client left.
+
+    Attributes:
+        busy: How many exchanges are going on.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class TapeServer:
         patience: float = PATIENCE_SECONDS,
     ) -> None:
         self.deck = deck
+        self.busy = 0
         self._upstream = httpx.URL(deck.upstream or "http://upstream.invalid")
         self._real = real
         self._pace = pace
@@ -97,7 +101,11 @@ class TapeServer:
             await _send_json(send, *self._control(asked))
             return
         answer = _Answer(send, scope.get("extensions", {}).get(HANG_UP))
-        await _while_connected(receive, self._answer(asked, scope["headers"], answer))
+        self.busy += 1
+        try:
+            await _while_connected(receive, self._answer(asked, scope["headers"], answer))
+        finally:
+            self.busy -= 1
         if answer.hung_up:
             await _disconnected(receive)
 

@@ -87,6 +87,9 @@ class Session:
         rules: What stays on it.
         ambient: Calls that do not count, as patterns of ``METHOD path`` or ``METHOD path body``.
         hint: What a person does about a request that is not on the tape.
+
+    Attributes:
+        asked: What the program asked so far, ambient calls apart.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class Session:
     ) -> None:
         self.name = name
         self.action = action
+        self.asked: list[Asked] = []
         self._tape = tape
         self._rules = rules or Rules()
         self._patterns = tuple(ambient)
@@ -122,6 +126,8 @@ class Session:
             asked: The request.
             at: When it came; see ``Recording``.
         """
+        if not self.is_ambient(asked):
+            self.asked.append(asked)
         if self.action is Action.LIVE:
             return Relay()
         known = self._rules.known(asked)

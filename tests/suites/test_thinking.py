@@ -1,0 +1,60 @@
+"""Thinking: as blocks of its own, and what becomes of them in the next turn."""
+
+import pytest
+
+from llama_stack_provider_messages.fold import fold
+from support.grammar import check_stream
+from support.sdk import text_of
+
+pytestmark = pytest.mark.integration
+
+THINK = {"thinking": {"type": "enabled", "budget_tokens": 1024}, "max_tokens": 2000, "chat_template_kwargs": None}
+
+
+def thoughts_of(message):
+    """Return the thinking of a message."""
+    return "".join(block["thinking"] for block in message["content"] if block["type"] == "thinking")
+
+
+@pytest.mark.tape("thinking")
+def test_thinking_is_a_block_before_the_text(client):
+    """With words, and with a signature that the next turn brings back."""
+    message = client.ask("Hello", **THINK).body
+    assert [block["type"] for block in message["content"]] == ["thinking", "text"]
+    assert thoughts_of(message).strip()
+    assert "signature" in message["content"][0]
+    assert text_of(message).strip()
+
+
+@pytest.mark.tape("thinking-stream")
+def test_thinking_is_streamed(client):
+    """In a block of its own, that ends with its signature before the text begins."""
+    events = client.stream("Hello", **THINK).events
+    check_stream(events)
+    message = fold(events)
+    assert [block["type"] for block in message["content"]] == ["thinking", "text"]
+    kinds = [event["delta"]["type"] for event in events if event["type"] == "content_block_delta"]
+    assert kinds.count("signature_delta") == 1
+    assert kinds.index("signature_delta") > kinds.index("thinking_delta")
+    assert kinds.index("signature_delta") < kinds.index("text_delta")
+
+
+@pytest.mark.tape("thinking-turns")
+def test_thinking_goes_back_with_the_conversation(client):
+    """A client echoes the block; the request is taken, and the upstream sees both turns."""
+    first = client.ask("Hello", **THINK).body
+    said = {"role": "assistant", "content": first["content"]}
+    second = client.ask("Hello", said, "Count to 10", **THINK)
+    assert second.status == 200
+    assert text_of(second.body).strip()
+    sent = client.sent[1]["messages"]
+    assert [message["role"] for message in sent] == ["user", "assistant", "user"]
+    assert text_of(first) in str(sent[1])
+
+
+@pytest.mark.tape("thinking-off")
+def test_without_thinking_there_is_no_block(client):
+    """And none of its words in the text."""
+    message = client.ask("Hello").body
+    assert [block["type"] for block in message["content"]] == ["text"]
+    assert "<think>" not in text_of(message)
