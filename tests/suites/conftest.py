@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from llama_stack_provider_messages.tape import Action, SUFFIX
+from llama_stack_provider_messages.tape import SUFFIX, Action
 from llama_stack_provider_messages.tape.settings import Upstream
 from llama_stack_provider_messages.tape.stack_process import choose_model, distributions, stack_environment
 from support.suites import QUIET, SEEN, SILENT, Client, Library, Seen, in_process, over_http
@@ -127,8 +127,12 @@ def seen(request, tape):
     path = tape.path.with_name(tape.path.name.removesuffix(SUFFIX) + SEEN)
     compared = Seen(path, compares=action is not Action.RECORD)
     yield compared
-    if action is Action.RECORD and request.node.stash.get(passed, False):
+    if not request.node.stash.get(passed, False):
+        return
+    if action is Action.RECORD:
         compared.save()
+    else:
+        compared.check_end()
 
 
 @pytest.fixture

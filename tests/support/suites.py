@@ -150,8 +150,14 @@ class Seen:
             if self.compares:
                 self._check(len(self._now))
 
-    def end_of_answer(self):
-        """Make sure that the answer has not stopped short."""
+    def check_end(self):
+        """Make sure that nothing is missing.
+
+        Raises:
+            AssertionError: The client saw less than was recorded.
+        """
+        missing = self._then[len(self._now) :]
+        assert not missing, f"{self.path.name}: the client does not see {missing[0]}"
 
     def save(self):
         """Write what was seen."""
@@ -253,7 +259,9 @@ def in_process(library):
         found = library.ask(path, body)
         assert "error" not in found, found
         if "events" in found:
-            return Answer(200, [json.dumps(event, separators=(",", ":"), ensure_ascii=False) for event in found["events"]])
+            return Answer(
+                200, [json.dumps(event, separators=(",", ":"), ensure_ascii=False) for event in found["events"]]
+            )
         return Answer(found["status"], [found["text"]])
 
     return post

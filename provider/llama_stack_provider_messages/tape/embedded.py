@@ -6,7 +6,6 @@ from importlib.metadata import version
 
 from .errors import TapeUsageError
 
-
 _CONTEXT = 8192
 """Tokens; a prompt that is too long for them still fits on a tape."""
 _STEADY = {"n_parallel": 1, "cache_prompt": False}
