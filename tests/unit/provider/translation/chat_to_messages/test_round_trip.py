@@ -10,7 +10,16 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llama_stack_provider_messages.translation.chat_to_messages import Options, translate_request
+from llama_stack_api_messages.models import CreateMessageRequest
+from llama_stack_provider_messages.translation.chat_to_messages import (
+    ChatForm,
+    Options,
+    translate_request,
+    translate_response,
+)
+from llama_stack_provider_messages.translation.messages_to_chat import Profile, ReplyForm, Walk
+from llama_stack_provider_messages.translation.messages_to_chat import translate_request as translate_to_chat
+from llama_stack_provider_messages.translation.messages_to_chat import translate_response as translate_back
 from support.histories import assert_legal, read_back
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20).filter(str.strip)
@@ -88,3 +97,90 @@ def test_the_prompt_of_a_turn_begins_with_that_of_the_turn_before(system, turns)
         if message["role"] == "user" and end:
             part = translate_request({"messages": messages[: end + 1]}, Options("upstream")).body["messages"]
             assert whole[: len(part)] == part
+
+
+def messages_of(system, turns):
+    """Return the fields of a Messages request: results stand in the turn behind their calls, before its question."""
+    said, results = [], []
+    for number, (question, answer, called) in enumerate(turns):
+        said.append({"role": "user", "content": [*results, text_block(question)]})
+        uses = [use(f"toolu_{number}_{index}", name, value) for index, (name, value, _) in enumerate(called)]
+        results = [result(block["id"], text) for block, (_, _, text) in zip(uses, called, strict=True)]
+        words = [text_block(answer or "done")] if answer or not uses else []
+        said.append({"role": "assistant", "content": [*words, *uses]})
+    said.append({"role": "user", "content": [*results, text_block("last")]})
+    tools = [{"name": "a", "description": "d", "input_schema": {"type": "object", "properties": {"a": {}}}}]
+    fields = {"messages": said, "tools": tools, "tool_choice": {"type": "auto"}, "temperature": 0.5, "top_p": 0.25}
+    return fields | ({"system": [text_block(system)]} if system else {})
+
+
+def text_block(text):
+    return {"type": "text", "text": text}
+
+
+def use(call_id, name, value):
+    return {"type": "tool_use", "id": call_id, "name": name, "input": value}
+
+
+def result(call_id, text):
+    return {"type": "tool_result", "tool_use_id": call_id, "content": text}
+
+
+def meant(body):
+    """Return what a Messages request says, however its texts are cut."""
+    turns = []
+    for message in body["messages"]:
+        blocks = message["content"] if isinstance(message["content"], list) else [text_block(message["content"])]
+        texts = "".join(block["text"] for block in blocks if block["type"] == "text")
+        calls = [(block["id"], block["name"], block["input"]) for block in blocks if block["type"] == "tool_use"]
+        results = [
+            (block["tool_use_id"], joined(block["content"])) for block in blocks if block["type"] == "tool_result"
+        ]
+        turns.append((message["role"], texts, calls, results))
+    system = joined(body.get("system"))
+    names = ("tools", "temperature", "top_p")
+    return turns, system, [body.get(name) for name in names]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.none() | texts, rounds)
+def test_a_request_comes_back_as_it_was(system, turns):
+    """Over a backend of chat completions that is a stack in front of the Messages API: the triangle."""
+    fields = messages_of(system, turns)
+    request = CreateMessageRequest.model_validate({"model": "m", "max_tokens": 99, **fields})
+    chat = translate_to_chat(request, Walk(Profile())).fields
+    done = translate_request({"model": "m", **chat}, Options("upstream"))
+    assert meant(done.body) == meant(fields)
+    assert done.body["max_tokens"] == 99
+    assert not done.dropped
+
+
+thoughts = st.lists(st.tuples(texts, texts), max_size=2)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    thoughts,
+    st.none() | texts,
+    st.lists(st.tuples(names, inputs), max_size=3),
+    st.sampled_from(["end_turn", "max_tokens"]),
+)
+def test_an_answer_comes_back_as_it_was(thought, text, called, reason):
+    """Thoughts joined, for their signatures are of the upstream and go another way; counts and stop reason too."""
+    content = [{"type": "thinking", "thinking": words, "signature": sign} for words, sign in thought]
+    content += [text_block(text)] if text else []
+    content += [use(f"toolu_{index}", name, value) for index, (name, value) in enumerate(called)]
+    usage = {"input_tokens": 5, "cache_read_input_tokens": 3, "cache_creation_input_tokens": 2, "output_tokens": 7}
+    stop = "tool_use" if called and reason == "end_turn" else reason
+    message = {"id": "msg_1", "content": content, "stop_reason": stop, "usage": usage}
+    completion = translate_response(message, ChatForm("m"), created=0)
+    back = translate_back(completion, ReplyForm("m"), lambda prefix: f"{prefix}1")
+    told = {"thinking": "", "text": ""}
+    for block in back["content"]:
+        if block["type"] in told:
+            told[block["type"]] += block[block["type"]]
+    assert told == {"thinking": "".join(words for words, _ in thought), "text": text or ""}
+    calls = [(block["id"], block["name"], block["input"]) for block in back["content"] if block["type"] == "tool_use"]
+    assert calls == [(f"toolu_{index}", name, value) for index, (name, value) in enumerate(called)]
+    assert {name: back["usage"][name] for name in usage} == usage
+    assert back["stop_reason"] == ("tool_use" if called else stop)
