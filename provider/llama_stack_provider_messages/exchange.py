@@ -176,6 +176,8 @@ def connection_failure(error: Exception, provider_id: str) -> MessagesError:
         return BadGatewayError(f"{backend} cannot be reached: {_why(error)}")
     if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
         return BadGatewayError(f"{backend} cannot be reached: its base URL is none", retryable=False)
+    if isinstance(error, httpx.DecodingError):
+        return BadGatewayError(f"{backend} sent a body that is not compressed in the way it says")
     if isinstance(error, httpx.ProxyError):
         return BadGatewayError(f"{backend} cannot be reached: the proxy refused")
     return BadGatewayError(f"{backend} broke the connection before its answer was complete")

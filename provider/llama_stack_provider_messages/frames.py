@@ -13,8 +13,9 @@ from llama_stack_api_messages import Call
 from llama_stack_api_messages.errors import BadGatewayError
 from llama_stack_api_messages.sse import encode_event
 
+from .backends import Upstream
 from .exchange import connection_failure
-from .relay import ModelEcho, StreamWatch
+from .relay import ModelEcho, StreamWatch, redacted
 from .repair import StreamRepair
 from .sse import SSEDecoder
 from .stack import Platform, Target, get_logger
@@ -54,7 +55,7 @@ class Tally:
             success=success,
             seconds=seconds,
             first_seconds=self._first,
-            tokens=tokens if isinstance(tokens, int) else None,
+            tokens=tokens if type(tokens) is int else None,
         )
         if logger.isEnabledFor(logging.DEBUG):  # a suppressed line costs 20 us all the same
             logger.debug("relayed", request_id=self._call.request_id, model=self._target.model_id, usage=dict(usage))
@@ -77,13 +78,14 @@ async def relayed(response: httpx.Response, echo: ModelEcho, tally: Tally, provi
             if watch.over:
                 break
         async for chunk in _behind_the_end(chunks):
+            watch.feed(chunk)
             yield chunk
         unread = watch.close()
     except httpx.HTTPError as error:
         failure, unread = error, watch.close()
     finally:
         await response.aclose()
-        tally.end(watch.usage, success=watch.over or (watch.complete and not failure))
+        tally.end(watch.usage, success=not watch.failed and (watch.over or (watch.complete and not failure)))
     if rest := echo.close():
         yield rest
     if unread:
@@ -108,7 +110,7 @@ async def _behind_the_end(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]
 
 
 async def repaired(
-    response: httpx.Response, repair: StreamRepair, tally: Tally, provider_id: str
+    response: httpx.Response, repair: StreamRepair, tally: Tally, upstream: Upstream
 ) -> AsyncGenerator[bytes]:
     """Yield nothing once, and then the upstream's events, put right."""
     decoder = SSEDecoder()
@@ -119,7 +121,7 @@ async def repaired(
             tally.first()
             for event in decoder.feed(chunk):
                 for mended in repair.feed(_decoded(event.data)):
-                    yield encode_event(mended)
+                    yield _encoded(mended, upstream)
             if repair.finished:
                 break
         async for _ in _behind_the_end(chunks):
@@ -127,12 +129,17 @@ async def repaired(
         events = [mended for event in decoder.close() for mended in repair.feed(_decoded(event.data))]
         events += repair.finish()
     except httpx.HTTPError as error:
-        events = repair.fail(connection_failure(error, provider_id))
+        events = repair.fail(connection_failure(error, upstream.provider_id))
     finally:
         await response.aclose()
         tally.end(repair.usage, success=repair.complete)
     for mended in events:
-        yield encode_event(mended)
+        yield _encoded(mended, upstream)
+
+
+def _encoded(event: Mapping[str, Any], upstream: Upstream) -> bytes:
+    frame = encode_event(event)
+    return redacted(frame, upstream.secret) if event["type"] == "error" else frame
 
 
 def _decoded(data: str) -> object:

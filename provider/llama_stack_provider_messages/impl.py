@@ -13,7 +13,6 @@ from .backends import LANE_HEADER, Backend, LaneName, Route
 from .catalog import Catalog, model_info
 from .config import MessagesConfig
 from .exchange import Exchanges
-from .failures import translate_failure
 from .lanes import Lanes
 from .native import NativeBackend
 from .probe import Probes
@@ -90,8 +89,9 @@ class MessagesImpl:
         target = await self._target(name)
         try:
             check_allowed(target)
-        except ValueError as error:
-            raise translate_failure(error, target.provider_id) from error
+        except ValueError:  # it names all that are, and what an alias stands for
+            text = f"model: {name[:_LONGEST_NAME]} is not among the models that its provider allows"
+            raise InvalidRequestError(f"{text}. {await self._remedy()}") from None
         return await self._lanes.choose(target, call)
 
     async def _target(self, name: str) -> Target:

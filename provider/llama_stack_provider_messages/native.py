@@ -27,6 +27,7 @@ from .relay import (
     not_a_message,
     outgoing,
     redacted,
+    redacted_error,
     request_headers,
     usage_of,
 )
@@ -136,7 +137,7 @@ class NativeBackend:
         response, asked = accepted
         mend, provider_id = _upstream(route).settings.repair, route.target.provider_id
         if mend:
-            frames = repaired(response, StreamRepair(body.model, new_id, call.request_id), tally, provider_id)
+            frames = repaired(response, StreamRepair(body.model, new_id, call.request_id), tally, _upstream(route))
         else:
             frames = relayed(response, ModelEcho(body.model), tally, provider_id)
         await anext(frames)  # from here on, closing it closes the response
@@ -231,6 +232,8 @@ def _expect(name: str, data: bytes, upstream: Upstream) -> list[Member]:
 def _repaired(data: bytes, model: str, route: Route) -> bytes:
     try:
         return encode_json(repair_message(json.loads(data), model, new_id))
+    except MessagesError as error:
+        raise redacted_error(error, _upstream(route).secret) from None
     except (ValueError, RecursionError):
         raise not_a_message(route.target.provider_id) from None
 

@@ -23,17 +23,32 @@ def _value(depth: int) -> bytes:
 
 
 _OTHER_MEMBERS = rb"(?:(?!%s)" + _STRING + _SPACE + rb":" + _SPACE + _value(_NESTED) + _SPACE + rb"," + _SPACE + rb")*+"
-_EVENT_NAME = re.compile(rb"(?:^|[\r\n])event:[ ]?([^\r\n]*)")
-_TYPE = re.compile(rb'"type"' + _SPACE + rb":" + _SPACE + b"(" + _STRING + b")")
-_DATA = re.compile(rb"(?:^|(?<=[\r\n]))data:")
+_START = rb"(?:\A(?:\xef\xbb\xbf)?|(?<=[\r\n]))"
+"""Of a line; a byte order mark may stand in front of the first one."""
+_EVENT_NAME = re.compile(_START + rb"event:[ ]?([^\r\n]*)")
+_DATA = re.compile(_START + rb"(?=data:)")
 _EVENT_END = re.compile(rb"(?>\r\n|\r|\n){2}")
+_MEMBER = re.compile(
+    b"(" + _STRING + b")" + _SPACE + b":" + _SPACE + b"(" + _value(_NESTED) + b")" + _SPACE + b"," + _SPACE
+)
 _BEFORE_NAME = re.compile(
     rb"data:" + _SPACE + rb"\{" + _SPACE + b"(" + _OTHER_MEMBERS % rb'"message"' + rb')"message"' + _SPACE + rb":"
     + _SPACE + rb"\{" + _SPACE + _OTHER_MEMBERS % rb'"model"' + rb'"model"' + _SPACE + rb":" + _SPACE + rb'(?=")',
     re.DOTALL,
 )  # fmt: skip
 _NAME = re.compile(_STRING, re.DOTALL)
-_TOO_LATE = re.compile(rb'"(?:content_block_start|content_block_delta|message_delta|message_stop)"')
+_LONGEST_NAME = 4_096
+_CANDIDATE = b'"model"'
+_VALUE = re.compile(_CANDIDATE + _SPACE + b":" + _SPACE + b'(?=")')
+_UNFINISHED = re.compile(_CANDIDATE + rb"[ \t\r\ndat:]{0,256}\Z")
+_MOST_CANDIDATES = 64
+"""How often the name of the member may come before it is the right one."""
+_TOO_LATE = re.compile(
+    _START + rb"event:[ ]?(?:content_block_|message_delta|message_stop)"
+    rb'|"type"[ ]?:[ ]?"(?:content_block_start|content_block_delta|message_delta|message_stop)"'
+)
+_OVERLAP = 64
+"""Bytes that a chunk may have of what makes it too late."""
 
 
 def _is_start(lines: bytes, members: bytes) -> bool:
@@ -43,8 +58,11 @@ def _is_start(lines: bytes, members: bytes) -> bool:
         lines: Of the event, in front of its data.
         members: Of its data, in front of ``message``.
     """
-    if kind := _TYPE.search(members):
-        return kind[1] == b'"message_start"'
+    position = 0
+    while member := _MEMBER.match(members, position):
+        if member[1] == b'"type"':
+            return member[2] == b'"message_start"'
+        position = member.end()
     name = _EVENT_NAME.search(lines)
     return name is None or name[1].strip() == b"message_start"
 
@@ -52,7 +70,8 @@ def _is_start(lines: bytes, members: bytes) -> bool:
 class ModelEcho:
     """Replaces the name in ``message_start`` as the bytes go by.
 
-    Everything is passed on when it comes, except the name itself, which waits for its end.
+    Everything is passed on when it comes, except the name itself, which waits for its end. The whole is searched once
+    for each place where the name may stand, not once for each chunk.
 
     Args:
         model: What the client asked for.
@@ -67,23 +86,29 @@ class ModelEcho:
         self._seen = b""
         self._passed = 0
         self._event = 0  # where the first event begins that is not known to be another one
+        self._next = 0  # where the next place may be
+        self._places = 0
+        self._named: int | None = None  # where the name begins
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes; return those to pass on."""
         if self.done:
             return data
+        before = len(self._seen)
         self._seen += data
-        before = self._find() if b'"model"' in self._seen else None
-        if before is None:
-            self.done = len(self._seen) > _LONGEST or bool(_TOO_LATE.search(self._seen))
+        if self._named is None:
+            self._named = self._find()
+        if self._named is None:
+            late = _TOO_LATE.search(self._seen, max(0, before - _OVERLAP))
+            self.done = bool(late) or len(self._seen) > _LONGEST or self._places > _MOST_CANDIDATES
             return self._pass_to(len(self._seen))
-        name = _NAME.match(self._seen, before.end())
-        if name is None and len(self._seen) <= 2 * _LONGEST:
-            return self._pass_to(before.end())
+        name = _NAME.match(self._seen, self._named)
+        if name is None and len(self._seen) - self._named <= _LONGEST_NAME:
+            return self._pass_to(self._named)
         if name is None:
             return self.close()
         self.done = True
-        return self._pass_to(before.end()) + self._name + self._seen[name.end() :]
+        return self._pass_to(self._named) + self._name + self._seen[name.end() :]
 
     def close(self) -> bytes:
         """Return what is still held when the upstream has ended."""
@@ -91,14 +116,27 @@ class ModelEcho:
         self.done = True
         return held
 
-    def _find(self) -> re.Match[bytes] | None:
-        """Return what stands in front of the name, once it is there."""
+    def _find(self) -> int | None:
+        """Return where the name begins, once that is there."""
+        while (place := self._seen.find(_CANDIDATE, self._next, _LONGEST)) >= 0:
+            value = _VALUE.match(self._seen, place, _LONGEST)
+            if value is None and _UNFINISHED.match(self._seen, place):
+                return None
+            self._next = place + len(_CANDIDATE)
+            self._places += 1
+            if value and (start := self._searched()) is not None:
+                return start
+        self._next = max(self._next, len(self._seen) - len(_CANDIDATE) + 1)
+        return None
+
+    def _searched(self) -> int | None:
+        """Return where the name begins, if it is in what has come."""
         while True:
             blank = _EVENT_END.search(self._seen, self._event, _LONGEST)
             data = _DATA.search(self._seen, self._event, blank.start() if blank else _LONGEST)
-            before = _BEFORE_NAME.match(self._seen, data.start(), blank.end() if blank else _LONGEST) if data else None
-            if data and before and _is_start(self._seen[self._event : data.start()], before[1]):
-                return before
+            before = _BEFORE_NAME.match(self._seen, data.end(), blank.end() if blank else _LONGEST) if data else None
+            if data and before and _is_start(self._seen[self._event : data.end()], before[1]):
+                return before.end()
             if blank is None:
                 return None
             self._event = blank.end()

@@ -70,10 +70,10 @@ def upstream_failure(
     carried = carried_headers(headers, own_request_id=own_request_id)
     clean = redacted(body, secret)
     if error := _own_form(clean):
-        kind, text = error["type"], error["message"]
-        return UpstreamError(status, kind, text, headers=carried, raw=clean, verbatim=not own_request_id)
+        kind, text, verbatim = error["type"], error["message"], not own_request_id
+        return redacted_error(UpstreamError(status, kind, text, headers=carried, raw=clean, verbatim=verbatim), secret)
     words = status if status not in _CREDENTIALS else 400  # the status stays, and with it whose key it is about
-    seen = translate_error(words, clean, headers, now=now)
+    seen = redacted_error(translate_error(words, clean, headers, now=now), secret)
     carried = {**seen.headers, **carried}
     if isinstance(seen, InvalidRequestError) and error_for_status(status).retryable:
         seen.headers = carried  # a prompt that is too long or a picture, whatever the status said
@@ -85,6 +85,23 @@ def upstream_failure(
 def redacted(body: bytes, secret: str | None) -> bytes:
     """Return an upstream's words without the key it was asked with."""
     return body.replace(secret.encode(), _REDACTED) if secret and len(secret) >= _SHORTEST_SECRET else body
+
+
+def redacted_error[E: MessagesError](error: E, secret: str | None) -> E:
+    """Return an error whose words do not hold the key, in whatever way the upstream has written it."""
+    error.message = redacted(error.message.encode("utf-8", "surrogatepass"), secret).decode("utf-8", "surrogatepass")
+    if isinstance(error, UpstreamError) and error.raw and b"\\" in error.raw:
+        plain = _unescaped(error.raw)
+        clean = redacted(plain, secret)
+        error.raw = error.raw if clean == plain else clean
+    return error
+
+
+def _unescaped(body: bytes) -> bytes:
+    try:
+        return json.dumps(json.loads(body), ensure_ascii=False).encode("utf-8", "replace")
+    except (ValueError, RecursionError):
+        return body
 
 
 def not_a_message(provider_id: str) -> BadGatewayError:

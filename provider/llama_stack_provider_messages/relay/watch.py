@@ -18,6 +18,10 @@ _BLANK = (b"\n\n", b"\r\n\r\n")
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _LONGEST = 65_536
 """Bytes of an event; those that tell are short, and what is longer is not kept."""
+_LONG_ERROR = re.compile(rb'\s*\{\s*"type"\s*:\s*"error"')
+_LAST = (b'"message_stop"', _ERROR)
+"""What the data of an event that ends a stream contains."""
+_BOM = b"\xef\xbb\xbf"
 
 
 class StreamWatch:
@@ -27,12 +31,15 @@ class StreamWatch:
         usage: The counts so far; of ``message_start`` and ``message_delta`` the later one wins, by field.
         complete: Everything of the message has come, or an ``error`` event has said that it will not.
         over: The stream has said so itself, with its last event.
+        failed: That was an error.
     """
 
     def __init__(self) -> None:
         self.usage: dict[str, Any] = {}
         self.complete = False
         self.over = False
+        self.failed = False
+        self._first = True
         self._line: list[bytes] = []
         self._data: list[bytes] = []
         self._size = 0
@@ -53,23 +60,30 @@ class StreamWatch:
             self._keep(line)
 
     def close(self) -> bool:
-        """Take the last event, which servers may leave unfinished; return whether it was the one that ends a stream."""
-        was_over = self.over
-        self._end_line()
-        self._name = b""  # of an error that broke off, nothing can be read
+        """Take the last event, which may lack its blank line; return whether that is all the stream lacks."""
+        if self._line:
+            self._end_line()
+        whole = isinstance(_decoded(b"\n".join(self._data)), Mapping)
+        if not whole:  # it broke off: nothing of it counts, nor its name
+            self._data = []
         self._end_event()
-        return self.over and not was_over
+        return whole and self.complete
 
     def _keep(self, piece: bytes) -> None:
+        kept = piece[: max(0, _LONGEST - self._size)]
         self._size += len(piece)
-        if piece and self._size <= _LONGEST:
-            self._line.append(piece)
+        if kept:
+            self._line.append(kept)
 
     def _end_line(self) -> None:
         line = b"".join(self._line)
         self._line = []
+        if self._first:
+            self._first, line = False, line.removeprefix(_BOM)
         if line.startswith(b"data:"):
             self._data.append(line.removeprefix(b"data:"))
+            if any(mark in line for mark in _LAST):
+                self._read(b"\n".join(self._data))  # whether or not its blank line ever comes
         elif line.startswith(b"event:"):
             self._name = line.removeprefix(b"event:").strip()
         elif not line:
@@ -78,8 +92,8 @@ class StreamWatch:
     def _end_event(self) -> None:
         data, size, name = b"\n".join(self._data), self._size, self._name
         self._data, self._size, self._name = [], 0, b""
-        if name == _ERROR_NAME:
-            self.over = self.complete = True
+        if (name == _ERROR_NAME and data) or (size > _LONGEST and _LONG_ERROR.match(data)):
+            self._fail()
         if size <= _LONGEST and (_MESSAGE in data or _ERROR in data):
             self._read(data)
 
@@ -93,8 +107,13 @@ class StreamWatch:
             self._count(message.get("usage"))
         elif kind == "message_delta":
             self._count(event.get("usage"))
-        self.over |= kind in ("message_stop", "error") or bool(event.get("error"))
+        if kind == "error" or event.get("error"):
+            self._fail()
+        self.over |= kind == "message_stop"
         self.complete |= self.over or kind == "message_delta"
+
+    def _fail(self) -> None:
+        self.failed = self.over = self.complete = True
 
     def _count(self, usage: object) -> None:
         if isinstance(usage, Mapping):

@@ -267,7 +267,7 @@ def caused(error, *causes):
         (httpx.ReadError("x"), BadGatewayError, "broke the connection"),
         (httpx.WriteError("x"), BadGatewayError, "broke the connection"),
         (httpx.RemoteProtocolError("x"), BadGatewayError, "broke the connection"),
-        (httpx.DecodingError("x"), BadGatewayError, "broke the connection"),
+        (httpx.DecodingError("x"), BadGatewayError, "not compressed in the way it says"),
     ],
 )
 def test_what_went_wrong_on_the_way_is_told(error, kind, words):

@@ -7,7 +7,9 @@ import pytest
 
 from llama_stack_api_messages.errors import BadGatewayError
 from llama_stack_provider_messages import frames as module
+from llama_stack_provider_messages.backends import Upstream
 from llama_stack_provider_messages.frames import relayed, repaired
+from llama_stack_provider_messages.native_settings import NativeSettings
 from llama_stack_provider_messages.relay import ModelEcho
 from llama_stack_provider_messages.repair import StreamRepair
 
@@ -70,7 +72,8 @@ async def relay(*parts, make=None):
 
 
 def mended(response, tally):
-    return repaired(response, StreamRepair("up", lambda prefix: f"{prefix}1"), tally, "up")
+    upstream = Upstream("up", "http://up", {}, NativeSettings(), secret="plain-key-42")
+    return repaired(response, StreamRepair("up", lambda prefix: f"{prefix}1"), tally, upstream)
 
 
 async def test_a_stream_passes_and_is_counted():
@@ -87,7 +90,7 @@ async def test_an_upstream_that_stays_open_behind_its_last_event_is_left(monkeyp
     data, error, ended = await relay(START, DELTA, last, None, make=make)
     assert error is None
     assert b"message_stop" in data or b"overloaded_error" in data
-    assert ended[1] is (last == STOP or not make)
+    assert ended[1] is (last == STOP)
 
 
 async def test_what_comes_behind_the_last_event_at_once_passes():
@@ -122,7 +125,7 @@ async def test_an_error_without_its_blank_line_is_not_lost(end, missing):
     data, error, ended = await relay(START + ERROR[:-missing], *end)
     assert data.startswith(START + ERROR)
     assert data.removeprefix(START + ERROR).strip() == b""
-    assert (error, ended[1]) == (None, True)
+    assert (error, ended[1]) == (None, False)
 
 
 async def test_half_an_error_is_followed_by_one_of_ours():
@@ -136,7 +139,32 @@ async def test_half_an_error_is_followed_by_one_of_ours():
 async def test_the_last_event_counts_without_its_blank_line():
     """Its usage too."""
     data, error, ended = await relay(START + DELTA.rstrip())
-    assert (data, error, ended) == (START + DELTA.rstrip(), None, ({"input_tokens": 3, "output_tokens": 2}, True))
+    assert (data, error) == (START + DELTA, None)
+    assert ended == ({"input_tokens": 3, "output_tokens": 2}, True)
+
+
+async def test_an_upstream_that_leaves_out_the_last_blank_line_is_left_too(monkeypatch):
+    """The line is added."""
+    monkeypatch.setattr(module, "_END_SECONDS", 0.05)
+    data, error, _ = await relay(START + DELTA + STOP[:-1], None)
+    assert (data.rstrip(), error) == ((START + DELTA + STOP).rstrip(), None)
+    assert data.endswith(b"\n\n")
+
+
+async def test_what_is_cut_off_behind_the_name_of_an_error_is_a_failure():
+    """Nobody knows of what."""
+    data, error, ended = await relay(START + b"event: error\n", CUT)
+    assert data == START + b"event: error\n"
+    assert "broke the connection" in error.message
+    assert ended[1] is False
+
+
+async def test_a_repaired_error_does_not_hold_the_key():
+    """It is written anew, so that can be seen to."""
+    event = b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"key plain-key-42 is bad"}}\n\n'
+    data, _, _ = await relay(START, event, make=mended)
+    assert b"plain-key-42" not in data
+    assert b"key [redacted] is bad" in data
 
 
 @pytest.mark.parametrize("end", [(), (CUT,)])

@@ -173,3 +173,21 @@ def test_a_key_that_is_a_word_is_left_in_the_words():
     for secret in ("test", "none", "error", "type", "{", ""):
         assert failure(400, body, secret=secret).raw == body
     assert failure(400, body, secret="key-of-8").message == "this test [redacted] is none"
+
+
+def test_a_key_in_escapes_is_a_key():
+    """JSON has many ways to write it; the client reads what it means."""
+    body = (
+        b'{"type":"error","error":{"type":"a","message":"bad plain\\u002dkey-42"},"x":"\\u0070lain-key-42","n":"\\n"}'
+    )
+    error = failure(401, body, secret="plain-key-42")
+    assert error.message == "bad [redacted]"
+    assert json.loads(error.raw) == {
+        "type": "error",
+        "error": {"type": "a", "message": "bad [redacted]"},
+        "x": "[redacted]",
+        "n": "\n",
+    }
+    assert failure(401, body, secret="another-key").raw == body
+    openai = b'{"error":{"message":"bad plain\\u002dkey-42"}}'
+    assert failure(400, openai, secret="plain-key-42").message == "bad [redacted]"

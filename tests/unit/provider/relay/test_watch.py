@@ -127,14 +127,14 @@ def test_usage_with_bytes_that_are_no_text_is_no_failure(value):
 
 def test_an_event_that_is_named_an_error_is_one_whatever_its_data():
     """Clients raise at the name: of llama.cpp's own errors, and of one that is too long to be read here."""
-    for data in (b"", b'{"code":500,"message":"m"}', b'{"type":"error","x":"' + b"x" * 70_000 + b'"}'):
+    for data in (b'{"code":500,"message":"m"}', b'{"type":"error","x":"' + b"x" * 70_000 + b'"}'):
         for size in (7, 100_000):
             event = b"event: error\ndata: " + data + b"\n\n"
             watch = StreamWatch()
             for start in range(0, len(event), size):
                 watch.feed(event[start : start + size])
             assert watch.over
-    assert not watched(b"event: errors\ndata: {}\n\n", b"data: event: error\n\n").over
+    assert not watched(b"event: error\n\n", b"event: errors\ndata: {}\n\n", b"data: event: error\n\n").over
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,14 @@ def test_an_event_that_is_named_an_error_is_one_whatever_its_data():
         (START + ERROR.rstrip(), True),
         (START + STOP.rstrip(), True),
         (START + STOP, False),
-        (START + END.rstrip(), False),
+        (START + END.rstrip(), True),
+        (START + END.rstrip() + b"\n", True),
+        (START + STOP.rstrip() + b"\n", True),
+        (START + b'event: error\ndata: {"code":500,"message":"m"}\n', True),
+        (START + b"event: error\n", False),
+        (START + END + b"event: error\n", False),
+        (START + END + b"event: x\ndata: {", False),
+        (START + TEXT[:-1], False),
         (START + ERROR[:-5], False),
         (START + b'event: error\ndata: {"code":5', False),
     ],
@@ -153,3 +160,27 @@ def test_closing_tells_whether_the_last_event_came_without_its_end(stream, ended
     watch = StreamWatch()
     watch.feed(stream)
     assert watch.close() is ended
+
+
+def test_an_error_is_a_failure_and_the_end_is_none():
+    """Named, typed, or too long to be read, with or without its name."""
+    long = b'data: {"type":"error","x":"' + b"x" * 70_000 + b'"}\n\n'
+    for error in (ERROR, b"event: error\ndata: {}\n\n", b'data: {"error":{"code":500}}\n\n', long):
+        assert watched(START, error).failed
+    assert not watched(START, TEXT, END, STOP).failed
+
+
+@pytest.mark.parametrize(
+    "last", [STOP[:-1], ERROR[:-1], b'event: message_stop\r\ndata: {\r\ndata: "type":"message_stop"}\r\n']
+)
+def test_a_stream_is_over_with_the_data_of_its_last_event(last):
+    """Whether or not a blank line comes behind it."""
+    watch = StreamWatch()
+    watch.feed(START + last)
+    assert watch.over
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line():
+    """Nor is one inside of an event left out."""
+    assert watched(b"\xef\xbb\xbf" + START.partition(b"\n")[2]).usage == {"input_tokens": 9, "output_tokens": 1}
+    assert watched(START, b"\xef\xbb\xbf" + STOP.partition(b"\n")[2]).over is False
