@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from llama_stack_api_messages.errors import BadGatewayError
-from llama_stack_provider_messages.translation.dropped import Dropped, DropLog
+from llama_stack_provider_messages.translation.dropped import DropLog, Dropped
 from llama_stack_provider_messages.translation.messages_to_chat.record import field, list_field, text_field
 from llama_stack_provider_messages.translation.messages_to_chat.tool_input import dump_json
 
@@ -226,13 +226,14 @@ class _Answer:
     def _message(self, refusal: str) -> dict[str, Any]:
         text = "".join([*self._texts, self._words.rest()])
         reasoning = "".join(self._reasoning)
-        calls = {"function_call": self._calls[0]} if self._form.legacy_functions and self._calls else {}
+        legacy = self._form.legacy_functions
         optional = {
             "reasoning_content": reasoning,
             "reasoning": reasoning,
             "reasoning_details": self._details,
             "annotations": self._words.annotations,
-            **(calls or {"tool_calls": self._calls}),
+            "tool_calls": [] if legacy else self._calls,
+            "function_call": next(iter(self._calls), None) if legacy else None,
         }
         return {
             "role": "assistant",

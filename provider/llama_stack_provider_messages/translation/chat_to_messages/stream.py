@@ -19,7 +19,7 @@ from itertools import count
 from typing import Any
 
 from llama_stack_api_messages.errors import BadGatewayError, MessagesError
-from llama_stack_provider_messages.translation.dropped import Dropped, DropLog
+from llama_stack_provider_messages.translation.dropped import DropLog, Dropped
 from llama_stack_provider_messages.translation.messages_to_chat.record import field, text_field
 
 from .error import error_of_event, translate_error
@@ -58,7 +58,7 @@ class StreamTranslator:
         self._log = DropLog()
         self._words = Words(form, self._log)
         self._indexes = count()
-        self._open: dict[object, _Block] = {}
+        self._open: dict[object, Block] = {}
         self._head: Chunk = {}
         self._tier: dict[str, str] = {}
         self._calls = 0
@@ -86,7 +86,7 @@ class StreamTranslator:
         if kind == "error" or event.get("error"):
             return self.fail(error_of_event(event))
         step = _STEPS.get(kind) if isinstance(kind, str) else None
-        return self._guarded(lambda: step(self, event)) if step else []
+        return self._guarded(step, self, event) if step else []
 
     def resume(self) -> list[Chunk]:
         """Take the decision to continue a paused answer: the events of the next message follow."""
@@ -112,9 +112,10 @@ class StreamTranslator:
         self.finished, self.failure = True, error
         return [translate_error(error).body]
 
-    def _guarded(self, step: Callable[[], list[Chunk]]) -> list[Chunk]:
+    def _guarded(self, step: Callable[..., list[Chunk]], *inputs: object) -> list[Chunk]:
+        """Take a step; what it raises is the upstream's failure."""
         try:
-            return step()
+            return step(*inputs)
         except MessagesError as error:
             return self.fail(error)
 
