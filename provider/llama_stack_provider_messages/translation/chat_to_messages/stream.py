@@ -22,7 +22,7 @@ from llama_stack_api_messages.errors import BadGatewayError, MessagesError
 from llama_stack_provider_messages.translation.dropped import DropLog, Dropped
 from llama_stack_provider_messages.translation.messages_to_chat.record import field, text_field
 
-from .error import error_of_event, translate_error
+from .error import error_of_event, is_error, translate_error
 from .form import ChatForm
 from .open_blocks import KIND_OF_DELTA, Block, Call, Delta, Text, Thinking, Whole, redacted
 from .response import BROKEN, NO_PLACE, ONE_CALL, Words, completion_id
@@ -83,7 +83,7 @@ class StreamTranslator:
         if not isinstance(event, Mapping):
             return self.fail(BadGatewayError(BROKEN))
         kind = event.get("type")
-        if kind == "error" or event.get("error"):
+        if is_error(event):
             return self.fail(error_of_event(event))
         step = _STEPS.get(kind) if isinstance(kind, str) else None
         return self._guarded(step, self, event) if step else []
