@@ -77,3 +77,10 @@ def test_the_official_sdk_accumulates_the_same_words(name):
     assert (seen["message"].get("content") or "") == (unary["message"]["content"] or "")
     for field in ("reasoning_content", "reasoning_details", "annotations", "refusal"):
         assert (seen["message"].get(field) or None) == (unary["message"].get(field) or None), field
+    called = [called_tool(call) for call in seen["message"].get("tool_calls") or []]
+    assert called == [called_tool(call) for call in unary["message"].get("tool_calls") or []]
+
+
+def called_tool(call):
+    tool = call[call["type"]]
+    return call["id"], tool["name"], json.loads(tool["arguments"]) if "arguments" in tool else tool["input"]

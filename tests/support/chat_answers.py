@@ -9,7 +9,6 @@ from openai._models import construct_type
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from llama_stack_api_messages.sse import encode_event
 from llama_stack_provider_messages.sse import SSEDecoder
 from llama_stack_provider_messages.translation.chat_to_messages import ChatForm, StreamTranslator
 
@@ -100,7 +99,7 @@ def chat(events, asked=None):
 
 def check_bytes(events, asked, chunks):
     """Assert that the upstream's bytes give these chunks, however they are cut."""
-    raw = b"".join(encode_event(event) for event in events)
+    raw = b"".join(b"data: %s\n\n" % json.dumps(event).encode() for event in events)
     for size in (1, 7, len(raw)):
         decoder, translated, seen = SSEDecoder(), translator(asked), []
         for start in range(0, len(raw), size):

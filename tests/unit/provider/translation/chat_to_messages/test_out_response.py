@@ -26,7 +26,9 @@ def said(*content, **fields):
 
 def test_an_error_in_place_of_a_message_is_that_error():
     with pytest.raises(MessagesError, match="Busy") as caught:
-        translate_response({"type": "error", "error": {"type": "overloaded_error", "message": "Busy"}}, form(), created=0)
+        translate_response(
+            {"type": "error", "error": {"type": "overloaded_error", "message": "Busy"}}, form(), created=0
+        )
     assert caught.value.status_code == OverloadedError.status_code
 
 
@@ -41,7 +43,9 @@ def test_a_message_without_usage_and_id_is_still_an_answer():
     assert (found["id"], found["usage"]["total_tokens"]) == (f"chatcmpl-{CREATED}", 0)
 
 
-@pytest.mark.parametrize(("given", "expected"), [("msg_a", "chatcmpl-a"), ("chatcmpl-b", "chatcmpl-b"), ("c", "chatcmpl-c")])
+@pytest.mark.parametrize(
+    ("given", "expected"), [("msg_a", "chatcmpl-a"), ("chatcmpl-b", "chatcmpl-b"), ("c", "chatcmpl-c")]
+)
 def test_the_id_is_made_of_the_messages(given, expected):
     assert completion(message(id=given))["id"] == expected
 

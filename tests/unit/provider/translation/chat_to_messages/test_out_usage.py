@@ -7,7 +7,12 @@ from llama_stack_provider_messages.translation.chat_to_messages.usage import add
 
 
 def test_the_prompt_counts_cached_tokens():
-    usage = {"input_tokens": 1, "cache_creation_input_tokens": 20, "cache_read_input_tokens": 300, "output_tokens": 4000}
+    usage = {
+        "input_tokens": 1,
+        "cache_creation_input_tokens": 20,
+        "cache_read_input_tokens": 300,
+        "output_tokens": 4000,
+    }
     assert translate_usage(usage | {"output_tokens_details": {"thinking_tokens": 7}}) == {
         "prompt_tokens": 321,
         "completion_tokens": 4000,
