@@ -61,7 +61,7 @@ class StreamTranslator:
         self._open: dict[object, Block] = {}
         self._head: Chunk = {}
         self._tier: dict[str, str] = {}
-        self._calls = 0
+        self._calls = self._places = 0
         self._end: dict[str, Any] = {}
         self._earlier: dict[str, Any] = {}
         self._counts: dict[str, Any] = {}
@@ -138,15 +138,17 @@ class StreamTranslator:
 
     def _block_start(self, event: Mapping[str, Any]) -> list[Chunk]:
         key, begun = _key(event), self._begin()
-        block = self._block(event.get("content_block"), f"content.{key}")
+        block = self._block(event.get("content_block"))
         return [*begun, *self._close(key), *self._opened(key, block)]
 
     def _opened(self, key: object, block: Block) -> list[Chunk]:
         self._open[key] = block
         return self._chunks(block.begin())
 
-    def _block(self, block: object, path: str) -> Block:
-        kind = text_field(block, "type")
+    def _block(self, block: object) -> Block:
+        """Return a block that begins; its path is the one in the message that all messages of the answer add up to."""
+        path, kind = f"content.{self._places}", text_field(block, "type")
+        self._places += 1
         if kind == "tool_use":
             return self._call(block, path)
         if kind == "text":
@@ -182,7 +184,7 @@ class StreamTranslator:
                 raise BadGatewayError(_LOST_ARGUMENTS)
             return []
         begun = [*self._begin(), *self._close(key)]
-        block = self._block({"type": kind}, f"content.{key}")
+        block = self._block({"type": kind})
         return [*begun, *self._opened(key, block), *self._chunks(block.add(delta))]
 
     def _block_stop(self, event: Mapping[str, Any]) -> list[Chunk]:
