@@ -117,8 +117,8 @@ def openai_headers(headers: Mapping[str, str], now: datetime | None = None) -> d
             if kept:
                 found[f"x-ratelimit-{rate[2]}-{rate[1]}"] = kept
     for part in ("limit", "remaining", "reset"):
-        if value := found.get(f"x-ratelimit-{part}-input-tokens"):
-            found.setdefault(f"x-ratelimit-{part}-tokens", value)
+        if limit := found.get(f"x-ratelimit-{part}-input-tokens"):
+            found.setdefault(f"x-ratelimit-{part}-tokens", limit)
     return found
 
 

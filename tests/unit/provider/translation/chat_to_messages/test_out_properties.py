@@ -131,20 +131,20 @@ KINDS = st.sampled_from(
 )  # fmt: skip
 JUNK = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 3) | st.floats() | KINDS | WORDS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=5),
-    max_leaves=12,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=5,
 )
 SHAPED = st.builds(
     lambda kind, index, part, inner, usage: {
         "type": kind, "index": index, "usage": usage,
         "delta": {"type": part, **inner}, "content_block": {"type": part, **inner}, "message": inner,
     },
-    KINDS.filter(lambda kind: kind != "error"), st.integers(0, 2) | JUNK, KINDS, st.dictionaries(KEYS, JUNK), JUNK,
+    KINDS.filter(lambda kind: kind != "error"), st.integers(0, 2) | JUNK, KINDS, st.dictionaries(KEYS, JUNK, max_size=4), JUNK,
 )  # fmt: skip
 
 
-@given(st.lists(SHAPED | JUNK, max_size=12), FORMS, st.integers(0, 12))
-@settings(max_examples=300, deadline=None)
+@given(st.lists(SHAPED | JUNK, max_size=8), FORMS, st.integers(0, 9))
+@settings(max_examples=200, deadline=None)
 def test_garbage_gives_chunks_or_one_error(events, asked, pause):
     translated: StreamTranslator = translator(asked)
     chunks = []
@@ -157,8 +157,12 @@ def test_garbage_gives_chunks_or_one_error(events, asked, pause):
     json.dumps(translated.usage)
 
 
-@given(st.dictionaries(KEYS, JUNK), st.lists(JUNK | SHAPED.map(lambda event: event["delta"])), FORMS)
-@settings(max_examples=300, deadline=None)
+@given(
+    st.dictionaries(KEYS, JUNK, max_size=5),
+    st.lists(JUNK | SHAPED.map(lambda event: event["delta"]), max_size=4),
+    FORMS,
+)
+@settings(max_examples=200, deadline=None)
 def test_a_garbled_message_gives_a_completion_or_an_error(fields, content, asked):
     whole = fields | {"content": content}
     try:

@@ -215,6 +215,16 @@ def test_content_before_the_start_begins_the_answer():
     assert deltas(chunks)[1] == {"content": "a"}
 
 
+def test_citations_may_come_with_the_block():
+    cited = {"type": "web_search_result_location", "url": "https://a.example", "title": "A", "cited_text": "x"}
+    events = [begin(0, type="text", text="ab", citations=[cited]), delta(0, "citations_delta", citation=cited), over(0)]
+    found = answer(START, *events, end(), STOP)["annotations"]
+    place = {"start_index": 0, "end_index": 2}
+    assert [entry["url_citation"] for entry in found] == [
+        {"url": "https://a.example", "title": "A", "content": "x", **place}
+    ]
+
+
 def test_deltas_of_blocks_that_are_not_shown_are_not_shown():
     server = [begin(0, type="server_tool_use", id="s", name="web_search", input={})]
     server += [delta(0, "input_json_delta", partial_json='{"q": 1}'), delta(0, "text_delta", text="x"), over(0)]
