@@ -139,7 +139,8 @@ SHAPED = st.builds(
         "type": kind, "index": index, "usage": usage,
         "delta": {"type": part, **inner}, "content_block": {"type": part, **inner}, "message": inner,
     },
-    KINDS.filter(lambda kind: kind != "error"), st.integers(0, 2) | JUNK, KINDS, st.dictionaries(KEYS, JUNK, max_size=4), JUNK,
+    KINDS.filter(lambda kind: kind != "error"), st.integers(0, 2) | JUNK, KINDS,
+    st.dictionaries(KEYS, JUNK, max_size=4), JUNK,
 )  # fmt: skip
 
 
