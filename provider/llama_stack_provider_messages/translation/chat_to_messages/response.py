@@ -135,12 +135,16 @@ class JsonText:
         """Return what is shown at the end."""
         text = "".join(self._held)
         self._held.clear()
-        found = text[text.find("{") : text.rfind("}") + 1]
-        try:
-            json.loads(found)
-        except (ValueError, RecursionError):
-            return text
-        return found
+        inner = text[text.find("{") : text.rfind("}") + 1]
+        return inner if not _is_json(text) and _is_json(inner) else text
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 class Words:

@@ -159,6 +159,7 @@ def test_an_address_that_no_browser_opens_is_no_annotation():
         (["```json\n{}\n```"], "{}"),
         (["no {object} here"], "no {object} here"),
         (["none"], "none"),
+        (['[{"a": 1}]'], '[{"a": 1}]'),
         ([], ""),
     ],
 )
