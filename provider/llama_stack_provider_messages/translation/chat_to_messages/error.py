@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from llama_stack_api_messages.errors import MessagesError, OverloadedError, UpstreamError
@@ -56,7 +56,7 @@ def translate_error(error: MessagesError, *, now: datetime | None = None) -> Ope
 
     Args:
         error: The error.
-        now: The time, in UTC, to turn the timestamps of rate limits into durations; without it they are left out.
+        now: The time, with its zone, to turn the timestamps of rate limits into durations; without it they are left out.
     """
     status = _OVERLOADED if error.status_code == OverloadedError.status_code else error.status_code
     code = (error.details or {}).get("error_code")
@@ -103,7 +103,7 @@ def openai_headers(headers: Mapping[str, str], now: datetime | None = None) -> d
 
     Args:
         headers: Of an answer of the Messages API, success or not.
-        now: The time, in UTC; see ``translate_error``.
+        now: The time, with its zone; see ``translate_error``.
     """
     found: dict[str, str] = {}
     for name, value in headers.items():
@@ -124,12 +124,13 @@ def openai_headers(headers: Mapping[str, str], now: datetime | None = None) -> d
 
 def _duration(timestamp: str, now: datetime | None) -> str:
     """Return the time until a timestamp (RFC 3339) as OpenAI writes it, ``6m0s``; ``""`` when it is none."""
+    if now is None:
+        return ""
     try:
-        seconds = (datetime.fromisoformat(timestamp) - now).total_seconds() if now else None
-    except (ValueError, TypeError):  # TypeError: one has a time zone and the other does not
+        end = datetime.fromisoformat(timestamp)
+    except ValueError:
         return ""
-    if seconds is None:
-        return ""
-    minutes, rest = divmod(max(0, round(seconds)), 60)
+    zoned = end if end.tzinfo else end.replace(tzinfo=UTC)
+    minutes, seconds = divmod(max(0, round((zoned - now).total_seconds())), 60)
     hours, minutes = divmod(minutes, 60)
-    return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + f"{rest}s"
+    return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + f"{seconds}s"

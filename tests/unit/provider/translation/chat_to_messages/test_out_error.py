@@ -74,9 +74,13 @@ def test_headers_get_openais_names():
     }
 
 
-@pytest.mark.parametrize("value", ["soon", "2026-11-26T13:06:05"], ids=["no time", "no zone"])
-def test_a_reset_that_is_no_timestamp_is_left_out(value):
-    assert openai_headers({"anthropic-ratelimit-tokens-reset": value}, NOW) == {}
+def test_a_reset_that_is_no_timestamp_is_left_out():
+    assert openai_headers({"anthropic-ratelimit-tokens-reset": "soon"}, NOW) == {}
+
+
+def test_a_reset_without_a_zone_is_in_utc():
+    given = {"anthropic-ratelimit-tokens-reset": "2026-11-26T12:00:09"}
+    assert openai_headers(given, NOW) == {"x-ratelimit-reset-tokens": "9s"}
 
 
 def test_without_the_time_no_reset_can_be_told():
