@@ -56,7 +56,7 @@ def translate_error(error: MessagesError, *, now: datetime | None = None) -> Ope
 
     Args:
         error: The error.
-        now: The time, with its zone, to turn the timestamps of rate limits into durations; they are left out without it.
+        now: The time, with its zone, to turn timestamps of rate limits into durations; without it they are left out.
     """
     status = _OVERLOADED if error.status_code == OverloadedError.status_code else error.status_code
     code = (error.details or {}).get("error_code")
