@@ -1,25 +1,21 @@
-"""Chat completions -> Messages API: requests on their way to an upstream that speaks Messages, and answers back."""
+"""Chat completions -> Messages API: the answers, streams and errors on their way back."""
 
-from .error import OpenAIError, translate_error
+from .error import OpenAIError, openai_headers, translate_error
 from .form import ChatForm
-from .options import Options
-from .request import MessagesRequest, translate_request
-from .response import continued, translate_response
-from .stop_reason import needs_continuation
+from .response import dropped_blocks, translate_response
+from .stop_reason import continued, needs_continuation
 from .stream import StreamTranslator
-from .traits import Traits, traits_of
+from .usage import translate_usage
 
 __all__ = [
     "ChatForm",
-    "MessagesRequest",
     "OpenAIError",
-    "Options",
     "StreamTranslator",
-    "Traits",
     "continued",
+    "dropped_blocks",
     "needs_continuation",
-    "traits_of",
+    "openai_headers",
     "translate_error",
-    "translate_request",
     "translate_response",
+    "translate_usage",
 ]

@@ -1,72 +1,136 @@
-"""An error of the Messages API -> an error of OpenAI's API: envelope, status and headers."""
+"""An error of the Messages API -> OpenAI's envelope, status and headers."""
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from llama_stack_api_messages.errors import MessagesError
+from llama_stack_api_messages.errors import MessagesError, OverloadedError, UpstreamError
+from llama_stack_provider_messages.translation.messages_to_chat.error import translate_error as from_backend
+from llama_stack_provider_messages.translation.messages_to_chat.overflow import overflow_message
+from llama_stack_provider_messages.translation.messages_to_chat.record import field, text_field
+from llama_stack_provider_messages.translation.messages_to_chat.redaction import redact
 
-_STATUSES = {529: 503}
-"""Statuses that OpenAI's clients do not know."""
-_TOO_LONG = "prompt is too long"
-_COPIED = ("retry-after", "retry-after-ms", "x-should-retry")
-_LIMITS = {"requests": ("requests",), "tokens": ("tokens", "input-tokens")}
-"""What OpenAI limits -> what the Messages API calls it, the first that is there."""
+STATUS_BY_TYPE: dict[str, int] = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "conflict_error": 409,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "api_error": 500,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+    "memory_precondition_failed_error": 409,
+    "memory_path_conflict_error": 409,
+}
+"""The status of an error that came inside a stream, where there is none (errors table of the Messages API)."""
+
+_OVERLOADED = 503
+"""OpenAI's clients know no 529."""
+_RETRIED = frozenset({408, 409, 429})
+"""Statuses below 500 that the SDKs send again (README of the openai SDK)."""
+_TOO_LONG = {"type": "invalid_request_error", "code": "context_length_exceeded"}
 
 
 @dataclass(frozen=True, slots=True)
 class OpenAIError:
-    """An error as OpenAI's clients read it.
+    """An answer that is no success, as OpenAI's clients read it.
 
     Args:
-        status: Of the HTTP response.
-        body: ``{"error": {...}}``, also the data of the last event of a stream that failed.
-        headers: For the HTTP response.
+        status: HTTP status.
+        body: ``{"error": {"message", "type", "param", "code"}}``, also what a stream ends with.
+        headers: Response headers, names in lower case.
     """
 
     status: int
     body: dict[str, Any]
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str]
 
 
 def translate_error(error: MessagesError, *, now: datetime | None = None) -> OpenAIError:
-    """Return the error.
+    """Return an error as OpenAI's clients expect it: the same words and status, except where these have another.
 
     Args:
-        error: What failed.
-        now: The time, with its zone, to count until when a limit is lifted.
+        error: The error.
+        now: The time, with its zone, to turn timestamps of rate limits into durations; without it they are left out.
     """
-    status, code = _STATUSES.get(error.status_code, error.status_code), (error.details or {}).get("error_code")
-    if error.message.lower().startswith(_TOO_LONG):
-        status, code = 400, "context_length_exceeded"
-    told = {"message": error.message, "type": error.error_type, "param": None, "code": code}
-    return OpenAIError(status, {"error": told}, _headers(error.headers, now))
+    status = _OVERLOADED if error.status_code == OverloadedError.status_code else error.status_code
+    code = (error.details or {}).get("error_code")
+    body = {"message": error.message, "type": error.error_type, "param": None, "code": code}
+    if overflow_message(error.status_code, {"message": error.message, "code": code}):
+        status, body = 400, body | _TOO_LONG
+    headers = openai_headers(error.headers, now)
+    if not error.retryable and (status in _RETRIED or status >= 500):
+        headers.setdefault("x-should-retry", "false")
+    return OpenAIError(status, {"error": body}, headers)
 
 
-def _headers(headers: Mapping[str, str], now: datetime | None) -> dict[str, str]:
-    given = {name.lower(): value for name, value in headers.items()}
-    found = {name: given[name] for name in _COPIED if name in given}
-    if "request-id" in given:
-        found["x-request-id"] = given["request-id"]
-    for ours, names in _LIMITS.items():
-        name = next((name for name in names if f"anthropic-ratelimit-{name}-limit" in given), names[0])
-        for part in ("limit", "remaining", "reset"):
-            value = given.get(f"anthropic-ratelimit-{name}-{part}")
-            if part == "reset":
-                value = _duration(value, now)
-            if value is not None:
-                found[f"x-ratelimit-{part}-{ours}"] = value
+def error_of_event(event: Mapping[str, Any]) -> MessagesError:
+    """Return the error of an ``error`` event, or of a body in its place.
+
+    Of one in the form of the API type, message and details are kept; any other is read as the other direction does.
+    """
+    inner = event.get("error")
+    kind, text = text_field(inner, "type"), text_field(inner, "message").strip()
+    if kind not in STATUS_BY_TYPE or not text:
+        return from_backend(None, dict(event))
+    error = UpstreamError(STATUS_BY_TYPE[kind], kind, redact(text))
+    details = field(inner, "details")
+    error.details = dict(details) if isinstance(details, Mapping) else None
+    return error
+
+
+def is_error(event: Mapping[str, Any]) -> bool:
+    """Return whether an event, or a body, is an error; llama.cpp names its own outside of the data."""
+    if event.get("type") == "error" or event.get("error"):
+        return True
+    return event.get("code") is not None and isinstance(event.get("message"), str)
+
+
+_AS_IS = frozenset({"retry-after", "retry-after-ms", "x-should-retry"})
+_RATE_HEADER = re.compile(r"anthropic-ratelimit-((?:input-|output-)?tokens|requests)-(limit|remaining|reset)")
+
+
+def openai_headers(headers: Mapping[str, str], now: datetime | None = None) -> dict[str, str]:
+    """Return the headers a client acts on, under OpenAI's names; others are left out.
+
+    Limits of input and output tokens, which OpenAI does not tell apart, keep their names behind ``x-ratelimit-limit-``;
+    those of the input are also the limits of tokens where there are no common ones.
+
+    Args:
+        headers: Of an answer of the Messages API, success or not.
+        now: The time, with its zone; see ``translate_error``.
+    """
+    found: dict[str, str] = {}
+    for name, value in headers.items():
+        lower = name.lower()
+        if lower == "request-id":
+            found["x-request-id"] = value
+        elif lower in _AS_IS:
+            found[lower] = value
+        elif rate := _RATE_HEADER.fullmatch(lower):
+            kept = _duration(value, now) if rate[2] == "reset" else value
+            if kept:
+                found[f"x-ratelimit-{rate[2]}-{rate[1]}"] = kept
+    for part in ("limit", "remaining", "reset"):
+        if limit := found.get(f"x-ratelimit-{part}-input-tokens"):
+            found.setdefault(f"x-ratelimit-{part}-tokens", limit)
     return found
 
 
-def _duration(until: str | None, now: datetime | None) -> str | None:
-    """Return how long a limit still holds; the Messages API says when it ends, OpenAI's how long that is."""
-    if until is None or now is None:
-        return None
+def _duration(timestamp: str, now: datetime | None) -> str:
+    """Return the time until a timestamp (RFC 3339) as OpenAI writes it, ``6m0s``; ``""`` when it is none."""
+    if now is None:
+        return ""
     try:
-        end = datetime.fromisoformat(until)
+        end = datetime.fromisoformat(timestamp)
     except ValueError:
-        return None
+        return ""
     zoned = end if end.tzinfo else end.replace(tzinfo=UTC)
-    return f"{max(0, round((zoned - now).total_seconds()))}s"
+    minutes, seconds = divmod(max(0, round((zoned - now).total_seconds())), 60)
+    hours, minutes = divmod(minutes, 60)
+    return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + f"{seconds}s"

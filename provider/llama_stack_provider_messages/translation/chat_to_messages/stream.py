@@ -1,198 +1,251 @@
 """Events of a Messages stream -> chunks of a chat completion. Sans-IO: end and failure are inputs.
 
-    wait   --message_start or a block-->  a chunk with the role, open
-    open   --feed-->                      deltas of parts.py; stop reason and usage are only remembered
-    open   --resume-->                    the next message goes on with this answer
-    open   --finish-->                    parts ended, a chunk with the finish reason, one with usage if asked for, done
-    any    --fail, error event-->         the error, done
-    done   --anything-->                  nothing
+    wait    --message_start, or any content-->  chunk with the role, open
+    open    --blocks, deltas-->                 chunks; stop reason and usage are only remembered
+    open    --message_stop-->                   last chunks, done; after ``pause_turn``: paused
+    open    --finish, a stop reason is known--> last chunks, done
+    open    --finish, none is known-->          error, done
+    paused  --resume-->                         open: what comes continues the same completion
+    paused  --finish-->                         last chunks, done
+    any     --fail, error event-->              error, done
+    done    --anything-->                       nothing
 
-The last chunks wait for ``finish``, because a message that has only paused (``pause_turn``) is not the end of the
-answer: who reads the upstream sends it back and goes on. A stream that ends without a stop reason is a failure.
+Blocks are known by their index and may overlap: chat completions allow that for calls, and llama.cpp ends all of its
+blocks together. What an open block adds is decided in open_blocks.py.
 """
 
 from collections.abc import Callable, Mapping
+from itertools import count
 from typing import Any
 
 from llama_stack_api_messages.errors import BadGatewayError, MessagesError
 from llama_stack_provider_messages.translation.dropped import DropLog, Dropped
-from llama_stack_provider_messages.translation.messages_to_chat.error import translate_error as error_of
+from llama_stack_provider_messages.translation.messages_to_chat.record import field, text_field
 
-from .error import translate_error
+from .error import error_of_event, is_error, translate_error
 from .form import ChatForm
-from .parts import Answer, Delta, Part, part_of, text_of
-from .stop_reason import finish_reason
-from .usage import added, later, service_tier, translate_usage
+from .open_blocks import KIND_OF_DELTA, Block, Call, Delta, Text, Thinking, Whole, redacted
+from .response import BROKEN, NO_PLACE, ONE_CALL, Words, completion_id
+from .stop_reason import explanation, finish_reason, needs_continuation, stop_match
+from .usage import added, service_tier, translate_usage, updated
 
 type Chunk = dict[str, Any]
 
-_UNFINISHED = "The backend ended the stream before its answer was complete"
-_BLOCK_OF_DELTA = {"text_delta": "text", "thinking_delta": "thinking"}
-"""Blocks that begin with their first delta, where an upstream did not begin them."""
+_UNFINISHED = "The backend ended the stream before its answer was complete; send the request again"
+_LOST_ARGUMENTS = f"{BROKEN}: arguments came for a call that was not open"
 
 
 class StreamTranslator:
     """Translates one answer.
 
     Args:
-        form: How the answer has to look.
-        created: Seconds since 1970.
-        new_id: Makes the end of an id, for an upstream that gives its message none.
+        form: What the request says of the answer's form.
+        created: The time, in seconds since 1970.
+        new_id: Makes an id, for a message that has none.
 
     Attributes:
-        complete: The message, or its continuation, has come to its end.
-        stop_reason: Why, as the upstream said.
-        usage: Of all messages of the answer, in the terms of the Messages API.
+        finished: No further event is needed.
+        complete: The upstream's message has come to its end.
+        failure: What the stream failed of, once the last chunk says so.
+        stop_reason: The upstream's; ``pause_turn`` asks for a continuation, see ``resume``.
     """
 
     def __init__(self, form: ChatForm, *, created: int, new_id: Callable[[], str]) -> None:
-        self.complete = False
+        self.finished = self.complete = False
+        self.failure: MessagesError | None = None
         self.stop_reason: str | None = None
-        self.usage: dict[str, Any] = {}
-        self._form = form
-        self._created = created
-        self._new_id = new_id
-        self._id = ""
+        self._form, self._created, self._new_id = form, created, new_id
         self._log = DropLog()
-        self._answer = Answer(form, self._log)
-        self._open: dict[object, Part] = {}
-        self._places = 0
-        self._before: dict[str, Any] = {}  # usage of the messages that were resumed
-        self._current: dict[str, Any] = {}  # usage of the one under way
-        self._refusal = ""
-        self._done = False
+        self._words = Words(form, self._log)
+        self._indexes = count()
+        self._open: dict[object, Block] = {}
+        self._head: Chunk = {}
+        self._tier: dict[str, str] = {}
+        self._calls = self._places = 0
+        self._end: dict[str, Any] = {}
+        self._earlier: dict[str, Any] = {}
+        self._counts: dict[str, Any] = {}
+
+    @property
+    def usage(self) -> dict[str, Any]:
+        """The upstream's counts so far, those before a continuation included."""
+        return added(self._earlier, self._counts)
 
     @property
     def dropped(self) -> tuple[Dropped, ...]:
-        """What of the answer the client does not get to see."""
+        """What of the answer no chunk shows, by its path in the upstream's message."""
         return self._log.entries()
 
-    def feed(self, event: object) -> list[Chunk]:
-        """Take one decoded event, whatever it is; return the chunks that are due."""
-        if self._done or not isinstance(event, Mapping):
+    def feed(self, event: Mapping[str, Any]) -> list[Chunk]:
+        """Take one decoded event; return the chunks that are due."""
+        if self.finished or self.complete:
             return []
-        step = _STEPS.get(text_of(event.get("type")))
-        if step:
-            return step(self, event)
-        return self._error(event) if _is_error(event) else []
-
-    def finish(self) -> list[Chunk]:
-        """Return the last chunks: the upstream's stream has ended."""
-        if self._done:
-            return []
-        if not self.complete:
-            return self.fail(BadGatewayError(_UNFINISHED))
-        chunks = [*self._begin(""), *self._end_all(), *self._chunks(self._answer.rest())]
-        if self._refusal:
-            chunks += self._chunks([{"refusal": self._refusal}])
-        self._done = True
-        calls, legacy = bool(self._answer.calls), self._form.legacy_functions
-        last = self._chunk({}, finish_reason(self.stop_reason, calls=calls, legacy=legacy))
-        tier = service_tier(self.usage)
-        chunks.append({**last, "service_tier": tier} if tier else last)
-        if self._form.include_usage:
-            chunks.append({**self._shell(), "choices": [], "usage": translate_usage(self.usage)})
-        return chunks
-
-    def fail(self, error: MessagesError) -> list[Chunk]:
-        """Return the error, after which nothing follows."""
-        if self._done:
-            return []
-        self._done = True
-        return [translate_error(error).body]
+        if not isinstance(event, Mapping):
+            return self.fail(BadGatewayError(BROKEN))
+        kind = event.get("type")
+        if is_error(event):
+            return self.fail(error_of_event(event))
+        step = _STEPS.get(kind) if isinstance(kind, str) else None
+        return self._guarded(step, self, event) if step else []
 
     def resume(self) -> list[Chunk]:
-        """Take the news that the answer goes on in another message; return the chunks that are due."""
-        chunks = self._end_all()
-        self._before, self.complete, self.stop_reason = self.usage, False, None
+        """Take the decision to continue a paused answer: the events of the next message follow."""
+        if self.finished:
+            return []
+        chunks = self._guarded(self._close_all)
+        self._earlier, self._counts, self._end = self.usage, {}, {}
+        self.stop_reason, self.complete = None, False
         return chunks
+
+    def finish(self) -> list[Chunk]:
+        """Take the end of the upstream's stream; return the last chunks."""
+        if self.finished:
+            return []
+        if self.stop_reason is None and not self.complete:
+            return self.fail(BadGatewayError(_UNFINISHED))
+        return self._guarded(self._finish)
+
+    def fail(self, error: MessagesError) -> list[Chunk]:
+        """Take a failure; return the chunk that says so, after which nothing follows."""
+        if self.finished:
+            return []
+        self.finished, self.failure = True, error
+        return [translate_error(error).body]
+
+    def _guarded(self, step: Callable[..., list[Chunk]], *inputs: object) -> list[Chunk]:
+        """Take a step; what it raises is the upstream's failure."""
+        try:
+            return step(*inputs)
+        except MessagesError as error:
+            return self.fail(error)
 
     def _start(self, event: Mapping[str, Any]) -> list[Chunk]:
         message = event.get("message")
-        told = message if isinstance(message, Mapping) else {}
-        self._count({}, told.get("usage"))
-        return self._begin(text_of(told.get("id")))
+        self._count(field(message, "usage"))
+        return self._begin(field(message, "id"))
 
-    def _begin(self, message_id: str) -> list[Chunk]:
-        if self._id:
+    def _begin(self, message_id: object = None) -> list[Chunk]:
+        """Return the chunk that opens the completion, once."""
+        if self._head:
             return []
-        self._id = f"chatcmpl-{message_id.removeprefix('msg_') or self._new_id()}"
-        return self._chunks([{"role": "assistant", "content": ""}])
+        self._head = {
+            "id": completion_id(message_id) or completion_id(self._new_id()),
+            "object": "chat.completion.chunk",
+            "created": self._created,
+            "model": self._form.model,
+        }
+        return [self._chunk({"role": "assistant", "content": ""})]
 
     def _block_start(self, event: Mapping[str, Any]) -> list[Chunk]:
-        block = event.get("content_block")
-        return self._opened(event.get("index"), block) if isinstance(block, Mapping) else []
+        key, begun = _key(event), self._begin()
+        block = self._block(event.get("content_block"))
+        return [*begun, *self._close(key), *self._opened(key, block)]
 
-    def _opened(self, index: object, block: Mapping[str, Any]) -> list[Chunk]:
-        chunks = [*self._begin(""), *self._ended(index)]
-        part = self._open[_key(index)] = part_of(block, self._answer, self._places)
+    def _opened(self, key: object, block: Block) -> list[Chunk]:
+        self._open[key] = block
+        return self._chunks(block.begin())
+
+    def _block(self, block: object) -> Block:
+        """Return a block that begins; its path is the one in the message that all messages of the answer add up to."""
+        path, kind = f"content.{self._places}", text_field(block, "type")
         self._places += 1
-        return [*chunks, *self._chunks(part.begin())]
+        if kind == "tool_use":
+            return self._call(block, path)
+        if kind == "text":
+            return Text(self._words, block, path)
+        if kind == "thinking":
+            return Thinking(self._indexes, block)
+        if kind == "redacted_thinking":
+            return redacted(self._indexes, block)
+        self._log.note(path, kind or "block", NO_PLACE)
+        return Whole()
+
+    def _call(self, block: object, path: str) -> Block:
+        call = Call(self._form, block, str(self._head["id"]), self._calls)
+        self._calls += 1
+        if self._form.legacy_functions and self._calls > 1:
+            self._log.note(path, "tool_use", ONE_CALL)
+            return Whole()
+        return call
 
     def _delta(self, event: Mapping[str, Any]) -> list[Chunk]:
-        delta, index = event.get("delta"), event.get("index")
-        if not isinstance(delta, Mapping):
+        delta, key = event.get("delta"), _key(event)
+        kind, block = KIND_OF_DELTA.get(text_field(delta, "type")), self._open.get(key)
+        if block is not None and block.kind in (kind, Whole.kind):
+            return self._chunks(block.add(delta))
+        if kind is None:
             return []
-        kind, started = text_of(delta.get("type")), []
-        if _key(index) not in self._open:
-            if kind == "input_json_delta":
-                return self.fail(BadGatewayError("The backend sent arguments of a call that had not begun"))
-            if kind not in _BLOCK_OF_DELTA:
-                return []
-            started = self._opened(index, {"type": _BLOCK_OF_DELTA[kind]})
-        return [*started, *self._chunks(self._open[_key(index)].take(delta))]
+        return self._stray(key, kind, delta)
+
+    def _stray(self, key: object, kind: str, delta: object) -> list[Chunk]:
+        """Take a delta whose block never began: words begin one, arguments are of no call that is known."""
+        if kind == "tool_use":
+            if field(delta, "partial_json"):
+                raise BadGatewayError(_LOST_ARGUMENTS)
+            return []
+        begun = [*self._begin(), *self._close(key)]
+        block = self._block({"type": kind})
+        return [*begun, *self._opened(key, block), *self._chunks(block.add(delta))]
 
     def _block_stop(self, event: Mapping[str, Any]) -> list[Chunk]:
-        return self._ended(event.get("index"))
+        return self._close(_key(event))
 
-    def _ended(self, index: object) -> list[Chunk]:
-        part = self._open.pop(_key(index), None)
-        return self._chunks(part.end()) if part else []
+    def _close(self, key: object) -> list[Chunk]:
+        block = self._open.pop(key, None)
+        return self._chunks(block.end()) if block else []
 
-    def _end_all(self) -> list[Chunk]:
-        return [chunk for index in [*self._open] for chunk in self._ended(index)]
+    def _close_all(self) -> list[Chunk]:
+        return [chunk for key in list(self._open) for chunk in self._close(key)]
 
     def _message_delta(self, event: Mapping[str, Any]) -> list[Chunk]:
+        self._count(event.get("usage"))
         delta = event.get("delta")
-        told = delta if isinstance(delta, Mapping) else {}
-        self._count(self._current, event.get("usage"))
-        self.stop_reason = text_of(told.get("stop_reason")) or self.stop_reason
-        self.complete = self.stop_reason is not None
-        details = told.get("stop_details")
-        if self.stop_reason == "refusal" and isinstance(details, Mapping):
-            self._refusal = text_of(details.get("explanation"))
+        self._end = updated(self._end, delta)
+        reason = self._end.get("stop_reason")
+        self.stop_reason = reason if isinstance(reason, str) else None
         return []
 
-    def _count(self, known: Mapping[str, Any], report: object) -> None:
-        self._current = later(known, report)
-        self.usage = added(self._before, self._current)
+    def _stop(self, _event: Mapping[str, Any]) -> list[Chunk]:
+        if needs_continuation(self._end):
+            closed = self._close_all()
+            self.complete = True
+            return closed
+        return self._finish()
 
-    def _error(self, event: Mapping[str, Any]) -> list[Chunk]:
-        return self.fail(error_of(None, dict(event)))
+    def _finish(self) -> list[Chunk]:
+        chunks = [*self._begin(), *self._close_all(), *self._chunks(self._last_deltas())]
+        chunks.append(self._last_chunk())
+        if self._form.include_usage:
+            chunks.append({**self._shell(), "choices": [], "usage": translate_usage(self.usage)})
+        self.finished = self.complete = True
+        return chunks
 
-    def _nothing(self, _event: Mapping[str, Any]) -> list[Chunk]:
-        return []
+    def _last_deltas(self) -> list[Delta]:
+        """Return what is known only in the end; all annotations at once, for they have no index to merge by."""
+        refusal = explanation(self.stop_reason, self._end.get("stop_details"))
+        deltas = {"content": self._words.rest(), "annotations": self._words.annotations, "refusal": refusal}
+        return [{name: value} for name, value in deltas.items() if value]
+
+    def _last_chunk(self) -> Chunk:
+        legacy = self._form.legacy_functions
+        chunk = self._chunk({}, finish_reason(self.stop_reason, calls=self._calls > 0, legacy=legacy))
+        chunk["choices"][0] |= stop_match(self.stop_reason, self._end.get("stop_sequence"))
+        return chunk
 
     def _chunks(self, deltas: list[Delta]) -> list[Chunk]:
-        return [self._chunk(delta, None) for delta in deltas]
+        return [self._chunk(delta) for delta in deltas]
 
-    def _chunk(self, delta: Delta, reason: str | None) -> Chunk:
-        choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}
-        nothing_yet = {"usage": None} if self._form.include_usage else {}
-        return {**self._shell(), "choices": [choice], **nothing_yet}
+    def _chunk(self, delta: Delta, reason: str | None = None) -> Chunk:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
+        usage = {"usage": None} if self._form.include_usage else {}
+        return {**self._shell(), "choices": [choice], **usage}
 
     def _shell(self) -> Chunk:
-        shell = {"id": self._id, "object": "chat.completion.chunk", "created": self._created}
-        return {**shell, "model": self._form.model}
+        return {**self._head, **self._tier}
 
-
-def _is_error(event: Mapping[str, Any]) -> bool:
-    """Return whether an event of no known type is an error, as llama.cpp names its own outside of the data."""
-    return bool(event.get("error")) or (bool(text_of(event.get("message"))) and event.get("code") is not None)
-
-
-def _key(index: object) -> object:
-    return index if isinstance(index, int | str) else None
+    def _count(self, usage: object) -> None:
+        self._counts = updated(self._counts, usage)
+        self._tier = service_tier(self.usage)
 
 
 _STEPS: dict[str, Callable[[StreamTranslator, Mapping[str, Any]], list[Chunk]]] = {
@@ -201,7 +254,11 @@ _STEPS: dict[str, Callable[[StreamTranslator, Mapping[str, Any]], list[Chunk]]] 
     "content_block_delta": StreamTranslator._delta,  # noqa: SLF001
     "content_block_stop": StreamTranslator._block_stop,  # noqa: SLF001
     "message_delta": StreamTranslator._message_delta,  # noqa: SLF001
-    "message_stop": StreamTranslator._nothing,  # noqa: SLF001
-    "ping": StreamTranslator._nothing,  # noqa: SLF001
-    "error": StreamTranslator._error,  # noqa: SLF001
+    "message_stop": StreamTranslator._stop,  # noqa: SLF001
 }
+
+
+def _key(event: Mapping[str, Any]) -> object:
+    """Return what a block is known by: its index, None where that is no number."""
+    index = event.get("index")
+    return index if isinstance(index, int) else None

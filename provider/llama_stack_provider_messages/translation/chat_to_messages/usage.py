@@ -1,58 +1,71 @@
-"""``usage`` of the Messages API -> ``usage`` of chat completions."""
+"""Token counts of the Messages API -> ``usage`` of chat completions."""
 
 from collections.abc import Mapping
 from typing import Any
 
+type Usage = Mapping[str, Any]
+
 SERVICE_TIERS: dict[str, str] = {"standard": "default", "priority": "priority", "batch": "flex"}
-"""Tiers an answer may name -> OpenAI's."""
+"""Tiers of an answer -> those of the openai SDK's ``service_tier`` literal."""
 
 
-def translate_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the counts: ``input_tokens`` leaves cached tokens out, ``prompt_tokens`` counts them all."""
+def translate_usage(usage: Usage) -> dict[str, Any]:
+    """Return ``usage`` of a chat completion; what is missing counts as 0.
+
+    ``prompt_tokens`` counts cached tokens, ``input_tokens`` does not (PROTOCOL of both APIs), so the three counts are
+    added. ``output_tokens`` already holds the reasoning; how much of it is said only where the upstream says so.
+    """
     read, written = _count(usage, "cache_read_input_tokens"), _count(usage, "cache_creation_input_tokens")
     prompt, output = _count(usage, "input_tokens") + read + written, _count(usage, "output_tokens")
-    details = usage.get("output_tokens_details")
-    thinking = _count(details, "thinking_tokens") if isinstance(details, Mapping) else 0
-    return {
+    fields: dict[str, Any] = {
         "prompt_tokens": prompt,
         "completion_tokens": output,
         "total_tokens": prompt + output,
         "prompt_tokens_details": {"cached_tokens": read, "cache_write_tokens": written},
-        "completion_tokens_details": {"reasoning_tokens": thinking},
     }
+    details = usage.get("output_tokens_details")
+    if isinstance(details, Mapping):
+        fields["completion_tokens_details"] = {"reasoning_tokens": _count(details, "thinking_tokens")}
+    return fields
 
 
-def service_tier(usage: Mapping[str, Any]) -> str | None:
-    """Return the tier that answered, None if the usage names none."""
+def service_tier(usage: Usage) -> dict[str, str]:
+    """Return ``service_tier`` of a chat completion as a field; none where the upstream names none."""
     if usage.get("speed") == "fast":
-        return "priority"
-    return SERVICE_TIERS.get(str(usage.get("service_tier")))
+        return {"service_tier": "priority"}
+    said = usage.get("service_tier")
+    tier = SERVICE_TIERS.get(said) if isinstance(said, str) else None
+    return {"service_tier": tier} if tier else {}
 
 
-def later(usage: Mapping[str, Any], report: object) -> dict[str, Any]:
-    """Return the usage after a further report in the same stream, which wins where it says something."""
-    told = report if isinstance(report, Mapping) else {}
-    return {**usage, **{name: value for name, value in told.items() if value is not None}}
+def updated(usage: Usage, later: object) -> dict[str, Any]:
+    """Return counts after a later event of the same stream: each one replaces the earlier, null says nothing."""
+    news = later if isinstance(later, Mapping) else {}
+    return {**usage, **{name: value for name, value in news.items() if value is not None}}
 
 
-def added(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the usage of two messages together; what is no count is the second one's."""
-    both = dict(one)
-    for name, value in other.items():
-        before = both.get(name)
-        if _is_count(value) and _is_count(before):
-            both[name] = before + value
-        elif isinstance(value, Mapping) and isinstance(before, Mapping):
-            both[name] = added(before, value)
-        elif value is not None:
-            both[name] = value
-    return both
+def added(first: Usage, second: Usage) -> dict[str, Any]:
+    """Return the counts of two requests together; what is no count (tier, region) is the second's."""
+    return {**first, **{name: _together(first.get(name), value) for name, value in second.items()}}
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _together(first: object, second: object) -> object:
+    if isinstance(first, Mapping) and isinstance(second, Mapping):
+        return {**first, **{name: _sum(first.get(name), value) for name, value in second.items()}}
+    if isinstance(first, list) and isinstance(second, list):
+        return [*first, *second]
+    return _sum(first, second)
 
 
-def _count(record: Mapping[str, Any], name: str) -> int:
+def _sum(first: object, second: object) -> object:
+    if isinstance(first, int) and isinstance(second, int):
+        return first + second
+    return first if second is None else second
+
+
+def _count(record: Usage, name: str) -> int:
+    """Return a count; some servers write them as floats."""
     value = record.get(name)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return value if isinstance(value, int) and value > 0 else 0
