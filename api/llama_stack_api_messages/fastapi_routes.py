@@ -1,10 +1,12 @@
 """HTTP routes of the Messages API."""
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Response
+from fastapi import APIRouter, Body, FastAPI, Response
 from pydantic import BaseModel
+from starlette.routing import BaseRoute
 
 from .api import MessageReply, Messages, Reply
 from .disconnect import run_while_connected
@@ -13,6 +15,7 @@ from .errors import MethodNotAllowedError, NotFoundError
 from .event_stream import EventStream
 from .model_routes import add_model_routes, models_lifespan
 from .models import CountTokensRequest, CreateMessageRequest, ErrorBody, Message, MessageTokensCount
+from .openai_failure import answer_failures
 from .request_body import RequestBody
 from .stack import PUBLIC_ROUTE_KEY
 
@@ -40,13 +43,25 @@ def create_router(impl: Messages) -> APIRouter:
     """Return the routes over an implementation. Called by the platform several times per process."""
     create_message = _create_message(impl)
     first = MessagesRoute(PATHS[0], create_message, methods=["POST"], include_in_schema=False)
-    router = APIRouter(route_class=MessagesRoute, tags=["Messages"], lifespan=models_lifespan(impl, [first]))
+    router = APIRouter(route_class=MessagesRoute, tags=["Messages"], lifespan=_lifespan(impl, [first]))
     _add_posts(router, "", create_message, Message, "Create a Message")
     _add_posts(router, COUNT, _count_tokens(impl), MessageTokensCount, "Count the tokens of a prompt")
     add_model_routes(router, impl)
     _add_probes(router)
     _add_refusals(router)
     return router
+
+
+def _lifespan(impl: Messages, first: list[BaseRoute]) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    models = models_lifespan(impl, first)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        answer_failures(app)
+        async with models(app):
+            yield
+
+    return lifespan
 
 
 def _add_posts(
