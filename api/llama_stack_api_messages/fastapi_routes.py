@@ -9,13 +9,13 @@ from pydantic import BaseModel
 from starlette.routing import BaseRoute
 
 from .api import MessageReply, Messages, Reply
+from .completion_error import answer_failures
 from .disconnect import run_while_connected
 from .error_route import CLIENT_CLOSED, MessagesRoute, current_call, current_request, wire_headers
 from .errors import MethodNotAllowedError, NotFoundError
 from .event_stream import EventStream
 from .model_routes import add_model_routes, models_lifespan
 from .models import CountTokensRequest, CreateMessageRequest, ErrorBody, Message, MessageTokensCount
-from .openai_failure import answer_failures
 from .request_body import RequestBody
 from .stack import PUBLIC_ROUTE_KEY
 

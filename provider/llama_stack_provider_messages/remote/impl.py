@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import PrivateAttr
 
 from llama_stack_api_messages import MessagesUpstream
+from llama_stack_api_messages.completion_error import CompletionError
 from llama_stack_api_messages.error_route import new_id
 from llama_stack_api_messages.errors import MessagesError
-from llama_stack_api_messages.openai_failure import OpenAIFailure
 from llama_stack_provider_messages.backends import Upstream
 from llama_stack_provider_messages.exchange import Exchanges
 from llama_stack_provider_messages.native_settings import NativeSettings
@@ -29,7 +29,7 @@ from llama_stack_provider_messages.translation.dropped import dropped_text
 from .answers import streamed_answer, whole_answer
 from .asking import Asking
 from .config import ModelEntry, RemoteMessagesConfig
-from .failures import ModelNotAllowed, not_offered
+from .failures import ModelNotAllowedError, not_offered
 from .listing import NO_LIST, Listing
 from .objects import chunk, completion, plain_request, reasoning_of
 from .stack import (
@@ -117,7 +117,7 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         """Return the models of the configuration, else those the upstream lists; None if it has no list.
 
         Raises:
-            OpenAIFailure: The upstream does not answer.
+            CompletionError: The upstream does not answer.
         """
         entries = self.config.models
         if entries is None:
@@ -158,11 +158,11 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         """Refuse a model that is not among ``allowed_models``.
 
         Raises:
-            ModelNotAllowed: It is not.
+            ModelNotAllowedError: It is not.
         """
         allowed = self.config.allowed_models
         if allowed is not None and provider_model_id not in allowed:
-            raise ModelNotAllowed(provider_model_id)
+            raise ModelNotAllowedError(provider_model_id)
 
     # inference
 
@@ -170,7 +170,7 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         """Answer a chat completion; streaming, returns an async generator once the upstream has accepted.
 
         Raises:
-            OpenAIFailure: The request cannot be translated, or the upstream refused or failed.
+            CompletionError: The request cannot be translated, or the upstream refused or failed.
         """
         self._validate_model_allowed(params.model)
         try:
@@ -282,9 +282,9 @@ async def _with_reasoning(chunks: AsyncGenerator[Any]) -> AsyncGenerator[Any]:
             yield chunk_with_reasoning(piece, "".join(texts) or None)
 
 
-def _failure(error: MessagesError) -> OpenAIFailure:
+def _failure(error: MessagesError) -> CompletionError:
     answer = translate_error(error)
-    return OpenAIFailure(answer.status, answer.body, answer.headers)
+    return CompletionError(answer.status, answer.body, answer.headers)
 
 
 def _now() -> int:

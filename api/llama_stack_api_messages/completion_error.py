@@ -19,7 +19,7 @@ from .sse import encode_json
 from .stack import ConflictError
 
 
-class OpenAIFailure(ConflictError):  # type: ignore[misc] # the platform has no types
+class CompletionError(ConflictError):  # type: ignore[misc] # the platform has no types
     """A failed call of an inference provider.
 
     Args:
@@ -36,7 +36,7 @@ class OpenAIFailure(ConflictError):  # type: ignore[misc] # the platform has no 
 
 
 def answer_failures(app: FastAPI) -> None:
-    """Have the server answer ``OpenAIFailure`` with its own body and headers. Idempotent.
+    """Have the server answer ``CompletionError`` with its own body and headers. Idempotent.
 
     The server has built its middleware when the lifespan of a router begins, and read its table of handlers for the
     last time, so that the handler is given to the middleware itself. If that is not found, the platform's answers.
@@ -48,10 +48,10 @@ def answer_failures(app: FastAPI) -> None:
     while layer is not None and not isinstance(layer, ExceptionMiddleware):
         layer = getattr(layer, "app", None)
     if layer is not None:
-        layer.add_exception_handler(OpenAIFailure, _answer)
+        layer.add_exception_handler(CompletionError, _answer)
 
 
 async def _answer(_request: Request, failure: Exception) -> Response:
-    assert isinstance(failure, OpenAIFailure)  # noqa: S101 - what it is registered for
+    assert isinstance(failure, CompletionError)  # noqa: S101 - what it is registered for
     headers = wire_headers(failure.headers)
     return Response(encode_json(failure.body), failure.status_code, headers=headers, media_type="application/json")
