@@ -65,6 +65,5 @@ def front(native, tmp_path_factory) -> Iterator[Front]:
         remote(native.root("keyless"), "keyless", api_key=None),
     ]
     config = run_config(inference, {})
-    config["apis"] += ["responses"]
     with StackProcess(config, tmp_path_factory.mktemp("front"), JSON_LOGS) as process:
         yield Front(native, process)
