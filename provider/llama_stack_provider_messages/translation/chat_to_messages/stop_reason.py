@@ -1,0 +1,76 @@
+"""Why an answer ended: stop reasons of the Messages API -> finish reasons; and answers that only paused."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from .usage import added
+
+FINISH_REASONS: dict[str, str] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+    "pause_turn": "length",
+    "compaction": "stop",
+}
+"""``pause_turn`` gets here only when nobody continued the answer: it is cut then, which ``stop`` would deny."""
+
+_PAUSE = "pause_turn"
+
+
+def finish_reason(reason: object, *, calls: bool, legacy: bool = False) -> str:
+    """Return the finish reason of an answer; an unknown stop reason, or none, is ``stop``.
+
+    A natural end behind a call is ``tool_calls``, for clients run calls only then (llama.cpp says ``end_turn`` there);
+    ``tool_use`` without a call a client could run is ``stop``.
+
+    Args:
+        reason: The stop reason.
+        calls: Whether the answer holds a call for the client.
+        legacy: The request had ``functions``, whose calls are ``function_call``.
+    """
+    found = FINISH_REASONS.get(reason, "stop") if isinstance(reason, str) else "stop"
+    if found not in ("stop", "tool_calls"):
+        return found
+    if not calls:
+        return "stop"
+    return "function_call" if legacy else "tool_calls"
+
+
+def stop_match(reason: object, sequence: object) -> dict[str, str]:
+    """Return the stop sequence that ended an answer as vLLM reports it, beside the finish reason; ``{}`` for none."""
+    return {"stop_reason": sequence} if reason == "stop_sequence" and isinstance(sequence, str) else {}
+
+
+def explanation(reason: object, details: object) -> str:
+    """Return why the model refused, in words; ``""`` if it did not, or does not say."""
+    said = details.get("explanation") if isinstance(details, Mapping) else None
+    return said if reason == "refusal" and isinstance(said, str) else ""
+
+
+def needs_continuation(message: Mapping[str, Any]) -> bool:
+    """Return whether the server only paused: the request is sent again with this answer behind it, as it is."""
+    return message.get("stop_reason") == _PAUSE
+
+
+def continued(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one message of a paused answer and its continuation.
+
+    Content follows content and counts are added; the end is the second's, id and model are the first's.
+    """
+    content = [*_blocks(first), *_blocks(second)]
+    counts = added(_counts(first), _counts(second))
+    names = {name: first[name] for name in ("id", "model") if name in first}
+    return {**first, **second, **names, "content": content, "usage": counts}
+
+
+def _blocks(message: Mapping[str, Any]) -> list[Any]:
+    content = message.get("content")
+    return content if isinstance(content, list) else []
+
+
+def _counts(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    usage = message.get("usage")
+    return usage if isinstance(usage, Mapping) else {}
