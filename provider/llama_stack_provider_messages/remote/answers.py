@@ -7,13 +7,7 @@ from typing import Any
 
 import httpx
 
-from llama_stack_api_messages.errors import (
-    ERROR_BY_STATUS,
-    BadGatewayError,
-    MessagesError,
-    OverloadedError,
-    UpstreamError,
-)
+from llama_stack_api_messages.errors import BadGatewayError
 from llama_stack_provider_messages.exchange import connection_failure
 from llama_stack_provider_messages.fold import StreamGrammarError, fold
 from llama_stack_provider_messages.sse import SSEDecoder
@@ -24,12 +18,9 @@ from llama_stack_provider_messages.translation.chat_to_messages import (
 )
 
 from .asking import Asking
+from .reader import chunks_of
 
 type Json = dict[str, Any]
-
-_STATUS = {cls.error_type: status for status, cls in reversed(ERROR_BY_STATUS.items()) if cls is not OverloadedError}
-_STATUS["overloaded_error"] = OverloadedError.status_code
-_STATUS["api_error"] = 500
 
 
 def continuation(body: Mapping[str, Any], message: Mapping[str, Any]) -> Json:
@@ -62,82 +53,95 @@ async def streamed_answer(
 ) -> AsyncGenerator[Json]:
     """Yield nothing once, so that closing this closes the response from there on, and then chunks.
 
+    Args:
+        asking: Asks the upstream for the rest of an answer it paused.
+        body: The request.
+        translator: Of this answer.
+        first: What the upstream answered to the request.
+        continuations: How often it may be continued; a pause after that is the end.
+
     Raises:
         MessagesError: The upstream failed; the chunks before it have been yielded.
     """
     response = first
-    yield {}
-    for left in range(continuations, -1, -1):
-        events: list[Json] = []
-        async with aclosing(_events(response, asking)) as coming:
-            async for event in coming:
-                events.append(event)
-                for chunk in translator.feed(event):
-                    yield chunk
-        if not left or translator.stop_reason != "pause_turn":
-            break
-        body = continuation(body, _folded(events, asking.provider_id))
-        translator.resume()
-        response = await asking.stream(body)
-    if not translator.complete:
-        raise _cut_off(asking.provider_id)
-    for chunk in translator.finish():
+    try:
+        yield {}
+        for left in range(continuations, -1, -1):
+            reading = _Reading(translator)
+            async with aclosing(_data(response, asking, translator)) as coming:
+                async for data in coming:
+                    for chunk in reading.take(data, asking):
+                        yield chunk
+            if not left or translator.finished or not translator.complete:
+                break
+            body = continuation(body, reading.message(asking.provider_id))
+            for chunk in translator.resume():
+                yield chunk
+            response = await asking.stream(body)
+    finally:
+        await response.aclose()
+    for chunk in _checked(translator.finish(), translator):
         yield chunk
 
 
-async def _events(response: httpx.Response, asking: Asking) -> AsyncGenerator[Json]:
-    """Yield the events of a stream up to its last one, and close it.
+class _Reading:
+    """The events of one message."""
+
+    def __init__(self, translator: StreamTranslator) -> None:
+        self._translator = translator
+        self._events: list[Json] = []
+
+    def take(self, data: str, asking: Asking) -> list[Json]:
+        """Take the data of an event; return its chunks.
+
+        Raises:
+            MessagesError: It is an error.
+        """
+        event = _decoded(data)
+        if event is None:
+            return []
+        if "error" in event:
+            event = json.loads(asking.redacted(data.encode()))
+        self._events.append(event)
+        return _checked(self._translator.feed(event), self._translator)
+
+    def message(self, provider_id: str) -> Json:
+        """Return the message the events add up to."""
+        try:
+            return fold(event for event in self._events if isinstance(event.get("type"), str))
+        except (StreamGrammarError, KeyError, TypeError, AttributeError) as error:
+            raise BadGatewayError(f"The backend '{provider_id}' paused an answer that cannot be continued") from error
+
+
+def _checked(chunks: list[Json], translator: StreamTranslator) -> list[Json]:
+    if translator.failure:
+        raise translator.failure
+    return chunks
+
+
+async def _data(response: httpx.Response, asking: Asking, translator: StreamTranslator) -> AsyncGenerator[str]:
+    """Yield the data of the events of a stream.
 
     Raises:
-        MessagesError: One is an error, or the connection broke.
+        MessagesError: The connection broke before the message was complete.
     """
     decoder = SSEDecoder()
     try:
-        async for data in response.aiter_bytes():
-            for sent in decoder.feed(data):
-                if event := _decoded(sent.data, asking):
-                    yield event
-        for sent in decoder.close():
-            if event := _decoded(sent.data, asking):
-                yield event
+        async with aclosing(chunks_of(response)) as chunks:
+            async for data in chunks:
+                for event in decoder.feed(data):
+                    yield event.data
+        for event in decoder.close():
+            yield event.data
     except httpx.HTTPError as error:
-        raise connection_failure(error, asking.provider_id) from error
-    finally:
-        await response.aclose()
+        if not translator.complete:
+            raise connection_failure(error, asking.provider_id) from error
 
 
-def _decoded(data: str, asking: Asking) -> Json | None:
-    """Return an event; None for what is none.
-
-    Raises:
-        MessagesError: It is an error.
-    """
+def _decoded(data: str) -> Json | None:
+    """Return an event; None for what is none."""
     try:
         event = json.loads(data)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(event, dict):
-        return None
-    if event.get("type") == "error" or ("type" not in event and "error" in event):
-        raise _failure(json.loads(asking.redacted(data.encode())))
-    return event if isinstance(event.get("type"), str) else None
-
-
-def _failure(event: Json) -> MessagesError:
-    error = event.get("error")
-    error = error if isinstance(error, dict) else {"message": error}
-    kind, text = error.get("type"), error.get("message")
-    kind = kind if isinstance(kind, str) else "api_error"
-    text = text if isinstance(text, str) and text else "The backend broke its answer off and gave no reason"
-    return UpstreamError(_STATUS.get(kind, 500), kind, text)
-
-
-def _folded(events: list[Json], provider_id: str) -> Json:
-    try:
-        return fold(events)
-    except (StreamGrammarError, KeyError, TypeError, AttributeError) as error:
-        raise _cut_off(provider_id) from error
-
-
-def _cut_off(provider_id: str) -> BadGatewayError:
-    return BadGatewayError(f"The backend '{provider_id}' ended the stream before its answer was complete")
+    return event if isinstance(event, dict) else None

@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import PrivateAttr
@@ -19,12 +20,13 @@ from llama_stack_provider_messages.translation.chat_to_messages import (
     MessagesRequest,
     Options,
     StreamTranslator,
+    dropped_blocks,
     traits_of,
     translate_error,
     translate_request,
     translate_response,
 )
-from llama_stack_provider_messages.translation.dropped import dropped_text
+from llama_stack_provider_messages.translation.dropped import Dropped, dropped_text
 
 from .answers import streamed_answer, whole_answer
 from .asking import Asking
@@ -177,20 +179,38 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
             asked = self._translated(params)
             asking = self._asking(params.model, asked.betas)
             if params.stream:
-                return await self._stream(asking, asked)
+                return await self._stream(params.model, asking, asked)
             message = await whole_answer(asking, asked.body, self.config.max_continuations)
-            return completion(translate_response(message, asked.form, created=_now()))
+            self._tell(params.model, "answer", dropped_blocks(message, asked.form))
+            return completion(translate_response(message, asked.form, created=int(time.time())))
         except MessagesError as error:
             raise _failure(error) from None
 
-    async def _stream(self, asking: Asking, asked: MessagesRequest) -> AsyncGenerator[Any]:
-        translator = StreamTranslator(asked.form, created=_now(), new_id=new_id)
+    async def _stream(self, model: str, asking: Asking, asked: MessagesRequest) -> AsyncGenerator[Any]:
+        translator = StreamTranslator(asked.form, created=int(time.time()), new_id=lambda: new_id("chatcmpl-"))
         first = await asking.stream(asked.body)
         pieces = streamed_answer(asking, asked.body, translator, first, self.config.max_continuations)
         await anext(pieces)  # from here on, closing it closes the response
-        chunks = _chunks(pieces)
-        await anext(chunks)
-        return chunks
+
+        async def chunks() -> AsyncGenerator[Any]:
+            async with aclosing(pieces):
+                yield None
+                try:
+                    async for piece in pieces:
+                        yield chunk(piece)
+                except MessagesError as error:
+                    raise _failure(error) from None
+            self._tell(model, "answer", translator.dropped)
+
+        made = chunks()
+        await anext(made)
+        return made
+
+    def _tell(self, model: str, what: str, dropped: tuple[Dropped, ...]) -> None:
+        """Log what was left out of a request or an answer."""
+        if dropped:
+            where = {"provider_id": self.__provider_id__, "model": model, "of": what}
+            logger.info("left out between the two APIs", **where, dropped=dropped_text(dropped))
 
     def _translated(self, params: Any) -> MessagesRequest:  # noqa: ANN401 - the platform's request
         chat = plain_request(params)
@@ -208,13 +228,7 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
                 max_output=most,
             ),
         )
-        if asked.dropped:
-            logger.info(
-                "dropped on the way to the Messages API",
-                provider_id=self.__provider_id__,
-                model=params.model,
-                dropped=dropped_text(asked.dropped),
-            )
+        self._tell(params.model, "request", asked.dropped)
         return asked
 
     def _asking(self, model: str, betas: tuple[str, ...]) -> Asking:
@@ -264,17 +278,6 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         raise not_offered("reranking")
 
 
-async def _chunks(pieces: AsyncGenerator[dict[str, Any]]) -> AsyncGenerator[Any]:
-    """Yield nothing once, and then the SDK's objects; a failure is one that the platform's server can answer with."""
-    async with aclosing(pieces):
-        yield None
-        try:
-            async for piece in pieces:
-                yield chunk(piece)
-        except MessagesError as error:
-            raise _failure(error) from None
-
-
 async def _with_reasoning(chunks: AsyncGenerator[Any]) -> AsyncGenerator[Any]:
     async with aclosing(chunks):
         async for piece in chunks:
@@ -283,9 +286,5 @@ async def _with_reasoning(chunks: AsyncGenerator[Any]) -> AsyncGenerator[Any]:
 
 
 def _failure(error: MessagesError) -> CompletionError:
-    answer = translate_error(error)
+    answer = translate_error(error, now=datetime.now(UTC))
     return CompletionError(answer.status, answer.body, answer.headers)
-
-
-def _now() -> int:
-    return int(time.time())

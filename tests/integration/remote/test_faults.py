@@ -1,4 +1,4 @@
-"""What goes wrong at an upstream, as a client of OpenAI sees it: the matrix of the native lane, in the other envelope."""
+"""What goes wrong at an upstream, as clients of OpenAI see it: the native lane's matrix in the other envelope."""
 
 import json
 
@@ -165,7 +165,7 @@ async def test_garbage_in_place_of_http(front, answer, stream):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("status", [301, 302, 307, 308, 304])
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
 async def test_a_redirect_is_not_followed(front, status, stream):
     """The key would go along."""
     others = len(front.upstream.others)
@@ -231,7 +231,7 @@ FAILED = {"type": "error", "error": {"type": "overloaded_error", "message": TEXT
 BREAKS = {
     "an error event": (streamed(*spoken("m", "Hel")[:3], frame(FAILED)), TEXT, "503"),
     "a cut": (streamed(*spoken("m", "Hel")[:3], ends=CUT), "'up'", "502"),
-    "a clean end too soon": (streamed(*spoken("m", "Hel")[:3]), "'up'", "502"),
+    "a clean end too soon": (streamed(*spoken("m", "Hel")[:3]), "before its answer was complete", "502"),
     "half an event": (streamed(*spoken("m", "Hel")[:3], b'event: x\ndata: {"type": "con', ends=CUT), "'up'", "502"),
 }
 

@@ -102,7 +102,6 @@ async def test_version_and_betas_of_the_configuration(front):
         ({"azure_api_key": "sk-other"}, KEY),
         ({"messages_api_key": ""}, KEY),
         ({"messages_api_key": ["sk"]}, KEY),
-        ([1], KEY),
     ],
 )
 async def test_a_request_may_bring_its_own_key(front, data, key, lane):

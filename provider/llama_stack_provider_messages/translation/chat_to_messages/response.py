@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from llama_stack_api_messages.errors import BadGatewayError
-from llama_stack_provider_messages.translation.dropped import Dropped, DropLog
+from llama_stack_provider_messages.translation.dropped import DropLog, Dropped
 from llama_stack_provider_messages.translation.messages_to_chat.record import field, list_field, text_field
 from llama_stack_provider_messages.translation.messages_to_chat.tool_input import dump_json
 

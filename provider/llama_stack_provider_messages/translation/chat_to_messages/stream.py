@@ -19,7 +19,7 @@ from itertools import count
 from typing import Any
 
 from llama_stack_api_messages.errors import BadGatewayError, MessagesError
-from llama_stack_provider_messages.translation.dropped import Dropped, DropLog
+from llama_stack_provider_messages.translation.dropped import DropLog, Dropped
 from llama_stack_provider_messages.translation.messages_to_chat.record import field, text_field
 
 from .error import error_of_event, translate_error
