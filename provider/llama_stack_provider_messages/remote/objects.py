@@ -32,8 +32,16 @@ def completion(answer: Mapping[str, Any]) -> ChatCompletion:
 
 
 def chunk(piece: Mapping[str, Any]) -> ChatCompletionChunk:
-    """Return a part of a stream, likewise."""
-    return ChatCompletionChunk.construct(**piece)
+    """Return a part of a stream, likewise.
+
+    The platform writes members that are not there as null, and the SDK's helper for streams takes a null ``type`` for
+    the type of the call: so every part of a call has it.
+    """
+    made = ChatCompletionChunk.construct(**piece)
+    for choice in made.choices:
+        for call in choice.delta.tool_calls or ():
+            call.type = call.type or ("custom" if getattr(call, "custom", None) else "function")
+    return made
 
 
 def reasoning_of(answer: Any) -> str | None:  # noqa: ANN401 - a message or a delta of the SDK
