@@ -7,7 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from llama_stack_api_messages.errors import MessagesError, OverloadedError, UpstreamError
+from llama_stack_provider_messages.translation.messages_to_chat.error import translate_error as from_backend
 from llama_stack_provider_messages.translation.messages_to_chat.overflow import overflow_message
+from llama_stack_provider_messages.translation.messages_to_chat.record import field, text_field
 from llama_stack_provider_messages.translation.messages_to_chat.redaction import redact
 
 STATUS_BY_TYPE: dict[str, int] = {
@@ -32,7 +34,6 @@ _OVERLOADED = 503
 _RETRIED = frozenset({408, 409, 429})
 """Statuses below 500 that the SDKs send again (README of the openai SDK)."""
 _TOO_LONG = {"type": "invalid_request_error", "code": "context_length_exceeded"}
-_UNSAID = "The backend broke off its answer without a reason; send the request again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +70,25 @@ def translate_error(error: MessagesError, *, now: datetime | None = None) -> Ope
 
 
 def error_of_event(event: Mapping[str, Any]) -> MessagesError:
-    """Return the error of an ``error`` event, or of a body in that form: type, message and details are kept."""
+    """Return the error of an ``error`` event, or of a body in its place.
+
+    Of one in the form of the API type, message and details are kept; any other is read as the other direction does.
+    """
     inner = event.get("error")
-    found: Mapping[str, Any] = inner if isinstance(inner, Mapping) else {"message": inner}
-    kind, text, details = found.get("type"), found.get("message"), found.get("details")
-    kind = kind if isinstance(kind, str) and kind in STATUS_BY_TYPE else "api_error"
-    words = redact(text) if isinstance(text, str) and text.strip() else _UNSAID
-    error = UpstreamError(STATUS_BY_TYPE[kind], kind, words)
+    kind, text = text_field(inner, "type"), text_field(inner, "message").strip()
+    if kind not in STATUS_BY_TYPE or not text:
+        return from_backend(None, dict(event))
+    error = UpstreamError(STATUS_BY_TYPE[kind], kind, redact(text))
+    details = field(inner, "details")
     error.details = dict(details) if isinstance(details, Mapping) else None
     return error
+
+
+def is_error(event: Mapping[str, Any]) -> bool:
+    """Return whether an event, or a body, is an error; llama.cpp names its own outside of the data."""
+    if event.get("type") == "error" or event.get("error"):
+        return True
+    return event.get("code") is not None and isinstance(event.get("message"), str)
 
 
 _AS_IS = frozenset({"retry-after", "retry-after-ms", "x-should-retry"})
@@ -87,7 +98,8 @@ _RATE_HEADER = re.compile(r"anthropic-ratelimit-((?:input-|output-)?tokens|reque
 def openai_headers(headers: Mapping[str, str], now: datetime | None = None) -> dict[str, str]:
     """Return the headers a client acts on, under OpenAI's names; others are left out.
 
-    Limits of input and output tokens, which OpenAI does not tell apart, keep their names behind ``x-ratelimit-limit-``.
+    Limits of input and output tokens, which OpenAI does not tell apart, keep their names behind ``x-ratelimit-limit-``;
+    those of the input are also the limits of tokens where there are no common ones.
 
     Args:
         headers: Of an answer of the Messages API, success or not.
@@ -104,6 +116,9 @@ def openai_headers(headers: Mapping[str, str], now: datetime | None = None) -> d
             kept = _duration(value, now) if rate[2] == "reset" else value
             if kept:
                 found[f"x-ratelimit-{rate[2]}-{rate[1]}"] = kept
+    for part in ("limit", "remaining", "reset"):
+        if limit := found.get(f"x-ratelimit-{part}-input-tokens"):
+            found.setdefault(f"x-ratelimit-{part}-tokens", limit)
     return found
 
 

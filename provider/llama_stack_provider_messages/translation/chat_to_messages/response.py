@@ -13,7 +13,7 @@ from llama_stack_provider_messages.translation.dropped import DropLog, Dropped
 from llama_stack_provider_messages.translation.messages_to_chat.record import field, list_field, text_field
 from llama_stack_provider_messages.translation.messages_to_chat.tool_input import dump_json
 
-from .error import error_of_event
+from .error import error_of_event, is_error
 from .form import ChatForm
 from .stop_reason import explanation, finish_reason, stop_match
 from .usage import service_tier, translate_usage
@@ -226,13 +226,14 @@ class _Answer:
     def _message(self, refusal: str) -> dict[str, Any]:
         text = "".join([*self._texts, self._words.rest()])
         reasoning = "".join(self._reasoning)
-        calls = {"function_call": self._calls[0]} if self._form.legacy_functions and self._calls else {}
+        legacy = self._form.legacy_functions
         optional = {
             "reasoning_content": reasoning,
             "reasoning": reasoning,
             "reasoning_details": self._details,
             "annotations": self._words.annotations,
-            **(calls or {"tool_calls": self._calls}),
+            "tool_calls": [] if legacy else self._calls,
+            "function_call": next(iter(self._calls), None) if legacy else None,
         }
         return {
             "role": "assistant",
@@ -283,7 +284,7 @@ _STEPS: dict[str, Callable[[_Answer, object, str], None]] = {
 def _read(message: Mapping[str, Any], form: ChatForm, created: int) -> _Answer:
     content = message.get("content")
     if not isinstance(content, list):
-        raise error_of_event(message) if message.get("error") else BadGatewayError(BROKEN)
+        raise error_of_event(message) if is_error(message) else BadGatewayError(BROKEN)
     answer = _Answer(form, completion_id(message.get("id")) or completion_id(str(created)))
     for place, block in enumerate(content):
         answer.take(block, f"content.{place}")

@@ -22,7 +22,7 @@ from llama_stack_api_messages.errors import BadGatewayError, MessagesError
 from llama_stack_provider_messages.translation.dropped import DropLog, Dropped
 from llama_stack_provider_messages.translation.messages_to_chat.record import field, text_field
 
-from .error import error_of_event, translate_error
+from .error import error_of_event, is_error, translate_error
 from .form import ChatForm
 from .open_blocks import KIND_OF_DELTA, Block, Call, Delta, Text, Thinking, Whole, redacted
 from .response import BROKEN, NO_PLACE, ONE_CALL, Words, completion_id
@@ -58,10 +58,10 @@ class StreamTranslator:
         self._log = DropLog()
         self._words = Words(form, self._log)
         self._indexes = count()
-        self._open: dict[object, _Block] = {}
+        self._open: dict[object, Block] = {}
         self._head: Chunk = {}
         self._tier: dict[str, str] = {}
-        self._calls = 0
+        self._calls = self._places = 0
         self._end: dict[str, Any] = {}
         self._earlier: dict[str, Any] = {}
         self._counts: dict[str, Any] = {}
@@ -83,10 +83,10 @@ class StreamTranslator:
         if not isinstance(event, Mapping):
             return self.fail(BadGatewayError(BROKEN))
         kind = event.get("type")
-        if kind == "error" or event.get("error"):
+        if is_error(event):
             return self.fail(error_of_event(event))
         step = _STEPS.get(kind) if isinstance(kind, str) else None
-        return self._guarded(lambda: step(self, event)) if step else []
+        return self._guarded(step, self, event) if step else []
 
     def resume(self) -> list[Chunk]:
         """Take the decision to continue a paused answer: the events of the next message follow."""
@@ -112,9 +112,10 @@ class StreamTranslator:
         self.finished, self.failure = True, error
         return [translate_error(error).body]
 
-    def _guarded(self, step: Callable[[], list[Chunk]]) -> list[Chunk]:
+    def _guarded(self, step: Callable[..., list[Chunk]], *inputs: object) -> list[Chunk]:
+        """Take a step; what it raises is the upstream's failure."""
         try:
-            return step()
+            return step(*inputs)
         except MessagesError as error:
             return self.fail(error)
 
@@ -137,15 +138,17 @@ class StreamTranslator:
 
     def _block_start(self, event: Mapping[str, Any]) -> list[Chunk]:
         key, begun = _key(event), self._begin()
-        block = self._block(event.get("content_block"), f"content.{key}")
+        block = self._block(event.get("content_block"))
         return [*begun, *self._close(key), *self._opened(key, block)]
 
     def _opened(self, key: object, block: Block) -> list[Chunk]:
         self._open[key] = block
         return self._chunks(block.begin())
 
-    def _block(self, block: object, path: str) -> Block:
-        kind = text_field(block, "type")
+    def _block(self, block: object) -> Block:
+        """Return a block that begins; its path is the one in the message that all messages of the answer add up to."""
+        path, kind = f"content.{self._places}", text_field(block, "type")
+        self._places += 1
         if kind == "tool_use":
             return self._call(block, path)
         if kind == "text":
@@ -181,7 +184,7 @@ class StreamTranslator:
                 raise BadGatewayError(_LOST_ARGUMENTS)
             return []
         begun = [*self._begin(), *self._close(key)]
-        block = self._block({"type": kind}, f"content.{key}")
+        block = self._block({"type": kind})
         return [*begun, *self._opened(key, block), *self._chunks(block.add(delta))]
 
     def _block_stop(self, event: Mapping[str, Any]) -> list[Chunk]:

@@ -33,7 +33,8 @@ def service_tier(usage: Usage) -> dict[str, str]:
     """Return ``service_tier`` of a chat completion as a field; none where the upstream names none."""
     if usage.get("speed") == "fast":
         return {"service_tier": "priority"}
-    tier = SERVICE_TIERS.get(str(usage.get("service_tier")))
+    said = usage.get("service_tier")
+    tier = SERVICE_TIERS.get(said) if isinstance(said, str) else None
     return {"service_tier": tier} if tier else {}
 
 
@@ -45,20 +46,26 @@ def updated(usage: Usage, later: object) -> dict[str, Any]:
 
 def added(first: Usage, second: Usage) -> dict[str, Any]:
     """Return the counts of two requests together; what is no count (tier, region) is the second's."""
-    return {**first, **{name: _sum(first.get(name), value) for name, value in second.items()}}
+    return {**first, **{name: _together(first.get(name), value) for name, value in second.items()}}
+
+
+def _together(first: object, second: object) -> object:
+    if isinstance(first, Mapping) and isinstance(second, Mapping):
+        return {**first, **{name: _sum(first.get(name), value) for name, value in second.items()}}
+    if isinstance(first, list) and isinstance(second, list):
+        return [*first, *second]
+    return _sum(first, second)
 
 
 def _sum(first: object, second: object) -> object:
-    if second is None:
-        return first
-    if isinstance(first, Mapping) and isinstance(second, Mapping):
-        return added(first, second)
-    if isinstance(first, list) and isinstance(second, list):
-        return [*first, *second]
-    both_counts = all(isinstance(value, int) and not isinstance(value, bool) for value in (first, second))
-    return first + second if both_counts else second  # type: ignore[operator]
+    if isinstance(first, int) and isinstance(second, int):
+        return first + second
+    return first if second is None else second
 
 
 def _count(record: Usage, name: str) -> int:
+    """Return a count; some servers write them as floats."""
     value = record.get(name)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return value if isinstance(value, int) and value > 0 else 0

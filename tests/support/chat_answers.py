@@ -1,0 +1,210 @@
+"""Messages as events, the road of every stream of chunks in a test, and what chunks add up to."""
+
+import itertools
+import json
+from copy import deepcopy
+
+from llama_stack_api.inference import OpenAIChatCompletion, OpenAIChatCompletionChunk
+from openai._models import construct_type
+from openai.lib.streaming.chat import ChatCompletionStreamState
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from llama_stack_provider_messages.sse import SSEDecoder
+from llama_stack_provider_messages.translation.chat_to_messages import ChatForm, StreamTranslator
+
+CREATED = 1_700_000_000
+USAGE = {"input_tokens": 11, "output_tokens": 5}
+
+
+def form(**fields):
+    """Return the form of an answer; sets and the like may be given as lists."""
+    sets = {name: frozenset(fields[name]) for name in ("custom_tools", "wrapped_tools") if name in fields}
+    return ChatForm(**{"model": "claude", "include_usage": True, **fields, **sets})
+
+
+def message(*content, stop_reason="end_turn", **fields):
+    """Return a message with these blocks."""
+    base = {"id": "msg_01", "type": "message", "role": "assistant", "model": "up", "content": list(content)}
+    ends = {"stop_reason": stop_reason, "stop_sequence": None, "stop_details": None, "usage": dict(USAGE)}
+    return {**base, **ends, **fields}
+
+
+def text(words, **fields):
+    return {"type": "text", "text": words, **fields}
+
+
+def thinking(words, signature="sig"):
+    return {"type": "thinking", "thinking": words, "signature": signature}
+
+
+def tool_use(name="look", tool_input=None, tool_id="toolu_1"):
+    return {"type": "tool_use", "id": tool_id, "name": name, "input": {} if tool_input is None else tool_input}
+
+
+def events_of(whole, size=5):
+    """Return the stream of a message, its strings in pieces of a size."""
+    start = {name: value for name, value in whole.items() if name not in ("stop_reason", "stop_details")}
+    yield {"type": "message_start", "message": start | {"content": [], "stop_reason": None}}
+    yield {"type": "ping"}
+    for index, block in enumerate(whole["content"]):
+        yield from block_events(index, block, size)
+    end = {name: whole.get(name) for name in ("stop_reason", "stop_sequence", "stop_details")}
+    yield {"type": "message_delta", "delta": end, "usage": whole["usage"]}
+    yield {"type": "message_stop"}
+
+
+def block_events(index, block, size=5):
+    """Return the events of one block."""
+    shell, deltas = _parts(block, size)
+    yield {"type": "content_block_start", "index": index, "content_block": shell}
+    yield from ({"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas)
+    yield {"type": "content_block_stop", "index": index}
+
+
+def _parts(block, size):
+    def pieces(words):
+        return [words[start : start + size] for start in range(0, len(words), size)]
+
+    kind = block["type"]
+    if kind == "text":
+        deltas = [{"type": "citations_delta", "citation": citation} for citation in block.get("citations") or []]
+        deltas += [{"type": "text_delta", "text": piece} for piece in pieces(block["text"])]
+        return {**block, "text": "", "citations": []}, deltas
+    if kind == "thinking":
+        deltas = [{"type": "thinking_delta", "thinking": piece} for piece in pieces(block["thinking"])]
+        seal = [{"type": "signature_delta", "signature": block["signature"]}] if block["signature"] else []
+        return {**block, "thinking": "", "signature": ""}, deltas + seal
+    if kind in ("tool_use", "server_tool_use"):
+        raw = json.dumps(block["input"], ensure_ascii=False) if block["input"] else ""
+        return {**block, "input": {}}, [{"type": "input_json_delta", "partial_json": piece} for piece in pieces(raw)]
+    return block, []
+
+
+def translator(asked=None):
+    numbers = itertools.count(1)
+    return StreamTranslator(asked or form(), created=CREATED, new_id=lambda: f"new{next(numbers)}")
+
+
+def chat(events, asked=None):
+    """Return the chunks for the events of a whole stream, after every check they have to pass."""
+    asked, events = asked or form(), list(events)
+    translated = translator(asked)
+    chunks = [chunk for event in events for chunk in translated.feed(deepcopy(event))] + translated.finish()
+    assert translated.finished
+    assert translated.feed({"type": "message_stop"}) == translated.finish() == translated.resume() == []
+    check_chunks(chunks, asked)
+    check_bytes(events, asked, chunks)
+    return chunks
+
+
+def check_bytes(events, asked, chunks):
+    """Assert that the upstream's bytes give these chunks, however they are cut."""
+    raw = b"".join(b"data: %s\n\n" % json.dumps(event).encode() for event in events)
+    for size in (1, 7, len(raw)):
+        decoder, translated, seen = SSEDecoder(), translator(asked), []
+        for start in range(0, len(raw), size):
+            for event in decoder.feed(raw[start : start + size]):
+                seen += translated.feed(json.loads(event.data))
+        assert seen + translated.finish() == chunks
+
+
+def check_chunks(chunks, asked):
+    """Assert the grammar of a stream: role first, one finish reason, usage last; an error ends it."""
+    *body, last = chunks
+    if "error" in last:
+        assert last["error"]["message"]
+        check_types(body)
+        return
+    if asked.include_usage:
+        assert last["choices"] == []
+        assert last["usage"]["total_tokens"] == last["usage"]["prompt_tokens"] + last["usage"]["completion_tokens"]
+        *body, last = body
+    assert all(("usage" in chunk, chunk.get("usage")) == (asked.include_usage, None) for chunk in [*body, last])
+    assert body[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    assert [chunk["choices"][0]["finish_reason"] is None for chunk in [*body, last]] == [True] * len(body) + [False]
+    assert last["choices"][0]["delta"] == {}
+    assert {(chunk["id"], chunk["created"], chunk["model"]) for chunk in chunks} == {
+        (chunks[0]["id"], CREATED, asked.model)
+    }
+    check_types(chunks)
+
+
+def check_types(chunks):
+    """Assert that the openai SDK's and the platform's classes take each chunk.
+
+    Neither class knows custom tools in a stream; the SDK does not validate, and takes them.
+    """
+    for chunk in chunks:
+        if not any("custom" in call for call in tool_deltas(chunk)):
+            ChatCompletionChunk.model_validate(chunk)
+            OpenAIChatCompletionChunk.model_validate(chunk)
+
+
+def check_completion(completion):
+    ChatCompletion.model_validate(completion)
+    OpenAIChatCompletion.model_validate(completion)
+
+
+def tool_deltas(chunk):
+    return [call for choice in chunk["choices"] for call in choice["delta"].get("tool_calls", [])]
+
+
+def sdk_completion(chunks):
+    """Return the completion that the official SDK's accumulator makes of the chunks."""
+    state = ChatCompletionStreamState()
+    for chunk in chunks:
+        state.handle_chunk(construct_type(type_=ChatCompletionChunk, value=deepcopy(chunk)))
+    return state.current_completion_snapshot.to_dict()
+
+
+def fold_chunks(chunks):
+    """Return the completion that chunks add up to."""
+    folded = {"object": "chat.completion", "usage": None}
+    choice = {"index": 0, "message": {"refusal": None}, "logprobs": None}
+    for chunk in chunks:
+        assert "error" not in chunk, chunk
+        folded |= {name: value for name, value in chunk.items() if name not in ("object", "choices")}
+        for part in chunk["choices"]:
+            choice |= {name: value for name, value in part.items() if name != "delta"}
+            for name, value in part["delta"].items():
+                _append(choice["message"], name, value)
+    said = choice["message"]
+    if not said["content"] and (said["refusal"] or "tool_calls" in said or "function_call" in said):
+        said["content"] = None
+    for call in said.get("tool_calls", []):
+        del call["index"]
+    return folded | {"choices": [choice]}
+
+
+def _append(owner, name, value):
+    if name in ("type", "index", "id", "role") or owner.get(name) is None:
+        owner[name] = [] if isinstance(value, list) else deepcopy(value)
+        if not isinstance(value, list):
+            return
+    if isinstance(value, list):
+        for part in value:
+            if "index" not in part or part["index"] == len(owner[name]):
+                owner[name].append(deepcopy(part))
+            else:
+                _append_all(owner[name][part["index"]], part)
+    elif isinstance(value, dict):
+        _append_all(owner[name], value)
+    else:
+        owner[name] += value
+
+
+def _append_all(owner, record):
+    for name, value in record.items():
+        _append(owner, name, value)
+
+
+def parsed(completion):
+    """Return a completion with the arguments of its calls as values: a stream keeps the model's white space."""
+    shown = deepcopy(completion)
+    for choice in shown["choices"]:
+        said = choice["message"]
+        functions = [call["function"] for call in said.get("tool_calls", []) if "function" in call]
+        for function in [*functions, *filter(None, [said.get("function_call")])]:
+            function["arguments"] = json.loads(function["arguments"])
+            assert isinstance(function["arguments"], dict)
+    return shown

@@ -1,0 +1,81 @@
+"""Messages -> chat completions -> messages: what a client of ours sees on a stack that asks an upstream of this kind.
+
+Two messages are equivalent when they have the same text, the same calls in their order, the same thoughts with what
+signs them, the same end and the same counts. Blocks of text may be joined.
+"""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llama_stack_provider_messages.fold import fold
+from llama_stack_provider_messages.translation import messages_to_chat
+from llama_stack_provider_messages.translation.chat_to_messages import translate_response
+from support import streams
+from support.chat_answers import CREATED, chat, events_of, form, message, text, thinking, tool_use
+
+SEAL = messages_to_chat.Seal(b"key", "model")
+REPLY = replace(streams.form(streams.request(stop_sequences=["END"])), tools=frozenset({"look"}))
+WORDS = st.text(max_size=12)
+INPUTS = st.dictionaries(WORDS, st.integers() | WORDS | st.lists(WORDS, max_size=2), max_size=3)
+BLOCKS = st.one_of(
+    st.builds(text, WORDS),
+    st.builds(thinking, WORDS.filter(bool), WORDS),
+    st.builds(lambda data: {"type": "redacted_thinking", "data": data}, WORDS.filter(bool)),
+    st.builds(tool_use, st.just("look"), INPUTS, st.uuids().map(lambda number: f"toolu_{number.hex}")),
+)
+ENDS = st.sampled_from([("end_turn", None), ("max_tokens", None), ("stop_sequence", "END"), ("tool_use", None)])
+COUNTS = st.fixed_dictionaries(
+    {name: st.integers(1, 9) for name in ("input_tokens", "output_tokens", "cache_read_input_tokens")}
+)
+
+
+def unary(whole):
+    completion = streams.completion(translate_response(whole, form(), created=CREATED))
+    return messages_to_chat.translate_response(completion, REPLY, streams.id_maker(), sign=SEAL.sign)
+
+
+def streamed(whole):
+    translator = messages_to_chat.StreamTranslator(REPLY, streams.id_maker(), sign=SEAL.sign)
+    chunks = [streams.chunk(chunk) for chunk in chat(events_of(whole))]
+    return fold([event for chunk in chunks for event in translator.feed(chunk)] + translator.finish())
+
+
+def thought(block):
+    """Return what is signed, of a block of the first message or of what the second one's signature carries."""
+    if block["type"] == "redacted_thinking":
+        return ("", None, block["data"])
+    return (block["thinking"], block["signature"] or None, None)
+
+
+def carried(block):
+    opened = SEAL.open(block.get("signature") or block.get("data"))
+    return [(entry.get("text", ""), entry.get("signature"), entry.get("data")) for entry in opened.details]
+
+
+def meaning(whole, thoughts):
+    content = whole["content"]
+    return {
+        "text": "".join(block["text"] for block in content if block["type"] == "text"),
+        "calls": [(block["id"], block["name"], block["input"]) for block in content if block["type"] == "tool_use"],
+        "thoughts": thoughts,
+        "end": (whole["stop_reason"], whole["stop_sequence"]),
+        "counts": [whole["usage"][name] for name in ("input_tokens", "output_tokens", "cache_read_input_tokens")],
+    }
+
+
+@pytest.mark.parametrize("through", [unary, streamed])
+@given(st.lists(BLOCKS, min_size=1, max_size=5), ENDS, COUNTS)
+@settings(max_examples=60, deadline=None)
+def test_a_message_comes_back_with_its_meaning(through, content, ending, counts):
+    reason, sequence = ending
+    called = any(block["type"] == "tool_use" for block in content)
+    if called or reason == "tool_use":  # both directions make the end and the calls agree
+        reason, sequence = ("tool_use" if called else "end_turn"), None
+    whole = message(*content, stop_reason=reason, stop_sequence=sequence, usage=counts)
+    back = through(whole)
+    signed = [thought(block) for block in content if "thinking" in block["type"]]
+    brought = [entry for block in back["content"] if "thinking" in block["type"] for entry in carried(block)]
+    assert meaning(back, brought) == meaning(whole, signed)
