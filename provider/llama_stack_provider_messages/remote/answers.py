@@ -1,5 +1,6 @@
 """Answers of the upstream -> answers of the provider. Owns the ``async for``; an answer it paused is continued."""
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -21,6 +22,9 @@ from .asking import Asking
 from .reader import chunks_of
 
 type Json = dict[str, Any]
+
+_LINGER_SECONDS = 0.5
+"""How long a backend may keep a stream open behind its last event; read to its end, a connection is used again."""
 
 
 def continuation(body: Mapping[str, Any], message: Mapping[str, Any]) -> Json:
@@ -128,7 +132,7 @@ async def _data(response: httpx.Response, asking: Asking, translator: StreamTran
     decoder = SSEDecoder()
     try:
         async with aclosing(chunks_of(response)) as chunks:
-            async for data in chunks:
+            while data := await _next(chunks, translator):
                 for event in decoder.feed(data):
                     yield event.data
         for event in decoder.close():
@@ -136,6 +140,15 @@ async def _data(response: httpx.Response, asking: Asking, translator: StreamTran
     except httpx.HTTPError as error:
         if not translator.complete:
             raise connection_failure(error, asking.provider_id) from error
+
+
+async def _next(chunks: AsyncGenerator[bytes], translator: StreamTranslator) -> bytes | None:
+    """Return the next chunk, None at the end; behind the last event the end has to come soon."""
+    try:
+        async with asyncio.timeout(_LINGER_SECONDS if translator.complete else None):
+            return await anext(chunks, None)
+    except TimeoutError:
+        return None
 
 
 def _decoded(data: str) -> Json | None:

@@ -40,7 +40,8 @@ def chunk(piece: Mapping[str, Any]) -> ChatCompletionChunk:
     made = ChatCompletionChunk.construct(**piece)
     for choice in made.choices:
         for call in choice.delta.tool_calls or ():
-            call.type = call.type or ("custom" if getattr(call, "custom", None) else "function")
+            kind = "custom" if getattr(call, "custom", None) else "function"
+            call.type = call.type or kind  # type: ignore[assignment]  # the SDK does not stream custom calls
     return made
 
 

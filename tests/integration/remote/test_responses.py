@@ -102,7 +102,7 @@ def final(answer):
     """Return the response, whole or at the end of its stream."""
     if not isinstance(answer, openai.Stream):
         return answer
-    return [event for event in answer if event.type == "response.completed"][0].response
+    return next(event.response for event in answer if event.type == "response.completed")
 
 
 def thought():

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from llama_stack_api_messages.completion_error import CompletionError
-from llama_stack_provider_messages.remote import asking
+from llama_stack_provider_messages.remote import answers, asking
 from support.native_upstream import error_body, frame, message, spoken
 
 SAID = json.dumps(message("x")).encode()
@@ -110,8 +110,9 @@ async def test_a_key_does_not_come_back(upstream, provider, ask):
     assert "very-odd-key" not in str(caught.value)
     upstream.answers.clear()
     upstream.stream(frame({"type": "error", "error": {"type": "api_error", "message": "no very-odd-key"}}))
+    stream = await one.openai_chat_completion(ask(stream=True))
     with pytest.raises(CompletionError) as caught:
-        await said(await one.openai_chat_completion(ask(stream=True)))
+        await said(stream)
     assert "very-odd-key" not in str(caught.value)
 
 
@@ -147,11 +148,9 @@ async def test_a_stream_that_ends_too_soon_is_a_failure(upstream, provider, ask,
     """Behind what came before it."""
     upstream.stream(*spoken("x", "Hel")[:3], end)
     stream = await (await provider()).openai_chat_completion(ask(stream=True))
-    pieces = []
+    assert [(await anext(stream)).choices[0].delta.content for _ in range(2)] == ["", "Hel"]
     with pytest.raises(CompletionError) as caught:
-        async for piece in stream:
-            pieces.append(piece)
-    assert pieces[-1].choices[0].delta.content == "Hel"
+        await anext(stream)
     assert caught.value.status_code in (500, 502)
 
 
@@ -161,6 +160,18 @@ async def test_a_stream_that_is_not_one_is_a_failure_before_it_begins(upstream, 
     with pytest.raises(CompletionError) as caught:
         await (await provider()).openai_chat_completion(ask(stream=True))
     assert caught.value.status_code == 502
+
+
+async def test_a_stream_that_is_kept_open_behind_its_end_is_left(upstream, provider, ask, monkeypatch):
+    """The client waits for the end of it too."""
+    monkeypatch.setattr(answers, "_LINGER_SECONDS", 0.01)
+    closed = asyncio.Event()
+    head = {"content-type": "text/event-stream"}
+    body = Closing(closed, *spoken("x", "Hello"))
+    upstream.answers.append(lambda: httpx.Response(200, stream=body, headers=head))
+    stream = await (await provider()).openai_chat_completion(ask(stream=True))
+    assert await asyncio.wait_for(said(stream), 5) == "Hello"
+    assert closed.is_set()
 
 
 async def test_usage_comes_with_a_stream_if_asked_for(upstream, provider, ask):
@@ -184,13 +195,15 @@ async def test_a_stream_that_is_closed_unread_closes_the_response(upstream, prov
 
 
 class Closing(httpx.AsyncByteStream):
-    """Waits for ever, until it is closed."""
+    """Says its parts and waits for ever, until it is closed."""
 
-    def __init__(self, closed):
+    def __init__(self, closed, *parts):
         self.closed = closed
+        self.parts = parts or spoken("x", "Hello")[:1]
 
     async def __aiter__(self):
-        yield spoken("x", "Hello")[0]
+        for part in self.parts:
+            yield part
         await asyncio.Event().wait()
 
     async def aclose(self):

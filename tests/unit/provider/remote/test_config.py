@@ -27,9 +27,7 @@ def test_a_base_url_is_taken_with_and_without_the_version(given, kept):
     assert RemoteMessagesConfig(base_url=given).base_url == kept
 
 
-@pytest.mark.parametrize(
-    "url", ["", "host", "ftp://host", "https://", "https://host?a=b", "https://u:p@host"]
-)
+@pytest.mark.parametrize("url", ["", "host", "ftp://host", "https://", "https://host?a=b", "https://u:p@host"])
 def test_a_base_url_that_cannot_be_one_stops_the_start(url):
     """With a message that shows how one looks."""
     with pytest.raises(ValidationError, match="base_url"):
