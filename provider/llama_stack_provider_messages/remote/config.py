@@ -37,7 +37,7 @@ class ModelEntry(BaseModel):
 class RemoteMessagesProviderData(BaseModel):
     """What a request may bring in ``x-llamastack-provider-data``; also ``<provider_id>_api_key``, which wins."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", hide_input_in_errors=True)  # the platform logs the errors
 
     messages_api_key: SecretStr | None = Field(default=None, description="Key for the upstream of this request.")
 

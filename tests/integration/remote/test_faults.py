@@ -20,7 +20,8 @@ from support.native_upstream import (
     until,
     whole,
 )
-from support.remote import KEY, ask_chat
+from support.remote import KEY, ask_chat, remote
+from support.stack_process import StackProcess, run_config
 
 pytestmark = pytest.mark.integration
 
@@ -358,3 +359,23 @@ async def test_failures_leave_no_traceback_that_stops_the_server(front):
     before = front.process.log.count("Exception in ASGI application")
     await front.say(whole(b"", 529))
     assert front.process.log.count("Exception in ASGI application") == before
+
+
+@pytest.fixture(scope="module")
+def alone(native, tmp_path_factory):
+    """A stack without the Messages API."""
+    config = run_config([remote(native.root("alone"))], {})
+    config["apis"].remove("messages")
+    del config["providers"]["messages"]
+    with StackProcess(config, tmp_path_factory.mktemp("alone"), {"LLAMA_STACK_LOG_FORMAT": "json"}) as process:
+        yield process
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("status", TYPES)
+async def test_without_the_messages_api_the_platform_answers(native, alone, status, stream):
+    """With status and words, and without a traceback that stops the server."""
+    model = native.play(whole(error_body(TYPES[status], TEXT), status, retry_after="7"))
+    reply = await post(alone.url, ask_chat(f"up/{model}", stream), path=CHAT)
+    assert (reply.status, reply.json) == (SEEN.get(status, status), {"error": {"message": TEXT}})
+    assert "Exception in ASGI application" not in alone.log

@@ -101,7 +101,7 @@ async def test_version_and_betas_of_the_configuration(front):
         ({"up_api_key": "sk-own", "messages_api_key": "sk-user"}, "sk-own"),
         ({"azure_api_key": "sk-other"}, KEY),
         ({"messages_api_key": ""}, KEY),
-        ({"messages_api_key": ["sk"]}, KEY),
+        ({"messages_api_key": ["sk-in-a-list"]}, KEY),
     ],
 )
 async def test_a_request_may_bring_its_own_key(front, data, key, lane):
@@ -184,6 +184,7 @@ async def test_connections_are_kept(front):
 
 
 async def test_keys_stay_out_of_the_log(front):
-    """After everything above."""
+    """Those of the configuration and those of requests, after everything above."""
     await front.say(REPLY)
-    assert KEY not in front.process.log
+    for key in (KEY, "sk-user", "sk-own", "sk-in-a-list"):
+        assert key not in front.process.log
