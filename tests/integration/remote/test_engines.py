@@ -46,9 +46,10 @@ def engine() -> Iterator[LlamaCppInference]:
 def front(engine, local_stack, tmp_path_factory) -> Iterator[StackProcess]:
     """A stack of which nothing but its upstreams can answer."""
     bearer = engine._clients.credentials["authorization"].removeprefix("Bearer ")
+    once = {"connection": "close"}  # it closes connections without saying so, which the next request would meet
     inference = [
         remote(local_stack.url, "second", api_key=None),
-        remote(engine.engine.running_address, "engine", auth="bearer", api_key=bearer),
+        remote(engine.engine.running_address, "engine", auth="bearer", api_key=bearer, headers=once),
     ]
     with StackProcess(run_config(inference, {}), tmp_path_factory.mktemp("front"), JSON_LOGS) as process:
         yield process
