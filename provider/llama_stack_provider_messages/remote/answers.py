@@ -17,12 +17,17 @@ from llama_stack_provider_messages.translation.chat_to_messages import (
     continued,
     needs_continuation,
 )
+from llama_stack_provider_messages.translation.dropped import Dropped
+from llama_stack_provider_messages.translation.messages_to_chat import translate_error
 
 from .asking import Asking
 from .reader import chunks_of
 
 type Json = dict[str, Any]
 
+_PAUSED = "pause_turn"
+_SHOWN = frozenset({"text", "thinking", "redacted_thinking", "tool_use"})
+"""Blocks that a chat completion has a place for."""
 _LINGER_SECONDS = 0.5
 """How long a backend may keep a stream open behind its last event; read to its end, a connection is used again."""
 
@@ -30,6 +35,13 @@ _LINGER_SECONDS = 0.5
 def continuation(body: Mapping[str, Any], message: Mapping[str, Any]) -> Json:
     """Return the request that goes on where the upstream paused: the answer so far, sent back as it is."""
     return {**body, "messages": [*body["messages"], {"role": "assistant", "content": message["content"]}]}
+
+
+def left_out(message: Mapping[str, Any]) -> tuple[Dropped, ...]:
+    """Return the blocks of a Message that its chat completion does not show."""
+    kinds = [str(block.get("type")) if isinstance(block, dict) else "block" for block in message["content"]]
+    reason = "a chat completion has no place for it"
+    return tuple(Dropped(f"content.{at}", kind, reason) for at, kind in enumerate(kinds) if kind not in _SHOWN)
 
 
 async def whole_answer(asking: Asking, body: Json, continuations: int) -> Json:
@@ -76,7 +88,7 @@ async def streamed_answer(
                 async for data in coming:
                     for chunk in reading.take(data, asking):
                         yield chunk
-            if not left or translator.finished or not translator.complete:
+            if not left or not translator.complete or translator.stop_reason != _PAUSED:
                 break
             body = continuation(body, reading.message(asking.provider_id))
             for chunk in translator.resume():
@@ -84,7 +96,7 @@ async def streamed_answer(
             response = await asking.stream(body)
     finally:
         await response.aclose()
-    for chunk in _checked(translator.finish(), translator):
+    for chunk in _checked(translator.finish()):
         yield chunk
 
 
@@ -104,10 +116,10 @@ class _Reading:
         event = _decoded(data)
         if event is None:
             return []
-        if "error" in event:
-            event = json.loads(asking.redacted(data.encode()))
+        if event.get("error"):
+            raise translate_error(None, json.loads(asking.redacted(data.encode())))
         self._events.append(event)
-        return _checked(self._translator.feed(event), self._translator)
+        return _checked(self._translator.feed(event))
 
     def message(self, provider_id: str) -> Json:
         """Return the message the events add up to."""
@@ -117,9 +129,15 @@ class _Reading:
             raise BadGatewayError(f"The backend '{provider_id}' paused an answer that cannot be continued") from error
 
 
-def _checked(chunks: list[Json], translator: StreamTranslator) -> list[Json]:
-    if translator.failure:
-        raise translator.failure
+def _checked(chunks: list[Json]) -> list[Json]:
+    """Return chunks, none of which is an error: for the platform, that has to be raised.
+
+    Raises:
+        BadGatewayError: One is; the translator has met something it cannot translate, or the end too soon.
+    """
+    failed = next((chunk["error"] for chunk in chunks if "error" in chunk), None)
+    if failed:
+        raise BadGatewayError(failed["message"])
     return chunks
 
 

@@ -20,7 +20,6 @@ from llama_stack_provider_messages.translation.chat_to_messages import (
     MessagesRequest,
     Options,
     StreamTranslator,
-    dropped_blocks,
     traits_of,
     translate_error,
     translate_request,
@@ -28,7 +27,7 @@ from llama_stack_provider_messages.translation.chat_to_messages import (
 )
 from llama_stack_provider_messages.translation.dropped import Dropped, dropped_text
 
-from .answers import streamed_answer, whole_answer
+from .answers import left_out, streamed_answer, whole_answer
 from .asking import Asking
 from .config import ModelEntry, RemoteMessagesConfig
 from .failures import ModelNotAllowedError, not_offered
@@ -181,13 +180,13 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
             if params.stream:
                 return await self._stream(params.model, asking, asked)
             message = await whole_answer(asking, asked.body, self.config.max_continuations)
-            self._tell(params.model, "answer", dropped_blocks(message, asked.form))
+            self._tell(params.model, "answer", left_out(message))
             return completion(translate_response(message, asked.form, created=int(time.time())))
         except MessagesError as error:
             raise _failure(error) from None
 
     async def _stream(self, model: str, asking: Asking, asked: MessagesRequest) -> AsyncGenerator[Any]:
-        translator = StreamTranslator(asked.form, created=int(time.time()), new_id=lambda: new_id("chatcmpl-"))
+        translator = StreamTranslator(asked.form, created=int(time.time()), new_id=lambda: new_id(""))
         first = await asking.stream(asked.body)
         pieces = streamed_answer(asking, asked.body, translator, first, self.config.max_continuations)
         await anext(pieces)  # from here on, closing it closes the response
