@@ -53,7 +53,7 @@ LAYERS = [
     [f"{PROVIDER}.counting"],
     [f"{PROVIDER}.exchange"],
     [f"{PROVIDER}.upstreams", f"{PROVIDER}.frames"],
-    [f"{PROVIDER}.translated", f"{PROVIDER}.native", f"{PROVIDER}.lanes"],
+    [f"{PROVIDER}.translated", f"{PROVIDER}.native", f"{PROVIDER}.lanes", f"{PROVIDER}.remote"],
     [f"{PROVIDER}.impl"],
     [f"{PROVIDER}.provider", PROVIDER, f"{PROVIDER}.pytest_plugin", f"{PROVIDER}.pytest_findings"],
 ]
@@ -71,6 +71,8 @@ PURE = [
 ]
 IMPURE = {"asyncio", "httpx", "httpx2", "time", "uuid", "random", "secrets", "logging", "openai", "os"}
 PLATFORM = ("llama_stack", "llama_stack_api")
+SEAMS = (f"{API}.stack", f"{PROVIDER}.stack", f"{PROVIDER}.remote.stack")
+"""The modules that import the platform."""
 
 MAX_FUNCTION, MEDIAN_FUNCTION, P90_FUNCTION, MAX_FILE, BROAD_EXCEPTS = 50, 8, 25, 300, {API: 1, PROVIDER: 2}
 LONG_FILES = {"api/llama_stack_api_messages/models/__init__.py": "names what it re-exports, and nothing else"}
@@ -109,7 +111,7 @@ def import_findings(tree: ast.AST, module: str, *, is_package: bool) -> Iterator
         top = name.split(".")[0]
         if top in SOURCES and layer(name) > layer(module) and not _inside_function(tree, line):
             yield line, f"imports {name} from an outer layer"
-        if top in PLATFORM and module not in (f"{API}.stack", f"{PROVIDER}.stack"):
+        if top in PLATFORM and module not in SEAMS:
             yield line, f"imports {name}; only stack.py imports the platform"
         if pure and top in IMPURE:
             yield line, f"imports {name}; this module is pure"

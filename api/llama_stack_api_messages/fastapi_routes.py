@@ -1,12 +1,15 @@
 """HTTP routes of the Messages API."""
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Response
+from fastapi import APIRouter, Body, FastAPI, Response
 from pydantic import BaseModel
+from starlette.routing import BaseRoute
 
 from .api import MessageReply, Messages, Reply
+from .completion_error import answer_failures
 from .disconnect import run_while_connected
 from .error_route import CLIENT_CLOSED, MessagesRoute, current_call, current_request, wire_headers
 from .errors import MethodNotAllowedError, NotFoundError
@@ -40,13 +43,25 @@ def create_router(impl: Messages) -> APIRouter:
     """Return the routes over an implementation. Called by the platform several times per process."""
     create_message = _create_message(impl)
     first = MessagesRoute(PATHS[0], create_message, methods=["POST"], include_in_schema=False)
-    router = APIRouter(route_class=MessagesRoute, tags=["Messages"], lifespan=models_lifespan(impl, [first]))
+    router = APIRouter(route_class=MessagesRoute, tags=["Messages"], lifespan=_lifespan(impl, [first]))
     _add_posts(router, "", create_message, Message, "Create a Message")
     _add_posts(router, COUNT, _count_tokens(impl), MessageTokensCount, "Count the tokens of a prompt")
     add_model_routes(router, impl)
     _add_probes(router)
     _add_refusals(router)
     return router
+
+
+def _lifespan(impl: Messages, first: list[BaseRoute]) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    models = models_lifespan(impl, first)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        answer_failures(app)
+        async with models(app):
+            yield
+
+    return lifespan
 
 
 def _add_posts(

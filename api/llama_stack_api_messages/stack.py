@@ -3,10 +3,10 @@
 The platform's successor offers the same names elsewhere, so support for it ends here.
 """
 
-from llama_stack_api import Api, InlineProviderSpec, ProviderSpec
+from llama_stack_api import Api, ConflictError, InlineProviderSpec, ProviderSpec
 from llama_stack_api.router_utils import PUBLIC_ROUTE_KEY
 
 API_NAME = "messages"
 """Name of the external API: the key under ``providers:`` and the value in the platform's ``Api`` enum."""
 
-__all__ = ["API_NAME", "PUBLIC_ROUTE_KEY", "Api", "InlineProviderSpec", "ProviderSpec"]
+__all__ = ["API_NAME", "PUBLIC_ROUTE_KEY", "Api", "ConflictError", "InlineProviderSpec", "ProviderSpec"]

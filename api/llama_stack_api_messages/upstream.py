@@ -18,13 +18,16 @@ class MessagesUpstream:
 
     Attributes:
         base_url: As an Anthropic SDK takes it, without ``/v1``.
-        headers: Credentials for this request, and what else it needs; names in lower case.
+        headers: Credentials for this request, and what else it needs; names in lower case. They win over
+            the client's, but for ``anthropic-beta``, which is added to it.
         preferred: Whether requests should go there; False leaves that to the operator (``native: {...: on}``).
+        anthropic: It is Anthropic's own API; None if the provider does not know.
     """
 
     base_url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     preferred: bool = True
+    anthropic: bool | None = None
 
 
 @runtime_checkable

@@ -25,6 +25,7 @@ from .stack import Target, network_of
 _SHORT = httpx.Timeout(5.0)
 """For questions that are not the client's own: probes."""
 _JSON = {"content-type": "application/json"}
+_BETA = "anthropic-beta"
 _LONGEST_ERROR = 1024 * 1024
 
 
@@ -90,7 +91,7 @@ class Exchanges:
                 f"The backend '{upstream.provider_id}' cannot be reached: its network settings are wrong",
                 retryable=False,
             ) from error
-        headers = {**client.headers, **_JSON, **question.headers, **upstream.headers}
+        headers = {**client.headers, **_JSON, **question.headers, **upstream.headers, **_betas(question, upstream)}
         try:
             request = _request(upstream, question, headers)
             return await client.http.send(request, stream=True)
@@ -102,6 +103,12 @@ class Exchanges:
     async def close(self) -> None:
         """Close the connections of the running loop."""
         await self._clients.close()
+
+
+def _betas(question: Question, upstream: Upstream) -> dict[str, str]:
+    """Return the header with the betas of both, if both name some."""
+    named = [headers[_BETA] for headers in (question.headers, upstream.headers) if headers.get(_BETA)]
+    return {_BETA: ",".join(named)} if len(named) > 1 else {}
 
 
 def _request(upstream: Upstream, question: Question, headers: Mapping[str, str]) -> httpx.Request:

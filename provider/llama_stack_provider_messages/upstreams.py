@@ -43,7 +43,7 @@ def upstream_of(target: Target, settings: NativeSettings, declared: MessagesUpst
     base_url = settings.base_url or (declared.base_url if declared else connection.base_url if connection else None)
     if base_url is None:
         return None
-    anthropic = target.provider_type in ANTHROPIC_TYPES if settings.anthropic is None else settings.anthropic
+    anthropic = _is_anthropic(target, settings, declared)
     headers = (
         dict(declared.headers)
         if declared
@@ -54,6 +54,14 @@ def upstream_of(target: Target, settings: NativeSettings, declared: MessagesUpst
     secret = headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ") or None
     base_url = base_url.rstrip("/").removesuffix("/v1")
     return Upstream(target.provider_id, base_url, headers, settings, anthropic, secret)
+
+
+def _is_anthropic(target: Target, settings: NativeSettings, declared: MessagesUpstream | None) -> bool:
+    if settings.anthropic is not None:
+        return settings.anthropic
+    if declared and declared.anthropic is not None:
+        return declared.anthropic
+    return target.provider_type in ANTHROPIC_TYPES
 
 
 def _credentials(key: str | None, settings: NativeSettings, anthropic: bool) -> dict[str, str]:

@@ -113,6 +113,17 @@ async def test_the_upstreams_headers_win_over_the_clients_and_those_over_the_net
     assert len(sent.get_list("x-api-key")) == 1
 
 
+@pytest.mark.parametrize(
+    ("clients", "providers", "sent"),
+    [("b1,b2", "b3", "b1,b2,b3"), ("b1", None, "b1"), (None, "b3", "b3"), ("", "b3", "b3"), (None, None, None)],
+)
+async def test_betas_of_client_and_provider_add_up(script, clients, providers, sent):
+    """The provider's switch something on; they do not take away what the client needs."""
+    ours, theirs = ({"anthropic-beta": value} if value is not None else {} for value in (providers, clients))
+    await script.exchanges.open(TARGET, upstream(headers=ours), question(theirs))
+    assert script.transport.requests[0].headers.get("anthropic-beta") == sent
+
+
 @pytest.mark.parametrize("query", ["beta=true", "a=1&a=2", "a=%2F%20", "flag", "a=b=c"])
 async def test_the_query_goes_along(script, query):
     """As it was sent."""

@@ -224,3 +224,13 @@ async def test_a_provider_of_another_kind_has_no_tokenizer():
     with pytest.raises(TokenizerUnavailable):
         await poster(exchanges, target(provider=object()))("/tokenize", {})
     assert exchanges.questions == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "declared", "anthropic"),
+    [({}, True, True), ({}, None, False), ({"anthropic": False}, True, False), ({"anthropic": True}, False, True)],
+)
+def test_whether_it_is_anthropics_own_the_provider_may_say(settings, declared, anthropic):
+    """Unless the operator does."""
+    said = MessagesUpstream("http://host", anthropic=declared)
+    assert upstream(said, **settings).anthropic is anthropic

@@ -1,0 +1,178 @@
+"""Answers of the upstream -> answers of the provider. Owns the ``async for``; an answer it paused is continued."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+import httpx
+
+from llama_stack_api_messages.errors import BadGatewayError
+from llama_stack_provider_messages.exchange import connection_failure
+from llama_stack_provider_messages.fold import StreamGrammarError, fold
+from llama_stack_provider_messages.sse import SSEDecoder
+from llama_stack_provider_messages.translation.chat_to_messages import (
+    StreamTranslator,
+    continued,
+    needs_continuation,
+)
+from llama_stack_provider_messages.translation.dropped import Dropped
+from llama_stack_provider_messages.translation.messages_to_chat import translate_error
+
+from .asking import Asking
+from .reader import chunks_of
+
+type Json = dict[str, Any]
+
+_PAUSED = "pause_turn"
+_SHOWN = frozenset({"text", "thinking", "redacted_thinking", "tool_use"})
+"""Blocks that a chat completion has a place for."""
+_LINGER_SECONDS = 0.5
+"""How long a backend may keep a stream open behind its last event; read to its end, a connection is used again."""
+
+
+def continuation(body: Mapping[str, Any], message: Mapping[str, Any]) -> Json:
+    """Return the request that goes on where the upstream paused: the answer so far, sent back as it is."""
+    return {**body, "messages": [*body["messages"], {"role": "assistant", "content": message["content"]}]}
+
+
+def left_out(message: Mapping[str, Any]) -> tuple[Dropped, ...]:
+    """Return the blocks of a Message that its chat completion does not show."""
+    kinds = [str(block.get("type")) if isinstance(block, dict) else "block" for block in message["content"]]
+    reason = "a chat completion has no place for it"
+    return tuple(Dropped(f"content.{at}", kind, reason) for at, kind in enumerate(kinds) if kind not in _SHOWN)
+
+
+async def whole_answer(asking: Asking, body: Json, continuations: int) -> Json:
+    """Return a Message, continued where the upstream paused.
+
+    Args:
+        asking: Asks the upstream.
+        body: The request.
+        continuations: How often it may be continued; a pause after that is the end.
+
+    Raises:
+        MessagesError: The upstream failed.
+    """
+    message = await asking.message(body)
+    for _ in range(continuations):
+        if not needs_continuation(message):
+            break
+        body = continuation(body, message)
+        message = continued(message, await asking.message(body))
+    return message
+
+
+async def streamed_answer(
+    asking: Asking, body: Json, translator: StreamTranslator, first: httpx.Response, continuations: int
+) -> AsyncGenerator[Json]:
+    """Yield nothing once, so that closing this closes the response from there on, and then chunks.
+
+    Args:
+        asking: Asks the upstream for the rest of an answer it paused.
+        body: The request.
+        translator: Of this answer.
+        first: What the upstream answered to the request.
+        continuations: How often it may be continued; a pause after that is the end.
+
+    Raises:
+        MessagesError: The upstream failed; the chunks before it have been yielded.
+    """
+    response = first
+    try:
+        yield {}
+        for left in range(continuations, -1, -1):
+            reading = _Reading(translator)
+            async with aclosing(_data(response, asking, translator)) as coming:
+                async for data in coming:
+                    for chunk in reading.take(data, asking):
+                        yield chunk
+            if not left or not translator.complete or translator.stop_reason != _PAUSED:
+                break
+            body = continuation(body, reading.message(asking.provider_id))
+            for chunk in translator.resume():
+                yield chunk
+            response = await asking.stream(body)
+    finally:
+        await response.aclose()
+    for chunk in _checked(translator.finish()):
+        yield chunk
+
+
+class _Reading:
+    """The events of one message."""
+
+    def __init__(self, translator: StreamTranslator) -> None:
+        self._translator = translator
+        self._events: list[Json] = []
+
+    def take(self, data: str, asking: Asking) -> list[Json]:
+        """Take the data of an event; return its chunks.
+
+        Raises:
+            MessagesError: It is an error.
+        """
+        event = _decoded(data)
+        if event is None:
+            return []
+        if event.get("error"):
+            raise translate_error(None, json.loads(asking.redacted(data.encode())))
+        self._events.append(event)
+        return _checked(self._translator.feed(event))
+
+    def message(self, provider_id: str) -> Json:
+        """Return the message the events add up to."""
+        try:
+            return fold(event for event in self._events if isinstance(event.get("type"), str))
+        except (StreamGrammarError, KeyError, TypeError, AttributeError) as error:
+            raise BadGatewayError(f"The backend '{provider_id}' paused an answer that cannot be continued") from error
+
+
+def _checked(chunks: list[Json]) -> list[Json]:
+    """Return chunks, none of which is an error: for the platform, that has to be raised.
+
+    Raises:
+        BadGatewayError: One is; the translator has met something it cannot translate, or the end too soon.
+    """
+    failed = next((chunk["error"] for chunk in chunks if "error" in chunk), None)
+    if failed:
+        raise BadGatewayError(failed["message"])
+    return chunks
+
+
+async def _data(response: httpx.Response, asking: Asking, translator: StreamTranslator) -> AsyncGenerator[str]:
+    """Yield the data of the events of a stream.
+
+    Raises:
+        MessagesError: The connection broke before the message was complete.
+    """
+    decoder = SSEDecoder()
+    try:
+        async with aclosing(chunks_of(response)) as chunks:
+            while data := await _next(chunks, translator):
+                for event in decoder.feed(data):
+                    yield event.data
+        for event in decoder.close():
+            yield event.data
+    except httpx.HTTPError as error:
+        if not translator.complete:
+            raise connection_failure(error, asking.provider_id) from error
+
+
+async def _next(chunks: AsyncGenerator[bytes], translator: StreamTranslator) -> bytes | None:
+    """Return the next chunk, None at the end; behind the last event the end has to come soon."""
+    try:
+        async with asyncio.timeout(_LINGER_SECONDS if translator.complete else None):
+            return await anext(chunks, None)
+    except TimeoutError:
+        return None
+
+
+def _decoded(data: str) -> Json | None:
+    """Return an event; None for what is none."""
+    try:
+        event = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    return event if isinstance(event, dict) else None

@@ -1,0 +1,289 @@
+"""The inference provider: the platform's requests, answered by a server that speaks the Messages API."""
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import PrivateAttr
+
+from llama_stack_api_messages import MessagesUpstream
+from llama_stack_api_messages.completion_error import CompletionError
+from llama_stack_api_messages.error_route import new_id
+from llama_stack_api_messages.errors import MessagesError
+from llama_stack_provider_messages.backends import Upstream
+from llama_stack_provider_messages.exchange import Exchanges
+from llama_stack_provider_messages.native_settings import NativeSettings
+from llama_stack_provider_messages.stack import Target, get_logger, network_of
+from llama_stack_provider_messages.translation.chat_to_messages import (
+    MessagesRequest,
+    Options,
+    StreamTranslator,
+    traits_of,
+    translate_error,
+    translate_request,
+    translate_response,
+)
+from llama_stack_provider_messages.translation.dropped import Dropped, dropped_text
+
+from .answers import left_out, streamed_answer, whole_answer
+from .asking import Asking
+from .config import ModelEntry, RemoteMessagesConfig
+from .failures import ModelNotAllowedError, not_offered
+from .listing import NO_LIST, Listing
+from .objects import chunk, completion, plain_request, reasoning_of
+from .stack import (
+    HealthResponse,
+    HealthStatus,
+    Model,
+    OpenAIMixin,
+    chunk_with_reasoning,
+    completion_with_reasoning,
+    language_model,
+    stream_options,
+)
+
+logger = get_logger(__name__)
+
+TYPE = "remote::messages"
+_SETTINGS = NativeSettings()
+_HEALTH_SECONDS = 3.0
+
+
+class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's server has no types
+    """Serves the models of one upstream.
+
+    Nothing in it belongs to an event loop: the platform constructs it in one that does not serve.
+    """
+
+    config: RemoteMessagesConfig
+    _exchanges: Exchanges = PrivateAttr(default_factory=Exchanges)
+    _known: dict[str, ModelEntry] = PrivateAttr(default_factory=dict)
+
+    async def initialize(self) -> None:
+        """Remember what the configuration says of the models."""
+        self._known = {entry.id: entry for entry in self.config.models or []}
+
+    async def shutdown(self) -> None:
+        """Close the connections."""
+        await self._exchanges.close()
+
+    async def health(self) -> HealthResponse:
+        """Report whether the upstream answers, and takes the configured key."""
+        key = self.get_api_key()
+        try:
+            status = await self._listing().status(self._headers(key), _HEALTH_SECONDS)
+        except MessagesError as error:
+            return HealthResponse(status=HealthStatus.ERROR, message=error.message)
+        if key and status in (401, 403):
+            return HealthResponse(status=HealthStatus.ERROR, message=f"The backend refuses the key: {status}")
+        if status >= 500 and status not in NO_LIST:
+            return HealthResponse(status=HealthStatus.ERROR, message=f"The backend answers {status}")
+        return HealthResponse(status=HealthStatus.OK)
+
+    def get_base_url(self) -> str:
+        """Return the base URL, as an Anthropic SDK takes it."""
+        return self.config.base_url
+
+    async def messages_upstream(self, resource_id: str) -> MessagesUpstream:
+        """Return the upstream itself: requests of the Messages API go there as they are."""
+        headers = self._headers(self._get_api_key_from_config_or_provider_data())
+        if "anthropic_version" not in self.config.model_fields_set:
+            del headers["anthropic-version"]  # the client's own
+        return MessagesUpstream(self.config.base_url, headers, anthropic=self._is_anthropic(resource_id))
+
+    def _is_anthropic(self, resource_id: str) -> bool:
+        if self.config.anthropic is not None:
+            return self.config.anthropic
+        return "claude" in self._kind(resource_id).lower()
+
+    def _kind(self, resource_id: str) -> str:
+        entry = self._known.get(resource_id)
+        return (entry and entry.type) or resource_id
+
+    def _get_api_key_from_config_or_provider_data(self) -> str | None:
+        """Return the key of this request: its own, for this provider or for all of this type, else the configured."""
+        data = self.get_request_provider_data()
+        own = (data.model_extra or {}).get(f"{self.__provider_id__}_api_key") if data else None
+        if isinstance(own, str) and own:
+            return own
+        if data and data.messages_api_key:
+            return str(data.messages_api_key.get_secret_value())
+        return self.get_api_key() or None
+
+    # models
+
+    async def list_models(self) -> list[Model] | None:
+        """Return the models of the configuration, else those the upstream lists; None if it has no list.
+
+        Raises:
+            CompletionError: The upstream does not answer.
+        """
+        entries = self.config.models
+        if entries is None:
+            entries = await self._listed()
+        if entries is None:
+            return None
+        allowed = self.config.allowed_models
+        entries = [entry for entry in entries if allowed is None or entry.id in allowed]
+        self._known |= {entry.id: entry for entry in entries}
+        found = [self.construct_model_from_identifier(entry.id) for entry in entries]
+        self._model_cache = {model.provider_resource_id: model for model in found}
+        return found
+
+    async def _listed(self) -> list[ModelEntry] | None:
+        key = self._get_api_key_from_config_or_provider_data()
+        try:
+            entries = await self._listing().models(self._headers(key), key)
+        except MessagesError as error:
+            logger.warning("no list of models", provider_id=self.__provider_id__, reason=error.message[:500])
+            raise _failure(error) from None
+        if entries is not None:
+            return entries
+        logger.info("the backend lists no models; name them in `models`", provider_id=self.__provider_id__)
+        return [ModelEntry(id=name) for name in self.config.allowed_models or []] or None
+
+    def construct_model_from_identifier(self, identifier: str) -> Model:
+        """Return a model as the platform lists it, with its limits as far as known."""
+        entry = self._known.get(identifier)
+        limits = {"max_tokens": entry.max_tokens, "context_length": entry.context} if entry else {}
+        metadata = {name: value for name, value in limits.items() if value}
+        return language_model(self.__provider_id__, identifier, metadata)
+
+    async def _get_provider_model_id(self, model: str) -> str:
+        """Return the name as it is: the platform's router has looked it up."""
+        return model
+
+    def _validate_model_allowed(self, provider_model_id: str) -> None:
+        """Refuse a model that is not among ``allowed_models``.
+
+        Raises:
+            ModelNotAllowedError: It is not.
+        """
+        allowed = self.config.allowed_models
+        if allowed is not None and provider_model_id not in allowed:
+            raise ModelNotAllowedError(provider_model_id)
+
+    # inference
+
+    async def openai_chat_completion(self, params: Any) -> Any:  # noqa: ANN401 - the platform's request, the SDK's answer
+        """Answer a chat completion; streaming, returns an async generator once the upstream has accepted.
+
+        Raises:
+            CompletionError: The request cannot be translated, or the upstream refused or failed.
+        """
+        self._validate_model_allowed(params.model)
+        try:
+            asked = self._translated(params)
+            asking = self._asking(params.model, asked.betas)
+            if params.stream:
+                return await self._stream(params.model, asking, asked)
+            message = await whole_answer(asking, asked.body, self.config.max_continuations)
+            self._tell(params.model, "answer", left_out(message))
+            return completion(translate_response(message, asked.form, created=int(time.time())))
+        except MessagesError as error:
+            raise _failure(error) from None
+
+    async def _stream(self, model: str, asking: Asking, asked: MessagesRequest) -> AsyncGenerator[Any]:
+        translator = StreamTranslator(asked.form, created=int(time.time()), new_id=lambda: new_id(""))
+        first = await asking.stream(asked.body)
+        pieces = streamed_answer(asking, asked.body, translator, first, self.config.max_continuations)
+        await anext(pieces)  # from here on, closing it closes the response
+
+        async def chunks() -> AsyncGenerator[Any]:
+            async with aclosing(pieces):
+                yield None
+                try:
+                    async for piece in pieces:
+                        yield chunk(piece)
+                except MessagesError as error:
+                    raise _failure(error) from None
+            self._tell(model, "answer", translator.dropped)
+
+        made = chunks()
+        await anext(made)
+        return made
+
+    def _tell(self, model: str, what: str, dropped: tuple[Dropped, ...]) -> None:
+        """Log what was left out of a request or an answer."""
+        if dropped:
+            where = {"provider_id": self.__provider_id__, "model": model, "of": what}
+            logger.info("left out between the two APIs", **where, dropped=dropped_text(dropped))
+
+    def _translated(self, params: Any) -> MessagesRequest:  # noqa: ANN401 - the platform's request
+        chat = plain_request(params)
+        if params.stream and (options := stream_options(chat.get("stream_options"), stream=True)):
+            chat["stream_options"] = options
+        entry = self._known.get(params.model)
+        most = entry.max_tokens if entry else None
+        asked = translate_request(
+            chat,
+            Options(
+                params.model,
+                max_tokens=most or self.config.default_max_tokens,
+                traits=traits_of(self._kind(params.model)),
+                strict=self.config.strict,
+                max_output=most,
+            ),
+        )
+        self._tell(params.model, "request", asked.dropped)
+        return asked
+
+    def _asking(self, model: str, betas: tuple[str, ...]) -> Asking:
+        key = self._get_api_key_from_config_or_provider_data()
+        provider_id = self.__provider_id__
+        target = Target(f"{provider_id}/{model}", provider_id, TYPE, model, provider=self)
+        upstream = Upstream(
+            provider_id,
+            self.config.base_url,
+            self._headers(key, betas),
+            _SETTINGS,
+            self._is_anthropic(model),
+            key,
+        )
+        return Asking(self._exchanges, target, upstream, {}, self.config.max_retries)
+
+    def _headers(self, key: str | None, betas: tuple[str, ...] = ()) -> dict[str, str]:
+        config = self.config
+        named = ",".join(dict.fromkeys([*config.anthropic_beta, *betas]))
+        return {
+            "anthropic-version": config.anthropic_version,
+            **({"anthropic-beta": named} if named else {}),
+            **config.headers,
+            **config.credentials(key),
+        }
+
+    def _listing(self) -> Listing:
+        return Listing(self.config.base_url, self.__provider_id__, network_of(self))
+
+    async def openai_chat_completions_with_reasoning(self, params: Any) -> Any:  # noqa: ANN401 - as above
+        """Answer a chat completion for the Responses API, with the reasoning beside it."""
+        answer = await self.openai_chat_completion(params)
+        if params.stream:
+            return _with_reasoning(answer)
+        return completion_with_reasoning(answer, reasoning_of(answer.choices[0].message))
+
+    async def openai_completion(self, params: Any) -> Any:  # noqa: ANN401, ARG002 - the platform's request
+        """Refuse: the Messages API continues no bare prompt."""
+        raise not_offered("legacy completions; use /v1/chat/completions")
+
+    async def openai_embeddings(self, params: Any) -> Any:  # noqa: ANN401, ARG002 - the platform's request
+        """Refuse: the Messages API has no embeddings."""
+        raise not_offered("embeddings")
+
+    async def rerank(self, request: Any) -> Any:  # noqa: ANN401, ARG002 - the platform's request
+        """Refuse: the Messages API does not rerank."""
+        raise not_offered("reranking")
+
+
+async def _with_reasoning(chunks: AsyncGenerator[Any]) -> AsyncGenerator[Any]:
+    async with aclosing(chunks):
+        async for piece in chunks:
+            texts = [text for choice in piece.choices if (text := reasoning_of(choice.delta))]
+            yield chunk_with_reasoning(piece, "".join(texts) or None)
+
+
+def _failure(error: MessagesError) -> CompletionError:
+    answer = translate_error(error, now=datetime.now(UTC))
+    return CompletionError(answer.status, answer.body, answer.headers)

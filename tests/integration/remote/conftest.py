@@ -1,0 +1,69 @@
+"""Stacks whose inference provider is ``remote::messages``, in front of the scripted upstream."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from support.native_upstream import Exchange, NativeUpstream, Reply, Script, post
+from support.remote import ask_chat, remote
+from support.stack_process import StackProcess, run_config
+
+JSON_LOGS = {"LLAMA_STACK_LOG_FORMAT": "json"}
+SILENCE_SECONDS = 0.6
+CONNECT_SECONDS = 0.5
+
+
+@dataclass
+class Front:
+    """A stack and the upstream behind it."""
+
+    upstream: NativeUpstream
+    process: StackProcess
+
+    @property
+    def url(self) -> str:
+        return self.process.url
+
+    async def say(
+        self, script: Script, to: str = "up", headers: Iterable[tuple[str, str]] = (), **fields: Any
+    ) -> tuple[Reply, Exchange]:
+        """Ask for a script as a client of OpenAI; return the reply and the one request the upstream has seen."""
+        model = self.upstream.play(script)
+        reply = await post(self.url, ask_chat(f"{to}/{model}", **fields), headers, "/v1/chat/completions")
+        (exchange,) = self.upstream.of(model)
+        return reply, exchange
+
+
+@pytest.fixture(scope="session")
+def native() -> Iterator[NativeUpstream]:
+    with NativeUpstream() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def front(native, tmp_path_factory) -> Iterator[Front]:
+    """A stack whose providers differ in how they reach their upstream; ``up`` is as simple as it gets."""
+    quick = {"timeout": {"connect": CONNECT_SECONDS, "read": SILENCE_SECONDS}}
+    inference = [
+        remote(native.root("up"), "up"),
+        remote(native.root("quick"), "quick", network=quick),
+        remote(native.root("tls").replace("http://", "https://"), "tls"),
+        remote("http://nowhere.invalid", "nameless"),
+        remote("http://127.0.0.1:1", "refusing"),
+        remote(native.root("listing"), "listing", allowed_models=["listed"]),
+        remote(native.root("retrying"), "retrying", max_retries=2),
+        remote(
+            native.root("azure") + "/anthropic",
+            "azure",
+            models=["opus-deployment", {"id": "mine", "type": "claude-sonnet-4-5", "max_tokens": 777, "context": 9000}],
+        ),
+        remote(native.root("entra") + "/anthropic", "entra", auth="bearer", models=[]),
+        remote(native.root("named"), "named", auth="header:Api-Key", models=[], headers={"X-Tenant": "t1"}),
+        remote(native.root("beta"), "beta", anthropic_beta=["b-one", "b-two"], anthropic_version="2024-10-10"),
+        remote(native.root("keyless"), "keyless", api_key=None),
+    ]
+    config = run_config(inference, {})
+    with StackProcess(config, tmp_path_factory.mktemp("front"), JSON_LOGS) as process:
+        yield Front(native, process)

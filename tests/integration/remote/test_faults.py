@@ -1,0 +1,381 @@
+"""What goes wrong at an upstream, as clients of OpenAI see it: the native lane's matrix in the other envelope."""
+
+import json
+
+import openai
+import pytest
+
+from support.native_upstream import (
+    CUT,
+    Answer,
+    error_body,
+    frame,
+    message,
+    post,
+    raw,
+    silent,
+    spoken,
+    spoken_events,
+    streamed,
+    until,
+    whole,
+)
+from support.remote import KEY, ask_chat, remote
+from support.stack_process import StackProcess, run_config
+
+pytestmark = pytest.mark.integration
+
+TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    409: "conflict_error",
+    413: "request_too_large",
+    422: "invalid_request_error",
+    429: "rate_limit_error",
+    500: "api_error",
+    502: "api_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+SEEN = {529: 503}
+"""Statuses that OpenAI's clients do not know."""
+TEXT = "Not today: come back later."
+SECRETS = (KEY, "127.0.0.1", "localhost", "nowhere.invalid")
+CHAT = "/v1/chat/completions"
+SHAPES = {
+    "openai": lambda status: {"error": {"message": TEXT, "type": "SomeError", "param": None, "code": status}},
+    "vllm_old": lambda status: {"object": "error", "message": TEXT, "type": "SomeError", "param": None, "code": status},
+    "llama_cpp": lambda status: {"error": {"code": status, "message": TEXT, "type": "some_error"}},
+    "fastapi": lambda status: {"detail": TEXT},
+    "text": lambda status: {"error": TEXT},
+}
+
+
+def check_error(reply, status):
+    """Assert status and envelope; return the error."""
+    assert reply.status == SEEN.get(status, status), reply.body
+    assert reply.headers["content-type"].startswith("application/json")
+    assert set(reply.json) == {"error"}
+    error = reply.json["error"]
+    assert set(error) == {"message", "type", "code", "param"}
+    assert error["message"]
+    assert isinstance(error["type"], str)
+    for secret in SECRETS:
+        assert secret not in reply.body.decode()
+        assert secret not in json.dumps(reply.headers)
+    return error
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("status", TYPES)
+async def test_an_error_of_the_api_keeps_status_and_words(front, status, stream):
+    """In OpenAI's envelope, asked once, with the upstream's hints and request id under the names OpenAI gives them."""
+    script = whole(error_body(TYPES[status], TEXT), status, retry_after="7", request_id="req_up", set_cookie="a=b")
+    reply, _exchange = await front.say(script, stream=stream)
+    error = check_error(reply, status)
+    assert (error["message"], error["type"]) == (TEXT, TYPES[status])
+    assert reply.headers["retry-after"] == "7"
+    assert reply.headers["x-request-id"] == "req_up"
+    assert "set-cookie" not in reply.headers
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_rate_limits_have_the_names_of_openai(front, stream):
+    """Those that say how much is left."""
+    hints = {"anthropic_ratelimit_requests_remaining": "3", "anthropic_ratelimit_requests_limit": "50"}
+    reply, _exchange = await front.say(whole(error_body("rate_limit_error", TEXT), 429, **hints), stream=stream)
+    check_error(reply, 429)
+    assert reply.headers["x-ratelimit-remaining-requests"] == "3"
+    assert reply.headers["x-ratelimit-limit-requests"] == "50"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 429, 500, 503, 529])
+async def test_an_error_in_another_form_keeps_status_and_words(front, shape, status, stream):
+    """Whatever stands between the stack and the model."""
+    body = json.dumps(SHAPES[shape](status)).encode()
+    reply, _exchange = await front.say(whole(body, status, retry_after="7"), stream=stream)
+    assert TEXT in check_error(reply, status)["message"]
+    assert reply.headers["retry-after"] == "7"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"<html><body>Bad Gateway at http://127.0.0.1/</body></html>", "text/html"),
+        (b"", "application/json"),
+        (b'{"half": ', "application/json"),
+        (b"[]", "application/json"),
+        (b"\xff\xfe\x00", "application/octet-stream"),
+    ],
+)
+@pytest.mark.parametrize("status", [400, 404, 500, 529])
+async def test_an_error_without_words_gets_some(front, status, body, kind, stream):
+    """HTML, nothing and garbage keep their status; no markup reaches the client."""
+    reply, _exchange = await front.say(whole(body, status, kind), stream=stream)
+    assert "<" not in check_error(reply, status)["message"]
+
+
+async def test_a_prompt_that_is_too_long_has_the_code_of_openai(front):
+    """Clients look for it, to shorten their history."""
+    text = "prompt is too long: 210000 tokens > 200000 maximum"
+    reply, _exchange = await front.say(whole(error_body("invalid_request_error", text), 400))
+    assert check_error(reply, 400)["code"] == "context_length_exceeded"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_key_in_the_words_of_an_upstream_stays_inside(front, stream):
+    """In an error and in an event."""
+    text = f"Go away with {KEY}"
+    script = whole(error_body("authentication_error", text), 401)
+    if stream:
+        failed = {"type": "error", "error": {"type": "api_error", "message": text}}
+        script = streamed(frame(spoken_events("m")[0]), frame(failed))
+    reply, _exchange = await front.say(script, stream=stream)
+    assert b"Go away" in reply.body
+    assert KEY.encode() not in reply.body
+
+
+CANNOT = {"refusing": 502, "nameless": 502, "tls": 502}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("to", CANNOT)
+async def test_an_upstream_that_cannot_be_reached(front, to, stream):
+    """The message names the provider; address and key stay inside."""
+    reply = await post(front.url, ask_chat(f"{to}/m", stream), path=CHAT)
+    assert f"'{to}'" in check_error(reply, CANNOT[to])["message"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"SSH-2.0-OpenSSH_9.9\r\n", b"HTTP/1.1 2", b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"],
+    ids=["nothing", "ssh", "half_a_status", "half_a_head"],
+)
+async def test_garbage_in_place_of_http(front, answer, stream):
+    """Bytes that are no response; asked once."""
+    reply, _exchange = await front.say(raw(answer), stream=stream)
+    assert "'up'" in check_error(reply, 502)["message"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_a_redirect_is_not_followed(front, status, stream):
+    """The key would go along."""
+    others = len(front.upstream.others)
+    script = whole(b"", status, location=front.upstream.url("trap") + "/messages")
+    reply, _exchange = await front.say(script, stream=stream)
+    assert "'up'" in check_error(reply, 502)["message"]
+    assert len(front.upstream.others) == others
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"<html>Welcome</html>", "text/html"),
+        (b"", "application/json"),
+        (b"{}", "application/json"),
+        (b"[]", "application/json"),
+        (b'{"type":"message"', "application/json"),
+        (b'{"type":"message","content":null}', "application/json"),
+        (json.dumps({"object": "chat.completion", "choices": []}).encode(), "application/json"),
+    ],
+)
+async def test_a_200_that_is_no_message(front, body, kind, stream):
+    """Is a failure of the upstream, and none of it is shown."""
+    reply, _exchange = await front.say(whole(body, 200, kind), stream=stream)
+    assert "'up'" in check_error(reply, 502)["message"]
+
+
+@pytest.mark.parametrize("part", [0, 1, 40])
+async def test_a_message_that_breaks_off(front, part):
+    """A whole reply is whole or a failure."""
+    body = json.dumps(message("m")).encode()
+
+    async def script(answer: Answer) -> None:
+        await answer.head(200, "application/json")
+        if part:
+            await answer.chunk(body[:part])
+        answer.drop()
+
+    reply, _exchange = await front.say(script)
+    assert "'up'" in check_error(reply, 502)["message"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_silence_before_the_status(front, stream):
+    """More of it than the network settings grant is a timeout; the upstream's connection is closed."""
+    reply, exchange = await front.say(silent, "quick", stream=stream)
+    assert "'quick'" in check_error(reply, 504)["message"]
+    await until(exchange.closed.is_set, "the close of the upstream", 2)
+
+
+def pieces_of(reply):
+    """Return the data of a stream, parsed."""
+    lines = [line for line in reply.body.decode().split("\n") if line.startswith("data: ")]
+    return [json.loads(line.removeprefix("data: ")) for line in lines if line != "data: [DONE]"]
+
+
+def said(pieces):
+    return "".join(piece["choices"][0]["delta"].get("content") or "" for piece in pieces if piece.get("choices"))
+
+
+FAILED = {"type": "error", "error": {"type": "overloaded_error", "message": TEXT}}
+BREAKS = {
+    "an error event": (streamed(*spoken("m", "Hel")[:3], frame(FAILED)), TEXT, "503"),
+    "a cut": (streamed(*spoken("m", "Hel")[:3], ends=CUT), "'up'", "502"),
+    "a clean end too soon": (streamed(*spoken("m", "Hel")[:3]), "before its answer was complete", "502"),
+    "half an event": (streamed(*spoken("m", "Hel")[:3], b'event: x\ndata: {"type": "con', ends=CUT), "'up'", "502"),
+}
+
+
+@pytest.mark.parametrize("case", BREAKS)
+async def test_a_stream_that_breaks_off_ends_with_an_error(front, case):
+    """What came before it is delivered; no finish reason pretends that it was all."""
+    script, text, code = BREAKS[case]
+    reply, _exchange = await front.say(script, stream=True)
+    *pieces, last = pieces_of(reply)
+    assert reply.status == 200
+    assert said(pieces) == "Hel"
+    assert not [piece for piece in pieces if piece["choices"] and piece["choices"][0]["finish_reason"]]
+    assert text in last["error"]["message"]
+    assert last["error"]["code"] == code
+
+
+async def test_silence_inside_of_a_stream(front):
+    """Is a timeout too, and closes the connection."""
+
+    async def script(answer: Answer) -> None:
+        await answer.head()
+        for part in spoken("m", "Hel")[:3]:
+            await answer.chunk(part)
+        await silent(answer)
+
+    reply, exchange = await front.say(script, "quick", stream=True)
+    assert pieces_of(reply)[-1]["error"]["code"] == "504"
+    await until(exchange.closed.is_set, "the close of the upstream", 2)
+
+
+async def test_events_that_are_none_are_passed_over(front):
+    """Pings, comments, unknown events, data that is no JSON."""
+    noise = [b": ping\n\n", b"data: [DONE]\n\n", b"data: {\n\n", b"data: 5\n\n", frame({"type": "future", "a": 1})]
+    parts = spoken("m", "Hel", "lo")
+    reply, _exchange = await front.say(streamed(*noise, *parts[:3], *noise, *parts[3:]), stream=True)
+    assert said(pieces_of(reply)) == "Hello"
+
+
+async def test_a_client_that_leaves_ends_the_request_upstream(front):
+    """Nothing goes on generating for nobody."""
+
+    async def script(answer: Answer) -> None:
+        await answer.head()
+        for part in spoken("m", "Hel")[:3]:
+            await answer.chunk(part)
+        await silent(answer)
+
+    model = front.upstream.play(script)
+    async with openai.AsyncOpenAI(base_url=f"{front.url}/v1", api_key="k", max_retries=0) as client:
+        asked = {"model": f"up/{model}", "messages": [{"role": "user", "content": "Hi"}]}
+        stream = await client.chat.completions.create(**asked, stream=True)
+        assert (await anext(aiter(stream))).choices
+        await stream.close()
+    (exchange,) = front.upstream.of(model)
+    await until(exchange.closed.is_set, "the close of the upstream", 5)
+
+
+SDK_ERRORS = {
+    400: openai.BadRequestError,
+    401: openai.AuthenticationError,
+    403: openai.PermissionDeniedError,
+    404: openai.NotFoundError,
+    409: openai.ConflictError,
+    422: openai.UnprocessableEntityError,
+    429: openai.RateLimitError,
+    529: openai.InternalServerError,
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("status", SDK_ERRORS)
+async def test_the_official_sdk_raises_its_own_errors(front, status, stream):
+    """With the upstream's words, type, request id and hints."""
+    script = whole(error_body(TYPES[status], TEXT), status, retry_after="7", request_id="req_up")
+    model = front.upstream.play(script)
+    async with openai.AsyncOpenAI(base_url=f"{front.url}/v1", api_key="k", max_retries=0) as client:
+        asked = {"model": f"up/{model}", "messages": [{"role": "user", "content": "Hi"}], "stream": stream}
+        with pytest.raises(SDK_ERRORS[status]) as caught:
+            await client.chat.completions.create(**asked)
+    assert caught.value.body["message"] == TEXT
+    assert caught.value.type == TYPES[status]
+    assert caught.value.request_id == "req_up"
+    assert caught.value.response.headers["retry-after"] == "7"
+
+
+async def test_the_official_sdk_raises_at_an_error_inside_a_stream(front):
+    """After the chunks before it."""
+    model = front.upstream.play(BREAKS["an error event"][0])
+    words = []
+    async with openai.AsyncOpenAI(base_url=f"{front.url}/v1", api_key="k", max_retries=0) as client:
+        asked = {"model": f"up/{model}", "messages": [{"role": "user", "content": "Hi"}]}
+        stream = await client.chat.completions.create(**asked, stream=True)
+        with pytest.raises(openai.APIError, match=TEXT):
+            words += [chunk.choices[0].delta.content async for chunk in stream]
+    assert not words  # a comprehension that fails adds nothing; the bytes are checked above
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_retries_where_they_are_configured(front, stream):
+    """As often as it says, at the pace the upstream asks for; then its answer."""
+    answers = [whole(error_body("overloaded_error", TEXT), 529, retry_after="0") for _ in range(2)]
+    answers.append(streamed(*spoken("m", "Hello")) if stream else whole(json.dumps(message("m")).encode()))
+
+    async def script(answer: Answer) -> None:
+        await answers.pop(0)(answer)
+
+    model = front.upstream.play(script)
+    reply = await post(front.url, ask_chat(f"retrying/{model}", stream), path=CHAT)
+    assert reply.status == 200
+    assert len(front.upstream.of(model)) == 3
+
+
+async def test_a_refusal_is_not_retried(front):
+    """It would be one again."""
+    model = front.upstream.play(whole(error_body("invalid_request_error", TEXT), 400))
+    reply = await post(front.url, ask_chat(f"retrying/{model}"), path=CHAT)
+    check_error(reply, 400)
+    assert len(front.upstream.of(model)) == 1
+
+
+async def test_failures_leave_no_traceback_that_stops_the_server(front):
+    """The platform logs what it does not know at such length that nothing else is served for seconds."""
+    before = front.process.log.count("Exception in ASGI application")
+    await front.say(whole(b"", 529))
+    assert front.process.log.count("Exception in ASGI application") == before
+
+
+@pytest.fixture(scope="module")
+def alone(native, tmp_path_factory):
+    """A stack without the Messages API."""
+    config = run_config([remote(native.root("alone"))], {})
+    config["apis"].remove("messages")
+    del config["providers"]["messages"]
+    with StackProcess(config, tmp_path_factory.mktemp("alone"), {"LLAMA_STACK_LOG_FORMAT": "json"}) as process:
+        yield process
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("status", TYPES)
+async def test_without_the_messages_api_the_platform_answers(native, alone, status, stream):
+    """With status and words, and without a traceback that stops the server."""
+    model = native.play(whole(error_body(TYPES[status], TEXT), status, retry_after="7"))
+    reply = await post(alone.url, ask_chat(f"up/{model}", stream), path=CHAT)
+    assert (reply.status, reply.json) == (SEEN.get(status, status), {"error": {"message": TEXT}})
+    assert "Exception in ASGI application" not in alone.log

@@ -1,0 +1,68 @@
+"""The run.yaml fragments of the README and the starter distribution, against a server in the shape they are for."""
+
+import json
+import re
+
+import httpx
+import pytest
+
+from support.native_upstream import message, post, whole
+from support.remote import ask_chat
+from support.stack_process import ROOT, StackProcess
+
+pytestmark = pytest.mark.integration
+
+FRAGMENTS = [
+    block
+    for block in re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    if "remote::messages" in block
+]
+ENV = {"MESSAGES_APIS_DIR": str(ROOT / "distributions" / "apis.d"), "LLAMA_STACK_LOG_FORMAT": "json"}
+REPLY = whole(json.dumps(message("whatever")).encode())
+CASES = {
+    "foundry": ("FOUNDRY_URL", "FOUNDRY_KEY", "my-deployment", {"claude-opus-4-8", "my-deployment"}),
+    "anthropic": ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY", "m", {"m"}),
+}
+
+
+def test_there_is_a_fragment_for_each():
+    """Azure AI Foundry and Anthropic."""
+    assert [name for name in CASES for block in FRAGMENTS if f"provider_id: {name}\n" in block] == list(CASES)
+    assert len(FRAGMENTS) == len(CASES)
+
+
+def listed(url):
+    return {model["id"] for model in httpx.get(f"{url}/v1/models", timeout=30).json()["data"]}
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_a_fragment_is_a_stack(native, tmp_path, name):
+    """As it stands, with its variables set: it starts, lists its models, and a client of OpenAI gets an answer."""
+    url, key, model, models = CASES[name]
+    block = next(block for block in FRAGMENTS if f"provider_id: {name}\n" in block)
+    file = tmp_path / "run.yaml"
+    file.write_text(f"version: 2\ndistro_name: fragment\nserver: {{host: 127.0.0.1}}\n{block}")
+    native.play(REPLY, model)
+    with StackProcess(file, tmp_path, {**ENV, url: native.root(name) + "/anthropic/", key: "sk-fragment"}) as stack:
+        assert listed(stack.url) == {f"{name}/{model}" for model in models}
+        reply = await post(stack.url, ask_chat(f"{name}/{model}"), path="/v1/chat/completions")
+    assert reply.json["choices"][0]["message"]["content"] == "Hello"
+    exchange = native.of(model)[-1]
+    assert exchange.target == f"/{name}/anthropic/v1/messages"
+    assert exchange.headers["x-api-key"] == "sk-fragment"
+
+
+@pytest.mark.parametrize(
+    ("auth", "header"), [({}, ("x-api-key", "sk-s")), ({"MESSAGES_AUTH": "bearer"}, ("authorization", "Bearer sk-s"))]
+)
+async def test_the_starter_distribution_takes_a_messages_upstream(native, tmp_path, auth, header):
+    """By its variables; with a key or a token."""
+    file = ROOT / "distributions" / "starter" / "run.yaml"
+    env = {**ENV, "MESSAGES_URL": native.root("starter") + "/anthropic", "MESSAGES_API_KEY": "sk-s", **auth}
+    model = native.play(REPLY)
+    with StackProcess(file, tmp_path, env) as stack:
+        reply = await post(stack.url, ask_chat(f"messages/{model}"), path="/v1/chat/completions")
+    assert reply.status == 200
+    (exchange,) = native.of(model)
+    assert header in exchange.pairs
+    assert exchange.target == "/starter/anthropic/v1/messages"

@@ -1,0 +1,51 @@
+"""Failures of chat completions that know their own answer."""
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from starlette.middleware.base import BaseHTTPMiddleware
+
+from llama_stack_api_messages.completion_error import CompletionError, answer_failures
+
+BODY = {"error": {"message": "Later", "type": "overloaded_error", "code": None, "param": None}}
+
+
+@pytest.fixture
+def app():
+    made = FastAPI()
+
+    @made.get("/")
+    async def fail():
+        raise CompletionError(503, BODY, {"retry-after": "7", "x-odd": "a\r\nb"})
+
+    async def passing(request, call_next):
+        return await call_next(request)
+
+    made.add_middleware(BaseHTTPMiddleware, dispatch=passing)
+    return made
+
+
+async def get(app):
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        return await client.get("/")
+
+
+async def test_a_failure_is_answered_as_it_is(app):
+    """Through whatever middleware there is; doing it twice changes nothing, and odd headers stay inside."""
+    app.middleware_stack = app.build_middleware_stack()
+    answer_failures(app)
+    answer_failures(app)
+    reply = await get(app)
+    assert (reply.status_code, reply.json(), reply.headers["retry-after"]) == (503, BODY, "7")
+    assert "x-odd" not in reply.headers
+
+
+async def test_a_server_that_is_built_otherwise_is_left_alone():
+    """The platform's own handler answers then, with status and message."""
+
+    class Other:
+        middleware_stack = object()
+
+    answer_failures(Other())
+    failure = CompletionError(503, BODY)
+    assert (failure.status_code, str(failure)) == (503, "Later")

@@ -1,0 +1,393 @@
+"""Chat completions over the scripted upstream: requests, answers, streams, continuations, retries."""
+
+import asyncio
+import json
+
+import httpx
+import pytest
+
+from llama_stack_api_messages.completion_error import CompletionError
+from llama_stack_provider_messages.remote import answers, asking
+from support.native_upstream import error_body, frame, message, spoken
+
+SAID = json.dumps(message("x")).encode()
+
+
+def sent(upstream, number=-1):
+    return json.loads(upstream.requests[number].content)
+
+
+async def test_a_request_is_translated_and_so_is_its_answer(upstream, provider, ask):
+    """Fields the platform does not know reach the translation; what it does not set does not."""
+    upstream.answer(200, SAID)
+    answer = await (await provider(api_key="k")).openai_chat_completion(ask(top_k=3, temperature=0.5))
+    assert str(upstream.requests[0].url) == "http://host/prefix/v1/messages"
+    assert sent(upstream) == {
+        "model": "m",
+        "max_tokens": 4096,
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}],
+        "temperature": 0.5,
+        "top_k": 3,
+    }
+    assert answer.choices[0].message.content == "Hello"
+    assert answer.usage.total_tokens == 8
+
+
+async def test_messages_that_are_plain_already_are_taken_as_they_are(upstream, provider, ask):
+    """The Messages lane puts them past the platform's classes."""
+    upstream.answer(200, SAID)
+    request = ask()
+    request.messages = [{"role": "user", "content": [{"type": "text", "text": "A"}]}]
+    await (await provider()).openai_chat_completion(request)
+    assert sent(upstream)["messages"][0]["content"] == [{"type": "text", "text": "A"}]
+
+
+async def test_betas_of_a_request_stand_behind_those_of_the_configuration(upstream, provider, ask):
+    """Each once."""
+    upstream.answer(200, SAID)
+    one = await provider(anthropic_beta=["a"])
+    request = ask()
+    request.service_tier = "fast"
+    await one.openai_chat_completion(request)
+    assert upstream.requests[0].headers["anthropic-beta"].startswith("a,fast-mode-")
+
+
+async def test_the_limit_of_a_listed_model_is_its_own(upstream, provider, ask):
+    """What the list said of it stands in for a missing one."""
+    listed = {"data": [{"id": "m", "max_tokens": 64}]}
+    upstream.answer(200, json.dumps(listed).encode())
+    upstream.answer(200, SAID)
+    one = await provider()
+    await one.list_models()
+    await one.openai_chat_completion(ask())
+    assert sent(upstream)["max_tokens"] == 64
+
+
+async def test_strict_refuses_what_has_no_equal(upstream, provider, ask):
+    """And sends nothing."""
+    with pytest.raises(CompletionError, match="seed") as caught:
+        await (await provider(strict=True)).openai_chat_completion(ask(seed=5))
+    assert caught.value.status_code == 400
+    assert upstream.requests == []
+
+
+async def test_a_model_that_is_not_allowed_is_refused(upstream, provider, ask):
+    """As a ``ValueError``, which callers expect, with status and body."""
+    with pytest.raises(ValueError, match="allowed_models") as caught:
+        await (await provider(allowed_models=["other"])).openai_chat_completion(ask())
+    assert caught.value.status_code == 400
+    assert upstream.requests == []
+
+
+@pytest.mark.parametrize("call", ["openai_completion", "openai_embeddings", "rerank"])
+async def test_what_is_not_offered_is_said(provider, call):
+    """As a ``NotImplementedError``, with status and body."""
+    with pytest.raises(NotImplementedError, match="does not offer") as caught:
+        await getattr(await provider(), call)(None)
+    assert caught.value.status_code == 501
+    assert caught.value.body["error"]["code"] == "not_implemented"
+
+
+async def test_an_error_of_the_upstream_is_one_of_openai(upstream, provider, ask):
+    """Status, envelope and headers; no cause that would be logged with it."""
+    upstream.answer(529, error_body("overloaded_error", "Later"), retry_after="3")
+    with pytest.raises(CompletionError, match="Later") as caught:
+        await (await provider()).openai_chat_completion(ask())
+    failure = caught.value
+    assert (failure.status_code, failure.headers["retry-after"]) == (503, "3")
+    assert failure.body["error"]["type"] == "overloaded_error"
+    assert failure.__suppress_context__
+    assert len(upstream.requests) == 1
+
+
+async def test_a_key_does_not_come_back(upstream, provider, ask):
+    """In an error that came with a status of success, and in an event."""
+    one = await provider(api_key="very-odd-key")
+    body = json.dumps({"error": {"message": "no very-odd-key"}}).encode()
+    upstream.answer(200, body)
+    with pytest.raises(CompletionError) as caught:
+        await one.openai_chat_completion(ask())
+    assert "very-odd-key" not in str(caught.value)
+    upstream.answers.clear()
+    upstream.stream(frame({"type": "error", "error": {"type": "api_error", "message": "no very-odd-key"}}))
+    stream = await one.openai_chat_completion(ask(stream=True))
+    with pytest.raises(CompletionError) as caught:
+        await said(stream)
+    assert "very-odd-key" not in str(caught.value)
+
+
+async def said(stream):
+    """Return the text of a stream."""
+    pieces = [piece async for piece in stream]
+    return "".join(piece.choices[0].delta.content or "" for piece in pieces if piece.choices)
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+async def test_a_stream_is_cut_anywhere(upstream, provider, ask, size):
+    """Bytes make events, events make chunks."""
+    data = b"".join(spoken("x", "Hel", "lo"))
+    upstream.stream(*(data[at : at + size] for at in range(0, len(data), size)))
+    assert await said(await (await provider()).openai_chat_completion(ask(stream=True))) == "Hello"
+
+
+async def test_a_stream_without_its_last_empty_line_is_complete(upstream, provider, ask):
+    """Servers forget it."""
+    data = b"".join(spoken("x", "Hello"))
+    upstream.stream(data.rstrip(b"\n"))
+    assert await said(await (await provider()).openai_chat_completion(ask(stream=True))) == "Hello"
+
+
+async def test_a_connection_that_breaks_behind_the_end_costs_nothing(upstream, provider, ask):
+    """The message was complete."""
+    upstream.stream(*spoken("x", "Hello"), httpx.ReadError("cut"))
+    assert await said(await (await provider()).openai_chat_completion(ask(stream=True))) == "Hello"
+
+
+@pytest.mark.parametrize("end", [httpx.ReadError("cut"), b"", frame({"type": "error", "error": {}}), b"data: 5\n\n"])
+async def test_a_stream_that_ends_too_soon_is_a_failure(upstream, provider, ask, end):
+    """Behind what came before it."""
+    upstream.stream(*spoken("x", "Hel")[:3], end)
+    stream = await (await provider()).openai_chat_completion(ask(stream=True))
+    assert [(await anext(stream)).choices[0].delta.content for _ in range(2)] == ["", "Hel"]
+    with pytest.raises(CompletionError) as caught:
+        await anext(stream)
+    assert caught.value.status_code in (500, 502)
+
+
+async def test_a_stream_that_is_not_one_is_a_failure_before_it_begins(upstream, provider, ask):
+    """So that the client gets a status."""
+    upstream.answer(200, SAID)
+    with pytest.raises(CompletionError) as caught:
+        await (await provider()).openai_chat_completion(ask(stream=True))
+    assert caught.value.status_code == 502
+
+
+async def test_a_stream_that_is_kept_open_behind_its_end_is_left(upstream, provider, ask, monkeypatch):
+    """The client waits for the end of it too."""
+    monkeypatch.setattr(answers, "_LINGER_SECONDS", 0.01)
+    closed = asyncio.Event()
+    head = {"content-type": "text/event-stream"}
+    body = Closing(closed, *spoken("x", "Hello"))
+    upstream.answers.append(lambda: httpx.Response(200, stream=body, headers=head))
+    stream = await (await provider()).openai_chat_completion(ask(stream=True))
+    assert await asyncio.wait_for(said(stream), 5) == "Hello"
+    assert closed.is_set()
+
+
+async def test_usage_comes_with_a_stream_if_asked_for(upstream, provider, ask):
+    """In a last chunk without choices."""
+    upstream.stream(*spoken("x", "Hello"))
+    options = {"include_usage": True}
+    stream = await (await provider()).openai_chat_completion(ask(stream=True, stream_options=options))
+    last = [piece async for piece in stream][-1]
+    assert (last.choices, last.usage.total_tokens) == ([], 8)
+
+
+async def test_a_stream_that_is_closed_unread_closes_the_response(upstream, provider, ask):
+    """Nobody has to take the first chunk for it."""
+    closed = asyncio.Event()
+
+    head = {"content-type": "text/event-stream"}
+    upstream.answers.append(lambda: httpx.Response(200, stream=Closing(closed), headers=head))
+    stream = await (await provider()).openai_chat_completion(ask(stream=True))
+    await stream.aclose()
+    assert closed.is_set()
+
+
+class Closing(httpx.AsyncByteStream):
+    """Says its parts and waits for ever, until it is closed."""
+
+    def __init__(self, closed, *parts):
+        self.closed = closed
+        self.parts = parts or spoken("x", "Hello")[:1]
+
+    async def __aiter__(self):
+        for part in self.parts:
+            yield part
+        await asyncio.Event().wait()
+
+    async def aclose(self):
+        await asyncio.sleep(0)  # a place to be cancelled at
+        self.closed.set()
+
+
+async def test_a_stream_that_is_cancelled_again_and_again_closes_the_response(upstream, provider, ask):
+    """The platform's server does so until it has ended."""
+    closed = asyncio.Event()
+    head = {"content-type": "text/event-stream"}
+    upstream.answers.append(lambda: httpx.Response(200, stream=Closing(closed), headers=head))
+    stream = await (await provider()).openai_chat_completion(ask(stream=True))
+    await anext(stream)
+    reading = asyncio.ensure_future(anext(stream))
+    await asyncio.sleep(0)
+    while not reading.done():
+        reading.cancel()
+        await asyncio.sleep(0)
+    await asyncio.wait_for(closed.wait(), 5)
+
+
+SEARCH = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "x"}}
+PAUSED = message("x", "Let me look. ") | {"stop_reason": "pause_turn"}
+PAUSED["content"].append(SEARCH)
+
+
+async def test_an_answer_that_paused_is_continued(upstream, provider, ask, caplog):
+    """The same request with the answer so far behind it; one completion of both, and what it does not show is told."""
+    caplog.set_level("INFO")
+    upstream.answer(200, json.dumps(PAUSED).encode())
+    upstream.answer(200, json.dumps(message("x", "Found.")).encode())
+    answer = await (await provider()).openai_chat_completion(ask())
+    assert answer.choices[0].message.content == "Let me look. Found."
+    assert answer.choices[0].finish_reason == "stop"
+    assert answer.usage.completion_tokens == 10
+    assert "content.1 (a chat completion has no place for it)" in caplog.text
+    assert sent(upstream)["messages"] == [
+        *sent(upstream, 0)["messages"],
+        {"role": "assistant", "content": PAUSED["content"]},
+    ]
+
+
+def paused_frames():
+    started, block, delta, stopped, _end, last = spoken("x", "Let me look. ")
+    call = {"type": "content_block_start", "index": 1, "content_block": {**SEARCH, "input": {}}}
+    words = {"type": "input_json_delta", "partial_json": '{"query": "x"}'}
+    more = [
+        call,
+        {"type": "content_block_delta", "index": 1, "delta": words},
+        {"type": "content_block_stop", "index": 1},
+    ]
+    end = {"type": "message_delta", "delta": {"stop_reason": "pause_turn"}, "usage": {"output_tokens": 5}}
+    return [started, block, delta, stopped, *map(frame, more), frame(end), last]
+
+
+async def test_a_stream_that_paused_is_continued(upstream, provider, ask):
+    """In the same stream, whose id stays."""
+    upstream.stream(*paused_frames())
+    upstream.stream(*spoken("x", "Found."))
+    stream = await (await provider()).openai_chat_completion(ask(stream=True, stream_options={"include_usage": True}))
+    pieces = [piece async for piece in stream]
+    text = "".join(piece.choices[0].delta.content or "" for piece in pieces if piece.choices)
+    assert text == "Let me look. Found."
+    assert len({piece.id for piece in pieces}) == 1
+    assert [piece.choices[0].finish_reason for piece in pieces if piece.choices][-1] == "stop"
+    assert pieces[-1].usage.completion_tokens == 10
+    assert sent(upstream)["messages"][-1] == {"role": "assistant", "content": PAUSED["content"]}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_that_pauses_again_and_again_is_cut(upstream, provider, ask, stream):
+    """After as many continuations as the configuration grants."""
+    one = await provider(max_continuations=2)
+    if stream:
+        for _ in range(3):
+            upstream.stream(*paused_frames())
+        pieces = [piece async for piece in await one.openai_chat_completion(ask(stream=True))]
+        reason = pieces[-1].choices[0].finish_reason
+    else:
+        upstream.answer(200, json.dumps(PAUSED).encode())
+        reason = (await one.openai_chat_completion(ask())).choices[0].finish_reason
+    assert reason in ("length", "stop")
+    assert len(upstream.requests) == 3
+
+
+@pytest.fixture
+def pauses(monkeypatch):
+    """Seconds that were waited, without waiting."""
+    waited = []
+
+    async def sleep(seconds):
+        waited.append(seconds)
+
+    monkeypatch.setattr(asking.Asking.__init__, "__defaults__", (sleep,))
+    return waited
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_retries(upstream, provider, ask, pauses, stream):
+    """At the upstream's pace, else at a doubling one; then the answer."""
+    upstream.answer(529, b"")
+    upstream.answer(429, b"", retry_after="7")
+    upstream.fail(httpx.ConnectError("down"))
+    if stream:
+        upstream.stream(*spoken("x", "Hello"))
+    else:
+        upstream.answer(200, SAID)
+    answer = await (await provider(max_retries=3)).openai_chat_completion(ask(stream=stream))
+    assert (await said(answer) if stream else answer.choices[0].message.content) == "Hello"
+    assert pauses == [0.5, 7.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        (400, {}),
+        (401, {}),
+        (529, {"x_should_retry": "false"}),
+        (429, {"retry_after": "3600"}),
+        (429, {"retry_after": "Thu, 01 Jan 2026 00:00:00 GMT"}),
+    ],
+)
+async def test_what_is_not_worth_a_retry(upstream, provider, ask, pauses, status, headers):
+    """A refusal, an upstream that says so, a wait that is better left to the client."""
+    upstream.answer(status, b"", **headers)
+    with pytest.raises(CompletionError):
+        await (await provider(max_retries=3)).openai_chat_completion(ask())
+    assert len(upstream.requests) == 1
+    assert pauses == []
+
+
+async def test_retries_come_to_an_end(upstream, provider, ask, pauses):
+    """With the last error."""
+    upstream.answer(500, b"")
+    upstream.answer(529, b"")
+    with pytest.raises(CompletionError) as caught:
+        await (await provider(max_retries=1)).openai_chat_completion(ask())
+    assert caught.value.status_code == 503
+    assert len(pauses) == 1
+
+
+THOUGHT = message("x") | {"content": [{"type": "thinking", "thinking": "Hm.", "signature": "s"}]}
+
+
+async def test_reasoning_stands_beside_the_answer_for_the_responses_api(upstream, provider, ask):
+    """Whole and streamed, in the platform's wrappers."""
+    upstream.answer(200, json.dumps(THOUGHT).encode())
+    one = await provider()
+    whole = await one.openai_chat_completions_with_reasoning(ask())
+    assert whole.reasoning_content == "Hm."
+    upstream.answers.clear()
+    started, *rest = spoken("x", "Hello")
+    begun = {"type": "content_block_start", "index": 9, "content_block": {"type": "thinking", "thinking": "Hm."}}
+    upstream.stream(started, frame(begun), *rest)
+    pieces = [piece async for piece in await one.openai_chat_completions_with_reasoning(ask(stream=True))]
+    assert [piece.reasoning_content for piece in pieces if piece.reasoning_content] == ["Hm."]
+    assert "Hello" in [choice.delta.content for piece in pieces for choice in piece.chunk.choices]
+
+
+async def test_the_upstream_is_declared_for_messages_requests(provider):
+    """With key, headers and betas; the version only where it is configured, for clients send their own."""
+    plain = await (await provider(api_key="k")).messages_upstream("m")
+    assert (plain.base_url, plain.preferred) == ("http://host/prefix", True)
+    assert plain.headers == {"x-api-key": "k"}
+    one = await provider(api_key="k", auth="bearer", anthropic_version="2", anthropic_beta=["a"], headers={"X-T": "t"})
+    assert (await one.messages_upstream("m")).headers == {
+        "authorization": "Bearer k",
+        "anthropic-version": "2",
+        "anthropic-beta": "a",
+        "x-t": "t",
+    }
+
+
+@pytest.mark.parametrize(
+    ("config", "model", "anthropic"),
+    [
+        ({}, "claude-opus-4-8", True),
+        ({}, "deployment", False),
+        ({"models": [{"id": "deployment", "type": "claude-opus-4-8"}]}, "deployment", True),
+        ({"anthropic": False}, "claude-opus-4-8", False),
+        ({"anthropic": True}, "deployment", True),
+    ],
+)
+async def test_which_models_are_anthropics_own(provider, config, model, anthropic):
+    """By their names, or by what the configuration says."""
+    assert (await (await provider(**config)).messages_upstream(model)).anthropic is anthropic

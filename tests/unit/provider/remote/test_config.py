@@ -1,0 +1,96 @@
+"""The configuration of ``remote::messages``."""
+
+import pytest
+from pydantic import ValidationError
+
+from llama_stack_provider_messages.remote.config import ModelEntry, RemoteMessagesConfig, RemoteMessagesProviderData
+from llama_stack_provider_messages.remote.provider import get_provider_spec
+
+
+@pytest.mark.parametrize("model", [RemoteMessagesConfig, ModelEntry, RemoteMessagesProviderData])
+def test_every_field_is_described(model):
+    """Also those that are the platform's."""
+    assert [name for name, field in model.model_fields.items() if not field.description] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("https://x.services.ai.azure.com/anthropic", "https://x.services.ai.azure.com/anthropic"),
+        ("https://x.services.ai.azure.com/anthropic/v1/", "https://x.services.ai.azure.com/anthropic"),
+        ("http://127.0.0.1:8321/", "http://127.0.0.1:8321"),
+        ("http://[::1]:80/a/v1", "http://[::1]:80/a"),
+    ],
+)
+def test_a_base_url_is_taken_with_and_without_the_version(given, kept):
+    """Operators copy it from the examples of either SDK."""
+    assert RemoteMessagesConfig(base_url=given).base_url == kept
+
+
+@pytest.mark.parametrize("url", ["", "host", "ftp://host", "https://", "https://host?a=b", "https://u:p@host"])
+def test_a_base_url_that_cannot_be_one_stops_the_start(url):
+    """With a message that shows how one looks."""
+    with pytest.raises(ValidationError, match="base_url"):
+        RemoteMessagesConfig(base_url=url)
+
+
+@pytest.mark.parametrize(
+    ("auth", "headers"),
+    [
+        ("x-api-key", {"x-api-key": "k"}),
+        ("bearer", {"authorization": "Bearer k"}),
+        ("header:API-Key", {"api-key": "k"}),
+    ],
+)
+def test_the_key_goes_where_auth_says(auth, headers):
+    """And nowhere without one."""
+    config = RemoteMessagesConfig(auth=auth)
+    assert config.credentials("k") == headers
+    assert config.credentials(None) == config.credentials("") == {}
+
+
+@pytest.mark.parametrize("auth", ["", "basic", "header:", "header:a b", "header:a\nb", "Bearer "])
+def test_an_unknown_auth_stops_the_start(auth):
+    """So that no key goes the wrong way."""
+    with pytest.raises(ValidationError, match="x-api-key, bearer, header:NAME"):
+        RemoteMessagesConfig(auth=auth)
+
+
+@pytest.mark.parametrize("headers", [{"a b": "c"}, {"a": "b\r\nc: d"}, {"": "x"}, {"a": "\u00e9"}])
+def test_a_header_that_http_cannot_carry_stops_the_start(headers):
+    """Before the first request does."""
+    with pytest.raises(ValidationError, match="is no header"):
+        RemoteMessagesConfig(headers=headers)
+
+
+def test_a_model_is_a_name_or_a_mapping():
+    """Both in one list."""
+    config = RemoteMessagesConfig(models=["a", {"id": "b", "max_tokens": 5, "context": 9, "type": "claude-opus-4-8"}])
+    assert config.models == [ModelEntry(id="a"), ModelEntry(id="b", max_tokens=5, context=9, type="claude-opus-4-8")]
+
+
+def test_the_key_is_not_shown():
+    """Neither in a text nor in a dump."""
+    config = RemoteMessagesConfig(api_key="sk-sesame")
+    assert "sesame" not in repr(config) + str(config.model_dump())
+
+
+def test_an_unknown_setting_stops_the_start():
+    """It would be one with a slip of the pen."""
+    with pytest.raises(ValidationError, match="modells"):
+        RemoteMessagesConfig(modells=[])
+
+
+def test_the_sample_is_a_configuration():
+    """With its variables unset."""
+    sample = RemoteMessagesConfig.sample_run_config()
+    assert sample["api_key"].startswith("${env.")
+    assert RemoteMessagesConfig(**sample | {"base_url": "https://api.anthropic.com", "api_key": ""}).max_retries == 0
+
+
+def test_the_spec_names_what_there_is():
+    """The platform loads all of it by name."""
+    spec = get_provider_spec()
+    assert (spec.provider_type, spec.api.value) == ("remote::messages", "inference")
+    assert spec.config_class.endswith(RemoteMessagesConfig.__name__)
+    assert spec.provider_data_validator.endswith(RemoteMessagesProviderData.__name__)

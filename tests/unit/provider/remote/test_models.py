@@ -1,0 +1,99 @@
+"""Models: from the configuration, or from the upstream's list."""
+
+import json
+
+import httpx
+import pytest
+
+from llama_stack_api_messages.completion_error import CompletionError
+
+URL = "http://host/prefix/v1/models"
+
+
+def page(*names, last=None, **more):
+    data = [name if isinstance(name, dict) else {"id": name, "type": "model"} for name in names]
+    return json.dumps({"data": data, "has_more": last is not None, "last_id": last, **more}).encode()
+
+
+def names(models):
+    return [model.identifier for model in models]
+
+
+async def test_the_list_is_read_page_by_page(upstream, provider):
+    """With key and version; entries that are none are passed over, and a model that comes twice is one."""
+    upstream.answer(200, page("a", {"name": "x"}, {"id": 5}, last="a"))
+    upstream.answer(200, page("b", "a", {"id": "c", "max_tokens": 5, "max_input_tokens": 9}))
+    models = await (await provider(api_key="k")).list_models()
+    assert names(models) == ["a", "b", "c"]
+    assert models[2].metadata == {"max_tokens": 5, "context_length": 9}
+    assert {(model.provider_id, model.model_type.value) for model in models} == {("up", "llm")}
+    assert [str(request.url) for request in upstream.requests] == [f"{URL}?limit=1000", f"{URL}?limit=1000&after_id=a"]
+    assert upstream.requests[0].headers["x-api-key"] == "k"
+    assert upstream.requests[0].headers["anthropic-version"] == "2023-06-01"
+
+
+async def test_a_list_without_end_is_not_read_for_ever(upstream, provider):
+    """The same page again and again, or always another one."""
+    upstream.answer(200, page("a", last="a"))
+    assert names(await (await provider()).list_models()) == ["a"]
+    assert len(upstream.requests) == 2
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+async def test_an_upstream_without_a_list_leaves_it_to_the_configuration(upstream, provider, status):
+    """Allowed models stand in for one; else there is nothing to list, and any name still answers."""
+    upstream.answer(status, b"no")
+    assert await (await provider()).list_models() is None
+    assert names(await (await provider(allowed_models=["a"])).list_models()) == ["a"]
+
+
+async def test_configured_models_are_not_asked_for(upstream, provider):
+    """And the allow-list holds for them too."""
+    one = await provider(models=["a", "b"], allowed_models=["b", "c"])
+    assert names(await one.list_models()) == ["b"]
+    assert upstream.requests == []
+    assert await one.check_model_availability("b")
+    assert not await one.check_model_availability("a")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "seen"),
+    [(401, b"{}", 401), (529, b"", 503), (200, b"<html>", 502), (200, b'{"data": {}}', 502), (200, b"[]", 502)],
+)
+async def test_a_list_that_cannot_be_had_is_a_failure(upstream, provider, status, body, seen):
+    """The platform keeps the models it knows then."""
+    upstream.answer(status, body)
+    with pytest.raises(CompletionError) as caught:
+        await (await provider()).list_models()
+    assert caught.value.status_code == seen
+
+
+async def test_models_are_refreshed_only_if_asked_for(provider):
+    """The platform's own setting."""
+    assert not await (await provider()).should_refresh_models()
+    assert await (await provider(refresh_models=True)).should_refresh_models()
+
+
+@pytest.mark.parametrize(
+    ("key", "status", "fine"),
+    [("k", 200, True), ("k", 404, True), ("k", 401, False), ("k", 403, False), ("k", 500, False), ("k", 501, True)],
+)
+async def test_health_is_whether_the_upstream_answers_and_takes_the_key(upstream, provider, key, status, fine):
+    """A list that is not there is no failure."""
+    upstream.answer(status)
+    assert ((await (await provider(api_key=key)).health())["status"] == "OK") is fine
+
+
+async def test_health_without_a_key_is_whether_the_upstream_answers(upstream, provider):
+    """Keys come with the requests then."""
+    upstream.answer(401)
+    assert (await (await provider()).health())["status"] == "OK"
+
+
+async def test_health_of_what_cannot_be_reached(upstream, provider):
+    """Is an error that names the provider and no address."""
+    upstream.fail(httpx.ConnectError("no http://host"))
+    health = await (await provider()).health()
+    assert health["status"] == "Error"
+    assert "'up'" in health["message"]
+    assert "host" not in health["message"]
