@@ -215,6 +215,13 @@ def test_content_before_the_start_begins_the_answer():
     assert deltas(chunks)[1] == {"content": "a"}
 
 
+def test_a_block_without_a_type_is_named_as_left_out():
+    translated = translator()
+    for event in [START, begin(0), over(0)]:
+        translated.feed(event)
+    assert [(entry.path, entry.feature) for entry in translated.dropped] == [("content.0", "block")]
+
+
 def test_citations_may_come_with_the_block():
     cited = {"type": "web_search_result_location", "url": "https://a.example", "title": "A", "cited_text": "x"}
     events = [begin(0, type="text", text="ab", citations=[cited]), delta(0, "citations_delta", citation=cited), over(0)]
