@@ -79,11 +79,11 @@ async def streamed_answer(
     Raises:
         MessagesError: The upstream failed; the chunks before it have been yielded.
     """
-    response = first
+    response, continuations = first, continuations if _may_pause(body) else 0
     try:
         yield {}
         for left in range(continuations, -1, -1):
-            reading = _Reading(translator)
+            reading = _Reading(translator, keep=left > 0)
             async with aclosing(_data(response, asking, translator)) as coming:
                 async for data in coming:
                     for chunk in reading.take(data, asking):
@@ -100,11 +100,22 @@ async def streamed_answer(
         yield chunk
 
 
-class _Reading:
-    """The events of one message."""
+def _may_pause(body: Json) -> bool:
+    """Return whether the upstream has tools of its own to run; only then an answer is kept, to be sent back."""
+    return any("input_schema" not in tool for tool in body.get("tools", ()))
 
-    def __init__(self, translator: StreamTranslator) -> None:
+
+class _Reading:
+    """The events of one message.
+
+    Args:
+        translator: Takes them.
+        keep: The message may be asked for.
+    """
+
+    def __init__(self, translator: StreamTranslator, *, keep: bool) -> None:
         self._translator = translator
+        self._keep = keep
         self._events: list[Json] = []
 
     def take(self, data: str, asking: Asking) -> list[Json]:
@@ -118,7 +129,8 @@ class _Reading:
             return []
         if event.get("error"):
             raise translate_error(None, json.loads(asking.redacted(data.encode())))
-        self._events.append(event)
+        if self._keep:
+            self._events.append(event)
         return _checked(self._translator.feed(event))
 
     def message(self, provider_id: str) -> Json:

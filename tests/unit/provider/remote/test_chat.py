@@ -264,8 +264,8 @@ async def test_a_stream_that_paused_is_continued(upstream, provider, ask):
     """In the same stream, whose id stays."""
     upstream.stream(*paused_frames())
     upstream.stream(*spoken("x", "Found."))
-    stream = await (await provider()).openai_chat_completion(ask(stream=True, stream_options={"include_usage": True}))
-    pieces = [piece async for piece in stream]
+    request = ask(stream=True, stream_options={"include_usage": True}, web_search_options={})
+    pieces = [piece async for piece in await (await provider()).openai_chat_completion(request)]
     text = "".join(piece.choices[0].delta.content or "" for piece in pieces if piece.choices)
     assert text == "Let me look. Found."
     assert len({piece.id for piece in pieces}) == 1
@@ -281,7 +281,7 @@ async def test_an_answer_that_pauses_again_and_again_is_cut(upstream, provider, 
     if stream:
         for _ in range(3):
             upstream.stream(*paused_frames())
-        pieces = [piece async for piece in await one.openai_chat_completion(ask(stream=True))]
+        pieces = [piece async for piece in await one.openai_chat_completion(ask(stream=True, web_search_options={}))]
         reason = pieces[-1].choices[0].finish_reason
     else:
         upstream.answer(200, json.dumps(PAUSED).encode())
