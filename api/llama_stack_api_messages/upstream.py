@@ -22,12 +22,14 @@ class MessagesUpstream:
             the client's, but for ``anthropic-beta``, which is added to it.
         preferred: Whether requests should go there; False leaves that to the operator (``native: {...: on}``).
         anthropic: It is Anthropic's own API; None if the provider does not know.
+        secret: The key, where it is in another header than ``x-api-key`` and ``authorization``: it is kept out of errors.
     """
 
     base_url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     preferred: bool = True
     anthropic: bool | None = None
+    secret: str | None = field(default=None, repr=False)
 
 
 @runtime_checkable

@@ -12,6 +12,7 @@ from .counting import Post, TokenizerUnavailable
 from .exchange import Exchanges, Question, whole
 from .failures import translate_failure
 from .native_settings import NativeSettings
+from .relay.outgoing import CREDENTIALS
 from .stack import Target, connection_of
 
 ANTHROPIC_TYPES = frozenset({"remote::anthropic"})
@@ -49,9 +50,10 @@ def upstream_of(target: Target, settings: NativeSettings, declared: MessagesUpst
         if declared
         else _credentials(connection.key if connection else None, settings, anthropic)
     )
+    own_key = declared.secret if declared else None
     if settings.forward_client_auth:
-        headers = {name: value for name, value in headers.items() if name not in ("x-api-key", "authorization")}
-    secret = headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ") or None
+        headers = {name: value for name, value in headers.items() if name not in CREDENTIALS and value != own_key}
+    secret = own_key or headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ") or None
     base_url = base_url.rstrip("/").removesuffix("/v1")
     return Upstream(target.provider_id, base_url, headers, settings, anthropic, secret)
 

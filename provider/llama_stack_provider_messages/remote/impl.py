@@ -88,10 +88,11 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
 
     async def messages_upstream(self, resource_id: str) -> MessagesUpstream:
         """Return the upstream itself: requests of the Messages API go there as they are."""
-        headers = self._headers(self._get_api_key_from_config_or_provider_data())
+        key = self._get_api_key_from_config_or_provider_data()
+        headers = self._headers(key)
         if "anthropic_version" not in self.config.model_fields_set:
             del headers["anthropic-version"]  # the client's own
-        return MessagesUpstream(self.config.base_url, headers, anthropic=self._is_anthropic(resource_id))
+        return MessagesUpstream(self.config.base_url, headers, anthropic=self._is_anthropic(resource_id), secret=key)
 
     def _is_anthropic(self, resource_id: str) -> bool:
         if self.config.anthropic is not None:

@@ -234,3 +234,11 @@ def test_whether_it_is_anthropics_own_the_provider_may_say(settings, declared, a
     """Unless the operator does."""
     said = MessagesUpstream("http://host", anthropic=declared)
     assert upstream(said, **settings).anthropic is anthropic
+
+
+def test_a_key_in_a_header_of_its_own_is_a_secret():
+    """And is left out where the client's own is forwarded."""
+    declared = MessagesUpstream("http://d", {"api-key": "sk-odd-key", "x-a": "b"}, secret="sk-odd-key")
+    assert upstream(declared).secret == "sk-odd-key"
+    assert upstream(declared, forward_client_auth=True).headers == {"x-a": "b"}
+    assert "sk-odd-key" not in repr(declared)
