@@ -22,7 +22,8 @@ class MessagesUpstream:
             the client's, but for ``anthropic-beta``, which is added to it.
         preferred: Whether requests should go there; False leaves that to the operator (``native: {...: on}``).
         anthropic: It is Anthropic's own API; None if the provider does not know.
-        secret: The key, where it is in another header than ``x-api-key`` and ``authorization``: it is kept out of errors.
+        secret: The key, which is kept out of errors; needed where it is in another header than ``x-api-key`` and
+            ``authorization``.
     """
 
     base_url: str
