@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from llama_stack_provider_messages.tape import Action, read_tape
 from support.grammar import check_stream
 from support.suites import leaving
 
@@ -26,11 +27,18 @@ def test_an_answer_has_the_headers_of_the_api(server):
 
 @pytest.mark.tape("client-leaves")
 def test_the_upstream_is_left_when_the_client_leaves(server):
-    """A stream without end stops with its client, and the stack answers the next one."""
-    endless = {"max_tokens": 4000, "stream": True, "tools": [WEATHER], "tool_choice": {"type": "any"}}
-    with leaving(server.url, server.body("Hello", **endless), events=3) as events:
+    """A stream that would go on for long stops with its client."""
+    numbers = {"type": "array", "items": {"enum": ["tick tack"]}, "minItems": 900}
+    schema = {"type": "object", "properties": {"all": numbers}, "required": ["all"], "additionalProperties": False}
+    long = {"output_config": {"format": {"type": "json_schema", "schema": schema}}}
+    if server.native:
+        long = {"tools": [WEATHER], "tool_choice": {"type": "any"}}
+    with leaving(server.url, server.body("Hello", max_tokens=4000, stream=True, **long), events=3) as events:
         assert events[0]["type"] == "message_start"
     server.wait_until_left()
+    if server.tape.action is Action.REPLAY:
+        (recorded,) = read_tape(server.tape.path).exchanges
+        assert recorded.end.how == "client_closed"
 
 
 @pytest.mark.tape("upstream-hangs-up")

@@ -1,0 +1,39 @@
+"""Checks the files beside tapes that hold what a client saw: each has its tape, holds JSON, and no credential.
+
+Prints each finding with its place and ends with 1 if there is one. Usage: check_seen.py FOLDER
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from llama_stack_provider_messages.tape import SUFFIX, scan_text
+
+SEEN = ".client.jsonl"
+
+
+def findings(path: Path) -> Iterator[str]:
+    """Yield what is wrong with a file."""
+    tape = path.with_name(path.name.removesuffix(SEEN) + SUFFIX)
+    if not tape.exists():
+        yield f"{path}: there is no {tape.name}; remove the file"
+    text = path.read_text(encoding="utf-8")
+    yield from (f"{path}: {place}" for place in scan_text(text))
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            json.loads(line)
+        except ValueError:
+            yield f"{path}:{number}: not JSON; record the tape again"
+
+
+def main(folder: str) -> int:
+    """Print all findings."""
+    files = sorted(Path(folder).rglob(f"*{SEEN}"))
+    found = [line for path in files for line in findings(path)]
+    print("\n".join(found) or f"{len(files)} files of what clients saw: ok")
+    return bool(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
