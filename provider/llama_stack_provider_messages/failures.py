@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import openai
 from pydantic import ValidationError
 
+from llama_stack_api_messages.completion_error import CompletionError
 from llama_stack_api_messages.errors import (
     ApiError,
     AuthenticationError,
@@ -58,6 +59,8 @@ def _cause(error: Exception) -> str:
 def _translate(error: Exception, provider_id: str) -> MessagesError:
     if isinstance(error, openai.APIStatusError):
         return translate_error(error.status_code, error.body, error.response.headers, now=datetime.now(UTC))
+    if isinstance(error, CompletionError):
+        return translate_error(error.status_code, error.body, error.headers, now=datetime.now(UTC))
     if isinstance(error, openai.APITimeoutError) or _is_a(error, "TimeoutException"):
         return GatewayTimeoutError(f"The backend '{provider_id}' did not answer in time")
     if isinstance(error, openai.APIConnectionError) or _is_a(error, "TransportError"):

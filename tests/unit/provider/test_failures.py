@@ -11,6 +11,7 @@ from llama_stack_api.common.errors import ModelNotFoundError, ModelTypeError
 from openai import _exceptions
 from pydantic import BaseModel, ValidationError
 
+from llama_stack_api_messages.completion_error import CompletionError
 from llama_stack_api_messages.errors import OverloadedError
 from llama_stack_provider_messages.failures import translate_failure
 
@@ -67,6 +68,7 @@ CASES = {
     "broken text": (UnicodeDecodeError("utf-8", b"x", 0, 1, "invalid"), 502, "api_error"),
     "empty": (IndexError("list index out of range"), 502, "api_error"),
     "other SDK": (OddStatusError("slow down"), 429, "rate_limit_error"),
+    "of a provider of ours": (CompletionError(503, {"error": {"message": "full"}}), 529, "overloaded_error"),
     "anything": (RuntimeError(f"{SECRET} at {ADDRESS}"), 500, "api_error"),
 }
 
@@ -116,3 +118,10 @@ def test_a_bare_value_error_is_read_like_an_answer_of_400(said, heard):
     """Providers that wrap other SDKs raise the backend's words as a ValueError."""
     seen = translate_failure(ValueError(said), "up")
     assert (seen.status_code, seen.message[: len(heard)]) == (400, heard)
+
+
+def test_a_failure_of_a_provider_of_ours_keeps_its_hints():
+    """It comes in OpenAI's form, and goes back into that of the API."""
+    error = CompletionError(429, {"error": {"message": "slow", "type": "rate_limit_error"}}, {"retry-after": "7"})
+    seen = translate_failure(error, "up")
+    assert (seen.status_code, seen.message, seen.headers["retry-after"]) == (429, "slow", "7")
