@@ -11,7 +11,7 @@ from llama_stack_provider_messages.translation.chat_to_messages.error import err
 NOW = datetime(2026, 11, 26, 12, 0, 0, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("kind", {*errors.ERROR_BY_STATUS.values()}, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", dict.fromkeys(errors.ERROR_BY_STATUS.values()), ids=lambda kind: kind.__name__)
 def test_status_type_and_words_stay(kind):
     """Only 529 changes: OpenAI's clients do not know it."""
     found = translate_error(kind("It failed."))
