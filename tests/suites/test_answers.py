@@ -128,9 +128,12 @@ def test_an_answer_ends_at_its_limit(client):
 
 
 @pytest.mark.tape("count-tokens")
-def test_a_count_is_the_usage_of_the_answer(client):
-    """Where the upstream has a tokenizer to ask."""
+def test_a_count_is_the_usage_of_the_answer(client, upstream):
+    """Where the upstream has a tokenizer to ask; else it is an estimate, and says so."""
     fields = {"system": "You are terse.", "path": "/v1/messages/count_tokens", "max_tokens": None, "temperature": None}
-    counted = client.ask("Hello", **fields).body
+    counted = client.ask("Hello", **fields)
     message = client.ask("Hello", system="You are terse.", max_tokens=1).body
-    assert counted == {"input_tokens": message["usage"]["input_tokens"]}
+    assert counted.body.keys() == {"input_tokens"}
+    if upstream.startswith("llama-cpp") or counted.headers.get("x-messages-token-count") == "exact":
+        assert counted.body["input_tokens"] == message["usage"]["input_tokens"]
+    assert counted.body["input_tokens"] > 0

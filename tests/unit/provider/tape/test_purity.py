@@ -10,7 +10,8 @@ import llama_stack_provider_messages.tape.model as model
 
 FOLDER = Path(model.__file__).parent
 ADAPTERS = {
-    "__init__", "bench", "claims", "cli", "deck", "embedded", "in_tests", "orphans", "runner", "server", "settings",
+    "__init__", "bench", "claims", "cli", "deck", "embedded",
+    "faults", "in_tests", "orphans", "runner", "server", "settings",
     "stack_process", "store", "streams", "transport",
 }  # fmt: skip
 CORE = sorted(path for path in FOLDER.glob("*.py") if path.stem not in ADAPTERS)

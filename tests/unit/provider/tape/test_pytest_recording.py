@@ -164,3 +164,30 @@ def test_the_ini_file_names_upstreams(run, pytester, upstream):
     run(HELLO, "--tape-mode", "rewrite", "--tape-upstream", "up").assert_outcomes(passed=1)
     assert (pytester.path / "taped" / "up" / "hello.tape.yaml").exists()
     assert len(upstream.heard) == 2
+
+
+LOOKS = f"""{ASKS}
+@pytest.mark.tape("looks")
+def test_asked(tape):
+    for text in ("Hello", "Bye"):
+        ask(tape.url, text)
+    assert [json.loads(asked.body)["text"] for asked in tape.asked] == ["Hello", "Bye"]
+    assert tape.action == ACTION
+
+@pytest.mark.tape("dies")
+def test_dies(tape):
+    tape.dies_after(0)
+    with pytest.raises(httpx.RemoteProtocolError):
+        ask(tape.url)
+
+@pytest.mark.tape("lives")
+def test_lives(tape):
+    assert ask(tape.url).json() == {{"said": "hi"}}
+"""
+
+
+def test_a_test_looks_at_what_was_asked_and_has_the_upstream_die(run, args, upstream):
+    """The same recorded, played and live; the next test has its upstream back."""
+    for mode, action in (("once", "record"), ("none", "replay"), ("live", "live")):
+        source = f"import json\n{LOOKS.replace('ACTION', repr(action))}"
+        run(source, *args, "--tape-mode", mode).assert_outcomes(passed=3)

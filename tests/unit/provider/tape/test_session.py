@@ -261,3 +261,12 @@ def test_a_client_that_stays_where_the_recorded_one_left_is_a_failure():
     (failure,) = playing.report().failures
     assert failure.startswith("exchange 1 (POST /v1/messages): when it was recorded the client left at this point; ")
     assert failure.endswith("this time it waited for more")
+
+
+@pytest.mark.parametrize("action", Action)
+def test_what_was_asked_is_known_whatever_is_done_with_the_tape(action):
+    """But for ambient calls."""
+    used = session(exchange(HELLO, reply("hi")), action=action)
+    for one in (asked(HELLO), asked(method="GET", path="/v1/models")):
+        used.ask(one, 0)
+    assert used.asked == [asked(HELLO)]
