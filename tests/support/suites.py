@@ -1,6 +1,7 @@
 """What the recorded suites share: a client in front of a stack, and the record of what it saw."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import httpx
 
+from llama_stack_provider_messages.tape import scan_text
 from llama_stack_provider_messages.tape.differ import differing
 
 QUIET = {"thinking": {"type": "disabled"}}
@@ -156,8 +158,14 @@ class Seen:
 
     def save(self):
         """Write what was seen, if anything was."""
-        if self._now:
-            self.path.write_text("".join(f"{line}\n" for line in self._now), encoding="utf-8")
+        if not self._now:
+            return
+        text = "".join(f"{line}\n" for line in self._now)
+        if key := os.environ.get("TAPE_API_KEY", ""):
+            text = text.replace(key, "*" * len(key))  # as it is played
+        findings = scan_text(text)
+        assert not findings, f"{self.path.name} would hold a credential: {findings}"
+        self.path.write_text(text, encoding="utf-8")
 
     def _check(self, now):
         number = len(self._now)

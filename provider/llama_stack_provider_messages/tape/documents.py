@@ -8,6 +8,9 @@ from llama_stack_provider_messages.sse import SSEDecoder
 
 from .model import Response
 
+_EVENTS = (b"data:", b"event:", b": ")
+"""How a stream of events begins, whatever it calls itself."""
+
 
 class Document(NamedTuple):
     """One event, line or body.
@@ -28,9 +31,9 @@ def body_of(response: Response) -> bytes:
 
 def documents(response: Response) -> list[Document]:
     """Return what a response says, as far as it came; an incomplete last piece is text."""
-    kind = response.headers.get("content-type", "")
+    kind = response.headers.get("content-type", "").lower()
     body = body_of(response)
-    if "event-stream" in kind:
+    if "event-stream" in kind or body.startswith(_EVENTS):
         decoder = SSEDecoder()
         return [Document(event.event, _value(event.data)) for event in decoder.feed(body) + decoder.close()]
     text = body.decode("utf-8", "replace")

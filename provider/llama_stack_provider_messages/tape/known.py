@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from urllib.parse import quote
 
+from .paths import leaves
+
 REDACTED = "REDACTED"
 
 _SECRET_HEADER = re.compile(r"auth|api-?key|key$|token|secret|password|cookie|credential|signature|provider-data")
@@ -18,6 +20,7 @@ _SCHEMES = {"bearer", "basic", "digest", "token", "apikey", "negotiate"}
 _DUMMIES = {"none", "empty", "dummy", "fake", "test", "ollama", "anything", "not-needed", "no-key", "lm-studio",
             "no_key_required", "required", "placeholder", "sk-no-key-required", "notused", "unused"}  # fmt: skip
 """What people send where a server wants no key, in lower case. They occur in prose, and are no secret."""
+_SCHEME_AND_KEY = re.compile(rf"(?i)(?:{'|'.join(sorted(_SCHEMES))})\s")
 _WEAK_CHARACTERS = 6
 _STRONG_CHARACTERS = 16
 _STRONG_WITH_DIGIT = 8
@@ -39,7 +42,7 @@ class Known:
     def of(cls, values: Iterable[str], harmless: frozenset[str] = frozenset()) -> "Known":
         """Return the secrets among values that were sent as secrets."""
         found = {value for value in values if value not in harmless and value.lower() not in _DUMMIES}
-        found = {value for value in found if not re.search(r"\s", value)}  # a scheme and a key; the key is one too
+        found = {value for value in found if not _SCHEME_AND_KEY.match(value)}  # the key alone is among them
         strong = frozenset(filter(_is_strong, found))
         return cls(strong, frozenset(value for value in found - strong if len(value) >= _WEAK_CHARACTERS))
 
@@ -90,10 +93,10 @@ def header_secrets(name: str, value: str) -> Iterator[str]:
 
 def _fields(value: str) -> Iterator[str]:
     try:
-        fields = json.loads(value)
-    except ValueError:
+        found = [*leaves(json.loads(value))]
+    except (ValueError, RecursionError):
         return
-    yield from (item for item in fields.values() if isinstance(item, str))
+    yield from (item for _, item in found if isinstance(item, str))
 
 
 def _basic(encoded: str) -> Iterator[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 _FUNCTIONS = {"use_tape": 1, "open_tape": 1, "select": 0}
 """Functions that take the name of a tape -> at which position."""
+_NAMED_FUNCTIONS = ("use_tape", "open_tape")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,9 @@ class Named:
             name: Its path under the folder of all tapes, without the suffix, such as ``vllm/hello``.
         """
         folder, _, rest = name.partition("/")
-        return not self.tapes.isdisjoint({("", name), ("", rest), (folder, rest)})
+        steps = name.split("/")
+        anywhere = {("", "/".join(steps[start:])) for start in range(len(steps))}
+        return not self.tapes.isdisjoint(anywhere | {(folder, rest)})
 
 
 def named_in(source: str, place: str) -> Named:
@@ -44,11 +47,14 @@ def named_in(source: str, place: str) -> Named:
         SyntaxError: It is not Python.
     """
     found: set[tuple[str, str]] = set()
-    computed = []
-    for call in ast.walk(ast.parse(source)):
+    tree = ast.parse(source)
+    called = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    computed = [f"{place}:{line}" for line in _passed_on(tree, called)]
+    with_decks = "deck" in source.lower()
+    for call in ast.walk(tree):
         if not isinstance(call, ast.Call):
             continue
-        for upstream, name in _named_by(call):
+        for upstream, name in _named_by(call, with_decks):
             if upstream is None or name is None:
                 computed.append(f"{place}:{call.lineno}")
             else:
@@ -56,14 +62,28 @@ def named_in(source: str, place: str) -> Named:
     return Named(frozenset(found), tuple(computed))
 
 
-def _named_by(call: ast.Call) -> Iterator[tuple[str | None, str | None]]:
+def _passed_on(tree: ast.AST, called: list[ast.expr]) -> Iterator[int]:
+    """Yield where a function that takes a name is not called but given another name, or to somebody else."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            yield from (node.lineno for one in node.names if one.name in _NAMED_FUNCTIONS and one.asname)
+        elif isinstance(node, ast.Name | ast.Attribute) and _takes_name(node) and node not in called:
+            yield node.lineno
+
+
+def _takes_name(node: ast.expr) -> bool:
+    return _is_marker(node) or _last_name(node) in _NAMED_FUNCTIONS
+
+
+def _named_by(call: ast.Call, with_decks: bool) -> Iterator[tuple[str | None, str | None]]:
     """Yield upstream and name that a call gives, None for what is no literal."""
     if _is_marker(call.func):
         upstream = _argument(call, None, "upstream")
         yield "" if upstream is None else _literal(upstream), _literal(_argument(call, 0, "name"))
     elif (function := _last_name(call.func)) in _FUNCTIONS:
         argument = _argument(call, _FUNCTIONS[function], "name")
-        if function != "select" or _literal(argument) is not None:  # other things are selected too
+        told = _literal(argument) is not None or (with_decks and not isinstance(argument, ast.Constant | None))
+        if function != "select" or told:  # other things are selected too
             yield "", _literal(argument)
 
 

@@ -31,6 +31,8 @@ CREDENTIALS = {
 _LOOKS = re.compile(rf"(?<!{_WORD})(?:{'|'.join(f'(?:{pattern})' for pattern in CREDENTIALS.values())})")
 _NAMES = {name: re.compile(pattern) for name, pattern in CREDENTIALS.items()}
 
+_ESCAPED = re.compile(r"\\+(?:[nrtbf]|u00[01][0-9A-Fa-f])")
+"""White space inside of JSON inside of JSON: no letter stands in front of what comes behind it."""
 _BEARER = re.compile(r"(?i)\bbearer\s+((?=\S*[0-9])[A-Za-z0-9._~+/=-]{16,})")
 _IN_ADDRESS = re.compile(r"[a-z]://[^/\s:@\"'\\]+:([^/\s:@\"'\\]{3,})@")
 _ASSIGNED = re.compile(
@@ -44,6 +46,8 @@ _SECRET_FIELD = re.compile(
     r"(?:apikey|apitoken|authtoken|accesstoken|refreshtoken|sessiontoken|bearertoken|authorizationtoken|authorization"
     r"|password|passwd|passphrase|secret|secretkey|secretaccesskey|privatekey|accesskey|credentials?)$"
 )
+_INNER_FIELD = re.compile(r"token|value|key")
+_OUTER_FIELD = re.compile(r"auth|authorization|credentials?")
 _SHORTEST_FIELD = 4
 
 
@@ -52,10 +56,26 @@ def is_secret_field(name: str | int) -> bool:
     return isinstance(name, str) and bool(_SECRET_FIELD.search(re.sub(r"[\s_-]", "", name.lower())))
 
 
+def is_secret_path(path: Path) -> bool:
+    """Say whether a leaf of a JSON body is a secret: by its name, or by that of what it belongs to."""
+    names = [str(step).lower() for step in path if isinstance(step, str)]
+    if not names:
+        return False
+    inner = len(names) > 1 and bool(_INNER_FIELD.fullmatch(names[-1]) and _OUTER_FIELD.fullmatch(names[-2]))
+    return is_secret_field(names[-1]) or names[-1] in ("cookie", "set-cookie") or inner
+
+
 def looks(text: str, known: Known, harmless: frozenset[str] = frozenset()) -> Iterator[str]:
     """Yield what in a text looks like a credential: the kind and the length, never the value."""
     if known.traces and (found := known.traces.search(text)):
         yield f"a value that a request sent as a secret ({len(found[0])} characters)"
+    told = dict.fromkeys(
+        kind for form in dict.fromkeys([text, _ESCAPED.sub(" ", text)]) for kind in _kinds(form, harmless)
+    )
+    yield from told
+
+
+def _kinds(text: str, harmless: frozenset[str]) -> Iterator[str]:
     for found in _LOOKS.finditer(text):
         if not _is_none(found[0], harmless):
             kind = next(name for name, pattern in _NAMES.items() if pattern.match(found[0]))

@@ -7,6 +7,7 @@ a secret becomes as many stars as it had bytes, so that every chunk keeps its le
 A request is scrubbed in the same way before it is compared with a tape, so what is blanked never makes a difference.
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from urllib.parse import unquote_plus
 from .known import REDACTED, Known, header_secrets
 from .model import Body, Chunk, Request
 from .paths import Path, leaves, mapped, matches
-from .scan import is_secret_field
+from .scan import is_secret_path
 
 type HeaderPairs = Sequence[tuple[str, str]]
 
@@ -28,8 +29,10 @@ _RESPONSE_HEADERS = (
 )  # fmt: skip
 _USER_FIELDS = ("user", "metadata.user_id", "safety_identifier")
 _SECRET_PARAMETER = re.compile(
-    r"(?i)^(?:key|api[_-]?key|.*token|sig|.*signature|.*secret|.*password|auth|.*credential)$"
+    r"(?i)(?:key|.*(?:api|access|subscription|function)key|.*token|sig|.*signature|.*secret|.*password|pwd|passphrase"
+    r"|code|auth|.*credential)"
 )
+_FORM = "application/x-www-form-urlencoded"
 _BOUNDARY = re.compile(r'(?i)multipart/[^;]+;\s*boundary="?([^";]+)')
 _USER_ID_CHARACTERS = 12
 """A shorter user id may be a word, which must stay where else it occurs."""
@@ -85,12 +88,13 @@ class Rules:
     def known(self, asked: Asked) -> Known:
         """Return what a request itself shows to be secret."""
         found = [secret for name, value in asked.headers for secret in header_secrets(name.lower(), value)]
-        for name, value in _parameters(asked.query):
-            if _SECRET_PARAMETER.match(unquote_plus(name)):
-                found.append(unquote_plus(value))
         body = Body.of(asked.body)
-        for path, leaf in leaves(body.value) if body and body.form == "json" else ():
-            if isinstance(leaf, str) and (self._is_secret(path) or self._is_user_id(path, leaf)):
+        forms = [asked.query, body.value] if body and body.form == "text" and _is_form(asked) else [asked.query]
+        found += [unquote_plus(value) for form in forms for name, value in _parameters(form) if _is_secret_name(name)]
+        for path, leaf in leaves(_as_json(body)):
+            if self._is_secret(path) and _is_value(leaf):
+                found.append(str(leaf))
+            elif isinstance(leaf, str) and self._is_user_id(path, leaf):
                 found.append(leaf)
         return Known.of(found, self.harmless)
 
@@ -107,7 +111,7 @@ class Rules:
             path=known.blank(asked.path),
             query=known.blank("&".join(_blank_parameters(asked.query))),
             headers={name: known.blank(value) for name, value in _chosen(asked.headers, self.request_headers)},
-            body=self._body(Body.of(asked.body), known),
+            body=self._body(_form_body(asked) or Body.of(asked.body), known),
         )
 
     def response_fields(self, headers: HeaderPairs, known: Known, number: int) -> dict[str, str]:
@@ -131,17 +135,46 @@ class Rules:
         return body._replace(value=mapped(body.value, lambda path, value: self._leaf(path, value, known)))
 
     def _leaf(self, path: Path, value: object, known: Known) -> object:
+        if _is_value(value) and self._is_secret(path):
+            return REDACTED
         if not isinstance(value, str):
             return value
-        if self._is_secret(path) or _any_matches(path, self.user_fields):
+        if _any_matches(path, self.user_fields):
             return REDACTED if value else value
         return known.blank(value)
 
     def _is_secret(self, path: Path) -> bool:
-        return (bool(path) and is_secret_field(path[-1])) or _any_matches(path, self.secret_fields)
+        return is_secret_path(path) or _any_matches(path, self.secret_fields)
 
     def _is_user_id(self, path: Path, value: str) -> bool:
         return len(value) >= _USER_ID_CHARACTERS and _any_matches(path, self.user_fields)
+
+
+def _is_value(leaf: object) -> bool:
+    """Whether a leaf can be a secret: a text, or a number that somebody took for one."""
+    return bool(leaf) and isinstance(leaf, str | int | float) and not isinstance(leaf, bool)
+
+
+def _as_json(body: Body | None) -> object:
+    """Return the JSON of a body; of one that is kept as text, because it could not be written the same, the fields."""
+    if body is None or body.form == "base64":
+        return None
+    if body.form == "json":
+        return body.value
+    try:
+        return json.loads(body.value, object_pairs_hook=lambda pairs: [{name: value} for name, value in pairs])
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_form(asked: Asked) -> bool:
+    return any(name.lower() == "content-type" and value.lower().startswith(_FORM) for name, value in asked.headers)
+
+
+def _form_body(asked: Asked) -> Body | None:
+    """Return the body of a form without its secrets; None for other bodies."""
+    body = Body.of(asked.body) if _is_form(asked) else None
+    return body._replace(value="&".join(_blank_parameters(body.value))) if body and body.form == "text" else None
 
 
 def _with_steady_boundary(asked: Asked) -> Asked:
@@ -192,8 +225,11 @@ def _parameters(query: str) -> Iterator[tuple[str, str]]:
 def _blank_parameters(query: str) -> Iterator[str]:
     for part in query.split("&") if query else ():
         name, mark, value = part.partition("=")
-        secret = value and _SECRET_PARAMETER.match(unquote_plus(name))
-        yield f"{name}={REDACTED}" if secret else name + mark + value
+        yield f"{name}={REDACTED}" if value and _is_secret_name(name) else name + mark + value
+
+
+def _is_secret_name(name: str) -> bool:
+    return bool(_SECRET_PARAMETER.fullmatch(re.sub(r"[\s_-]", "", unquote_plus(name))))
 
 
 def _any_matches(path: Path, patterns: Iterable[str]) -> bool:

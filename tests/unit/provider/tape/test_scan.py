@@ -8,7 +8,7 @@ import pytest
 
 from llama_stack_provider_messages.tape.known import Known
 from llama_stack_provider_messages.tape.model import Body, End, Ignore, Upstream
-from llama_stack_provider_messages.tape.scan import hide, scan, scan_text
+from llama_stack_provider_messages.tape.scan import hide, looks, scan, scan_text
 from support.tapes import JSON, SSE, events, exchange, reply, request, response, tape
 
 LOOKS = {
@@ -224,3 +224,20 @@ def test_a_long_stream_is_looked_at_in_reasonable_time():
 def test_a_request_without_anything_is_fine():
     assert scan(tape(exchange(answer=response(headers=SSE)))) == []
     assert request().body is None
+
+
+@pytest.mark.parametrize("space", ["\\n", "\\t", "\\\\n", "\\r\\n", "\\u000a"])
+def test_a_key_behind_white_space_inside_of_json_is_seen(space):
+    """The letter of the escape is none of a word: so do tools write files with keys in them."""
+    key = "sk-ant-api03-" + "A" * 20
+    assert [*looks(f'{{"text": "# keys{space}{key}"}}', Known())]
+    assert not [*looks(f'{{"text": "des{key}"}}', Known())]
+
+
+@pytest.mark.parametrize("kind", ["Text/Event-Stream", "text/plain", "text/event-stream"])
+def test_a_key_in_pieces_is_seen_in_events_whatever_they_are_called(kind):
+    """Names of types have no case, and some servers give events another one."""
+    key = "sk-ant-api03-" + "A" * 20
+    pieces = [f'data: {{"choices":[{{"index":0,"delta":{{"content":"{part}"}}}}]}}\n\n' for part in (key[:9], key[9:])]
+    one = tape(exchange(answer=response(*pieces, headers={"content-type": kind})))
+    assert scan(one)

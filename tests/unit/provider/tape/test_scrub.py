@@ -4,7 +4,7 @@ import pytest
 
 from llama_stack_provider_messages.tape.known import Known
 from llama_stack_provider_messages.tape.model import Body, Chunk
-from llama_stack_provider_messages.tape.scrub import Rules, blank_chunks
+from llama_stack_provider_messages.tape.scrub import Asked, Rules, blank_chunks
 from support.tapes import asked
 
 KEY = "7f3c9ab2d41e4c0f"
@@ -154,7 +154,12 @@ def test_the_boundary_of_a_form_is_the_same_each_time():
         (
             "authorization",
             'AWS4-HMAC-SHA256 Signature="0123456789abcdef0"',
-            {"0123456789abcdef0", 'Signature="0123456789abcdef0"', "AWS4-HMAC-SHA256"},
+            {
+                "0123456789abcdef0",
+                'Signature="0123456789abcdef0"',
+                "AWS4-HMAC-SHA256",
+                'AWS4-HMAC-SHA256 Signature="0123456789abcdef0"',
+            },
         ),
         ("idempotency-key", "stainless-retry-7d1810df", set()),
         ("user-agent", "python-sdk-version-1.2.3.4", set()),
@@ -205,3 +210,61 @@ def test_chunks_without_a_key_stay():
 def test_the_longer_of_two_keys_is_blanked_whole():
     known = Known.of(["abcdefgh1", "abcdefgh1-and-more"])
     assert known.blank("abcdefgh1-and-more, abcdefgh1") == "REDACTED, REDACTED"
+
+
+PHRASE = "correct-horse-battery"
+
+
+def taped(body, kind="application/json", query="", **headers):
+    """Return what a tape holds of a request, as text, and what is known from it."""
+    sent = Asked("POST", "/v1/x", query, [("content-type", kind), *headers.items()], body)
+    known = RULES.known(sent)
+    return str(RULES.request(sent, known)), known
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"api_key":"correct-horse-battery","model":"a","model":"b"}',
+        b'{"password":"correct-horse-battery","seed":1e400}',
+        b'{"password":"correct-horse-battery","t":NaN}',
+        b'{"headers":{"Authorization":["correct-horse-battery"]}}',
+        b'{"credentials":{"value":"correct-horse-battery"}}',
+        b'{"auth":{"token":"correct-horse-battery"}}',
+        b'{"headers":{"Cookie":"correct-horse-battery"}}',
+        b'{"password":"correct-horse-battery and more"}',
+    ],
+)
+def test_a_field_for_secrets_is_blanked_however_it_is_written(body):
+    """Also in bodies that are kept as text, in lists, under what it belongs to, and with blanks in it."""
+    text, known = taped(body)
+    assert PHRASE not in text
+    assert "*" in known.blank_bytes(body).decode()
+
+
+def test_a_number_may_be_a_password():
+    """And what describes one is none."""
+    text, _ = taped(b'{"password":8675309123,"tools":[{"properties":{"password":{"type":"string"}}}]}')
+    assert "8675309123" not in text
+    assert "string" in text
+
+
+@pytest.mark.parametrize("name", ["subscription-key", "x-api-key", "access_key", "pwd", "code", "client_secret"])
+@pytest.mark.parametrize("where", ["query", "body"])
+def test_a_parameter_for_secrets_is_blanked_in_queries_and_forms(name, where):
+    """By its name, however that is written."""
+    pairs = f"grant_type=client_credentials&{name}={PHRASE}"
+    if where == "query":
+        text, known = taped(b"{}", query=pairs)
+    else:
+        text, known = taped(pairs.encode(), "application/x-www-form-urlencoded; charset=utf-8")
+    assert PHRASE not in text
+    assert "client_credentials" in text
+    assert PHRASE in known.strong
+
+
+def test_keys_inside_of_what_a_platform_passes_on_are_known():
+    """However deep they are in it."""
+    _, known = taped(b"{}", **{"x-llamastack-provider-data": '{"up": {"api_key": "correct-horse-battery"}}'})
+    assert PHRASE in known.strong
+    assert taped(b"{}", **{"x-llamastack-provider-data": "{" + "[" * 100_000})[1].strong == frozenset()
