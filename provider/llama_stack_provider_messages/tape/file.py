@@ -1,5 +1,6 @@
 """The text of a tape file <-> its model."""
 
+import json
 import re
 from typing import Any
 
@@ -18,6 +19,14 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
     """Reads YAML by the rules of version 1.2: ``no`` and ``2026-11-20`` are text."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - as its base class has it
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return a mapping; a key that is there twice, which a merge of two tapes may leave, is a mistake."""
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if len(set(keys)) < len(keys):
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise yaml.constructor.ConstructorError(None, None, f"the key {twice!r} is there twice", node.start_mark)
+        return super().construct_mapping(node, deep)  # type: ignore[no-any-return]
 
 
 for _tag, _pattern, _starts in (
@@ -57,8 +66,11 @@ def parse(text: str) -> dict[str, Any]:
     """
     try:
         tree: Any = yaml.load(text, _Loader)  # noqa: S506 - a safe loader
+        json.dumps(tree, default=str)  # finds out what holds itself
     except yaml.YAMLError as error:
         raise TapeFormatError(f"not YAML: {error}") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; lists in lists without end
+        raise TapeFormatError(f"not readable: {error}") from None
     version = tree.get("tape") if isinstance(tree, dict) else None
     if not isinstance(version, int) or isinstance(version, bool):
         raise TapeFormatError(f"not a tape: it has no `tape: {FORMAT}`")

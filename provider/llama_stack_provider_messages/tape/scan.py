@@ -132,7 +132,7 @@ def _scan_exchange(exchange: Exchange, known: Known, harmless: frozenset[str]) -
             yield f"{place} body: nobody can read it, it is packed with {headers['content-encoding']}"
     for place, text in places:
         for form in dict.fromkeys([text, unquote(text)]):
-            yield from (f"{place}: {kind}" for kind in looks(form, known, harmless))
+            yield from (f"{known.blank(hide(place))}: {kind}" for kind in looks(form, known, harmless))
 
 
 def _headers(response: Response | None) -> dict[str, str]:
@@ -144,7 +144,7 @@ def _fields(place: str, found: Iterable[tuple[Path, object]]) -> Iterator[str]:
         if not path or not is_secret_field(path[-1]) or not isinstance(value, str):
             continue
         if len(value) >= _SHORTEST_FIELD and not _PLACEHOLDER.search(value):
-            yield f"{place} body, {dotted(path)}: a field for secrets with {len(value)} characters in it"
+            yield f"{place} body, {hide(dotted(path))}: a field for secrets with {len(value)} characters in it"
 
 
 def _request_texts(request: Request) -> Iterator[tuple[str, str]]:

@@ -114,6 +114,11 @@ class _Cue:
         return max(self._due - monotonic(), 0.0) if self._pace else 0.0
 
 
+def _patience(stage: Stage, play: Play) -> float:
+    """Return how long to wait for a client to leave: as long as the recorded one took, and some time more."""
+    return stage.patience + play.exchange.end.after
+
+
 class AsyncPlayed:
     """Plays a body and the end of its exchange.
 
@@ -159,7 +164,7 @@ class AsyncPlayed:
 
     async def _is_left(self) -> bool:
         try:
-            return await asyncio.wait_for(self._left.wait(), self._stage.patience)
+            return await asyncio.wait_for(self._left.wait(), _patience(self._stage, self._play))
         except TimeoutError:
             return False
 
@@ -196,7 +201,7 @@ class SyncPlayed:
         end = self._play.exchange.end
         if end.how != "client_closed":
             sleep(cue.wait(end.after))
-        elif not self._left.wait(self._stage.patience):
+        elif not self._left.wait(_patience(self._stage, self._play)):
             self._stage.stayed(self._play)
             raise self._stage.timeout()
         if end.how == "reset":

@@ -2,6 +2,7 @@
 
 import socket
 from argparse import Namespace
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from llama_stack_provider_messages.tape.deck import Deck
@@ -32,14 +33,19 @@ def run(arguments: Namespace) -> int:
     if place.path.exists():
         existing(arguments.tape)  # finds out before the client runs if it is broken
     _reach(upstream)
+    _make(place.folder)
     rules = Rules(harmless=frozenset(arguments.harmless))
     facts = {name: getattr(arguments, name) for name in ("kind", "model", "version")}
     deck = Deck(place.folder, Mode.REWRITE, upstream=upstream, rules=rules, facts=facts)
     session = deck.select(place.name)
     with listening(deck, arguments.port) as url:
         code = accompany(arguments.command, url, f"recording {upstream}")
-        saved = _save(session, place, facts)
-        report = deck.eject(keep=False)  # saves the ambient calls, which are on a tape of their own
+        try:
+            saved = _save(session, place, facts)
+            report = deck.eject(keep=False)  # saves the ambient calls, which are on a tape of their own
+        except OSError as error:
+            tell(f"{place.path} could not be saved: {error.strerror or error}; make room, and record it again")
+            saved, report = False, None
     if report and report.refused:
         tell(f"{report.refused.replace('Rules(harmless=...)', '--harmless VALUE')}")
         saved = False
@@ -76,6 +82,14 @@ def _reach(address: str) -> None:
         raise TapeUsageError(
             f"nothing answers at {address} ({error.strerror or error}); start the server, or correct --upstream"
         ) from None
+
+
+def _make(folder: Path) -> None:
+    """Make the folder of the tape before the client has done all its work."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TapeUsageError(f"{folder} cannot be written: {error.strerror or error}; name another place") from None
 
 
 def _save(session: Session, place: Place, facts: dict[str, str]) -> bool:

@@ -337,3 +337,13 @@ def test_the_reader_of_a_pipe_may_leave(path):
     with os.fdopen(writing, "wb") as closed:
         shown = subprocess.run([*COMMAND, "show", path], stdout=closed, stderr=subprocess.PIPE, timeout=30, check=False)
     assert (shown.returncode, shown.stderr) == (0, b"")
+
+
+def test_a_folder_that_cannot_be_made_is_found_out_before_the_client_runs(answering, tmp_path, capsys):
+    """Its work would be for nothing."""
+    (tmp_path / "file").write_text("")
+    ran = tmp_path / "ran"
+    client = [sys.executable, "-c", f"open({str(ran)!r}, 'w')"]
+    assert main(["record", "--upstream", answering.url, str(tmp_path / "file" / "t"), "--", *client]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+    assert not ran.exists()

@@ -291,3 +291,18 @@ def test_response_pieces_may_be_many():
     """Ten thousand chunks are written and read in seconds."""
     many = tape(exchange(answer=response(*[f"data: {number}\n\n" for number in range(10_000)])))
     assert load(dump(many)) == many
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("tape: 1\nexchanges: []\nexchanges: []\n", "'exchanges' is there twice"),
+        ("tape: 1\nupstream:\n  kind: a\n  kind: b\n", "'kind' is there twice"),
+        (f"tape: 1\nnote: {'9' * 5000}\n", "not readable"),
+        ("tape: 1\nnote: &a [*a]\n", "not readable: Circular"),
+    ],
+)
+def test_what_nobody_can_have_meant_is_refused(text, words):
+    """Two answers to one question, as a merge may leave them, numbers without end, and what holds itself."""
+    with pytest.raises(TapeFormatError, match=words):
+        load(text)

@@ -241,3 +241,11 @@ def test_a_key_in_pieces_is_seen_in_events_whatever_they_are_called(kind):
     pieces = [f'data: {{"choices":[{{"index":0,"delta":{{"content":"{part}"}}}}]}}\n\n' for part in (key[:9], key[9:])]
     one = tape(exchange(answer=response(*pieces, headers={"content-type": kind})))
     assert scan(one)
+
+
+def test_a_finding_does_not_show_a_key_that_is_a_name():
+    """The place is told without it."""
+    key = "sk-ant-api03-" + "A" * 20
+    found = scan(tape(exchange({key: {"x": "sk-ant-api03-" + "B" * 20}}, reply({}))))
+    assert found
+    assert not [line for line in found if key in line]
