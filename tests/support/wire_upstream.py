@@ -81,6 +81,14 @@ class WireUpstream:
         await asyncio.gather(*others, return_exceptions=True)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self._exchange(reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass  # somebody only looked whether there is a server
+        finally:
+            writer.close()
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         heard = await self._hear(reader)
         script = self.scripts[heard.line.split(" ")[1].partition("?")[0]]
         answering = asyncio.create_task(self._answer(script, writer))
@@ -91,7 +99,6 @@ class WireUpstream:
         failure, _ = await asyncio.gather(answering, leaving, return_exceptions=True)
         if failure:  # cancelled, or nobody took what it wrote
             heard.left.set()
-        writer.close()
 
     async def _hear(self, reader: asyncio.StreamReader) -> Heard:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
