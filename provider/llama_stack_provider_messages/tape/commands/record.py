@@ -32,8 +32,8 @@ def run(arguments: Namespace) -> int:
         raise TapeUsageError(f"there is a tape {place.path}; add --again to record it anew, or give another name")
     if place.path.exists():
         existing(arguments.tape)  # finds out before the client runs if it is broken
-    _reach(upstream)
     _make(place.folder)
+    _reach(upstream)
     rules = Rules(harmless=frozenset(arguments.harmless))
     facts = {name: getattr(arguments, name) for name in ("kind", "model", "version")}
     deck = Deck(place.folder, Mode.REWRITE, upstream=upstream, rules=rules, facts=facts)
