@@ -35,7 +35,7 @@ sys.meta_path.insert(0, Absent())
 
 def suite(*args, paths=(), **env):
     """Run a part of the suites in a process of its own; return what it printed."""
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "tests/suites", *map(str, args)]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rN", "tests/suites", *map(str, args)]
     search = os.pathsep.join([*map(str, paths), *filter(None, [os.environ.get("PYTHONPATH")])])
     env = {**os.environ, "PYTHONPATH": search, "TAPE_API_KEY": KEY, **env}
     run = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300, check=False)
