@@ -112,7 +112,7 @@ def check_chunks(chunks, asked):
     """Assert the grammar of a stream: role first, one finish reason, usage last; an error ends it."""
     *body, last = chunks
     if "error" in last:
-        assert last["error"]["message"]
+        assert last["error"]["message"].encode()
         check_types(body)
         return
     if asked.include_usage:
@@ -130,10 +130,11 @@ def check_chunks(chunks, asked):
 
 
 def check_types(chunks):
-    """Assert that the openai SDK's and the platform's classes take each chunk.
+    """Assert that each chunk can be sent, and that the openai SDK's and the platform's classes take it.
 
     Neither class knows custom tools in a stream; the SDK does not validate, and takes them.
     """
+    json.dumps(chunks, ensure_ascii=False).encode()
     for chunk in chunks:
         if not any("custom" in call for call in tool_deltas(chunk)):
             ChatCompletionChunk.model_validate(chunk)
@@ -141,6 +142,7 @@ def check_types(chunks):
 
 
 def check_completion(completion):
+    json.dumps(completion, ensure_ascii=False).encode()  # it can be sent
     ChatCompletion.model_validate(completion)
     OpenAIChatCompletion.model_validate(completion)
 

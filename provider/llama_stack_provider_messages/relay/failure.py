@@ -5,8 +5,9 @@ translated lane reads it, and put into the envelope.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
 from llama_stack_api_messages.errors import (
     BadGatewayError,
@@ -73,7 +74,8 @@ def upstream_failure(
         kind, text, verbatim = error["type"], error["message"], not own_request_id
         return redacted_error(UpstreamError(status, kind, text, headers=carried, raw=clean, verbatim=verbatim), secret)
     words = status if status not in _CREDENTIALS else 400  # the status stays, and with it whose key it is about
-    seen = redacted_error(translate_error(words, clean, headers, now=now), secret)
+    plain = redacted(_unescaped(clean), secret)
+    seen = redacted_error(translate_error(words, plain, headers, now=now), secret)
     carried = {**seen.headers, **carried}
     if isinstance(seen, InvalidRequestError) and error_for_status(status).retryable:
         seen.headers = carried  # a prompt that is too long or a picture, whatever the status said
@@ -85,6 +87,15 @@ def upstream_failure(
 def redacted(body: bytes, secret: str | None) -> bytes:
     """Return an upstream's words without the key it was asked with."""
     return body.replace(secret.encode(), _REDACTED) if secret and len(secret) >= _SHORTEST_SECRET else body
+
+
+def redacted_json(value: Any, secrets: Iterable[str | None]) -> Any:  # noqa: ANN401 - any JSON
+    """Return decoded JSON without the keys an upstream was asked with."""
+    text = json.dumps(value)
+    for secret in secrets:
+        if secret and len(secret) >= _SHORTEST_SECRET:
+            text = text.replace(json.dumps(secret)[1:-1], _REDACTED.decode())
+    return json.loads(text)
 
 
 def redacted_error[E: MessagesError](error: E, secret: str | None) -> E:

@@ -16,9 +16,9 @@ from llama_stack_provider_messages.translation.chat_to_messages import (
     StreamTranslator,
     continued,
     needs_continuation,
+    paused_content,
 )
 from llama_stack_provider_messages.translation.dropped import Dropped
-from llama_stack_provider_messages.translation.messages_to_chat import translate_error
 
 from .asking import Asking
 from .reader import chunks_of
@@ -32,9 +32,10 @@ _LINGER_SECONDS = 0.5
 """How long a backend may keep a stream open behind its last event; read to its end, a connection is used again."""
 
 
-def continuation(body: Mapping[str, Any], message: Mapping[str, Any]) -> Json:
-    """Return the request that goes on where the upstream paused: the answer so far, sent back as it is."""
-    return {**body, "messages": [*body["messages"], {"role": "assistant", "content": message["content"]}]}
+def continuation(body: Mapping[str, Any], message: Mapping[str, Any]) -> Json | None:
+    """Return the request that goes on where the upstream paused, None if there is no content to go on from."""
+    content = paused_content(message)
+    return {**body, "messages": [*body["messages"], {"role": "assistant", "content": content}]} if content else None
 
 
 def left_out(message: Mapping[str, Any]) -> tuple[Dropped, ...]:
@@ -55,12 +56,13 @@ async def whole_answer(asking: Asking, body: Json, continuations: int) -> Json:
     Raises:
         MessagesError: The upstream failed.
     """
-    message = await asking.message(body)
-    for _ in range(continuations):
-        if not needs_continuation(message):
+    message = last = await asking.message(body)
+    for _ in range(continuations if _may_pause(body) else 0):
+        further = continuation(body, last) if needs_continuation(last) else None
+        if further is None:
             break
-        body = continuation(body, message)
-        message = continued(message, await asking.message(body))
+        body, last = further, await asking.message(further)
+        message = continued(message, last)
     return message
 
 
@@ -90,13 +92,16 @@ async def streamed_answer(
                         yield chunk
             if not left or not translator.complete or translator.stop_reason != _PAUSED:
                 break
-            body = continuation(body, reading.message(asking.provider_id))
+            further = continuation(body, reading.message(asking.provider_id))
+            if further is None:
+                break
+            body = further
             for chunk in translator.resume():
                 yield chunk
             response = await asking.stream(body)
     finally:
         await response.aclose()
-    for chunk in _checked(translator.finish()):
+    for chunk in _checked(translator.finish(), translator):
         yield chunk
 
 
@@ -127,11 +132,11 @@ class _Reading:
         event = _decoded(data)
         if event is None:
             return []
-        if event.get("error"):
-            raise translate_error(None, json.loads(asking.redacted(data.encode())))
+        if not self._translator.complete and (error := asking.error_in(event)):
+            raise error
         if self._keep:
             self._events.append(event)
-        return _checked(self._translator.feed(event))
+        return _checked(self._translator.feed(event), self._translator)
 
     def message(self, provider_id: str) -> Json:
         """Return the message the events add up to."""
@@ -141,15 +146,14 @@ class _Reading:
             raise BadGatewayError(f"The backend '{provider_id}' paused an answer that cannot be continued") from error
 
 
-def _checked(chunks: list[Json]) -> list[Json]:
+def _checked(chunks: list[Json], translator: StreamTranslator) -> list[Json]:
     """Return chunks, none of which is an error: for the platform, that has to be raised.
 
     Raises:
-        BadGatewayError: One is; the translator has met something it cannot translate, or the end too soon.
+        MessagesError: One is: something that cannot be translated, or the end too soon.
     """
-    failed = next((chunk["error"] for chunk in chunks if "error" in chunk), None)
-    if failed:
-        raise BadGatewayError(failed["message"])
+    if translator.failure:
+        raise translator.failure
     return chunks
 
 

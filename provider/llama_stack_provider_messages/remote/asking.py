@@ -2,18 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import httpx
 
 from llama_stack_api_messages.errors import BadGatewayError, MessagesError
-from llama_stack_api_messages.sse import encode_json
+from llama_stack_api_messages.sse import encode_event, encode_json
 from llama_stack_provider_messages.backends import Upstream
 from llama_stack_provider_messages.exchange import Exchanges, Question, whole
-from llama_stack_provider_messages.relay import redacted
+from llama_stack_provider_messages.relay import redacted_error, redacted_json
 from llama_stack_provider_messages.stack import Target, get_logger
-from llama_stack_provider_messages.translation.messages_to_chat import translate_error
+from llama_stack_provider_messages.translation.chat_to_messages import error_of_event, events_of, is_error
 
 logger = get_logger(__name__)
 
@@ -33,6 +33,7 @@ class Asking:
         upstream: Where it is.
         headers: Of every request, beside those of the upstream.
         retries: How often a request is sent again.
+        private: What errors must not show of the configured headers.
         sleep: Waits for seconds.
     """
 
@@ -43,6 +44,7 @@ class Asking:
         upstream: Upstream,
         headers: Mapping[str, str],
         retries: int,
+        private: Iterable[str] = (),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._exchanges = exchanges
@@ -50,6 +52,7 @@ class Asking:
         self._upstream = upstream
         self._headers = headers
         self._retries = retries
+        self._private = [upstream.secret, *private]
         self._sleep = sleep
 
     @property
@@ -57,9 +60,9 @@ class Asking:
         """Names the upstream in errors."""
         return self._upstream.provider_id
 
-    def redacted(self, words: bytes) -> bytes:
-        """Return words of the upstream without the key it was asked with."""
-        return redacted(words, self._upstream.secret)
+    def error_in(self, event: Mapping[str, Any]) -> MessagesError | None:
+        """Return the error in an event, or in a body with status 200, without the credentials it was asked with."""
+        return error_of_event(redacted_json(event, self._private)) if is_error(event) else None
 
     async def message(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Return a whole Message.
@@ -76,7 +79,9 @@ class Asking:
         raise AssertionError("the last attempt returns or raises")
 
     async def stream(self, body: Mapping[str, Any]) -> httpx.Response:
-        """Return the answer of an upstream that has accepted and streams; the caller closes it.
+        """Return the answer of an upstream that has accepted, as a stream; the caller closes it.
+
+        One that answers with a whole Message is taken at its word.
 
         Raises:
             MessagesError: It has not.
@@ -84,10 +89,9 @@ class Asking:
         for attempt in range(self._retries + 1):
             try:
                 response = await self._accepted(body)
-                if response.headers.get("content-type", "").startswith(_EVENTS):
+                if response.headers.get("content-type", "").lower().startswith(_EVENTS):
                     return response
-                self._message(await whole(response, self.provider_id))
-                raise self._no_message()
+                return _as_stream(self._message(await whole(response, self.provider_id)))
             except MessagesError as error:
                 await self._pause(error, attempt)
         raise AssertionError("the last attempt returns or raises")
@@ -98,6 +102,8 @@ class Asking:
 
     async def _pause(self, error: MessagesError, attempt: int) -> None:
         """Wait until the request may be sent again, or raise its error."""
+        for secret in self._private:
+            error = redacted_error(error, secret)
         seconds = _seconds(error, attempt)
         if attempt >= self._retries or seconds is None:
             logger.warning(
@@ -116,14 +122,22 @@ class Asking:
             found = json.loads(data)
         except (ValueError, RecursionError):
             raise self._no_message() from None
-        if isinstance(found, dict) and isinstance(found.get("content"), list):
-            return found
-        if isinstance(found, dict) and "error" in found:
-            raise translate_error(None, self.redacted(data))
-        raise self._no_message()
+        if not isinstance(found, dict):
+            raise self._no_message()
+        if error := self.error_in(found):
+            raise error
+        if not isinstance(found.get("content"), list):
+            raise self._no_message()
+        return found
 
     def _no_message(self) -> BadGatewayError:
-        return BadGatewayError(f"The backend '{self.provider_id}' did not answer in the form of the Messages API")
+        return BadGatewayError(
+            f"The backend '{self.provider_id}' did not answer in the form of the Messages API", retryable=False
+        )
+
+
+def _as_stream(message: Mapping[str, Any]) -> httpx.Response:
+    return httpx.Response(200, content=b"".join(map(encode_event, events_of(message))))
 
 
 def _seconds(error: MessagesError, attempt: int) -> float | None:

@@ -243,7 +243,7 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
             self._is_anthropic(model),
             key,
         )
-        return Asking(self._exchanges, target, upstream, {}, self.config.max_retries)
+        return Asking(self._exchanges, target, upstream, {}, self.config.max_retries, self.config.private())
 
     def _headers(self, key: str | None, betas: tuple[str, ...] = ()) -> dict[str, str]:
         config = self.config

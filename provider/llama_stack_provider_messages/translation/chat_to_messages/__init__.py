@@ -1,13 +1,14 @@
 """Chat completions -> Messages API: requests to an upstream that speaks Messages; answers, streams and errors back."""
 
-from .error import OpenAIError, openai_headers, translate_error
+from .error import OpenAIError, error_of_event, is_error, openai_headers, translate_error
 from .form import ChatForm
 from .options import Options
 from .request import MessagesRequest, translate_request
 from .response import dropped_blocks, translate_response
-from .stop_reason import continued, needs_continuation
+from .stop_reason import continued, needs_continuation, paused_content
 from .stream import StreamTranslator
 from .traits import Traits, traits_of
+from .unary_events import events_of
 from .usage import translate_usage
 
 __all__ = [
@@ -19,8 +20,12 @@ __all__ = [
     "Traits",
     "continued",
     "dropped_blocks",
+    "error_of_event",
+    "events_of",
+    "is_error",
     "needs_continuation",
     "openai_headers",
+    "paused_content",
     "traits_of",
     "translate_error",
     "translate_request",

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from llama_stack_api_messages.errors import MessagesError, OverloadedError, UpstreamError
+from llama_stack_api_messages.errors import MessagesError, OverloadedError, UpstreamError, error_for_status
+from llama_stack_provider_messages.translation.messages_to_chat.error import status_inside
 from llama_stack_provider_messages.translation.messages_to_chat.error import translate_error as from_backend
 from llama_stack_provider_messages.translation.messages_to_chat.overflow import overflow_message
 from llama_stack_provider_messages.translation.messages_to_chat.record import field, text_field
 from llama_stack_provider_messages.translation.messages_to_chat.redaction import redact
+
+from .halves import settled
 
 STATUS_BY_TYPE: dict[str, int] = {
     "invalid_request_error": 400,
@@ -60,7 +63,7 @@ def translate_error(error: MessagesError, *, now: datetime | None = None) -> Ope
     """
     status = _OVERLOADED if error.status_code == OverloadedError.status_code else error.status_code
     code = (error.details or {}).get("error_code")
-    body = {"message": error.message, "type": error.error_type, "param": None, "code": code}
+    body = {"message": settled(error.message), "type": settled(error.error_type), "param": None, "code": code}
     if overflow_message(error.status_code, {"message": error.message, "code": code}):
         status, body = 400, body | _TOO_LONG
     headers = openai_headers(error.headers, now)
@@ -72,16 +75,24 @@ def translate_error(error: MessagesError, *, now: datetime | None = None) -> Ope
 def error_of_event(event: Mapping[str, Any]) -> MessagesError:
     """Return the error of an ``error`` event, or of a body in its place.
 
-    Of one in the form of the API type, message and details are kept; any other is read as the other direction does.
+    Of one in the form of the API type, message and details are kept; any other is read as the other direction does,
+    but for its status: whose key a 401 is about is the client's to know here.
     """
     inner = event.get("error")
     kind, text = text_field(inner, "type"), text_field(inner, "message").strip()
     if kind not in STATUS_BY_TYPE or not text:
-        return from_backend(None, dict(event))
+        return _foreign(dict(event))
     error = UpstreamError(STATUS_BY_TYPE[kind], kind, redact(text))
     details = field(inner, "details")
     error.details = dict(details) if isinstance(details, Mapping) else None
     return error
+
+
+def _foreign(body: dict[str, Any]) -> MessagesError:
+    status = status_inside(body)
+    if status not in (401, 403):
+        return from_backend(status, body)
+    return UpstreamError(status, error_for_status(status).error_type, from_backend(400, body).message)
 
 
 def is_error(event: Mapping[str, Any]) -> bool:

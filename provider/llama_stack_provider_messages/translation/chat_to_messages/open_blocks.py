@@ -12,6 +12,7 @@ from llama_stack_provider_messages.translation.messages_to_chat.record import fi
 from llama_stack_provider_messages.translation.messages_to_chat.tool_input import ToolInput, load_tool_input
 
 from .form import ChatForm
+from .halves import Halves, settled
 from .response import Words, arguments_of, call_id, call_kind, call_name
 
 type Delta = dict[str, Any]
@@ -36,6 +37,7 @@ class Text:
         self._start = words.length
         self._first = text_field(block, "text")
         self._citations = list(list_field(block, "citations"))
+        self._halves = Halves()
 
     def begin(self) -> list[Delta]:
         """Return the text the block begins with."""
@@ -48,11 +50,15 @@ class Text:
         return self._show(text_field(delta, "text"))
 
     def end(self) -> list[Delta]:
-        """Return nothing; what was cited is annotated now, for its end is known."""
+        """Return what is left; what was cited is annotated now, for its end is known."""
+        rest = self._content(self._halves.rest())
         self._words.cite(self._citations, self._start, self._path)
-        return []
+        return rest
 
     def _show(self, text: str) -> list[Delta]:
+        return self._content(self._halves.add(text))
+
+    def _content(self, text: str) -> list[Delta]:
         shown = self._words.add(text) if text else ""
         return [{"content": shown}] if shown else []
 
@@ -70,6 +76,7 @@ class Thinking:
     def __init__(self, indexes: "count[int]", block: object) -> None:
         self._indexes = indexes
         self._block = block
+        self._halves = Halves()
         self._index: int | None = None
 
     def begin(self) -> list[Delta]:
@@ -78,11 +85,12 @@ class Thinking:
 
     def add(self, delta: object) -> list[Delta]:
         """Take words or the signature."""
-        return [*self._words(text_field(delta, "thinking")), *self._seal(text_field(delta, "signature"))]
+        words = self._words(self._halves.add(text_field(delta, "thinking")))
+        return [*words, *self._seal(settled(text_field(delta, "signature")))]
 
     def end(self) -> list[Delta]:
-        """Return nothing."""
-        return []
+        """Return what is left."""
+        return self._words(self._halves.rest())
 
     def _words(self, text: str) -> list[Delta]:
         return [{"reasoning_content": text, "reasoning": text, **self._entry(text=text)}] if text else []
@@ -119,7 +127,7 @@ class Whole:
 
 def redacted(indexes: "count[int]", block: object) -> Whole:
     """Return a block of reasoning that only the upstream can read."""
-    data = text_field(block, "data")
+    data = settled(text_field(block, "data"))
     if not data:
         return Whole()
     return Whole({"reasoning_details": [{"type": "reasoning.encrypted", "index": next(indexes), "data": data}]})
@@ -148,7 +156,7 @@ class Call:
         self._id = call_id(field(block, "id"), completion, position)
         self._position = position
         self._given = field(block, "input")
-        self._input = ToolInput()
+        self._input, self._halves = ToolInput(), Halves()
 
     def begin(self) -> list[Delta]:
         """Return the call without arguments."""
@@ -160,11 +168,13 @@ class Call:
 
     def add(self, delta: object) -> list[Delta]:
         """Take a piece of the input; return the arguments that are complete."""
-        self._input.add(field(delta, "partial_json"))
+        piece = field(delta, "partial_json")
+        self._input.add(self._halves.add(piece) if isinstance(piece, str) else piece)
         return self._piece(self._input.take()) if self._how == "plain" else []
 
     def end(self) -> list[Delta]:
         """Return the rest of the arguments: all of them, where they came with the block or have to be unwrapped."""
+        self._input.add(self._halves.rest())
         if self._input.blank and self._given:
             return self._piece(arguments_of(self._given, self._how))
         rest = self._input.rest(cut=False)

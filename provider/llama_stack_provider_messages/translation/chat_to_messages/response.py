@@ -15,6 +15,7 @@ from llama_stack_provider_messages.translation.messages_to_chat.tool_input impor
 
 from .error import error_of_event, is_error
 from .form import ChatForm
+from .halves import settled
 from .stop_reason import explanation, finish_reason, stop_match
 from .usage import service_tier, translate_usage
 
@@ -62,12 +63,12 @@ def completion_id(given: object) -> str:
     """Return the id of the chat completion for that of a message; ``""`` for none."""
     if not isinstance(given, str) or not given:
         return ""
-    return given if given.startswith(_ID) else _ID + given.removeprefix("msg_")
+    return settled(given if given.startswith(_ID) else _ID + given.removeprefix("msg_"))
 
 
 def call_id(given: object, completion: str, position: int) -> str:
     """Return the id of a call: the upstream's, or one made of the completion's and the call's position."""
-    return given if isinstance(given, str) and given else f"call_{completion.removeprefix(_ID)}_{position}"
+    return settled(given) if isinstance(given, str) and given else f"call_{completion.removeprefix(_ID)}_{position}"
 
 
 def call_name(block: object) -> str:
@@ -76,7 +77,7 @@ def call_name(block: object) -> str:
     Raises:
         BadGatewayError: It has none.
     """
-    if name := text_field(block, "name"):
+    if name := settled(text_field(block, "name")):
         return name
     raise BadGatewayError("The backend sent a tool call without the name of the tool")
 
@@ -96,7 +97,7 @@ def arguments_of(tool_input: object, kind: Literal["plain", "wrapped", "custom"]
     value = {} if tool_input is None else tool_input
     inner = value["input"] if isinstance(value, dict) and value.keys() == {"input"} else None
     if kind == "custom" and isinstance(inner, str):
-        return inner
+        return settled(inner)
     if kind == "wrapped" and isinstance(inner, dict):
         value = inner
     return _compact(value if isinstance(value, dict) else {"value": value})
@@ -104,8 +105,8 @@ def arguments_of(tool_input: object, kind: Literal["plain", "wrapped", "custom"]
 
 def _compact(value: object) -> str:
     try:
-        text = dump_json(value)  # settles what JSON does not have: NaN, half a surrogate pair
-        return json.dumps(json.loads(text), ensure_ascii=text.isascii(), separators=(",", ":"))
+        plain = json.loads(dump_json(value))  # without what JSON does not have, such as NaN
+        return settled(json.dumps(plain, ensure_ascii=False, separators=(",", ":")))
     except RecursionError:
         raise BadGatewayError("The backend sent a tool call whose arguments are nested too deep") from None
 
@@ -188,11 +189,11 @@ _SOURCES = {"web_search_result_location": "url", "search_result_location": "sour
 
 def _annotation(citation: object, start: int, end: int) -> dict[str, Any] | None:
     """Return a citation as annotation, None for one without an address; ``content`` is OpenRouter's addition."""
-    url = text_field(citation, _SOURCES.get(text_field(citation, "type"), ""))
+    url = settled(text_field(citation, _SOURCES.get(text_field(citation, "type"), "")))
     if not url.startswith(("https://", "http://")):
         return None
-    record = {"url": url, "title": text_field(citation, "title"), "start_index": start, "end_index": end}
-    passage = text_field(citation, "cited_text")
+    record = {"url": url, "title": settled(text_field(citation, "title")), "start_index": start, "end_index": end}
+    passage = settled(text_field(citation, "cited_text"))
     return {"type": "url_citation", "url_citation": record | ({"content": passage} if passage else {})}
 
 
@@ -248,18 +249,18 @@ class _Answer:
 
     def _text(self, block: object, path: str) -> None:
         start = self._words.length
-        self._texts.append(self._words.add(text_field(block, "text")))
+        self._texts.append(self._words.add(settled(text_field(block, "text"))))
         self._words.cite(list_field(block, "citations"), start, path)
 
     def _thinking(self, block: object, _path: str) -> None:
-        text, signature = text_field(block, "thinking"), text_field(block, "signature")
+        text, signature = settled(text_field(block, "thinking")), settled(text_field(block, "signature"))
         if text or signature:
             self._reasoning.append(text)
             signed = {"signature": signature} if signature else {}
             self._details.append({"type": "reasoning.text", "index": len(self._details), "text": text, **signed})
 
     def _redacted(self, block: object, _path: str) -> None:
-        if data := text_field(block, "data"):
+        if data := settled(text_field(block, "data")):
             self._details.append({"type": "reasoning.encrypted", "index": len(self._details), "data": data})
 
     def _call(self, block: object, path: str) -> None:
@@ -287,8 +288,10 @@ _STEPS: dict[str, Callable[[_Answer, object, str], None]] = {
 
 def _read(message: Mapping[str, Any], form: ChatForm, created: int) -> _Answer:
     content = message.get("content")
+    if is_error(message):
+        raise error_of_event(message)
     if not isinstance(content, list):
-        raise error_of_event(message) if is_error(message) else BadGatewayError(BROKEN)
+        raise BadGatewayError(BROKEN)
     answer = _Answer(form, completion_id(message.get("id")) or completion_id(str(created)))
     for place, block in enumerate(content):
         answer.take(block, f"content.{place}")

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from llama_stack_provider_messages.translation.messages_to_chat.record import text_field
+
+from .halves import settled
 from .usage import added
 
 FINISH_REASONS: dict[str, str] = {
@@ -41,18 +44,27 @@ def finish_reason(reason: object, *, calls: bool, legacy: bool = False) -> str:
 
 def stop_match(reason: object, sequence: object) -> dict[str, str]:
     """Return the stop sequence that ended an answer as vLLM reports it, beside the finish reason; ``{}`` for none."""
-    return {"stop_reason": sequence} if reason == "stop_sequence" and isinstance(sequence, str) else {}
+    return {"stop_reason": settled(sequence)} if reason == "stop_sequence" and isinstance(sequence, str) else {}
 
 
 def explanation(reason: object, details: object) -> str:
     """Return why the model refused, in words; ``""`` if it did not, or does not say."""
     said = details.get("explanation") if isinstance(details, Mapping) else None
-    return said if reason == "refusal" and isinstance(said, str) else ""
+    return settled(said) if reason == "refusal" and isinstance(said, str) else ""
 
 
 def needs_continuation(message: Mapping[str, Any]) -> bool:
     """Return whether the server only paused: the request is sent again with this answer behind it, as it is."""
     return message.get("stop_reason") == _PAUSE
+
+
+def paused_content(message: Mapping[str, Any]) -> list[Any]:
+    """Return the content to send back for a continuation; without blank texts, which are an error there."""
+    return [block for block in _blocks(message) if not _is_blank(block)]
+
+
+def _is_blank(block: object) -> bool:
+    return text_field(block, "type") == "text" and not text_field(block, "text").strip()
 
 
 def continued(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:

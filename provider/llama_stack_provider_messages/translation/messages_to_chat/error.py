@@ -149,6 +149,11 @@ def translate_error(
     return error_for_status(code)(_said(error, _UNAVAILABLE.get(code, f"The backend answered {code}")), headers=carried)
 
 
+def status_inside(body: object) -> int:
+    """Return the HTTP status that the body of an error names, by number or by name; 500 where it names none."""
+    return _effective_status(None, _error_object(body))
+
+
 def _error_object(body: object) -> dict[str, Any]:
     """Return the part with message, type and code.
 

@@ -7,8 +7,10 @@ import httpx
 import pytest
 
 from llama_stack_api_messages.completion_error import CompletionError
+from llama_stack_api_messages.sse import encode_event
 from llama_stack_provider_messages.remote import answers, asking
-from support.native_upstream import error_body, frame, message, spoken
+from llama_stack_provider_messages.translation.chat_to_messages import events_of
+from support.native_upstream import error_body, frame, message, spoken, spoken_events
 
 SAID = json.dumps(message("x")).encode()
 
@@ -154,12 +156,123 @@ async def test_a_stream_that_ends_too_soon_is_a_failure(upstream, provider, ask,
     assert caught.value.status_code in (500, 502)
 
 
-async def test_a_stream_that_is_not_one_is_a_failure_before_it_begins(upstream, provider, ask):
-    """So that the client gets a status."""
-    upstream.answer(200, SAID)
+async def test_a_stream_that_is_not_one_is_a_failure_before_it_begins(upstream, provider, ask, pauses):
+    """So that the client gets a status; asked again, it would be the same."""
+    upstream.answer(200, b"<html>Welcome</html>", content_type="text/html")
     with pytest.raises(CompletionError) as caught:
-        await (await provider()).openai_chat_completion(ask(stream=True))
+        await (await provider(max_retries=2)).openai_chat_completion(ask(stream=True))
     assert caught.value.status_code == 502
+    assert (len(upstream.requests), pauses) == (1, [])
+
+
+async def test_a_whole_message_in_place_of_a_stream_is_taken_as_one(upstream, provider, ask):
+    """Some gateways do not stream."""
+    whole = message("x", "Let me look. ")
+    whole["content"].append({"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"a": [1]}})
+    upstream.answer(200, json.dumps(whole | {"stop_reason": "tool_use"}).encode())
+    options = {"include_usage": True}
+    stream = await (await provider()).openai_chat_completion(ask(stream=True, stream_options=options))
+    pieces = [piece async for piece in stream]
+    deltas = [choice.delta for piece in pieces for choice in piece.choices]
+    assert "".join(delta.content or "" for delta in deltas) == "Let me look. "
+    calls = [call.function for delta in deltas for call in delta.tool_calls or ()]
+    assert (calls[0].name, "".join(call.arguments for call in calls)) == ("f", '{"a":[1]}')
+    assert pieces[-2].choices[0].finish_reason == "tool_calls"
+    assert pieces[-1].usage.total_tokens == 8
+
+
+async def test_a_stream_is_known_by_its_content_type_in_any_case(upstream, provider, ask):
+    """As names of media types are."""
+    head = {"content-type": "Text/Event-Stream; charset=utf-8"}
+    upstream.answers.append(lambda: httpx.Response(200, content=b"".join(spoken("x", "Hello")), headers=head))
+    assert await said(await (await provider()).openai_chat_completion(ask(stream=True))) == "Hello"
+
+
+SECRET = "very/secret+key-0123456789"
+ESCAPED = json.dumps(f"Go away with {SECRET}").replace("/", "\\/")
+FAILURES = {
+    "an error": f'{{"type":"error","error":{{"type":"api_error","message":{ESCAPED}}}}}',
+    "an error without its object": f'{{"type":"error","message":{ESCAPED}}}',
+    "an error of llama.cpp": f'{{"code":500,"message":{ESCAPED}}}',
+    "an error of no known form": f'{{"error":{ESCAPED}}}',
+}
+
+
+@pytest.mark.parametrize("place", ["refused", "whole", "stream", "instead of a stream"])
+@pytest.mark.parametrize("case", FAILURES)
+async def test_a_key_in_an_error_stays_inside(upstream, provider, ask, caplog, case, place):
+    """However it is written, and wherever: in a body with status 200, in an event; neither answer nor log show it."""
+    body = FAILURES[case].encode()
+    if place == "stream":
+        upstream.stream(*spoken("x", "Hel")[:3], b"event: error\ndata: %s\n\n" % body)
+    else:
+        upstream.answer(500 if place == "refused" else 200, body)
+    one = await provider(api_key=SECRET)
+    with pytest.raises(CompletionError) as caught:
+        await said(await one.openai_chat_completion(ask(stream="stream" in place)))
+    assert "Go away with [redacted]" in str(caught.value.body)
+    assert SECRET not in str(caught.value.body) + str(caught.value) + caplog.text
+
+
+async def test_a_credential_among_the_configured_headers_stays_inside_too(upstream, provider, ask, caplog):
+    """In an error of the upstream that names it."""
+    upstream.answer(403, error_body("permission_error", f"No way with {SECRET}"))
+    one = await provider(api_key="other", headers={"Authorization": f"Bearer {SECRET}"})
+    with pytest.raises(CompletionError, match="No way with") as caught:
+        await one.openai_chat_completion(ask())
+    assert SECRET not in str(caught.value.body) + caplog.text
+
+
+STATUSES = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "conflict_error": 409,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "api_error": 500,
+    "timeout_error": 504,
+    "overloaded_error": 503,
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("kind", STATUSES)
+async def test_an_error_without_a_status_has_that_of_its_type(upstream, provider, ask, kind, stream):
+    """In a stream, and in a body with status 200 even if it has content."""
+    failed = json.loads(error_body(kind, "Not today"))
+    if stream:
+        upstream.stream(*spoken("x", "Hel")[:3], frame(failed))
+    else:
+        upstream.answer(200, json.dumps({**failed, "content": []}).encode())
+    answer = (await provider()).openai_chat_completion(ask(stream=stream))
+    with pytest.raises(CompletionError, match="Not today") as caught:
+        await said(await answer)
+    assert (caught.value.status_code, caught.value.body["error"]["type"]) == (STATUSES[kind], kind)
+
+
+async def test_a_refused_key_is_the_clients_to_know_in_any_form(upstream, provider, ask):
+    """llama.cpp says so in a number."""
+    upstream.answer(200, b'{"code": 401, "message": "Invalid API Key"}')
+    with pytest.raises(CompletionError, match="Invalid API Key") as caught:
+        await (await provider()).openai_chat_completion(ask())
+    assert (caught.value.status_code, caught.value.body["error"]["type"]) == (401, "authentication_error")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_half_a_character_breaks_nothing(upstream, provider, ask, stream):
+    """Two deltas with one half each are a character; a half alone is none."""
+    whole = message("x", "")
+    if stream:
+        upstream.stream(*map(encode_event, spoken_events("x", "A\ud83d", "\ude00B\ud83d")))
+        text = await said(await (await provider()).openai_chat_completion(ask(stream=True)))
+    else:
+        whole["content"] = [{"type": "text", "text": "A\ud83d\ude00B\ud83d"}]
+        upstream.answer(200, json.dumps(whole).encode())
+        text = (await (await provider()).openai_chat_completion(ask())).choices[0].message.content
+    assert text == "A\N{GRINNING FACE}B\ufffd"
 
 
 async def test_a_stream_that_is_kept_open_behind_its_end_is_left(upstream, provider, ask, monkeypatch):
@@ -236,7 +349,7 @@ async def test_an_answer_that_paused_is_continued(upstream, provider, ask, caplo
     caplog.set_level("INFO")
     upstream.answer(200, json.dumps(PAUSED).encode())
     upstream.answer(200, json.dumps(message("x", "Found.")).encode())
-    answer = await (await provider()).openai_chat_completion(ask())
+    answer = await (await provider()).openai_chat_completion(ask(web_search_options={}))
     assert answer.choices[0].message.content == "Let me look. Found."
     assert answer.choices[0].finish_reason == "stop"
     assert answer.usage.completion_tokens == 10
@@ -285,9 +398,45 @@ async def test_an_answer_that_pauses_again_and_again_is_cut(upstream, provider, 
         reason = pieces[-1].choices[0].finish_reason
     else:
         upstream.answer(200, json.dumps(PAUSED).encode())
-        reason = (await one.openai_chat_completion(ask())).choices[0].finish_reason
-    assert reason in ("length", "stop")
+        reason = (await one.openai_chat_completion(ask(web_search_options={}))).choices[0].finish_reason
+    assert reason == "length"
     assert len(upstream.requests) == 3
+    assert [block["content"] for block in sent(upstream)["messages"][-2:]] == [PAUSED["content"]] * 2
+
+
+BLANK = {"type": "text", "text": " "}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("content", "requests"), [([BLANK, SEARCH], 2), ([BLANK], 1), ([], 1)])
+async def test_a_continuation_holds_no_blank_text(upstream, provider, ask, stream, content, requests):
+    """It would be refused; without any content there is nothing to go on from, and the answer ends there."""
+    paused = {**message("x", ""), "content": content, "stop_reason": "pause_turn"}
+    for whole in (paused, message("x", "Found.")):
+        frames = map(frame, events_of(whole))
+        if stream:
+            upstream.stream(*frames)
+        else:
+            upstream.answer(200, json.dumps(whole).encode())
+    answer = await (await provider()).openai_chat_completion(ask(stream=stream, web_search_options={}))
+    text = await said(answer) if stream else answer.choices[0].message.content
+    assert text.strip() == ("Found." if requests == 2 else "")
+    assert len(upstream.requests) == requests
+    if requests == 2:
+        assert sent(upstream)["messages"][-1]["content"] == [SEARCH]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_pause_without_tools_of_the_upstream_is_a_cut(upstream, provider, ask, stream):
+    """Nothing there can go on by itself; streamed or not, the answer is the same."""
+    if stream:
+        upstream.stream(*paused_frames())
+        pieces = [piece async for piece in await (await provider()).openai_chat_completion(ask(stream=True))]
+        reason = pieces[-1].choices[0].finish_reason
+    else:
+        upstream.answer(200, json.dumps(PAUSED).encode())
+        reason = (await (await provider()).openai_chat_completion(ask())).choices[0].finish_reason
+    assert (reason, len(upstream.requests)) == ("length", 1)
 
 
 @pytest.fixture
@@ -298,7 +447,7 @@ def pauses(monkeypatch):
     async def sleep(seconds):
         waited.append(seconds)
 
-    monkeypatch.setattr(asking.Asking.__init__, "__defaults__", (sleep,))
+    monkeypatch.setattr(asking.Asking.__init__, "__defaults__", ((), sleep))
     return waited
 
 

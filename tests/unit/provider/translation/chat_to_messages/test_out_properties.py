@@ -30,7 +30,7 @@ from support.chat_answers import (
 )
 
 NAMES = st.sampled_from(["plain", "custom", "wrapped", "renamed"])
-WORDS = st.text(max_size=12)
+WORDS = st.text(max_size=12) | st.text(alphabet="a{ \ud83d\ude00\u00e9", max_size=9)  # halves of an emoji too
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | WORDS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
