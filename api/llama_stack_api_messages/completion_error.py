@@ -2,7 +2,7 @@
 
 The platform makes its own body of an exception: the message, and nothing else. ``retry-after``, rate limits, type and
 code of an error would be lost, and an exception it does not know it logs with a rendered traceback, which stops every
-request for seconds. So a provider raises this one:
+request for seconds. So a provider raises this one (inside a stream that has begun the platform still renders its own):
 
 * wherever the platform's own handler gets it, it answers with the right status and message: it knows the parent class;
 * while this API is served too, the failure is answered as it is.

@@ -4,12 +4,17 @@ import re
 from typing import Any
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from llama_stack_api_messages.errors import InvalidRequestError
 
 from .stack import RemoteInferenceProviderConfig
 
 _AUTH = re.compile(r"x-api-key|bearer|header:[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE = re.compile(r"[\x20-\x7e]*")
+_WORD = re.compile(r"[\x21-\x7e]+")
+_FRAMING = frozenset({"content-length", "transfer-encoding", "host", "content-type", "content-encoding"})
+"""Headers that say where a body ends, and of what it is."""
 
 
 class ModelEntry(BaseModel):
@@ -39,7 +44,22 @@ class RemoteMessagesProviderData(BaseModel):
 
     model_config = ConfigDict(extra="allow", hide_input_in_errors=True)  # the platform logs the errors
 
-    messages_api_key: SecretStr | None = Field(default=None, description="Key for the upstream of this request.")
+    messages_api_key: Any = Field(default=None, repr=False, description="Key for the upstream of this request.")
+
+    def key(self, provider_id: str) -> str | None:
+        """Return the key that a request brings for a provider.
+
+        Raises:
+            InvalidRequestError: It is no string; the configured one must not stand in for it.
+        """
+        named = {**(self.model_extra or {}), "messages_api_key": self.messages_api_key}
+        for name in (f"{provider_id}_api_key", "messages_api_key"):
+            value = named.get(name)
+            if value is not None and not isinstance(value, str):
+                raise InvalidRequestError(f"x-llamastack-provider-data: {name} has to be a string")
+            if value:
+                return value
+        return None
 
 
 class RemoteMessagesConfig(RemoteInferenceProviderConfig):  # type: ignore[misc] # the platform's server has no types
@@ -106,13 +126,23 @@ class RemoteMessagesConfig(RemoteInferenceProviderConfig):  # type: ignore[misc]
             raise ValueError(f"no URL: {error}") from None
         if url.scheme not in ("http", "https") or not url.host or url.query or url.userinfo:
             raise ValueError("give scheme, host and path of the upstream, such as https://api.anthropic.com")
-        return value.rstrip("/").removesuffix("/v1").rstrip("/")
+        return value.rstrip("/").removesuffix("/v1/messages").removesuffix("/v1").rstrip("/")
 
     @field_validator("auth")
     @classmethod
     def _known_auth(cls, value: str) -> str:
         if not _AUTH.fullmatch(value):
             raise ValueError("this is none of x-api-key, bearer, header:NAME")
+        if value.removeprefix("header:").lower() in _FRAMING:
+            raise ValueError("HTTP itself sets this header; name another")
+        return value
+
+    @field_validator("anthropic_version", "anthropic_beta")
+    @classmethod
+    def _words(cls, value: str | list[str]) -> str | list[str]:
+        for word in [value] if isinstance(value, str) else value:
+            if not _WORD.fullmatch(word):
+                raise ValueError(f"{word!r} is no name that a header can carry")
         return value
 
     @field_validator("headers")
@@ -121,6 +151,8 @@ class RemoteMessagesConfig(RemoteInferenceProviderConfig):  # type: ignore[misc]
         for name, text in value.items():
             if not _AUTH.fullmatch(f"header:{name}") or not _VALUE.fullmatch(text):
                 raise ValueError(f"{name!r} is no header that HTTP can carry")
+            if name.lower() in _FRAMING:
+                raise ValueError(f"{name!r} is set by HTTP itself; leave it out")
         return {name.lower(): text for name, text in value.items()}
 
     def private(self) -> list[str]:

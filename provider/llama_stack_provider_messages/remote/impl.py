@@ -29,7 +29,7 @@ from llama_stack_provider_messages.translation.dropped import Dropped, dropped_t
 
 from .answers import left_out, streamed_answer, whole_answer
 from .asking import Asking
-from .config import ModelEntry, RemoteMessagesConfig
+from .config import ModelEntry, RemoteMessagesConfig, RemoteMessagesProviderData
 from .failures import ModelNotAllowedError, not_offered
 from .listing import NO_LIST, Listing
 from .objects import chunk, completion, plain_request, reasoning_of
@@ -105,13 +105,8 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
 
     def _get_api_key_from_config_or_provider_data(self) -> str | None:
         """Return the key of this request: its own, for this provider or for all of this type, else the configured."""
-        data = self.get_request_provider_data()
-        own = (data.model_extra or {}).get(f"{self.__provider_id__}_api_key") if data else None
-        if isinstance(own, str) and own:
-            return own
-        if data and data.messages_api_key:
-            return str(data.messages_api_key.get_secret_value())
-        return self.get_api_key() or None
+        data: RemoteMessagesProviderData | None = self.get_request_provider_data()
+        return (data.key(self.__provider_id__) if data else None) or self.get_api_key() or None
 
     # models
 
@@ -134,8 +129,8 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         return found
 
     async def _listed(self) -> list[ModelEntry] | None:
-        key = self._get_api_key_from_config_or_provider_data()
         try:
+            key = self._get_api_key_from_config_or_provider_data()
             entries = await self._listing().models(self._headers(key), key)
         except MessagesError as error:
             logger.warning("no list of models", provider_id=self.__provider_id__, reason=error.message[:500])

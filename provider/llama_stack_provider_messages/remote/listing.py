@@ -12,6 +12,7 @@ from llama_stack_provider_messages.clients import new_client
 from llama_stack_provider_messages.exchange import connection_failure
 from llama_stack_provider_messages.relay import upstream_failure
 from llama_stack_provider_messages.stack import Network
+from llama_stack_provider_messages.translation.chat_to_messages import settled
 
 from .config import ModelEntry
 
@@ -48,7 +49,7 @@ class Listing:
         found: dict[str, ModelEntry] = {}
         async for page in self._pages(headers, secret):
             if page is None:
-                return None
+                return list(found.values()) or None
             found |= {entry.id: entry for entry in map(_entry, page) if entry}
         return list(found.values())
 
@@ -106,7 +107,7 @@ class Listing:
 
 def _entry(listed: Any) -> ModelEntry | None:  # noqa: ANN401 - any JSON
     name = listed.get("id") if isinstance(listed, dict) else None
-    if not isinstance(name, str) or not name:
+    if not isinstance(name, str) or not name or name != settled(name):
         return None
     return ModelEntry(id=name, max_tokens=_count(listed, "max_tokens"), context=_count(listed, "max_input_tokens"))
 

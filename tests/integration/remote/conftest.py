@@ -63,7 +63,8 @@ def front(native, tmp_path_factory) -> Iterator[Front]:
         remote(native.root("named"), "named", auth="header:Api-Key", models=[], headers={"X-Tenant": "t1"}),
         remote(native.root("beta"), "beta", anthropic_beta=["b-one", "b-two"], anthropic_version="2024-10-10"),
         remote(native.root("keyless"), "keyless", api_key=None),
+        remote(native.root("off"), "off"),
     ]
-    config = run_config(inference, {})
+    config = run_config(inference, {"native": {"off": "off"}})
     with StackProcess(config, tmp_path_factory.mktemp("front"), JSON_LOGS) as process:
         yield Front(native, process)

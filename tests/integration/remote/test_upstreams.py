@@ -101,11 +101,10 @@ async def test_version_and_betas_of_the_configuration(front):
         ({"up_api_key": "sk-own", "messages_api_key": "sk-user"}, "sk-own"),
         ({"azure_api_key": "sk-other"}, KEY),
         ({"messages_api_key": ""}, KEY),
-        ({"messages_api_key": ["sk-in-a-list"]}, KEY),
     ],
 )
 async def test_a_request_may_bring_its_own_key(front, data, key, lane):
-    """In the platform's provider data: for this provider, or for all of the type; nonsense is not taken."""
+    """In the platform's provider data: for this provider, or for all of the type."""
     model = front.upstream.play(REPLY)
     body = (ask if lane == "native" else ask_chat)(f"up/{model}")
     headers = [("x-llamastack-provider-data", json.dumps(data))]
@@ -113,6 +112,18 @@ async def test_a_request_may_bring_its_own_key(front, data, key, lane):
     (exchange,) = front.upstream.of(model)
     assert reply.status == 200
     assert seen(exchange, *CREDENTIALS) == {"x-api-key": key}
+
+
+@pytest.mark.parametrize("lane", ["chat", "native"])
+async def test_a_key_that_is_no_string_is_a_400(front, lane):
+    """The operator's own is not spent in its place."""
+    model = front.upstream.play(REPLY)
+    body = (ask if lane == "native" else ask_chat)(f"up/{model}")
+    headers = [("x-llamastack-provider-data", json.dumps({"messages_api_key": ["sk-in-a-list"]}))]
+    reply = await post(front.url, body, headers, CHAT if lane == "chat" else "/v1/messages")
+    assert reply.status == 400
+    assert "messages_api_key has to be a string" in reply.json["error"]["message"]
+    assert front.upstream.of(model) == []
 
 
 def listed(front):

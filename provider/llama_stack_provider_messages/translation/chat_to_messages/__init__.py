@@ -2,6 +2,7 @@
 
 from .error import OpenAIError, error_of_event, is_error, openai_headers, translate_error
 from .form import ChatForm
+from .halves import settled
 from .options import Options
 from .request import MessagesRequest, translate_request
 from .response import dropped_blocks, translate_response
@@ -26,6 +27,7 @@ __all__ = [
     "needs_continuation",
     "openai_headers",
     "paused_content",
+    "settled",
     "traits_of",
     "translate_error",
     "translate_request",

@@ -156,4 +156,7 @@ def _prefill(messages: list[Block], chat: list[Record], walk: Walk) -> None:
             "The conversation must end with a user message."
         )
     block = messages[-1]["content"][-1]
-    block["text"] = block["text"].rstrip()
+    kept = block["text"].rstrip()
+    if kept != block["text"]:
+        walk.hint(f"messages.{last}.content", "text", "blanks at the end of an answer that is continued are refused")
+    block["text"] = kept

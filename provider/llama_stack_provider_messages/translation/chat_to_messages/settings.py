@@ -45,7 +45,10 @@ def limit(chat: Record, thinking: Thinking, walk: Walk) -> int:
     most = walk.options.max_output
     if asked is not None and most is not None and asked > most:
         walk.note(name, name, f"lowered to {most}, the model's output limit")
-    return room_for(thinking, walk.options.max_tokens if asked is None else asked, walk)
+    room = room_for(thinking, walk.options.max_tokens if asked is None else asked, walk)
+    if asked is not None and room > asked:
+        walk.note(name, name, f"raised to {room}, for the thoughts count too")
+    return room
 
 
 def sampling(chat: Record, thinking: Thinking, walk: Walk) -> dict[str, Any]:

@@ -94,6 +94,18 @@ PRESETS: dict[str, Profile] = {
     "xai": Profile(prefill="reject"),
     # docs.anthropic.com/en/api/openai-sdk: `thinking` is taken, system messages move to the front, efforts are ignored.
     "anthropic": Profile(thinking="messages", budget_field="thinking.budget_tokens", inline_system="user"),
+    # Our own other direction (translation/chat_to_messages), where the native lane is off.
+    "messages": Profile(
+        thinking="messages",
+        budget_field="thinking.budget_tokens",
+        efforts=(*_LEVELS, "xhigh"),
+        reasoning_field="reasoning_details",
+        top_k=True,
+        documents="file",
+        tool_images=True,
+        service_tier=True,
+        cache_breakpoints=True,
+    ),
     # The platform's own adapter: "Bedrock's CC endpoint expects 'reasoning' on assistant messages".
     "bedrock": Profile(thinking="effort", efforts=_LEVELS, reasoning_field="reasoning"),
     # Assumed, as are the efforts of Bedrock.
@@ -120,6 +132,7 @@ PROVIDER_PRESETS: dict[str, str] = {
     "remote::fireworks": "fireworks",
     "remote::gemini": "gemini",
     "remote::groq": "groq",
+    "remote::messages": "messages",
     "remote::llama-cpp-server": "llama_cpp",
     "inline::llama-cpp": "llama_cpp",
     "remote::nvidia": "nvidia",

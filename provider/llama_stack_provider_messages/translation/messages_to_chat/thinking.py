@@ -156,12 +156,16 @@ def _flag_switch(wish: Wish, walk: Walk) -> dict[str, Any]:
 
 
 def _messages_switch(wish: Wish, walk: Walk) -> dict[str, Any]:
-    """Anthropic's own models behind chat completions, which have a field for thinking and none for effort."""
-    if wish.effort:
+    """Anthropic's own models behind chat completions, which have a field for thinking, and elsewhere none for effort.
+
+    An effort alone does not switch thinking on, as it would by its name here.
+    """
+    effort = _effort_field(wish.effort, walk.profile.efforts, walk) if wish.thinks else {}
+    if wish.effort and not wish.thinks:
         walk.note("output_config.effort", f"effort {wish.effort}", "the backend has no switch for effort")
     if wish.thinks is None:
         return {}
-    return {"thinking": {"type": wish.mode if wish.thinks else "disabled"}}
+    return {"thinking": {"type": wish.mode if wish.thinks else "disabled"}} | effort
 
 
 SWITCHES: dict[str, Callable[[Wish, Walk], dict[str, Any]]] = {

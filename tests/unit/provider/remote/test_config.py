@@ -3,6 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
+from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_provider_messages.remote.config import ModelEntry, RemoteMessagesConfig, RemoteMessagesProviderData
 from llama_stack_provider_messages.remote.provider import get_provider_spec
 
@@ -18,6 +19,8 @@ def test_every_field_is_described(model):
     [
         ("https://x.services.ai.azure.com/anthropic", "https://x.services.ai.azure.com/anthropic"),
         ("https://x.services.ai.azure.com/anthropic/v1/", "https://x.services.ai.azure.com/anthropic"),
+        ("https://x.services.ai.azure.com/anthropic/v1/messages", "https://x.services.ai.azure.com/anthropic"),
+        ("https://gateway/messages", "https://gateway/messages"),
         ("http://127.0.0.1:8321/", "http://127.0.0.1:8321"),
         ("http://[::1]:80/a/v1", "http://[::1]:80/a"),
     ],
@@ -47,6 +50,30 @@ def test_the_key_goes_where_auth_says(auth, headers):
     config = RemoteMessagesConfig(auth=auth)
     assert config.credentials("k") == headers
     assert config.credentials(None) == config.credentials("") == {}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"headers": {"Content-Length": "5"}},
+        {"headers": {"transfer-encoding": "chunked"}},
+        {"auth": "header:Host"},
+        {"anthropic_version": "2023-06-01\r\nx: y"},
+        {"anthropic_version": ""},
+        {"anthropic_beta": ["a", "b\n"]},
+    ],
+)
+def test_what_would_break_every_request_stops_the_start(fields):
+    """Headers that HTTP sets itself, and names that no header carries."""
+    with pytest.raises(ValidationError, match=next(iter(fields))):
+        RemoteMessagesConfig(**fields)
+
+
+@pytest.mark.parametrize("data", [{"messages_api_key": 5}, {"up_api_key": ["k"]}, {"up_api_key": {}}])
+def test_a_key_that_is_no_string_is_refused(data):
+    """The operator's own would be spent in its place."""
+    with pytest.raises(InvalidRequestError, match=f"provider-data: {next(iter(data))}"):
+        RemoteMessagesProviderData(**data).key("up")
 
 
 @pytest.mark.parametrize("auth", ["", "basic", "header:", "header:a b", "header:a\nb", "Bearer "])

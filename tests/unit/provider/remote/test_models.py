@@ -32,6 +32,13 @@ async def test_the_list_is_read_page_by_page(upstream, provider):
     assert upstream.requests[0].headers["anthropic-version"] == "2023-06-01"
 
 
+async def test_a_list_that_ends_in_the_middle_is_kept_so_far(upstream, provider):
+    """And a name that is no text is passed over."""
+    upstream.answer(200, page("a", "b\ud800", last="a"))
+    upstream.answer(404, b"no")
+    assert names(await (await provider()).list_models()) == ["a"]
+
+
 async def test_a_list_without_end_is_not_read_for_ever(upstream, provider):
     """The same page again and again, or always another one."""
     upstream.answer(200, page("a", last="a"))

@@ -38,7 +38,8 @@ def switches(like, model="", **fields):
 def test_every_provider_type_exists():
     """In the installed platform, or in this package; all of its remote ones were thought about."""
     remote = {name for name in get_provider_registry()[Api.inference] if name.startswith("remote::")}
-    assert {*PROVIDER_PRESETS} - {"inline::llama-cpp"} <= remote
+    ours = {"inline::llama-cpp", "remote::messages"}
+    assert {*PROVIDER_PRESETS} - ours <= remote
     assert remote - {*PROVIDER_PRESETS} == {
         "remote::databricks",
         "remote::llama-openai-compat",
@@ -56,6 +57,16 @@ def test_every_value_has_a_switch():
             fields = translated(like, request(thinking=thinking, output_config={"effort": "high"})).fields
             left = without_switches(fields, "thinking is not supported", profile) or fields
             assert {*left} == {"messages", profile.output_limit}
+
+
+def test_our_own_other_direction_keeps_what_a_request_for_messages_says():
+    """An effort goes along with thinking only, for alone it would switch it on."""
+    found = switches("messages", thinking={"type": "adaptive"}, output_config={"effort": "high"}, top_k=5)
+    assert found == {"thinking": {"type": "adaptive"}, "reasoning_effort": "high", "top_k": 5}
+    assert switches("messages", thinking=ENABLED) == {"thinking": {"type": "enabled", "budget_tokens": 5000}}
+    chat = translated("messages", request(output_config={"effort": "high"}))
+    assert "reasoning_effort" not in chat.fields
+    assert [entry.path for entry in chat.dropped] == ["output_config.effort"]
 
 
 def test_the_budget_of_a_profile_is_left_out_too():

@@ -71,6 +71,9 @@ def test_a_budget_is_always_below_the_limit(translate, effort, asked):
     budget = done.body["thinking"]["budget_tokens"]
     assert budget + min(asked, 1024) <= done.body["max_tokens"]
     assert done.body["max_tokens"] >= asked
+    raised = [(entry.path, entry.reason) for entry in done.dropped]
+    more = f"raised to {done.body['max_tokens']}, for the thoughts count too"
+    assert raised == ([("max_tokens", more)] if done.body["max_tokens"] > asked else [])
 
 
 def test_an_effort_below_all_levels_of_a_model_is_its_default(translate):
