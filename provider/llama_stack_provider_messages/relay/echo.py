@@ -1,7 +1,7 @@
 """The model's name in an answer: a client reads the name it asked for, not the upstream's.
 
-Only ``model`` of a Message and of the one in ``message_start`` are that name. What else is called ``model`` or holds the
-upstream's name (in content, metadata, another event) is the upstream's to say, and passes as it is.
+Only ``model`` of a Message and of the one in ``message_start`` are that name. What else has that member, or the
+upstream's name in it (in content, metadata, another event) is the upstream's to say, and passes as it is.
 """
 
 import json
