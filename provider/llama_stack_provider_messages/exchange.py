@@ -27,6 +27,9 @@ _SHORT = httpx.Timeout(5.0)
 _JSON = {"content-type": "application/json"}
 _BETA = "anthropic-beta"
 _LONGEST_ERROR = 1024 * 1024
+LONGEST_ANSWER = 64 * 1024 * 1024
+"""Bytes of a whole answer. Pictures and files may be in it, as base64; an upstream that never ends must not fill the
+memory, which all requests share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +143,18 @@ async def whole(response: httpx.Response, provider_id: str) -> bytes:
     """Return the body of an answer, and close it.
 
     Raises:
-        MessagesError: The connection broke.
+        MessagesError: The connection broke, or the body is longer than ``LONGEST_ANSWER``.
     """
+    body = bytearray()  # a list of parts would be larger than they are, where they are small
     try:
-        return await response.aread()
+        async for part in response.aiter_bytes():
+            body += part
+            if len(body) > LONGEST_ANSWER:
+                raise BadGatewayError(
+                    f"The backend '{provider_id}' sent an answer of more than {LONGEST_ANSWER >> 20} MiB; ask for less",
+                    retryable=False,
+                )
+        return bytes(body)
     except httpx.HTTPError as error:
         raise connection_failure(error, provider_id) from error
     finally:

@@ -7,6 +7,7 @@ stay in the log, so that no key or address of an upstream leaks.
 
 import json
 from datetime import UTC, datetime
+from typing import Any
 
 import openai
 from pydantic import ValidationError
@@ -21,6 +22,7 @@ from llama_stack_api_messages.errors import (
     MessagesError,
     NotFoundError,
     PermissionDeniedError,
+    error_for_status,
 )
 
 from .stack import AccessDeniedError, AuthenticationRequiredError, ModelNotFoundError, ModelTypeError, get_logger
@@ -30,18 +32,25 @@ logger = get_logger(__name__)
 
 _NOT_AN_ANSWER = (AttributeError, IndexError, KeyError, TypeError, json.JSONDecodeError, UnicodeError)
 """What the openai SDK and its callers run into when an upstream answers 200 with something else, HTML for instance."""
+_CREDENTIALS = (AuthenticationError.status_code, PermissionDeniedError.status_code)
 
 
-def translate_failure(error: Exception, provider_id: str) -> MessagesError:
+def translate_failure(error: Exception, provider_id: str, *, key_given: bool = False) -> MessagesError:
     """Return what the client is told about a failed call of an inference provider; log what it is not told.
 
     Args:
         error: Whatever the call raised.
         provider_id: Name of the inference provider, which the message may show.
+        key_given: The backend was asked with a key of the client's, see ``gives_key``.
     """
     if isinstance(error, MessagesError):
         return error
     seen = _translate(error, provider_id)
+    status = getattr(error, "status_code", None)
+    if key_given and status in _CREDENTIALS and type(seen) is ApiError:
+        seen = error_for_status(status)(
+            f"The backend '{provider_id}' refused the key in x-llamastack-provider-data; check it, or leave it out"
+        )
     logger.warning(
         "inference failed",
         provider_id=provider_id,
@@ -50,6 +59,21 @@ def translate_failure(error: Exception, provider_id: str) -> MessagesError:
         cause=_cause(error),
     )
     return seen
+
+
+def gives_key(provider: Any) -> bool:  # noqa: ANN401 - providers have no common type
+    """Return whether the running request brings the key for its backend, in its provider data.
+
+    A key of the operator that is refused must not look like the client's: clients would ask for a login, in vain.
+
+    Args:
+        provider: The inference provider.
+    """
+    try:
+        key = provider._get_api_key_from_config_or_provider_data()  # noqa: SLF001 - as in ``connection_of``
+        return bool(key) and key != provider.get_api_key()
+    except (AttributeError, ValueError):  # it knows no keys, or none of requests
+        return False
 
 
 def _cause(error: Exception) -> str:

@@ -1,4 +1,8 @@
-"""The model's name in an answer: a client reads the name it asked for, not the upstream's."""
+"""The model's name in an answer: a client reads the name it asked for, not the upstream's.
+
+Only ``model`` of a Message and of the one in ``message_start`` are that name. What else has that member, or the
+upstream's name in it (in content, metadata, another event) is the upstream's to say, and passes as it is.
+"""
 
 import json
 import re
@@ -9,7 +13,8 @@ _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _SPACE = rb"(?:[ \t\r\n]|(?<=[\r\n])data:)*+"
 """The data of an event may stand on several lines."""
 _NESTED = 6
-"""How deep values in front of the name may be nested; in what is known of ``message_start`` it is two."""
+"""How deep values in front of the name may be nested; in what is known of ``message_start`` it is two. Behind deeper
+ones the upstream's name stays: a pattern without a limit would be a parser."""
 _LONGEST = 16_384
 """Bytes of a stream in which the name is searched."""
 

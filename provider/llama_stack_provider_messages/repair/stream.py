@@ -19,7 +19,7 @@ from typing import Any
 
 from llama_stack_api_messages.errors import BadGatewayError, MessagesError
 from llama_stack_api_messages.sse import encode_json
-from llama_stack_provider_messages.translation.messages_to_chat import translate_error
+from llama_stack_provider_messages.translation.messages_to_chat import ContextOverflowError, translate_error
 
 from .message import (
     BROKEN,
@@ -110,9 +110,13 @@ class StreamRepair:
         ]
 
     def fail(self, error: MessagesError) -> list[Event]:
-        """Take a failure; nothing comes after it."""
+        """Take a failure; nothing comes after it. An answer that has filled the context window ends so."""
         if self.finished:
             return []
+        if isinstance(error, ContextOverflowError) and (self._open or self._next):
+            self._said = (self._said or {}) | {"stop_reason": "model_context_window_exceeded"}
+            self._ended = True
+            return self.finish()
         self.finished = True
         return [error.body(self._request_id)]
 

@@ -241,6 +241,20 @@ async def test_a_message_that_breaks_off(relay, framing, part):
     assert "'up'" in check_error(reply, 502)["message"]
 
 
+async def test_an_answer_without_end(relay):
+    """It is left behind 64 MiB, as an error that names the backend."""
+
+    async def endless(answer: Answer) -> None:
+        await answer.head(200, "application/json")
+        while True:
+            await answer.chunk(bytes(1 << 20))
+
+    reply, exchange = await relay.say(endless)
+    assert "'up' sent an answer of more than 64 MiB" in check_error(reply, 502)["message"]
+    assert await asyncio.to_thread(exchange.closed.wait, PATIENCE)
+    assert exchange.sent < 80 << 20
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_silence_before_the_status(lively, stream):
     """More of it than the provider is granted is a timeout; the upstream's connection is closed."""

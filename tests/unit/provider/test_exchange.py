@@ -16,7 +16,7 @@ from llama_stack_api_messages.errors import (
 )
 from llama_stack_provider_messages import exchange as module
 from llama_stack_provider_messages.backends import Upstream
-from llama_stack_provider_messages.exchange import Exchanges, Question, connection_failure, whole
+from llama_stack_provider_messages.exchange import LONGEST_ANSWER, Exchanges, Question, connection_failure, whole
 from llama_stack_provider_messages.native_settings import NativeSettings
 from llama_stack_provider_messages.stack import Target
 
@@ -240,6 +240,24 @@ async def test_a_body_that_breaks_off_is_an_error_of_the_protocol(script):
     with pytest.raises(BadGatewayError, match="'up'"):
         await whole(response, "up")
     assert script.body.closed
+
+
+@pytest.mark.parametrize("size", [65_536, LONGEST_ANSWER])
+async def test_an_answer_without_end_is_given_up(script, size):
+    """Behind its limit nothing is read; asking again would not help, and the error says whose it is."""
+    script.answer(200, *[bytes(size)] * (LONGEST_ANSWER // size), b"!", b"never read")
+    response = await script.exchanges.open(TARGET, upstream(), question())
+    with pytest.raises(BadGatewayError, match="'up' sent an answer of more than 64 MiB") as caught:
+        await whole(response, "up")
+    assert caught.value.retryable is False
+    assert (script.body.given, script.body.closed) == (len(script.body.parts) - 1, True)
+
+
+async def test_an_answer_as_long_as_the_limit_is_whole(script):
+    """The limit is what may be, not what is too much."""
+    script.answer(200, *[bytes(1 << 20)] * (LONGEST_ANSWER >> 20))
+    response = await script.exchanges.open(TARGET, upstream(), question())
+    assert len(await whole(response, "up")) == LONGEST_ANSWER
 
 
 @pytest.mark.parametrize("base_url", ["None", "", "host", "ftp://host", "http://[::1", "//host"])

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from llama_stack_api_messages.completion_error import CompletionError
 from llama_stack_api_messages.errors import OverloadedError
-from llama_stack_provider_messages.failures import translate_failure
+from llama_stack_provider_messages.failures import gives_key, translate_failure
 
 http = _exceptions.httpx2 if hasattr(_exceptions, "httpx2") else httpx
 """The HTTP library of the installed openai major."""
@@ -88,6 +88,61 @@ def test_an_error_of_the_protocol_stays_as_it_is():
     """What is already typed is passed on."""
     error = OverloadedError("busy")
     assert translate_failure(error, "up") is error
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, "authentication_error"), (403, "permission_error")])
+@pytest.mark.parametrize("raised", [status_error, lambda status, body: CompletionError(status, {"error": body})])
+def test_a_refused_key_of_the_client_is_its_own_problem(raised, status, kind):
+    """The status stays, so that it looks for another key; the words do not, which may repeat the key."""
+    seen = translate_failure(raised(status, {"message": f"wrong key {SECRET}"}), "up", key_given=True)
+    assert (seen.status_code, seen.error_type) == (status, kind)
+    assert "'up' refused the key in x-llamastack-provider-data" in seen.message
+    assert SECRET not in seen.message
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (status_error(403, {"message": "requires moderation, flagged", "code": "content_filter"}), 400),
+        (status_error(401, {"message": "pay", "code": "insufficient_quota"}), 402),
+        (status_error(500, {"message": "broken"}), 500),
+    ],
+)
+def test_what_is_not_about_the_key_stays_what_it_is(error, status):
+    """Also where the client has brought the key."""
+    assert translate_failure(error, "up", key_given=True).status_code == status
+
+
+class Keyed:
+    """A provider with a key of its operator."""
+
+    def __init__(self, key, configured):
+        self.key = key
+        self.configured = configured
+
+    def _get_api_key_from_config_or_provider_data(self):
+        if isinstance(self.key, Exception):
+            raise self.key
+        return self.key
+
+    def get_api_key(self):
+        return self.configured
+
+
+@pytest.mark.parametrize(
+    ("provider", "given"),
+    [
+        (Keyed(SECRET, "sk-operator"), True),
+        (Keyed(SECRET, None), True),
+        (Keyed("sk-operator", "sk-operator"), False),
+        (Keyed(None, ""), False),
+        (Keyed(ValueError("no validator"), "sk-operator"), False),
+        (object(), False),
+    ],
+)
+def test_whether_a_request_brings_the_key(provider, given):
+    """Only if it is another one than the operator's: a refusal of that is the operator's to look into."""
+    assert gives_key(provider) is given
 
 
 def test_headers_of_the_upstream_are_carried():

@@ -23,7 +23,6 @@ from llama_stack_api_messages.sse import encode_event
 from llama_stack_provider_messages.fold import StreamGrammarError, fold
 from llama_stack_provider_messages.repair import StreamRepair, repair_message
 from llama_stack_provider_messages.sse import SSEDecoder
-from llama_stack_provider_messages.translation.messages_to_chat import translate_error
 from support.grammar import MESSAGE_KEYS, USAGE_KEYS, check_stream
 from support.streams import check_bytes, id_maker
 
@@ -203,16 +202,26 @@ def test_a_call_that_was_cut_does_not_end_as_one(limit):
     assert message["content"][0]["input"].keys() == {"INVALID_JSON"}
 
 
-def test_a_stream_that_the_engine_breaks_off_ends_in_its_error():
-    """It sends code, message and type alone, with the name of the event outside of them."""
+def test_an_answer_that_fills_the_context_ends_there():
+    """The engine breaks it off with an error: code, message and type alone, the name of the event outside of them."""
     decoder = SSEDecoder()
     frames = decoder.feed((RECORDED / "cache_full.sse").read_bytes())
     assert frames[-1].event == "error"
     last = json.loads(frames[-1].data)
     assert last == {"code": 500, "message": "Context size has been exceeded.", "type": "server_error"}
     events = repaired([json.loads(frame.data) for frame in frames], sdk=False)
-    assert events[-1] == translate_error(None, last).body("req_1")
-    assert events[-1]["error"]["message"] != UNFINISHED
+    check_stream(events)
+    message = fold(events)
+    assert message["stop_reason"] == "model_context_window_exceeded"
+    assert message["content"]
+
+
+def test_a_prompt_that_fills_the_context_is_an_error():
+    """Nothing has been said yet, so that the client can make the prompt shorter; other errors stay errors anywhere."""
+    error = {"type": "error", "error": {"code": 500, "message": "Context size has been exceeded."}}
+    assert repaired([START, error], sdk=False)[-1]["error"]["message"] == "prompt is too long"
+    error["error"]["message"] = "broken"
+    assert repaired([START, start(0, type="text", text=""), error], sdk=False)[-1]["type"] == "error"
 
 
 @pytest.mark.parametrize(

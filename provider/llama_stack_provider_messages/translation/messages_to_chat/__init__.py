@@ -1,7 +1,7 @@
 """Messages API -> chat completions: requests on their way in, answers, streams and errors on their way out."""
 
 from .adapt import Adaptation, adapt
-from .error import ContentPolicyError, translate_error
+from .error import ContentPolicyError, ContextOverflowError, translate_error
 from .inline_data import PDF, read_base64
 from .loaded import Failed, Loaded, LoadedFile, LoadedText
 from .presets import PRESETS, PROVIDER_PRESETS, profile_for
@@ -27,6 +27,7 @@ __all__ = [
     "Adaptation",
     "ChatRequest",
     "ContentPolicyError",
+    "ContextOverflowError",
     "Failed",
     "Loaded",
     "LoadedFile",

@@ -73,6 +73,10 @@ class ContentPolicyError(InvalidRequestError):
     """The upstream's content policy forbids the request; the API itself answers with a refusal, not with an error."""
 
 
+class ContextOverflowError(InvalidRequestError):
+    """The context window is full; in the middle of an answer, the answer has filled it, and ends there."""
+
+
 _POLICY_STATUSES = frozenset({400, 403, 422})
 """403 is OpenRouter's moderation, which names what it flagged."""
 _POLICY_CODES = frozenset(
@@ -132,7 +136,9 @@ def translate_error(
     """
     error = _error_object(body)
     code = _effective_status(status, error)
-    if message := overflow_message(code, error) or _blind_message(code, error):
+    if message := overflow_message(code, error):
+        return ContextOverflowError(message)
+    if message := _blind_message(code, error):
         return InvalidRequestError(message)
     if _is_policy(code, error):
         return ContentPolicyError(_said(error, "The backend's content policy forbids this request"))

@@ -21,7 +21,7 @@ from llama_stack_api_messages.errors import ApiError, BadGatewayError, MessagesE
 from .blocks import Block, BlockQueue, Event, TextBlock
 from .calls import CallTracker
 from .citations import annotations_of, url_citations
-from .error import ContentPolicyError, translate_error
+from .error import ContentPolicyError, ContextOverflowError, translate_error
 from .reasoning import Thought, argument_text, content_text, thoughts_of
 from .record import field, first_choice, list_field, text_field
 from .reply import NewId, ReplyForm
@@ -47,17 +47,11 @@ class StreamTranslator:
         failure: What the stream failed of, once the ``error`` event says so.
     """
 
-    def __init__(
-        self,
-        form: ReplyForm,
-        new_id: NewId,
-        *,
-        sign: Sign = unsigned,
-        request_id: str | None = None,
-    ) -> None:
+    def __init__(self, form: ReplyForm, new_id: NewId, *, sign: Sign = unsigned, request_id: str | None = None) -> None:
         self.finished = False
         self.failure: MessagesError | None = None
         self._form = form
+        self._windowed = form.windowed
         self._splitter = ThinkSplitter(form.inline)
         self._filter = TextFilter(form.stops, form.prefill)
         self._message_id = new_id("msg_")
@@ -103,12 +97,16 @@ class StreamTranslator:
     def fail(self, error: MessagesError) -> list[Event]:
         """Return the ``error`` event, after which nothing follows: the backend failed.
 
-        Where its content policy was the reason, the message ends as a refusal instead.
+        Where its content policy was the reason, the message ends as a refusal instead; where what it has said so far
+        has filled the context window, as that.
         """
         if self._done:
             return []
         if isinstance(error, ContentPolicyError) and self._form.refusals:
             self._reason, self._refusal = "content_filter", [error.message]
+            return self.finish()
+        if isinstance(error, ContextOverflowError) and self._spoke:
+            self._reason, self._windowed = "length", True
             return self.finish()
         self._end()
         self.failure = error
@@ -251,7 +249,7 @@ class StreamTranslator:
             refusal="".join(self._refusal),
             match=self._match,
             fired=fired,
-            windowed=self._form.windowed,
+            windowed=self._windowed,
         )
         size = self._bytes + byte_length("".join(self._texts))
         counts = estimated_counts(self._form.prompt_estimate, size)

@@ -17,7 +17,7 @@ from llama_stack_api_messages.errors import (
     RateLimitError,
     RequestTooLargeError,
 )
-from llama_stack_provider_messages.translation.messages_to_chat import redact, translate_error
+from llama_stack_provider_messages.translation.messages_to_chat import ContextOverflowError, redact, translate_error
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 
@@ -276,7 +276,7 @@ OVERFLOWS = [
 def test_overflow_is_said_in_the_words_clients_act_on(message, expected, status):
     """claude-code-proxy 29, litellm 36546, omlx 26: compaction never started, the client retried for ever."""
     error = told(status, {"error": {"message": message}})
-    assert (type(error), error.message) == (InvalidRequestError, expected)
+    assert (type(error), error.message) == (ContextOverflowError, expected)
 
 
 @pytest.mark.parametrize("status", [413, 422, 502, 503])

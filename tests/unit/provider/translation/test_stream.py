@@ -501,6 +501,30 @@ def test_failure_from_outside_ends_the_stream():
     assert translator.fail(OverloadedError("busy")) == translator.finish() == []
 
 
+FULL = {"error": {"code": 500, "message": "Context size has been exceeded.", "type": "server_error"}}
+
+
+def test_an_answer_that_fills_the_context_ends_there():
+    """llama.cpp breaks it off with an error; as an overflow of the prompt, clients would compact for nothing."""
+    message = message_of([delta_chunk(content="a"), chunk(FULL)])
+    assert (message["stop_reason"], texts(message)) == ("model_context_window_exceeded", ["a"])
+
+
+def test_a_call_that_the_full_context_cuts_is_none():
+    """It ends like one that the output limit has cut."""
+    cut = [delta_chunk(tool_calls=[call(0, "call_1", "weather", '{"city": "B')])]
+    full = message_of([*cut, chunk(FULL)])
+    limited = message_of([*cut, delta_chunk("length")])
+    assert full["stop_reason"] == "model_context_window_exceeded"
+    assert limited["stop_reason"] == "max_tokens"
+    assert [block["type"] for block in full["content"]] == [block["type"] for block in limited["content"]]
+
+
+def test_a_prompt_that_fills_the_context_is_an_error():
+    """Nothing has been said yet: shortening the prompt is what helps."""
+    assert translate([chunk(FULL)])[-1]["error"]["message"] == "prompt is too long"
+
+
 def test_a_stream_without_a_word_is_an_error():
     """APISIX 13583, new-api 4697: the client hung, or got a made-up end_turn."""
     for chunks in ([], [delta_chunk(role="assistant")], [usage_chunk(prompt_tokens=1)]):
