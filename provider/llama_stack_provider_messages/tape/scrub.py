@@ -15,6 +15,7 @@ from fnmatch import fnmatchcase
 from itertools import accumulate, pairwise
 from urllib.parse import unquote_plus
 
+from .http_rules import header_value
 from .known import REDACTED, Known, header_secrets
 from .model import Body, Chunk, Request
 from .paths import Path, leaves, mapped, matches
@@ -205,7 +206,7 @@ def _chosen(headers: HeaderPairs, allowed: Iterable[str]) -> Iterator[tuple[str,
     found: dict[str, list[str]] = {}
     for name, value in headers:
         if any(fnmatchcase(name.lower(), pattern) for pattern in allowed):
-            found.setdefault(name.lower(), []).append(value)
+            found.setdefault(name.lower(), []).append(header_value(value))
     yield from ((name, ", ".join(found[name])) for name in sorted(found))
 
 
