@@ -142,8 +142,8 @@ type BodyField = Annotated[
 type Seconds = Annotated[float, PlainValidator(seconds_of), WithJsonSchema(_DURATION)]
 
 type Headers = Annotated[dict[str, str], AfterValidator(checked_headers), WithJsonSchema(HEADERS_SCHEMA)]
-_COMPLETE = {"properties": {"end": {"properties": {"how": {"const": "complete"}}}}}
-_ANSWERED = {"required": ["response"], "properties": {"response": {"type": "object"}}}
+_COMPLETE: dict[str, Any] = {"properties": {"end": {"properties": {"how": {"const": "complete"}}}}}
+_ANSWERED: dict[str, Any] = {"required": ["response"], "properties": {"response": {"type": "object"}}}
 
 
 class _Open(BaseModel):

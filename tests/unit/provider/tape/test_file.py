@@ -290,6 +290,36 @@ def test_token_lists_stay_on_their_line():
     assert "        - true\n" in dump(tape(exchange({"input": [True, [1, "a"], {}]})))
 
 
+DEEP = 100_000
+
+
+@pytest.mark.parametrize("base", ["the loader in C", "the loader in Python"])
+def test_nesting_without_end_is_refused_and_does_not_crash(base):
+    """In a process of its own: the loader in C would end it."""
+    code = (
+        "import sys, yaml\n"
+        f"if {base!r}.endswith('Python'): del yaml.CSafeLoader\n"
+        "from llama_stack_provider_messages.tape.file import load\n"
+        "from llama_stack_provider_messages.tape.errors import TapeFormatError\n"
+        f"for deep in ('[' * {DEEP}, '{{a: ' * {DEEP}, '\\n- ' + '- ' * {DEEP}, '[' * {DEEP} + ']' * {DEEP}):\n"
+        "    try:\n"
+        "        load('tape: 1\\na: ' + deep)\n"
+        "    except TapeFormatError as error:\n"
+        "        print(str(error).split(chr(10))[0], 'line' in str(error))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "not YAML: nested deeper than 100 levels True\n" * 4
+
+
+def test_a_body_may_be_nested_as_deep_as_a_recording_keeps_it():
+    value = "x"
+    for _ in range(64):
+        value = [value]
+    one = tape(exchange(Body("json", value)))
+    assert load(dump(one)) == one
+
+
 def test_response_pieces_may_be_many():
     """Ten thousand chunks are written and read in seconds."""
     many = tape(exchange(answer=response(*[f"data: {number}\n\n" for number in range(10_000)])))
