@@ -5,6 +5,8 @@
   not on it   Play a 409      -                 Play a 409                -
   ambient     Play, again     Record, no order  Play, again               Relay
 
+A call that could be ambient and is among the exchanges of the tape is one of them, which can be played again.
+
 An adapter does what ``ask`` returns: it plays an exchange, or asks the upstream and tells the ``Recording`` what comes.
 """
 
@@ -145,8 +147,7 @@ class Session:
         number = self._playlist.take(request)
         if number is None:
             return Play(refusal(request, self._refused(request)), "a refusal")
-        play = Play(self._tape.exchanges[number], f"exchange {number + 1}")
-        return play if self.action is Action.REPLAY else Compare(Recording(asked, at), play)
+        return self._step(number, asked, at)
 
     def is_ambient(self, asked: Asked) -> bool:
         """Say whether a call is one that does not count."""
@@ -155,6 +156,11 @@ class Session:
     def has_ambient(self, asked: Asked) -> bool:
         """Say whether an ambient call is on the tape; another one is answered with something made up."""
         return key(self._rules.request(asked, self.known), self._tape.ignore) in self._ambient
+
+    def has_exchange(self, asked: Asked) -> bool:
+        """Say whether a call, ambient or not, is among the exchanges that are played."""
+        played = self.action in (Action.REPLAY, Action.VERIFY)
+        return played and self._playlist.knows(self._rules.request(asked, self.known))
 
     def stayed(self, play: Play) -> None:
         """Note that a client waited for more than was recorded before its predecessor left."""
@@ -238,7 +244,15 @@ class Session:
         if self.action is Action.RECORD:
             recording = self._ambient_recordings[wanted] = Recording(asked, at)
             return Record(recording)
+        number = self._playlist.take(request)
+        number = self._playlist.last(request) if number is None else number
+        if number is not None:
+            return self._step(number, asked, at)
         return Play(self._ambient.get(wanted) or self._made_up(request), "an ambient call")
+
+    def _step(self, number: int, asked: Asked, at: float) -> Step:
+        play = Play(self._tape.exchanges[number], f"exchange {number + 1}")
+        return play if self.action is Action.REPLAY else Compare(Recording(asked, at), play)
 
     def _made_up(self, request: Request) -> Exchange:
         """Return what an upstream of this tape could have said: its models, its routes, or that it is well."""
