@@ -18,9 +18,9 @@ SOURCES = {API: ROOT / "api" / API, PROVIDER: ROOT / "provider" / PROVIDER}
 TAPE_CORE = [
     f"{PROVIDER}.tape.{name}"
     for name in (
-        "answers", "chat_fold", "differ", "documents", "emit", "errors", "file", "final", "json_body", "known", "match",
-        "model", "naming", "paths", "recording", "render", "report", "review", "scan", "scrub", "session", "settle",
-        "shape",
+        "answers", "chat_fold", "differ", "documents", "emit", "errors", "file", "final", "http_rules",
+        "json_body", "known", "match", "model", "naming", "paths", "recording", "render", "report", "review",
+        "scan", "scrub", "session", "settle", "shape",
     )
 ]  # fmt: skip
 """The half of the harness that knows no network and no files; the other half imports it, never the other way round."""

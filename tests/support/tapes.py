@@ -43,7 +43,8 @@ def events(*values):
 
 
 def exchange(body=None, answer=None, how="complete", error="", **fields):
-    """Return an exchange; the answer is a response, or none came."""
+    """Return an exchange; without an answer it is an empty one if it is complete, else none came."""
+    answer = response(headers={}) if answer is None and how == "complete" else answer
     return Exchange(request=request(body, **fields), response=answer, end=End(how=how, error=error))
 
 

@@ -6,7 +6,15 @@ and ``scan.py`` keep secrets out. Two adapters share it and its files: ``transpo
 """
 
 from .deck import Deck
-from .errors import TapeError, TapeFormatError, TapeMismatchError, TapeMissingError, TapeUsageError, UnsafeTapeError
+from .errors import (
+    TapeConflictError,
+    TapeError,
+    TapeFormatError,
+    TapeMismatchError,
+    TapeMissingError,
+    TapeUsageError,
+    UnsafeTapeError,
+)
 from .file import SUFFIX, dump, json_schema, load
 from .model import Chunk, End, Exchange, Ignore, Request, Response, Tape, Upstream
 from .report import Action, Report
@@ -36,6 +44,7 @@ __all__ = [
     "Session",
     "SyncTapeTransport",
     "Tape",
+    "TapeConflictError",
     "TapeError",
     "TapeFormatError",
     "TapeMismatchError",

@@ -104,7 +104,7 @@ class Deck:
     def session_for(self, asked: Asked) -> Session:
         """Return who answers a request."""
         answering = self._active or self._nobody
-        if not self._house.is_ambient(asked):
+        if not self._house.is_ambient(asked) or answering.has_exchange(asked):
             return answering
         made_up = self._house.action is Action.REPLAY and not self._house.has_ambient(asked)
         if made_up and (answering.action is not Action.RECORD or asked.method == "POST"):

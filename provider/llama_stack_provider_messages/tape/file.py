@@ -15,10 +15,29 @@ SUFFIX = ".tape.yaml"
 _HEAD = "# A tape: what an upstream was asked and what it answered. The format is described in docs/tapes.md.\n"
 
 
+_MAX_DEPTH = 100
+"""Levels; a body has 64 at most. libyaml ends the process at some thousands, depending on the stack of the thread."""
+
+
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Reads YAML by the rules of version 1.2: ``no`` and ``2026-11-20`` are text."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - as its base class has it
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._depth = 0
+
+    def descend_resolver(self, current_node: yaml.Node | None, current_index: object) -> None:  # noqa: ARG002
+        """Count a level; both loaders call this for each node before they go into it."""
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            mark = current_node.start_mark if current_node else None
+            raise yaml.composer.ComposerError(None, None, f"nested deeper than {_MAX_DEPTH} levels", mark)
+
+    def ascend_resolver(self) -> None:
+        """Count a level back."""
+        self._depth -= 1
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Return a mapping; a key that is there twice, which a merge of two tapes may leave, is a mistake."""

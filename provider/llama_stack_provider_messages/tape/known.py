@@ -14,14 +14,16 @@ REDACTED = "REDACTED"
 
 _SECRET_HEADER = re.compile(r"auth|api-?key|key$|token|secret|password|cookie|credential|signature|provider-data")
 _NO_SECRET = re.compile(r"content-|accept|x-stainless-|idempotency-key")
-_WORDS = re.compile(r"[^\s,;=\"']{4,}")
+_WORDS = re.compile(r"[^\s,;=\"']{6,}")
+"""Of a header in several parts; names of these parts are mostly shorter."""
 _SCHEMES = {"bearer", "basic", "digest", "token", "apikey", "negotiate"}
 
 _DUMMIES = {"none", "empty", "dummy", "fake", "test", "ollama", "anything", "not-needed", "no-key", "lm-studio",
-            "no_key_required", "required", "placeholder", "sk-no-key-required", "notused", "unused"}  # fmt: skip
+            "no_key_required", "required", "placeholder", "sk-no-key-required", "notused", "unused",
+            "llama", "local", "nokey", "no_key", "token", "apikey", "api-key", "api_key"}  # fmt: skip
 """What people send where a server wants no key, in lower case. They occur in prose, and are no secret."""
 _SCHEME_AND_KEY = re.compile(rf"(?i)(?:{'|'.join(sorted(_SCHEMES))})\s")
-_WEAK_CHARACTERS = 6
+_WEAK_CHARACTERS = 5
 _STRONG_CHARACTERS = 16
 _STRONG_WITH_DIGIT = 8
 
@@ -65,8 +67,8 @@ class Known:
 
     @cached_property
     def traces(self) -> re.Pattern[str] | None:
-        """What betrays a secret in any text: itself, or how URLs, JSON and base64 write it."""
-        words = {rf"(?<!\w){re.escape(value)}(?!\w)" for value in self.weak}
+        """What betrays a secret in any text: itself, or how URLs, JSON, hex and base64 write it."""
+        words = {rf"(?<![^\W_]){re.escape(value)}(?![^\W_])" for value in self.weak}
         forms = {re.escape(form) for value in self.strong for form in _forms(value)}
         return re.compile("|".join(sorted(words | forms, key=len, reverse=True))) if words | forms else None
 
@@ -121,6 +123,8 @@ def _any_of(values: Iterable[str]) -> re.Pattern[str] | None:
 
 def _forms(value: str) -> Iterator[str]:
     yield from (value, quote(value, safe=""), json.dumps(value)[1:-1], value.replace("/", "\\/"))
+    digits = value.encode().hex()
+    yield from (digits, digits.upper())
     for shift in range(3):  # base64 looks different at each position within three bytes
         encoded = b64encode(b"\0" * shift + value.encode()).rstrip(b"=").decode()
         core = encoded[(0, 2, 3)[shift] : -2]

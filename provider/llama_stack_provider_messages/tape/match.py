@@ -53,15 +53,27 @@ class Playlist:
     def __init__(self, exchanges: Iterable[Exchange], ignore: Ignore) -> None:
         self._ignore = ignore
         self._left: dict[str, deque[int]] = {}
+        self._last: dict[str, int] = {}
         for number, exchange in enumerate(exchanges):
             self._left.setdefault(key(exchange.request, ignore), deque()).append(number)
 
     def take(self, request: Request) -> int | None:
         """Return the position of the exchange that answers a request and count it as played, None if none is left."""
+        wanted = key(request, self._ignore)
         try:
-            return self._left[key(request, self._ignore)].popleft()  # one step: threads may share a tape
+            number = self._left[wanted].popleft()  # one step: threads may share a tape
         except (KeyError, IndexError):
             return None
+        self._last[wanted] = number
+        return number
+
+    def last(self, request: Request) -> int | None:
+        """Return the position of the exchange that answered such a request before."""
+        return self._last.get(key(request, self._ignore))
+
+    def knows(self, request: Request) -> bool:
+        """Say whether there is an exchange for a request, played or not."""
+        return key(request, self._ignore) in self._left
 
     @property
     def unplayed(self) -> list[int]:

@@ -4,18 +4,30 @@ The classes are the file format (docs/tapes.md): ``file.py`` writes and reads th
 them. They are open, so that a file keeps what a newer version or a person has added to it.
 """
 
-import math
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    WithJsonSchema,
+    model_validator,
+)
 
+from .http_rules import HEADERS_SCHEMA, STATUS, checked_headers, length_fault
 from .json_body import check_json, parse_json
 
 FORMAT = 1
 """The version of the format that this code writes; it reads this one."""
 
+_LONGEST = 1_000_000_000
+"""Seconds; clocks and sleeps take no number that is much larger."""
+_DURATION = {"type": "number", "minimum": 0, "maximum": _LONGEST}
 _BASE64 = {"type": "string", "contentEncoding": "base64"}
 _ENCODED = {"type": "object", "required": ["base64"], "properties": {"base64": _BASE64}, "additionalProperties": False}
 
@@ -38,8 +50,8 @@ def seconds_of(value: object) -> float:
     Raises:
         ValueError: It is no number of seconds.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not (0 <= value < math.inf):
-        raise ValueError("a duration is a number of seconds, 0 or more")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (0 <= value <= _LONGEST):
+        raise ValueError(f"a duration is a number of seconds, from 0 to {_LONGEST}")
     return float(value)
 
 
@@ -110,7 +122,7 @@ type ChunkField = Annotated[
     PlainSerializer(_write_chunk),
     WithJsonSchema({
         "type": "array",
-        "prefixItems": [{"type": "number", "minimum": 0}, {"anyOf": [{"type": "string"}, _ENCODED]}],
+        "prefixItems": [_DURATION, {"anyOf": [{"type": "string"}, _ENCODED]}],
         "minItems": 2,
         "maxItems": 2,
     }),
@@ -127,7 +139,11 @@ type BodyField = Annotated[
         "additionalProperties": False,
     }),
 ]  # fmt: skip
-type Seconds = Annotated[float, PlainValidator(seconds_of), WithJsonSchema({"type": "number", "minimum": 0})]
+type Seconds = Annotated[float, PlainValidator(seconds_of), WithJsonSchema(_DURATION)]
+
+type Headers = Annotated[dict[str, str], AfterValidator(checked_headers), WithJsonSchema(HEADERS_SCHEMA)]
+_COMPLETE: dict[str, Any] = {"properties": {"end": {"properties": {"how": {"const": "complete"}}}}}
+_ANSWERED: dict[str, Any] = {"required": ["response"], "properties": {"response": {"type": "object"}}}
 
 
 class _Open(BaseModel):
@@ -160,16 +176,16 @@ class Request(_Open):
     method: str = Field(description="In capitals.")
     path: str = Field(description="Without the query, percent-encoded as it was sent.")
     query: str = Field(default="", description="Behind the question mark, as it was sent.")
-    headers: dict[str, str] = Field(default_factory=dict, description="Chosen ones, names in lower case.")
+    headers: Headers = Field(default_factory=dict, description="Chosen ones, names in lower case.")
     body: BodyField | None = Field(default=None, description="None if it was empty.")
 
 
 class Response(_Open):
     """What the upstream answered."""
 
-    status: int = Field(ge=100, le=999)
+    status: int = Field(ge=STATUS.start, lt=STATUS.stop)
     after: Seconds = Field(default=0.0, description="Seconds from the request to the status line.")
-    headers: dict[str, str] = Field(default_factory=dict, description="Chosen ones, names in lower case.")
+    headers: Headers = Field(default_factory=dict, description="Chosen ones, names in lower case.")
     chunks: tuple[ChunkField, ...] = Field(
         default=(),
         description="The body in the pieces it came in, each as seconds since the one before and its text; base64 "
@@ -192,9 +208,23 @@ class End(_Open):
 class Exchange(_Open):
     """A request and what became of it."""
 
+    model_config = ConfigDict(json_schema_extra={"if": _COMPLETE, "then": _ANSWERED})
+
     request: Request
     response: Response | None = Field(default=None, description="None if it ended before a status line came.")
     end: End
+
+    @model_validator(mode="after")
+    def _can_be_played(self) -> "Exchange":
+        response, complete = self.response, self.end.how == "complete"
+        if response is None:
+            if complete:
+                raise ValueError("it ended complete, and has no response")
+            return self
+        declared, came = response.headers.get("content-length", ""), sum(len(chunk.data) for chunk in response.chunks)
+        if fault := length_fault(self.request.method, response.status, declared, came, complete=complete):
+            raise ValueError(fault)
+        return self
 
 
 class Tape(_Open):

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from .documents import Document, documents
+from .http_rules import STATUS, length_fault
 from .known import Known
-from .model import Chunk, End, Exchange, Response
+from .model import Chunk, End, Exchange, Request, Response
 from .scrub import Asked, HeaderPairs, Rules, blank_chunks
 
 _DIGITS = 3
@@ -73,21 +74,34 @@ class Recording:
             known: What must not.
             number: Of the exchange, from 1.
         """
-        end = self._end or End(how="client_closed")
-        response = None
+        request = rules.request(self.asked, known)
+        if self._status and self._status not in STATUS:
+            message = f"the upstream answered with status {self._status}, which is none of an answer"
+            return Exchange(request=request, end=End(how="reset", error="RemoteProtocolError", message=message))
+        end, response = self._end or End(how="client_closed"), None
         if self._status:
             headers = rules.response_fields(self._headers, known, number)
             chunks = blank_chunks(self._chunks, known)
             response = Response(status=self._status, after=self._after, headers=headers, chunks=chunks)
             if end.how == "client_closed" and _is_whole(response, documents(response)):
                 end = End(how="complete", after=end.after)
+            response = _fitting(request, response, complete=end.how == "complete")
         end = end.model_copy(update={"message": known.blank(end.message)})
-        return Exchange(request=rules.request(self.asked, known), response=response, end=end)
+        return Exchange(request=request, response=response, end=end)
 
     def _since(self, at: float) -> float:
         seconds = max(round(at - self._last, _DIGITS), 0.0)
         self._last = at
         return seconds
+
+
+def _fitting(request: Request, response: Response, *, complete: bool) -> Response:
+    """Return a response without a content-length that it does not keep: some transports do not look."""
+    declared, came = response.headers.get("content-length", ""), sum(len(chunk.data) for chunk in response.chunks)
+    if not length_fault(request.method, response.status, declared, came, complete=complete):
+        return response
+    kept = {name: value for name, value in response.headers.items() if name != "content-length"}
+    return response.model_copy(update={"headers": kept})
 
 
 def _is_whole(response: Response, said: Sequence[Document]) -> bool:

@@ -20,10 +20,11 @@ _WORD = r"[A-Za-z0-9_-]"
 CREDENTIALS = {
     "a key that begins with sk-": rf"sk-{_WORD}{{12,}}|[sr]k_(?:live|test)_{_WORD}{{12,}}",
     "a key of a model provider": r"(?:gsk_|csk-|nvapi-|pplx-|xai-|r8_|tgp_v1_|fw_|hf_)[A-Za-z0-9_-]{20,}",
-    "a Google key": r"AIza[A-Za-z0-9_-]{30,}|ya29\.[A-Za-z0-9_-]{20,}",
+    "a Google key": r"AIza[A-Za-z0-9_-]{30,}|ya29\.[A-Za-z0-9_-]{20,}|GOCSPX-[A-Za-z0-9_-]{20,}",
     "an AWS key": r"(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])",
     "a GitHub token": r"gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}",
-    "a token of a service": r"glpat-[A-Za-z0-9_-]{16,}|xox[abeprs]-[A-Za-z0-9-]{10,}|pypi-[A-Za-z0-9_-]{30,}",
+    "a token of a service": r"glpat-[A-Za-z0-9_-]{16,}|xox[abeprs]-[A-Za-z0-9-]{10,}|pypi-[A-Za-z0-9_-]{30,}"
+    r"|npm_[A-Za-z0-9]{30,}|SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}|tvly-(?=[A-Za-z-]*[0-9])[A-Za-z0-9-]{20,}",
     "a JSON web token": r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}",
     "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
 }
@@ -33,6 +34,8 @@ _NAMES = {name: re.compile(pattern) for name, pattern in CREDENTIALS.items()}
 
 _ESCAPED = re.compile(r"\\+(?:[nrtbf]|u00[01][0-9A-Fa-f])")
 """White space inside of JSON inside of JSON: no letter stands in front of what comes behind it."""
+_ESCAPED_CHARACTER = re.compile(r"\\+(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2}))")
+"""Of JSON, JavaScript and Python, also inside of each other."""
 _BEARER = re.compile(r"(?i)\bbearer\s+((?=\S*[0-9])[A-Za-z0-9._~+/=-]{16,})")
 _IN_ADDRESS = re.compile(r"[a-z]://[^/\s:@\"'\\]+:([^/\s:@\"'\\]{3,})@")
 _ASSIGNED = re.compile(
@@ -67,12 +70,21 @@ def is_secret_path(path: Path) -> bool:
 
 def looks(text: str, known: Known, harmless: frozenset[str] = frozenset()) -> Iterator[str]:
     """Yield what in a text looks like a credential: the kind and the length, never the value."""
-    if known.traces and (found := known.traces.search(text)):
+    forms = [*_forms(text)]
+    if known.traces and (found := next(filter(None, map(known.traces.search, forms)), None)):
         yield f"a value that a request sent as a secret ({len(found[0])} characters)"
-    told = dict.fromkeys(
-        kind for form in dict.fromkeys([text, _ESCAPED.sub(" ", text)]) for kind in _kinds(form, harmless)
-    )
-    yield from told
+    yield from dict.fromkeys(kind for form in forms for kind in _kinds(form, harmless))
+
+
+def _forms(text: str) -> Iterator[str]:
+    """Yield a text as it stands, and as it reads without escapes and without the zeros of UTF-16."""
+    yield text
+    if "\0" in text:
+        yield text.replace("\0", "")
+    if "\\" in text:
+        spaced = _ESCAPED.sub(" ", text)
+        plain = _ESCAPED_CHARACTER.sub(lambda found: chr(int(found[1] or found[2], 16)), spaced)
+        yield from dict.fromkeys(form for form in (spaced, plain) if form != text)
 
 
 def _kinds(text: str, harmless: frozenset[str]) -> Iterator[str]:

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import accumulate, pairwise
-from urllib.parse import unquote_plus
+from urllib.parse import unquote_plus, urlsplit, urlunsplit
 
+from .http_rules import header_value
 from .known import REDACTED, Known, header_secrets
 from .model import Body, Chunk, Request
 from .paths import Path, leaves, mapped, matches
@@ -25,7 +26,7 @@ type HeaderPairs = Sequence[tuple[str, str]]
 _REQUEST_HEADERS = ("accept", "content-type", "content-encoding", "anthropic-version", "anthropic-beta", "openai-beta")
 _RESPONSE_HEADERS = (
     "content-type", "content-length", "content-encoding", "retry-after", "retry-after-ms", "x-should-retry",
-    "request-id", "x-request-id", "anthropic-ratelimit-*", "x-ratelimit-*",
+    "location", "request-id", "x-request-id", "anthropic-ratelimit-*", "x-ratelimit-*",
 )  # fmt: skip
 _USER_FIELDS = ("user", "metadata.user_id", "safety_identifier")
 _SECRET_PARAMETER = re.compile(
@@ -205,15 +206,28 @@ def _chosen(headers: HeaderPairs, allowed: Iterable[str]) -> Iterator[tuple[str,
     found: dict[str, list[str]] = {}
     for name, value in headers:
         if any(fnmatchcase(name.lower(), pattern) for pattern in allowed):
-            found.setdefault(name.lower(), []).append(value)
+            found.setdefault(name.lower(), []).append(header_value(value))
     yield from ((name, ", ".join(found[name])) for name in sorted(found))
 
 
 def _steady(name: str, value: str, number: int) -> str:
+    if name == "location":
+        return _without_host(value)
     steady = next((text for pattern, text in _STEADY.items() if fnmatchcase(name, pattern)), None)
     if steady is None:
         return value
     return _STEADY_TIME if _TIME.match(value) else steady.format(number=number)
+
+
+def _without_host(address: str) -> str:
+    """Return an address relative to its server, which is nobody's business, so that playing it leads to the tape."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return "/"
+    path = parts.path if parts.path or not parts.netloc else "/"
+    path = re.sub("^/+", "/", path)  # two would begin a host
+    return urlunsplit(("", "", path, "&".join(_blank_parameters(parts.query)), parts.fragment))
 
 
 def _parameters(query: str) -> Iterator[tuple[str, str]]:

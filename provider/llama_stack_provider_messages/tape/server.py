@@ -12,6 +12,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, MutableMapping
+from contextlib import suppress
 from dataclasses import asdict
 from time import monotonic
 from typing import Any
@@ -111,7 +112,8 @@ class TapeServer:
 
     async def _answer(self, asked: Asked, headers: list[tuple[bytes, bytes]], answer: "_Answer") -> None:
         session = self.deck.session_for(asked)
-        transport = TapeTransport(session, self._asking(), pace=self._pace, patience=self._patience)
+        real = _Near(self._asking(), self._upstream)
+        transport = TapeTransport(session, real, pace=self._pace, patience=self._patience)
         target = f"{self._upstream.raw_path.decode().rstrip('/')}{asked.path}{'?' if asked.query else ''}{asked.query}"
         request = httpx.Request(
             asked.method,
@@ -149,6 +151,34 @@ class TapeServer:
             modes = ", ".join(Mode)
             return 400, {"error": f'this takes {{"name": "...", "mode": "..."}}; modes are {modes}'}
         return 200, as_json(self.deck.report())
+
+
+class _Near(httpx.AsyncBaseTransport):
+    """Asks the upstream; its redirects to itself lead the client here, where it came from.
+
+    Args:
+        real: Asks the upstream.
+        upstream: Its address in front of the path.
+    """
+
+    def __init__(self, real: httpx.AsyncBaseTransport, upstream: httpx.URL) -> None:
+        self._real = real
+        self._upstream = upstream
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await self._real.handle_async_request(request)
+        if "location" in response.headers:
+            with suppress(httpx.InvalidURL):  # the client sees it as it is
+                response.headers["location"] = self._near(response.headers["location"], request.url)
+        return response
+
+    def _near(self, location: str, asked: httpx.URL) -> str:
+        target = asked.join(location)
+        if (target.host, target.port) != (self._upstream.host, self._upstream.port):
+            return location
+        base = self._upstream.path.rstrip("/")
+        path = target.raw_path.decode("ascii")
+        return path.removeprefix(base) if path.startswith(f"{base}/") else path
 
 
 class _Answer:

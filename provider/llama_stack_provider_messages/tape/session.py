@@ -5,6 +5,8 @@
   not on it   Play a 409      -                 Play a 409                -
   ambient     Play, again     Record, no order  Play, again               Relay
 
+A call that could be ambient and is among the exchanges of the tape is one of them, which can be played again.
+
 An adapter does what ``ask`` returns: it plays an exchange, or asks the upstream and tells the ``Recording`` what comes.
 """
 
@@ -90,6 +92,7 @@ class Session:
 
     Attributes:
         asked: What the program asked so far, ambient calls apart.
+        stamp: Of the file that is replaced, see ``store.py``; None where nobody looked.
     """
 
     def __init__(
@@ -105,14 +108,15 @@ class Session:
         self.name = name
         self.action = action
         self.asked: list[Asked] = []
-        self._tape = tape
+        self.stamp: str | None = None
         self._rules = rules or Rules()
         self._patterns = tuple(ambient)
         self._hint = hint
         self._strong: set[str] = set()  # grows by update(), which two threads may call at once
         self._weak: set[str] = set()
         self._playlist = Playlist(tape.exchanges, tape.ignore)
-        self._ambient = {key(exchange.request, tape.ignore): exchange for exchange in tape.ambient}
+        self._tape = tape
+        self._ambient = _by_key(tape.ambient, tape)
         self._recordings: list[Recording] = []
         self._ambient_recordings: dict[str, Recording] = {}
         self._unexpected: dict[str, int] = {}
@@ -143,8 +147,7 @@ class Session:
         number = self._playlist.take(request)
         if number is None:
             return Play(refusal(request, self._refused(request)), "a refusal")
-        play = Play(self._tape.exchanges[number], f"exchange {number + 1}")
-        return play if self.action is Action.REPLAY else Compare(Recording(asked, at), play)
+        return self._step(number, asked, at)
 
     def is_ambient(self, asked: Asked) -> bool:
         """Say whether a call is one that does not count."""
@@ -153,6 +156,11 @@ class Session:
     def has_ambient(self, asked: Asked) -> bool:
         """Say whether an ambient call is on the tape; another one is answered with something made up."""
         return key(self._rules.request(asked, self.known), self._tape.ignore) in self._ambient
+
+    def has_exchange(self, asked: Asked) -> bool:
+        """Say whether a call, ambient or not, is among the exchanges that are played."""
+        played = self.action in (Action.REPLAY, Action.VERIFY)
+        return played and self._playlist.knows(self._rules.request(asked, self.known))
 
     def stayed(self, play: Play) -> None:
         """Note that a client waited for more than was recorded before its predecessor left."""
@@ -169,28 +177,39 @@ class Session:
         place = f"{step.play.place} ({request.method} {request.path})"
         self._differences += [hide(f"{place}: {line}") for line in differences(step.play.exchange, live)]
 
-    def recorded(self, **facts: str) -> Tape | None:
+    def recorded(self, old: Tape | None = None, **facts: str) -> Tape | None:
         """Return the tape that was recorded, None if nothing was.
 
         Args:
+            old: What is replaced; by default the tape that the session began with.
             facts: What is known of the upstream; see ``Upstream``. The model is taken from the requests if not given.
 
         Raises:
             UnsafeTapeError: It holds what looks like a credential.
         """
+        old = old or self._tape
         if not self._recordings and not self._ambient_recordings:
             return None
         exchanges = self._exchanges(self._recordings)
         ambient = [one for one in self._exchanges(self._ambient_recordings.values()) if one.response]
-        new = {key(one.request, self._tape.ignore): one for one in ambient}
-        upstream = self._tape.upstream.model_copy(update={name: value for name, value in facts.items() if value})
+        calls = _by_key(old.ambient, old) | _by_key(ambient, old)
+        upstream = old.upstream.model_copy(update={name: value for name, value in facts.items() if value})
         if not upstream.model:
             upstream = upstream.model_copy(update={"model": next(iter(models_of(exchanges)), "")})
-        update = {"upstream": upstream, "exchanges": exchanges, "ambient": tuple((self._ambient | new).values())}
-        tape = settled(self._tape.model_copy(update=update), self._tape)
+        update = {"upstream": upstream, "exchanges": exchanges, "ambient": tuple(calls.values())}
+        tape = settled(old.model_copy(update=update), old)
         if findings := scan(tape, self.known, self._rules.harmless):
             raise UnsafeTapeError(self.name, findings)
         return tape
+
+    def rebase(self, tape: Tape, stamp: str) -> None:
+        """Take the tape that was saved for the one that the session began with: what comes now is added to it.
+
+        Args:
+            tape: As it was saved.
+            stamp: Of its file.
+        """
+        self._tape, self.stamp = tape, stamp
 
     @property
     def known(self) -> Known:
@@ -225,7 +244,15 @@ class Session:
         if self.action is Action.RECORD:
             recording = self._ambient_recordings[wanted] = Recording(asked, at)
             return Record(recording)
+        number = self._playlist.take(request)
+        number = self._playlist.last(request) if number is None else number
+        if number is not None:
+            return self._step(number, asked, at)
         return Play(self._ambient.get(wanted) or self._made_up(request), "an ambient call")
+
+    def _step(self, number: int, asked: Asked, at: float) -> Step:
+        play = Play(self._tape.exchanges[number], f"exchange {number + 1}")
+        return play if self.action is Action.REPLAY else Compare(Recording(asked, at), play)
 
     def _made_up(self, request: Request) -> Exchange:
         """Return what an upstream of this tape could have said: its models, its routes, or that it is well."""
@@ -254,6 +281,10 @@ class Session:
     def _unplayed(self, number: int) -> str:
         request = self._tape.exchanges[number].request
         return f"exchange {number + 1} ({request.method} {request.path}) was not played"
+
+
+def _by_key(exchanges: Iterable[Exchange], tape: Tape) -> dict[str, Exchange]:
+    return {key(exchange.request, tape.ignore): exchange for exchange in exchanges}
 
 
 def _fits(asked: Asked, method: str, path: str = "*", body: str = "") -> bool:

@@ -1,21 +1,28 @@
 """Tapes as files of a folder."""
 
-import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from .errors import TapeFormatError, TapeMismatchError, TapeMissingError, TapeUsageError, UnsafeTapeError
+from .errors import (
+    TapeConflictError,
+    TapeFormatError,
+    TapeMismatchError,
+    TapeMissingError,
+    TapeUsageError,
+    UnsafeTapeError,
+)
 from .file import SUFFIX, dump, load
 from .model import Tape
 from .report import Action, Report
 from .scan import scan_text
 from .session import Session
+from .writing import NO_FILE, alone_in, keep_beside, stamp_of, write_whole
 
 _NAME = re.compile(r"\w[\w.-]*(?:/\w[\w.-]*)*")
 
@@ -53,11 +60,25 @@ def read_tape(path: Path) -> Tape:
         TapeFormatError: It holds none; says which file.
         TapeMissingError: There is no such file.
     """
+    text = _text_of(path)
+    if text is None:
+        raise TapeMissingError(f"there is no tape {path.name}")
+    return _tape_of(path, text)
+
+
+def _text_of(path: Path) -> str | None:
     try:
-        return load(path.read_text(encoding="utf-8"))
+        return path.read_bytes().decode()
     except FileNotFoundError:
-        raise TapeMissingError(f"there is no tape {path.name}") from None
-    except (TapeFormatError, UnicodeDecodeError) as error:
+        return None
+    except UnicodeDecodeError as error:
+        raise TapeFormatError(f"{path.name}: {error}") from None
+
+
+def _tape_of(path: Path, text: str) -> Tape:
+    try:
+        return load(text)
+    except TapeFormatError as error:
         raise TapeFormatError(f"{path.name}: {error}") from None
 
 
@@ -78,14 +99,16 @@ def open_tape(folder: Path, name: str, mode: Mode = Mode.NONE, **options: Any) -
     path = tape_path(folder, name)
     if mode is Mode.LIVE:
         return Session(name, Tape(), Action.LIVE, **options)
-    found = path.exists()
-    if mode is Mode.REWRITE or (mode is Mode.ONCE and not found):
-        return Session(name, read_tape(path) if found else Tape(), Action.RECORD, **options)
-    if not found:
+    text = _text_of(path)
+    if mode is Mode.REWRITE or (mode is Mode.ONCE and text is None):
+        session = Session(name, Tape() if text is None else _tape_of(path, text), Action.RECORD, **options)
+        session.stamp = NO_FILE if text is None else stamp_of(text)
+        return session
+    if text is None:
         raise TapeMissingError(
             f'there is no tape "{name}" ({path.name}); run this with mode "once" while the upstream can be reached'
         )
-    return Session(name, read_tape(path), Action.VERIFY if mode is Mode.VERIFY else Action.REPLAY, **options)
+    return Session(name, _tape_of(path, text), Action.VERIFY if mode is Mode.VERIFY else Action.REPLAY, **options)
 
 
 def save(session: Session, folder: Path, **facts: str) -> Path | None:
@@ -98,17 +121,47 @@ def save(session: Session, folder: Path, **facts: str) -> Path | None:
 
     Raises:
         UnsafeTapeError: The tape holds what looks like a credential. The file is left as it was.
+        TapeConflictError: The file was written by somebody else since the session began. It is left as it was, and
+            the recording is kept beside it.
     """
-    tape = session.recorded(date=datetime.now(UTC).date().isoformat(), **facts)
+    facts = {"date": datetime.now(UTC).date().isoformat(), **facts}
+    tape = session.recorded(None, **facts)
     if tape is None:
         return None
+    path = tape_path(folder, session.name)
+    _safe_text(session, tape)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with alone_in(path.parent):
+        if session.stamp is not None and path.exists() and _stamp_there(path) != session.stamp:
+            tape = _united(session, tape, path, facts)
+        text = _safe_text(session, tape)
+        write_whole(path, text)
+    session.rebase(tape, stamp_of(text))
+    return path
+
+
+def _safe_text(session: Session, tape: Tape) -> str:
     text = dump(tape)
     if findings := scan_text(text, session.known, session.harmless):
         raise UnsafeTapeError(session.name, findings)
-    path = tape_path(folder, session.name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, text)
-    return path
+    return text
+
+
+def _stamp_there(path: Path) -> str:
+    return stamp_of(path.read_bytes().decode("utf-8", "surrogateescape"))
+
+
+def _united(session: Session, tape: Tape, path: Path, facts: dict[str, str]) -> Tape:
+    """Return a recording together with the file that somebody else has written meanwhile.
+
+    Ambient calls have no order, so those of both are kept. Exchanges are a scenario, of which there can be one.
+    """
+    with suppress(TapeFormatError):  # what is there is no tape, and nobody's to replace
+        there = read_tape(path)
+        both = session.recorded(there, **facts)
+        if both and both.exchanges == (there.exchanges if tape.exchanges else ()):
+            return both.model_copy(update={"exchanges": there.exchanges})
+    raise TapeConflictError(session.name, path.name, keep_beside(path, dump(tape)).name)
 
 
 def finish(session: Session, folder: Path, **facts: str) -> Report:
@@ -121,7 +174,7 @@ def finish(session: Session, folder: Path, **facts: str) -> Report:
     """
     try:
         save(session, folder, **facts)
-    except UnsafeTapeError as error:
+    except (UnsafeTapeError, TapeConflictError) as error:
         return replace(session.report(), refused=str(error))
     return session.report()
 
@@ -147,13 +200,3 @@ def use_tape(folder: Path, name: str, mode: Mode = Mode.NONE, **options: Any) ->
     save(session, folder)
     if failures := session.report().failures:
         raise TapeMismatchError(name, failures)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that nobody sees a part of it, whoever else writes it."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8", newline="\n")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -75,7 +75,7 @@ class _Tape:
         )
 
     def _played(self, response: Response, stream: Http) -> Http:
-        headers = [*response.headers.items()]
+        headers = [(name.encode(), value.encode()) for name, value in response.headers.items()]
         return self.http.Response(
             response.status, headers=headers, stream=stream, extensions={"http_version": b"HTTP/1.1"}
         )

@@ -9,7 +9,7 @@ from llama_stack_provider_messages.tape.file import dump
 from llama_stack_provider_messages.tape.naming import Named
 from llama_stack_provider_messages.tape.orphans import orphans
 from llama_stack_provider_messages.tape.render import counted
-from llama_stack_provider_messages.tape.store import write_whole
+from llama_stack_provider_messages.tape.writing import write_whole
 
 from .files import existing, named_by_tests, tapes_in
 from .play import play

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from llama_stack_provider_messages.tape.deck import Deck
-from llama_stack_provider_messages.tape.errors import TapeUsageError, UnsafeTapeError
+from llama_stack_provider_messages.tape.errors import TapeConflictError, TapeUsageError, UnsafeTapeError
 from llama_stack_provider_messages.tape.render import counted
 from llama_stack_provider_messages.tape.scrub import Rules
 from llama_stack_provider_messages.tape.session import Session
@@ -101,6 +101,9 @@ def _save(session: Session, place: Place, facts: dict[str, str]) -> bool:
             f"{place.path} was not saved, it would hold what looks like a credential: {'; '.join(error.findings)}. "
             "Record it with made-up values there, or pass a value that is no secret with --harmless"
         )
+        return False
+    except TapeConflictError as error:
+        tell(f"{place.path}: {error}")
         return False
     if path is None:
         tell(

@@ -102,6 +102,21 @@ def test_ambient_calls_without_a_tape_of_their_own_are_made_up(folder):
     assert '"id": "tiny"' in ask(deck, MODELS)
 
 
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/tiny"])
+def test_a_call_that_a_tape_holds_as_an_exchange_is_that_exchange(folder, path):
+    """Whatever the tape of ambient calls says; and a stack that asks first does not cost the test its answer."""
+    house(folder)
+    mine = tape(exchange(path=path, method="GET", answer=reply("mine")), exchange({"a": 1}, reply("hi")))
+    (folder / "mine.tape.yaml").write_text(dump(mine), encoding="utf-8")
+    deck, call = Deck(folder), asked(path=path, method="GET")
+    deck.select("mine")
+    assert [ask(deck, call), ask(deck, call), ask(deck, HELLO)] == ['"mine"', '"mine"', '"hi"']
+    assert deck.eject().failures == ()
+    deck.select("mine")
+    assert ask(deck, HELLO) == '"hi"'
+    assert deck.eject().failures == (f"exchange 1 (GET {path}) was not played",)
+
+
 PROBE = Asked("POST", "/v1/messages", body=b"{}")
 
 

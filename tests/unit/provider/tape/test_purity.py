@@ -12,7 +12,7 @@ FOLDER = Path(model.__file__).parent
 ADAPTERS = {
     "__init__", "bench", "claims", "cli", "deck", "embedded",
     "faults", "in_tests", "orphans", "runner", "server", "settings",
-    "stack_process", "store", "streams", "transport",
+    "stack_process", "store", "streams", "transport", "writing",
 }  # fmt: skip
 CORE = sorted(path for path in FOLDER.glob("*.py") if path.stem not in ADAPTERS)
 ALLOWED = {

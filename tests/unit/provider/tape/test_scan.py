@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from llama_stack_provider_messages.tape.http_rules import header_value
 from llama_stack_provider_messages.tape.known import Known
 from llama_stack_provider_messages.tape.model import Body, End, Ignore, Upstream
 from llama_stack_provider_messages.tape.scan import hide, looks, scan, scan_text
@@ -24,6 +25,11 @@ LOOKS = {
     "github_pat_0123456789abcdefghijABCD": "GitHub",
     "xoxb-0123456789-abc": "token of a service",
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2ln": "JSON web token",
+    "npm_0123456789abcdefghijABCDEFGHIJ012345": "token of a service",
+    "SG.0123456789abcdefghijAB.0123456789abcdefghijABCDEFGHIJ0123456789abc": "token of a service",
+    "GOCSPX-0123456789abcdefghijABCDEFGH": "Google",
+    "tvly-dev-0123456789abcdefghij": "token of a service",
+    "xai-0123456789abcdefghijABCD": "model provider",
     "-----BEGIN RSA PRIVATE KEY-----": "private key",
     "Authorization: Bearer abcdefghij0123456789": "bearer token",
     "https://jo:hunter2@example.com": "address with a password",
@@ -36,7 +42,10 @@ SAFE = [
     "password: correct horse battery staple", "bearer of bad news", "http://example.com/a:b@c", "eyJhbGciOiJIUzI1NiJ9",
     "max_tokens: 123456789012", "REDACTED", "chatcmpl-9aBcDeFgHiJkLmNoPqRsTuVwX", "toolu_01A09q90qw90lq917835lq9",
     "fp_44709d6fcb", "mts1.c2stYWJjZGVmZ2hpamts-sk-abcdefghijklmn", "3d1c1f0e-58d5-4b0e-9a0b-6c7f2d6b8f10",
-    "call_abc123",
+    "call_abc123", "npm_config_registry_of_a_very_long_name_here", "npm_lifecycle_script", "SG.1.2", "SG.example.com",
+    "tvly-is-a-prefix-of-some-keys-and-no-key", "GOCSPX-short", "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
+    base64.b64encode(bytes(range(256)) * 64).decode(), base64.urlsafe_b64encode(bytes(range(256)) * 64).decode(),
+    "d41d8cd98f00b204e9800998ecf8427e", "C:\\users\\x41\\u0041 is a path",
 ]  # fmt: skip
 
 
@@ -46,12 +55,12 @@ def place_in(place, text):
     made = {
         "path": exchange(path=f"/v1/{text}"),
         "query": exchange(query=f"q={text}"),
-        "request header": exchange(accept=text),
+        "request header": exchange(accept=header_value(text)),
         "request text": exchange(Body("text", text)),
         "request bytes": exchange(Body("base64", b"\xff " + text.encode())),
         "request value": exchange({"messages": [{"content": f"see {text}"}]}),
         "request key": exchange({"a": {text: 1}}),
-        "response header": exchange(answer=response(headers={"retry-after": text})),
+        "response header": exchange(answer=response(headers={"retry-after": header_value(text)})),
         "response body": exchange(answer=response(quoted, headers=JSON)),
         "response text": exchange(answer=response(f"oops {text}", headers={})),
         "response line": exchange(answer=response(f"{quoted}\n\n", headers={"content-type": "application/x-ndjson"})),
@@ -141,6 +150,12 @@ def test_a_key_that_json_escapes_is_found():
         "7f3c9ab2\\/d41e+4c0f",
         *(base64.b64encode(before + b"7f3c9ab2/d41e+4c0f" + b"!").decode() for before in (b"", b"a", b"ab", b"abc")),
         base64.urlsafe_b64encode(b"user:7f3c9ab2/d41e+4c0f").decode(),
+        b"7f3c9ab2/d41e+4c0f".hex(),
+        b"user:7f3c9ab2/d41e+4c0f".hex().upper(),
+        "".join(f"\\u{ord(char):04x}" for char in "7f3c9ab2/d41e+4c0f"),
+        "".join(f"\\\\u{ord(char):04X}" for char in "7f3c9ab2/d41e+4c0f"),
+        "".join(f"\\x{ord(char):02x}" for char in "7f3c9ab2/d41e+4c0f"),
+        "7f3c9ab2\\u002fd41e\\u002B4c0f",
     ],
 )
 def test_a_secret_that_a_request_sent_is_found_in_any_writing(form):
@@ -154,6 +169,36 @@ def test_a_secret_that_a_request_sent_is_found_in_any_writing(form):
 def test_a_secret_with_quotes_is_found_as_json_writes_it():
     known = Known.of(['ab"cd-01234'])
     assert scan(tape(exchange(answer=response(json.dumps('ab"cd-01234'), headers={}))), known)
+
+
+@pytest.mark.parametrize("place", ["request text", "request bytes", "request value", "response text", "event"])
+@pytest.mark.parametrize(
+    "write",
+    [lambda key: key.encode().hex(), lambda key: "".join(f"\\u{ord(char):04x}" for char in key), "\0".join],
+    ids=["hex", "escapes", "UTF-16"],
+)
+def test_a_key_in_another_writing_is_found_in_any_body(place, write):
+    """And only where the key was sent, where nothing but that tells it."""
+    key = "7f3c9ab2d41e4c0f"
+    assert scan(place_in(place, write(key)), Known.of([key]))
+    assert scan(place_in(place, write(key))) == []
+    assert scan(place_in(place, write(key[::-1])), Known.of([key])) == []
+
+
+def test_a_key_that_shows_what_it_is_is_found_in_escapes():
+    escaped = "".join(f"\\u{ord(char):04x}" for char in "sk-ant-api03-abcdefghijkl")
+    assert "begins with sk-" in scan(place_in("request text", escaped))[0]
+
+
+@pytest.mark.parametrize("text", ["q7x2z", "(q7x2z)", "key_q7x2z", "q7x2z.", "it is \\u0071\\u0037x2z"])
+def test_a_short_key_is_found_as_a_word(text):
+    assert scan(place_in("event", text), Known.of(["q7x2z"]))
+
+
+@pytest.mark.parametrize("text", ["aq7x2z", "q7x2zb", "iVBORw0KGgoAAAANSUhEUgq7x2zAAABCAYAAAAfFcSJ", "0.412345678"])
+def test_a_short_key_inside_of_something_else_is_chance(text):
+    """Pictures, signatures and numbers hold any five characters."""
+    assert scan(place_in("event", text), Known.of(["q7x2z", "12345"])) == []
 
 
 def test_a_weak_secret_is_found_as_a_word():

@@ -179,8 +179,19 @@ def test_a_key_that_could_be_a_word_is_known_to_be_weak():
 
 def test_what_is_too_short_to_be_told_from_a_word_is_not_known():
     """Servers without keys are sent such things."""
-    assert RULES.known(asked(x_api_key="none!")) == Known()
+    assert RULES.known(asked(x_api_key="abcd")) == Known()
+    assert RULES.known(asked(x_api_key="local")) == Known()
+    assert RULES.known(asked(authorization='Digest realm="inner", nonce="abcdef0123456789"')).weak == set()
     assert RULES.known(asked(x_api_key="nokeys")).weak == {"nokeys"}
+
+
+@pytest.mark.parametrize("key", ["q7x2z", "q7x2zp", "q7x2zp4", "admin"])
+def test_a_short_key_is_looked_for(key):
+    """As a word of its own, wherever it was sent as a key."""
+    assert RULES.known(asked(x_api_key=key)) == Known(weak=frozenset({key}))
+    assert RULES.known(asked(authorization=f"Bearer {key}")).weak == {key}
+    assert RULES.known(asked({"api_key": key})).weak == {key}
+    assert RULES.known(asked(query=f"key={key}")).weak == {key}
 
 
 def test_only_long_names_of_users_are_looked_for_elsewhere():

@@ -200,6 +200,16 @@ def test_other_calls_are_not_ambient(call):
     assert not session().is_ambient(call)
 
 
+@pytest.mark.parametrize("action", [Action.REPLAY, Action.VERIFY])
+def test_an_ambient_call_among_the_exchanges_is_played_in_order_the_last_one_again(action):
+    calls = [exchange(path="/v1/models/tiny", method="GET", answer=reply(number)) for number in (1, 2)]
+    playing = session(*calls, action=action)
+    steps = [playing.ask(models("/v1/models/tiny"), 0) for _ in range(3)]
+    assert [getattr(step, "play", step).place for step in steps] == ["exchange 1", "exchange 2", "exchange 2"]
+    assert playing.report().failures == ()
+    assert playing.ask(models("/v1/models/other"), 0).place == "an ambient call"
+
+
 def test_which_calls_are_ambient_can_be_said():
     assert session(ambient=("POST /x",)).is_ambient(models("/x", "POST"))
     assert not session(ambient=()).is_ambient(models())

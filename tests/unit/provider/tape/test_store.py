@@ -2,7 +2,6 @@
 
 import pytest
 
-from llama_stack_provider_messages.tape import store
 from llama_stack_provider_messages.tape.errors import (
     TapeFormatError,
     TapeMismatchError,
@@ -158,14 +157,3 @@ def test_options_reach_the_session(folder):
     assert session.harmless == {"x"}
     assert answer(session, {"b": 1}).exchange.response.status == 409
     assert session.report().unexpected[0].endswith("Do this.")
-
-
-def test_two_processes_do_not_share_a_part_file(folder, monkeypatch):
-    """With xdist two workers may record the same tape: the last one wins, whole."""
-    seen = []
-    monkeypatch.setattr(store.os, "getpid", lambda: 4711)
-    monkeypatch.setattr("pathlib.Path.replace", lambda part, _: seen.append(part.name))
-    session = open_tape(folder, "new", Mode.ONCE)
-    answer(session)
-    save(session, folder)
-    assert seen == [".new.tape.yaml.4711.part"]

@@ -36,6 +36,10 @@ def wired(client, session, real=None, **options):
     return transports_for(client.http)[not client.is_async](session, real, **options)
 
 
+def sync_wired(client, session):
+    return transports_for(client.http)[1](session)
+
+
 def put(folder, *exchanges, name="t", **fields):
     (folder / f"{name}.tape.yaml").write_text(dump(tape(*exchanges, **fields)), encoding="utf-8")
 
@@ -67,6 +71,14 @@ def test_a_unary_answer_with_its_request(wire, client, tmp_path):
         url = "http://nowhere.invalid/v1/messages?name=%C3%A4%2F&beta=true"
         played = client.get(url, transport=wired(client, session), method="POST", json=BODY)
     assert (played.status, played.pieces) == (live.status, live.pieces) == (429, [b'{"id": "msg_1", "n": 1}'])
+
+
+def test_a_header_beyond_ascii_is_played(client, tmp_path):
+    """As httpx reads such bytes, it does not write them by itself."""
+    headers = {"content-type": "text/plain; name=caf\u00e9"}
+    put(tmp_path, exchange(answer=response("x", headers=headers), method="GET", path="/x"))
+    with use_tape(tmp_path, "t") as session, client.http.Client(transport=sync_wired(client, session)) as http:
+        assert http.get("http://nowhere.invalid/x").headers["content-type"] == headers["content-type"]
 
 
 def test_while_recording_the_upstream_is_asked_not_to_compress(wire, client, tmp_path):
