@@ -55,7 +55,14 @@ LAYERS = [
     [f"{PROVIDER}.upstreams", f"{PROVIDER}.frames"],
     [f"{PROVIDER}.translated", f"{PROVIDER}.native", f"{PROVIDER}.lanes", f"{PROVIDER}.remote"],
     [f"{PROVIDER}.impl"],
-    [f"{PROVIDER}.provider", PROVIDER, f"{PROVIDER}.pytest_plugin", f"{PROVIDER}.pytest_findings"],
+    [
+        f"{PROVIDER}.provider",
+        PROVIDER,
+        f"{PROVIDER}.pytest_plugin",
+        f"{PROVIDER}.pytest_findings",
+        f"{PROVIDER}.pytest_options",
+        f"{PROVIDER}.pytest_orphans",
+    ],
 ]
 """Innermost first; a module imports only from its own layer and from those before it."""
 PURE = [

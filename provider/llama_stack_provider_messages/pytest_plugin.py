@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .pytest_findings import Findings, collects_all
+from .pytest_findings import Findings, collects_all, may_hold_tests
+from .pytest_options import add_options, settings_of, shown
 
 if TYPE_CHECKING:
     from .tape.bench import Bench, Served
     from .tape.in_tests import TapeInTest
-    from .tape.settings import Settings
     from .tape.stack_process import Stack
 
-MODES = ("none", "once", "rewrite", "verify", "live")
 MARKER = 'tape(name, upstream=""): the tape that is played to the test, or recorded; see --tape-mode'
 
 _CLAIMS, _FINDINGS = "tape_claims", "tape_findings"
@@ -30,28 +29,12 @@ _SERVED = {"stack", "tape_server"}
 
 
 _findings_key = pytest.StashKey[Findings]()
-_settings_key = pytest.StashKey["Settings"]()
 _tape_key = pytest.StashKey["TapeInTest"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options."""
-    group = parser.getgroup("tapes", "recorded answers of upstreams")
-    group.addoption(
-        "--tape-mode", choices=MODES, default="none",
-        help="none: play (the default); once: record what there is no tape of; rewrite: record all anew; "
-        "verify: play, and compare with what the upstream answers now; live: ask the upstream, without tapes",
-    )  # fmt: skip
-    group.addoption(
-        "--tape-upstream", action="append", default=[], metavar="NAME[=ADDRESS]",
-        help="whose tapes to use, and where to record them, such as vllm=http://127.0.0.1:8000; "
-        'the address "embedded" is the engine that comes with this package',
-    )  # fmt: skip
-    group.addoption("--tape-model", default="", metavar="NAME", help="what the upstream is asked for when recording")
-    parser.addini("tape_dir", "folder of the tapes, relative to the root", default="recordings")
-    parser.addini("tape_upstreams", "as --tape-upstream, one a line; the first is the default", "linelist", [])
-    parser.addini("tape_strict", "fail on unplayed exchanges and on tapes without a test", "bool", default=True)
-    parser.addini("stack_config", "the run.yaml that the fixture stack starts, relative to the root", default="")
+    add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -65,21 +48,41 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_report_header(config: pytest.Config) -> str | None:
     """Say so if tapes are not just played."""
     mode = config.getoption("tape_mode")
-    return None if mode == "none" else f"tapes: {mode}, upstream {_settings(config).default}"
+    return None if mode == "none" else f"tapes: {mode}, upstream {settings_of(config).default}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Note what skips itself or fails instead of telling its tests, whose tapes are still theirs."""
+    report = yield
+    if not report.passed:
+        collector.config.stash[_findings_key].uncollected.add(str(collector.path))
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> Generator[None, bool | None, bool | None]:
+    """Note what a conftest leaves out, as above."""
+    ignored = yield
+    if ignored and may_hold_tests(collection_path, config):
+        config.stash[_findings_key].uncollected.add(str(collection_path))
+    return ignored
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Note which tapes the tests name, before any is deselected, and give each test its tape."""
     found = config.stash[_findings_key]
     for item in items:
         if marker := item.get_closest_marker("tape"):
             name, upstream = _named(marker, item.nodeid)
-            found.used.add((_settings(config).upstream(upstream).name, name))
+            found.used.add((settings_of(config).upstream(upstream).name, name))
             fixtures: list[str] = getattr(item, "fixturenames", [])
             if "tape" not in fixtures:
                 fixtures.insert(0, "tape")
-    found.complete = not session.testsfailed and collects_all(config)
+    found.complete = collects_all(config)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -108,22 +111,29 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if hasattr(config, "workeroutput"):
         config.workeroutput[_FINDINGS] = found.plain()
         return
+    from .pytest_orphans import lone_tapes
+
     finished = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
     if not finished or not found.complete or config.option.collectonly or not config.getini("tape_strict"):
         return
-    for path in _orphans(config, found):
+    for path in lone_tapes(config, found):
         text = f"No test plays this tape. Delete the file, or mark a test with @pytest.mark.tape({path[1]!r})."
         config.hook.pytest_collectreport(report=pytest.CollectReport(path[0], "failed", text, []))
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Name the files that were written."""
-    written = sorted(config.stash[_findings_key].written)
+    """Name the files that were written, and say what fails nothing."""
+    found = config.stash[_findings_key]
+    written = sorted(found.written)
     if written:
         terminalreporter.section("tapes recorded")
         for path in written:
-            terminalreporter.write_line(_shown(config, Path(path)))
+            terminalreporter.write_line(shown(config, Path(path)))
+    if found.notes:
+        terminalreporter.section("notes on tapes")
+        for note in sorted(found.notes):
+            terminalreporter.write_line(note)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -152,7 +162,7 @@ def tape_bench(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFac
     from .tape.bench import Bench
 
     claims = pytestconfig.stash[_findings_key].shared()
-    with _plainly(), Bench(_settings(pytestconfig), tmp_path_factory.mktemp("stacks"), claims) as bench:
+    with _plainly(), Bench(settings_of(pytestconfig), tmp_path_factory.mktemp("stacks"), claims) as bench:
         yield bench
 
 
@@ -228,43 +238,8 @@ def _plainly() -> Iterator[None]:
         raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
-def _settings(config: pytest.Config) -> "Settings":
-    if _settings_key not in config.stash:
-        from .tape.errors import TapeUsageError
-        from .tape.settings import Settings
-
-        upstreams = [*config.getoption("tape_upstream"), *config.getini("tape_upstreams")]
-        try:
-            config.stash[_settings_key] = Settings.of(
-                config.rootpath / config.getini("tape_dir"), config.getoption("tape_mode"), upstreams,
-                model=config.getoption("tape_model"), strict=config.getini("tape_strict"),
-            )  # fmt: skip
-        except TapeUsageError as error:
-            raise pytest.UsageError(str(error)) from None
-    return config.stash[_settings_key]
-
-
 def _named(marker: pytest.Mark, test: str) -> tuple[str, str]:
     """Return the name and the upstream that a marker gives."""
     if len(marker.args) != 1 or not isinstance(marker.args[0], str) or set(marker.kwargs) - {"upstream"}:
         raise pytest.UsageError(f'{test}: write the marker as @pytest.mark.tape("hello"), perhaps with upstream="vllm"')
     return marker.args[0], marker.kwargs.get("upstream", "")
-
-
-def _orphans(config: pytest.Config, found: Findings) -> list[tuple[str, str]]:
-    """Return how people call the tapes without a test, and their names."""
-    if not (config.rootpath / config.getini("tape_dir")).is_dir():
-        return []
-    from .tape.naming import Named
-    from .tape.orphans import name_of, orphans, tapes_under
-
-    settings = _settings(config)
-    if settings.mode == "live":
-        return []
-    tapes = tapes_under(settings.folder, {settings.default, *(upstream for upstream, _ in found.used)})
-    lone = orphans(tapes, settings.folder, Named(frozenset(found.used)))
-    return [(_shown(config, path), name_of(path, settings.folder).partition("/")[2]) for path in lone]
-
-
-def _shown(config: pytest.Config, path: Path) -> str:
-    return path.relative_to(config.rootpath).as_posix() if path.is_relative_to(config.rootpath) else str(path)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from llama_stack_provider_messages import pytest_plugin
+from llama_stack_provider_messages import pytest_options, pytest_plugin
 from llama_stack_provider_messages.tape import Mode
 from support.plugin_runs import ASKS, HELLO, failure_of, text_of
 
@@ -83,6 +83,7 @@ def test_ambient(tape):
     tape.url
 """
 
+OLD = '@pytest.mark.tape("old")\ndef test_old(tape): pass\n'
 AGAIN = "To record it again, if this is how it should be:"
 HULLO = ('POST /v1/chat/completions is not on tape "{0}".', "Closest is exchange 1 of {1}, not played:")
 TEXTS = {
@@ -135,7 +136,7 @@ UNSAID = {
 
 def test_the_modes_are_those_of_the_harness():
     """They are written out in the plugin, so that it need not import the harness."""
-    assert list(pytest_plugin.MODES) == [str(mode) for mode in Mode]
+    assert list(pytest_options.MODES) == [str(mode) for mode in Mode]
 
 
 def test_a_run_without_tapes_loads_nothing_of_the_harness(run):
@@ -146,7 +147,7 @@ import sys
 def test_nothing():
     package = "llama_stack_provider_messages"
     loaded = {name.removeprefix(package) for name in sys.modules if name.startswith(package)}
-    assert loaded == {"", ".pytest_plugin", ".pytest_findings"}
+    assert loaded == {"", ".pytest_plugin", ".pytest_findings", ".pytest_options"}
 """
     result = run(source)
     result.assert_outcomes(passed=1)
@@ -180,7 +181,6 @@ def test_a_wrong_marker_is_refused(args, kwargs):
     mark = SimpleNamespace(args=args, kwargs=kwargs)
     with pytest.raises(pytest.UsageError, match=re.escape('test_it: write the marker as @pytest.mark.tape("hello")')):
         pytest_plugin.pytest_collection_modifyitems(
-            SimpleNamespace(testsfailed=0),
             SimpleNamespace(stash={pytest_plugin._findings_key: None}),
             [SimpleNamespace(nodeid="test_it", get_closest_marker=lambda _: mark)],
         )
@@ -205,6 +205,7 @@ def test_a_wrong_upstream_ends_the_run(run):
 class TestOrphans:
     """Tapes without a test."""
 
+    FILE = "recordings/local/old.tape.yaml"
     LINES = (
         "*ERROR collecting recordings/local/old.tape.yaml*",
         "No test plays this tape. Delete the file, or mark a test with @pytest.mark.tape('old').",
@@ -247,6 +248,53 @@ class TestOrphans:
         result = run(HELLO)
         assert result.ret == pytest.ExitCode.INTERRUPTED
         assert "No test plays" not in text_of(result)
+
+    @pytest.mark.parametrize("leaves", [
+        "pytest.importorskip('nothing_of_this_name')", "pytest.skip('not here', allow_module_level=True)",
+        "import nothing_of_this_name", "raise RuntimeError",
+    ])  # fmt: skip
+    @pytest.mark.parametrize("plugins", [(), ("xdist",)])
+    def test_a_module_that_was_not_collected_keeps_its_tapes(self, run, pytester, put, leaves, plugins):
+        """It names them in its source; others are told of all the same."""
+        put("Hello", name="local/lone")
+        pytester.makepyfile(test_gone=f"import pytest\n{leaves}\n{OLD}")
+        result = run(HELLO, "--continue-on-collection-errors", *(["-n", "2"] if plugins else []), plugins=plugins)
+        assert result.ret == pytest.ExitCode.TESTS_FAILED
+        result.stdout.fnmatch_lines(["ERROR recordings/local/lone.tape.yaml - No test plays this tape.*"])
+        assert "local/old" not in text_of(result)
+
+    def test_a_run_with_a_module_that_skips_itself_passes(self, run, pytester):
+        """Without a word, as it would if the module were there."""
+        pytester.makepyfile(test_gone=f"import pytest\npytest.importorskip('nothing_of_this_name')\n{OLD}")
+        result = run(HELLO)
+        result.assert_outcomes(passed=1, skipped=1)
+        assert result.ret == pytest.ExitCode.OK
+        assert "notes on tapes" not in text_of(result)
+
+    @pytest.mark.parametrize("ignored", ["test_gone.py", "gone"])
+    def test_what_a_conftest_ignores_keeps_its_tapes(self, run, pytester, ignored):
+        """A file, or a folder; one that pytest never looks into has none to keep."""
+        folder = pytester.mkdir("gone") if ignored == "gone" else pytester.path
+        (folder / "test_gone.py").write_text(f"import pytest\n{OLD}")
+        pytester.makeconftest(f"collect_ignore = [{ignored!r}]")
+        assert run(HELLO).ret == pytest.ExitCode.OK
+        (folder / "test_gone.py").unlink()
+        build = pytester.mkdir("build")
+        (build / "test_gone.py").write_text(f"import pytest\n{OLD}")
+        run(HELLO).stdout.fnmatch_lines(self.LINES)
+
+    @pytest.mark.parametrize(("source", "place"), [
+        (f"import pytest\npytest.importorskip('nothing_of_this_name')\nNAME = 'old'\n{OLD.replace('"old"', 'NAME')}",
+         "test_gone.py:4"),
+        ("def broken(", "test_gone.py"),
+    ])  # fmt: skip
+    def test_a_module_that_may_name_any_tape_excuses_all(self, run, pytester, source, place):
+        """With a note that says so, because a tape without a test goes unseen as long."""
+        pytester.makepyfile(test_gone=source)
+        result = run(HELLO, "--continue-on-collection-errors")
+        assert "No test plays" not in text_of(result)
+        note = f"{place} was not collected and may name any tape, so these count as having a test: {self.FILE}"
+        result.stdout.fnmatch_lines(["*notes on tapes*", note])
 
     def test_those_of_other_upstreams_are_left_alone(self, run, put):
         """Each upstream has runs of its own."""
