@@ -29,6 +29,7 @@ def add_options(parser: pytest.Parser) -> None:
     parser.addini("tape_dir", "folder of the tapes, relative to the root", default="recordings")
     parser.addini("tape_upstreams", "as --tape-upstream, one a line; the first is the default", "linelist", [])
     parser.addini("tape_strict", "fail on unplayed exchanges and on tapes without a test", "bool", default=True)
+    parser.addini("tape_harmless", "values that look like credentials and are none, one a line", "linelist", [])
     parser.addini("stack_config", "the run.yaml that the fixture stack starts, relative to the root", default="")
 
 

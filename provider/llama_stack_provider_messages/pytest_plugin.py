@@ -18,6 +18,7 @@ from .pytest_options import add_options, settings_of, shown
 if TYPE_CHECKING:
     from .tape.bench import Bench, Served
     from .tape.in_tests import TapeInTest
+    from .tape.scrub import Rules
     from .tape.stack_process import Stack
 
 MARKER = 'tape(name, upstream=""): the tape that is played to the test, or recorded; see --tape-mode'
@@ -157,12 +158,23 @@ def pytest_testnodedown(node: Any) -> None:  # noqa: ANN401 - as above
 
 
 @pytest.fixture(scope="session")
-def tape_bench(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Bench"]:
+def tape_rules(pytestconfig: pytest.Config) -> "Rules":
+    """What stays on tapes. Made to be overridden, in the conftest above all tests."""
+    from .tape.scrub import Rules
+
+    return Rules(harmless=frozenset(pytestconfig.getini("tape_harmless")))
+
+
+@pytest.fixture(scope="session")
+def tape_bench(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory, tape_rules: "Rules"
+) -> Iterator["Bench"]:
     """Starts tape servers and stacks, and ends them with the session."""
     from .tape.bench import Bench
 
     claims = pytestconfig.stash[_findings_key].shared()
-    with _plainly(), Bench(settings_of(pytestconfig), tmp_path_factory.mktemp("stacks"), claims) as bench:
+    folder = tmp_path_factory.mktemp("stacks")
+    with _plainly(), Bench(settings_of(pytestconfig), folder, claims, tape_rules) as bench:
         yield bench
 
 

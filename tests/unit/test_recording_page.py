@@ -50,7 +50,7 @@ def test_a_run_that_is_shown_can_be_started(words):
 def test_every_option_of_pytest_is_on_the_page():
     """Of the command line and of the ini file."""
     names = re.findall(r'add(?:option|ini)\(\s*"([\w-]+)"', SOURCE)
-    assert len(names) == 7
+    assert len(names) == 8
     assert [name for name in names if f"`{name}" not in PAGE] == []
 
 

@@ -16,6 +16,7 @@ from .errors import TapeMismatchError, TapeUsageError
 from .faults import MortalTransport
 from .report import Action, Report
 from .runner import serving
+from .scrub import Rules
 from .server import CONTROL_PATH, TapeServer
 from .settings import EMBEDDED, Settings, Upstream
 from .stack_process import StackProcess, stack_environment
@@ -73,10 +74,12 @@ class Bench:
         settings: Of the run.
         folder: For the files of stacks.
         claims: Folder that all processes of the run share, see ``claims.py``.
+        rules: What stays on tapes.
     """
 
-    def __init__(self, settings: Settings, folder: Path, claims: Path) -> None:
+    def __init__(self, settings: Settings, folder: Path, claims: Path, rules: Rules | None = None) -> None:
         self.settings = settings
+        self.rules = rules or Rules()
         self.claims = claims
         self._folder = folder
         self._running = ExitStack()
@@ -104,7 +107,10 @@ class Bench:
         one = self.settings.upstream(upstream)
         if one.name not in self._servers:
             address, facts = self.asked(one.name)
-            deck = Deck(self.settings.folder_of(one.name), self.settings.mode, upstream=address, hint=HINT, facts=facts)
+            deck = Deck(
+                self.settings.folder_of(one.name), self.settings.mode,
+                upstream=address, rules=self.rules, hint=HINT, facts=facts,
+            )  # fmt: skip
             asking = MortalTransport()
             app = TapeServer(deck, asking)
             url = self._running.enter_context(serving(app))

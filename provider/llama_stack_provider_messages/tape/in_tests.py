@@ -64,7 +64,7 @@ class TapeInTest:
         """
         if self._take("transport"):
             folder = self._bench.settings.folder_of(self.upstream)
-            self._session = open_tape(folder, self.name, self._begin(), hint=HINT)
+            self._session = open_tape(folder, self.name, self._begin(), rules=self._bench.rules, hint=HINT)
             self._way = "transport"
         return cast("Session", self._session)
 
@@ -187,7 +187,7 @@ class TapeInTest:
             report = replace(report, unplayed=())
         texts = []
         if report.refused:
-            texts.append(report.refused)
+            texts.append(report.refused.replace("Rules(harmless=...)", "the ini option tape_harmless"))
         if found := (*report.unexpected, *report.stayed, *report.unplayed):
             told = [text.replace(f"\n{HINT}", "") for text in found]
             texts.append("\n\n".join([f"The test did not do what {self._shown} holds.", *told]))
