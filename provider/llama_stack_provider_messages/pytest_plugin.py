@@ -6,7 +6,7 @@ Under pytest-xdist each worker has servers of its own; the controller tells whic
 
 import shutil
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ _SERVED = {"stack", "tape_server"}
 
 
 _findings_key = pytest.StashKey[Findings]()
+_fault_key = pytest.StashKey[str]()
 _tape_key = pytest.StashKey["TapeInTest"]()
 
 
@@ -90,18 +91,35 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """Judge the tape at the end of the test; what is wrong with it fails a test that passed otherwise."""
     passed = False
+    used = item.stash.get(_tape_key, None)
     try:
-        yield
+        with _plainly(item) if used else nullcontext():
+            yield
         passed = True
     finally:
-        used = item.stash.get(_tape_key, None)
         text, written = used.end(passed=passed) if used else ("", None)
+        item.stash[_fault_key] = item.stash.get(_fault_key, "") or text
         if text and not passed:
             item.add_report_section("call", "tape", text)
     if written:
         item.config.stash[_findings_key].written.add(str(written))
     if text:
         pytest.fail(text, pytrace=False)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Have what is wrong with a tape fail a test that was expected to fail, or skipped itself on the way."""
+    report = yield
+    text = item.stash.get(_fault_key, "")
+    if call.when == "call" and text and report.skipped:
+        report.outcome, report.longrepr = "failed", text
+        report.sections = [section for section in report.sections if section != ("Captured tape call", text)]
+        if hasattr(report, "wasxfail"):
+            del report.wasxfail
+    return report
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -240,13 +258,15 @@ def stack(
 
 
 @contextmanager
-def _plainly() -> Iterator[None]:
-    """Make failures of the harness failures of the test, without the way through the harness."""
+def _plainly(item: pytest.Item | None = None) -> Iterator[None]:
+    """Make failures of the harness failures of the test, without the way through the harness; note them with it."""
     from .tape.errors import TapeError
 
     try:
         yield
     except TapeError as error:
+        if item:
+            item.stash[_fault_key] = str(error)
         raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 

@@ -46,6 +46,14 @@ FAILING = f"""{ASKS}
 def test_no_tape(tape_server):
     ask(tape_server.url)
 
+@pytest.mark.tape("missing")
+def test_lazily(tape):
+    ask(tape.url)
+
+@pytest.mark.tape("missing")
+def test_lazy_transport(tape):
+    httpx.Client(transport=tape.sync_transport())
+
 @pytest.mark.tape("two")
 def test_unplayed(tape_server):
     ask(tape_server.url)
@@ -118,7 +126,13 @@ TEXTS = {
         *(line.format("two", 2) for line in HULLO),
     ),
     "test_unused": ('This test is marked with the tape "hello" and sent nothing through it.*',),
-    "test_two_ways": ("*TapeUsageError: *test_two_ways uses its tape in two ways; * through the tape server already",),
+    "test_lazily": (
+        "there is no tape recordings/local/missing.tape.yaml.",
+        "To record it while the upstream can be reached:",
+        "  pytest test_it.py::test_lazily --tape-mode once --tape-upstream local=embedded",
+    ),
+    "test_lazy_transport": ("there is no tape recordings/local/missing.tape.yaml.",),
+    "test_two_ways": ("*test_two_ways uses its tape in two ways; * through the tape server already",),
     "test_the_server_of_another": (
         'tape_server is the server of "local", and the tape is one of "vllm"; use tape.url.',
     ),
@@ -128,6 +142,9 @@ TEXTS = {
 }
 UNSAID = {
     "test_no_tape": "During handling",
+    "test_lazily": "in_tests.py",
+    "test_lazy_transport": "in_tests.py",
+    "test_two_ways": "in_tests.py",
     "test_swallowed": "was not played",
     "test_by_itself": "was not played",
 }
@@ -168,11 +185,72 @@ def test_failures_say_what_was_wrong_and_what_to_do(run, put):
     put("Hello", name="vllm/hello")
     put("Hello", name="local/ambient")
     result = run(FAILING)
-    result.assert_outcomes(failed=6, errors=4)
+    result.assert_outcomes(failed=8, errors=4)
     for test, lines in TEXTS.items():
         failure_of(result, test).fnmatch_lines(lines)
     for test, text in UNSAID.items():
         assert text not in str(failure_of(result, test)).replace(", not played", "")
+
+
+EXPECTED = f"""{ASKS}
+expected = pytest.mark.xfail(reason="not yet", strict=STRICT)
+
+@expected
+@pytest.mark.tape("two")
+def test_unplayed(tape_server):
+    ask(tape_server.url)
+
+@expected
+@pytest.mark.tape("two")
+def test_swallowed(tape_server):
+    assert ask(tape_server.url, "Hullo").json() == {{"said": "hi"}}
+
+@pytest.mark.tape("two")
+def test_on_the_way(tape_server):
+    if ask(tape_server.url, "Hullo").is_error:
+        pytest.xfail("not yet")
+
+@pytest.mark.tape("two")
+def test_skips(tape_server):
+    if ask(tape_server.url, "Hullo").is_error:
+        pytest.skip("not here")
+
+@expected
+@pytest.mark.tape("hello")
+def test_unused():
+    pass
+
+@expected
+@pytest.mark.tape("missing")
+def test_no_tape(tape):
+    tape.url
+
+@expected
+@pytest.mark.tape("hello")
+def test_fails_by_itself(tape_server):
+    assert ask(tape_server.url).json() == {{"said": "ho"}}
+
+@pytest.mark.tape("two")
+def test_skips_half_way(tape_server):
+    ask(tape_server.url)
+    pytest.skip("not here")
+"""
+
+
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize("plugins", [(), ("xdist",)])
+def test_an_expected_failure_is_none_of_the_tape(run, put, strict, plugins):
+    """Nor is a skip on the way: a test that failed because of its tape says nothing of what it is about."""
+    put("Hello")
+    put("Hello", "Bye", name="local/two")
+    result = run(EXPECTED.replace("STRICT", str(strict)), "-rfE", *(["-n", "2"] if plugins else []), plugins=plugins)
+    result.assert_outcomes(failed=6, xfailed=1, skipped=1)
+    failure_of(result, "test_unplayed").fnmatch_lines(TEXTS["test_unplayed"][:3])
+    for test in ("test_swallowed", "test_on_the_way", "test_skips"):
+        failure_of(result, test).fnmatch_lines([HULLO[0].format("two")])
+        assert str(failure_of(result, test)).count("is not on tape") == 1
+    failure_of(result, "test_unused").fnmatch_lines(TEXTS["test_unused"])
+    failure_of(result, "test_no_tape").fnmatch_lines(TEXTS["test_no_tape"][:1])
 
 
 @pytest.mark.parametrize(("args", "kwargs"), [((), {}), ((1,), {}), (("a", "b"), {}), (("a",), {"folder": "b"})])
