@@ -98,6 +98,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         passed = True
     finally:
         text, written = used.end(passed=passed) if used else ("", None)
+        if used:
+            item.config.stash[_findings_key].notes.update(used.notes)
         item.stash[_fault_key] = item.stash.get(_fault_key, "") or text
         if text and not passed:
             item.add_report_section("call", "tape", text)

@@ -111,7 +111,7 @@ class TapeServer:
 
     async def _answer(self, asked: Asked, headers: list[tuple[bytes, bytes]], answer: "_Answer") -> None:
         session = self.deck.session_for(asked)
-        transport = TapeTransport(session, self._asking(), pace=self._pace, patience=self._patience)
+        transport = TapeTransport(session, self._asking(), pace=self._pace, patience=self._patience, ahead=True)
         target = f"{self._upstream.raw_path.decode().rstrip('/')}{asked.path}{'?' if asked.query else ''}{asked.query}"
         request = httpx.Request(
             asked.method,

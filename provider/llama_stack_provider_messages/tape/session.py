@@ -19,7 +19,7 @@ from .errors import UnsafeTapeError
 from .known import Known
 from .match import Playlist, key
 from .model import Exchange, Request, Tape
-from .recording import Recording
+from .recording import Recording, left_early
 from .report import Action, Report
 from .scan import hide, scan
 from .scrub import Asked, Rules
@@ -117,6 +117,8 @@ class Session:
         self._ambient_recordings: dict[str, Recording] = {}
         self._unexpected: dict[str, int] = {}
         self._stayed: list[str] = []
+        self._left: list[str] = []
+        self._notes: list[str] = []
         self._differences: list[str] = []
 
     def ask(self, asked: Asked, at: float) -> Step:
@@ -160,6 +162,23 @@ class Session:
         self._stayed.append(
             f"{play.place} ({request.method} {request.path}): when it was recorded the client left at this point; "
             "this time it waited for more"
+        )
+
+    def left(self, play: Play, taken: int, *, certain: bool) -> None:
+        """Note that a client left before an end that its predecessor waited for, if it missed anything.
+
+        Args:
+            play: What is played.
+            taken: How many chunks of it the client has.
+            certain: Whether they are what it took; a server sends ahead and hears of a client's leaving late.
+        """
+        exchange = play.exchange
+        counts = any(exchange is one for one in self._tape.exchanges)
+        if not counts or not exchange.response or not left_early(exchange.response, taken):
+            return
+        (self._left if certain else self._notes).append(
+            f"{play.place} ({exchange.request.method} {exchange.request.path}): when it was recorded the client "
+            f"stayed to the end; this time it left at chunk {taken} of {len(exchange.response.chunks)}"
         )
 
     def compared(self, step: Compare) -> None:
@@ -217,6 +236,8 @@ class Session:
             unplayed=tuple(map(self._unplayed, self.unplayed)),
             unexpected=tuple(f"{text}{_times(count)}" for text, count in self._unexpected.items()),
             stayed=tuple(self._stayed),
+            left=tuple(self._left),
+            notes=tuple(self._notes),
             differences=tuple(dict.fromkeys(self._differences)),
         )
 

@@ -398,6 +398,28 @@ def ask""",
     result.stdout.fnmatch_lines(['POST /v1/chat/completions is not on tape "(none selected)".'])
 
 
+LEAVES = f"""{ASKS}
+@pytest.mark.tape("hello")
+def test_leaves(tape):
+    with httpx.Client(transport=tape.sync_transport(), base_url=tape.upstream_url) as client:
+        with client.stream("POST", "/v1/chat/completions", json={{"model": "tiny", "text": "Hello"}}) as response:
+            next(response.iter_raw())
+"""
+
+
+def test_a_client_that_leaves_early_fails_unless_it_is_allowed(run, put):
+    """As an exchange that was not played."""
+    path = put("Hello")
+    (line,) = re.findall(r"^ *- \[.*\]$", path.read_text(), re.MULTILINE)
+    path.write_text(path.read_text().replace(line, f"{line}\n{line}"))
+    result = run(LEAVES)
+    result.assert_outcomes(failed=1)
+    failure_of(result, "test_leaves").fnmatch_lines(
+        ["exchange 1 (POST *): when it *; this time it left at chunk 1 of 2"]
+    )
+    run(LEAVES, "-o", "tape_strict=false").assert_outcomes(passed=1)
+
+
 def test_unplayed_exchanges_are_allowed_on_request(run, put):
     """Unexpected requests never are."""
     put("Hello", "Bye")
