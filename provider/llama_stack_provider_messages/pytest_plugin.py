@@ -132,6 +132,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if hasattr(config, "workeroutput"):
         config.workeroutput[_FINDINGS] = found.plain()
         return
+    for stray in sorted(found.strays):
+        test, _, text = stray.partition("\n")
+        after = f"{test} had ended" if test else "the run had begun"
+        _fail(session, "a request between tests", f"It came when {after} and the next test had no tape yet.\n{text}")
     from .pytest_orphans import lone_tapes
 
     finished = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
@@ -139,7 +143,13 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         return
     for path in lone_tapes(config, found):
         text = f"No test plays this tape. Delete the file, or mark a test with @pytest.mark.tape({path[1]!r})."
-        config.hook.pytest_collectreport(report=pytest.CollectReport(path[0], "failed", text, []))
+        _fail(session, path[0], text)
+
+
+def _fail(session: pytest.Session, what: str, text: str) -> None:
+    """Have a run fail that is over, for what is no test."""
+    session.config.hook.pytest_collectreport(report=pytest.CollectReport(what, "failed", text, []))
+    if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -196,6 +206,7 @@ def tape_bench(
     folder = tmp_path_factory.mktemp("stacks")
     with _plainly(), Bench(settings_of(pytestconfig), folder, claims, tape_rules) as bench:
         yield bench
+    pytestconfig.stash[_findings_key].strays |= {f"{test}\n{text}" for test, text in bench.strays}
 
 
 @pytest.fixture(scope="session")

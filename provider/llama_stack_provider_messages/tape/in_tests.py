@@ -55,7 +55,9 @@ class TapeInTest:
         """
         if self._take("server"):
             mode = self._begin()
-            self._bench.server(self.upstream).select(self.name, mode)
+            server = self._bench.server(self.upstream)
+            self._bench.gather(server)
+            server.select(self.name, mode)
             self._way = "server"
         return self._bench.server(self.upstream).url
 
@@ -181,6 +183,8 @@ class TapeInTest:
         if self._way == "server":
             server = self._bench.server(self.upstream)
             server.asking.dies_after = None
+            self._bench.gather(server)
+            self._bench.ended = self._test
             return server.eject(keep=keep)
         session = cast("Session", self._session)
         if not keep:

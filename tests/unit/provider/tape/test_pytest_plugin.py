@@ -380,6 +380,37 @@ class TestOrphans:
         run(HELLO, "--tape-upstream", "vllm").assert_outcomes(passed=1)
 
 
+LATE = f"""{ASKS}
+@pytest.fixture
+def late(tape_server):
+    yield
+    ask(tape_server.url, "late")
+
+@pytest.mark.tape("hello")
+def test_hello(late, tape_server):
+    ask(tape_server.url)
+
+@pytest.mark.tape("hello")
+def test_next(tape_server):
+    ask(tape_server.url)
+"""
+
+
+@pytest.mark.parametrize("plugins", [(), ("xdist",)])
+def test_a_request_between_two_tests_is_none_of_the_second(run, put, plugins):
+    """It fails the run, and the text names the test that had just ended."""
+    put("Hello")
+    result = run(LATE, *(["-n", "1"] if plugins else []), plugins=plugins)
+    result.assert_outcomes(passed=2, errors=1)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines([
+        "*ERROR collecting a request between tests*",
+        "It came when test_it.py::test_hello had ended and the next test had no tape yet.",
+        'POST /v1/chat/completions is not on tape "(none selected)".',
+        "*No tape was selected when this request came.",
+    ])  # fmt: skip
+
+
 def test_a_request_behind_the_last_test_fails_the_run(run, put):
     """Nobody else would hear of it."""
     put("Hello")
