@@ -20,7 +20,7 @@ TAPE_CORE = [
     for name in (
         "answers", "chat_fold", "differ", "documents", "emit", "errors", "file", "final", "http_rules",
         "json_body", "known", "match", "model", "naming", "paths", "recording", "render", "report", "review",
-        "scan", "scrub", "session", "settle", "shape",
+        "scan", "scrub", "session", "settle", "shape", "steps",
     )
 ]  # fmt: skip
 """The half of the harness that knows no network and no files; the other half imports it, never the other way round."""
@@ -55,7 +55,14 @@ LAYERS = [
     [f"{PROVIDER}.upstreams", f"{PROVIDER}.frames"],
     [f"{PROVIDER}.translated", f"{PROVIDER}.native", f"{PROVIDER}.lanes", f"{PROVIDER}.remote"],
     [f"{PROVIDER}.impl"],
-    [f"{PROVIDER}.provider", PROVIDER, f"{PROVIDER}.pytest_plugin", f"{PROVIDER}.pytest_findings"],
+    [
+        f"{PROVIDER}.provider",
+        PROVIDER,
+        f"{PROVIDER}.pytest_plugin",
+        f"{PROVIDER}.pytest_findings",
+        f"{PROVIDER}.pytest_options",
+        f"{PROVIDER}.pytest_orphans",
+    ],
 ]
 """Innermost first; a module imports only from its own layer and from those before it."""
 PURE = [

@@ -6,21 +6,21 @@ Under pytest-xdist each worker has servers of its own; the controller tells whic
 
 import shutil
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .pytest_findings import Findings, collects_all
+from .pytest_findings import Findings, collects_all, may_hold_tests
+from .pytest_options import add_options, settings_of, shown
 
 if TYPE_CHECKING:
     from .tape.bench import Bench, Served
     from .tape.in_tests import TapeInTest
-    from .tape.settings import Settings
+    from .tape.scrub import Rules
     from .tape.stack_process import Stack
 
-MODES = ("none", "once", "rewrite", "verify", "live")
 MARKER = 'tape(name, upstream=""): the tape that is played to the test, or recorded; see --tape-mode'
 
 _CLAIMS, _FINDINGS = "tape_claims", "tape_findings"
@@ -30,28 +30,13 @@ _SERVED = {"stack", "tape_server"}
 
 
 _findings_key = pytest.StashKey[Findings]()
-_settings_key = pytest.StashKey["Settings"]()
+_fault_key = pytest.StashKey[str]()
 _tape_key = pytest.StashKey["TapeInTest"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options."""
-    group = parser.getgroup("tapes", "recorded answers of upstreams")
-    group.addoption(
-        "--tape-mode", choices=MODES, default="none",
-        help="none: play (the default); once: record what there is no tape of; rewrite: record all anew; "
-        "verify: play, and compare with what the upstream answers now; live: ask the upstream, without tapes",
-    )  # fmt: skip
-    group.addoption(
-        "--tape-upstream", action="append", default=[], metavar="NAME[=ADDRESS]",
-        help="whose tapes to use, and where to record them, such as vllm=http://127.0.0.1:8000; "
-        'the address "embedded" is the engine that comes with this package',
-    )  # fmt: skip
-    group.addoption("--tape-model", default="", metavar="NAME", help="what the upstream is asked for when recording")
-    parser.addini("tape_dir", "folder of the tapes, relative to the root", default="recordings")
-    parser.addini("tape_upstreams", "as --tape-upstream, one a line; the first is the default", "linelist", [])
-    parser.addini("tape_strict", "fail on unplayed exchanges and on tapes without a test", "bool", default=True)
-    parser.addini("stack_config", "the run.yaml that the fixture stack starts, relative to the root", default="")
+    add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -65,39 +50,78 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_report_header(config: pytest.Config) -> str | None:
     """Say so if tapes are not just played."""
     mode = config.getoption("tape_mode")
-    return None if mode == "none" else f"tapes: {mode}, upstream {_settings(config).default}"
+    return None if mode == "none" else f"tapes: {mode}, upstream {settings_of(config).default}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Note what skips itself or fails instead of telling its tests, whose tapes are still theirs."""
+    report = yield
+    if not report.passed:
+        collector.config.stash[_findings_key].uncollected.add(str(collector.path))
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> Generator[None, bool | None, bool | None]:
+    """Note what a conftest leaves out, as above."""
+    ignored = yield
+    if ignored and may_hold_tests(collection_path, config):
+        config.stash[_findings_key].uncollected.add(str(collection_path))
+    return ignored
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Note which tapes the tests name, before any is deselected, and give each test its tape."""
     found = config.stash[_findings_key]
     for item in items:
         if marker := item.get_closest_marker("tape"):
             name, upstream = _named(marker, item.nodeid)
-            found.used.add((_settings(config).upstream(upstream).name, name))
+            found.used.add((settings_of(config).upstream(upstream).name, name))
             fixtures: list[str] = getattr(item, "fixturenames", [])
             if "tape" not in fixtures:
                 fixtures.insert(0, "tape")
-    found.complete = not session.testsfailed and collects_all(config)
+    found.complete = collects_all(config)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """Judge the tape at the end of the test; what is wrong with it fails a test that passed otherwise."""
     passed = False
+    used = item.stash.get(_tape_key, None)
     try:
-        yield
+        with _plainly(item) if used else nullcontext():
+            yield
         passed = True
     finally:
-        used = item.stash.get(_tape_key, None)
         text, written = used.end(passed=passed) if used else ("", None)
+        if used:
+            item.config.stash[_findings_key].notes.update(used.notes)
+        item.stash[_fault_key] = item.stash.get(_fault_key, "") or text
         if text and not passed:
             item.add_report_section("call", "tape", text)
     if written:
         item.config.stash[_findings_key].written.add(str(written))
     if text:
         pytest.fail(text, pytrace=False)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Have what is wrong with a tape fail a test that was expected to fail, or skipped itself on the way."""
+    report = yield
+    text = item.stash.get(_fault_key, "")
+    if call.when == "call" and text and report.skipped:
+        report.outcome, report.longrepr = "failed", text
+        report.sections = [section for section in report.sections if section != ("Captured tape call", text)]
+        if hasattr(report, "wasxfail"):
+            del report.wasxfail
+    return report
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -108,22 +132,39 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if hasattr(config, "workeroutput"):
         config.workeroutput[_FINDINGS] = found.plain()
         return
+    for stray in sorted(found.strays):
+        test, _, text = stray.partition("\n")
+        after = f"{test} had ended" if test else "the run had begun"
+        _fail(session, "a request between tests", f"It came when {after} and the next test had no tape yet.\n{text}")
+    from .pytest_orphans import lone_tapes
+
     finished = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
     if not finished or not found.complete or config.option.collectonly or not config.getini("tape_strict"):
         return
-    for path in _orphans(config, found):
+    for path in lone_tapes(config, found):
         text = f"No test plays this tape. Delete the file, or mark a test with @pytest.mark.tape({path[1]!r})."
-        config.hook.pytest_collectreport(report=pytest.CollectReport(path[0], "failed", text, []))
+        _fail(session, path[0], text)
+
+
+def _fail(session: pytest.Session, what: str, text: str) -> None:
+    """Have a run fail that is over, for what is no test."""
+    session.config.hook.pytest_collectreport(report=pytest.CollectReport(what, "failed", text, []))
+    if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Name the files that were written."""
-    written = sorted(config.stash[_findings_key].written)
+    """Name the files that were written, and say what fails nothing."""
+    found = config.stash[_findings_key]
+    written = sorted(found.written)
     if written:
         terminalreporter.section("tapes recorded")
         for path in written:
-            terminalreporter.write_line(_shown(config, Path(path)))
+            terminalreporter.write_line(shown(config, Path(path)))
+    if found.notes:
+        terminalreporter.section("notes on tapes")
+        for note in sorted(found.notes):
+            terminalreporter.write_line(note)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -147,13 +188,25 @@ def pytest_testnodedown(node: Any) -> None:  # noqa: ANN401 - as above
 
 
 @pytest.fixture(scope="session")
-def tape_bench(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Bench"]:
+def tape_rules(pytestconfig: pytest.Config) -> "Rules":
+    """What stays on tapes. Made to be overridden, in the conftest above all tests."""
+    from .tape.scrub import Rules
+
+    return Rules(harmless=frozenset(pytestconfig.getini("tape_harmless")))
+
+
+@pytest.fixture(scope="session")
+def tape_bench(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory, tape_rules: "Rules"
+) -> Iterator["Bench"]:
     """Starts tape servers and stacks, and ends them with the session."""
     from .tape.bench import Bench
 
     claims = pytestconfig.stash[_findings_key].shared()
-    with _plainly(), Bench(_settings(pytestconfig), tmp_path_factory.mktemp("stacks"), claims) as bench:
+    folder = tmp_path_factory.mktemp("stacks")
+    with _plainly(), Bench(settings_of(pytestconfig), folder, claims, tape_rules) as bench:
         yield bench
+    pytestconfig.stash[_findings_key].strays |= {f"{test}\n{text}" for test, text in bench.strays}
 
 
 @pytest.fixture(scope="session")
@@ -218,30 +271,16 @@ def stack(
 
 
 @contextmanager
-def _plainly() -> Iterator[None]:
-    """Make failures of the harness failures of the test, without the way through the harness."""
+def _plainly(item: pytest.Item | None = None) -> Iterator[None]:
+    """Make failures of the harness failures of the test, without the way through the harness; note them with it."""
     from .tape.errors import TapeError
 
     try:
         yield
     except TapeError as error:
+        if item:
+            item.stash[_fault_key] = str(error)
         raise pytest.fail.Exception(str(error), pytrace=False) from None
-
-
-def _settings(config: pytest.Config) -> "Settings":
-    if _settings_key not in config.stash:
-        from .tape.errors import TapeUsageError
-        from .tape.settings import Settings
-
-        upstreams = [*config.getoption("tape_upstream"), *config.getini("tape_upstreams")]
-        try:
-            config.stash[_settings_key] = Settings.of(
-                config.rootpath / config.getini("tape_dir"), config.getoption("tape_mode"), upstreams,
-                model=config.getoption("tape_model"), strict=config.getini("tape_strict"),
-            )  # fmt: skip
-        except TapeUsageError as error:
-            raise pytest.UsageError(str(error)) from None
-    return config.stash[_settings_key]
 
 
 def _named(marker: pytest.Mark, test: str) -> tuple[str, str]:
@@ -249,22 +288,3 @@ def _named(marker: pytest.Mark, test: str) -> tuple[str, str]:
     if len(marker.args) != 1 or not isinstance(marker.args[0], str) or set(marker.kwargs) - {"upstream"}:
         raise pytest.UsageError(f'{test}: write the marker as @pytest.mark.tape("hello"), perhaps with upstream="vllm"')
     return marker.args[0], marker.kwargs.get("upstream", "")
-
-
-def _orphans(config: pytest.Config, found: Findings) -> list[tuple[str, str]]:
-    """Return how people call the tapes without a test, and their names."""
-    if not (config.rootpath / config.getini("tape_dir")).is_dir():
-        return []
-    from .tape.naming import Named
-    from .tape.orphans import name_of, orphans, tapes_under
-
-    settings = _settings(config)
-    if settings.mode == "live":
-        return []
-    tapes = tapes_under(settings.folder, {settings.default, *(upstream for upstream, _ in found.used)})
-    lone = orphans(tapes, settings.folder, Named(frozenset(found.used)))
-    return [(_shown(config, path), name_of(path, settings.folder).partition("/")[2]) for path in lone]
-
-
-def _shown(config: pytest.Config, path: Path) -> str:
-    return path.relative_to(config.rootpath).as_posix() if path.is_relative_to(config.rootpath) else str(path)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from llama_stack_provider_messages import pytest_plugin
-from llama_stack_provider_messages.pytest_plugin import MODES
+from llama_stack_provider_messages import pytest_options, pytest_plugin
+from llama_stack_provider_messages.pytest_options import MODES
 from llama_stack_provider_messages.tape.cli import parser
 
 PAGE = (Path(__file__).parents[2] / "docs" / "recording.md").read_text(encoding="utf-8")
-SOURCE = inspect.getsource(pytest_plugin)
+SOURCE = inspect.getsource(pytest_options) + inspect.getsource(pytest_plugin)
 SHELL = "\n".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)).replace("\\\n", "")
 SHOWN = [shlex.split(words) for words in re.split(r"^(?=messages-tape |pytest |pip )", SHELL, flags=re.MULTILINE)[1:]]
 TAPE = [words[1:] for words in SHOWN if words[0] == "messages-tape"]
@@ -50,7 +50,7 @@ def test_a_run_that_is_shown_can_be_started(words):
 def test_every_option_of_pytest_is_on_the_page():
     """Of the command line and of the ini file."""
     names = re.findall(r'add(?:option|ini)\(\s*"([\w-]+)"', SOURCE)
-    assert len(names) == 7
+    assert len(names) == 8
     assert [name for name in names if f"`{name}" not in PAGE] == []
 
 

@@ -16,6 +16,7 @@ from .errors import TapeMismatchError, TapeUsageError
 from .faults import MortalTransport
 from .report import Action, Report
 from .runner import serving
+from .scrub import Rules
 from .server import CONTROL_PATH, TapeServer
 from .settings import EMBEDDED, Settings, Upstream
 from .stack_process import StackProcess, stack_environment
@@ -53,6 +54,10 @@ class Served:
         """Stop using the tape; save what was recorded if ``keep``; return what happened."""
         return _report(self._control("DELETE", query="" if keep else "?keep=no"))
 
+    def strays(self) -> tuple[str, ...]:
+        """Return the requests that came while no tape was selected, each once."""
+        return self.app.deck.strays()
+
     def report(self) -> Report:
         """Return what happened so far."""
         return _report(self._control("GET"))
@@ -73,10 +78,18 @@ class Bench:
         settings: Of the run.
         folder: For the files of stacks.
         claims: Folder that all processes of the run share, see ``claims.py``.
+        rules: What stays on tapes.
+
+    Attributes:
+        ended: The test with a tape that ended last.
+        strays: That test, and a request that came before the next one had its tape.
     """
 
-    def __init__(self, settings: Settings, folder: Path, claims: Path) -> None:
+    def __init__(self, settings: Settings, folder: Path, claims: Path, rules: Rules | None = None) -> None:
         self.settings = settings
+        self.rules = rules or Rules()
+        self.ended = ""
+        self.strays: list[tuple[str, str]] = []
         self.claims = claims
         self._folder = folder
         self._running = ExitStack()
@@ -104,12 +117,19 @@ class Bench:
         one = self.settings.upstream(upstream)
         if one.name not in self._servers:
             address, facts = self.asked(one.name)
-            deck = Deck(self.settings.folder_of(one.name), self.settings.mode, upstream=address, hint=HINT, facts=facts)
+            deck = Deck(
+                self.settings.folder_of(one.name), self.settings.mode,
+                upstream=address, rules=self.rules, hint=HINT, facts=facts,
+            )  # fmt: skip
             asking = MortalTransport()
             app = TapeServer(deck, asking)
             url = self._running.enter_context(serving(app))
             self._servers[one.name] = Served(url, one.name, app, asking)
         return self._servers[one.name]
+
+    def gather(self, server: Served) -> None:
+        """Take the requests that came to a server between two tests, so that the second has nothing to do with them."""
+        self.strays += [(self.ended, text) for text in server.strays()]
 
     def stack(self, config: Path | Mapping[str, Any], tape_url: str, env: Mapping[str, str]) -> StackProcess:
         """Return a running stack of a configuration.

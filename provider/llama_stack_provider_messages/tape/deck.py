@@ -81,9 +81,19 @@ class Deck:
         if session is None:
             return None
         report = finish(session, self._folder, **self._facts) if keep else session.report()
-        strays, self._nobody = self._nobody.report().unexpected, self._new_nobody()
+        strays = self.strays()
         refused = "\n".join(filter(None, [report.refused, self._save_house()]))
         return replace(report, unexpected=(*strays, *report.unexpected), refused=refused)
+
+    def strays(self) -> tuple[str, ...]:
+        """Return the requests that came while no tape was selected, and were not told of yet."""
+        before, self._nobody = self._nobody, self._new_nobody()
+        return before.report().unexpected
+
+    @property
+    def answering(self) -> Session:
+        """Who answers what arrives now, ambient calls apart."""
+        return self._active or self._nobody
 
     @property
     def selected(self) -> Session | None:
@@ -101,9 +111,14 @@ class Deck:
         """Return what happened so far to the selected tape, or to requests without one."""
         return (self._active or self._nobody).report()
 
-    def session_for(self, asked: Asked) -> Session:
-        """Return who answers a request."""
-        answering = self._active or self._nobody
+    def session_for(self, asked: Asked, answering: Session | None = None) -> Session:
+        """Return who answers a request.
+
+        Args:
+            asked: The request.
+            answering: Who did when it arrived, if that was before now.
+        """
+        answering = answering or self.answering
         if not self._house.is_ambient(asked) or answering.has_exchange(asked):
             return answering
         made_up = self._house.action is Action.REPLAY and not self._house.has_ambient(asked)

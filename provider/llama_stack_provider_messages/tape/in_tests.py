@@ -28,6 +28,9 @@ class TapeInTest:
         name: Of the tape.
         upstream: Whose tape; empty is the default one.
         test: How pytest names the test.
+
+    Attributes:
+        notes: What a person should know when the test is over, and what fails nothing.
     """
 
     def __init__(self, bench: Bench, name: str, upstream: str, test: str) -> None:
@@ -41,6 +44,7 @@ class TapeInTest:
         self._way: Literal["", "server", "transport"] = ""
         self._session: Session | None = None
         self._ended = False
+        self.notes: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
@@ -51,7 +55,9 @@ class TapeInTest:
         """
         if self._take("server"):
             mode = self._begin()
-            self._bench.server(self.upstream).select(self.name, mode)
+            server = self._bench.server(self.upstream)
+            self._bench.gather(server)
+            server.select(self.name, mode)
             self._way = "server"
         return self._bench.server(self.upstream).url
 
@@ -64,7 +70,7 @@ class TapeInTest:
         """
         if self._take("transport"):
             folder = self._bench.settings.folder_of(self.upstream)
-            self._session = open_tape(folder, self.name, self._begin(), hint=HINT)
+            self._session = open_tape(folder, self.name, self._begin(), rules=self._bench.rules, hint=HINT)
             self._way = "transport"
         return cast("Session", self._session)
 
@@ -135,6 +141,7 @@ class TapeInTest:
             if not self._way:
                 return (self._unused() if passed else ""), None
             report = self._report(keep=passed)
+            self.notes = tuple(f"{self._test}: {self._shown}, {note}" for note in report.notes)
             recorded = report.action is Action.RECORD and passed and not report.refused and report.exchanges > 0
             if self._claim:
                 self._claim.done |= recorded
@@ -176,6 +183,8 @@ class TapeInTest:
         if self._way == "server":
             server = self._bench.server(self.upstream)
             server.asking.dies_after = None
+            self._bench.gather(server)
+            self._bench.ended = self._test
             return server.eject(keep=keep)
         session = cast("Session", self._session)
         if not keep:
@@ -184,11 +193,11 @@ class TapeInTest:
 
     def _judged(self, report: Report, *, passed: bool) -> str:
         if not passed or not self._bench.settings.strict:
-            report = replace(report, unplayed=())
+            report = replace(report, unplayed=(), left=())
         texts = []
         if report.refused:
-            texts.append(report.refused)
-        if found := (*report.unexpected, *report.stayed, *report.unplayed):
+            texts.append(report.refused.replace("Rules(harmless=...)", "the ini option tape_harmless"))
+        if found := (*report.unexpected, *report.stayed, *report.left, *report.unplayed):
             told = [text.replace(f"\n{HINT}", "") for text in found]
             texts.append("\n\n".join([f"The test did not do what {self._shown} holds.", *told]))
         if report.differences:

@@ -1,6 +1,7 @@
 """One exchange while it happens. Sans-IO: an adapter says what comes and when."""
 
 from collections.abc import Sequence
+from itertools import takewhile
 
 from .documents import Document, documents
 from .http_rules import STATUS, length_fault
@@ -104,6 +105,22 @@ def _fitting(request: Request, response: Response, *, complete: bool) -> Respons
     return response.model_copy(update={"headers": kept})
 
 
+def left_early(response: Response, taken: int) -> bool:
+    """Say whether a client that took so many chunks missed more than the mark at the end and blank lines."""
+    part = response.model_copy(update={"chunks": response.chunks[:taken]})
+    had, whole = documents(part), documents(response)
+    both = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(had, whole, strict=False)))
+    missed = [one.value for one in whole[both:] if one.value != ""]
+    return not _is_whole(part, had) and not all(map(_is_last, missed))
+
+
+def _is_last(value: object) -> bool:
+    """Say whether an event is one behind which nothing comes."""
+    if isinstance(value, dict):
+        return value.get("type") in _LAST_TYPES or value.get("done") is True
+    return value in _LAST_WORDS
+
+
 def _is_whole(response: Response, said: Sequence[Document]) -> bool:
     """Say whether everything had come when the client left.
 
@@ -112,7 +129,4 @@ def _is_whole(response: Response, said: Sequence[Document]) -> bool:
     length = response.headers.get("content-length", "")
     if length.isdigit():
         return sum(len(chunk.data) for chunk in response.chunks) == int(length)
-    last = said[-1] if said else Document("", None)
-    if isinstance(last.value, dict):
-        return last.value.get("type") in _LAST_TYPES or last.value.get("done") is True
-    return last.value in _LAST_WORDS
+    return _is_last(said[-1].value if said else None)

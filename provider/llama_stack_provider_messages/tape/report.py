@@ -24,6 +24,8 @@ class Report:
         unplayed: Exchanges no request came for.
         unexpected: Requests that are not on it, each with the closest exchange and a diff.
         stayed: Exchanges whose client left when they were recorded, and stayed now.
+        left: Exchanges that were recorded whole, and whose client left before the end now.
+        notes: The same of clients of a server, which may have sent more, or less, by then: no failure.
         differences: Of live answers in shape (``verify``).
         refused: Why it was not saved.
     """
@@ -34,10 +36,12 @@ class Report:
     unplayed: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
     stayed: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     differences: tuple[str, ...] = ()
     refused: str = ""
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """What has to fail a test: all but the differences, which are news and no failure."""
-        return (*filter(None, [self.refused]), *self.unexpected, *self.stayed, *self.unplayed)
+        """What has to fail a test: all but the differences and the notes, which are news and no failure."""
+        return (*filter(None, [self.refused]), *self.unexpected, *self.stayed, *self.left, *self.unplayed)

@@ -24,6 +24,7 @@ from .deck import Deck
 from .errors import TapeError, TapeMissingError
 from .report import Report
 from .scrub import Asked
+from .session import Session
 from .store import Mode
 from .transport import PATIENCE_SECONDS, TapeTransport
 
@@ -92,6 +93,7 @@ class TapeServer:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        arrived = self.deck.answering  # the tape may be another one when the body is there
         body = await _read(receive)
         if body is None:
             return
@@ -104,16 +106,18 @@ class TapeServer:
         answer = _Answer(send, scope.get("extensions", {}).get(HANG_UP))
         self.busy += 1
         try:
-            await _while_connected(receive, self._answer(asked, scope["headers"], answer))
+            await _while_connected(receive, self._answer(asked, scope["headers"], answer, arrived))
         finally:
             self.busy -= 1
         if answer.hung_up:
             await _disconnected(receive)
 
-    async def _answer(self, asked: Asked, headers: list[tuple[bytes, bytes]], answer: "_Answer") -> None:
-        session = self.deck.session_for(asked)
+    async def _answer(
+        self, asked: Asked, headers: list[tuple[bytes, bytes]], answer: "_Answer", arrived: Session
+    ) -> None:
+        session = self.deck.session_for(asked, arrived)
         real = _Near(self._asking(), self._upstream)
-        transport = TapeTransport(session, real, pace=self._pace, patience=self._patience)
+        transport = TapeTransport(session, real, pace=self._pace, patience=self._patience, ahead=True)
         target = f"{self._upstream.raw_path.decode().rstrip('/')}{asked.path}{'?' if asked.query else ''}{asked.query}"
         request = httpx.Request(
             asked.method,

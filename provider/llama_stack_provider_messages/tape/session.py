@@ -11,7 +11,6 @@ An adapter does what ``ask`` returns: it plays an exchange, or asks the upstream
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from urllib.parse import unquote
 
@@ -21,12 +20,13 @@ from .errors import UnsafeTapeError
 from .known import Known
 from .match import Playlist, key
 from .model import Exchange, Request, Tape
-from .recording import Recording
+from .recording import Recording, left_early
 from .report import Action, Report
 from .scan import hide, scan
 from .scrub import Asked, Rules
 from .settle import settled
 from .shape import differences
+from .steps import Compare, Play, Record, Relay, Step
 
 AMBIENT = (
     "GET */models", "GET */models/*", "GET */health", "GET */version", "GET */props", "GET */api/tags",
@@ -34,49 +34,6 @@ AMBIENT = (
 )  # fmt: skip
 """Calls that stacks make at their start and every now and then, see ``Session``; never unplayed or unexpected."""
 HINT = 'To record the tape again, run this with mode "rewrite" while the upstream can be reached.'
-
-
-@dataclass(frozen=True, slots=True)
-class Play:
-    """Answer with this exchange.
-
-    Args:
-        exchange: Recorded, or made up for what is not on the tape.
-        place: How people call it, such as ``exchange 2``.
-    """
-
-    exchange: Exchange
-    place: str
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """Ask the upstream and tell the recording what comes."""
-
-    recording: Recording
-
-
-@dataclass(frozen=True, slots=True)
-class Compare:
-    """Ask the upstream as for ``Record``, report it to ``Session.compared``, then play the recorded exchange."""
-
-    recording: Recording
-    play: Play
-
-    @property
-    def enough(self) -> bool:
-        """Whether as much has come as there is to compare with: the recorded client may have left early."""
-        recorded = self.play.exchange
-        pieces = len(recorded.response.chunks) if recorded.response else 0
-        return recorded.end.how == "client_closed" and self.recording.pieces >= pieces
-
-
-@dataclass(frozen=True, slots=True)
-class Relay:
-    """Ask the upstream; the tape has no part in it."""
-
-
-type Step = Play | Record | Compare | Relay
 
 
 class Session:
@@ -121,6 +78,8 @@ class Session:
         self._ambient_recordings: dict[str, Recording] = {}
         self._unexpected: dict[str, int] = {}
         self._stayed: list[str] = []
+        self._left: list[str] = []
+        self._notes: list[str] = []
         self._differences: list[str] = []
 
     def ask(self, asked: Asked, at: float) -> Step:
@@ -168,6 +127,23 @@ class Session:
         self._stayed.append(
             f"{play.place} ({request.method} {request.path}): when it was recorded the client left at this point; "
             "this time it waited for more"
+        )
+
+    def left(self, play: Play, taken: int, *, certain: bool) -> None:
+        """Note that a client left before an end that its predecessor waited for, if it missed anything.
+
+        Args:
+            play: What is played.
+            taken: How many chunks of it the client has.
+            certain: Whether they are what it took; a server sends ahead and hears of a client's leaving late.
+        """
+        exchange = play.exchange
+        counts = any(exchange is one for one in self._tape.exchanges)
+        if not counts or not exchange.response or not left_early(exchange.response, taken):
+            return
+        (self._left if certain else self._notes).append(
+            f"{play.place} ({exchange.request.method} {exchange.request.path}): when it was recorded the client "
+            f"stayed to the end; this time it left at chunk {taken} of {len(exchange.response.chunks)}"
         )
 
     def compared(self, step: Compare) -> None:
@@ -236,6 +212,8 @@ class Session:
             unplayed=tuple(map(self._unplayed, self.unplayed)),
             unexpected=tuple(f"{text}{_times(count)}" for text, count in self._unexpected.items()),
             stayed=tuple(self._stayed),
+            left=tuple(self._left),
+            notes=tuple(self._notes),
             differences=tuple(dict.fromkeys(self._differences)),
         )
 

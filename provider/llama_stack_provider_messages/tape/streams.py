@@ -13,7 +13,7 @@ from typing import Any
 
 from .model import End
 from .recording import Recording
-from .session import Play
+from .steps import Play
 
 type Http = Any
 """httpx or httpx2, or something of theirs: they have one interface and no types in common."""
@@ -92,6 +92,7 @@ class Stage:
         failure: Makes the exception of a reset; the second argument says whether the response had begun.
         timeout: Makes the exception for a client that does not leave.
         stayed: Told of such a client.
+        left: Told of a client that leaves earlier than the recorded one, and after how many chunks.
     """
 
     pace: bool
@@ -99,6 +100,29 @@ class Stage:
     failure: Callable[[End, bool], Exception]
     timeout: Callable[[], Exception]
     stayed: Callable[[Play], None]
+    left: Callable[[Play, int], None]
+
+
+class _Leaving:
+    """Tells of a client that leaves, once.
+
+    Args:
+        play: What is played.
+        stage: How it is played.
+    """
+
+    def __init__(self, play: Play, stage: Stage) -> None:
+        self._play = play
+        self._stage = stage
+        self._told = False
+        self.taken = 0
+
+    def tell(self) -> None:
+        """Take the end of a body, which is an early one if the recorded one was whole and this one is not."""
+        response, end = self._play.exchange.response, self._play.exchange.end
+        if response and end.how == "complete" and self.taken < len(response.chunks) and not self._told:
+            self._told = True
+            self._stage.left(self._play, self.taken)
 
 
 class _Cue:
@@ -131,6 +155,7 @@ class AsyncPlayed:
         self._play = play
         self._stage = stage
         self._left = asyncio.Event()
+        self._leaving = _Leaving(play, stage)
 
     async def begin(self) -> None:
         """Wait for the head of the response; raise what there was instead."""
@@ -145,12 +170,14 @@ class AsyncPlayed:
         response = self._play.exchange.response
         for seconds, data in response.chunks if response else ():
             await asyncio.sleep(cue.wait(seconds))
+            self._leaving.taken += 1
             yield data
         await self._end(cue)
 
     async def aclose(self) -> None:
         """Let a client leave."""
         self._left.set()
+        self._leaving.tell()
 
     async def _end(self, cue: _Cue) -> None:
         end = self._play.exchange.end
@@ -176,6 +203,7 @@ class SyncPlayed:
         self._play = play
         self._stage = stage
         self._left = threading.Event()
+        self._leaving = _Leaving(play, stage)
 
     def begin(self) -> None:
         """Wait for the head of the response; raise what there was instead."""
@@ -190,12 +218,14 @@ class SyncPlayed:
         response = self._play.exchange.response
         for seconds, data in response.chunks if response else ():
             sleep(cue.wait(seconds))
+            self._leaving.taken += 1
             yield data
         self._end(cue)
 
     def close(self) -> None:
         """Let a client leave."""
         self._left.set()
+        self._leaving.tell()
 
     def _end(self, cue: _Cue) -> None:
         end = self._play.exchange.end

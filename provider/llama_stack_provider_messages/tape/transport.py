@@ -17,7 +17,8 @@ from .model import End, Response
 from .recording import Recording
 from .report import Action
 from .scrub import Asked
-from .session import Compare, Play, Record, Session, Step
+from .session import Session
+from .steps import Compare, Play, Record, Step
 from .streams import AsyncPlayed, AsyncTee, Ending, Http, Stage, SyncPlayed, SyncTee
 
 PATIENCE_SECONDS = 5.0
@@ -31,6 +32,7 @@ class _Tape:
         real: Asks the upstream; by default a transport without proxies and retries.
         pace: Play at recorded speed; else at once.
         patience: Seconds that a played exchange waits for its client to leave, where the recorded client left.
+        ahead: Whether what is played is sent on before the client asks for it, as a server does.
     """
 
     http: Http = httpx
@@ -43,6 +45,7 @@ class _Tape:
         *,
         pace: bool = False,
         patience: float = PATIENCE_SECONDS,
+        ahead: bool = False,
     ) -> None:
         self.session = session
         self._real = real
@@ -50,7 +53,8 @@ class _Tape:
             # now, because making one takes longer than the first byte may wait
             self._real = getattr(self.http, self._default)()
         stayed = partial(self.http.ReadTimeout, "the recorded client had left by now; this one still waits")
-        self._stage = Stage(pace, patience, partial(failure_of, self.http), stayed, session.stayed)
+        left = partial(session.left, certain=not ahead)
+        self._stage = Stage(pace, patience, partial(failure_of, self.http), stayed, session.stayed, left)
 
     def _asked(self, request: Http) -> Asked:
         path, _, query = request.url.raw_path.decode("ascii").partition("?")

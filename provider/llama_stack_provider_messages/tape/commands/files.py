@@ -1,6 +1,5 @@
 """Tapes as people name them on a command line: by their files."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,7 +7,7 @@ from llama_stack_provider_messages.tape.errors import TapeFormatError, TapeMissi
 from llama_stack_provider_messages.tape.file import SUFFIX
 from llama_stack_provider_messages.tape.model import Tape
 from llama_stack_provider_messages.tape.naming import Named, named_in
-from llama_stack_provider_messages.tape.orphans import tapes_under
+from llama_stack_provider_messages.tape.orphans import sources, tapes_under
 from llama_stack_provider_messages.tape.review import FORMAT_REMEDY
 from llama_stack_provider_messages.tape.store import read_tape, tape_path
 
@@ -75,15 +74,9 @@ def named_by_tests(folder: Path) -> Named:
     if not folder.is_dir():
         raise TapeUsageError(f"there is no folder {folder}; --tests says where your tests are")
     named = Named()
-    for path, source in _sources(folder):
+    for path in sources(folder):
         try:
-            named |= named_in(source, str(path))
+            named |= named_in(path.read_text(encoding="utf-8", errors="replace"), str(path))
         except SyntaxError as error:
             raise TapeUsageError(f"{path}:{error.lineno}: not Python ({error.msg}); correct it first") from None
     return named
-
-
-def _sources(folder: Path) -> Iterator[tuple[Path, str]]:
-    for path in sorted(folder.rglob("*.py")):
-        if not any(part.startswith(".") or part == "node_modules" for part in path.relative_to(folder).parts):
-            yield path, path.read_text(encoding="utf-8", errors="replace")

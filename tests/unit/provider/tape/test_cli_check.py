@@ -148,6 +148,18 @@ def test_check_finds_tapes_that_no_test_names(project, capsys):
     assert capsys.readouterr().err == "messages-tape: 3 tapes in recordings: ok\n"
 
 
+@pytest.mark.parametrize(
+    "leaves", ["pytest.importorskip('gone')", "pytest.skip('no', allow_module_level=True)", "1 / 0"]
+)
+def test_tapes_of_a_module_that_a_run_would_skip_stay(project, capsys, leaves):
+    """Tests are read and not run, so what they need need not be there."""
+    write("tests/test_more.py", f'import pytest\n{leaves}\n@pytest.mark.tape("old")\ndef test_it(): pass\n')
+    assert main(["check", "recordings"]) == 0
+    assert main(["prune", "recordings", "--yes"]) == 0
+    assert "nothing to remove" in capsys.readouterr().err
+    assert "vllm/old.tape.yaml" in files(project / "recordings")
+
+
 def test_check_says_where_a_name_is_computed(project, capsys):
     write("tests/test_computed.py", "pytest.mark.tape(NAME)\n")
     assert main(["check"]) == 1

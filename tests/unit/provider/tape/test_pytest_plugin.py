@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from llama_stack_provider_messages import pytest_plugin
+from llama_stack_provider_messages import pytest_options, pytest_plugin
 from llama_stack_provider_messages.tape import Mode
 from support.plugin_runs import ASKS, HELLO, failure_of, text_of
 
@@ -46,6 +46,14 @@ FAILING = f"""{ASKS}
 def test_no_tape(tape_server):
     ask(tape_server.url)
 
+@pytest.mark.tape("missing")
+def test_lazily(tape):
+    ask(tape.url)
+
+@pytest.mark.tape("missing")
+def test_lazy_transport(tape):
+    httpx.Client(transport=tape.sync_transport())
+
 @pytest.mark.tape("two")
 def test_unplayed(tape_server):
     ask(tape_server.url)
@@ -83,6 +91,7 @@ def test_ambient(tape):
     tape.url
 """
 
+OLD = '@pytest.mark.tape("old")\ndef test_old(tape): pass\n'
 AGAIN = "To record it again, if this is how it should be:"
 HULLO = ('POST /v1/chat/completions is not on tape "{0}".', "Closest is exchange 1 of {1}, not played:")
 TEXTS = {
@@ -117,7 +126,13 @@ TEXTS = {
         *(line.format("two", 2) for line in HULLO),
     ),
     "test_unused": ('This test is marked with the tape "hello" and sent nothing through it.*',),
-    "test_two_ways": ("*TapeUsageError: *test_two_ways uses its tape in two ways; * through the tape server already",),
+    "test_lazily": (
+        "there is no tape recordings/local/missing.tape.yaml.",
+        "To record it while the upstream can be reached:",
+        "  pytest test_it.py::test_lazily --tape-mode once --tape-upstream local=embedded",
+    ),
+    "test_lazy_transport": ("there is no tape recordings/local/missing.tape.yaml.",),
+    "test_two_ways": ("*test_two_ways uses its tape in two ways; * through the tape server already",),
     "test_the_server_of_another": (
         'tape_server is the server of "local", and the tape is one of "vllm"; use tape.url.',
     ),
@@ -127,6 +142,9 @@ TEXTS = {
 }
 UNSAID = {
     "test_no_tape": "During handling",
+    "test_lazily": "in_tests.py",
+    "test_lazy_transport": "in_tests.py",
+    "test_two_ways": "in_tests.py",
     "test_swallowed": "was not played",
     "test_by_itself": "was not played",
 }
@@ -135,7 +153,7 @@ UNSAID = {
 
 def test_the_modes_are_those_of_the_harness():
     """They are written out in the plugin, so that it need not import the harness."""
-    assert list(pytest_plugin.MODES) == [str(mode) for mode in Mode]
+    assert list(pytest_options.MODES) == [str(mode) for mode in Mode]
 
 
 def test_a_run_without_tapes_loads_nothing_of_the_harness(run):
@@ -146,7 +164,7 @@ import sys
 def test_nothing():
     package = "llama_stack_provider_messages"
     loaded = {name.removeprefix(package) for name in sys.modules if name.startswith(package)}
-    assert loaded == {"", ".pytest_plugin", ".pytest_findings"}
+    assert loaded == {"", ".pytest_plugin", ".pytest_findings", ".pytest_options"}
 """
     result = run(source)
     result.assert_outcomes(passed=1)
@@ -167,11 +185,72 @@ def test_failures_say_what_was_wrong_and_what_to_do(run, put):
     put("Hello", name="vllm/hello")
     put("Hello", name="local/ambient")
     result = run(FAILING)
-    result.assert_outcomes(failed=6, errors=4)
+    result.assert_outcomes(failed=8, errors=4)
     for test, lines in TEXTS.items():
         failure_of(result, test).fnmatch_lines(lines)
     for test, text in UNSAID.items():
         assert text not in str(failure_of(result, test)).replace(", not played", "")
+
+
+EXPECTED = f"""{ASKS}
+expected = pytest.mark.xfail(reason="not yet", strict=STRICT)
+
+@expected
+@pytest.mark.tape("two")
+def test_unplayed(tape_server):
+    ask(tape_server.url)
+
+@expected
+@pytest.mark.tape("two")
+def test_swallowed(tape_server):
+    assert ask(tape_server.url, "Hullo").json() == {{"said": "hi"}}
+
+@pytest.mark.tape("two")
+def test_on_the_way(tape_server):
+    if ask(tape_server.url, "Hullo").is_error:
+        pytest.xfail("not yet")
+
+@pytest.mark.tape("two")
+def test_skips(tape_server):
+    if ask(tape_server.url, "Hullo").is_error:
+        pytest.skip("not here")
+
+@expected
+@pytest.mark.tape("hello")
+def test_unused():
+    pass
+
+@expected
+@pytest.mark.tape("missing")
+def test_no_tape(tape):
+    tape.url
+
+@expected
+@pytest.mark.tape("hello")
+def test_fails_by_itself(tape_server):
+    assert ask(tape_server.url).json() == {{"said": "ho"}}
+
+@pytest.mark.tape("two")
+def test_skips_half_way(tape_server):
+    ask(tape_server.url)
+    pytest.skip("not here")
+"""
+
+
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize("plugins", [(), ("xdist",)])
+def test_an_expected_failure_is_none_of_the_tape(run, put, strict, plugins):
+    """Nor is a skip on the way: a test that failed because of its tape says nothing of what it is about."""
+    put("Hello")
+    put("Hello", "Bye", name="local/two")
+    result = run(EXPECTED.replace("STRICT", str(strict)), "-rfE", *(["-n", "2"] if plugins else []), plugins=plugins)
+    result.assert_outcomes(failed=6, xfailed=1, skipped=1)
+    failure_of(result, "test_unplayed").fnmatch_lines(TEXTS["test_unplayed"][:3])
+    for test in ("test_swallowed", "test_on_the_way", "test_skips"):
+        failure_of(result, test).fnmatch_lines([HULLO[0].format("two")])
+        assert str(failure_of(result, test)).count("is not on tape") == 1
+    failure_of(result, "test_unused").fnmatch_lines(TEXTS["test_unused"])
+    failure_of(result, "test_no_tape").fnmatch_lines(TEXTS["test_no_tape"][:1])
 
 
 @pytest.mark.parametrize(("args", "kwargs"), [((), {}), ((1,), {}), (("a", "b"), {}), (("a",), {"folder": "b"})])
@@ -180,7 +259,6 @@ def test_a_wrong_marker_is_refused(args, kwargs):
     mark = SimpleNamespace(args=args, kwargs=kwargs)
     with pytest.raises(pytest.UsageError, match=re.escape('test_it: write the marker as @pytest.mark.tape("hello")')):
         pytest_plugin.pytest_collection_modifyitems(
-            SimpleNamespace(testsfailed=0),
             SimpleNamespace(stash={pytest_plugin._findings_key: None}),
             [SimpleNamespace(nodeid="test_it", get_closest_marker=lambda _: mark)],
         )
@@ -205,6 +283,7 @@ def test_a_wrong_upstream_ends_the_run(run):
 class TestOrphans:
     """Tapes without a test."""
 
+    FILE = "recordings/local/old.tape.yaml"
     LINES = (
         "*ERROR collecting recordings/local/old.tape.yaml*",
         "No test plays this tape. Delete the file, or mark a test with @pytest.mark.tape('old').",
@@ -248,10 +327,88 @@ class TestOrphans:
         assert result.ret == pytest.ExitCode.INTERRUPTED
         assert "No test plays" not in text_of(result)
 
+    @pytest.mark.parametrize("leaves", [
+        "pytest.importorskip('nothing_of_this_name')", "pytest.skip('not here', allow_module_level=True)",
+        "import nothing_of_this_name", "raise RuntimeError",
+    ])  # fmt: skip
+    @pytest.mark.parametrize("plugins", [(), ("xdist",)])
+    def test_a_module_that_was_not_collected_keeps_its_tapes(self, run, pytester, put, leaves, plugins):
+        """It names them in its source; others are told of all the same."""
+        put("Hello", name="local/lone")
+        pytester.makepyfile(test_gone=f"import pytest\n{leaves}\n{OLD}")
+        result = run(HELLO, "--continue-on-collection-errors", *(["-n", "2"] if plugins else []), plugins=plugins)
+        assert result.ret == pytest.ExitCode.TESTS_FAILED
+        result.stdout.fnmatch_lines(["ERROR recordings/local/lone.tape.yaml - No test plays this tape.*"])
+        assert "local/old" not in text_of(result)
+
+    def test_a_run_with_a_module_that_skips_itself_passes(self, run, pytester):
+        """Without a word, as it would if the module were there."""
+        pytester.makepyfile(test_gone=f"import pytest\npytest.importorskip('nothing_of_this_name')\n{OLD}")
+        result = run(HELLO)
+        result.assert_outcomes(passed=1, skipped=1)
+        assert result.ret == pytest.ExitCode.OK
+        assert "notes on tapes" not in text_of(result)
+
+    @pytest.mark.parametrize("ignored", ["test_gone.py", "gone"])
+    def test_what_a_conftest_ignores_keeps_its_tapes(self, run, pytester, ignored):
+        """A file, or a folder; one that pytest never looks into has none to keep."""
+        folder = pytester.mkdir("gone") if ignored == "gone" else pytester.path
+        (folder / "test_gone.py").write_text(f"import pytest\n{OLD}")
+        pytester.makeconftest(f"collect_ignore = [{ignored!r}]")
+        assert run(HELLO).ret == pytest.ExitCode.OK
+        (folder / "test_gone.py").unlink()
+        build = pytester.mkdir("build")
+        (build / "test_gone.py").write_text(f"import pytest\n{OLD}")
+        run(HELLO).stdout.fnmatch_lines(self.LINES)
+
+    @pytest.mark.parametrize(("source", "place"), [
+        (f"import pytest\npytest.importorskip('nothing_of_this_name')\nNAME = 'old'\n{OLD.replace('"old"', 'NAME')}",
+         "test_gone.py:4"),
+        ("def broken(", "test_gone.py"),
+    ])  # fmt: skip
+    def test_a_module_that_may_name_any_tape_excuses_all(self, run, pytester, source, place):
+        """With a note that says so, because a tape without a test goes unseen as long."""
+        pytester.makepyfile(test_gone=source)
+        result = run(HELLO, "--continue-on-collection-errors")
+        assert "No test plays" not in text_of(result)
+        note = f"{place} was not collected and may name any tape, so these count as having a test: {self.FILE}"
+        result.stdout.fnmatch_lines(["*notes on tapes*", note])
+
     def test_those_of_other_upstreams_are_left_alone(self, run, put):
         """Each upstream has runs of its own."""
         put("Hello", name="vllm/hello")
         run(HELLO, "--tape-upstream", "vllm").assert_outcomes(passed=1)
+
+
+LATE = f"""{ASKS}
+@pytest.fixture
+def late(tape_server):
+    yield
+    ask(tape_server.url, "late")
+
+@pytest.mark.tape("hello")
+def test_hello(late, tape_server):
+    ask(tape_server.url)
+
+@pytest.mark.tape("hello")
+def test_next(tape_server):
+    ask(tape_server.url)
+"""
+
+
+@pytest.mark.parametrize("plugins", [(), ("xdist",)])
+def test_a_request_between_two_tests_is_none_of_the_second(run, put, plugins):
+    """It fails the run, and the text names the test that had just ended."""
+    put("Hello")
+    result = run(LATE, *(["-n", "1"] if plugins else []), plugins=plugins)
+    result.assert_outcomes(passed=2, errors=1)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines([
+        "*ERROR collecting a request between tests*",
+        "It came when test_it.py::test_hello had ended and the next test had no tape yet.",
+        'POST /v1/chat/completions is not on tape "(none selected)".',
+        "*No tape was selected when this request came.",
+    ])  # fmt: skip
 
 
 def test_a_request_behind_the_last_test_fails_the_run(run, put):
@@ -270,6 +427,28 @@ def ask""",
     result = run(source)
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(['POST /v1/chat/completions is not on tape "(none selected)".'])
+
+
+LEAVES = f"""{ASKS}
+@pytest.mark.tape("hello")
+def test_leaves(tape):
+    with httpx.Client(transport=tape.sync_transport(), base_url=tape.upstream_url) as client:
+        with client.stream("POST", "/v1/chat/completions", json={{"model": "tiny", "text": "Hello"}}) as response:
+            next(response.iter_raw())
+"""
+
+
+def test_a_client_that_leaves_early_fails_unless_it_is_allowed(run, put):
+    """As an exchange that was not played."""
+    path = put("Hello")
+    (line,) = re.findall(r"^ *- \[.*\]$", path.read_text(), re.MULTILINE)
+    path.write_text(path.read_text().replace(line, f"{line}\n{line}"))
+    result = run(LEAVES)
+    result.assert_outcomes(failed=1)
+    failure_of(result, "test_leaves").fnmatch_lines(
+        ["exchange 1 (POST *): when it *; this time it left at chunk 1 of 2"]
+    )
+    run(LEAVES, "-o", "tape_strict=false").assert_outcomes(passed=1)
 
 
 def test_unplayed_exchanges_are_allowed_on_request(run, put):

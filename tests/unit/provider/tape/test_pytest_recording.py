@@ -100,10 +100,55 @@ def test_what_went_wrong_is_not_saved(run, args, taped, mode):
     result.assert_outcomes(passed=1, failed=3)
     failure_of(result, "test_other").fnmatch_lines(['POST /v1/chat/completions is not on tape "hello".'])
     failure_of(result, "test_secret").fnmatch_lines(
-        ['tape "secret" was not saved, it holds what looks like a credential:']
+        [
+            'tape "secret" was not saved, it holds what looks like a credential:',
+            "Record it with made-up values *, or name a value that is none in the ini option tape_harmless.",
+        ]
     )
     assert SECRET not in text_of(result)
     assert names_in(taped) == ["hello"]
+
+
+SECRETS = f"""{ASKS}
+import json
+
+@pytest.mark.tape("secret")
+def test_server(tape_server):
+    assert ask(tape_server.url, path="/v1/secret").json()["note"] == {SECRET!r}
+
+@pytest.mark.tape("transport")
+def test_transport(tape):
+    with httpx.Client(transport=tape.sync_transport(), base_url=tape.upstream_url) as client:
+        body = {{"model": "tiny", "text": {SECRET!r}, "project": "mine"}}
+        assert client.post("/v1/secret", json=body).json()["note"] == {SECRET!r}
+"""
+
+
+def test_a_value_that_is_no_credential_is_named_in_the_ini_file(run, pytester, args, taped):
+    """One a line; it stays on tapes, and they are played with it."""
+    pytester.makeini((pytester.path / "tox.ini").read_text() + f"\ntape_harmless =\n  other\n  {SECRET}\n")
+    run(SECRETS, *args, "--tape-mode", "once").assert_outcomes(passed=2)
+    assert all(SECRET in (taped / f"{name}.tape.yaml").read_text() for name in ("secret", "transport"))
+    run(SECRETS, "--tape-upstream", "up").assert_outcomes(passed=2)
+
+
+def test_a_conftest_gives_rules(run, pytester, args, taped):
+    """In place of those of the ini file, to servers and to transports."""
+    pytester.makeconftest(f"""
+import dataclasses
+import pytest
+
+@pytest.fixture(scope="session")
+def tape_rules(tape_rules):
+    assert tape_rules.harmless == {{"other"}}
+    return dataclasses.replace(tape_rules, harmless=frozenset({{{SECRET!r}}}), secret_fields=("project", "model"))
+""")
+    pytester.makeini((pytester.path / "tox.ini").read_text() + "\ntape_harmless = other\n")
+    run(SECRETS, *args, "--tape-mode", "once").assert_outcomes(passed=2)
+    assert "mine" not in (taped / "transport.tape.yaml").read_text()
+    for name in ("secret", "transport"):
+        assert "model: REDACTED" in (taped / f"{name}.tape.yaml").read_text()
+    run(SECRETS.replace("mine", "yours"), "--tape-upstream", "up").assert_outcomes(passed=2)
 
 
 @MODES

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import socket
+import time
 
 import anthropic
 import httpx
@@ -259,6 +260,54 @@ def test_a_client_that_stays_where_the_recorded_one_left_fails(tmp_path):
         assert type(HTTPX.get(f"{url}/v1/messages").error) is httpx.RemoteProtocolError
         (failure,) = server.deck.close()
     assert "this time it waited for more" in failure
+
+
+def test_a_request_belongs_to_the_tape_that_was_selected_when_it_arrived(tmp_path):
+    """Its body may end when the next test has begun."""
+    for name in ("a", "b"):
+        put(tmp_path, exchange({"n": name}, reply(name)), name=name)
+    deck = Deck(tmp_path)
+    deck.select("a")
+
+    async def late():
+        parts = [{"body": b'{"n": ', "more_body": True}, {"body": b'"a"}'}]
+        sent = []
+
+        async def receive():
+            if len(parts) == 1:
+                deck.eject()
+                deck.select("b")
+            if not parts:
+                await asyncio.Event().wait()
+            return {"type": "http.request", **parts.pop(0)}
+
+        async def send(message):
+            sent.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": "/v1/messages", "query_string": b"", "headers": []}
+        await TapeServer(deck)(scope, receive, send)
+        return sent
+
+    assert asyncio.run(late())[0]["status"] == 200
+    assert [text for text in deck.eject().failures if "is not on tape" in text] == []
+
+
+def test_a_client_that_leaves_a_server_early_is_noted(tmp_path):
+    """It fails nothing: what a server has sent when it hears of that is a matter of luck."""
+    answer = response("data: 1\n\n", "data: 2\n\n")
+    slow = tuple(chunk._replace(seconds=60.0 * number) for number, chunk in enumerate(answer.chunks))
+    put(tmp_path, exchange(answer=answer.model_copy(update={"chunks": slow}), method="GET"))
+    server = TapeServer(Deck(tmp_path), pace=True)
+    server.deck.select("hello")
+    with serving(server) as url:
+        assert HTTPX.get(f"{url}/v1/messages", take=1).pieces == [b"data: 1\n\n"]
+        deadline = time.monotonic() + 5
+        while server.busy and time.monotonic() < deadline:
+            time.sleep(0.01)
+        report = server.deck.eject()
+    assert report.failures == ()
+    (note,) = report.notes
+    assert note.endswith("stayed to the end; this time it left at chunk 1 of 2")
 
 
 def test_the_tape_is_saved_when_the_server_stops(wire, tmp_path, caplog):

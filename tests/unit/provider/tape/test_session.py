@@ -8,7 +8,8 @@ from llama_stack_provider_messages.tape.errors import UnsafeTapeError
 from llama_stack_provider_messages.tape.model import Ignore, Upstream
 from llama_stack_provider_messages.tape.report import Action
 from llama_stack_provider_messages.tape.scrub import Rules
-from llama_stack_provider_messages.tape.session import Compare, Play, Record, Relay, Session
+from llama_stack_provider_messages.tape.session import Session
+from llama_stack_provider_messages.tape.steps import Compare, Play, Record, Relay
 from support.tapes import JSON, SSE, asked, events, exchange, reply, response, tape
 
 HELLO = {"model": "tiny", "messages": "hello"}

@@ -150,10 +150,34 @@ def test_a_client_that_stays_where_the_recorded_one_left_is_told_and_fails(clien
     assert "this time it waited for more" in failure
 
 
-def test_a_client_that_leaves_where_a_recorded_one_stayed_is_fine(client, tmp_path):
-    put(tmp_path, exchange(answer=response("a", "b"), method="GET"))
-    with use_tape(tmp_path, "t") as session:
-        assert client.get(NOWHERE, transport=wired(client, session), take=1).pieces == [b"a"]
+@pytest.mark.parametrize(("chunks", "take", "missed"), [
+    (("a", "b"), 1, True),
+    (("a", "b"), 2, False),
+    (("data: 1\n\n", "data: {", "}\n\n", "data: [DONE]\n\n"), 2, True),
+    (("data: 1\n\n", "data: 2\n\n", "data: [DONE]\n\n"), 1, True),
+    (("data: 1\n\n", "data: 2\n\n", "data: [DONE]\n\n"), 2, False),
+    (("data: 1\n\n", "\n", ": ping\n\n"), 1, False),
+    (('data: {"type": "ping"}\n\n', 'event: message_stop\ndata: {"type": "message_stop"}\n\n'), 1, False),
+    (('data: {"type": "message_stop"}\n\n', "data: more\n\n"), 1, False),
+])  # fmt: skip
+def test_a_client_that_leaves_where_a_recorded_one_stayed_is_told_of(client, tmp_path, chunks, take, missed):
+    """Unless nothing but the mark at the end, blank lines and comments is left, which some read and others do not."""
+    kind = {"content-type": "text/plain" if chunks[0] == "a" else "text/event-stream"}
+    answer = response(*chunks)
+    put(tmp_path, exchange(answer=answer.model_copy(update={"headers": {**answer.headers, **kind}}), method="GET"))
+    session = open_tape(tmp_path, "t")
+    assert len(client.get(NOWHERE, transport=wired(client, session), take=take).pieces) == take
+    text = f"stayed to the end; this time it left at chunk {take} of {len(chunks)}"
+    assert [text in failure for failure in session.report().failures] == [True] * missed
+    assert session.report().notes == ()
+
+
+def test_a_client_may_leave_what_was_not_whole(client, tmp_path):
+    """The recorded one left too."""
+    put(tmp_path, exchange(answer=response("a", "b"), how="client_closed", method="GET"))
+    session = open_tape(tmp_path, "t")
+    client.get(NOWHERE, transport=wired(client, session), take=1)
+    assert session.report().failures == ()
 
 
 async def test_a_task_that_is_cancelled_left(tmp_path):
