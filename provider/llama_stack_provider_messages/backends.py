@@ -1,5 +1,6 @@
 """What can answer a Messages request: the contract of a lane, and what leads to it."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -17,6 +18,11 @@ LANE_HEADER = "x-messages-lane"
 
 COUNT_HEADER = "x-messages-token-count"
 """Whether a count is ``exact`` or an ``estimate``."""
+
+
+_PUBLIC = frozenset({"anthropic-version", "anthropic-beta", "content-type", "accept", "user-agent"})
+_LIKE_A_KEY = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z]).{8,}")
+"""Letters and digits; a value of letters alone is a word, which errors may hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,12 @@ class Upstream:
     settings: NativeSettings
     anthropic: bool = False
     secret: str | None = field(default=None, repr=False)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What errors must not show: the key, and values of further headers that may be another one."""
+        values = [text.split(" ")[-1] for name, text in self.headers.items() if name.lower() not in _PUBLIC]
+        return tuple(filter(None, [self.secret, *filter(_LIKE_A_KEY.fullmatch, values)]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ class Exchanges:
             body,
             response.headers,
             provider_id=upstream.provider_id,
-            secret=upstream.secret,
+            secrets=upstream.secrets,
             own_request_id=upstream.settings.own_request_id,
             now=datetime.now(UTC),
         )

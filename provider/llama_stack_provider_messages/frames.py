@@ -15,7 +15,7 @@ from llama_stack_api_messages.sse import encode_event
 
 from .backends import Upstream
 from .exchange import connection_failure
-from .relay import ModelEcho, StreamWatch, redacted
+from .relay import ModelEcho, StreamWatch, redacted_json
 from .repair import StreamRepair
 from .sse import SSEDecoder
 from .stack import Platform, Target, get_logger
@@ -138,8 +138,7 @@ async def repaired(
 
 
 def _encoded(event: Mapping[str, Any], upstream: Upstream) -> bytes:
-    frame = encode_event(event)
-    return redacted(frame, upstream.secret) if event["type"] == "error" else frame
+    return encode_event(redacted_json(event, upstream.secrets) if event["type"] == "error" else event)
 
 
 def _decoded(data: str) -> object:

@@ -225,7 +225,7 @@ def _expect(name: str, data: bytes, upstream: Upstream) -> list[Member]:
     if name in names:
         return found
     if "error" in names:
-        raise translate_error(None, redacted(data, upstream.secret))
+        raise translate_error(None, redacted(data, upstream.secrets))
     raise not_a_message(upstream.provider_id)
 
 
@@ -233,7 +233,7 @@ def _repaired(data: bytes, model: str, route: Route) -> bytes:
     try:
         return encode_json(repair_message(json.loads(data), model, new_id))
     except MessagesError as error:
-        raise redacted_error(error, _upstream(route).secret) from None
+        raise redacted_error(error, _upstream(route).secrets) from None
     except (ValueError, RecursionError):
         raise not_a_message(route.target.provider_id) from None
 

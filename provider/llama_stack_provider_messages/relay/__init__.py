@@ -1,7 +1,14 @@
 """What the native lane changes in bytes that pass by, and what it reads from them; pure."""
 
 from .echo import ModelEcho, echoed
-from .failure import carried_headers, not_a_message, redacted, redacted_error, redacted_json, upstream_failure
+from .failure import (
+    carried_headers,
+    not_a_message,
+    redacted,
+    redacted_error,
+    redacted_json,
+    upstream_failure,
+)
 from .outgoing import Outgoing, outgoing, request_headers
 from .watch import StreamWatch, usage_of
 

@@ -5,7 +5,8 @@ translated lane reads it, and put into the envelope.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -21,9 +22,12 @@ from llama_stack_provider_messages.translation.messages_to_chat import translate
 _CARRIED = frozenset({"retry-after", "retry-after-ms", "x-should-retry", "request-id", "anthropic-organization-id"})
 _CARRIED_FAMILIES = ("anthropic-ratelimit-", "anthropic-priority-", "anthropic-fast-")
 _CREDENTIALS = (401, 403)
-_REDACTED = b"[redacted]"
+_REDACTED = "[redacted]"
+_JSON_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _SHORTEST_SECRET = 8
 """Shorter keys are placeholders such as ``test`` or ``none``, and words of every message."""
+
+type Secrets = Collection[str]
 
 
 def carried_headers(headers: Mapping[str, str], *, own_request_id: bool = False) -> dict[str, str]:
@@ -49,7 +53,7 @@ def upstream_failure(
     headers: Mapping[str, str],
     *,
     provider_id: str,
-    secret: str | None = None,
+    secrets: Secrets = (),
     own_request_id: bool = False,
     now: datetime | None = None,
 ) -> MessagesError:
@@ -60,7 +64,7 @@ def upstream_failure(
         body: The upstream's.
         headers: The upstream's.
         provider_id: Names the upstream in messages.
-        secret: The key it was asked with, which must not come back in its words.
+        secrets: The keys it was asked with, which must not come back in its words.
         own_request_id: Answer with this server's request id.
         now: The time, for OpenAI's rate limit headers.
     """
@@ -69,13 +73,12 @@ def upstream_failure(
             f"The backend '{provider_id}' answered {status} and not the request; its base URL has to be the final one"
         )
     carried = carried_headers(headers, own_request_id=own_request_id)
-    clean = redacted(body, secret)
+    clean = redacted(body, secrets)
     if error := _own_form(clean):
         kind, text, verbatim = error["type"], error["message"], not own_request_id
-        return redacted_error(UpstreamError(status, kind, text, headers=carried, raw=clean, verbatim=verbatim), secret)
+        return redacted_error(UpstreamError(status, kind, text, headers=carried, raw=clean, verbatim=verbatim), secrets)
     words = status if status not in _CREDENTIALS else 400  # the status stays, and with it whose key it is about
-    plain = redacted(_unescaped(clean), secret)
-    seen = redacted_error(translate_error(words, plain, headers, now=now), secret)
+    seen = translate_error(words, clean, headers, now=now)
     carried = {**seen.headers, **carried}
     if isinstance(seen, InvalidRequestError) and error_for_status(status).retryable:
         seen.headers = carried  # a prompt that is too long or a picture, whatever the status said
@@ -84,35 +87,44 @@ def upstream_failure(
     return UpstreamError(status, kind, seen.message, headers=carried)
 
 
-def redacted(body: bytes, secret: str | None) -> bytes:
-    """Return an upstream's words without the key it was asked with."""
-    return body.replace(secret.encode(), _REDACTED) if secret and len(secret) >= _SHORTEST_SECRET else body
+def redacted(body: bytes, secrets: Secrets) -> bytes:
+    """Return an upstream's words without the keys it was asked with, in JSON however they are written."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        for secret in _effective(secrets):
+            body = body.replace(secret.encode(), _REDACTED.encode())
+        return body
+    clean = redacted_json(value, secrets)
+    return body if clean == value else json.dumps(clean, ensure_ascii=False).encode("utf-8", "replace")
 
 
-def redacted_json(value: Any, secrets: Iterable[str | None]) -> Any:  # noqa: ANN401 - any JSON
+def redacted_json(value: Any, secrets: Secrets) -> Any:  # noqa: ANN401 - any JSON
     """Return decoded JSON without the keys an upstream was asked with."""
-    text = json.dumps(value)
-    for secret in secrets:
-        if secret and len(secret) >= _SHORTEST_SECRET:
-            text = text.replace(json.dumps(secret)[1:-1], _REDACTED.decode())
-    return json.loads(text)
+    return json.loads(_JSON_STRING.sub(lambda found: _cleaned(found[0], secrets), json.dumps(value)))
 
 
-def redacted_error[E: MessagesError](error: E, secret: str | None) -> E:
-    """Return an error whose words do not hold the key, in whatever way the upstream has written it."""
-    error.message = redacted(error.message.encode("utf-8", "surrogatepass"), secret).decode("utf-8", "surrogatepass")
-    if isinstance(error, UpstreamError) and error.raw and b"\\" in error.raw:
-        plain = _unescaped(error.raw)
-        clean = redacted(plain, secret)
-        error.raw = error.raw if clean == plain else clean
+def redacted_error[E: MessagesError](error: E, secrets: Secrets) -> E:
+    """Return an error whose words do not hold a key."""
+    error.message = _without(error.message, secrets)
+    if isinstance(error, UpstreamError) and error.raw:
+        error.raw = redacted(error.raw, secrets)
     return error
 
 
-def _unescaped(body: bytes) -> bytes:
-    try:
-        return json.dumps(json.loads(body), ensure_ascii=False).encode("utf-8", "replace")
-    except (ValueError, RecursionError):
-        return body
+def _cleaned(string: str, secrets: Secrets) -> str:
+    return json.dumps(_without(json.loads(string), secrets))
+
+
+def _without(text: str, secrets: Secrets) -> str:
+    for secret in _effective(secrets):
+        text = text.replace(secret, _REDACTED)
+    return text
+
+
+def _effective(secrets: Secrets) -> list[str]:
+    """Return the secrets that are no words, the longest first, for one may be a part of another."""
+    return sorted((secret for secret in secrets if len(secret) >= _SHORTEST_SECRET), key=len, reverse=True)
 
 
 def not_a_message(provider_id: str) -> BadGatewayError:

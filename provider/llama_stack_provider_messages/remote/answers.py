@@ -11,7 +11,7 @@ import httpx
 from llama_stack_api_messages.errors import BadGatewayError
 from llama_stack_provider_messages.exchange import connection_failure
 from llama_stack_provider_messages.fold import StreamGrammarError, fold
-from llama_stack_provider_messages.sse import SSEDecoder
+from llama_stack_provider_messages.sse import ServerSentEvent, SSEDecoder
 from llama_stack_provider_messages.translation.chat_to_messages import (
     StreamTranslator,
     continued,
@@ -25,7 +25,7 @@ from .reader import chunks_of
 
 type Json = dict[str, Any]
 
-_PAUSED = "pause_turn"
+_PAUSED, _ERROR = "pause_turn", "error"
 _SHOWN = frozenset({"text", "thinking", "redacted_thinking", "tool_use"})
 """Blocks that a chat completion has a place for."""
 _LINGER_SECONDS = 0.5
@@ -86,9 +86,9 @@ async def streamed_answer(
         yield {}
         for left in range(continuations, -1, -1):
             reading = _Reading(translator, keep=left > 0)
-            async with aclosing(_data(response, asking, translator)) as coming:
-                async for data in coming:
-                    for chunk in reading.take(data, asking):
+            async with aclosing(_events(response, asking, translator)) as coming:
+                async for event in coming:
+                    for chunk in reading.take(event, asking):
                         yield chunk
             if not left or not translator.complete or translator.stop_reason != _PAUSED:
                 break
@@ -123,13 +123,13 @@ class _Reading:
         self._keep = keep
         self._events: list[Json] = []
 
-    def take(self, data: str, asking: Asking) -> list[Json]:
-        """Take the data of an event; return its chunks.
+    def take(self, sent: ServerSentEvent, asking: Asking) -> list[Json]:
+        """Take an event; return its chunks.
 
         Raises:
             MessagesError: It is an error.
         """
-        event = _decoded(data)
+        event = _decoded(sent)
         if event is None:
             return []
         if not self._translator.complete and (error := asking.error_in(event)):
@@ -157,8 +157,10 @@ def _checked(chunks: list[Json], translator: StreamTranslator) -> list[Json]:
     return chunks
 
 
-async def _data(response: httpx.Response, asking: Asking, translator: StreamTranslator) -> AsyncGenerator[str]:
-    """Yield the data of the events of a stream.
+async def _events(
+    response: httpx.Response, asking: Asking, translator: StreamTranslator
+) -> AsyncGenerator[ServerSentEvent]:
+    """Yield the events of a stream.
 
     Raises:
         MessagesError: The connection broke before the message was complete.
@@ -168,9 +170,9 @@ async def _data(response: httpx.Response, asking: Asking, translator: StreamTran
         async with aclosing(chunks_of(response)) as chunks:
             while data := await _next(chunks, translator):
                 for event in decoder.feed(data):
-                    yield event.data
+                    yield event
         for event in decoder.close():
-            yield event.data
+            yield event
     except httpx.HTTPError as error:
         if not translator.complete:
             raise connection_failure(error, asking.provider_id) from error
@@ -185,10 +187,12 @@ async def _next(chunks: AsyncGenerator[bytes], translator: StreamTranslator) -> 
         return None
 
 
-def _decoded(data: str) -> Json | None:
-    """Return an event; None for what is none."""
+def _decoded(sent: ServerSentEvent) -> Json | None:
+    """Return an event; None for what is none. What is called an error is one, whatever its data."""
     try:
-        event = json.loads(data)
+        event = json.loads(sent.data)
     except (ValueError, RecursionError):
-        return None
+        event = None
+    if sent.event == _ERROR:
+        return {**event, "type": _ERROR} if isinstance(event, dict) else {"type": _ERROR, "message": sent.data}
     return event if isinstance(event, dict) else None

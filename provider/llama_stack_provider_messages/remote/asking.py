@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import httpx
@@ -33,7 +33,6 @@ class Asking:
         upstream: Where it is.
         headers: Of every request, beside those of the upstream.
         retries: How often a request is sent again.
-        private: What errors must not show of the configured headers.
         sleep: Waits for seconds.
     """
 
@@ -44,7 +43,6 @@ class Asking:
         upstream: Upstream,
         headers: Mapping[str, str],
         retries: int,
-        private: Iterable[str] = (),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._exchanges = exchanges
@@ -52,7 +50,7 @@ class Asking:
         self._upstream = upstream
         self._headers = headers
         self._retries = retries
-        self._private = [upstream.secret, *private]
+        self._secrets = upstream.secrets
         self._sleep = sleep
 
     @property
@@ -62,7 +60,7 @@ class Asking:
 
     def error_in(self, event: Mapping[str, Any]) -> MessagesError | None:
         """Return the error in an event, or in a body with status 200, without the credentials it was asked with."""
-        return error_of_event(redacted_json(event, self._private)) if is_error(event) else None
+        return error_of_event(redacted_json(event, self._secrets)) if is_error(event) else None
 
     async def message(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Return a whole Message.
@@ -102,8 +100,7 @@ class Asking:
 
     async def _pause(self, error: MessagesError, attempt: int) -> None:
         """Wait until the request may be sent again, or raise its error."""
-        for secret in self._private:
-            error = redacted_error(error, secret)
+        error = redacted_error(error, self._secrets)
         seconds = _seconds(error, attempt)
         if attempt >= self._retries or seconds is None:
             logger.warning(

@@ -155,10 +155,6 @@ class RemoteMessagesConfig(RemoteInferenceProviderConfig):  # type: ignore[misc]
                 raise ValueError(f"{name!r} is set by HTTP itself; leave it out")
         return {name.lower(): text for name, text in value.items()}
 
-    def private(self) -> list[str]:
-        """Return the words of the configured headers, among which a credential may be."""
-        return [word for text in self.headers.values() for word in text.split()]
-
     def credentials(self, key: str | None) -> dict[str, str]:
         """Return the header with a key; none without."""
         if not key:

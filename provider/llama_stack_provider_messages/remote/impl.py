@@ -131,7 +131,7 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
     async def _listed(self) -> list[ModelEntry] | None:
         try:
             key = self._get_api_key_from_config_or_provider_data()
-            entries = await self._listing().models(self._headers(key), key)
+            entries = await self._listing().models(self._headers(key), [key] if key else [])
         except MessagesError as error:
             logger.warning("no list of models", provider_id=self.__provider_id__, reason=error.message[:500])
             raise _failure(error) from None
@@ -238,7 +238,7 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
             self._is_anthropic(model),
             key,
         )
-        return Asking(self._exchanges, target, upstream, {}, self.config.max_retries, self.config.private())
+        return Asking(self._exchanges, target, upstream, {}, self.config.max_retries)
 
     def _headers(self, key: str | None, betas: tuple[str, ...] = ()) -> dict[str, str]:
         config = self.config

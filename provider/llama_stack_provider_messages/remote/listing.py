@@ -1,7 +1,7 @@
 """The models of an upstream: its own list, page by page."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -40,20 +40,20 @@ class Listing:
         self._network = network
         self._seconds = seconds
 
-    async def models(self, headers: Mapping[str, str], secret: str | None) -> list[ModelEntry] | None:
+    async def models(self, headers: Mapping[str, str], secrets: Collection[str]) -> list[ModelEntry] | None:
         """Return the models; None if the upstream has no list.
 
         Raises:
             MessagesError: It refuses, or cannot be asked.
         """
         found: dict[str, ModelEntry] = {}
-        async for page in self._pages(headers, secret):
+        async for page in self._pages(headers, secrets):
             if page is None:
                 return list(found.values()) or None
             found |= {entry.id: entry for entry in map(_entry, page) if entry}
         return list(found.values())
 
-    async def _pages(self, headers: Mapping[str, str], secret: str | None) -> AsyncIterator[list[Any] | None]:
+    async def _pages(self, headers: Mapping[str, str], secrets: Collection[str]) -> AsyncIterator[list[Any] | None]:
         after: str | None = None
         async with new_client(self._network, None, None) as client:
             for _ in range(_MOST_PAGES):
@@ -61,7 +61,7 @@ class Listing:
                 if response.status_code in NO_LIST:
                     yield None
                     return
-                body = self._checked(response, secret)
+                body = self._checked(response, secrets)
                 yield body["data"]
                 last = body.get("last_id")
                 if not body.get("has_more") or not isinstance(last, str) or last == after:
@@ -86,14 +86,14 @@ class Listing:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise connection_failure(error, self._provider_id) from error
 
-    def _checked(self, response: httpx.Response, secret: str | None) -> dict[str, Any]:
+    def _checked(self, response: httpx.Response, secrets: Collection[str]) -> dict[str, Any]:
         if not response.is_success:
             raise upstream_failure(
                 response.status_code,
                 response.content,
                 response.headers,
                 provider_id=self._provider_id,
-                secret=secret,
+                secrets=secrets,
                 now=datetime.now(UTC),
             )
         try:

@@ -159,8 +159,8 @@ class Response:
         self.body = body
         self.closed = False
 
-    async def aread(self):
-        return self.body
+    async def aiter_bytes(self):
+        yield self.body
 
     async def aclose(self):
         self.closed = True

@@ -59,8 +59,14 @@ def needs_continuation(message: Mapping[str, Any]) -> bool:
 
 
 def paused_content(message: Mapping[str, Any]) -> list[Any]:
-    """Return the content to send back for a continuation; without blank texts, which are an error there."""
-    return [block for block in _blocks(message) if not _is_blank(block)]
+    """Return the content to send back for a continuation, without the blanks that are an error there.
+
+    These are blank texts, and blanks at the very end.
+    """
+    content = [block for block in _blocks(message) if not _is_blank(block)]
+    if content and text_field(content[-1], "type") == "text":
+        content[-1] = {**content[-1], "text": content[-1]["text"].rstrip()}
+    return content
 
 
 def _is_blank(block: object) -> bool:

@@ -192,8 +192,10 @@ def room_for(thinking: Thinking, asked: int, walk: Walk) -> int:
     """Return ``max_tokens`` with room for the thoughts, which count as output.
 
     ``max_tokens`` must be greater than ``thinking.budget_tokens``; OpenAI's limit counts thoughts too, but is often
-    meant for the answer.
+    meant for the answer. A limit above a budget of the client's own is what it wants.
     """
+    if thinking.path == "thinking" and asked > thinking.budget:
+        return asked if walk.options.max_output is None else min(asked, walk.options.max_output)
     room = max(asked, thinking.budget + min(asked, _ROOM)) if thinking.budget else asked
     most = walk.options.max_output
     return room if most is None else min(room, most)

@@ -141,12 +141,12 @@ def test_rate_limits_in_the_words_of_openai_become_hints():
 def test_the_key_does_not_come_back(own_form):
     """In the message, and in the bytes that are passed."""
     body = {"error": {"type": "a", "message": "Wrong key: sesame-9f."}, "type": "error" if own_form else "x"}
-    error = failure(400, json.dumps(body).encode(), secret="sesame-9f")
+    error = failure(400, json.dumps(body).encode(), secrets=("sesame-9f",))
     assert "sesame" not in error.message
     assert b"sesame" not in (error.raw or b"")
     assert "Wrong key" in error.message
-    assert failure(400, OWN, secret=None).raw == OWN
-    assert failure(400, OWN, secret="").raw == OWN
+    assert failure(400, OWN, secrets=()).raw == OWN
+    assert failure(400, OWN, secrets=("",)).raw == OWN
 
 
 @pytest.mark.parametrize("status", [100, 204, 301, 302, 307, 399])
@@ -171,8 +171,8 @@ def test_a_key_that_is_a_word_is_left_in_the_words():
     """``test`` and ``none`` are what keys are where there is none; nobody reads a message without its words."""
     body = b'{"type":"error","error":{"type":"test_error","message":"this test key-of-8 is none"}}'
     for secret in ("test", "none", "error", "type", "{", ""):
-        assert failure(400, body, secret=secret).raw == body
-    assert failure(400, body, secret="key-of-8").message == "this test [redacted] is none"
+        assert failure(400, body, secrets=(secret,)).raw == body
+    assert failure(400, body, secrets=("key-of-8",)).message == "this test [redacted] is none"
 
 
 def test_a_key_in_escapes_is_a_key():
@@ -180,7 +180,7 @@ def test_a_key_in_escapes_is_a_key():
     body = (
         b'{"type":"error","error":{"type":"a","message":"bad plain\\u002dkey-42"},"x":"\\u0070lain-key-42","n":"\\n"}'
     )
-    error = failure(401, body, secret="plain-key-42")
+    error = failure(401, body, secrets=("plain-key-42",))
     assert error.message == "bad [redacted]"
     assert json.loads(error.raw) == {
         "type": "error",
@@ -188,6 +188,6 @@ def test_a_key_in_escapes_is_a_key():
         "x": "[redacted]",
         "n": "\n",
     }
-    assert failure(401, body, secret="another-key").raw == body
+    assert failure(401, body, secrets=("another-key",)).raw == body
     openai = b'{"error":{"message":"bad plain\\u002dkey-42"}}'
-    assert failure(400, openai, secret="plain-key-42").message == "bad [redacted]"
+    assert failure(400, openai, secrets=("plain-key-42",)).message == "bad [redacted]"

@@ -214,13 +214,37 @@ async def test_a_key_in_an_error_stays_inside(upstream, provider, ask, caplog, c
     assert SECRET not in str(caught.value.body) + str(caught.value) + caplog.text
 
 
-async def test_a_credential_among_the_configured_headers_stays_inside_too(upstream, provider, ask, caplog):
-    """In an error of the upstream that names it."""
-    upstream.answer(403, error_body("permission_error", f"No way with {SECRET}"))
-    one = await provider(api_key="other", headers={"Authorization": f"Bearer {SECRET}"})
-    with pytest.raises(CompletionError, match="No way with") as caught:
+@pytest.mark.parametrize("data", [b'{"message": "Not today"}', b"Not today", b'"Not today"'])
+async def test_what_is_called_an_error_is_one(upstream, provider, ask, data):
+    """Whatever its data; the words are the upstream's."""
+    upstream.stream(*spoken("x", "Hel")[:3], b"event: error\ndata: %s\n\n" % data)
+    stream = await (await provider()).openai_chat_completion(ask(stream=True))
+    with pytest.raises(CompletionError, match="Not today") as caught:
+        await said(stream)
+    assert caught.value.status_code == 500
+
+
+@pytest.mark.parametrize(
+    ("value", "said", "shown"),
+    [
+        (f"Bearer {SECRET}", f"No way with {SECRET}", "No way with [redacted]"),
+        (f"{SECRET}-and-more", f"No way with {SECRET}-and-more", "No way with [redacted]"),
+        ("ntoken-12345", "No\ntoken-12345", "No\ntoken-12345"),
+        ("messages", "messages: at least one", "messages: at least one"),
+    ],
+    ids=["a key", "around the key", "not in it", "a word"],
+)
+@pytest.mark.parametrize("status", [403, 200])
+async def test_a_credential_among_the_configured_headers_stays_inside_too(
+    upstream, provider, ask, caplog, status, value, said, shown
+):
+    """In an error that names it; words are no credentials."""
+    upstream.answer(status, error_body("permission_error", said))
+    one = await provider(api_key=SECRET, headers={"X-Other": value})
+    with pytest.raises(CompletionError) as caught:
         await one.openai_chat_completion(ask())
-    assert SECRET not in str(caught.value.body) + caplog.text
+    assert (caught.value.status_code, caught.value.body["error"]["message"]) == (403, shown)
+    assert SECRET not in caplog.text
 
 
 STATUSES = {
@@ -404,13 +428,16 @@ async def test_an_answer_that_pauses_again_and_again_is_cut(upstream, provider, 
     assert [block["content"] for block in sent(upstream)["messages"][-2:]] == [PAUSED["content"]] * 2
 
 
-BLANK = {"type": "text", "text": " "}
+BLANK, WORDS, TRAILING = ({"type": "text", "text": text} for text in (" ", "Words", "Words "))
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize(("content", "requests"), [([BLANK, SEARCH], 2), ([BLANK], 1), ([], 1)])
-async def test_a_continuation_holds_no_blank_text(upstream, provider, ask, stream, content, requests):
-    """It would be refused; without any content there is nothing to go on from, and the answer ends there."""
+@pytest.mark.parametrize(
+    ("content", "kept", "requests"),
+    [([BLANK, SEARCH], [SEARCH], 2), ([SEARCH, TRAILING], [SEARCH, WORDS], 2), ([BLANK], [], 1), ([], [], 1)],
+)
+async def test_a_continuation_holds_no_blank_text(upstream, provider, ask, stream, content, kept, requests):
+    """Nor blanks at its end: they would be refused. Without any content the answer ends there."""
     paused = {**message("x", ""), "content": content, "stop_reason": "pause_turn"}
     for whole in (paused, message("x", "Found.")):
         frames = map(frame, events_of(whole))
@@ -420,10 +447,10 @@ async def test_a_continuation_holds_no_blank_text(upstream, provider, ask, strea
             upstream.answer(200, json.dumps(whole).encode())
     answer = await (await provider()).openai_chat_completion(ask(stream=stream, web_search_options={}))
     text = await said(answer) if stream else answer.choices[0].message.content
-    assert text.strip() == ("Found." if requests == 2 else "")
+    assert text.strip() == ({1: "", 2: "Found."}[requests] if TRAILING not in content else "Words Found.")
     assert len(upstream.requests) == requests
     if requests == 2:
-        assert sent(upstream)["messages"][-1]["content"] == [SEARCH]
+        assert sent(upstream)["messages"][-1]["content"] == kept
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -447,7 +474,7 @@ def pauses(monkeypatch):
     async def sleep(seconds):
         waited.append(seconds)
 
-    monkeypatch.setattr(asking.Asking.__init__, "__defaults__", ((), sleep))
+    monkeypatch.setattr(asking.Asking.__init__, "__defaults__", (sleep,))
     return waited
 
 

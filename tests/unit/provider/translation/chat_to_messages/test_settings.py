@@ -76,6 +76,14 @@ def test_a_budget_is_always_below_the_limit(translate, effort, asked):
     assert raised == ([("max_tokens", more)] if done.body["max_tokens"] > asked else [])
 
 
+@pytest.mark.parametrize(("asked", "sent"), [(1025, 1025), (1024, 2048), (64001, 64000)])
+def test_a_limit_above_a_budget_of_the_clients_own_is_left_alone(translate, asked, sent):
+    """It fits, and says what the answer may cost."""
+    own = {"type": "enabled", "budget_tokens": 1024}
+    done = translate(thinking=own, max_tokens=asked, options=Options("m", max_output=64000))
+    assert (done.body["max_tokens"], done.body["thinking"]) == (sent, own)
+
+
 def test_an_effort_below_all_levels_of_a_model_is_its_default(translate):
     traits = Traits(thinking="adaptive", efforts=("high",))
     done = translate(reasoning_effort="low", options=Options("upstream", traits=traits))
