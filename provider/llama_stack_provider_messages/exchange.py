@@ -145,11 +145,15 @@ async def whole(response: httpx.Response, provider_id: str) -> bytes:
     Raises:
         MessagesError: The connection broke, or the body is longer than ``LONGEST_ANSWER``.
     """
+    if "," in response.headers.get("content-encoding", ""):
+        await response.aclose()
+        raise BadGatewayError(f"The backend '{provider_id}' compressed its answer twice", retryable=False)
     body = bytearray()  # a list of parts would be larger than they are, where they are small
     try:
         async for part in response.aiter_bytes():
             body += part
             if len(body) > LONGEST_ANSWER:
+                body.clear()  # the traceback would keep it
                 raise BadGatewayError(
                     f"The backend '{provider_id}' sent an answer of more than {LONGEST_ANSWER >> 20} MiB; ask for less",
                     retryable=False,

@@ -6,6 +6,7 @@ stay in the log, so that no key or address of an upstream leaks.
 """
 
 import json
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,6 +26,7 @@ from llama_stack_api_messages.errors import (
     error_for_status,
 )
 
+from .relay import redacted_error, redacted_json, redacted_text
 from .stack import AccessDeniedError, AuthenticationRequiredError, ModelNotFoundError, ModelTypeError, get_logger
 from .translation.messages_to_chat import redact, translate_error
 
@@ -35,19 +37,48 @@ _NOT_AN_ANSWER = (AttributeError, IndexError, KeyError, TypeError, json.JSONDeco
 _CREDENTIALS = (AuthenticationError.status_code, PermissionDeniedError.status_code)
 
 
-def translate_failure(error: Exception, provider_id: str, *, key_given: bool = False) -> MessagesError:
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of a backend.
+
+    Attributes:
+        configured: The operator's.
+        used: That of the running request.
+    """
+
+    configured: str | None = field(default=None, repr=False)
+    used: str | None = field(default=None, repr=False)
+
+    @property
+    def given(self) -> bool:
+        """Whether the request brings its own, in its provider data.
+
+        A key of the operator that is refused must not look like the client's: clients would ask for a login, in vain.
+        """
+        return bool(self.used) and self.used != self.configured
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What nobody may read."""
+        return tuple(filter(None, [self.configured, self.used]))
+
+
+NO_KEYS = Keys()
+
+
+def translate_failure(error: Exception, provider_id: str, keys: Keys = NO_KEYS) -> MessagesError:
     """Return what the client is told about a failed call of an inference provider; log what it is not told.
 
     Args:
         error: Whatever the call raised.
         provider_id: Name of the inference provider, which the message may show.
-        key_given: The backend was asked with a key of the client's, see ``gives_key``.
+        keys: Of the backend; its words may hold them.
     """
     if isinstance(error, MessagesError):
         return error
-    seen = _translate(error, provider_id)
+    seen = redacted_error(_translate(error, provider_id, keys.secrets), keys.secrets)
     status = getattr(error, "status_code", None)
-    if key_given and status in _CREDENTIALS and type(seen) is ApiError:
+    if keys.given and status in _CREDENTIALS and type(seen) is ApiError:
         seen = error_for_status(status)(
             f"The backend '{provider_id}' refused the key in x-llamastack-provider-data; check it, or leave it out"
         )
@@ -56,33 +87,29 @@ def translate_failure(error: Exception, provider_id: str, *, key_given: bool = F
         provider_id=provider_id,
         status=seen.status_code,
         kind=type(error).__name__,
-        cause=_cause(error),
+        cause=_cause(error, keys.secrets),
     )
     return seen
 
 
-def gives_key(provider: Any) -> bool:  # noqa: ANN401 - providers have no common type
-    """Return whether the running request brings the key for its backend, in its provider data.
-
-    A key of the operator that is refused must not look like the client's: clients would ask for a login, in vain.
-
-    Args:
-        provider: The inference provider.
-    """
+def keys_of(provider: Any) -> Keys:  # noqa: ANN401 - providers have no common type
+    """Return the keys that an inference provider asks its backend with in the running request."""
     try:
-        key = provider._get_api_key_from_config_or_provider_data()  # noqa: SLF001 - as in ``connection_of``
-        return bool(key) and key != provider.get_api_key()
+        used = provider._get_api_key_from_config_or_provider_data()  # noqa: SLF001 - as in ``connection_of``
+        found = [key if isinstance(key, str) and key else None for key in (provider.get_api_key(), used)]
     except (AttributeError, ValueError):  # it knows no keys, or none of requests
-        return False
+        return NO_KEYS
+    return Keys(*found)
 
 
-def _cause(error: Exception) -> str:
-    return redact(str(error.__cause__ or error))[:500]
+def _cause(error: Exception, secrets: tuple[str, ...]) -> str:
+    return redact(redacted_text(str(error.__cause__ or error), secrets))[:500]
 
 
-def _translate(error: Exception, provider_id: str) -> MessagesError:
+def _translate(error: Exception, provider_id: str, secrets: tuple[str, ...]) -> MessagesError:
     if isinstance(error, openai.APIStatusError):
-        return translate_error(error.status_code, error.body, error.response.headers, now=datetime.now(UTC))
+        body = redacted_json(error.body, secrets)
+        return translate_error(error.status_code, body, error.response.headers, now=datetime.now(UTC))
     if isinstance(error, CompletionError):
         return translate_error(error.status_code, error.body, error.headers, now=datetime.now(UTC))
     if isinstance(error, openai.APITimeoutError) or _is_a(error, "TimeoutException"):
@@ -90,7 +117,7 @@ def _translate(error: Exception, provider_id: str) -> MessagesError:
     if isinstance(error, openai.APIConnectionError) or _is_a(error, "TransportError"):
         return BadGatewayError(f"The connection to the backend '{provider_id}' failed")
     if isinstance(error, openai.APIError):
-        return translate_error(None, error.body or error.message)
+        return translate_error(None, redacted_json(error.body or error.message, secrets))
     if isinstance(error, AccessDeniedError | PermissionError):
         return PermissionDeniedError("The stack's access rules do not allow this; ask its operator")
     if isinstance(error, AuthenticationRequiredError):

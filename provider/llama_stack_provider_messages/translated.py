@@ -16,7 +16,7 @@ from .backends import COUNT_HEADER, Route
 from .config import MessagesConfig
 from .counting import Count, TokenCounter
 from .exchange import Exchanges
-from .failures import gives_key, translate_failure
+from .failures import keys_of, translate_failure
 from .fold import fold
 from .media import MediaLoader
 from .profiles import Profiles
@@ -133,7 +133,7 @@ class TranslatedBackend:
             try:
                 answer = await self._platform.chat(target, chat.fields)
             except Exception as error:  # providers raise anything, and a failure must keep its status
-                failure = translate_failure(error, target.provider_id, key_given=gives_key(target.provider))
+                failure = translate_failure(error, target.provider_id, keys_of(target.provider))
                 adaptation = adapt(failure, chat.fields, walk.profile, tried)
                 if adaptation is None:
                     raise failure from error
@@ -198,7 +198,7 @@ async def _events(
                 break
         events = translator.finish()
     except Exception as error:  # noqa: BLE001 - as above, when the answer has begun
-        events = translator.fail(translate_failure(error, target.provider_id))
+        events = translator.fail(translate_failure(error, target.provider_id, keys_of(target.provider)))
     finally:
         await abandon(chunks)
     for event in events:

@@ -7,6 +7,7 @@ from .failure import (
     redacted,
     redacted_error,
     redacted_json,
+    redacted_text,
     upstream_failure,
 )
 from .outgoing import Outgoing, outgoing, request_headers
@@ -23,6 +24,7 @@ __all__ = [
     "redacted",
     "redacted_error",
     "redacted_json",
+    "redacted_text",
     "request_headers",
     "upstream_failure",
     "usage_of",

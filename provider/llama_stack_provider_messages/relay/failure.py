@@ -106,17 +106,18 @@ def redacted_json(value: Any, secrets: Secrets) -> Any:  # noqa: ANN401 - any JS
 
 def redacted_error[E: MessagesError](error: E, secrets: Secrets) -> E:
     """Return an error whose words do not hold a key."""
-    error.message = _without(error.message, secrets)
+    error.message = redacted_text(error.message, secrets)
     if isinstance(error, UpstreamError) and error.raw:
         error.raw = redacted(error.raw, secrets)
     return error
 
 
 def _cleaned(string: str, secrets: Secrets) -> str:
-    return json.dumps(_without(json.loads(string), secrets))
+    return json.dumps(redacted_text(json.loads(string), secrets))
 
 
-def _without(text: str, secrets: Secrets) -> str:
+def redacted_text(text: str, secrets: Secrets) -> str:
+    """Return text without the keys an upstream was asked with."""
     for secret in _effective(secrets):
         text = text.replace(secret, _REDACTED)
     return text

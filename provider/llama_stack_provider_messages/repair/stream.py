@@ -72,7 +72,7 @@ class StreamRepair:
         self._next = 0
         self._open: tuple[object, str] | None = None
         self._last: dict[str, Any] | None = None  # the delta that the open block ends with
-        self._called = False
+        self._called = self._spoke = False
         self._said: dict[str, Any] | None = None  # of all message_deltas
         self._beside: dict[str, Any] = {}
         self._ended = False
@@ -113,8 +113,8 @@ class StreamRepair:
         """Take a failure; nothing comes after it. An answer that has filled the context window ends so."""
         if self.finished:
             return []
-        if isinstance(error, ContextOverflowError) and (self._open or self._next):
-            self._said = (self._said or {}) | {"stop_reason": "model_context_window_exceeded"}
+        if isinstance(error, ContextOverflowError) and self._spoke:
+            self._said = {"stop_reason": "model_context_window_exceeded"} | (self._said or {})
             self._ended = True
             return self.finish()
         self.finished = True
@@ -174,6 +174,7 @@ class StreamRepair:
         return [self._passed(delta)] if fits else []
 
     def _passed(self, delta: Mapping[str, Any]) -> Event:
+        self._spoke = True
         return {"type": "content_block_delta", "index": self._next, "delta": dict(delta)}
 
     def _block_stop(self, event: Mapping[str, Any]) -> list[Event]:

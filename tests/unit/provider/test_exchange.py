@@ -253,6 +253,15 @@ async def test_an_answer_without_end_is_given_up(script, size):
     assert (script.body.given, script.body.closed) == (len(script.body.parts) - 1, True)
 
 
+async def test_an_answer_that_is_compressed_twice_is_refused(script):
+    """A thousand bytes of it can be gigabytes."""
+    script.answer(200, b"x", content_encoding="gzip, gzip")
+    response = await script.exchanges.open(TARGET, upstream(), question())
+    with pytest.raises(BadGatewayError, match="'up' compressed its answer twice"):
+        await whole(response, "up")
+    assert (script.body.given, script.body.closed) == (0, True)
+
+
 async def test_an_answer_as_long_as_the_limit_is_whole(script):
     """The limit is what may be, not what is too much."""
     script.answer(200, *[bytes(1 << 20)] * (LONGEST_ANSWER >> 20))

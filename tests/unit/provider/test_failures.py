@@ -13,12 +13,13 @@ from pydantic import BaseModel, ValidationError
 
 from llama_stack_api_messages.completion_error import CompletionError
 from llama_stack_api_messages.errors import OverloadedError
-from llama_stack_provider_messages.failures import gives_key, translate_failure
+from llama_stack_provider_messages.failures import Keys, keys_of, translate_failure
 
 http = _exceptions.httpx2 if hasattr(_exceptions, "httpx2") else httpx
 """The HTTP library of the installed openai major."""
 
 SECRET = "sk-upstream-secret-0123456789"
+ODD = "gw/Ab9+cdEf012345=="
 ADDRESS = "http://10.0.0.7:8000/v1"
 
 
@@ -94,7 +95,7 @@ def test_an_error_of_the_protocol_stays_as_it_is():
 @pytest.mark.parametrize("raised", [status_error, lambda status, body: CompletionError(status, {"error": body})])
 def test_a_refused_key_of_the_client_is_its_own_problem(raised, status, kind):
     """The status stays, so that it looks for another key; the words do not, which may repeat the key."""
-    seen = translate_failure(raised(status, {"message": f"wrong key {SECRET}"}), "up", key_given=True)
+    seen = translate_failure(raised(status, {"message": f"wrong key {SECRET}"}), "up", Keys(None, SECRET))
     assert (seen.status_code, seen.error_type) == (status, kind)
     assert "'up' refused the key in x-llamastack-provider-data" in seen.message
     assert SECRET not in seen.message
@@ -110,7 +111,16 @@ def test_a_refused_key_of_the_client_is_its_own_problem(raised, status, kind):
 )
 def test_what_is_not_about_the_key_stays_what_it_is(error, status):
     """Also where the client has brought the key."""
-    assert translate_failure(error, "up", key_given=True).status_code == status
+    assert translate_failure(error, "up", Keys(None, SECRET)).status_code == status
+
+
+@pytest.mark.parametrize("status", [400, 401, 429, 500])
+@pytest.mark.parametrize("said", [f"bad key {ODD}", f"bad {ODD} and {SECRET}", f"{SECRET}{ODD}"])
+def test_the_keys_of_a_backend_stay_inside(caplog, status, said):
+    """The operator's and the client's, of no known form too; neither in the answer nor in the log."""
+    seen = translate_failure(status_error(status, {"message": said}), "up", Keys(SECRET, ODD))
+    for key in (SECRET, ODD):
+        assert key not in seen.message + caplog.text
 
 
 class Keyed:
@@ -142,7 +152,7 @@ class Keyed:
 )
 def test_whether_a_request_brings_the_key(provider, given):
     """Only if it is another one than the operator's: a refusal of that is the operator's to look into."""
-    assert gives_key(provider) is given
+    assert keys_of(provider).given is given
 
 
 def test_headers_of_the_upstream_are_carried():

@@ -202,6 +202,22 @@ def test_a_call_that_was_cut_does_not_end_as_one(limit):
     assert message["content"][0]["input"].keys() == {"INVALID_JSON"}
 
 
+@pytest.mark.parametrize(
+    "block", [{"type": "text", "text": ""}, {"type": "tool_use", "id": "t", "name": "f", "input": {}}]
+)
+def test_a_block_that_is_only_opened_says_nothing(block):
+    """Nothing was said, and clients shorten their history at these words."""
+    too_long = "request (9 tokens) exceeds the available context size (8 tokens), try increasing it"
+    events = [
+        {"type": "message_start", "message": {}},
+        {"type": "content_block_start", "index": 0, "content_block": block},
+        {"code": 400, "message": too_long, "type": "exceed_context_size_error"},
+    ]
+    last = repaired(events, sdk=False)[-1]
+    assert last["type"] == "error"
+    assert last["error"]["message"].startswith("prompt is too long")
+
+
 def test_an_answer_that_fills_the_context_ends_there():
     """The engine breaks it off with an error: code, message and type alone, the name of the event outside of them."""
     decoder = SSEDecoder()

@@ -155,6 +155,7 @@ async def test_an_engine_that_does_not_start_is_a_failure_of_the_protocol():
 class Response:
     def __init__(self, status, body):
         self.status_code = status
+        self.headers = {}
         self.is_success = status == 200
         self.body = body
         self.closed = False

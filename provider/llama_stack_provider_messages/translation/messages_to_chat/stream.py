@@ -106,7 +106,7 @@ class StreamTranslator:
             self._reason, self._refusal = "content_filter", [error.message]
             return self.finish()
         if isinstance(error, ContextOverflowError) and self._spoke:
-            self._reason, self._windowed = "length", True
+            self._reason, self._windowed = self._reason or "length", True
             return self.finish()
         self._end()
         self.failure = error

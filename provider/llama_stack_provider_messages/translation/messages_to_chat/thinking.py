@@ -158,10 +158,11 @@ def _flag_switch(wish: Wish, walk: Walk) -> dict[str, Any]:
 def _messages_switch(wish: Wish, walk: Walk) -> dict[str, Any]:
     """Anthropic's own models behind chat completions, which have a field for thinking, and elsewhere none for effort.
 
-    An effort alone does not switch thinking on, as it would by its name here.
+    An effort alone does not switch thinking on, as it would by its name here, and a budget says it all.
     """
-    effort = _effort_field(wish.effort, walk.profile.efforts, walk) if wish.thinks else {}
-    if wish.effort and not wish.thinks:
+    adaptive = wish.thinks and wish.budget is None
+    effort = _effort_field(wish.effort, walk.profile.efforts, walk) if adaptive else {}
+    if wish.effort and not adaptive:
         walk.note("output_config.effort", f"effort {wish.effort}", "the backend has no switch for effort")
     if wish.thinks is None:
         return {}

@@ -20,6 +20,14 @@ JSON = {"content-type": "application/json"}
 KEY = "sk-ant-api03-" + "planted0123456789"
 
 
+@pytest.fixture(autouse=True)
+def hangup():
+    """What runs these tests may ignore SIGHUP (nohup does), and children inherit that."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "new.tape.yaml"

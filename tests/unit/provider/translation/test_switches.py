@@ -60,13 +60,14 @@ def test_every_value_has_a_switch():
 
 
 def test_our_own_other_direction_keeps_what_a_request_for_messages_says():
-    """An effort goes along with thinking only, for alone it would switch it on."""
+    """An effort goes along with adaptive thinking only, for alone it would switch it on, and a budget says it all."""
     found = switches("messages", thinking={"type": "adaptive"}, output_config={"effort": "high"}, top_k=5)
     assert found == {"thinking": {"type": "adaptive"}, "reasoning_effort": "high", "top_k": 5}
     assert switches("messages", thinking=ENABLED) == {"thinking": {"type": "enabled", "budget_tokens": 5000}}
-    chat = translated("messages", request(output_config={"effort": "high"}))
-    assert "reasoning_effort" not in chat.fields
-    assert [entry.path for entry in chat.dropped] == ["output_config.effort"]
+    for thinking in (None, ENABLED):
+        chat = translated("messages", request(thinking=thinking, output_config={"effort": "high"}))
+        assert "reasoning_effort" not in chat.fields
+        assert [entry.path for entry in chat.dropped] == ["output_config.effort"]
 
 
 def test_the_budget_of_a_profile_is_left_out_too():
