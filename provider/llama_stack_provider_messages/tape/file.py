@@ -1,6 +1,5 @@
 """The text of a tape file <-> its model."""
 
-import json
 import re
 from typing import Any
 
@@ -85,10 +84,10 @@ def parse(text: str) -> dict[str, Any]:
     """
     try:
         tree: Any = yaml.load(text, _Loader)  # noqa: S506 - a safe loader
-        json.dumps(tree, default=str)  # finds out what holds itself
+        _check_aliases(tree)
     except yaml.YAMLError as error:
         raise TapeFormatError(f"not YAML: {error}") from None
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits; lists in lists without end
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; aliases
         raise TapeFormatError(f"not readable: {error}") from None
     version = tree.get("tape") if isinstance(tree, dict) else None
     if not isinstance(version, int) or isinstance(version, bool):
@@ -96,6 +95,23 @@ def parse(text: str) -> dict[str, Any]:
     if version != FORMAT:
         raise TapeFormatError(f"format {version} is not format {FORMAT}, which this version reads; update the package")
     return tree  # type: ignore[no-any-return]
+
+
+def _check_aliases(tree: Any) -> None:  # noqa: ANN401 - whatever YAML holds
+    """Refuse what stands in several places, or in itself: a few lines of it can be more than memory holds.
+
+    Raises:
+        ValueError: There is some.
+    """
+    left, seen = [tree], set()
+    while left:
+        node = left.pop()
+        if not isinstance(node, dict | list):
+            continue
+        if id(node) in seen:
+            raise ValueError("aliases (`*name`) are not for tapes; write out what they stand for")
+        seen.add(id(node))
+        left += node.values() if isinstance(node, dict) else node
 
 
 def json_schema() -> dict[str, Any]:

@@ -47,10 +47,11 @@ _PLACEHOLDER = re.compile(r"(?i)redacted|your[_-]|x{6}|\*{4}")
 
 _SECRET_FIELD = re.compile(
     r"(?:apikey|apitoken|authtoken|accesstoken|refreshtoken|sessiontoken|bearertoken|authorizationtoken|authorization"
-    r"|password|passwd|passphrase|secret|secretkey|secretaccesskey|privatekey|accesskey|credentials?)$"
+    r"|password|passwd|passphrase|secret|secretkey|secretaccesskey|privatekey|accesskey|credential)s?$"
 )
 _INNER_FIELD = re.compile(r"token|value|key")
 _OUTER_FIELD = re.compile(r"auth|authorization|credentials?")
+_LIKE_A_KEY = re.compile(r"(?=\S*[0-9])(?=\S*[A-Za-z])\S{8,}")
 _SHORTEST_FIELD = 4
 
 
@@ -66,6 +67,18 @@ def is_secret_path(path: Path) -> bool:
         return False
     inner = len(names) > 1 and bool(_INNER_FIELD.fullmatch(names[-1]) and _OUTER_FIELD.fullmatch(names[-2]))
     return is_secret_field(names[-1]) or names[-1] in ("cookie", "set-cookie") or inner
+
+
+def is_secret_leaf(path: Path, leaf: object) -> bool:
+    """Say the same of a leaf with its value: below a secret name, whatever looks like a key is one.
+
+    Words are none, and neither is what describes the property of a schema.
+    """
+    above = any(
+        is_secret_field(step) and "properties" not in path[max(0, place - 1) : place]
+        for place, step in enumerate(path[:-1])
+    )
+    return is_secret_path(path) or (above and isinstance(leaf, str) and bool(_LIKE_A_KEY.fullmatch(leaf)))
 
 
 def looks(text: str, known: Known, harmless: frozenset[str] = frozenset()) -> Iterator[str]:

@@ -19,7 +19,7 @@ from .http_rules import header_value
 from .known import REDACTED, Known, header_secrets
 from .model import Body, Chunk, Request
 from .paths import Path, leaves, mapped, matches
-from .scan import is_secret_path
+from .scan import is_secret_leaf
 
 type HeaderPairs = Sequence[tuple[str, str]]
 
@@ -93,7 +93,7 @@ class Rules:
         forms = [asked.query, body.value] if body and body.form == "text" and _is_form(asked) else [asked.query]
         found += [unquote_plus(value) for form in forms for name, value in _parameters(form) if _is_secret_name(name)]
         for path, leaf in leaves(_as_json(body)):
-            if self._is_secret(path) and _is_value(leaf):
+            if self._is_secret(path, leaf) and _is_value(leaf):
                 found.append(str(leaf))
             elif isinstance(leaf, str) and self._is_user_id(path, leaf):
                 found.append(leaf)
@@ -136,7 +136,7 @@ class Rules:
         return body._replace(value=mapped(body.value, lambda path, value: self._leaf(path, value, known)))
 
     def _leaf(self, path: Path, value: object, known: Known) -> object:
-        if _is_value(value) and self._is_secret(path):
+        if _is_value(value) and self._is_secret(path, value):
             return REDACTED
         if not isinstance(value, str):
             return value
@@ -144,8 +144,8 @@ class Rules:
             return REDACTED if value else value
         return known.blank(value)
 
-    def _is_secret(self, path: Path) -> bool:
-        return is_secret_path(path) or _any_matches(path, self.secret_fields)
+    def _is_secret(self, path: Path, leaf: object) -> bool:
+        return is_secret_leaf(path, leaf) or _any_matches(path, self.secret_fields)
 
     def _is_user_id(self, path: Path, value: str) -> bool:
         return len(value) >= _USER_ID_CHARACTERS and _any_matches(path, self.user_fields)
@@ -220,14 +220,17 @@ def _steady(name: str, value: str, number: int) -> str:
 
 
 def _without_host(address: str) -> str:
-    """Return an address relative to its server, which is nobody's business, so that playing it leads to the tape."""
+    """Return an address relative to its server, which is nobody's business, so that playing it leads to the tape.
+
+    Nor is the fragment, which no server sees, and which may hold a token.
+    """
     try:
         parts = urlsplit(address)
     except ValueError:
         return "/"
     path = parts.path if parts.path or not parts.netloc else "/"
     path = re.sub("^/+", "/", path)  # two would begin a host
-    return urlunsplit(("", "", path, "&".join(_blank_parameters(parts.query)), parts.fragment))
+    return urlunsplit(("", "", path, "&".join(_blank_parameters(parts.query)), ""))
 
 
 def _parameters(query: str) -> Iterator[tuple[str, str]]:

@@ -178,11 +178,12 @@ class _Near(httpx.AsyncBaseTransport):
 
     def _near(self, location: str, asked: httpx.URL) -> str:
         target = asked.join(location)
-        if (target.host, target.port) != (self._upstream.host, self._upstream.port):
-            return location
+        origins = [(url.scheme, url.host, url.port) for url in (target, self._upstream)]
         base = self._upstream.path.rstrip("/")
-        path = target.raw_path.decode("ascii")
-        return path.removeprefix(base) if path.startswith(f"{base}/") else path
+        if origins[0] != origins[1] or not target.path.startswith(f"{base}/"):
+            return str(target)  # nothing here leads there
+        rest = target.raw_path.decode("ascii").removeprefix(base)
+        return "/" + rest.lstrip("/")  # two would begin a host
 
 
 class _Answer:

@@ -8,6 +8,7 @@ from llama_stack_provider_messages.tape.scrub import Asked, Rules, blank_chunks
 from support.tapes import asked
 
 KEY = "7f3c9ab2d41e4c0f"
+ODD = "Zk3f9QmLx7Vw2pRt8sYb"
 RULES = Rules()
 
 
@@ -65,6 +66,12 @@ def test_a_header_that_stays_does_not_carry_a_key():
         ({"api_key": "anything at all"}, {"api_key": "REDACTED"}),
         ({"mcp_servers": [{"authorization_token": "t"}]}, {"mcp_servers": [{"authorization_token": "REDACTED"}]}),
         ({"vllm_api_token": "t", "clientSecret": "t"}, {"vllm_api_token": "REDACTED", "clientSecret": "REDACTED"}),
+        ({"api_keys": [ODD, "two words"]}, {"api_keys": ["REDACTED", "REDACTED"]}),
+        ({"apiKeys": {"openai": ODD, "kind": "plain"}}, {"apiKeys": {"openai": "REDACTED", "kind": "plain"}}),
+        ({"api_key": {"value": ODD}}, {"api_key": {"value": "REDACTED"}}),
+        ({"secrets": {"a": {"b": [ODD]}}}, {"secrets": {"a": {"b": ["REDACTED"]}}}),
+        ({"credentials": {"x": ODD}}, {"credentials": {"x": "REDACTED"}}),
+        ({"properties": {"secrets": {"format": "uuid4-like"}}}, {"properties": {"secrets": {"format": "uuid4-like"}}}),
         ({"password": ""}, {"password": ""}),
         ({"password": None, "max_tokens": 7, "token": "the"}, {"password": None, "max_tokens": 7, "token": "the"}),
         ({"properties": {"password": {"type": "string"}}}, {"properties": {"password": {"type": "string"}}}),
