@@ -76,7 +76,7 @@ def upstream_failure(
     clean = redacted(body, secrets)
     if error := _own_form(clean):
         kind, text, verbatim = error["type"], error["message"], not own_request_id
-        return redacted_error(UpstreamError(status, kind, text, headers=carried, raw=clean, verbatim=verbatim), secrets)
+        return UpstreamError(status, kind, text, headers=carried, raw=clean, verbatim=verbatim)
     words = status if status not in _CREDENTIALS else 400  # the status stays, and with it whose key it is about
     seen = translate_error(words, clean, headers, now=now)
     carried = {**seen.headers, **carried}
@@ -92,9 +92,7 @@ def redacted(body: bytes, secrets: Secrets) -> bytes:
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
-        for secret in _effective(secrets):
-            body = body.replace(secret.encode(), _REDACTED.encode())
-        return body
+        return redacted_text(body.decode("utf-8", "surrogateescape"), secrets).encode("utf-8", "surrogateescape")
     clean = redacted_json(value, secrets)
     return body if clean == value else json.dumps(clean, ensure_ascii=False).encode("utf-8", "replace")
 

@@ -11,7 +11,7 @@ from llama_stack_api_messages.errors import BadGatewayError, MessagesError
 from llama_stack_api_messages.sse import encode_event, encode_json
 from llama_stack_provider_messages.backends import Upstream
 from llama_stack_provider_messages.exchange import Exchanges, Question, whole
-from llama_stack_provider_messages.relay import redacted_error, redacted_json
+from llama_stack_provider_messages.relay import redacted_json
 from llama_stack_provider_messages.stack import Target, get_logger
 from llama_stack_provider_messages.translation.chat_to_messages import error_of_event, events_of, is_error
 
@@ -50,7 +50,6 @@ class Asking:
         self._upstream = upstream
         self._headers = headers
         self._retries = retries
-        self._secrets = upstream.secrets
         self._sleep = sleep
 
     @property
@@ -60,7 +59,7 @@ class Asking:
 
     def error_in(self, event: Mapping[str, Any]) -> MessagesError | None:
         """Return the error in an event, or in a body with status 200, without the credentials it was asked with."""
-        return error_of_event(redacted_json(event, self._secrets)) if is_error(event) else None
+        return error_of_event(redacted_json(event, self._upstream.secrets)) if is_error(event) else None
 
     async def message(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Return a whole Message.
@@ -100,7 +99,6 @@ class Asking:
 
     async def _pause(self, error: MessagesError, attempt: int) -> None:
         """Wait until the request may be sent again, or raise its error."""
-        error = redacted_error(error, self._secrets)
         seconds = _seconds(error, attempt)
         if attempt >= self._retries or seconds is None:
             logger.warning(

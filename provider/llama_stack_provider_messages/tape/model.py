@@ -205,6 +205,12 @@ class End(_Open):
     message: str = Field(default="", description="What that says.")
 
 
+def length_fault_of(request: Request, response: Response, *, complete: bool) -> str:
+    """Return what is wrong with the content-length of a response; see ``length_fault``."""
+    declared, came = response.headers.get("content-length", ""), sum(len(chunk.data) for chunk in response.chunks)
+    return length_fault(request.method, response.status, declared, came, complete=complete)
+
+
 class Exchange(_Open):
     """A request and what became of it."""
 
@@ -221,8 +227,7 @@ class Exchange(_Open):
             if complete:
                 raise ValueError("it ended complete, and has no response")
             return self
-        declared, came = response.headers.get("content-length", ""), sum(len(chunk.data) for chunk in response.chunks)
-        if fault := length_fault(self.request.method, response.status, declared, came, complete=complete):
+        if fault := length_fault_of(self.request, response, complete=complete):
             raise ValueError(fault)
         return self
 

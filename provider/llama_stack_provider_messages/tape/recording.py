@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 from .documents import Document, documents
-from .http_rules import STATUS, length_fault
+from .http_rules import STATUS
 from .known import Known
-from .model import Chunk, End, Exchange, Request, Response
+from .model import Chunk, End, Exchange, Request, Response, length_fault_of
 from .scrub import Asked, HeaderPairs, Rules, blank_chunks
 
 _DIGITS = 3
@@ -98,8 +98,7 @@ class Recording:
 
 def _fitting(request: Request, response: Response, *, complete: bool) -> Response:
     """Return a response without a content-length that it does not keep: some transports do not look."""
-    declared, came = response.headers.get("content-length", ""), sum(len(chunk.data) for chunk in response.chunks)
-    if not length_fault(request.method, response.status, declared, came, complete=complete):
+    if not length_fault_of(request, response, complete=complete):
         return response
     kept = {name: value for name, value in response.headers.items() if name != "content-length"}
     return response.model_copy(update={"headers": kept})

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from llama_stack_provider_messages.fold import fold
+from llama_stack_provider_messages.sse import SSEDecoder
 from support.native_upstream import ask, frame, message, post, streamed, whole
 
 pytestmark = pytest.mark.integration
@@ -56,17 +58,4 @@ async def test_thinking_and_its_signature_survive_both_directions(front, stream)
 
 def folded(reply):
     """Return the content a stream adds up to."""
-    lines = [line for line in reply.body.decode().split("\n") if line.startswith("data: ")]
-    content = {}
-    for event in (json.loads(line.removeprefix("data: ")) for line in lines):
-        if event["type"] == "content_block_start":
-            content[event["index"]] = dict(event["content_block"]) | {"json": ""}
-        if event["type"] == "content_block_delta":
-            block, delta = content[event["index"]], event["delta"]
-            for name, member in (("thinking", "thinking"), ("signature", "signature"), ("partial_json", "json")):
-                block[member] = block.get(member, "") + delta.get(name, "")
-    for block in content.values():
-        if raw := block.pop("json"):
-            block["input"] = json.loads(raw)
-            del block["thinking"], block["signature"]
-    return list(content.values())
+    return fold(json.loads(event.data) for event in SSEDecoder().feed(reply.body))["content"]

@@ -15,6 +15,7 @@ from llama_stack_provider_messages.translation.dropped import Dropped
 from .breakpoints import apply_marks
 from .choice import choice_field, choice_of
 from .form import ChatForm
+from .halves import settled
 from .messages import conversation
 from .options import Options
 from .output import output_format
@@ -158,10 +159,8 @@ def _sendable(body: dict[str, Any], walk: Walk) -> dict[str, Any]:
         text = json.dumps(body, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidRequestError("tools, thinking: no JSON in one of them; look for NaN and huge numbers") from error
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        walk.hint("messages", "text", "half of a surrogate pair cannot be sent and became U+FFFD")
-        whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return json.loads(whole)  # type: ignore[no-any-return]
-    return body
+    whole = settled(text)
+    if whole == text:
+        return body
+    walk.hint("messages", "text", "half of a surrogate pair cannot be sent and became U+FFFD")
+    return json.loads(whole)  # type: ignore[no-any-return]
