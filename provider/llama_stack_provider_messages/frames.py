@@ -15,7 +15,7 @@ from llama_stack_api_messages.sse import encode_event
 
 from .backends import Upstream
 from .exchange import connection_failure
-from .relay import ModelEcho, StreamWatch, redacted_json
+from .relay import ErrorEventRedactor, ModelEcho, StreamWatch, redacted_json
 from .repair import StreamRepair
 from .sse import SSEDecoder
 from .stack import Platform, Target, get_logger
@@ -61,39 +61,38 @@ class Tally:
             logger.debug("relayed", request_id=self._call.request_id, model=self._target.model_id, usage=dict(usage))
 
 
-async def relayed(response: httpx.Response, echo: ModelEcho, tally: Tally, provider_id: str) -> AsyncGenerator[bytes]:
-    """Yield nothing once, and then the upstream's chunks."""
-    watch, failure, unread = StreamWatch(), None, False
+async def relayed(response: httpx.Response, echo: ModelEcho, tally: Tally, upstream: Upstream) -> AsyncGenerator[bytes]:
+    """Yield nothing once, and then the upstream's chunks; only an error event that holds a key is changed."""
+    watch, errors, failure, unread = StreamWatch(), ErrorEventRedactor(upstream.secrets), None, False
     try:
         yield b""
         chunks = _chunks(response)
         async for chunk in chunks:
             watch.feed(chunk)
-            if echo.done:
-                yield chunk
-            else:
+            if not echo.done:
                 tally.first()
-                if passed := echo.feed(chunk):
-                    yield passed
+            if passed := errors.feed(echo.feed(chunk)):
+                yield passed
             if watch.over:
                 break
         async for chunk in _behind_the_end(chunks):
             watch.feed(chunk)
-            yield chunk
+            if passed := errors.feed(echo.feed(chunk)):
+                yield passed
         unread = watch.close()
     except httpx.HTTPError as error:
         failure, unread = error, watch.close()
     finally:
         await response.aclose()
         tally.end(watch.usage, success=not watch.failed and (watch.over or (watch.complete and not failure)))
-    if rest := echo.close():
+    if rest := errors.feed(echo.close()) + errors.close():
         yield rest
     if unread:
         yield b"\n\n"  # without a blank line no client reads the last event, which may be an error
     if failure and not watch.over:
-        raise connection_failure(failure, provider_id) from failure
+        raise connection_failure(failure, upstream.provider_id) from failure
     if not watch.complete:
-        raise BadGatewayError(f"The backend '{provider_id}' ended the stream before its answer was complete")
+        raise BadGatewayError(f"The backend '{upstream.provider_id}' ended the stream before its answer was complete")
 
 
 async def _behind_the_end(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:

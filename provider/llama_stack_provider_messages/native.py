@@ -135,11 +135,11 @@ class NativeBackend:
             if accepted is None:
                 tally.end({}, success=False)
         response, asked = accepted
-        mend, provider_id = _upstream(route).settings.repair, route.target.provider_id
+        mend = _upstream(route).settings.repair
         if mend:
             frames = repaired(response, StreamRepair(body.model, new_id, call.request_id), tally, _upstream(route))
         else:
-            frames = relayed(response, ModelEcho(body.model), tally, provider_id)
+            frames = relayed(response, ModelEcho(body.model), tally, _upstream(route))
         await anext(frames)  # from here on, closing it closes the response
         return StreamReply(frames, _reply_headers(response, asked, route), relayed=not mend)
 

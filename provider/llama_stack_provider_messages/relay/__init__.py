@@ -1,6 +1,7 @@
 """What the native lane changes in bytes that pass by, and what it reads from them; pure."""
 
 from .echo import ModelEcho, echoed
+from .error_event import ErrorEventRedactor
 from .failure import (
     carried_headers,
     not_a_message,
@@ -14,6 +15,7 @@ from .outgoing import Outgoing, outgoing, request_headers
 from .watch import StreamWatch, usage_of
 
 __all__ = [
+    "ErrorEventRedactor",
     "ModelEcho",
     "Outgoing",
     "StreamWatch",

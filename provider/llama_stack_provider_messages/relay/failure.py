@@ -23,7 +23,8 @@ _CARRIED = frozenset({"retry-after", "retry-after-ms", "x-should-retry", "reques
 _CARRIED_FAMILIES = ("anthropic-ratelimit-", "anthropic-priority-", "anthropic-fast-")
 _CREDENTIALS = (401, 403)
 _REDACTED = "[redacted]"
-_JSON_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_JSON_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_LENIENT = json.JSONDecoder(strict=False)
 _SHORTEST_SECRET = 8
 """Shorter keys are placeholders such as ``test`` or ``none``, and words of every message."""
 
@@ -88,13 +89,17 @@ def upstream_failure(
 
 
 def redacted(body: bytes, secrets: Secrets) -> bytes:
-    """Return an upstream's words without the keys it was asked with, in JSON however they are written."""
+    """Return an upstream's words without the keys it was asked with, in JSON however they are written.
+
+    Only the strings that hold a key are written anew.
+    """
+    text = body.decode("utf-8", "surrogateescape")
+    clean = _JSON_STRING.sub(lambda found: _cleaned(found[0], secrets), text)
     try:
-        value = json.loads(body)
+        json.loads(text)
     except (ValueError, RecursionError):
-        return redacted_text(body.decode("utf-8", "surrogateescape"), secrets).encode("utf-8", "surrogateescape")
-    clean = redacted_json(value, secrets)
-    return body if clean == value else json.dumps(clean, ensure_ascii=False).encode("utf-8", "replace")
+        clean = redacted_text(clean, secrets)
+    return clean.encode("utf-8", "surrogateescape")
 
 
 def redacted_json(value: Any, secrets: Secrets) -> Any:  # noqa: ANN401 - any JSON
@@ -111,7 +116,13 @@ def redacted_error[E: MessagesError](error: E, secrets: Secrets) -> E:
 
 
 def _cleaned(string: str, secrets: Secrets) -> str:
-    return json.dumps(redacted_text(json.loads(string), secrets))
+    """Return a JSON string without the keys; as it is, if it has none or is not one."""
+    try:
+        value = _LENIENT.decode(string)
+    except ValueError:
+        return string
+    clean = redacted_text(value, secrets)
+    return string if clean == value else json.dumps(clean)
 
 
 def redacted_text(text: str, secrets: Secrets) -> str:

@@ -370,6 +370,20 @@ async def test_a_stream_in_another_dialect_ends_in_an_error(relay):
     assert reply.body.count(b"event: error\n") == 1 or reply.status == 502
 
 
+@pytest.mark.parametrize("size", [1, 16, 10**6])
+async def test_the_key_in_an_error_event_stays_inside(relay, size):
+    """The key is taken out of the event that ends a stream; the rest passes as it was sent."""
+    error = {"type": "error", "error": {"type": "api_error", "message": "no such key: sk-upstream-secret-0123456789"}}
+    whole_error = b"event: error\ndata: %s\n\n" % json.dumps(error).encode()
+    parts = [whole_error[start : start + size] for start in range(0, len(whole_error), size)]
+    reply, _exchange = await relay.say(streamed(*CONTENT, *parts), stream=True)
+    events = read(reply.body)
+    assert events[-1]["error"] == {"type": "api_error", "message": "no such key: [redacted]"}
+    assert reply.body.count(b"event: error") == 1
+    assert reply.body.startswith(b"".join(CONTENT[1:3]), reply.body.index(CONTENT[1]))
+    assert b"sk-upstream-secret" not in reply.body
+
+
 async def test_silence_in_the_middle_of_a_stream(lively):
     """Pings as long as it may last, then an error of a timeout; the upstream's connection is closed."""
 

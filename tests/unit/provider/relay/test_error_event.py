@@ -1,0 +1,133 @@
+"""Keys in the error events of a stream that passes."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llama_stack_provider_messages.relay.error_event import MAX_ERROR_BYTES, ErrorEventRedactor
+
+KEY = "sk-upstream-secret-0123456789"
+TEXT = (
+    b"event: content_block_delta\n"
+    b'data: {"type":"content_block_delta","index":0,"delta":{"text":"an error with ' + KEY.encode() + b'"}}\n\n'
+)
+SORTED = b'event: content_block_delta\ndata: {"delta":{"text":"an error"},"type":"content_block_delta"}\n\n'
+BARE = b'data: {"type": "ping"}\n\n'
+OTHERS = [
+    TEXT,
+    SORTED,
+    BARE,
+    b": an error in a comment\n\n",
+    b"\xef\xbb\xbf" + TEXT,
+    b"id: 1\ndata\n\n",
+    b"data: [DONE]\n\n",
+]
+
+
+def error(text: str) -> bytes:
+    return json.dumps({"type": "error", "error": {"type": "api_error", "message": text}}).encode()
+
+
+def passed(stream: bytes, size: int = 10**9, secrets=(KEY,)) -> bytes:
+    """Return what passes of a stream that comes in chunks of a size."""
+    redactor = ErrorEventRedactor(secrets)
+    chunks = [redactor.feed(stream[start : start + size]) for start in range(0, len(stream), size)]
+    return b"".join([*chunks, redactor.close()])
+
+
+ERRORS = {
+    "named": b"event: error\ndata: %s\n\n" % error(f"no such key {KEY}"),
+    "without_a_name": b"data: %s\n\n" % error(f"no such key {KEY}"),
+    "under_another_name": b"event: message\ndata: %s\n\n" % error(f"no such key {KEY}"),
+    "name_after_the_data": b"data: no such key %s\nevent: error\n\n" % KEY.encode(),
+    "of_openai": b'data: {"error": {"message": "no such key %s"}}\n\n' % KEY.encode(),
+    "type_at_the_end": b'data: {"error": {"message": "%s"}, "x": 1, "type": "error"}\n\n' % KEY.encode(),
+    "other_member_first": b'data: {"request_id": "%s", "type": "error"}\n\n' % KEY.encode(),
+    "in_escapes": b"event: error\ndata: %s\n\n" % error(KEY).replace(b"sk-", b"\\u0073\\u006b-"),
+    "on_several_lines": b'event: error\ndata: {"type": "error",\ndata: "error": {"message": "%s"}}\n\n' % KEY.encode(),
+    "no_json": b"event: error\ndata: no such key %s\n\n" % KEY.encode(),
+    "in_a_comment": b'event: error\ndata: {"type":"error"}\n: %s\n\n' % KEY.encode(),
+    "given_twice": b'event: error\ndata: {"error": "%s", "error": {"type": "x"}}\n\n' % KEY.encode(),
+    "opens_as_an_error_and_is_no_json": b'data: {"type":"error", %s\n\n' % KEY.encode(),
+}
+
+
+@pytest.mark.parametrize("ends", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("size", [1, 3, 7, 64, 10**9])
+@pytest.mark.parametrize("name", ERRORS)
+def test_an_error_event_passes_without_the_key(name, size, ends):
+    """However it is written and cut; the events before it pass as they were sent."""
+    stream = (TEXT + ERRORS[name]).replace(b"\n", ends)
+    before = TEXT.replace(b"\n", ends)
+    seen = passed(stream, size)
+    assert seen.startswith(before)
+    rest = seen[len(before) :]
+    assert KEY.encode() not in rest
+    assert b"u006b-upstream" not in rest
+    assert b"[redacted]" in rest or name == "in_a_comment"
+    assert rest.endswith((b"\n\n", ends * 2))
+
+
+@pytest.mark.parametrize("size", [1, 10**9])
+def test_a_redacted_event_is_still_an_error_for_clients(size):
+    """Only the key is another."""
+    for name in ("named", "on_several_lines", "name_after_the_data"):
+        assert passed(ERRORS[name], size) == ERRORS[name].replace(KEY.encode(), b"[redacted]")
+
+
+@given(
+    events=st.lists(st.sampled_from([*OTHERS, b"event: error\ndata: %s\n\n" % error("overloaded")]), max_size=8),
+    cuts=st.lists(st.integers(min_value=1, max_value=90), min_size=1, max_size=60),
+    ends=st.sampled_from([b"\n", b"\r\n", b"\r"]),
+)
+@settings(deadline=None)
+def test_everything_else_passes_byte_for_byte(events, cuts, ends):
+    """Other events may hold the key, an error without it is not changed; wherever the chunks end."""
+    stream = b"".join(events).replace(b"\n", ends)
+    redactor, seen, start = ErrorEventRedactor((KEY,)), b"", 0
+    while start < len(stream):
+        size = cuts[start % len(cuts)]
+        seen += redactor.feed(stream[start : start + size])
+        start += size
+    assert seen + redactor.close() == stream
+
+
+def test_events_that_say_what_they_are_are_not_held():
+    """Each chunk of a text passes when it comes, also where a chunk ends in the middle of an event."""
+    redactor = ErrorEventRedactor((KEY,))
+    parts = [bytes([byte]) for byte in TEXT] + [TEXT[:70], TEXT[70:], BARE, TEXT]
+    assert [redactor.feed(part) for part in parts] == parts
+
+
+def test_without_keys_nothing_is_looked_at():
+    """A backend that needs no key cannot repeat one."""
+    assert passed(ERRORS["named"], 5, ()) == ERRORS["named"]
+
+
+def test_the_last_event_may_lack_its_blank_line():
+    """It is complete with its JSON; one that broke off is left out if it is an error, for half a key is in it."""
+    whole = ERRORS["named"].rstrip(b"\n")
+    assert KEY.encode() not in passed(whole)
+    assert b"[redacted]" in passed(whole)
+    assert passed(whole[:-20]) == b'event: error\ndata: {"type": "error'
+    assert passed(ERRORS["without_a_name"][:60]) == b'data: {"type": "error'
+    assert passed(SORTED[:60]) == SORTED[:60]
+
+
+@pytest.mark.parametrize("name", [b"event: error\n", b""])
+def test_an_error_that_is_too_long_to_hold_is_replaced(name):
+    """The client gets a short one, memory stays bounded, and the next event passes."""
+    event = name + b"data: " + error("x" * MAX_ERROR_BYTES + KEY) + b"\n\n"
+    seen = passed(event + BARE, 50_000)
+    assert len(seen) < 400
+    assert seen.endswith(b'more than 1 MiB"}}\n\n' + BARE)
+
+
+def test_a_long_event_of_another_kind_passes():
+    """It is held no longer than an error would be."""
+    event = (
+        b'data: {"delta": {"partial_json": "' + b"x" * (2 * MAX_ERROR_BYTES) + b'"}, "type": "content_block_delta"}\n\n'
+    )
+    assert passed(event, 70_000) == event
