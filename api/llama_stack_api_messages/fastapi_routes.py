@@ -2,13 +2,13 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Body, FastAPI, Response
 from pydantic import BaseModel
 from starlette.routing import BaseRoute
 
-from .api import MessageReply, Messages, Reply
+from .api import MessageReply, Messages, Reply, ServeSettings
 from .completion_error import answer_failures
 from .disconnect import run_while_connected
 from .error_route import CLIENT_CLOSED, MessagesRoute, current_call, current_request, wire_headers
@@ -39,8 +39,19 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create_router(impl: Messages) -> APIRouter:
-    """Return the routes over an implementation. Called by the platform several times per process."""
+class _NoImplementation:
+    """Stands in where the routes are listed and never called."""
+
+    settings = ServeSettings()
+
+
+def create_router(impl: Messages | None) -> APIRouter:
+    """Return the routes over an implementation. Called by the platform several times per process.
+
+    Args:
+        impl: Answers the requests. The platform passes None where it only lists the routes, for ``/v1/inspect/routes``.
+    """
+    impl = cast("Messages", _NoImplementation) if impl is None else impl
     create_message = _create_message(impl)
     first = MessagesRoute(PATHS[0], create_message, methods=["POST"], include_in_schema=False)
     router = APIRouter(route_class=MessagesRoute, tags=["Messages"], lifespan=_lifespan(impl, [first]))

@@ -49,6 +49,15 @@ def test_a_gzip_body_is_read(client):
     assert client.post("/v1/messages", content=body, headers={"content-encoding": "gzip"}).status_code == 200
 
 
+def test_the_stack_lists_its_routes(client):
+    """Ours are among them, with the provider that answers them."""
+    reply = client.get("/v1/inspect/routes")
+    assert reply.status_code == 200, reply.text
+    providers = {(route["method"], route["route"]): route["provider_types"] for route in reply.json()["data"]}
+    for path in ("/v1/messages", "/v1/messages/count_tokens"):
+        assert providers["POST", path] == ["inline::builtin"]
+
+
 @pytest.mark.parametrize("path", ["/", "/api/hello"])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_start_up_probes_are_answered(client, path, method):
