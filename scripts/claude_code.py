@@ -43,7 +43,7 @@ def environment(folder: Path, url: str) -> dict[str, str]:
     return {
         **kept,
         "ANTHROPIC_BASE_URL": url,
-        "ANTHROPIC_API_KEY": "none",
+        "ANTHROPIC_AUTH_TOKEN": "none",
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         "CLAUDE_CODE_TMPDIR": str(folder / "tmp"),
         "HOME": str(folder / "home"),

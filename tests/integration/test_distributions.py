@@ -33,6 +33,17 @@ def test_local_answers_every_name(local_stack, model):
     assert reply.json()["content"][0]["text"]
 
 
+@pytest.mark.parametrize(
+    ("distribution", "variables", "size"), [("local", {}, 65536), ("starter", {"CONTEXT_SIZE": "2048"}, 2048)]
+)
+def test_the_context_of_the_engine_is_named_by_a_variable(tmp_path, distribution, variables, size):
+    """Without it there is room for the first turn of Claude Code, which takes up to 45,000 tokens."""
+    with StackProcess(ROOT / "distributions" / distribution / "run.yaml", tmp_path, env(**variables)) as stack:
+        refused = ask(stack.url, "local/any", messages=[{"role": "user", "content": "~!" * size}])
+    assert refused.status_code == 400
+    assert refused.json()["error"]["message"].endswith(f" > {size} maximum")
+
+
 def test_starter_without_variables_is_the_embedded_engine(tmp_path):
     """Nothing is switched on, so the bundled model answers."""
     with StackProcess(STARTER, tmp_path, env()) as stack:

@@ -1,15 +1,14 @@
-"""What the platform promises holds on our route too: access rules, load, workers, library mode."""
+"""What the platform promises holds on our route too: access rules, load, workers, how it ends."""
 
 import asyncio
 import json
 import os
-import subprocess
-import sys
+import signal
 
 import httpx
 import pytest
-import yaml
 
+from support.native_upstream import until
 from support.stack_process import StackProcess, run_config, vllm
 from support.upstream import AUTH_PATH
 
@@ -104,36 +103,21 @@ def test_without_credentials_a_guarded_stack_refuses(guarded):
     assert httpx.post(f"{guarded.url}/v1/messages", json={**ASK, "model": "up/text"}).status_code == 401
 
 
-LIBRARY_CLIENT = """
-import json, sys
-from llama_stack.core.library_client import LlamaStackAsLibraryClient
-from llama_stack_client import Stream
-client = LlamaStackAsLibraryClient(sys.argv[1])
-body = json.loads(sys.argv[2])
-whole = client.post("/v1/messages", body=body, cast_to=object)
-streaming = {**body, "stream": True}
-events = list(client.post("/v1/messages", body=streaming, cast_to=object, stream=True, stream_cls=Stream[object]))
-client.shutdown()
-print("RESULT" + json.dumps([json.loads(whole.content), events]))
-"""
-
-
-def test_a_library_client_gets_messages_and_streams(upstream, tmp_path):
-    """A stack inside the caller's process answers the same route."""
-    config = tmp_path / "run.yaml"
-    config.write_text(yaml.safe_dump(run_config([vllm(upstream.url)], {"default_model": "up/text"})))
-    env = {**os.environ, "SQLITE_STORE_DIR": str(tmp_path), "HOME": str(tmp_path)}
-    run = subprocess.run(
-        [sys.executable, "-c", LIBRARY_CLIENT, str(config), json.dumps({**ASK, "model": "m"})],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=env,
-        cwd=tmp_path,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr[-3000:]
-    message, events = json.loads(run.stdout.partition("RESULT")[2])
-    assert message["content"][0]["text"] == "Hello there"
-    assert events[0]["type"] == "message_start"
-    assert events[-1]["type"] == "message_stop"
+async def test_open_streams_end_before_the_server_does(upstream, tmp_path):
+    """A stream that is open when the server is told to end, once or twice, still gets the rest of its answer."""
+    body = {**ASK, "model": "up/pausing", "stream": True}
+    with StackProcess(run_config([vllm(upstream.url)], {}), tmp_path) as process:
+        async with (
+            httpx.AsyncClient(base_url=process.url, timeout=60) as client,
+            client.stream("POST", "/v1/messages", json=body) as reply,
+        ):
+            chunks = reply.aiter_text()
+            assert "message_start" in await anext(chunks)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                os.kill(process.pid, number)
+            await until(lambda: "Shutting down" in process.log, "the server's end", 60)
+            upstream.open_gate("pausing")
+            rest = "".join([chunk async for chunk in chunks])
+        assert '"two"' in rest
+        assert rest.count("event: message_stop") == 1
+        process.wait(60)

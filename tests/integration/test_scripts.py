@@ -1,6 +1,8 @@
 """The command that serves, as a user runs it."""
 
+import asyncio
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -122,3 +124,31 @@ def test_a_missing_model_file_is_named(tmp_path):
     assert serve.stop() == 1
     assert any("no file at /nowhere/x.gguf; set MODEL_PATH to a GGUF file" in line for line in serve.lines)
     assert serve.group_is_gone()
+
+
+PYTHON = """#!/bin/sh
+case "$*" in
+*" venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+*"-r requirements.lock") for n in 1 2 3 4 5 6 7 8 9 10; do echo "Collecting $n"; done; read -r _ <"$GATE" ;;
+esac
+"""
+
+
+async def test_setup_shows_its_progress_while_packages_are_installed(tmp_path):
+    """The tenth package is named while pip still works, whatever awk the machine has."""
+    (tmp_path / "scripts").mkdir()
+    for name in ("scripts/setup", "scripts/sdk1.lock", "requirements.lock", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    python, gate = tmp_path / "python", tmp_path / "gate"
+    python.write_text(PYTHON)
+    python.chmod(0o755)
+    os.mkfifo(gate)
+    env = {**os.environ, "PYTHON": str(python), "PATH": "/usr/bin:/bin", "GATE": str(gate)}
+    setup = await asyncio.create_subprocess_exec(
+        tmp_path / "scripts" / "setup", stderr=asyncio.subprocess.PIPE, env=env
+    )
+    async with asyncio.timeout(60):
+        await setup.stderr.readuntil(b"  10 of ")
+        gate.write_text("go\n")
+        assert await setup.wait() == 0
+    assert (tmp_path / ".venv" / ".complete").exists()

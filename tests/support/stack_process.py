@@ -79,6 +79,10 @@ class StackProcess:
     def pid(self) -> int:
         return self._process.pid
 
+    def wait(self, seconds: float) -> None:
+        """Wait until the process has ended by itself."""
+        self._process.wait(seconds)
+
     def __enter__(self) -> Self:
         command = [str(Path(sys.executable).with_name("llama")), "stack", "run", str(self._config)]
         with (self._folder / "stack.log").open("wb") as log:

@@ -23,10 +23,10 @@ class LlamaCppConfig(BaseModel):
         description="The GGUF file of the model's image projector (`mmproj`), for models that see. Empty: text only.",
     )
     context_size: int = Field(
-        default=32768,
+        default=65536,
         ge=0,
-        description="Tokens of context, shared by all parallel requests. The first turn of a coding agent takes about "
-        "15,000; memory grows with it (about 4 GB at 32768 for an 8B model). 0: as much as the model was made for.",
+        description="Tokens of context, shared by all parallel requests. The first turn of a coding agent takes 15,000 "
+        "to 45,000; memory grows with it (about 8 GB at 65536 for an 8B model). 0: as much as the model was made for.",
     )
     parallel: int = Field(default=2, ge=1, description="Requests that are answered at the same time; others wait.")
     threads: int = Field(
@@ -71,6 +71,6 @@ class LlamaCppConfig(BaseModel):
         """Return a starting point for run.yaml."""
         return {
             "model_path": "${env.MODEL_PATH:=}",
-            "context_size": "${env.CONTEXT_SIZE:=32768}",
+            "context_size": "${env.CONTEXT_SIZE:=65536}",
             "preload": True,
         }

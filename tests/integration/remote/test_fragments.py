@@ -41,7 +41,7 @@ async def test_a_fragment_is_a_stack(native, tmp_path, name):
     url, key, model, models = CASES[name]
     block = next(block for block in FRAGMENTS if f"provider_id: {name}\n" in block)
     file = tmp_path / "run.yaml"
-    file.write_text(f"version: 2\ndistro_name: fragment\nserver: {{host: 127.0.0.1}}\n{block}")
+    file.write_text(block)
     native.play(REPLY, model)
     with StackProcess(file, tmp_path, {**ENV, url: native.root(name) + "/anthropic/", key: "sk-fragment"}) as stack:
         assert listed(stack.url) == {f"{name}/{model}" for model in models}

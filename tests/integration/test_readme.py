@@ -1,0 +1,74 @@
+"""What README prints runs as it is printed."""
+
+import os
+import re
+import subprocess
+import sys
+
+import httpx
+import pytest
+
+from support.stack_process import ROOT, StackProcess
+from support.upstream import BEHAVIOURS
+
+pytestmark = pytest.mark.integration
+
+README = (ROOT / "README.md").read_text()
+RUN_YAML, *_OTHERS = [block for block in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL) if "providers:" in block]
+LIBRARY_CLIENT = next(block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "AsLibrary" in block)
+VARIABLES = {"MESSAGES_APIS_DIR": str(ROOT / "distributions" / "apis.d"), "LLAMA_STACK_LOG_FORMAT": "json"}
+
+
+@pytest.fixture
+def run_yaml(tmp_path, monkeypatch):
+    """The first run.yaml of README, in a file; its upstream serves the models that it names."""
+    for model in ("qwen3-coder", "qwen3-4b"):
+        monkeypatch.setitem(BEHAVIOURS, model, BEHAVIOURS["text"])
+    file = tmp_path / "run.yaml"
+    file.write_text(RUN_YAML)
+    return file
+
+
+def test_the_run_yaml_of_a_vllm_server_is_a_stack(upstream, run_yaml, tmp_path):
+    """It starts, listens on the loopback address only, and answers by default model and alias."""
+    with StackProcess(run_yaml, tmp_path, {**VARIABLES, "VLLM_URL": upstream.url}) as stack:
+        for name, model in (("claude-sonnet-5", "qwen3-coder"), ("claude-haiku-4-5", "qwen3-4b")):
+            body = {"model": name, "max_tokens": 20, "messages": [{"role": "user", "content": "Hello"}]}
+            reply = httpx.post(f"{stack.url}/v1/messages", json=body, timeout=60)
+            assert reply.status_code == 200, reply.text
+            assert upstream.last(model).body["messages"][-1]["content"] == "Hello"
+        assert f"0.0.0.0:{stack.port}" not in stack.log
+        assert f"127.0.0.1:{stack.port}" in stack.log
+
+
+def test_the_library_client_answers_whole_and_streaming(upstream, run_yaml, tmp_path):
+    """The program prints the answer, and then the types of the events."""
+    env = {
+        **os.environ,
+        **VARIABLES,
+        "VLLM_URL": upstream.url,
+        "SQLITE_STORE_DIR": str(tmp_path),
+        "HOME": str(tmp_path),
+    }
+    run = subprocess.run(
+        [sys.executable, "-c", LIBRARY_CLIENT],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=120,
+        env=env,
+        cwd=run_yaml.parent,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    content, *events = [
+        line for line in run.stdout.splitlines() if line.startswith(("[{'type'", "message_", "content_"))
+    ]
+    assert "Hello there" in content
+    assert (events[0], events[-1]) == ("message_start", "message_stop")
+
+
+@pytest.mark.parametrize("file", ["README.md", "scripts/serve"])
+def test_claude_code_is_started_with_a_token(file):
+    """With an API key the interactive client asks whether to use it, with No preselected, and needs the internet."""
+    (line,) = [line.strip() for line in (ROOT / file).read_text().splitlines() if line.endswith(" claude")]
+    assert re.fullmatch(r"ANTHROPIC_BASE_URL=\S+ ANTHROPIC_AUTH_TOKEN=\S+ claude", line)
