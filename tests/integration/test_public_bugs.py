@@ -337,3 +337,40 @@ def test_32_no_empty_text_reaches_the_backend(empty):
     assert turns == [{"role": "user", "content": "a\n\nb"}]
     with pytest.raises(InvalidRequestError):
         said(("user", empty))
+
+
+BLANK_ANSWERS = [
+    ([{"content": "\n\n"}, {"tool_calls": [call(0, "a", "f", "{}")]}], ["tool_use"]),
+    ([{"reasoning": "r"}, {"content": "\n"}, {"tool_calls": [call(0, "a", "f", "{}")]}], ["thinking", "tool_use"]),
+    ([{"tool_calls": [call(0, "a", "f", "{}")]}, {"content": " "}], ["tool_use"]),
+    ([{"content": "\n"}, {"content": "\n"}], []),
+]
+
+
+@pytest.mark.parametrize(("deltas", "expected"), BLANK_ANSWERS)
+def test_38_text_of_white_space_alone_is_not_a_block(deltas, expected):
+    """Vllm streams a line break between thinking and a call; the API refuses such a block in the history."""
+    message = message_of([*(delta_chunk(**delta) for delta in deltas), STOP])
+    assert [block["type"] for block in message["content"]] == expected
+    said_at_once = {name: value for delta in deltas for name, value in delta.items()}
+    choice = {"index": 0, "finish_reason": "stop", "message": said_at_once}
+    whole = translate_response(completion({"choices": [choice]}), form(), id_maker())
+    assert [block["type"] for block in whole["content"]] == expected
+
+
+def test_38_white_space_before_text_is_part_of_it():
+    """It waits for the text, so that no byte of the answer is lost."""
+    message = message_of([*(delta_chunk(content=piece) for piece in ("\n", " ", "a", "\n")), STOP])
+    assert message["content"] == [{"type": "text", "text": "\n a\n"}]
+
+
+def test_39_cache_writes_of_vllm_are_counted_and_no_count_exceeds_the_prompt():
+    """Vllm names them ``created_cache_tokens``; a ``true`` is not a number."""
+    details = {"cached_tokens": 10, "created_cache_tokens": 5}
+    counts = {"prompt_tokens": 30, "completion_tokens": 1, "prompt_tokens_details": details}
+    usage = message_of([delta_chunk(content="a"), STOP, usage_chunk(**counts)])["usage"]
+    names = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+    assert tuple(usage[name] for name in names) == (15, 5, 10)
+    counts["prompt_tokens_details"] = {"cached_tokens": 40, "created_cache_tokens": True}
+    usage = message_of([delta_chunk(content="a"), STOP, usage_chunk(**counts)])["usage"]
+    assert tuple(usage[name] for name in names) == (0, 0, 30)
