@@ -339,6 +339,17 @@ def test_32_no_empty_text_reaches_the_backend(empty):
         said(("user", empty))
 
 
+def test_37_two_calls_of_one_function_under_a_reused_id_are_two_calls():
+    """LiteLLM's test_parallel_tool_calls: both came at index 0, and the second was lost."""
+    asked = [call(0, "x", "f", f'{{"city": "{city}"}}') for city in ("Oslo", "Rome")]
+    found = blocks(message_of([*(delta_chunk(tool_calls=[one]) for one in asked), CALLS]), "tool_use")
+    choice = {"index": 0, "finish_reason": "tool_calls", "message": {"tool_calls": asked}}
+    whole = translate_response(completion({"choices": [choice]}), form(), id_maker())["content"]
+    for calls in (found, whole):
+        assert [block["input"] for block in calls] == [{"city": "Oslo"}, {"city": "Rome"}]
+        assert len({block["id"] for block in calls}) == 2
+
+
 BLANK_ANSWERS = [
     ([{"content": "\n\n"}, {"tool_calls": [call(0, "a", "f", "{}")]}], ["tool_use"]),
     ([{"reasoning": "r"}, {"content": "\n"}, {"tool_calls": [call(0, "a", "f", "{}")]}], ["thinking", "tool_use"]),

@@ -12,7 +12,7 @@ call closes when its arguments are a complete object, or at the end of the strea
     head blank text                  ->  waits for more text; anything else behind it, or the end: left out
 
 Text of white space alone is left out because the API refuses such a block when it comes back in the history; vLLM
-streams "\\n" between thinking and a call.
+streams a line break between thinking and a call.
 """
 
 from collections import deque
@@ -77,6 +77,8 @@ class ToolUseBlock:
         self.name = ""
         self.input = ToolInput()
         self.extra: Thought | None = None
+        self.arguments: list[str] = []  # as they came, see calls.py
+        self.named_again = False
         self._claim = claim
         self._form = form
         self._opened = False
