@@ -348,13 +348,13 @@ def bodies(upstream, model):
 def test_33_a_model_that_takes_tools_without_thinking_only_is_asked_so_from_then_on(client, upstream, stream):
     """openai-openapi 541, litellm 34569, crush 2913, LibreChat 14231, pipecat 4043: every request with tools failed."""
     asked = {"tools": [TOOL], "thinking": {"type": "adaptive"}, "output_config": {"effort": "high"}, "stream": stream}
-    reply = ask(client, "up/thoughtless-tools", **asked)
+    reply = ask(client, "up/tools-without-thinking", **asked)
     assert reply.status_code == 200
     assert reply.headers["x-messages-dropped"] == "thinking, output_config.effort"
-    before = len(bodies(upstream, "thoughtless-tools"))
-    assert ask(client, "up/thoughtless-tools", **asked).status_code == 200
-    assert ask(client, "up/thoughtless-tools", **asked | {"tools": []}).status_code == 200
-    sent = bodies(upstream, "thoughtless-tools")
+    before = len(bodies(upstream, "tools-without-thinking"))
+    assert ask(client, "up/tools-without-thinking", **asked).status_code == 200
+    assert ask(client, "up/tools-without-thinking", **asked | {"tools": []}).status_code == 200
+    sent = bodies(upstream, "tools-without-thinking")
     assert [body.get("reasoning_effort") for body in sent[before - 1 :]] == ["none", "none", "high"]
     assert [body.get("reasoning_effort") for body in sent[:2]] == ["high", "none"]
 
@@ -372,24 +372,24 @@ def lowered(client, upstream, model, prompt):
 
 def test_34_max_tokens_above_the_window_of_vllm_is_lowered_and_the_window_remembered(client, upstream):
     """Vllm 0.32 answered 400 to every request of a client that asks for 32,000 tokens."""
-    first, *rest = lowered(client, upstream, "small-window", 10)
+    first, *rest = lowered(client, upstream, "vllm-0-32", 10)
     assert (first, len(rest)) == (32000, 1)
-    assert lowered(client, upstream, "small-window", 10) == rest
-    assert "x-messages-dropped" not in ask(client, "up/small-window", max_tokens=WINDOW).headers
+    assert lowered(client, upstream, "vllm-0-32", 10) == rest
+    assert "x-messages-dropped" not in ask(client, "up/vllm-0-32", max_tokens=WINDOW).headers
 
 
 def test_34_a_prompt_longer_than_the_window_is_said_in_the_words_clients_act_on(client):
     """The estimate leaves no room, but only the backend counts: it is asked, and its words are translated."""
-    reply = ask(client, "up/small-window", max_tokens=32000, messages=[{"role": "user", "content": "a " * 5000}])
+    reply = ask(client, "up/vllm-0-32", max_tokens=32000, messages=[{"role": "user", "content": "a " * 5000}])
     assert reply.status_code == 400
     assert reply.json()["error"]["message"] == "prompt is too long: 4097 tokens > 4096 maximum"
 
 
 def test_34_an_older_vllm_refuses_twice_in_different_words(client, upstream):
     """Its window first, then the sum of a prompt that is longer than its estimate; both are met."""
-    first, *rest = lowered(client, upstream, "old-small-window", 1500)
+    first, *rest = lowered(client, upstream, "vllm-0-20", 1500)
     assert (first, len(rest)) == (32000, 2)
-    assert lowered(client, upstream, "old-small-window", 1500) == rest
+    assert lowered(client, upstream, "vllm-0-20", 1500) == rest
 
 
 def test_37_two_calls_of_one_function_under_a_reused_id_are_two_calls():

@@ -271,11 +271,11 @@ async def full_window(conn: Connection) -> None:
 
 
 WINDOW = 4096
-"""Tokens of prompt and answer that the models ``small-window`` and ``old-small-window`` take; a word is a token."""
+"""Tokens of prompt and answer that the models ``vllm-0-32`` and ``vllm-0-20`` take; a word is a token."""
 
 
 @behaviour
-async def small_window(conn: Connection) -> None:
+async def vllm_0_32(conn: Connection) -> None:
     """As vLLM 0.32, refuses a ``max_tokens`` above its window, and lowers one that the prompt leaves no room for."""
     asked, prompt = conn.exchange.body["max_tokens"], _words(conn)
     if asked > WINDOW:
@@ -288,7 +288,7 @@ async def small_window(conn: Connection) -> None:
 
 
 @behaviour
-async def old_small_window(conn: Connection) -> None:
+async def vllm_0_20(conn: Connection) -> None:
     """As vLLM 0.20, says it in other words, and refuses prompt and output that are longer together."""
     asked, prompt = conn.exchange.body["max_tokens"], _words(conn)
     if asked > WINDOW:
@@ -317,7 +317,7 @@ async def _bad_request(conn: Connection, text: str) -> None:
 
 
 @behaviour
-async def thoughtless_tools(conn: Connection) -> None:
+async def tools_without_thinking(conn: Connection) -> None:
     """OpenAI's GPT-5.6: tools only without thinking, which has to be said (litellm 34569)."""
     body = conn.exchange.body
     if body.get("tools") and body.get("reasoning_effort") != "none":
