@@ -20,6 +20,7 @@ from .exchange import Exchanges, Question, whole
 from .frames import Tally, relayed, repaired
 from .probe import NO_ROUTE, Probes
 from .relay import (
+    PROMPT_FIELDS,
     ModelEcho,
     Outgoing,
     carried_headers,
@@ -30,6 +31,7 @@ from .relay import (
     redacted_error,
     request_headers,
     usage_of,
+    window_limit,
 )
 from .repair import StreamRepair, repair_message
 from .stack import Platform, Target, get_logger
@@ -42,7 +44,6 @@ logger = get_logger(__name__)
 _PROBE_SECONDS = 8.0
 """A request waits for the first one; less than the ten seconds after which a stream gets its first ping."""
 _MESSAGES, _COUNT = "/v1/messages", "/v1/messages/count_tokens"
-_PROMPT = ("system", "messages", "tools")
 _SIGNATURE = re.compile(r"signature.{0,60}thinking|thinking.{0,60}signature", re.IGNORECASE | re.DOTALL)
 """``Invalid `signature` in `thinking` block``: of another model, another organisation, or invented (codex2api 613)."""
 
@@ -89,7 +90,7 @@ class NativeBackend:
             places = dict(body.members)
             if "messages" not in places:
                 raise
-            parts = [body.data[slice(*places[name])] for name in _PROMPT if name in places]
+            parts = [body.data[slice(*places[name])] for name in PROMPT_FIELDS if name in places]
             reply = MessageReply(encode_json({"input_tokens": sum(map(estimate_json, parts))}))
         return MessageReply(reply.body, {**reply.headers, COUNT_HEADER: "estimate"})
 
@@ -156,17 +157,16 @@ class NativeBackend:
         self, path: str, body: RequestBody[Any], call: Call, route: Route
     ) -> tuple[httpx.Response, Outgoing]:
         """Return the upstream's answer with the request it was for."""
-        upstream = _upstream(route)
-        asked = _outgoing(body, route, "own" if upstream.anthropic else "none")
+        asked = _outgoing(body, route)
         try:
             return await self._ask(path, asked, call, route), asked
         except UpstreamError as refusal:
-            if refusal.status_code != 400 or not _SIGNATURE.search(refusal.message):
+            again = _again(refusal, body, route)
+            if again is None or again.data == asked.data:
                 raise
-            again = _outgoing(body, route, "all")
-            if again.data == asked.data:
-                raise
-            logger.info("asking again without thinking", request_id=call.request_id, refusal=refusal.message)
+            logger.info(
+                "asking again", request_id=call.request_id, dropped=dropped_text(again.dropped), refusal=refusal.message
+            )
             return await self._ask(path, again, call, route), again
 
     async def _ask(self, path: str, asked: Outgoing, call: Call, route: Route) -> httpx.Response:
@@ -195,14 +195,28 @@ def _upstream(route: Route) -> Upstream:
     return route.upstream
 
 
-def _outgoing(body: RequestBody[PromptRequest], route: Route, strip: Literal["none", "own", "all"]) -> Outgoing:
+def _again(refusal: UpstreamError, body: RequestBody[PromptRequest], route: Route) -> Outgoing | None:
+    """Return the request to send once more after a refusal, None where nothing here would help."""
+    if refusal.status_code != 400:
+        return None
+    if _SIGNATURE.search(refusal.message):
+        return _outgoing(body, route, all_thinking=True)
+    room = window_limit(refusal.message, body)
+    return None if room is None else _outgoing(body, route, max_tokens=room)
+
+
+def _outgoing(
+    body: RequestBody[PromptRequest], route: Route, *, all_thinking: bool = False, max_tokens: int | None = None
+) -> Outgoing:
     upstream = _upstream(route)
     billing = upstream.settings.strip_billing_header
+    strip: Literal["none", "own", "all"] = "all" if all_thinking else "own" if upstream.anthropic else "none"
     return outgoing(
         body,
         route.target.resource_id,
         strip_billing=not upstream.anthropic if billing is None else billing,
         strip_thinking=strip,
+        max_tokens=max_tokens,
     )
 
 

@@ -18,6 +18,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     translate_response,
 )
 from support.streams import call, completion, delta_chunk, form, id_maker, message_of, request, translate, usage_chunk
+from support.upstream import WINDOW
 
 pytestmark = pytest.mark.integration
 
@@ -337,3 +338,103 @@ def test_32_no_empty_text_reaches_the_backend(empty):
     assert turns == [{"role": "user", "content": "a\n\nb"}]
     with pytest.raises(InvalidRequestError):
         said(("user", empty))
+
+
+def bodies(upstream, model):
+    return [exchange.body for exchange in upstream.exchanges if exchange.body["model"] == model]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_33_a_model_that_takes_tools_without_thinking_only_is_asked_so_from_then_on(client, upstream, stream):
+    """openai-openapi 541, litellm 34569, crush 2913, LibreChat 14231, pipecat 4043: every request with tools failed."""
+    asked = {"tools": [TOOL], "thinking": {"type": "adaptive"}, "output_config": {"effort": "high"}, "stream": stream}
+    reply = ask(client, "up/tools-without-thinking", **asked)
+    assert reply.status_code == 200
+    assert reply.headers["x-messages-dropped"] == "thinking, output_config.effort"
+    before = len(bodies(upstream, "tools-without-thinking"))
+    assert ask(client, "up/tools-without-thinking", **asked).status_code == 200
+    assert ask(client, "up/tools-without-thinking", **asked | {"tools": []}).status_code == 200
+    sent = bodies(upstream, "tools-without-thinking")
+    assert [body.get("reasoning_effort") for body in sent[before - 1 :]] == ["none", "none", "high"]
+    assert [body.get("reasoning_effort") for body in sent[:2]] == ["high", "none"]
+
+
+def lowered(client, upstream, model, prompt):
+    """Return what the upstream was asked for, in order, until it answered a request for 32,000 tokens."""
+    before = len(bodies(upstream, model))
+    reply = ask(client, f"up/{model}", max_tokens=32000, messages=[{"role": "user", "content": "a " * prompt}])
+    assert reply.json()["content"] == [{"type": "text", "text": "As far as"}]
+    assert reply.headers["x-messages-dropped"] == "max_tokens"
+    asked = [body["max_tokens"] for body in bodies(upstream, model)[before:]]
+    assert WINDOW // 4 < asked[-1] <= WINDOW - prompt
+    return asked
+
+
+def test_34_max_tokens_above_the_window_of_vllm_is_lowered_and_the_window_remembered(client, upstream):
+    """Vllm 0.32 answered 400 to every request of a client that asks for 32,000 tokens."""
+    first, *rest = lowered(client, upstream, "vllm-0-32", 10)
+    assert (first, len(rest)) == (32000, 1)
+    assert lowered(client, upstream, "vllm-0-32", 10) == rest
+    assert "x-messages-dropped" not in ask(client, "up/vllm-0-32", max_tokens=WINDOW).headers
+
+
+def test_34_a_prompt_longer_than_the_window_is_said_in_the_words_clients_act_on(client):
+    """The estimate leaves no room, but only the backend counts: it is asked, and its words are translated."""
+    reply = ask(client, "up/vllm-0-32", max_tokens=32000, messages=[{"role": "user", "content": "a " * 5000}])
+    assert reply.status_code == 400
+    assert reply.json()["error"]["message"] == "prompt is too long: 4097 tokens > 4096 maximum"
+
+
+def test_34_an_older_vllm_refuses_twice_in_different_words(client, upstream):
+    """Its window first, then the sum of a prompt that is longer than its estimate; both are met."""
+    first, *rest = lowered(client, upstream, "vllm-0-20", 1500)
+    assert (first, len(rest)) == (32000, 2)
+    assert lowered(client, upstream, "vllm-0-20", 1500) == rest
+
+
+def test_37_two_calls_of_one_function_under_a_reused_id_are_two_calls():
+    """LiteLLM's test_parallel_tool_calls: both came at index 0, and the second was lost."""
+    asked = [call(0, "x", "f", f'{{"city": "{city}"}}') for city in ("Oslo", "Rome")]
+    found = blocks(message_of([*(delta_chunk(tool_calls=[one]) for one in asked), CALLS]), "tool_use")
+    choice = {"index": 0, "finish_reason": "tool_calls", "message": {"tool_calls": asked}}
+    whole = translate_response(completion({"choices": [choice]}), form(), id_maker())["content"]
+    for calls in (found, whole):
+        assert [block["input"] for block in calls] == [{"city": "Oslo"}, {"city": "Rome"}]
+        assert len({block["id"] for block in calls}) == 2
+
+
+BLANK_ANSWERS = [
+    ([{"content": "\n\n"}, {"tool_calls": [call(0, "a", "f", "{}")]}], ["tool_use"]),
+    ([{"reasoning": "r"}, {"content": "\n"}, {"tool_calls": [call(0, "a", "f", "{}")]}], ["thinking", "tool_use"]),
+    ([{"tool_calls": [call(0, "a", "f", "{}")]}, {"content": " "}], ["tool_use"]),
+    ([{"content": "\n"}, {"content": "\n"}], []),
+]
+
+
+@pytest.mark.parametrize(("deltas", "expected"), BLANK_ANSWERS)
+def test_38_text_of_white_space_alone_is_not_a_block(deltas, expected):
+    """Vllm streams a line break between thinking and a call; the API refuses such a block in the history."""
+    message = message_of([*(delta_chunk(**delta) for delta in deltas), STOP])
+    assert [block["type"] for block in message["content"]] == expected
+    said_at_once = {name: value for delta in deltas for name, value in delta.items()}
+    choice = {"index": 0, "finish_reason": "stop", "message": said_at_once}
+    whole = translate_response(completion({"choices": [choice]}), form(), id_maker())
+    assert [block["type"] for block in whole["content"]] == expected
+
+
+def test_38_white_space_before_text_is_part_of_it():
+    """It waits for the text, so that no byte of the answer is lost."""
+    message = message_of([*(delta_chunk(content=piece) for piece in ("\n", " ", "a", "\n")), STOP])
+    assert message["content"] == [{"type": "text", "text": "\n a\n"}]
+
+
+def test_39_cache_writes_of_vllm_are_counted_and_no_count_exceeds_the_prompt():
+    """Vllm names them ``created_cache_tokens``; a ``true`` is not a number."""
+    details = {"cached_tokens": 10, "created_cache_tokens": 5}
+    counts = {"prompt_tokens": 30, "completion_tokens": 1, "prompt_tokens_details": details}
+    usage = message_of([delta_chunk(content="a"), STOP, usage_chunk(**counts)])["usage"]
+    names = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+    assert tuple(usage[name] for name in names) == (15, 5, 10)
+    counts["prompt_tokens_details"] = {"cached_tokens": 40, "created_cache_tokens": True}
+    usage = message_of([delta_chunk(content="a"), STOP, usage_chunk(**counts)])["usage"]
+    assert tuple(usage[name] for name in names) == (0, 0, 30)

@@ -270,6 +270,67 @@ async def full_window(conn: Connection) -> None:
     await conn.json(completion({"content": "As far as"}, "length"))
 
 
+WINDOW = 4096
+"""Tokens of prompt and answer that the models ``vllm-0-32`` and ``vllm-0-20`` take; a word is a token."""
+
+
+@behaviour
+async def vllm_0_32(conn: Connection) -> None:
+    """As vLLM 0.32, refuses a ``max_tokens`` above its window, and lowers one that the prompt leaves no room for."""
+    asked, prompt = conn.exchange.body["max_tokens"], _words(conn)
+    if asked > WINDOW:
+        await _bad_request(conn, above_window(asked))
+    elif prompt > WINDOW:
+        head = f"This model's maximum context length is {WINDOW} tokens."
+        await _bad_request(conn, f"{head} However, your prompt contains at least {WINDOW + 1} input tokens.")
+    else:
+        await _say(conn, "As far as")
+
+
+@behaviour
+async def vllm_0_20(conn: Connection) -> None:
+    """As vLLM 0.20, says it in other words, and refuses prompt and output that are longer together."""
+    asked, prompt = conn.exchange.body["max_tokens"], _words(conn)
+    if asked > WINDOW:
+        words = f"max_tokens={asked} cannot be greater than max_model_len=max_total_tokens={WINDOW}."
+        await _bad_request(conn, f"{words} Please request fewer output tokens. (parameter=max_tokens, value={asked})")
+    elif prompt + asked > WINDOW:
+        head = f"This model's maximum context length is {WINDOW} tokens. However, you requested {asked} output tokens"
+        counted = f"your prompt contains at least {WINDOW - asked + 1} input tokens"
+        await _bad_request(conn, f"{head} and {counted}, for a total of at least {WINDOW + 1} tokens.")
+    else:
+        await _say(conn, "As far as")
+
+
+def above_window(asked: int) -> str:
+    """Return what vLLM 0.32 says to a ``max_tokens`` above its window (vllm/renderers/params.py)."""
+    words = f"max_tokens={asked} cannot be greater than max_model_len={WINDOW}. Please request fewer output tokens."
+    return f"{words} (parameter=max_tokens, value={asked})"
+
+
+def _words(conn: Connection) -> int:
+    return sum(len(str(message["content"]).split()) for message in conn.exchange.body["messages"])
+
+
+async def _bad_request(conn: Connection, text: str) -> None:
+    await conn.json({"error": {"message": text, "type": "BadRequestError", "param": None, "code": 400}}, 400)
+
+
+@behaviour
+async def tools_without_thinking(conn: Connection) -> None:
+    """OpenAI's GPT-5.6: tools only without thinking, which has to be said (litellm 34569)."""
+    body = conn.exchange.body
+    if body.get("tools") and body.get("reasoning_effort") != "none":
+        text = (
+            "Function tools with reasoning_effort are not supported for gpt-5.6-terra in /v1/chat/completions. To use "
+            "function tools, use /v1/responses or set reasoning_effort to 'none'."
+        )
+        error = {"message": text, "type": "invalid_request_error", "param": "reasoning_effort", "code": None}
+        await conn.json({"error": error}, 400)
+        return
+    await _say(conn, "Good")
+
+
 @behaviour
 async def system_first(conn: Connection) -> None:
     """Qwen's template on vLLM."""

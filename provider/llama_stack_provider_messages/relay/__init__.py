@@ -11,10 +11,11 @@ from .failure import (
     redacted_text,
     upstream_failure,
 )
-from .outgoing import Outgoing, outgoing, request_headers
+from .outgoing import PROMPT_FIELDS, Outgoing, outgoing, request_headers, window_limit
 from .watch import StreamWatch, usage_of
 
 __all__ = [
+    "PROMPT_FIELDS",
     "ErrorEventRedactor",
     "ModelEcho",
     "Outgoing",
@@ -30,4 +31,5 @@ __all__ = [
     "request_headers",
     "upstream_failure",
     "usage_of",
+    "window_limit",
 ]

@@ -5,9 +5,11 @@ billing block         taken out of ``system`` if the upstream is not Anthropic's
 so costs the prefix cache
 signatures of ours    their thinking blocks are taken out if the upstream checks signatures, because it would answer
 400 to them; all thinking blocks, if it has done so to others (CLIProxyAPI 2172)
+max_tokens            lowered, if the upstream has refused it because it is above its context window (vLLM)
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -18,9 +20,18 @@ from llama_stack_api_messages.request_body import RequestBody
 from llama_stack_provider_messages.translation.billing import BILLING_HEADER, without_billing
 from llama_stack_provider_messages.translation.dropped import Dropped
 from llama_stack_provider_messages.translation.messages_to_chat import SIGNATURE_PREFIX
+from llama_stack_provider_messages.translation.messages_to_chat.estimate import estimate_json
+from llama_stack_provider_messages.translation.messages_to_chat.output_limit import (
+    least_room,
+    refused_window,
+    window_room,
+)
 
 type Edit = tuple[Span, bytes]
 
+PROMPT_FIELDS = ("system", "messages", "tools")
+"""What of a request makes up its prompt."""
+_COUNT = re.compile(rb"\d{1,18}")
 _THINKING = frozenset({"thinking", "redacted_thinking"})
 _FORWARDED = frozenset({"anthropic-version", "anthropic-beta", "traceparent", "tracestate", "baggage", "b3"})
 _FORWARDED_FAMILIES = ("x-b3-", "x-claude-code-")
@@ -35,7 +46,7 @@ class Outgoing:
 
     Args:
         data: The bytes.
-        dropped: What was taken out, apart from the billing block.
+        dropped: What was taken out or lowered, apart from the billing block.
     """
 
     data: bytes
@@ -48,6 +59,7 @@ def outgoing(
     *,
     strip_billing: bool,
     strip_thinking: Literal["none", "own", "all"],
+    max_tokens: int | None = None,
 ) -> Outgoing:
     """Return the body for an upstream.
 
@@ -56,6 +68,7 @@ def outgoing(
         model: As the upstream names it.
         strip_billing: Take the billing block out.
         strip_thinking: Which thinking blocks to take out: those with signatures of this server, or all.
+        max_tokens: What to ask for instead of the client's, see ``window_limit``.
 
     Raises:
         InvalidRequestError: It names no model, or several.
@@ -70,7 +83,30 @@ def outgoing(
     dropped: list[Dropped] = []
     if "messages" in places and _may_hold(body.data, strip_thinking):
         edits += _thinking(body.data, places["messages"], dropped, own=strip_thinking == "own")
+    if max_tokens is not None and "max_tokens" in places:
+        edits.append((places["max_tokens"], str(max_tokens).encode()))
+        dropped.append(Dropped("max_tokens", "max_tokens", f"lowered to {max_tokens}, what the context window leaves"))
     return Outgoing(edited(body.data, edits) if edits else body.data, tuple(dropped))
+
+
+def window_limit(refusal: str, body: RequestBody[PromptRequest]) -> int | None:
+    """Return the ``max_tokens`` for which to ask an upstream that refused a larger one; None for other refusals.
+
+    None as well where the prompt leaves hardly any room, by its estimate: the client has to shorten it.
+
+    Args:
+        refusal: What the upstream said.
+        body: As the client sent it.
+    """
+    places = dict(body.members)
+    if "max_tokens" not in places:
+        return None
+    asked = body.data[slice(*places["max_tokens"])]
+    window = refused_window(refusal, int(asked)) if _COUNT.fullmatch(asked) else None
+    if window is None:
+        return None
+    prompt = sum(estimate_json(body.data[slice(*places[name])]) for name in PROMPT_FIELDS if name in places)
+    return window_room(window, prompt) if window - prompt >= least_room(window) else None
 
 
 def _may_hold(data: bytes, strip: str) -> bool:

@@ -1,9 +1,11 @@
 """A backend's refusal -> what to do otherwise, asking once more.
 
     it names its output limit        ask for no more than that                     remembered for the model
+    max_tokens is above its window   ask for what the estimated prompt leaves of it remembered: the window
     prompt and output do not fit     ask for what the window leaves                not remembered: prompts differ
     it wants the system prompt first later system messages become user text        remembered
     it reads no images               tell the model of those in tool results       remembered; the user's are a 400
+    it takes tools without thinking  send reasoning_effort "none" with tools       remembered
     it does not switch thinking      leave the switch out                          remembered if the model never thinks
     it refuses an optional field     leave that out (optional.py)                  remembered
 
@@ -22,6 +24,7 @@ from llama_stack_api_messages.errors import MessagesError
 from .error import BLIND_MODEL, ContentPolicyError
 from .estimate import estimate_tokens
 from .optional import OPTIONAL
+from .output_limit import MARGIN, least_room, refused_window
 from .profile import Profile
 from .thinking import without_switches
 
@@ -106,10 +109,11 @@ def output_limit(refusal: str, fields: Mapping[str, Any], profile: Profile) -> A
 _SUM = re.compile(r"input length and `max_tokens` exceed context limit: (\d+) \+ (\d+) > (\d+)")
 """overflow.py's form of every backend's wording."""
 
-_LEAST_SHARE = 16
-_LEAST_ROOM = 4096
-_MARGIN = 1.5
-"""Our estimate of a prompt may be off by so much."""
+
+def model_window(refusal: str, fields: Mapping[str, Any], profile: Profile) -> Adaptation | None:
+    """Take the context window over that vLLM names; output_limit.py makes ``max_tokens`` fit into it."""
+    window = refused_window(refusal, _asked(fields, profile))
+    return None if window is None else Adaptation("model window", {"context_window": window}, lasting=True)
 
 
 def context_window(refusal: str, fields: Mapping[str, Any], profile: Profile) -> Adaptation | None:
@@ -124,9 +128,9 @@ def context_window(refusal: str, fields: Mapping[str, Any], profile: Profile) ->
         return None
     prompt, output, window = map(int, found.groups())
     if prompt + output == window + 1:
-        prompt = min(int(max(prompt, estimate_tokens(fields)) * _MARGIN), (prompt + window) // 2)
+        prompt = min(int(max(prompt, estimate_tokens(fields)) * MARGIN), (prompt + window) // 2)
     room = window - prompt
-    if room < min(window // _LEAST_SHARE, _LEAST_ROOM) or room >= _asked(fields, profile):
+    if room < least_room(window) or room >= _asked(fields, profile):
         return None
     return Adaptation("context window", room=room)
 
@@ -152,6 +156,21 @@ def no_images(refusal: str, _fields: Mapping[str, Any], profile: Profile) -> Ada
     """Read no images: one that a tool returned stays in the history, and would end the conversation."""
     if profile.images == "parts" and refusal.startswith(BLIND_MODEL):
         return Adaptation("images", {"images": "reject"}, lasting=True)
+    return None
+
+
+_TOOLS_WITHOUT_THINKING = re.compile(r"function tools with reasoning_effort are not supported", re.IGNORECASE)
+
+
+def tools_without_thinking(refusal: str, fields: Mapping[str, Any], _profile: Profile) -> Adaptation | None:
+    """Switch thinking off beside tools, for GPT-5.4 and later on chat completions (openai-openapi 541, litellm 34569).
+
+    5.5 and 5.6 refuse tools also without the field, because they think unless told otherwise; only "none" helps.
+    "Please use /v1/responses instead", 5.6: "use /v1/responses or set reasoning_effort to 'none'".
+    """
+    thinks = fields.get("reasoning_effort") != "none"
+    if fields.get("tools") and thinks and _TOOLS_WITHOUT_THINKING.search(refusal):
+        return Adaptation("tools without thinking", {"tools_without_thinking": True}, lasting=True)
     return None
 
 
@@ -189,5 +208,8 @@ def refused_field(refusal: str, fields: Mapping[str, Any], profile: Profile) -> 
     return Adaptation(f"field {name}", {"without": (*profile.without, name)}, lasting=True)
 
 
-RULES: tuple[Rule, ...] = (output_limit, context_window, system_first, no_images, thinking_switch, refused_field)
+RULES: tuple[Rule, ...] = (
+    output_limit, model_window, context_window, system_first, no_images, tools_without_thinking, thinking_switch,
+    refused_field,
+)  # fmt: skip
 """What a refusal is looked through for, in this order."""

@@ -9,6 +9,10 @@ call closes when its arguments are a complete object, or at the end of the strea
     head call      +  other call     ->  other waits; when the head is complete: stop head, start other
     head call      +  text           ->  the same
     end of stream                    ->  every block in turn: start, deltas, stop
+    head blank text                  ->  waits for more text; anything else behind it, or the end: left out
+
+Text of white space alone is left out because the API refuses such a block when it comes back in the history; vLLM
+streams a line break between thinking and a call.
 """
 
 from collections import deque
@@ -24,23 +28,24 @@ type Event = dict[str, Any]
 
 
 class TextBlock:
-    """Text as it comes, and at its end what it cites.
+    """Text as it comes, and at its end what it cites. It is ready once there is more than white space.
 
     Args:
         cite: Returns the citations that are due.
     """
 
     kind = "text"
-    ready = True
     complete = True
 
     def __init__(self, cite: Callable[[], list[dict[str, Any]]] = list) -> None:
+        self.ready = False
         self._pieces: list[str] = []
         self._cite = cite
 
     def add(self, piece: str) -> None:
         """Take more text."""
         self._pieces.append(piece)
+        self.ready = self.ready or not piece.isspace()
 
     def start(self) -> Event:
         """Return the empty block of ``content_block_start``."""
@@ -72,6 +77,8 @@ class ToolUseBlock:
         self.name = ""
         self.input = ToolInput()
         self.extra: Thought | None = None
+        self.arguments: list[str] = []  # as they came, see calls.py
+        self.named_again = False
         self._claim = claim
         self._form = form
         self._opened = False
@@ -176,6 +183,8 @@ class BlockQueue:
     def _close(self, head: Block, *, cut: bool) -> list[Event]:
         self._blocks.popleft()
         if isinstance(head, ToolUseBlock) and not head.name:
+            return []
+        if isinstance(head, TextBlock) and not head.ready:
             return []
         events = self._deltas(head)
         events += [self._delta(delta) for delta in head.last_deltas(cut=cut)]

@@ -5,7 +5,10 @@ The schema keys deltas on ``index``, with id and name in the first one. Servers 
     new id on a known index                  a new call (Gemini- and Ollama-like servers send 0 for all: ccNexus 89)
     new id, no name, call still incomplete   the same call, from a server that makes an id per delta
     no id, new name on a known index         a new call, unless the call has no name yet, or its name goes on
-    same name, call complete, arguments      a new call
+    same name, call complete, arguments      a new call, with the same id too (LiteLLM's test_parallel_tool_calls);
+                                             with the same id and the same arguments, the call is repeated
+    same name, call complete, no arguments   the name is repeated; arguments that follow begin a new call
+    same id, new name, call complete         a new call
     no index                                 by id; else the last call
 
 A name comes in one piece, as a rule. It goes on with another piece when the call is the same (index and id, where
@@ -17,7 +20,7 @@ from collections.abc import Iterable, Iterator
 
 from .blocks import ToolUseBlock
 from .names import client_id
-from .reasoning import call_extra
+from .reasoning import argument_text, call_extra
 from .record import field, list_field, text_field
 from .reply import NewId, ReplyForm
 
@@ -66,19 +69,23 @@ class CallTracker:
 
     def _take(self, index: int | str | None, call_id: str, call: object) -> Iterator[ToolUseBlock]:
         function = field(call, "function")
-        name, arguments = text_field(function, "name"), field(function, "arguments")
+        name, arguments = text_field(function, "name"), argument_text(function)
         block = self._known(index, call_id)
         if block is not None and self._goes_on(block, call_id, name):
             block.name += name
         elif block is None or _starts_anew(block, call_id, name, arguments):
-            block = ToolUseBlock(self._ids.claim, self._form)
+            earlier, block = block, ToolUseBlock(self._ids.claim, self._form)
+            if earlier is not None and earlier.named_again and call_id in ("", earlier.upstream_id):
+                name, call_id = name or earlier.name, call_id or earlier.upstream_id
             block.extra = call_extra(call)
             self.blocks.append(block)
             self._by_index[index] = block
             yield block
+        block.named_again = block.complete and (block.named_again or bool(name))
         block.upstream_id = block.upstream_id or call_id
         block.name = block.name or name
-        block.input.add(arguments)
+        block.arguments.append(arguments)
+        block.input.add(field(function, "arguments"))
 
     def _goes_on(self, block: ToolUseBlock, call_id: str, name: str) -> bool:
         """Whether this is another piece of the call's name; see the module's rule."""
@@ -92,14 +99,15 @@ class CallTracker:
             return self._by_index.get(index)
         if not call_id:
             return self.blocks[-1] if self.blocks else None
-        return next((block for block in self.blocks if block.upstream_id == call_id), None)
+        return next((block for block in reversed(self.blocks) if block.upstream_id == call_id), None)
 
 
-def _starts_anew(block: ToolUseBlock, call_id: str, name: str, arguments: object) -> bool:
+def _starts_anew(block: ToolUseBlock, call_id: str, name: str, arguments: str) -> bool:
     """Whether a delta for a known index begins another call; see the module's table."""
-    if call_id and block.upstream_id:
-        changed = call_id != block.upstream_id
-        return changed and (bool(name) or block.input.blank or block.input.complete)
-    if name and block.name:
-        return name != block.name or (block.input.complete and arguments not in ("", None))
-    return False
+    same_id = bool(call_id) and call_id == block.upstream_id
+    if call_id and block.upstream_id and not same_id:
+        return bool(name) or block.input.blank or block.input.complete
+    renamed = bool(name and block.name) and name != block.name
+    if block.complete and arguments.strip() and (name or block.named_again):
+        return renamed or not (same_id and arguments == "".join(block.arguments))
+    return renamed and (block.complete or not same_id)

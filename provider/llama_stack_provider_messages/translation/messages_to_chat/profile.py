@@ -16,6 +16,12 @@ class Profile(BaseModel):
     max_output_tokens: int | None = Field(
         default=None, ge=1, description="Larger values of `max_tokens` are lowered to this one."
     )
+    context_window: int | None = Field(
+        default=None,
+        ge=1,
+        description="Tokens of prompt and answer together, where the backend refuses a larger `max_tokens` (vLLM): it "
+        "is lowered to what the estimated prompt leaves.",
+    )
     stream_usage: bool = Field(default=True, description="A stream may be asked for usage with `stream_options`.")
     thinking: Literal["effort", "template", "type", "reasoning", "enable_thinking", "messages", "none"] = Field(
         default="none",
@@ -25,6 +31,11 @@ class Profile(BaseModel):
     )
     efforts: tuple[str, ...] = Field(
         default=(), description="Values `reasoning_effort` may have, of `none` to `max`; empty when it is not taken."
+    )
+    tools_without_thinking: bool = Field(
+        default=False,
+        description="The model thinks in requests without tools only; with tools `reasoning_effort` has to be `none` "
+        "(OpenAI's GPT-5.4 and later).",
     )
     template_efforts: tuple[str, ...] = Field(
         default=(), description="The same for a `reasoning_effort` inside `chat_template_kwargs`."

@@ -16,6 +16,7 @@ from llama_stack_provider_messages.translation.dropped import Dropped
 from .estimate import estimate_tokens
 from .messages import chat_messages, empty_message
 from .optional import without_refused
+from .output_limit import fit_window, output_limit
 from .record import field
 from .reply import ReplyForm
 from .schemas import is_strict_schema
@@ -70,16 +71,17 @@ def translate_request(request: CreateMessageRequest, walk: Walk) -> ChatRequest:
         check_strict(request, walk)
     _check(request, walk)
     tools = tool_fields(request, walk)
-    limits = _limits(request, walk)
+    limits = output_limit(request, walk)
     fields = {
         "messages": chat_messages(request, walk),
         **tools,
-        **thinking_fields(request, walk),
+        **thinking_fields(request, walk, tools="tools" in tools),
         **limits,
         **_sampling(request, walk),
         **_format(request, walk),
         **_account(request, walk),
     }
+    walk = fit_window(request, fields, walk)
     if fields["messages"] and fields["messages"][-1]["role"] == "assistant":
         fields |= _prefill(request, fields["messages"][-1], walk)
     if request.stream:
@@ -190,23 +192,6 @@ CHECKED: dict[str, Callable[[Any, str, Walk], None]] = {
     "safeguards": _note_safeguards,
 }
 """Fields that are fine with some values and too much with others."""
-
-
-def _limits(request: CreateMessageRequest, walk: Walk) -> dict[str, Any]:
-    """Return the output limit, lowered to what the backend takes.
-
-    ``max_tokens: 0`` only warms the prompt cache: one token is the least a backend makes; the answer drops it.
-    """
-    if request.max_tokens == 0 and request.stream:
-        raise InvalidRequestError("max_tokens: 0 cannot be combined with stream")
-    asked = walk.policy.default_max_tokens if request.max_tokens is None else request.max_tokens
-    limits = {"the model's output limit": walk.profile.max_output_tokens, "what the context window leaves": walk.room}
-    for name, limit in limits.items():
-        if limit is not None and limit < asked:
-            asked = limit
-            if request.max_tokens is not None:
-                walk.note("max_tokens", "max_tokens", f"lowered to {limit}, {name}")
-    return {walk.profile.output_limit: asked or 1}
 
 
 def _sampling(request: CreateMessageRequest, walk: Walk) -> dict[str, Any]:

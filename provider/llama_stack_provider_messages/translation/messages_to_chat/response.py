@@ -94,7 +94,7 @@ def _prewarmed(message: dict[str, Any]) -> dict[str, Any]:
 
 
 def _words(record: object, form: ReplyForm, sign: Sign, texts: TextFilter, *, alone: bool) -> list[dict[str, Any]]:
-    """Return the thinking and text blocks; one that would be empty is left out.
+    """Return the thinking and text blocks; one that would be empty is left out, and so is blank text (blocks.py).
 
     Args:
         record: The message.
@@ -109,9 +109,10 @@ def _words(record: object, form: ReplyForm, sign: Sign, texts: TextFilter, *, al
     text = "".join(words for kind, words in pieces if kind == "text")
     hidden = form.thinking == "hidden"
     if hidden and alone:
-        text = text or "".join(thought.text for thought in thoughts)
+        text = text if text.strip() else text + "".join(thought.text for thought in thoughts)
     blocks = [] if hidden else [block.whole() for block in _thinking(thoughts, form, sign)]
-    if text := texts.add(text) + texts.rest():
+    text = texts.add(text) + texts.rest()
+    if text.strip():
         citations = url_citations(annotations_of(record), content_text(record))
         blocks.append({"type": "text", "text": text} | ({"citations": citations} if citations else {}))
     return blocks

@@ -178,7 +178,7 @@ class StreamTranslator:
             if kind == "thinking":
                 self._take_thought(Thought(words))
             else:
-                self._wrote = True
+                self._wrote = self._wrote or not words.isspace()
                 self._show(self._filter.add(words))
 
     def _take_thought(self, thought: Thought) -> None:

@@ -48,11 +48,19 @@ class Wish:
     budget: int | None = None
 
 
-def thinking_fields(request: PromptRequest, walk: Walk) -> dict[str, Any]:
-    """Return the fields of the chat request that carry the wish to think."""
+def thinking_fields(request: PromptRequest, walk: Walk, *, tools: bool = False) -> dict[str, Any]:
+    """Return the fields of the chat request that carry the wish to think.
+
+    Args:
+        request: The request.
+        walk: What the backend takes.
+        tools: The chat request has tools.
+    """
     wish = _wish(request, walk)
     if wish.mode not in (None, *THINKING):
         walk.note("thinking", str(wish.mode), "this mode of thinking is not known here")
+    if tools and walk.profile.tools_without_thinking:
+        return _no_thinking(request, wish, walk)
     fields = SWITCHES[walk.profile.thinking](wish, walk)
     if wish.budget is not None and walk.profile.budget_field:
         _set(fields, walk.profile.budget_field.split("."), wish.budget)
@@ -63,13 +71,27 @@ def _wish(request: PromptRequest, walk: Walk) -> Wish:
     """Return what the request asks for; the effort is the last message's, else the request's, else the budget's."""
     mode, budget = field(request.thinking, "type"), field(request.thinking, "budget_tokens")
     thinks = THINKING.get(mode or "")
-    stated = _last(field(message.output_config, "effort") for message in request.messages)
-    effort = stated or field(request.output_config, "effort")
+    effort = _stated_effort(request)
     if walk.profile.budget_field:
         return Wish(mode, thinks, effort, budget if thinks else None)
     if effort is None and budget is not None:
         effort = next((effort for limit, effort in _BUDGET_EFFORTS if budget < limit), "xhigh")
     return Wish(mode, thinks, effort)
+
+
+def _stated_effort(request: PromptRequest) -> str | None:
+    stated = _last(field(message.output_config, "effort") for message in request.messages)
+    return stated or field(request.output_config, "effort")
+
+
+def _no_thinking(request: PromptRequest, wish: Wish, walk: Walk) -> dict[str, Any]:
+    """Return what switches thinking off beside tools, and note what the client asked for."""
+    reason = "the model does not think in requests with tools"
+    if wish.thinks:
+        walk.note("thinking", f"thinking {wish.mode}", reason)
+    if wish.thinks is not False and (effort := _stated_effort(request)):
+        walk.note("output_config.effort", f"effort {effort}", reason)
+    return {"reasoning_effort": "none"}
 
 
 def _last(values: Iterable[str | None]) -> str | None:

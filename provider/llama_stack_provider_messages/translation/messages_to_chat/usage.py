@@ -16,7 +16,8 @@ SERVICE_TIERS: dict[str, str] = {
 """Tiers of the openai SDK's ``service_tier`` literal -> the Messages API's."""
 
 _CACHE_READ = ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens")
-_CACHE_WRITE = ("cache_write_tokens", "cache_creation_tokens", "cache_creation_input_tokens")
+_CACHE_WRITE = ("cache_write_tokens", "cache_creation_tokens", "cache_creation_input_tokens", "created_cache_tokens")
+"""The last is vLLM's ``PromptTokenUsageInfo`` (vllm/entrypoints/openai/engine/protocol.py)."""
 _BYTES_PER_TOKEN = 4
 
 type Counts = dict[str, int]
@@ -63,12 +64,16 @@ def usage_fields(counts: Counts, service_tier: object = None) -> dict[str, Any]:
     """Return every documented key; counts that are unknown are 0, objects that do not apply null.
 
     ``prompt_tokens`` counts cached tokens, ``input_tokens`` does not (PROTOCOL of both APIs): the difference is
-    taken, never below 0. ``completion_tokens`` already holds the reasoning.
+    taken. Where the prompt is known, cache counts above it are lowered, so that the three add up to the prompt.
+    ``completion_tokens`` already holds the reasoning.
     """
-    cache_read, cache_write = counts.get("cache_read", 0), counts.get("cache_write", 0)
+    prompt, cache_read, cache_write = (counts.get(name, 0) for name in ("prompt", "cache_read", "cache_write"))
+    if prompt:
+        cache_read = min(cache_read, prompt)
+        cache_write = min(cache_write, prompt - cache_read)
     thinking = counts.get("thinking", 0)
     return {
-        "input_tokens": max(0, counts.get("prompt", 0) - cache_read - cache_write),
+        "input_tokens": max(0, prompt - cache_read - cache_write),
         "cache_creation_input_tokens": cache_write,
         "cache_read_input_tokens": cache_read,
         "cache_creation": {"ephemeral_5m_input_tokens": cache_write, "ephemeral_1h_input_tokens": 0},
@@ -91,8 +96,10 @@ def _detail(usage: object, names: tuple[str, ...]) -> int:
 
 
 def _count(record: object, name: str) -> int:
-    """Return a count; some servers write them as floats."""
+    """Return a count; some servers write them as floats, and ``true`` is not a number."""
     value = field(record, name)
+    if isinstance(value, bool):
+        return 0
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return value if isinstance(value, int) and value > 0 else 0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from llama_stack_api_messages import RequestBody
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models import CreateMessageRequest
-from llama_stack_provider_messages.relay import outgoing, request_headers
+from llama_stack_provider_messages.relay import outgoing, request_headers, window_limit
 from llama_stack_provider_messages.translation.messages_to_chat import SIGNATURE_PREFIX
 
 BILLING = "x-anthropic-billing-header: cc=1; b=2"
@@ -23,10 +23,15 @@ ODD_BLOCKS = [{"type": "thinking"}, {"type": "thinking", "signature": None}, {"t
 ODD_SYSTEM = [{"text": ""}, {"text": None}, {"x": BILLING}, 1, "x", None]
 
 
-def sent(data, model="theirs", strip_billing=False, strip_thinking="none"):
+def body_of(data):
     data = data if isinstance(data, bytes) else json.dumps(data, ensure_ascii=False).encode()
-    body = RequestBody(data, CreateMessageRequest)
-    return outgoing(body, model, strip_billing=strip_billing, strip_thinking=strip_thinking)
+    return RequestBody(data, CreateMessageRequest)
+
+
+def sent(data, model="theirs", strip_billing=False, strip_thinking="none", max_tokens=None):
+    return outgoing(
+        body_of(data), model, strip_billing=strip_billing, strip_thinking=strip_thinking, max_tokens=max_tokens
+    )
 
 
 @pytest.mark.parametrize(
@@ -48,6 +53,38 @@ def test_a_model_of_the_same_name_is_not_written_anew():
     """However the client wrote it."""
     data = b'{"model":"\\u0074heirs" }'
     assert sent(data).data is data
+
+
+def test_a_lower_limit_is_written_in_its_place_and_named():
+    result = sent(b'{"x":{"max_tokens":9}, "max_tokens" : 5000 ,"model":"theirs"}', max_tokens=70)
+    assert result.data == b'{"x":{"max_tokens":9}, "max_tokens" : 70 ,"model":"theirs"}'
+    reason = "lowered to 70, what the context window leaves"
+    assert [(drop.path, drop.reason) for drop in result.dropped] == [("max_tokens", reason)]
+
+
+def test_a_limit_that_is_not_there_is_not_added():
+    data = b'{"model":"theirs"}'
+    assert sent(data, max_tokens=70).data is data
+
+
+ABOVE_WINDOW = "max_tokens=5000 cannot be greater than max_model_len=4096. Please request fewer output tokens."
+
+
+@pytest.mark.parametrize(
+    ("prompt", "room"), [(40, 3000), (3800, 256), (3841, None), (9000, None)], ids=["room", "little", "less", "none"]
+)
+def test_the_limit_for_a_window_is_what_the_prompt_leaves(prompt, room):
+    """A prompt that leaves less than a 16th of the window, by its estimate, is for the client to shorten."""
+    parts = {"system": "x" * 2 * prompt, "messages": [{"content": "x" * prompt}], "tools": [{"name": "x" * prompt}]}
+    found = window_limit(ABOVE_WINDOW, body_of({"model": "m", "max_tokens": 5000, **parts}))
+    assert found is None if room is None else room <= found < 4096
+
+
+@pytest.mark.parametrize("limit", [b"4999", b"5000.0", b'"5000"', b"9" * 5000, b"null"])
+def test_a_limit_that_was_not_refused_is_not_lowered(limit):
+    assert window_limit(ABOVE_WINDOW, body_of(b'{"model":"m","max_tokens":%s}' % limit)) is None
+    assert window_limit("no", body_of(b'{"model":"m","max_tokens":5000}')) is None
+    assert window_limit(ABOVE_WINDOW, body_of(b'{"model":"m"}')) is None
 
 
 @pytest.mark.parametrize("model", ['a"b', "\u4f60", "a\\b", "a\nb"])

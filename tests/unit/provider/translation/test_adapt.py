@@ -117,6 +117,82 @@ def test_a_prompt_the_backend_did_not_count_is_estimated_with_a_margin():
     assert rooms == [40000 - 12001, 40000 - 15007, 40000 - 24000]
 
 
+ABOVE_WINDOW = {
+    "vLLM 0.32": "max_tokens=32000 cannot be greater than max_model_len=4096. Please request fewer output tokens.",
+    "vLLM 0.20": "max_tokens=32000 cannot be greater than max_model_len=max_total_tokens=4096. Please request fewer",
+    "vLLM 0.19": "max_tokens=32000cannot be greater than max_model_len=max_total_tokens=4096. Please request fewer",
+    "default names": "max_tokens=32000 cannot be greater than max_total_tokens=4096",
+    "NIM": "max_completion_tokens=32000 cannot be greater than max_model_len=4096",
+    "LiteLLM": "litellm.BadRequestError: OpenAIException - max_tokens=32000 cannot be greater than max_model_len=4096.",
+}
+
+
+@pytest.mark.parametrize("text", ABOVE_WINDOW.values(), ids=ABOVE_WINDOW)
+def test_a_window_below_max_tokens_is_taken_over_and_kept(text):
+    """The sentence of vllm/renderers/params.py through its versions; LiteLLM may make a 500 of it."""
+    for status in (400, 500):
+        found = adapted(status, text)
+        assert (found.kind, dict(found.changes), found.lasting) == ("model window", {"context_window": 4096}, True)
+        assert found.room is None
+    done = translate_request(request(max_tokens=32000), Walk(Profile(**found.changes)))
+    assert 3000 < done.fields["max_tokens"] < 4096
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "max_tokens=5000 cannot be greater than max_model_len=4096",
+        "max_tokens=32000 cannot be greater than max_model_len=64000",
+        "max_tokens=32000 cannot be greater than max_model_len=0",
+        "max_tokens=32000 cannot be greater than 4096",
+        "max_tokens=32000 cannot be greater than max_model_len",
+        f"max_tokens={'9' * 5000} cannot be greater than max_model_len={'9' * 5000}",
+    ],
+    ids=["another request's", "no less", "nothing", "no window", "no number", "no sane number"],
+)
+def test_a_window_that_would_not_help_is_none(text):
+    """Words may be the client's own: the number that was refused has to be the one that was sent."""
+    assert adapted(400, text) is None
+
+
+def test_a_window_and_then_a_sum_are_two_kinds():
+    """Older vLLM refuses the sum after the window; the window is not taken over twice."""
+    tried = frozenset({"model window"})
+    assert adapted(400, ABOVE_WINDOW["vLLM 0.20"], tried=tried) is None
+    text = (
+        "This model's maximum context length is 4096 tokens. However, you requested 3000 output tokens and your "
+        "prompt contains at least 1097 input tokens, for a total of at least 4097 tokens."
+    )
+    assert adapted(400, text, tried=tried, max_tokens=3000).kind == "context window"
+
+
+TOOLLESS = "Function tools with reasoning_effort are not supported for gpt-5.5 in /v1/chat/completions. "
+TOOLS = [{"type": "function", "function": {"name": "f"}}]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TOOLLESS + "Please use /v1/responses instead.",
+        TOOLLESS + "To use function tools, use /v1/responses or set reasoning_effort to 'none'.",
+    ],
+    ids=["GPT-5.4 and 5.5", "GPT-5.6"],
+)
+@pytest.mark.parametrize("effort", [{}, {"reasoning_effort": "low"}], ids=["no effort", "effort"])
+def test_a_model_that_takes_tools_without_thinking_only_is_remembered(text, effort):
+    """The field with the value none, and not the field left out, which 5.5 and 5.6 refuse as well."""
+    found = adapted(400, text, tools=TOOLS, **effort)
+    expected = ("tools without thinking", {"tools_without_thinking": True}, True)
+    assert (found.kind, dict(found.changes), found.lasting) == expected
+
+
+@pytest.mark.parametrize("fields", [{"tools": TOOLS, "reasoning_effort": "none"}, {"reasoning_effort": "none"}, {}])
+def test_none_is_not_sent_where_it_was_refused_or_there_are_no_tools(fields):
+    """What is left is to leave the switch out, if there is one."""
+    found = adapted(400, TOOLLESS, **fields)
+    assert found is None or found.kind == "thinking"
+
+
 @pytest.mark.parametrize(("prompt", "again"), [(30720, True), (30721, False)])
 def test_too_little_room_is_an_overflow(prompt, again):
     """A 16th of the window; with less, the client has to compact."""

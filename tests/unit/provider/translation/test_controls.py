@@ -53,11 +53,69 @@ def test_a_default_that_is_lowered_is_not_worth_a_word():
     assert notes(translated(Profile(max_output_tokens=50), max_tokens=None)) == []
 
 
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({}, []),
+        ({"thinking": {"type": "adaptive"}}, ["thinking"]),
+        ({"thinking": {"type": "enabled", "budget_tokens": 9000}}, ["thinking"]),
+        ({"output_config": {"effort": "high"}}, ["output_config.effort"]),
+        (
+            {"thinking": {"type": "adaptive"}, "output_config": {"effort": "high"}},
+            ["thinking", "output_config.effort"],
+        ),
+        ({"thinking": {"type": "disabled"}, "output_config": {"effort": "high"}}, []),
+    ],
+)
+@pytest.mark.parametrize("base", [OPENAI, Profile()], ids=["openai", "any"])
+def test_tools_switch_thinking_off_where_the_model_takes_them_no_other_way(base, fields, named):
+    """What the client asked for is named; a request without tools thinks."""
+    profile = base.but(tools_without_thinking=True)
+    done = translated(profile, tools=[{"name": "f", "input_schema": {"type": "object"}}], **fields)
+    assert done.fields["reasoning_effort"] == "none"
+    assert [entry.path for entry in done.dropped] == named
+    assert translated(profile, **fields) == translated(base, **fields)
+
+
 @pytest.mark.parametrize(("room", "limit", "windowed"), [(30, 30, True), (100, 100, True), (500, 100, False)])
 def test_an_answer_that_fills_the_context_window_says_so(room, limit, windowed):
     """With less room than was asked for, the end of the answer is that of the window."""
     done = translated(room=room)
     assert (done.fields["max_tokens"], done.form.windowed) == (limit, windowed)
+
+
+@pytest.mark.parametrize(
+    ("window", "asked", "limit"), [(4096, 4096, 4096), (4096, 5000, 3831), (4096, 100, 100), (256, 300, 215)]
+)
+def test_a_limit_above_the_window_is_lowered_to_what_the_estimated_prompt_leaves(window, asked, limit):
+    """Half as much again as the estimate, and the template's own words; a limit within the window is the client's."""
+    done = translated(Profile(context_window=window), max_tokens=asked)
+    assert done.fields["max_tokens"] == limit
+    reason = f"lowered to {limit}, what the context window leaves"
+    assert notes(done) == ([("max_tokens", reason)] if limit < asked else [])
+    assert done.form.windowed == (limit < asked)
+
+
+@pytest.mark.parametrize(("window", "least"), [(100, 6), (4096, 256), (1_000_000, 4096), (1, 1)])
+def test_a_prompt_that_leaves_no_room_is_judged_by_the_backend(window, least):
+    """It counts, and says in its own words that the prompt is too long; an estimate must not."""
+    done = translated(
+        Profile(context_window=window),
+        max_tokens=2_000_000,
+        messages=[{"role": "user", "content": "x" * 8 * window}],
+    )
+    assert done.fields["max_tokens"] == least
+
+
+def test_a_default_above_the_window_is_not_worth_a_word():
+    done = translated(Profile(context_window=1000), max_tokens=None)
+    assert done.fields["max_tokens"] < 1000
+    assert notes(done) == []
+
+
+def test_the_room_a_backend_left_is_less_than_the_window():
+    done = translated(Profile(context_window=4096), room=30, max_tokens=5000)
+    assert (done.fields["max_tokens"], done.form.windowed) == (30, True)
 
 
 def test_the_end_of_the_window_is_a_stop_reason_of_its_own():

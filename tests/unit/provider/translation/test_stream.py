@@ -269,6 +269,59 @@ def test_a_repeated_id_is_replaced():
     assert inputs(message_of([delta_chunk(tool_calls=calls), CALLS])) == [("a", {}), ("toolu_02", {})]
 
 
+def deltas_of(*calls):
+    return [*(delta_chunk(tool_calls=[one]) for one in calls), CALLS]
+
+
+@pytest.mark.parametrize("index", [0, None], ids=["index 0", "no index"])
+@pytest.mark.parametrize("call_id", ["a", None], ids=["same id", "no id"])
+def test_a_reused_id_and_index_begin_a_new_call_once_the_first_is_complete(index, call_id):
+    """The arguments come with the name, or in pieces after it (LiteLLM's test_parallel_tool_calls)."""
+    whole = [call(index, call_id, "weather", f'{{"city": "{city}"}}') for city in ("Oslo", "Rome")]
+    pieces = []
+    for city in ("Oslo", "Rome"):
+        pieces.append(call(index, call_id, "weather", ""))
+        pieces += [call(index, arguments=piece) for piece in ('{"city"', f': "{city}"', "}")]
+    for calls in (whole, pieces):
+        message = message_of(deltas_of(*calls))
+        assert [found for _, found in inputs(message)] == [{"city": "Oslo"}, {"city": "Rome"}]
+        assert len({block["id"] for block in message["content"]}) == 2
+
+
+@pytest.mark.parametrize("call_id", ["a", None], ids=["same id", "no id"])
+def test_a_complete_call_whose_name_is_repeated_is_one_call(call_id):
+    again = [call(0, call_id, "weather", ""), call(0, call_id, "weather"), call(0, arguments=" ")]
+    message = message_of(deltas_of(call(0, "a", "weather", '{"city": "Oslo"}'), *again))
+    assert inputs(message) == [("a", {"city": "Oslo"})]
+
+
+def test_a_complete_call_that_is_repeated_whole_is_one_call():
+    """With its id and its arguments: a client must not run it twice."""
+    pieces = [call(0, "a", "weather", '{"city"'), call(0, arguments=': "Oslo"}')]
+    message = message_of(deltas_of(*pieces, call(0, "a", "weather", '{"city": "Oslo"}')))
+    assert inputs(message) == [("a", {"city": "Oslo"})]
+
+
+def test_another_function_under_a_reused_id_is_a_new_call():
+    calls = [call(0, "a", "weather", "{}"), call(0, "a", "time", ""), call(0, arguments='{"zone": "UTC"}')]
+    message = message_of(deltas_of(*calls))
+    assert [(block["name"], block["input"]) for block in message["content"]] == [
+        ("weather", {}),
+        ("time", {"zone": "UTC"}),
+    ]
+
+
+def test_a_name_that_comes_after_a_new_id_is_that_of_the_new_call():
+    """The repeated name of the call before it is not taken for it."""
+    calls = [call(0, "a", "weather", "{}"), call(0, "a", "weather"), call(0, "b"), call(0, "b", "time", "{}")]
+    assert [block["name"] for block in message_of(deltas_of(*calls))["content"]] == ["weather", "time"]
+
+
+def test_arguments_as_objects_are_compared_as_well():
+    calls = [call(0, "a", "weather", {"city": city}) for city in ("Oslo", "Oslo", "Rome")]
+    assert [found for _, found in inputs(message_of(deltas_of(*calls)))] == [{"city": "Oslo"}, {"city": "Rome"}]
+
+
 def test_a_call_without_a_name_is_an_error_not_a_nameless_block():
     events = translate([delta_chunk(tool_calls=[call(0, "a", arguments="{}")]), CALLS])
     assert events[-1]["error"]["message"] == "The backend sent a tool call without the name of the tool"

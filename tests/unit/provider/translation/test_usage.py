@@ -14,21 +14,36 @@ def counts(**usage):
     "usage",
     [
         {"prompt_tokens_details": {"cached_tokens": 60, "cache_write_tokens": 10}},
+        {"prompt_tokens_details": {"cached_tokens": 60, "created_cache_tokens": 10}},
         {"prompt_cache_hit_tokens": 60, "cache_creation_input_tokens": 10},
         {
             "prompt_tokens_details": {"cached_tokens": 60, "cache_creation_input_tokens": 10},
             "cache_creation_tokens": 10,
         },
     ],
-    ids=["OpenAI", "DeepSeek", "DashScope"],
+    ids=["OpenAI", "vLLM", "DeepSeek", "DashScope"],
 )
 def test_cached_tokens_are_counted_once(usage):
     """any-llm 1233, sglang 25876, envoyproxy 2236: cached tokens were counted in both places."""
     assert counts(prompt_tokens=100, completion_tokens=5, **usage) == (30, 10, 60, 5)
 
 
-def test_input_is_never_negative():
-    assert counts(prompt_tokens=5, prompt_tokens_details={"cached_tokens": 9}) == (0, 0, 9, 0)
+@pytest.mark.parametrize(
+    ("read", "write", "expected"), [(9, 0, (0, 0, 5, 0)), (3, 9, (0, 2, 3, 0)), (9, 9, (0, 0, 5, 0))]
+)
+def test_the_cached_tokens_are_never_more_than_the_prompt(read, write, expected):
+    """Input, read and written add up to the prompt, and none of them is negative."""
+    details = {"cached_tokens": read, "created_cache_tokens": write}
+    assert counts(prompt_tokens=5, prompt_tokens_details=details) == expected
+
+
+def test_cached_tokens_of_an_unknown_prompt_are_kept():
+    assert counts(prompt_tokens_details={"cached_tokens": 9}) == (0, 0, 9, 0)
+
+
+def test_booleans_are_not_counts():
+    details = {"cached_tokens": True, "created_cache_tokens": True}
+    assert counts(prompt_tokens=True, completion_tokens=True, prompt_tokens_details=details) == (0, 0, 0, 0)
 
 
 def test_cache_creation_is_broken_down():

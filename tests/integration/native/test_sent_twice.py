@@ -1,0 +1,85 @@
+"""The two refusals after which the native lane sends a request once more, with a change that it names."""
+
+import json
+
+import pytest
+
+from support.native_upstream import ask, error_body, message, post, spoken, streamed, whole
+from support.upstream import WINDOW, above_window
+
+pytestmark = pytest.mark.integration
+
+SIGNED = {"type": "thinking", "thinking": "hm", "signature": "EqQB"}
+TEXT = {"type": "text", "text": "b"}
+
+
+def refusing(refusal, model, stream=False):
+    """Return a script that answers once ``refusal`` has no words for a request any more."""
+
+    async def script(answer):
+        words = refusal(answer.exchange.json)
+        if words:
+            await whole(error_body("BadRequestError", words), 400)(answer)
+        elif stream:
+            await streamed(*spoken(model, "Hello"))(answer)
+        else:
+            await whole(json.dumps(message(model)).encode())(answer)
+
+    return script
+
+
+def small_window(body):
+    return above_window(body["max_tokens"]) if body["max_tokens"] > WINDOW else ""
+
+
+def signature(body):
+    thinks = any(block["type"] == "thinking" for turn in body["messages"] for block in turn["content"])
+    return "messages.1.content.0: Invalid `signature` in `thinking` block" if thinks else ""
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_max_tokens_above_the_window_is_lowered_in_the_clients_bytes(relay, stream):
+    """As vLLM's own endpoint refuses it; nothing but the number and the model's name changes."""
+    model = relay.upstream.play(refusing(small_window, "m", stream))
+    body = ask(f"verbatim/{model}", stream, max_tokens=32000)
+    reply = await post(relay.url, body)
+    assert (reply.status, reply.headers["x-messages-dropped"]) == (200, "max_tokens")
+    first, second = relay.upstream.of(model)
+    assert first.body == body.replace(f"verbatim/{model}".encode(), model.encode())
+    room = second.json["max_tokens"]
+    assert WINDOW // 2 < room < WINDOW
+    assert second.body == first.body.replace(b"32000", str(room).encode())
+
+
+@pytest.mark.parametrize(
+    ("fields", "refusal"),
+    [
+        ({"max_tokens": 32000, "messages": [{"role": "user", "content": "a" * 4 * WINDOW}]}, small_window),
+        ({"max_tokens": 32000}, lambda _: above_window(5000)),
+        ({"max_tokens": 32000}, lambda _: "max_tokens is too large: 32000"),
+    ],
+    ids=["no room", "another number", "other words"],
+)
+async def test_a_refusal_that_no_smaller_number_would_meet_is_passed_on(relay, fields, refusal):
+    """The upstream is asked once, and its words are the answer."""
+    model = relay.upstream.play(refusing(refusal, "m"))
+    reply = await post(relay.url, ask(f"verbatim/{model}", **fields))
+    (seen,) = relay.upstream.of(model)
+    assert (reply.status, reply.json["error"]["message"]) == (400, refusal(seen.json))
+
+
+async def test_a_refusal_of_the_second_request_is_passed_on(relay):
+    """Nothing is sent a third time."""
+    model = relay.upstream.play(refusing(lambda body: above_window(max(5000, body["max_tokens"])), "m"))
+    reply = await post(relay.url, ask(f"verbatim/{model}", max_tokens=5000))
+    assert reply.status == 400
+    assert len(relay.upstream.of(model)) == 2
+
+
+async def test_thinking_with_a_refused_signature_is_taken_out(relay):
+    """CLIProxyAPI 2172: a session broke after a change of the model."""
+    model = relay.upstream.play(refusing(signature, "m"))
+    turns = [{"role": "user", "content": [TEXT]}, {"role": "assistant", "content": [SIGNED, TEXT]}]
+    reply = await post(relay.url, ask(f"verbatim/{model}", messages=[*turns, turns[0]]))
+    assert (reply.status, reply.headers["x-messages-dropped"]) == (200, "messages.1.content.0")
+    assert [len(seen.json["messages"][1]["content"]) for seen in relay.upstream.of(model)] == [2, 1]
