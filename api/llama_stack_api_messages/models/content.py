@@ -44,9 +44,7 @@ class ContentSource(OpenModel):
     """A document made of blocks, which citations may point at."""
 
     type: Literal["content"]
-    content: Annotated[str | list[TextOrImage], OneOf()] = Field(
-        description="The document as one text or as blocks."
-    )
+    content: Annotated[str | list[TextOrImage], OneOf()] = Field(description="The document as one text or as blocks.")
 
 
 type DocumentSource = Annotated[
