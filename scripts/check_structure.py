@@ -27,7 +27,7 @@ TAPE_CORE = [
 
 LAYERS = [
     [f"{API}.errors", f"{API}.models"],
-    [f"{API}.sse", f"{API}.members", f"{API}.request_body"],
+    [f"{API}.sse", f"{API}.members", f"{API}.limits", f"{API}.request_body"],
     [f"{PROVIDER}.translation", f"{PROVIDER}.sse", f"{PROVIDER}.fold", f"{PROVIDER}.aliases"],
     [f"{PROVIDER}.relay", f"{PROVIDER}.repair"],
     [f"{PROVIDER}.native_settings"],
@@ -73,6 +73,7 @@ PURE = [
     f"{PROVIDER}.fold",
     f"{API}.sse",
     f"{API}.members",
+    f"{API}.limits",
     f"{API}.models",
     *TAPE_CORE,
 ]

@@ -9,7 +9,8 @@ from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
 from .errors import InvalidRequestError, RequestTooLargeError
-from .members import Member, Span, members, text_at
+from .limits import check_edits, check_unknown_fields
+from .members import Member, Span, TooManyMembersError, members, text_at
 from .models import PromptRequest, describe_validation_error
 
 _GZIP = 16 + zlib.MAX_WBITS
@@ -98,13 +99,15 @@ class RequestBody[M: PromptRequest]:
         stream: Whether the answer has to be a stream.
 
     Raises:
-        InvalidRequestError: The bytes are no JSON object, or it names no model or several.
+        InvalidRequestError: The bytes are no JSON object, it names no model or several, or exceeds a limit.
     """
 
     def __init__(self, data: bytes, kind: type[M]) -> None:
         self.data = data
         self._kind = kind
+        check_unknown_fields(data)
         self.members = _members(data)
+        check_edits(data, self.members)
         self.model_span = self._only("model")
         self.model = self._name() or self.parsed.model
         self.stream = self._flag("stream")
@@ -145,6 +148,8 @@ class RequestBody[M: PromptRequest]:
 def _members(data: bytes) -> list[Member]:
     try:
         return members(data)
+    except TooManyMembersError as error:
+        raise InvalidRequestError(f"request: {error}; send every field once") from None
     except ValueError:
         return []
 

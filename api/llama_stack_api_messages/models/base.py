@@ -10,7 +10,7 @@ Python call per value) and leave clean error paths:
 Their alternatives are labelled `<...>`; `validation.py` removes these labels from error paths.
 """
 
-from typing import Annotated, Any, Literal, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
@@ -21,12 +21,33 @@ UNKNOWN_LABEL = "<unknown>"
 KNOWN_TYPE_ERROR = "known_type"
 
 
+def _stop_lists(part: object, owner: type) -> None:
+    """Set the flag on all lists of a model's fields (a field's annotation could do so, and one would forget it)."""
+    if isinstance(part, dict):
+        if part.get("type") == "model" and part.get("cls") is not owner:
+            return  # has done so itself
+        if part.get("type") == "list":
+            part["fail_fast"] = True
+        for inner in part.values():
+            _stop_lists(inner, owner)
+    elif isinstance(part, list | tuple):
+        for inner in part:
+            _stop_lists(inner, owner)
+
+
 class OpenModel(BaseModel):
     """An immutable wire object that keeps the keys it does not know."""
 
     model_config = ConfigDict(
         extra="allow", frozen=True, validate_by_alias=True, validate_by_name=True, serialize_by_alias=True
     )
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Make every list stop at its first error: a reply names only one, and a body may hold a million."""
+        schema = handler(source)
+        _stop_lists(schema, cls)
+        return schema
 
 
 class Unknown(OpenModel):
@@ -75,14 +96,6 @@ class OneOf:
         members = get_args(source)
         labelled = [(handler.generate_schema(part), f"<{index}>") for index, part in enumerate(members)]
         return core_schema.union_schema([*labelled], mode="left_to_right")
-
-
-class FirstError:
-    """Marks a list that stops at its first error: a reply names only one, and a body may hold 100000 wrong items."""
-
-    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Set the flag on the list (pydantic's own `FailFast` is not hashable, so it cannot stand inside a union)."""
-        return cast("CoreSchema", {**handler(source), "fail_fast": True})
 
 
 class Known:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .base import ByType, Cacheable, FirstError, JsonObject, Known, NullIsEmpty, OneOf, OpenModel, Unknown
+from .base import ByType, Cacheable, JsonObject, Known, NullIsEmpty, OneOf, OpenModel, Unknown
 from .citations import Citation
 from .sources import Base64Source, CitationsConfig, FileSource, ImageSource, TextSource, UnknownSource, UrlSource
 
@@ -44,9 +44,7 @@ class ContentSource(OpenModel):
     """A document made of blocks, which citations may point at."""
 
     type: Literal["content"]
-    content: Annotated[str | Annotated[list[TextOrImage], FirstError()], OneOf()] = Field(
-        description="The document as one text or as blocks."
-    )
+    content: Annotated[str | list[TextOrImage], OneOf()] = Field(description="The document as one text or as blocks.")
 
 
 type DocumentSource = Annotated[
@@ -198,7 +196,7 @@ class ToolResultBlock(Cacheable):
 
     type: Literal["tool_result"]
     tool_use_id: str = Field(description="Id of the call.")
-    content: Annotated[str | Annotated[list[ToolResultItem], FirstError()], OneOf()] | None = Field(
+    content: Annotated[str | list[ToolResultItem], OneOf()] | None = Field(
         default=None, description="What the tool returned; absent means nothing."
     )
     is_error: bool | None = Field(default=None, description="Whether the tool failed.")

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from .base import CacheControlEphemeral, FirstError, JsonObject, Known, OneOf, OpenModel
+from .base import CacheControlEphemeral, JsonObject, Known, OneOf, OpenModel
 from .blocks import InputBlock
 from .content import TextBlock
 from .context import CompactionConfig, ContextManagement, Thread
@@ -28,7 +28,7 @@ class InputMessage(OpenModel):
     """One message of the conversation."""
 
     role: Literal["user", "assistant", "system"] = Field(description="Who speaks.")
-    content: Annotated[str | Annotated[list[InputBlock], FirstError()], OneOf()] = Field(
+    content: Annotated[str | list[InputBlock], OneOf()] = Field(
         default="", description="What is said; only a system message with an `output_config` may leave it out."
     )
     output_config: SystemMessageOutputConfig | None = Field(default=None, description="Settings from here on (beta).")
@@ -152,11 +152,11 @@ class PromptRequest(OpenModel):
     """Everything that shapes the prompt; shared by creating a message and counting its tokens."""
 
     model: str = Field(min_length=1, description="Model or alias to use.")
-    messages: Annotated[list[InputMessage], FirstError(), AfterValidator(_messages)] = Field(
+    messages: Annotated[list[InputMessage], AfterValidator(_messages)] = Field(
         max_length=MAX_MESSAGES, description="The conversation so far; roles need not alternate."
     )
     system: Annotated[str | list[TextBlock], OneOf()] | None = Field(default=None, description="System prompt.")
-    tools: Annotated[list[Tool], FirstError()] | None = Field(default=None, description="Tools the model may call.")
+    tools: list[Tool] | None = Field(default=None, description="Tools the model may call.")
     tool_choice: ToolChoice | None = Field(default=None, description="Whether and which tool has to be called.")
     thinking: ThinkingConfig | None = Field(default=None, description="Whether and how the model thinks first.")
     output_config: OutputConfig | None = Field(default=None, description="Effort and structure of the answer.")

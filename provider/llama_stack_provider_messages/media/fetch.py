@@ -1,6 +1,7 @@
 """Fetches media from addresses, with bounds on size, time, redirects and where they may lead."""
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ _MAX_REDIRECTS = 3
 _MAX_CONNECTIONS = 16
 _LAST_PORT = 65535
 _PORTS = {"http": 80, "https": 443}
+_CHARSET = re.compile(r""";\s*charset\s*=\s*["']?([a-z0-9._:-]{1,40})""")
+"""The parameter of a content type. Its encoded form (``charset*=``, RFC 2231) is decoded by nobody: by any codec."""
 
 
 class FetchError(Exception):
@@ -145,5 +148,6 @@ async def _body(response: httpx.Response, budget: Budget) -> Fetched:
     async for piece in response.aiter_raw():
         budget.take(len(piece))
         pieces.append(piece)
-    media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return Fetched(media_type, response.charset_encoding or "utf-8", b"".join(pieces))
+    content_type = response.headers.get("content-type", "").lower()
+    charset = _CHARSET.search(content_type)
+    return Fetched(content_type.partition(";")[0].strip(), charset[1] if charset else "utf-8", b"".join(pieces))

@@ -1,7 +1,7 @@
 """What a translation left out, and why: nothing is dropped silently."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 
@@ -50,8 +50,8 @@ def dropped_header(dropped: Iterable[Dropped]) -> dict[str, str]:
     Field names come from the client, so that anything but letters, digits and ``_ . - [ ]`` is percent-encoded. What
     does not fit into about 1000 bytes is counted: ``a, b, ... 12 more``.
     """
-    paths = list(dict.fromkeys(_safe(entry.path) for entry in dropped))
-    return {HEADER: _listed(paths, _LONGEST_HEADER)} if paths else {}
+    paths = dict.fromkeys(entry.path for entry in dropped)
+    return {HEADER: _listed(map(_safe, paths), len(paths), _LONGEST_HEADER)} if paths else {}
 
 
 def dropped_text(dropped: Iterable[Dropped]) -> str:
@@ -59,15 +59,21 @@ def dropped_text(dropped: Iterable[Dropped]) -> str:
 
     A log is no place for what a client likes to write there, and the platform's renders a megabyte for a minute.
     """
-    return _listed([f"{_safe(entry.path)} ({_plain(entry.reason)})" for entry in dropped], _LONGEST_TEXT)
+    entries = tuple(dropped)
+    items = (f"{_safe(entry.path)} ({_plain(entry.reason)})" for entry in entries)
+    return _listed(items, len(entries), _LONGEST_TEXT)
 
 
-def _listed(items: Sequence[str], longest: int) -> str:
-    shown, size = 0, 0
-    while shown < len(items) and (size := size + len(items[shown]) + 2) <= longest:
-        shown += 1
-    rest = [f"... {len(items) - shown} more"] if shown < len(items) else []
-    return ", ".join([*items[:shown], *rest])
+def _listed(items: Iterator[str], count: int, longest: int) -> str:
+    """Return a list that is not longer than a limit. Items that do not fit are not made, only counted."""
+    shown: list[str] = []
+    size = 0
+    for item in items:
+        size += len(item) + 2
+        if size > longest:
+            return ", ".join([*shown, f"... {count - len(shown)} more"])
+        shown.append(item)
+    return ", ".join(shown)
 
 
 def _plain(reason: str) -> str:

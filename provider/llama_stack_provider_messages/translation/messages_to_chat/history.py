@@ -163,8 +163,9 @@ def _triggered(messages: list[Numbered], edit: ClearToolUsesEdit, request: Promp
 
 
 def _cleared_inputs(edit: ClearToolUsesEdit) -> Callable[[str], bool]:
-    chosen = edit.clear_tool_inputs
-    return (lambda name: name in chosen) if isinstance(chosen, list) else (lambda _name: bool(chosen))
+    if not isinstance(edit.clear_tool_inputs, list):
+        return lambda _name: bool(edit.clear_tool_inputs)
+    return frozenset(edit.clear_tool_inputs).__contains__
 
 
 def _without_results(

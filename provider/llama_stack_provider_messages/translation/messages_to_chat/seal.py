@@ -8,6 +8,9 @@ and others answer 400 to it.
 
 So reasoning comes back whole from a client that never saw it (``display: omitted``), cut it or edited it. What does
 not verify is somebody else's, and none of our business.
+
+Repeated text deflates to a thousandth, and a client may echo one signature in every message. So a signature is inflated
+only as far as the budget of its request reaches, and nothing is signed that no budget would open.
 """
 
 import hmac
@@ -22,6 +25,10 @@ PREFIX = "mts1."
 _MAC_BYTES = 16
 _RAW_DEFLATE = -15
 _TEXT, _JSON = b"t", b"j"
+MAX_INFLATED_BYTES = 16 * 1024 * 1024
+"""What all signatures of a request may carry together: four million tokens, more than any context window holds."""
+MAX_SIGNED_BYTES = 8 * 1024 * 1024
+"""What one signature may carry, so that a long answer can be echoed and continued."""
 
 type Detail = dict[str, Any]
 """An entry of ``reasoning_details``, as the backend made it."""
@@ -38,6 +45,17 @@ class Thoughts:
 
     text: str = ""
     details: tuple[Detail, ...] = ()
+
+
+class InflateLimitError(Exception):
+    """The signatures of a request carry more than ``MAX_INFLATED_BYTES``."""
+
+
+@dataclass(slots=True)
+class InflateBudget:
+    """How many bytes the signatures of one translation of a request may still carry."""
+
+    left: int = MAX_INFLATED_BYTES
 
 
 class Sign(Protocol):
@@ -60,8 +78,17 @@ def seal(payload: bytes, key: bytes) -> str:
     return PREFIX + urlsafe_b64encode(_mac(packed, key) + packed).rstrip(b"=").decode()
 
 
-def unseal(signature: str, key: bytes) -> bytes | None:
-    """Return the payload of a signature, None if it was not made with this key."""
+def unseal(signature: str, key: bytes, budget: InflateBudget | None = None) -> bytes | None:
+    """Return the payload of a signature, None if it was not made with this key.
+
+    Args:
+        signature: As the client sent it.
+        key: Of the server.
+        budget: What the signatures of the request may still carry; this one alone if None.
+
+    Raises:
+        InflateLimitError: It is larger than what is left of the budget.
+    """
     if not signature.startswith(PREFIX) or not signature.isascii():
         return None
     encoded = signature.removeprefix(PREFIX)
@@ -70,7 +97,15 @@ def unseal(signature: str, key: bytes) -> bytes | None:
     except ValueError:
         return None
     mac, packed = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
-    return zlib.decompress(packed, _RAW_DEFLATE) if hmac.compare_digest(mac, _mac(packed, key)) else None
+    return _inflate(packed, budget or InflateBudget()) if hmac.compare_digest(mac, _mac(packed, key)) else None
+
+
+def _inflate(packed: bytes, budget: InflateBudget) -> bytes:
+    payload = zlib.decompressobj(_RAW_DEFLATE).decompress(packed, budget.left + 1)
+    if len(payload) > budget.left:
+        raise InflateLimitError
+    budget.left -= len(payload)
+    return payload
 
 
 def _mac(packed: bytes, key: bytes) -> bytes:
@@ -93,15 +128,23 @@ class Seal:
         return f"Seal(model={self.model!r})"
 
     def sign(self, text: str, details: Sequence[Detail] = ()) -> str:
-        """Return the signature of a block."""
-        if not details:
-            return seal(_TEXT + text.encode("utf-8", "surrogatepass"), self.key)
-        record = {"model": self.model, "text": text, "details": list(details)}
-        return seal(_JSON + json.dumps(record, separators=(",", ":")).encode(), self.key)
+        """Return the signature of a block, none for one that is too long: its visible text goes back instead."""
+        if details:
+            record = {"model": self.model, "text": text, "details": list(details)}
+            payload = _JSON + json.dumps(record, separators=(",", ":")).encode()
+        else:
+            payload = _TEXT + text.encode("utf-8", "surrogatepass")
+        return seal(payload, self.key) if len(payload) <= MAX_SIGNED_BYTES else unsigned(text)
 
-    def open(self, signature: str) -> Thoughts | None:
-        """Return what a signature of ours carries, None for any other; the details only of the same model."""
-        payload = unseal(signature, self.key)
+    def open(self, signature: str, budget: InflateBudget | None = None) -> Thoughts | None:
+        """Return what a signature of ours carries, None for any other; the details only of the same model.
+
+        The budget is that of ``unseal``.
+
+        Raises:
+            InflateLimitError: It carries more than what is left of the budget.
+        """
+        payload = unseal(signature, self.key, budget)
         if payload is None:
             return None
         if payload.startswith(_TEXT):

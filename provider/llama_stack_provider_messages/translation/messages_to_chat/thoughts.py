@@ -5,16 +5,20 @@
     any other signature        nothing: it was made for another model, which others ignore by contract
     redacted data of ours      the entry it carries; any other: nothing
 
-Answering 400 to a signature would lose the conversation (CLIProxyAPI 2172, codex2api 613, qwen-code 6893).
+Answering 400 to a signature would lose the conversation (CLIProxyAPI 2172, codex2api 613, qwen-code 6893). The one
+exception are signatures that carry more than any model reads (seal.py): leaving some of them out would change what the
+model is told without a word, and clients can leave old thinking out themselves.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
+from llama_stack_api_messages.errors import InvalidRequestError
+
 from .profile import Profile
 from .reasoning import CALL_EXTRA
 from .record import text_field
-from .seal import Detail, Thoughts
+from .seal import MAX_INFLATED_BYTES, Detail, InflateLimitError, Thoughts
 from .walk import Walk
 
 _BLANK = " "
@@ -24,12 +28,24 @@ THINKING_BLOCKS = frozenset({"thinking", "redacted_thinking"})
 
 
 def replayed_thoughts(block: object, path: str, walk: Walk) -> list[Thoughts]:
-    """Return what one block says to the backend."""
+    """Return what one block says to the backend.
+
+    Raises:
+        InvalidRequestError: The signatures up to this one carry too much.
+    """
     redacted = text_field(block, "type") == "redacted_thinking"
-    signature = text_field(block, "data" if redacted else "signature")
+    place = "data" if redacted else "signature"
+    signature = text_field(block, place)
     if not signature:
         return [] if redacted else [Thoughts(text_field(block, "thinking"))]
-    if walk.seal and (own := walk.seal.open(signature)):
+    try:
+        own = walk.seal.open(signature, walk.inflate_budget) if walk.seal else None
+    except InflateLimitError:
+        raise InvalidRequestError(
+            f"{path}.{place}: the signatures up to here carry more than {MAX_INFLATED_BYTES >> 20} MB of thinking; "
+            "leave the thinking blocks of earlier turns out"
+        ) from None
+    if own:
         return [own]
     if walk.profile.reasoning_field and not redacted:
         walk.note(path, "thinking", "the signature was not made here")

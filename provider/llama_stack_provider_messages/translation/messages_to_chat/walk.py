@@ -9,7 +9,7 @@ from llama_stack_provider_messages.translation.dropped import DropLog
 from .loaded import Loaded
 from .names import ClientName
 from .profile import Profile
-from .seal import Seal
+from .seal import InflateBudget, Seal
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,8 @@ class Walk:
         room: Tokens that the backend's context window leaves for the answer, once the backend has said so.
         edits: The context management edits that cleared something, as the answer reports them.
         seal: Opens the signatures of thinking blocks; without one they are all somebody else's.
+        inflate_budget: What these signatures may still carry, in this translation; the next one of the request has its
+            own.
     """
 
     profile: Profile
@@ -58,10 +60,13 @@ class Walk:
     room: int | None = None
     edits: list[dict[str, Any]] = field(default_factory=list)
     seal: Seal | None = None
+    inflate_budget: InflateBudget = field(default_factory=InflateBudget)
 
     def anew(self, **changes: Any) -> "Walk":  # noqa: ANN401 - any field
         """Return a walk that has noted nothing yet, with other values."""
-        return replace(self, log=DropLog(), names={}, missing=set(), edits=[], **changes)
+        return replace(
+            self, log=DropLog(), names={}, missing=set(), edits=[], inflate_budget=InflateBudget(), **changes
+        )
 
     def note(self, path: str, feature: str, reason: str) -> None:
         """Record one part that was left out."""

@@ -67,6 +67,22 @@ async def test_what_stands_there_comes_with_what_the_server_calls_it(site, fetch
     assert "accept-encoding: identity" in site.heads[0].lower()
 
 
+@pytest.mark.parametrize(
+    ("content_type", "charset"),
+    [
+        ('text/plain;format=flowed; charset="UTF-16"', "utf-16"),
+        ("text/plain; charset = koi8-r; x=y", "koi8-r"),
+        ("text/plain; charset*=punycode''latin-1", "utf-8"),
+        ("text/plain; charset=", "utf-8"),
+        ("text/plain", "utf-8"),
+    ],
+)
+async def test_the_charset_is_read_without_decoding_it(site, fetcher, content_type, charset):
+    """RFC 2231 lets a server name a codec for the name of the charset."""
+    site.pages["/a"] = plain(b"abc", content_type)
+    assert (await fetcher.fetch(f"{site.url}/a", Budget(LARGE))).charset == charset
+
+
 async def test_redirects_are_followed_three_times(site, fetcher):
     """Relative ones too."""
     site.pages |= {"/a": to("/b"), "/b": to(f"{site.url}/c", 301), "/c": to("d", 307), "/d": plain(b"abc")}

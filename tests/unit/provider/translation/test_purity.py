@@ -11,8 +11,8 @@ import llama_stack_provider_messages.translation
 PACKAGE = Path(llama_stack_provider_messages.fold.__file__).parent
 MODULES = [*sorted((PACKAGE / "translation").rglob("*.py")), PACKAGE / "fold.py", PACKAGE / "sse.py"]
 ALLOWED = {
-    "base64", "binascii", "collections", "copy", "dataclasses", "datetime", "functools", "hashlib", "hmac", "itertools",
-    "json", "pydantic", "re", "typing", "zlib",
+    "base64", "binascii", "codecs", "collections", "copy", "dataclasses", "datetime", "encodings", "functools",
+    "hashlib", "hmac", "itertools", "json", "pydantic", "re", "typing", "zlib",
     "llama_stack_api_messages", "llama_stack_provider_messages",
 }  # fmt: skip
 

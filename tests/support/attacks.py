@@ -1,0 +1,88 @@
+"""Requests that are cheap to send and were expensive to read, and the CPU time that a process spends."""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from llama_stack_provider_messages.translation.messages_to_chat import Seal
+
+USER = {"role": "user", "content": "Hi"}
+MANY = {f"field_{number:05}": 1 for number in range(300_000)}
+"""5.9 MB of unknown fields."""
+
+
+def thinking(megabytes: int, times: int, seal: Seal) -> list[dict[str, Any]]:
+    """Return a history in which every answer echoes one signature of repetitive thinking."""
+    block = {"type": "thinking", "thinking": "hm", "signature": seal.sign("hm " * (megabytes * 350_000))}
+    return [USER, *([{"role": "assistant", "content": [block, {"type": "text", "text": "x"}]}, USER] * times)]
+
+
+ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
+    "edits": (
+        {
+            "context_management": {"edits": [{"type": "clear_tool_uses_20250919"}] * 6_000},
+            "messages": [USER, {"role": "assistant", "content": "x"}] * 50 + [USER],
+        },
+        "context_management.edits: more than 8 edits",
+    ),
+    "nine edits": (
+        {"context_management": {"edits": [{"type": "clear_thinking_20251015"}] * 9}},
+        "context_management.edits: more than 8 edits",
+    ),
+    "fields of the request": (MANY, "request: more than 1000 fields"),
+    "fields of metadata": ({"metadata": MANY}, "metadata: more than 1000 fields"),
+    "fields of a block": (
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "x", **MANY}]}]},
+        "messages.0.content.0: more than 1000 fields",
+    ),
+    "fields of an unknown edit": (
+        {"context_management": {"edits": [{"type": "later", **MANY}]}},
+        "context_management.edits.0: more than 1000 fields",
+    ),
+    "a few fields in many blocks": (
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "x", "a": 1, "b": 2}] * 100_000}]},
+        "messages.0.content.5000: the request has more than 10000 fields",
+    ),
+    "objects of one field": (
+        {"a": 1, "system": [{"type": "later"}] * 1_000_000},
+        "system: more than 300000 fields and list items",
+    ),
+    "empty objects": ({"a": [{"b": 1}] * 1_001, "system": [{}] * 5_000_000}, "system: more than 300000 fields"),
+    "fields given twice": ({"DUPLICATES": 500_000}, "request: the object has more than 2000 fields"),
+}
+"""Fields of a request, and how the message of the 400 begins."""
+
+
+def body_of(model: str, fields: dict[str, Any]) -> bytes:
+    """Return a request with these fields."""
+    fields = dict(fields)
+    copies = b'"copy": 1, ' * fields.pop("DUPLICATES", 0)
+    request = {"model": model, "max_tokens": 9, "messages": [USER], **fields}
+    return b"{" + copies + json.dumps(request).encode()[1:]
+
+
+@contextmanager
+def cpu_bound(seconds: float, pid: int | None = None) -> Iterator[None]:
+    """Fail if a process, this one by default, spends more CPU time inside than it may."""
+    before = cpu_seconds(pid)
+    yield
+    spent = cpu_seconds(pid) - before
+    assert spent < seconds, f"{spent:.2f} s of CPU time"
+
+
+def cpu_seconds(pid: int | None = None) -> float:
+    """Return the CPU time a process has spent, its ended children apart."""
+    if pid is None:
+        return time.process_time()
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def peak_megabytes(pid: int) -> float:
+    """Return the most memory a process has held at once."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024

@@ -1,0 +1,165 @@
+"""What a translation may cost: signatures that inflate, charsets, names for header and log, edits."""
+
+import tracemalloc
+from random import Random
+
+import pytest
+
+from llama_stack_api_messages.errors import InvalidRequestError
+from llama_stack_api_messages.models import CreateMessageRequest
+from llama_stack_provider_messages.translation.dropped import Dropped, dropped_header, dropped_text
+from llama_stack_provider_messages.translation.messages_to_chat import (
+    LoadedText,
+    Profile,
+    Seal,
+    Walk,
+    received,
+    translate_request,
+)
+from llama_stack_provider_messages.translation.messages_to_chat import seal as seals
+from llama_stack_provider_messages.translation.messages_to_chat.received import _CODECS, _SINGLE_BYTE
+from llama_stack_provider_messages.translation.messages_to_chat.seal import MAX_SIGNED_BYTES, Thoughts
+from support.attacks import USER, cpu_bound, thinking
+
+SEAL = Seal(b"key", "a/m")
+PROFILE = Profile(reasoning_field="reasoning_content")
+
+
+def request(**fields):
+    return CreateMessageRequest.model_validate({"model": "m", "max_tokens": 9, "messages": [USER]} | fields)
+
+
+class TestSignatures:
+    """Budget of the signatures of a request."""
+
+    def test_an_echoed_signature_inflates_no_further_than_the_budget(self):
+        """Hundreds of kilobytes of them took 1.4 GB."""
+        asked = request(messages=thinking(7, 60, SEAL))
+        tracemalloc.start()
+        with cpu_bound(5), pytest.raises(InvalidRequestError) as refusal:
+            translate_request(asked, Walk(PROFILE, seal=SEAL))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 150_000_000
+        assert refusal.value.message == (
+            "messages.5.content.0.signature: the signatures up to here carry more than 16 MB of thinking; leave the "
+            "thinking blocks of earlier turns out"
+        )
+
+    def test_a_large_thought_comes_back_whole(self):
+        """The largest that is signed, and a second one in the same request."""
+        text = "x" * (MAX_SIGNED_BYTES - 1)
+        block = {"type": "thinking", "thinking": "", "signature": SEAL.sign(text)}
+        answers = [{"role": "assistant", "content": [block, {"type": "text", "text": "x"}]}, USER] * 2
+        walk = Walk(PROFILE, seal=SEAL)
+        asked = request(messages=[USER, *answers])
+        for again in (walk, walk.anew(), walk.anew()):  # each translation has the whole budget
+            messages = translate_request(asked, again).fields["messages"]
+            assert [message["reasoning_content"] == text for message in messages[1::2]] == [True, True]
+
+    def test_what_is_too_long_to_be_opened_is_not_signed(self):
+        """The client shows the text and sends it back, as with any unsigned thinking."""
+        assert SEAL.sign("x" * MAX_SIGNED_BYTES) == ""
+        assert SEAL.sign("", [{"type": "t", "text": "x" * MAX_SIGNED_BYTES}]) == ""
+
+    def test_thinking_that_an_edit_clears_costs_nothing(self):
+        """The remedy is within reach of a client that edits its history."""
+        edits = {"edits": [{"type": "clear_thinking_20251015"}]}
+        translate_request(request(messages=thinking(7, 60, SEAL), context_management=edits), Walk(PROFILE, seal=SEAL))
+
+    def test_foreign_signatures_take_nothing_of_the_budget(self):
+        """They are not inflated at all."""
+        foreign = thinking(7, 60, Seal(b"other"))
+        translate_request(request(messages=foreign), Walk(PROFILE, seal=SEAL))
+
+    def test_redacted_data_has_the_same_budget(self, monkeypatch):
+        """It is named by its own field."""
+        monkeypatch.setattr(seals.InflateBudget.__init__, "__defaults__", (10,))
+        block = {"type": "redacted_thinking", "data": SEAL.sign("x" * 20)}
+        asked = request(messages=[USER, {"role": "assistant", "content": [block, {"type": "text", "text": "x"}]}, USER])
+        with pytest.raises(InvalidRequestError, match=r"^messages\.1\.content\.0\.data: "):
+            translate_request(asked, Walk(PROFILE, seal=SEAL))
+
+    def test_one_signature_alone_has_a_budget_of_its_own(self):
+        assert SEAL.open(SEAL.sign("hm")) == Thoughts("hm")
+
+
+class TestCharsets:
+    """Texts fetched from addresses."""
+
+    @pytest.mark.parametrize("charset", ["punycode", "idna", "undefined", "utf-7", "unicode_escape", "zip", "x\0"])
+    def test_other_charsets_are_read_as_utf_8(self, charset):
+        """Punycode took 5 s for 400 kB, idna was a 500."""
+        raw = b"x-" + b"a" * 400_000
+        with cpu_bound(1):
+            loaded = received("document", "text/plain", charset, raw)
+        assert loaded == LoadedText((raw.decode(),), paged=False)
+
+    @pytest.mark.parametrize("charset", sorted(_CODECS))
+    def test_every_charset_reads_any_bytes(self, charset):
+        """In linear time and without an error."""
+        raw = Random(1).randbytes(100_000) + b"\x1b$B" + b"\xff~{" * 50_000
+        with cpu_bound(2):
+            loaded = received("document", "text/plain", charset, raw)
+        assert loaded.pages == (raw.decode(charset, errors="replace"),)
+
+    @pytest.mark.parametrize("charset", sorted(_SINGLE_BYTE))
+    def test_undefined_bytes_cost_no_more_than_others(self, charset):
+        """A megabyte of them took half a second."""
+        with cpu_bound(0.5):
+            received("document", "text/plain", charset, b"\xff\x81\xd2" * 700_000)
+
+    @pytest.mark.parametrize(
+        ("charset", "text"),
+        [
+            ("ISO-8859-1", "\xfc"),
+            ("windows-1252", "\xfc"),
+            ("Latin1", "\xfc"),
+            ("koi8-r", "\u042d"),
+            ("US-ASCII", "\ufffd"),
+        ],
+    )
+    def test_names_of_the_web_are_known(self, charset, text):
+        assert received("document", "text/plain", charset, b"\xfc").pages == (text,)
+
+    @pytest.mark.parametrize(
+        ("charset", "raw"),
+        [
+            ("Shift_JIS", b"\x93\xfa"),
+            ("EUC-JP", b"\xc6\xfc"),
+            ("gb2312", b"\xc8\xd5"),
+            ("Big5", b"\xa4\xe9"),
+            ("utf-16", b"\xff\xfe\xe5\x65"),
+        ],
+    )
+    def test_multi_byte_charsets_are_known(self, charset, raw):
+        assert received("document", "text/plain", charset, raw).pages == ("\u65e5",)
+
+
+class TestNames:
+    """Paths for the header and the log."""
+
+    def test_names_that_are_not_shown_are_not_made(self):
+        """300 000 of them took seconds."""
+        dropped = [Dropped(f"field \u4e2d {number}" * 10, "x", "unknown") for number in range(300_000)]
+        with cpu_bound(1):
+            header, text = dropped_header(dropped)["x-messages-dropped"], dropped_text(dropped)
+        assert header.endswith(" more")
+        assert text.endswith(" more")
+        assert len(header) < 1_100
+        assert len(text) < 4_100
+
+
+def test_names_of_tools_to_clear_are_looked_up_at_once():
+    """A list of 40 000 names was searched for each of 10 000 calls."""
+    calls = [{"type": "tool_use", "id": f"c{at}", "name": f"t{at}", "input": {"a": 1}} for at in range(10_000)]
+    results = [{"type": "tool_result", "tool_use_id": f"c{at}", "content": "x"} for at in range(10_000)]
+    edit = {
+        "type": "clear_tool_uses_20250919",
+        "trigger": {"type": "tool_uses", "value": 0},
+        "clear_tool_inputs": [f"other{at}" for at in range(40_000)],
+    }
+    messages = [USER, {"role": "assistant", "content": calls}, {"role": "user", "content": results}]
+    asked = request(messages=messages, context_management={"edits": [edit]})
+    with cpu_bound(4):
+        translate_request(asked, Walk(Profile()))
