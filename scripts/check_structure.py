@@ -27,7 +27,14 @@ TAPE_CORE = [
 
 LAYERS = [
     [f"{API}.errors", f"{API}.models"],
-    [f"{API}.sse", f"{API}.members", f"{API}.limits", f"{API}.request_body"],
+    [
+        f"{API}.streaming.sse",
+        f"{API}.json_members",
+        f"{API}.json_bytes",
+        f"{API}.ids",
+        f"{API}.limits",
+        f"{API}.request_body",
+    ],
     [f"{PROVIDER}.translation", f"{PROVIDER}.sse", f"{PROVIDER}.fold", f"{PROVIDER}.aliases"],
     [f"{PROVIDER}.relay", f"{PROVIDER}.repair"],
     [f"{PROVIDER}.native_settings"],
@@ -71,8 +78,10 @@ PURE = [
     f"{PROVIDER}.repair",
     f"{PROVIDER}.sse",
     f"{PROVIDER}.fold",
-    f"{API}.sse",
-    f"{API}.members",
+    f"{API}.streaming.sse",
+    f"{API}.json_members",
+    f"{API}.json_bytes",
+    f"{API}.ids",
     f"{API}.limits",
     f"{API}.models",
     *TAPE_CORE,

@@ -1,10 +1,21 @@
-"""The Anthropic Messages API for llama-stack: models, routes and the protocol a provider implements."""
+"""The Anthropic Messages API for llama-stack: protocol, models and routes.
+
+Here is what every user of the API needs, from the wire types (``models/``) to the protocol that a provider implements
+(``api.py``). How a request becomes an HTTP response is in ``routes/``, how a stream is sent in ``streaming/``; both
+import from here, and nothing here imports from them, apart from the two names the platform looks for, which are loaded
+when they are used: importing models or errors loads neither FastAPI nor the platform.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from .api import Call, MessageReply, Messages, PendingStream, Reply, ServeSettings, StreamReply
-from .fastapi_routes import create_router
-from .registry import available_providers
 from .request_body import RequestBody
 from .upstream import MessagesUpstream, SpeaksMessages
+
+if TYPE_CHECKING:
+    from .registry import available_providers
+    from .routes import create_router
 
 __all__ = [
     "Call",
@@ -20,3 +31,11 @@ __all__ = [
     "available_providers",
     "create_router",
 ]
+
+_LOADED_WHEN_USED = {"available_providers": ".registry", "create_router": ".routes"}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module's attributes have any type
+    if name not in _LOADED_WHEN_USED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LOADED_WHEN_USED[name], __name__), name)

@@ -21,7 +21,7 @@ import msgspec
 from pydantic_core import from_json
 
 from .errors import InvalidRequestError
-from .members import Member
+from .json_members import Member
 from .models import CreateMessageRequest
 from .models.base import OpenModel
 

@@ -3,14 +3,15 @@
 import contextlib
 import json
 import zlib
+from collections.abc import AsyncIterator, Mapping
 from functools import cached_property
+from typing import Protocol
 
-from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
 from .errors import InvalidRequestError, RequestTooLargeError
+from .json_members import Member, Span, TooManyMembersError, members, text_at
 from .limits import check_edits, check_unknown_fields
-from .members import Member, Span, TooManyMembersError, members, text_at
 from .models import PromptRequest, describe_validation_error
 
 _GZIP = 16 + zlib.MAX_WBITS
@@ -26,7 +27,20 @@ _DRAIN_FACTOR = 4
 """How many times the limit is read and thrown away, so that a client that sends on still sees the answer."""
 
 
-async def read_body(request: Request, limit: int) -> bytes:
+class Incoming(Protocol):
+    """What is read of an HTTP request; Starlette's have it."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Names in any case."""
+        ...
+
+    def stream(self) -> AsyncIterator[bytes]:
+        """Return the body in parts."""
+        ...
+
+
+async def read_body(request: Incoming, limit: int) -> bytes:
     """Return the decoded body.
 
     Raises:

@@ -13,7 +13,6 @@ from typing import Any
 import openai
 from pydantic import ValidationError
 
-from llama_stack_api_messages.completion_error import CompletionError
 from llama_stack_api_messages.errors import (
     ApiError,
     AuthenticationError,
@@ -25,6 +24,7 @@ from llama_stack_api_messages.errors import (
     PermissionDeniedError,
     error_for_status,
 )
+from llama_stack_api_messages.routes.completion_error import CompletionError
 
 from .relay import redacted_error, redacted_json, redacted_text
 from .stack import AccessDeniedError, AuthenticationRequiredError, ModelNotFoundError, ModelTypeError, get_logger

@@ -11,7 +11,7 @@ import httpx
 
 from llama_stack_api_messages import Call
 from llama_stack_api_messages.errors import BadGatewayError
-from llama_stack_api_messages.sse import encode_event
+from llama_stack_api_messages.streaming.sse import encode_event
 
 from .backends import Upstream
 from .exchange import connection_failure

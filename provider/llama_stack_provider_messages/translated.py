@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import Any, cast
 
 from llama_stack_api_messages import Call, MessageReply, RequestBody, StreamReply
-from llama_stack_api_messages.disconnect import abandon
-from llama_stack_api_messages.error_route import new_id
+from llama_stack_api_messages.ids import new_id
+from llama_stack_api_messages.json_bytes import encode_json
 from llama_stack_api_messages.models import CountTokensRequest, CreateMessageRequest
 from llama_stack_api_messages.request_body import parse
-from llama_stack_api_messages.sse import encode_event, encode_json
+from llama_stack_api_messages.streaming.disconnect import abandon
+from llama_stack_api_messages.streaming.sse import encode_event
 
 from .backends import COUNT_HEADER, Route
 from .config import MessagesConfig

@@ -7,7 +7,7 @@ upstream's name in it (in content, metadata, another event) is the upstream's to
 import json
 import re
 
-from llama_stack_api_messages.members import Member, edited
+from llama_stack_api_messages.json_members import Member, edited
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _SPACE = rb"(?:[ \t\r\n]|(?<=[\r\n])data:)*+"

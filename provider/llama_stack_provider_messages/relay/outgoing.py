@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from llama_stack_api_messages.members import Span, cuts, edited, elements, text_at, within
+from llama_stack_api_messages.json_members import Span, cuts, edited, elements, text_at, within
 from llama_stack_api_messages.models import PromptRequest
 from llama_stack_api_messages.request_body import RequestBody
 from llama_stack_provider_messages.translation.billing import BILLING_HEADER, without_billing

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from llama_stack_api_messages.members import Member
+from llama_stack_api_messages.json_members import Member
 
 _MESSAGE, _ERROR = b'"message_', b'"error"'
 """What the data of an event that tells contains: of ``message_start``, ``_delta`` or ``_stop``, or of an error."""

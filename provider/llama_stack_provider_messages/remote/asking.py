@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 
 from llama_stack_api_messages.errors import BadGatewayError, MessagesError
-from llama_stack_api_messages.sse import encode_event, encode_json
+from llama_stack_api_messages.json_bytes import encode_json
+from llama_stack_api_messages.streaming.sse import encode_event
 from llama_stack_provider_messages.backends import Upstream
 from llama_stack_provider_messages.exchange import Exchanges, Question, whole
 from llama_stack_provider_messages.relay import redacted_json

@@ -1,6 +1,6 @@
 """Failures of the provider's own, in OpenAI's form."""
 
-from llama_stack_api_messages.completion_error import CompletionError
+from llama_stack_api_messages.routes.completion_error import CompletionError
 
 
 class ModelNotAllowedError(CompletionError, ValueError):

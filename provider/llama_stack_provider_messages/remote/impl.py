@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import PrivateAttr
 
 from llama_stack_api_messages import MessagesUpstream
-from llama_stack_api_messages.completion_error import CompletionError
-from llama_stack_api_messages.error_route import new_id
 from llama_stack_api_messages.errors import MessagesError
+from llama_stack_api_messages.ids import new_id
+from llama_stack_api_messages.routes.completion_error import CompletionError
 from llama_stack_provider_messages.backends import Upstream
 from llama_stack_provider_messages.exchange import Exchanges
 from llama_stack_provider_messages.native_settings import NativeSettings

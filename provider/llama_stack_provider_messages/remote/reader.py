@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 
 import httpx
 
-from llama_stack_api_messages.disconnect import end
+from llama_stack_api_messages.streaming.disconnect import end
 
 _AHEAD = 16
 """Chunks that are read ahead of who takes them."""

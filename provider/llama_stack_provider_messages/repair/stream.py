@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from llama_stack_api_messages.errors import BadGatewayError, MessagesError
-from llama_stack_api_messages.sse import encode_json
+from llama_stack_api_messages.json_bytes import encode_json
 from llama_stack_provider_messages.translation.messages_to_chat import ContextOverflowError, translate_error
 
 from .message import (

@@ -19,7 +19,7 @@ from llama_stack_api_messages.errors import (
     MessagesError,
     OverloadedError,
 )
-from llama_stack_api_messages.sse import encode_event
+from llama_stack_api_messages.streaming.sse import encode_event
 from llama_stack_provider_messages.fold import StreamGrammarError, fold
 from llama_stack_provider_messages.repair import StreamRepair, repair_message
 from llama_stack_provider_messages.sse import SSEDecoder

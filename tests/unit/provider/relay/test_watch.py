@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llama_stack_api_messages.members import members
+from llama_stack_api_messages.json_members import members
 from llama_stack_provider_messages.relay import StreamWatch, usage_of
 
 START = (

@@ -5,7 +5,7 @@ import sys
 import pytest
 from pydantic import BaseModel
 
-from llama_stack_api_messages.sse import encode_event
+from llama_stack_api_messages.streaming.sse import encode_event
 from llama_stack_provider_messages.translation.messages_to_chat import (
     Policy,
     Profile,

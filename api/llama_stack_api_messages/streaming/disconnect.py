@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any
 
-from .errors import ApiError
+from llama_stack_api_messages.errors import ApiError
 
 logger = logging.getLogger(__name__)
 

@@ -8,16 +8,24 @@ from fastapi import APIRouter, Body, FastAPI, Response
 from pydantic import BaseModel
 from starlette.routing import BaseRoute
 
-from .api import MessageReply, Messages, Reply, ServeSettings
+from llama_stack_api_messages.api import MessageReply, Messages, Reply, ServeSettings
+from llama_stack_api_messages.error_response import CLIENT_CLOSED, wire_headers
+from llama_stack_api_messages.errors import MethodNotAllowedError, NotFoundError
+from llama_stack_api_messages.models import (
+    CountTokensRequest,
+    CreateMessageRequest,
+    ErrorBody,
+    Message,
+    MessageTokensCount,
+)
+from llama_stack_api_messages.request_body import RequestBody
+from llama_stack_api_messages.stack import PUBLIC_ROUTE_KEY
+from llama_stack_api_messages.streaming.disconnect import run_while_connected
+from llama_stack_api_messages.streaming.response import EventStream
+
 from .completion_error import answer_failures
-from .disconnect import run_while_connected
-from .error_route import CLIENT_CLOSED, MessagesRoute, current_call, current_request, wire_headers
-from .errors import MethodNotAllowedError, NotFoundError
-from .event_stream import EventStream
-from .model_routes import add_model_routes, models_lifespan
-from .models import CountTokensRequest, CreateMessageRequest, ErrorBody, Message, MessageTokensCount
-from .request_body import RequestBody
-from .stack import PUBLIC_ROUTE_KEY
+from .models import add_model_routes, models_lifespan
+from .route import MessagesRoute, current_call, current_request
 
 PATHS = ("/v1/messages", "/anthropic/v1/messages")
 """The second one is for clients that are given ``<stack>/anthropic`` as their base URL."""

@@ -5,7 +5,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.middleware.base import BaseHTTPMiddleware
 
-from llama_stack_api_messages.completion_error import CompletionError, answer_failures
+from llama_stack_api_messages.routes.completion_error import CompletionError, answer_failures
 
 BODY = {"error": {"message": "Later", "type": "overloaded_error", "code": None, "param": None}}
 

@@ -19,12 +19,13 @@ from pydantic import BaseModel, ValidationError
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
-from .api import Messages
-from .error_route import MessagesRoute, current_call, current_request
-from .errors import InvalidRequestError, MethodNotAllowedError, NotFoundError
-from .models import ErrorBody, describe_validation_error
-from .models.catalog import ModelInfo, ModelList, ModelQuery
-from .sse import encode_json
+from llama_stack_api_messages.api import Messages
+from llama_stack_api_messages.errors import InvalidRequestError, MethodNotAllowedError, NotFoundError
+from llama_stack_api_messages.json_bytes import encode_json
+from llama_stack_api_messages.models import ErrorBody, describe_validation_error
+from llama_stack_api_messages.models.catalog import ModelInfo, ModelList, ModelQuery
+
+from .route import MessagesRoute, current_call, current_request
 
 SHARED = "/v1/models"
 OWN = "/anthropic/v1/models"

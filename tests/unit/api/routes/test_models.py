@@ -8,10 +8,10 @@ import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
 
-from llama_stack_api_messages.error_route import MessagesRoute
 from llama_stack_api_messages.errors import NotFoundError
-from llama_stack_api_messages.model_routes import OWN, SHARED, add_model_routes, models_lifespan
 from llama_stack_api_messages.models.catalog import ModelInfo, ModelList, ModelQuery
+from llama_stack_api_messages.routes.models import OWN, SHARED, add_model_routes, models_lifespan
+from llama_stack_api_messages.routes.route import MessagesRoute
 
 VERSIONED = {"anthropic-version": "2023-06-01"}
 MODEL = ModelInfo(id="up/text", display_name="Text \u20ac")

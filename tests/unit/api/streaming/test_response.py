@@ -5,11 +5,11 @@ import json
 
 import pytest
 
-from llama_stack_api_messages import event_stream
 from llama_stack_api_messages.api import Call, MessageReply, PendingStream, StreamReply
 from llama_stack_api_messages.errors import OverloadedError, RateLimitError
-from llama_stack_api_messages.event_stream import EventStream
-from llama_stack_api_messages.sse import PING, TAIL, encode_event, unfinished_frame
+from llama_stack_api_messages.streaming import response as event_stream
+from llama_stack_api_messages.streaming.response import EventStream
+from llama_stack_api_messages.streaming.sse import PING, TAIL, encode_event, unfinished_frame
 
 CALL = Call("req_1")
 FRAME = encode_event({"type": "message_start"})

@@ -5,9 +5,9 @@ import contextlib
 
 import pytest
 
-from llama_stack_api_messages import disconnect
-from llama_stack_api_messages.disconnect import abandon, run_while_connected
 from llama_stack_api_messages.errors import ApiError
+from llama_stack_api_messages.streaming import disconnect
+from llama_stack_api_messages.streaming.disconnect import abandon, run_while_connected
 
 
 def client(gone):

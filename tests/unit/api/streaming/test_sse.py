@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from llama_stack_api_messages.sse import PING, TAIL, encode_event, encode_json, unfinished_frame
+from llama_stack_api_messages.json_bytes import encode_json
+from llama_stack_api_messages.streaming.sse import PING, TAIL, encode_event, unfinished_frame
 
 
 def test_an_event_is_named_after_its_type():

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from llama_stack_api_messages import relay as module
-from llama_stack_api_messages.relay import Relay
-from llama_stack_api_messages.sse import PING
+from llama_stack_api_messages.streaming import relay as module
+from llama_stack_api_messages.streaming.relay import Relay
+from llama_stack_api_messages.streaming.sse import PING
 
 PAUSE = 10.0
 WHOLE = b"event: a\ndata: 1\n\n"

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llama_stack_api_messages.errors import InvalidRequestError
-from llama_stack_api_messages.members import Span, cuts, edited, elements, members, within
+from llama_stack_api_messages.json_members import Span, cuts, edited, elements, members, within
 from llama_stack_api_messages.models import CreateMessageRequest
 from llama_stack_api_messages.request_body import RequestBody
 

@@ -14,9 +14,9 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from starlette.middleware.exceptions import ExceptionMiddleware
 
-from .error_route import wire_headers
-from .sse import encode_json
-from .stack import ConflictError
+from llama_stack_api_messages.error_response import wire_headers
+from llama_stack_api_messages.json_bytes import encode_json
+from llama_stack_api_messages.stack import ConflictError
 
 
 class CompletionError(ConflictError):  # type: ignore[misc] # the platform has no types

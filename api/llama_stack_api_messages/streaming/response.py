@@ -16,11 +16,12 @@ from typing import Any
 
 from fastapi.responses import StreamingResponse
 
-from .api import Call, PendingStream, Reply, StreamReply
+from llama_stack_api_messages.api import Call, PendingStream, Reply, StreamReply
+from llama_stack_api_messages.error_response import error_response, visible_error, wire_headers
+from llama_stack_api_messages.errors import ApiError, MessagesError
+
 from .disconnect import Receive, disconnected, end
-from .error_route import error_response, visible_error, wire_headers
-from .errors import ApiError, MessagesError
-from .pump import Pump
+from .read_ahead import Pump
 from .relay import Relay
 from .sse import PING, TAIL, encode_event, unfinished_frame
 

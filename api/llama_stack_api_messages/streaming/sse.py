@@ -1,35 +1,9 @@
 """Encoding of server-sent events as the Messages API writes them."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-_LINE_BREAKS = ("\u0085", "\u2028", "\u2029")
-"""Characters that some clients take for line ends although the standard does not."""
-
-_READABLE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-_ESCAPED = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
-
-
-def encode_json(value: object) -> bytes:
-    """Return compact JSON; characters a client may trip over are escaped.
-
-    Non-ASCII text stays readable, except line separators of Unicode and lone surrogates. Numbers that JSON
-    does not have (NaN, Infinity) are null.
-    """
-    try:
-        text = _READABLE.encode(value)
-    except ValueError:
-        value = json.loads(json.dumps(value), parse_constant=lambda _: None)
-        text = _READABLE.encode(value)
-    if text.isascii():
-        return text.encode("ascii")
-    if not any(mark in text for mark in _LINE_BREAKS):
-        try:
-            return text.encode("utf-8")
-        except UnicodeEncodeError:
-            pass
-    return _ESCAPED.encode(value).encode("ascii")
+from llama_stack_api_messages.json_bytes import encode_json
 
 
 def encode_event(event: Mapping[str, Any]) -> bytes:
