@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 async def get_provider_impl(config: "MessagesConfig", deps: dict[Any, Any]) -> "MessagesImpl":
     """Return the provider; called by the platform, in an event loop that does not serve."""
     from .impl import MessagesImpl
-    from .signing import signing_key
-    from .stack import STATE_FOLDER, Platform, register_routes
+    from .stack.llama_stack import STATE_FOLDER, Platform, register_routes
+    from .translated.signing_key import signing_key
 
     register_routes()
     secret = config.signing_secret.get_secret_value() if config.signing_secret else None

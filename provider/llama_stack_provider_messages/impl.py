@@ -8,17 +8,17 @@ from llama_stack_api_messages.errors import InvalidRequestError, MessagesError, 
 from llama_stack_api_messages.models import CountTokensRequest, CreateMessageRequest
 from llama_stack_api_messages.models.catalog import ModelInfo, ModelList, ModelQuery
 
-from .aliases import Aliases
-from .backends import LANE_HEADER, Backend, LaneName, Route
-from .catalog import Catalog, model_info
 from .config import MessagesConfig
-from .exchange import Exchanges
-from .lanes import Lanes
-from .native import NativeBackend
-from .probe import Probes
-from .signing import random_key
-from .stack import ModelTypeError, Platform, Target, check_allowed, get_logger
-from .translated import TranslatedBackend
+from .native.backend import NativeBackend
+from .routing.aliases import Aliases
+from .routing.catalog import Catalog, model_info
+from .routing.lanes import Lanes
+from .routing.probe import Probes
+from .routing.route import LANE_HEADER, Backend, LaneName, Route
+from .stack.llama_stack import ModelTypeError, Platform, Target, check_allowed, get_logger
+from .translated.backend import TranslatedBackend
+from .translated.signing_key import random_key
+from .upstream.client import Exchanges
 
 logger = get_logger(__name__)
 

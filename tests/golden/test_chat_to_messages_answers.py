@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from llama_stack_provider_messages.fold import fold
 from llama_stack_provider_messages.translation.chat_to_messages import dropped_blocks, translate_response
+from llama_stack_provider_messages.translation.events import fold
 from support.chat_answers import (
     CREATED,
     chat,

@@ -5,7 +5,7 @@ import json
 import httpx
 import pytest
 
-from llama_stack_provider_messages.sse import SSEDecoder
+from llama_stack_provider_messages.upstream.sse import SSEDecoder
 from support.grammar import check_stream
 from support.stack_process import ROOT
 

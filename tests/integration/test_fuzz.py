@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llama_stack_api_messages.models import ErrorBody, Message
-from llama_stack_provider_messages.fold import fold
-from llama_stack_provider_messages.sse import SSEDecoder
+from llama_stack_provider_messages.translation.events import fold
+from llama_stack_provider_messages.upstream.sse import SSEDecoder
 from support.grammar import check_stream
 from support.mutation import broken_bytes, mutate
 from support.stack_process import ROOT

@@ -9,11 +9,11 @@ import httpx
 import pytest
 
 from llama_stack_api_messages.errors import InvalidRequestError
+from llama_stack_provider_messages.errors.body import translate_error
 from llama_stack_provider_messages.translation.messages_to_chat import (
     Profile,
     Walk,
     profile_for,
-    translate_error,
     translate_request,
     translate_response,
 )

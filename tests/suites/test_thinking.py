@@ -2,7 +2,7 @@
 
 import pytest
 
-from llama_stack_provider_messages.fold import fold
+from llama_stack_provider_messages.translation.events import fold
 from support.grammar import check_stream
 from support.sdk import text_of
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from llama_stack_provider_messages.fold import fold
+from llama_stack_provider_messages.translation.events import fold
 from support.grammar import check_stream
 from support.sdk import text_of
 

@@ -9,8 +9,8 @@ from openai._models import construct_type
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from llama_stack_provider_messages.sse import SSEDecoder
 from llama_stack_provider_messages.translation.chat_to_messages import ChatForm, StreamTranslator
+from llama_stack_provider_messages.upstream.sse import SSEDecoder
 
 CREATED = 1_700_000_000
 USAGE = {"input_tokens": 11, "output_tokens": 5}

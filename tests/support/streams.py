@@ -12,9 +12,9 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from llama_stack_api_messages.models import CreateMessageRequest
 from llama_stack_api_messages.streaming.sse import encode_event
-from llama_stack_provider_messages.fold import fold
-from llama_stack_provider_messages.sse import SSEDecoder
+from llama_stack_provider_messages.translation.events import fold
 from llama_stack_provider_messages.translation.messages_to_chat import ReplyForm, StreamTranslator
+from llama_stack_provider_messages.upstream.sse import SSEDecoder
 
 from .grammar import check_stream
 

@@ -12,10 +12,17 @@ from llama_stack_api_messages import MessagesUpstream
 from llama_stack_api_messages.errors import MessagesError
 from llama_stack_api_messages.ids import new_id
 from llama_stack_api_messages.routes.completion_error import CompletionError
-from llama_stack_provider_messages.backends import Upstream
-from llama_stack_provider_messages.exchange import Exchanges
-from llama_stack_provider_messages.native_settings import NativeSettings
 from llama_stack_provider_messages.stack import Target, get_logger, network_of
+from llama_stack_provider_messages.stack.inference import (
+    HealthResponse,
+    HealthStatus,
+    Model,
+    OpenAIMixin,
+    chunk_with_reasoning,
+    completion_with_reasoning,
+    language_model,
+    stream_options,
+)
 from llama_stack_provider_messages.translation.chat_to_messages import (
     MessagesRequest,
     Options,
@@ -26,23 +33,16 @@ from llama_stack_provider_messages.translation.chat_to_messages import (
     translate_response,
 )
 from llama_stack_provider_messages.translation.dropped import Dropped, dropped_text
+from llama_stack_provider_messages.upstream.address import Upstream
+from llama_stack_provider_messages.upstream.client import Exchanges
+from llama_stack_provider_messages.upstream.settings import NativeSettings
 
-from .answers import left_out, streamed_answer, whole_answer
-from .asking import Asking
 from .config import ModelEntry, RemoteMessagesConfig, RemoteMessagesProviderData
+from .continuation import left_out, streamed_answer, whole_answer
 from .failures import ModelNotAllowedError, not_offered
-from .listing import NO_LIST, Listing
-from .objects import chunk, completion, plain_request, reasoning_of
-from .stack import (
-    HealthResponse,
-    HealthStatus,
-    Model,
-    OpenAIMixin,
-    chunk_with_reasoning,
-    completion_with_reasoning,
-    language_model,
-    stream_options,
-)
+from .model_list import NO_LIST, Listing
+from .sdk_objects import chunk, completion, plain_request, reasoning_of
+from .upstream import Asking
 
 logger = get_logger(__name__)
 

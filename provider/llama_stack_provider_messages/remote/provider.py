@@ -1,6 +1,6 @@
 """Where the platform looks for the provider's spec when run.yaml names this package as its ``module``."""
 
-from .stack import Api, ProviderSpec, RemoteProviderSpec
+from llama_stack_provider_messages.stack.inference import Api, ProviderSpec, RemoteProviderSpec
 
 _PACKAGE = "llama_stack_provider_messages.remote"
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from llama_stack_provider_messages.sse import SSEDecoder
+from llama_stack_provider_messages.upstream.sse import SSEDecoder
 
 from .model import Response
 

@@ -59,7 +59,7 @@ def _folded(events: list[Json]) -> Final | None:
 
 def _message(events: list[Json]) -> Json:
     """Return the message of a Messages stream, closed where it broke off; an error stands beside it."""
-    from llama_stack_provider_messages.fold import fold  # its package takes seconds to load
+    from llama_stack_provider_messages.translation.events import fold  # its package takes seconds to load
 
     came = [*takewhile(lambda event: event["type"] != "error", events)]
     message = fold([*came, *_missing(came)])

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from llama_stack_api.inference import OpenAIChatCompletionRequestWithExtraBody, OpenAIUserMessageParam
 
-from llama_stack_provider_messages.counting import TokenCounter, TokenizerUnavailable
+from llama_stack_provider_messages.translated.counting import TokenCounter, TokenizerUnavailable
 from llama_stack_provider_messages.translation.messages_to_chat import PRESETS, Walk, translate_request
 from llama_stack_provider_messages.translation.messages_to_chat.tokenizers import WAYS
 from support.streams import request

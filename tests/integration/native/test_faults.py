@@ -7,7 +7,7 @@ import anthropic
 import httpx2
 import pytest
 
-from llama_stack_provider_messages.sse import SSEDecoder
+from llama_stack_provider_messages.upstream.sse import SSEDecoder
 from support.native_upstream import (
     CLEAN,
     CUT,

@@ -7,7 +7,7 @@ import anthropic
 import httpx
 import pytest
 
-from llama_stack_provider_messages.fold import StreamGrammarError, fold
+from llama_stack_provider_messages.translation.events import StreamGrammarError, fold
 from support.grammar import check_stream
 from support.sdk import VERSIONS, session, text_of
 from support.stack_process import StackProcess, run_config, vllm

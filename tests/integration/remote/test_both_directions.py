@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from llama_stack_provider_messages.fold import fold
-from llama_stack_provider_messages.sse import SSEDecoder
+from llama_stack_provider_messages.translation.events import fold
+from llama_stack_provider_messages.upstream.sse import SSEDecoder
 from support.native_upstream import ask, frame, message, post, streamed, whole
 
 pytestmark = pytest.mark.integration

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llama_stack_provider_messages.aliases import Aliases
+from llama_stack_provider_messages.routing.aliases import Aliases
 
 TABLE = {"local/x": "up/exact", "claude-haiku-*": "local/tiny", "claude-*": "up/big", "*": "up/any"}
 

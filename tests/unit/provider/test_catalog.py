@@ -4,7 +4,7 @@ import pytest
 
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models.catalog import ModelQuery
-from llama_stack_provider_messages.catalog import Catalog, model_info
+from llama_stack_provider_messages.routing.catalog import Catalog, model_info
 from llama_stack_provider_messages.stack import ModelTypeError, Target
 
 FIVE = ["m/a", "m/b", "m/c", "m/d", "m/e"]

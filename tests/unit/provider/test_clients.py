@@ -10,10 +10,10 @@ import httpx
 import pytest
 from llama_stack.providers.utils.inference.model_registry import NetworkConfig, RemoteInferenceProviderConfig
 
-from llama_stack_provider_messages import clients as module
-from llama_stack_provider_messages.clients import HttpClients, new_client
-from llama_stack_provider_messages.pools import POOL_SIZE
 from llama_stack_provider_messages.stack import Network, OpenAIMixin, network_of
+from llama_stack_provider_messages.upstream import connections as module
+from llama_stack_provider_messages.upstream.connections import HttpClients, new_client
+from llama_stack_provider_messages.upstream.pools import POOL_SIZE
 
 
 class Provider(OpenAIMixin):

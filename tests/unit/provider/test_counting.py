@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from llama_stack_provider_messages import counting
-from llama_stack_provider_messages.counting import Count, TokenCounter, TokenizerUnavailable
+from llama_stack_provider_messages.translated import counting
+from llama_stack_provider_messages.translated.counting import Count, TokenCounter, TokenizerUnavailable
 from llama_stack_provider_messages.translation.messages_to_chat.estimate import estimate_tokens
 
 FIELDS = {"messages": [{"role": "user", "content": "Hi there"}], "max_tokens": 9}

@@ -14,11 +14,11 @@ from llama_stack_api_messages.errors import (
     MessagesError,
     UpstreamError,
 )
-from llama_stack_provider_messages import exchange as module
-from llama_stack_provider_messages.backends import Upstream
-from llama_stack_provider_messages.exchange import LONGEST_ANSWER, Exchanges, Question, connection_failure, whole
-from llama_stack_provider_messages.native_settings import NativeSettings
 from llama_stack_provider_messages.stack import Target
+from llama_stack_provider_messages.upstream import client as module
+from llama_stack_provider_messages.upstream.address import Upstream
+from llama_stack_provider_messages.upstream.client import LONGEST_ANSWER, Exchanges, Question, connection_failure, whole
+from llama_stack_provider_messages.upstream.settings import NativeSettings
 
 TARGET = Target("up/m", "up", "remote::vllm", "m")
 OWN = b'{"type":"error","error":{"type":"odd_error","message":"key sk-sesame"}}'

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from llama_stack_api_messages.errors import OverloadedError
 from llama_stack_api_messages.routes.completion_error import CompletionError
-from llama_stack_provider_messages.failures import Keys, keys_of, translate_failure
+from llama_stack_provider_messages.errors.exceptions import Keys, keys_of, translate_failure
 
 http = _exceptions.httpx2 if hasattr(_exceptions, "httpx2") else httpx
 """The HTTP library of the installed openai major."""

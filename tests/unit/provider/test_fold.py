@@ -2,7 +2,7 @@
 
 import pytest
 
-from llama_stack_provider_messages.fold import StreamFailedError, StreamGrammarError, fold
+from llama_stack_provider_messages.translation.events import StreamFailedError, StreamGrammarError, fold
 
 START = {
     "type": "message_start",

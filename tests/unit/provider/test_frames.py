@@ -6,12 +6,12 @@ import httpx
 import pytest
 
 from llama_stack_api_messages.errors import BadGatewayError
-from llama_stack_provider_messages import frames as module
-from llama_stack_provider_messages.backends import Upstream
-from llama_stack_provider_messages.frames import relayed, repaired
-from llama_stack_provider_messages.native_settings import NativeSettings
-from llama_stack_provider_messages.relay import ModelEcho
-from llama_stack_provider_messages.repair import StreamRepair
+from llama_stack_provider_messages.native import stream as module
+from llama_stack_provider_messages.native.model_name import ModelEcho
+from llama_stack_provider_messages.native.repair import StreamRepair
+from llama_stack_provider_messages.native.stream import relayed, repaired
+from llama_stack_provider_messages.upstream.address import Upstream
+from llama_stack_provider_messages.upstream.settings import NativeSettings
 
 START = b'event: message_start\ndata: {"type":"message_start","message":{"model":"up","usage":{"input_tokens":3}}}\n\n'
 TEXT = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"text":"Hi"}}\n\n'

@@ -9,10 +9,10 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from llama_stack_api_messages import Call, RequestBody
 from llama_stack_api_messages.errors import BadGatewayError, InvalidRequestError, MessagesError, NotFoundError
 from llama_stack_api_messages.models import CreateMessageRequest
-from llama_stack_provider_messages import translated
 from llama_stack_provider_messages.config import MessagesConfig
 from llama_stack_provider_messages.impl import MessagesImpl
 from llama_stack_provider_messages.stack import ModelTypeError, Target
+from llama_stack_provider_messages.translated import backend as translated
 from support.replies import answer
 
 CALL = Call("req_1")

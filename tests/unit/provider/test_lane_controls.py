@@ -9,11 +9,11 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from llama_stack_api_messages import Call, RequestBody
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models import CreateMessageRequest
-from llama_stack_provider_messages import profiles
 from llama_stack_provider_messages.config import MessagesConfig
 from llama_stack_provider_messages.impl import MessagesImpl
-from llama_stack_provider_messages.profiles import Profiles
 from llama_stack_provider_messages.stack import Target
+from llama_stack_provider_messages.translated import profiles
+from llama_stack_provider_messages.translated.profiles import Profiles
 from support.replies import answer
 
 CALL = Call("req_1", {"x-session-id": "s"})

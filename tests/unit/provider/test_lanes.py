@@ -4,13 +4,13 @@ import pytest
 
 from llama_stack_api_messages import Call, MessagesUpstream
 from llama_stack_api_messages.errors import ApiError, InvalidRequestError, MessagesError
-from llama_stack_provider_messages import lanes as module
 from llama_stack_provider_messages.config import MessagesConfig
-from llama_stack_provider_messages.lanes import PROBED_TYPES, Lanes
-from llama_stack_provider_messages.native_settings import NativeSettings
-from llama_stack_provider_messages.probe import Probes
+from llama_stack_provider_messages.routing import lanes as module
+from llama_stack_provider_messages.routing.lanes import PROBED_TYPES, Lanes
+from llama_stack_provider_messages.routing.probe import Probes
 from llama_stack_provider_messages.stack import OpenAIMixin, Target
-from llama_stack_provider_messages.upstreams import ANTHROPIC_TYPES
+from llama_stack_provider_messages.upstream.resolve import ANTHROPIC_TYPES
+from llama_stack_provider_messages.upstream.settings import NativeSettings
 
 YES, NO, SILENT = (400, b""), (404, b""), (0, b"")
 VLLM, OTHER = "remote::vllm", "remote::openai"

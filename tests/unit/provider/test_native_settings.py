@@ -7,7 +7,7 @@ import yaml
 from pydantic import ValidationError
 
 from llama_stack_provider_messages.config import MessagesConfig
-from llama_stack_provider_messages.native_settings import NativeSettings
+from llama_stack_provider_messages.upstream.settings import NativeSettings
 
 
 def read(text):

@@ -5,8 +5,8 @@ import asyncio
 import httpx
 import pytest
 
-from llama_stack_provider_messages import pools as module
-from llama_stack_provider_messages.pools import POOL_SIZE, PooledTransport
+from llama_stack_provider_messages.upstream import pools as module
+from llama_stack_provider_messages.upstream.pools import POOL_SIZE, PooledTransport
 
 IDLE = 4.0
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from llama_stack_provider_messages.probe import Probes, verdict
+from llama_stack_provider_messages.routing.probe import Probes, verdict
 
 TTL, SOON = 300.0, 10.0
 OWN = b'{"type":"error","error":{"type":"x","message":"no"}}'

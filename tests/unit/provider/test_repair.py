@@ -20,9 +20,9 @@ from llama_stack_api_messages.errors import (
     OverloadedError,
 )
 from llama_stack_api_messages.streaming.sse import encode_event
-from llama_stack_provider_messages.fold import StreamGrammarError, fold
-from llama_stack_provider_messages.repair import StreamRepair, repair_message
-from llama_stack_provider_messages.sse import SSEDecoder
+from llama_stack_provider_messages.native.repair import StreamRepair, repair_message
+from llama_stack_provider_messages.translation.events import StreamGrammarError, fold
+from llama_stack_provider_messages.upstream.sse import SSEDecoder
 from support.grammar import MESSAGE_KEYS, USAGE_KEYS, check_stream
 from support.streams import check_bytes, id_maker
 

@@ -6,10 +6,12 @@ import pytest
 
 from llama_stack_api_messages import Call, RequestBody
 from llama_stack_api_messages.models import CreateMessageRequest
-from llama_stack_provider_messages import get_provider_impl, signing, stack
+from llama_stack_provider_messages import get_provider_impl
 from llama_stack_provider_messages.config import MessagesConfig
 from llama_stack_provider_messages.impl import MessagesImpl
 from llama_stack_provider_messages.stack import Target
+from llama_stack_provider_messages.stack import llama_stack as stack
+from llama_stack_provider_messages.translated import signing_key as signing
 from support.replies import answer
 from support.streams import completion, delta_chunk
 

@@ -7,9 +7,9 @@ import pytest
 from llama_stack.core.utils.config import redact_sensitive_fields
 from pydantic import SecretStr
 
-from llama_stack_provider_messages import signing
 from llama_stack_provider_messages.config import MessagesConfig
-from llama_stack_provider_messages.signing import signing_key
+from llama_stack_provider_messages.translated import signing_key as signing
+from llama_stack_provider_messages.translated.signing_key import signing_key
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llama_stack_provider_messages.sse import ServerSentEvent, SSEDecoder
+from llama_stack_provider_messages.upstream.sse import ServerSentEvent, SSEDecoder
 
 
 def decode(*pieces):

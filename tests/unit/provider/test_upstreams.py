@@ -7,10 +7,10 @@ from llama_stack.providers.utils.inference.model_registry import RemoteInference
 
 from llama_stack_api_messages import MessagesUpstream
 from llama_stack_api_messages.errors import BadGatewayError, MessagesError
-from llama_stack_provider_messages.counting import TokenizerUnavailable
-from llama_stack_provider_messages.native_settings import NativeSettings
 from llama_stack_provider_messages.stack import OpenAIMixin, Target
-from llama_stack_provider_messages.upstreams import declared_by, poster, upstream_of
+from llama_stack_provider_messages.translated.counting import TokenizerUnavailable, poster
+from llama_stack_provider_messages.upstream.resolve import declared_by, upstream_of
+from llama_stack_provider_messages.upstream.settings import NativeSettings
 
 
 class Provider(OpenAIMixin):

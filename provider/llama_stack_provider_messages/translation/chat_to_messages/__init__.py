@@ -1,8 +1,9 @@
 """Chat completions -> Messages API: requests to an upstream that speaks Messages; answers, streams and errors back."""
 
+from llama_stack_provider_messages.translation.surrogates import settled
+
 from .error import OpenAIError, error_of_event, is_error, openai_headers, translate_error
 from .form import ChatForm
-from .halves import settled
 from .options import Options
 from .request import MessagesRequest, translate_request
 from .response import dropped_blocks, translate_response

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from llama_stack_api_messages.errors import InvalidRequestError
-from llama_stack_provider_messages.translation.messages_to_chat.tool_input import parse_tool_input
+from llama_stack_provider_messages.translation.tool_arguments import parse_tool_input
 
 from .names import CallIds
 from .read import Record, name_at, record_at, records_at, shown, text_at

@@ -7,13 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from llama_stack_api_messages.errors import MessagesError, OverloadedError, UpstreamError, error_for_status
-from llama_stack_provider_messages.translation.messages_to_chat.error import status_inside
-from llama_stack_provider_messages.translation.messages_to_chat.error import translate_error as from_backend
-from llama_stack_provider_messages.translation.messages_to_chat.overflow import overflow_message
-from llama_stack_provider_messages.translation.messages_to_chat.record import field, text_field
-from llama_stack_provider_messages.translation.messages_to_chat.redaction import redact
-
-from .halves import settled
+from llama_stack_provider_messages.errors.body import status_inside
+from llama_stack_provider_messages.errors.body import translate_error as from_backend
+from llama_stack_provider_messages.errors.overflow import overflow_message
+from llama_stack_provider_messages.errors.redaction import redact
+from llama_stack_provider_messages.translation.fields import field, text_field
+from llama_stack_provider_messages.translation.surrogates import settled
 
 STATUS_BY_TYPE: dict[str, int] = {
     "invalid_request_error": 400,

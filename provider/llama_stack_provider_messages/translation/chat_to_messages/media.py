@@ -1,7 +1,7 @@
 """Images and files of a chat message -> image and document blocks."""
 
 from llama_stack_api_messages.errors import InvalidRequestError
-from llama_stack_provider_messages.translation.messages_to_chat.inline_data import (
+from llama_stack_provider_messages.translation.inline_data import (
     IMAGE_TYPES,
     PDF,
     data_url,

@@ -8,11 +8,11 @@ like a broken one: never as if it were whole.
 from itertools import count
 from typing import Any
 
-from llama_stack_provider_messages.translation.messages_to_chat.record import field, list_field, text_field
-from llama_stack_provider_messages.translation.messages_to_chat.tool_input import ToolInput, load_tool_input
+from llama_stack_provider_messages.translation.fields import field, list_field, text_field
+from llama_stack_provider_messages.translation.surrogates import Halves, settled
+from llama_stack_provider_messages.translation.tool_arguments import ToolInput, load_tool_input
 
 from .form import ChatForm
-from .halves import Halves, settled
 from .response import Words, arguments_of, call_id, call_kind, call_name
 
 type Delta = dict[str, Any]

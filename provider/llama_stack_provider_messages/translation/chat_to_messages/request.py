@@ -11,11 +11,11 @@ from typing import Any
 
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_provider_messages.translation.dropped import Dropped
+from llama_stack_provider_messages.translation.surrogates import settled
 
 from .breakpoints import apply_marks
 from .choice import choice_field, choice_of
 from .form import ChatForm
-from .halves import settled
 from .messages import conversation
 from .options import Options
 from .output import output_format

@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 from llama_stack_api_messages.errors import BadGatewayError
 from llama_stack_provider_messages.translation.dropped import DropLog, Dropped
-from llama_stack_provider_messages.translation.messages_to_chat.record import field, list_field, text_field
-from llama_stack_provider_messages.translation.messages_to_chat.tool_input import dump_json
+from llama_stack_provider_messages.translation.fields import field, list_field, text_field
+from llama_stack_provider_messages.translation.surrogates import settled
+from llama_stack_provider_messages.translation.tool_arguments import dump_json
 
 from .error import error_of_event, is_error
 from .form import ChatForm
-from .halves import settled
 from .stop_reason import explanation, finish_reason, stop_match
 from .usage import service_tier, translate_usage
 

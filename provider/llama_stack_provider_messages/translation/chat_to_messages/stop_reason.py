@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from llama_stack_provider_messages.translation.messages_to_chat.record import text_field
+from llama_stack_provider_messages.translation.fields import text_field
+from llama_stack_provider_messages.translation.surrogates import settled
 
-from .halves import settled
 from .usage import added
 
 FINISH_REASONS: dict[str, str] = {

@@ -20,7 +20,7 @@ from typing import Any
 
 from llama_stack_api_messages.errors import BadGatewayError, MessagesError
 from llama_stack_provider_messages.translation.dropped import DropLog, Dropped
-from llama_stack_provider_messages.translation.messages_to_chat.record import field, text_field
+from llama_stack_provider_messages.translation.fields import field, text_field
 
 from .error import error_of_event, is_error, translate_error
 from .form import ChatForm

@@ -1,13 +1,12 @@
 """Messages API -> chat completions: requests on their way in, answers, streams and errors on their way out."""
 
+from llama_stack_provider_messages.translation.inline_data import PDF, read_base64
+
 from .adapt import Adaptation, adapt
-from .error import ContentPolicyError, ContextOverflowError, translate_error
-from .inline_data import PDF, read_base64
 from .loaded import Failed, Loaded, LoadedFile, LoadedText
 from .presets import PRESETS, PROVIDER_PRESETS, profile_for
 from .profile import Profile
 from .received import received
-from .redaction import redact
 from .reply import ReplyForm
 from .request import ChatRequest, translate_request
 from .response import refused, translate_response
@@ -26,8 +25,6 @@ __all__ = [
     "SIGNATURE_PREFIX",
     "Adaptation",
     "ChatRequest",
-    "ContentPolicyError",
-    "ContextOverflowError",
     "Failed",
     "Loaded",
     "LoadedFile",
@@ -43,9 +40,7 @@ __all__ = [
     "profile_for",
     "read_base64",
     "received",
-    "redact",
     "refused",
-    "translate_error",
     "translate_request",
     "translate_response",
     "usage_fields",

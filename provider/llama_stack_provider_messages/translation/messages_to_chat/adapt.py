@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llama_stack_api_messages.errors import MessagesError
+from llama_stack_provider_messages.errors.body import BLIND_MODEL, ContentPolicyError
 
-from .error import BLIND_MODEL, ContentPolicyError
 from .estimate import estimate_tokens
 from .optional import OPTIONAL
 from .output_limit import MARGIN, least_room, refused_window

@@ -19,10 +19,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from llama_stack_provider_messages.translation.tool_arguments import ToolInput
+
 from .reasoning import Thought
 from .reply import ReplyForm
 from .thinking_blocks import RedactedBlock, ThinkingBlock
-from .tool_input import ToolInput
 
 type Event = dict[str, Any]
 

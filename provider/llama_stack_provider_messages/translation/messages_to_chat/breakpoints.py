@@ -7,7 +7,8 @@ and answers; they are hints, and left out.
 
 from typing import Any
 
-from .record import field, list_field
+from llama_stack_provider_messages.translation.fields import field, list_field
+
 from .walk import Walk
 
 KEY = "prompt_cache_breakpoint"

@@ -18,10 +18,11 @@ piece is the name of a tool by itself: ``get_`` and ``weather`` are one call, ``
 
 from collections.abc import Iterable, Iterator
 
+from llama_stack_provider_messages.translation.fields import field, list_field, text_field
+
 from .blocks import ToolUseBlock
 from .names import client_id
 from .reasoning import argument_text, call_extra
-from .record import field, list_field, text_field
 from .reply import NewId, ReplyForm
 
 

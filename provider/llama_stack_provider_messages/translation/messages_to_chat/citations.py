@@ -6,7 +6,7 @@ may bring an annotation before the words it is about, so both forms resolve them
 
 from typing import Any
 
-from .record import field, list_field, text_field
+from llama_stack_provider_messages.translation.fields import field, list_field, text_field
 
 
 def url_citations(annotations: list[Any], text: str) -> list[dict[str, Any]]:

@@ -8,8 +8,8 @@ client's side of that version reads.
 from collections.abc import Callable
 
 from llama_stack_api_messages.models.tools import BashTool, ComputerTool, MemoryTool, TextEditorTool
+from llama_stack_provider_messages.translation.fields import field
 
-from .record import field
 from .schemas import Schema, boolean, described, integer, integers, number, string
 
 

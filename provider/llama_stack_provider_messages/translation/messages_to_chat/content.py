@@ -13,14 +13,14 @@ from llama_stack_api_messages.models.content import (
     ToolReferenceBlock,
     ToolResultItem,
 )
+from llama_stack_provider_messages.translation.fields import field, text_field
+from llama_stack_provider_messages.translation.tool_arguments import dump_json
 
 from .breakpoints import marker_of
 from .documents import document, result_document
 from .images import image, result_image
 from .names import backend_name
 from .parts import Part, text_part
-from .record import field, text_field
-from .tool_input import dump_json
 from .walk import Walk
 
 type AnyBlock = InputBlock | ToolResultItem | TextOrImage

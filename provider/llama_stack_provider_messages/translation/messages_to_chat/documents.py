@@ -13,13 +13,20 @@ from collections.abc import Callable
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models.content import ContentSource, DocumentBlock, TextBlock
 from llama_stack_api_messages.models.sources import Base64Source, TextSource, UrlSource
+from llama_stack_provider_messages.translation.fields import field
+from llama_stack_provider_messages.translation.inline_data import (
+    IMAGE_TYPES,
+    PDF,
+    data_url,
+    media_type_of,
+    plain_name,
+    read_base64,
+)
+from llama_stack_provider_messages.translation.tool_arguments import dump_json
 
 from .images import NOT_LOADED, cause_of, check_address, image, result_image, unsupported_source
-from .inline_data import IMAGE_TYPES, PDF, data_url, media_type_of, plain_name, read_base64
 from .loaded import Failed, Loaded, LoadedFile, LoadedText
 from .parts import Part, joined, pdf_part, text_part
-from .record import field
-from .tool_input import dump_json
 from .walk import Walk
 
 type Show = Callable[..., Part]

@@ -16,9 +16,9 @@ from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models.content import TextBlock
 from llama_stack_api_messages.models.context import ClearThinkingEdit, ClearToolUsesEdit
 from llama_stack_api_messages.models.request import InputMessage, PromptRequest
+from llama_stack_provider_messages.translation.fields import field, list_field, text_field
 
 from .estimate import estimate_blocks
-from .record import field, list_field, text_field
 from .thoughts import THINKING_BLOCKS
 from .walk import Walk
 

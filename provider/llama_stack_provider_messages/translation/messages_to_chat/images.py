@@ -7,11 +7,18 @@ result the model is told instead, so that the loop goes on.
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models.content import ImageBlock
 from llama_stack_api_messages.models.sources import Base64Source, UrlSource
+from llama_stack_provider_messages.translation.fields import field
+from llama_stack_provider_messages.translation.inline_data import (
+    IMAGE_TYPES,
+    PDF,
+    data_url,
+    media_type_of,
+    plain_name,
+    read_base64,
+)
 
-from .inline_data import IMAGE_TYPES, PDF, data_url, media_type_of, plain_name, read_base64
 from .loaded import Failed, LoadedFile
 from .parts import Part, image_part, text_part
-from .record import field
 from .walk import Walk
 
 _NO_IMAGES = "this model reads no images; describe the image in text"

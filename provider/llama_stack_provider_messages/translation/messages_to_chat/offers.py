@@ -13,12 +13,12 @@ from typing import Any, get_args
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models.base import Unknown, type_tags
 from llama_stack_api_messages.models.tools import BROWSER_MEMBERS_OFF_BY_DEFAULT, CustomTool, Tool, UnknownTool
+from llama_stack_provider_messages.translation.fields import field, list_field
+from llama_stack_provider_messages.translation.tool_arguments import dump_json
 
 from .client_tools import CLIENT_TOOLS
 from .names import ClientName, backend_name
-from .record import field, list_field
 from .schemas import Schema, is_strict_schema, object_schema
-from .tool_input import dump_json
 from .toolset_members import BROWSER_MEMBERS, COMPUTER_MEMBERS
 from .walk import Walk
 

@@ -8,7 +8,8 @@ its own that only the backend can read.
 
 from dataclasses import dataclass
 
-from .record import field, list_field, text_field
+from llama_stack_provider_messages.translation.fields import field, list_field, text_field
+
 from .seal import Detail
 
 _ALIASES = ("reasoning_content", "reasoning")

@@ -7,9 +7,10 @@ from encodings.aliases import aliases
 from functools import cache
 from typing import Literal
 
+from llama_stack_provider_messages.translation.inline_data import PDF, media_type_of
+
 from .documents import not_read
 from .images import not_shown, shown_type
-from .inline_data import PDF, media_type_of
 from .loaded import Failed, Loaded, LoadedFile, LoadedText
 
 _TEXTS = ("text/", "application/json", "application/xml")

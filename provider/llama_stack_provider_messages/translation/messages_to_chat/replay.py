@@ -18,11 +18,11 @@ from llama_stack_api_messages.models.content_server import (
     WebFetchResultBlock,
     WebSearchResultBlock,
 )
+from llama_stack_provider_messages.translation.fields import field, text_field
+from llama_stack_provider_messages.translation.tool_arguments import dump_json
 
 from .content import RESULT_BLOCKS, SERVER_RESULTS, parts_of, unsupported
 from .documents import document_text
-from .record import field, text_field
-from .tool_input import dump_json
 from .walk import Walk
 
 type Renderer = Callable[[Any, str, Walk], str]

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from dataclasses import field as default
 from typing import Any, Literal
 
+from llama_stack_provider_messages.translation.fields import field, list_field, text_field
+
 from .names import ClientName
-from .record import field, list_field, text_field
 from .think_tags import Inline
 from .usage import Counts, usage_fields
 

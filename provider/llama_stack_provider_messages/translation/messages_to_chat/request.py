@@ -12,12 +12,12 @@ from typing import Any
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models.request import CreateMessageRequest
 from llama_stack_provider_messages.translation.dropped import Dropped
+from llama_stack_provider_messages.translation.fields import field
 
 from .estimate import estimate_tokens
 from .messages import chat_messages, empty_message
 from .optional import without_refused
 from .output_limit import fit_window, output_limit
-from .record import field
 from .reply import ReplyForm
 from .schemas import is_strict_schema
 from .strict import check_strict, unknown_keys

@@ -3,19 +3,19 @@
 from typing import Any
 
 from llama_stack_api_messages.errors import ApiError, BadGatewayError
+from llama_stack_provider_messages.errors.body import translate_error
+from llama_stack_provider_messages.translation.fields import field, first_choice, list_field, text_field
+from llama_stack_provider_messages.translation.tool_arguments import ToolInput, load_tool_input
 
 from .calls import CallIds
 from .citations import annotations_of, url_citations
-from .error import translate_error
 from .reasoning import Thought, argument_text, call_extra, content_text, thoughts_of
-from .record import field, first_choice, list_field, text_field
 from .reply import NewId, ReplyForm
 from .seal import Sign, unsigned
 from .stop_reason import FAILURES, cuts, finish_reason, stop_fields, stop_match
 from .text_filter import TextFilter
 from .think_tags import ThinkSplitter
 from .thinking_blocks import RedactedBlock, ThinkingBlock, block_for
-from .tool_input import ToolInput, load_tool_input
 from .usage import byte_length, estimated_counts, token_counts
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .record import list_field
+from llama_stack_provider_messages.translation.fields import list_field
 
 type Schema = dict[str, Any]
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from .record import field
+from llama_stack_provider_messages.translation.fields import field
 
 STOP_REASONS: dict[str, str] = {
     "stop": "end_turn",

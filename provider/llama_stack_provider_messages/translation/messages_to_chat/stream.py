@@ -17,13 +17,13 @@ word, or inside the arguments of a call, it is an error, for a client must not t
 from typing import Any
 
 from llama_stack_api_messages.errors import ApiError, BadGatewayError, MessagesError
+from llama_stack_provider_messages.errors.body import ContentPolicyError, ContextOverflowError, translate_error
+from llama_stack_provider_messages.translation.fields import field, first_choice, list_field, text_field
 
 from .blocks import Block, BlockQueue, Event, TextBlock
 from .calls import CallTracker
 from .citations import annotations_of, url_citations
-from .error import ContentPolicyError, ContextOverflowError, translate_error
 from .reasoning import Thought, argument_text, content_text, thoughts_of
-from .record import field, first_choice, list_field, text_field
 from .reply import NewId, ReplyForm
 from .seal import Sign, unsigned
 from .stop_reason import FAILURES, cuts, finish_reason, stop_fields, stop_match

@@ -11,8 +11,8 @@ from typing import Any
 
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models.request import CreateMessageRequest
+from llama_stack_provider_messages.translation.fields import field, list_field
 
-from .record import field, list_field
 from .strict_history import HISTORY_CHECKS
 from .thoughts import THINKING_BLOCKS
 from .tools import FORCED_CHOICES

@@ -10,10 +10,10 @@ from itertools import groupby
 from typing import Any
 
 from llama_stack_api_messages.models.request import CreateMessageRequest
+from llama_stack_provider_messages.translation.fields import field
 
 from .history import compacted
 from .messages import empty_message
-from .record import field
 
 _SERVER_CALLS = ("server_tool_use", "mcp_tool_use")
 _LEGAL_ID = re.compile(r"[a-zA-Z0-9_-]+")

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from llama_stack_api_messages.models.request import PromptRequest
+from llama_stack_provider_messages.translation.fields import field
 
 from .profile import Profile
-from .record import field
 from .walk import Walk
 
 THINKING: dict[str, bool] = {"disabled": False, "between_tools": False, "adaptive": True, "enabled": True}

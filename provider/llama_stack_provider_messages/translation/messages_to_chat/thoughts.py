@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from llama_stack_api_messages.errors import InvalidRequestError
+from llama_stack_provider_messages.translation.fields import text_field
 
 from .profile import Profile
 from .reasoning import CALL_EXTRA
-from .record import text_field
 from .seal import MAX_INFLATED_BYTES, Detail, InflateLimitError, Thoughts
 from .walk import Walk
 

@@ -18,10 +18,10 @@ from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models.content_beta import ToolChangeToolReference, ToolDefinition
 from llama_stack_api_messages.models.request import InputMessage
 from llama_stack_api_messages.models.tools import Tool
+from llama_stack_provider_messages.translation.fields import field, list_field, text_field
 
 from .names import ClientName, backend_name
 from .offers import SEARCH_TOOLS, Offer, kind_of, offers_of
-from .record import field, list_field, text_field
 from .walk import Walk
 
 

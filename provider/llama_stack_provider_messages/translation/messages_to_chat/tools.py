@@ -8,9 +8,9 @@ from typing import Any
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models.request import PromptRequest
 from llama_stack_api_messages.models.thinking import ToolChoice
+from llama_stack_provider_messages.translation.fields import field
 
 from .offers import Offer, function_of
-from .record import field
 from .tool_changes import Toolbox
 from .walk import Walk
 

@@ -14,6 +14,7 @@ from typing import Any
 from llama_stack_api_messages.models.content import ToolResultBlock, ToolUseBlock
 from llama_stack_api_messages.models.request import InputMessage, PromptRequest
 from llama_stack_provider_messages.translation.billing import without_billing
+from llama_stack_provider_messages.translation.tool_arguments import dump_json
 
 from .breakpoints import last_marker, marker_of
 from .content import (
@@ -29,7 +30,6 @@ from .parts import Part, text_part
 from .replay import REPLAY_HINTS, SERVER_WORK, replayed
 from .seal import Thoughts
 from .thoughts import THINKING_BLOCKS, replayed_extra, replayed_thoughts
-from .tool_input import dump_json
 from .walk import Walk
 
 

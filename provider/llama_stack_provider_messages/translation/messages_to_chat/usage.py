@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .record import field
+from llama_stack_provider_messages.translation.fields import field
 
 SERVICE_TIERS: dict[str, str] = {
     "auto": "standard",

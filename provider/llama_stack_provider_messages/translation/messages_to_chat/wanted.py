@@ -8,9 +8,9 @@ from llama_stack_api_messages.models.content import ContentSource, DocumentBlock
 from llama_stack_api_messages.models.content_server import WebFetchResultBlock, WebFetchToolResultBlock
 from llama_stack_api_messages.models.request import PromptRequest
 from llama_stack_api_messages.models.sources import Base64Source, UrlSource
+from llama_stack_provider_messages.translation.inline_data import PDF, data_url
 
 from .history import compacted
-from .inline_data import PDF, data_url
 from .walk import Walk
 
 _PDF_START = "JVBERi"

@@ -5,7 +5,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from llama_stack_provider_messages.media.addresses import NotPublicError, is_public, resolve
+from llama_stack_provider_messages.translated.media.addresses import NotPublicError, is_public, resolve
 
 
 @pytest.mark.parametrize("address", ["93.184.216.34", "2606:2800:220:1::1", "::ffff:8.8.8.8", "64:ff9b::808:808"])

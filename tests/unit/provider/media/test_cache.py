@@ -1,6 +1,6 @@
 """The memory for loaded media."""
 
-from llama_stack_provider_messages.media.cache import MediaCache, weight_of
+from llama_stack_provider_messages.translated.media.cache import MediaCache, weight_of
 from llama_stack_provider_messages.translation.messages_to_chat import Failed, LoadedFile, LoadedText
 
 SMALL = LoadedText(("x" * 100,))

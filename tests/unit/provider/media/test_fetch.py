@@ -6,7 +6,7 @@ import socket
 import httpx
 import pytest
 
-from llama_stack_provider_messages.media.fetch import Budget, Fetcher, FetchError
+from llama_stack_provider_messages.translated.media.fetch import Budget, Fetcher, FetchError
 
 LARGE = 1 << 20
 

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from llama_stack_api_messages.models import CreateMessageRequest
-from llama_stack_provider_messages.media import loader as module
-from llama_stack_provider_messages.media.fetch import Fetched, FetchError
+from llama_stack_provider_messages.translated.media import loader as module
+from llama_stack_provider_messages.translated.media.fetch import Fetched, FetchError
 from llama_stack_provider_messages.translation.messages_to_chat import (
     Failed,
     LoadedFile,

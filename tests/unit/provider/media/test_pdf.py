@@ -9,8 +9,8 @@ import random
 import pytest
 from pypdf import PdfWriter
 
-from llama_stack_provider_messages.media import pdf, pdf_child
-from llama_stack_provider_messages.media.pdf import PROBLEMS, PdfTexts, read_in_child
+from llama_stack_provider_messages.translated.media import pdf, pdf_child
+from llama_stack_provider_messages.translated.media.pdf import PROBLEMS, PdfTexts, read_in_child
 from llama_stack_provider_messages.translation.messages_to_chat import Failed, LoadedText
 from support.pdfs import bomb, encoded, pdf_of, pdf_with, shown
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llama_stack_api_messages.json_members import members
-from llama_stack_provider_messages.relay import ModelEcho, echoed
-from llama_stack_provider_messages.relay import echo as echo_module
+from llama_stack_provider_messages.native import model_name as echo_module
+from llama_stack_provider_messages.native.model_name import ModelEcho, echoed
 
 NAME = 'asked/"x"'
 HEAD = b'data: {"type":"message_start","message":{"id":"m",'

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llama_stack_provider_messages.relay.error_event import MAX_ERROR_BYTES, ErrorEventRedactor
+from llama_stack_provider_messages.native.error_event import MAX_ERROR_BYTES, ErrorEventRedactor
 
 KEY = "sk-upstream-secret-0123456789"
 TEXT = (

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from llama_stack_api_messages.errors import BadGatewayError, InvalidRequestError, UpstreamError
-from llama_stack_provider_messages.relay import carried_headers, not_a_message, upstream_failure
+from llama_stack_provider_messages.errors.response import carried_headers, not_a_message, upstream_failure
 
 OWN = b'{ "type":"error", "error":{"type":"odd_error","message":"no \\u0026 no","x":1},"request_id":"req_up"}'
 HINTS = {

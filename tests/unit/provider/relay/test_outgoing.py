@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from llama_stack_api_messages import RequestBody
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models import CreateMessageRequest
-from llama_stack_provider_messages.relay import outgoing, request_headers, window_limit
+from llama_stack_provider_messages.native import request as outgoing
+from llama_stack_provider_messages.native.request import request_headers, window_limit
 from llama_stack_provider_messages.translation.messages_to_chat import SIGNATURE_PREFIX
 
 BILLING = "x-anthropic-billing-header: cc=1; b=2"

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llama_stack_api_messages.json_members import members
-from llama_stack_provider_messages.relay import StreamWatch, usage_of
+from llama_stack_provider_messages.native.observer import StreamWatch, usage_of
 
 START = (
     b'event: message_start\ndata: {"type":"message_start","message":{"usage":{"input_tokens":9,"output_tokens":1}}}\n\n'

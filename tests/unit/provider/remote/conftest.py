@@ -4,11 +4,11 @@ import httpx
 import pytest
 from llama_stack_api.inference import OpenAIChatCompletionRequestWithExtraBody
 
-from llama_stack_provider_messages import exchange
-from llama_stack_provider_messages.remote import listing
+from llama_stack_provider_messages.remote import model_list as listing
 from llama_stack_provider_messages.remote.config import RemoteMessagesConfig
 from llama_stack_provider_messages.remote.impl import MessagesInference
 from llama_stack_provider_messages.remote.provider import get_provider_spec
+from llama_stack_provider_messages.upstream import client as exchange
 
 
 class Upstream:

@@ -19,7 +19,7 @@ ALLOWED = {
     "ast", "base64", "collections", "dataclasses", "difflib", "enum", "fnmatch", "functools", "itertools", "json",
     "jsonschema", "math", "pydantic", "re", "textwrap", "typing", "urllib", "yaml",
 }  # fmt: skip
-OTHER_PURE = {"llama_stack_provider_messages.fold", "llama_stack_provider_messages.sse"}
+OTHER_PURE = {"llama_stack_provider_messages.translation.events", "llama_stack_provider_messages.upstream.sse"}
 SPEC = importlib.util.spec_from_file_location(
     "check_structure", Path(__file__).parents[4] / "scripts" / "check_structure.py"
 )

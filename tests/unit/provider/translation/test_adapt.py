@@ -3,13 +3,8 @@
 import pytest
 
 from llama_stack_api_messages.errors import GatewayTimeoutError, InvalidRequestError, OverloadedError
-from llama_stack_provider_messages.translation.messages_to_chat import (
-    Profile,
-    Walk,
-    adapt,
-    translate_error,
-    translate_request,
-)
+from llama_stack_provider_messages.errors.body import translate_error
+from llama_stack_provider_messages.translation.messages_to_chat import Profile, Walk, adapt, translate_request
 from support.streams import request
 
 USER = {"role": "user", "content": "x" * 400}

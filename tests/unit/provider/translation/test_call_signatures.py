@@ -2,7 +2,7 @@
 
 import pytest
 
-from llama_stack_provider_messages.fold import fold
+from llama_stack_provider_messages.translation.events import fold
 from llama_stack_provider_messages.translation.messages_to_chat import (
     Seal,
     Walk,

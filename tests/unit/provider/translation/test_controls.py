@@ -3,17 +3,16 @@
 import pytest
 
 from llama_stack_api_messages.errors import ApiError, InvalidRequestError
-from llama_stack_provider_messages.fold import fold
+from llama_stack_provider_messages.errors.body import ContentPolicyError, translate_error
 from llama_stack_provider_messages.translation.dropped import HEADER, Dropped, dropped_header, dropped_text
+from llama_stack_provider_messages.translation.events import fold
 from llama_stack_provider_messages.translation.messages_to_chat import (
-    ContentPolicyError,
     Policy,
     Profile,
     StreamTranslator,
     Walk,
     profile_for,
     refused,
-    translate_error,
     translate_request,
     translate_response,
 )

@@ -17,7 +17,8 @@ from llama_stack_api_messages.errors import (
     RateLimitError,
     RequestTooLargeError,
 )
-from llama_stack_provider_messages.translation.messages_to_chat import ContextOverflowError, redact, translate_error
+from llama_stack_provider_messages.errors.body import ContextOverflowError, translate_error
+from llama_stack_provider_messages.errors.redaction import redact
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 

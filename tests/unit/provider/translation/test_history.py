@@ -5,7 +5,7 @@ import time
 import pytest
 
 from llama_stack_api_messages.errors import InvalidRequestError
-from llama_stack_provider_messages.fold import fold
+from llama_stack_provider_messages.translation.events import fold
 from llama_stack_provider_messages.translation.messages_to_chat import (
     Policy,
     Profile,

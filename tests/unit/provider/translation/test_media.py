@@ -7,6 +7,7 @@ import pytest
 
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models import CreateMessageRequest
+from llama_stack_provider_messages.translation.inline_data import data_url, media_type_of, plain_name, read_base64
 from llama_stack_provider_messages.translation.messages_to_chat import (
     Failed,
     LoadedFile,
@@ -21,12 +22,6 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     wanted_media,
 )
 from llama_stack_provider_messages.translation.messages_to_chat.documents import filename
-from llama_stack_provider_messages.translation.messages_to_chat.inline_data import (
-    data_url,
-    media_type_of,
-    plain_name,
-    read_base64,
-)
 
 PNG = b"\x89PNG\r\n\x1a\n1234"
 PDF = b"%PDF-1.4\n%%EOF\n"

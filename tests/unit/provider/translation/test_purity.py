@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-import llama_stack_provider_messages.fold
 import llama_stack_provider_messages.translation
+import llama_stack_provider_messages.translation.events
 
 PACKAGE = Path(llama_stack_provider_messages.fold.__file__).parent
 MODULES = [*sorted((PACKAGE / "translation").rglob("*.py")), PACKAGE / "fold.py", PACKAGE / "sse.py"]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llama_stack_api_messages.errors import OverloadedError
-from llama_stack_provider_messages.fold import fold
+from llama_stack_provider_messages.translation.events import fold
 from llama_stack_provider_messages.translation.messages_to_chat import StreamTranslator, translate_response
 from llama_stack_provider_messages.translation.messages_to_chat.names import backend_id
 from support.grammar import check_stream

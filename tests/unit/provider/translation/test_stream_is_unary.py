@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llama_stack_provider_messages.fold import fold
+from llama_stack_provider_messages.translation.events import fold
 from llama_stack_provider_messages.translation.messages_to_chat import StreamTranslator, translate_response
 from llama_stack_provider_messages.translation.messages_to_chat.names import ClientName
 from support.grammar import check_stream

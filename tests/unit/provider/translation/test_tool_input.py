@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llama_stack_provider_messages.translation.messages_to_chat.tool_input import (
+from llama_stack_provider_messages.translation.tool_arguments import (
     ToolInput,
     dump_json,
     load_tool_input,

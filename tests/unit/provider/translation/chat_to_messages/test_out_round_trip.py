@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llama_stack_provider_messages.fold import fold
 from llama_stack_provider_messages.translation import messages_to_chat
 from llama_stack_provider_messages.translation.chat_to_messages import translate_response
+from llama_stack_provider_messages.translation.events import fold
 from support import streams
 from support.chat_answers import CREATED, chat, events_of, form, message, text, thinking, tool_use
 

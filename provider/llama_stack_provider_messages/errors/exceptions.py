@@ -1,0 +1,162 @@
+"""Exceptions of the platform and of its inference providers, as errors of the Messages API.
+
+Providers raise what their SDKs raise: openai's tree, httpx's or httpx2's (openai 2 lets them through when a
+connection dies mid-stream), the platform's own, and bare ValueErrors. Texts pass ``translate_error`` or
+stay in the log, so that no key or address of an upstream leaks.
+"""
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import openai
+from pydantic import ValidationError
+
+from llama_stack_api_messages.errors import (
+    ApiError,
+    AuthenticationError,
+    BadGatewayError,
+    GatewayTimeoutError,
+    InvalidRequestError,
+    MessagesError,
+    NotFoundError,
+    PermissionDeniedError,
+    error_for_status,
+)
+from llama_stack_api_messages.routes.completion_error import CompletionError
+from llama_stack_provider_messages.stack import (
+    AccessDeniedError,
+    AuthenticationRequiredError,
+    ModelNotFoundError,
+    ModelTypeError,
+    get_logger,
+)
+
+from .body import translate_error
+from .redaction import redact, redacted_error, redacted_json, redacted_text
+
+logger = get_logger(__name__)
+
+_NOT_AN_ANSWER = (AttributeError, IndexError, KeyError, TypeError, json.JSONDecodeError, UnicodeError)
+"""What the openai SDK and its callers run into when an upstream answers 200 with something else, HTML for instance."""
+_CREDENTIALS = (AuthenticationError.status_code, PermissionDeniedError.status_code)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of a backend.
+
+    Attributes:
+        configured: The operator's.
+        used: That of the running request.
+    """
+
+    configured: str | None = field(default=None, repr=False)
+    used: str | None = field(default=None, repr=False)
+
+    @property
+    def given(self) -> bool:
+        """Whether the request brings its own, in its provider data.
+
+        A key of the operator that is refused must not look like the client's: clients would ask for a login, in vain.
+        """
+        return bool(self.used) and self.used != self.configured
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What nobody may read."""
+        return tuple(filter(None, [self.configured, self.used]))
+
+
+NO_KEYS = Keys()
+
+
+def translate_failure(error: Exception, provider_id: str, keys: Keys = NO_KEYS) -> MessagesError:
+    """Return what the client is told about a failed call of an inference provider; log what it is not told.
+
+    Args:
+        error: Whatever the call raised.
+        provider_id: Name of the inference provider, which the message may show.
+        keys: Of the backend; its words may hold them.
+    """
+    if isinstance(error, MessagesError):
+        return error
+    seen = redacted_error(_translate(error, provider_id, keys.secrets), keys.secrets)
+    status = getattr(error, "status_code", None)
+    if keys.given and status in _CREDENTIALS and type(seen) is ApiError:
+        seen = error_for_status(status)(
+            f"The backend '{provider_id}' refused the key in x-llamastack-provider-data; check it, or leave it out"
+        )
+    logger.warning(
+        "inference failed",
+        provider_id=provider_id,
+        status=seen.status_code,
+        kind=type(error).__name__,
+        cause=_cause(error, keys.secrets),
+    )
+    return seen
+
+
+def keys_of(provider: Any) -> Keys:  # noqa: ANN401 - providers have no common type
+    """Return the keys that an inference provider asks its backend with in the running request."""
+    try:
+        used = provider._get_api_key_from_config_or_provider_data()  # noqa: SLF001 - as in ``connection_of``
+        found = [key if isinstance(key, str) and key else None for key in (provider.get_api_key(), used)]
+    except (AttributeError, ValueError):  # it knows no keys, or none of requests
+        return NO_KEYS
+    return Keys(*found)
+
+
+def _cause(error: Exception, secrets: tuple[str, ...]) -> str:
+    return redact(redacted_text(str(error.__cause__ or error), secrets))[:500]
+
+
+def _translate(error: Exception, provider_id: str, secrets: tuple[str, ...]) -> MessagesError:
+    if isinstance(error, openai.APIStatusError):
+        body = redacted_json(error.body, secrets)
+        return translate_error(error.status_code, body, error.response.headers, now=datetime.now(UTC))
+    if isinstance(error, CompletionError):
+        return translate_error(error.status_code, error.body, error.headers, now=datetime.now(UTC))
+    if isinstance(error, openai.APITimeoutError) or _is_a(error, "TimeoutException"):
+        return GatewayTimeoutError(f"The backend '{provider_id}' did not answer in time")
+    if isinstance(error, openai.APIConnectionError) or _is_a(error, "TransportError"):
+        return BadGatewayError(f"The connection to the backend '{provider_id}' failed")
+    if isinstance(error, openai.APIError):
+        return translate_error(None, redacted_json(error.body or error.message, secrets))
+    if isinstance(error, AccessDeniedError | PermissionError):
+        return PermissionDeniedError("The stack's access rules do not allow this; ask its operator")
+    if isinstance(error, AuthenticationRequiredError):
+        return AuthenticationError("The stack wants to know who asks; send credentials it accepts")
+    if isinstance(error, ModelNotFoundError):
+        return NotFoundError(f"model: {redact(str(error))}")
+    if isinstance(error, ModelTypeError | ValidationError):
+        return InvalidRequestError(_invalid(error))
+    return _translate_other(error, provider_id)
+
+
+def _translate_other(error: Exception, provider_id: str) -> MessagesError:
+    if isinstance(error, _NOT_AN_ANSWER):
+        return BadGatewayError(f"The backend '{provider_id}' did not answer with a chat completion")
+    if isinstance(error, ValueError):
+        text = redact(str(error))
+        if text.startswith("API key not provided"):
+            return AuthenticationError(text)
+        return translate_error(InvalidRequestError.status_code, text)
+    if isinstance(error, NotImplementedError):
+        return InvalidRequestError(f"The backend '{provider_id}' does not serve chat completions")
+    if isinstance(status := getattr(error, "status_code", None), int):
+        return translate_error(status, str(error))
+    return ApiError(f"The backend '{provider_id}' failed: {type(error).__name__}")
+
+
+def _is_a(error: Exception, name: str) -> bool:
+    """Whether an exception is of httpx's tree; httpx2 has the same names, and either may be missing."""
+    return any(cls.__name__ == name and cls.__module__.startswith("httpx") for cls in type(error).__mro__)
+
+
+def _invalid(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    return str(error)

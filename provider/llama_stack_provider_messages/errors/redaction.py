@@ -1,0 +1,109 @@
+"""Keys and addresses out of an upstream's words, before a client reads them.
+
+Names of models, tools and fields look much like keys. What tells them apart is a long run of letters and digits
+between two separators: keys have one, names do not.
+"""
+
+import json
+import re
+from collections.abc import Collection
+from typing import Any
+
+from llama_stack_api_messages.errors import MessagesError, UpstreamError
+
+_SECRETS = r"""
+    \bBearer\s+(?!(?:tokens?|auth\w*|schemes?|credentials?|keys?|headers?|is|was|not|missing|required)\b(?!\.\w))
+        [^\s"',;]+                                # authorization values, not talk about them
+    | \bBasic\s+(?=[\w+/]*(?:\d|[a-z][A-Z]|=))[\w+/]+={0,2}
+    | (?i:(?<![\w-])(?:[\w-]*api[-_ ]?key|[\w-]*(?:access|auth|session|refresh)[-_]token|[\w-]*secret
+        |[\w-]*passw(?:or)?d|[\w-]*subscription-key|token|pwd)
+        (?:=\s*["']?[^\s"'&,;)\]}]+               # name=value
+        |["']?\s*:\s*["']?(?!\d{1,7}\b)(?=[^\s"',;]*\d)[^\s"',;)\]}]{6,}))  # name: value, but no sentence or token id
+    | \b(?:sk|pk|rk|key|gsk|xai|nvapi)[-_]        # keys by their usual prefixes, masked ones too
+        (?=[\w*.-]{0,99}?(?:\*|\.\.\w|(?<![A-Za-z0-9])(?=[A-Za-z]*\d)[A-Za-z0-9]{8,}|[A-Za-z0-9]{20,}))[\w*.-]{4,}[\w*]
+    | \b(?:AIza[\w-]{6,}|A(?:KIA|SIA)[0-9A-Z]{8,}|gh[oprsu]_[A-Za-z0-9]{6,}|github_pat_\w{6,}|glpat-[\w-]{6,}
+        |xox[abeprs]-[\w-]{6,}|hf_[A-Za-z0-9]{10,})
+    | \b[A-Fa-f0-9]{32,}\b                        # hex tokens
+    | \bey[\w-]{10,}\.[\w-]+\.[\w-]*              # JSON web tokens
+    | (?<![\w/+-])(?=[\w/+-]*?(?<![A-Za-z0-9])(?=[a-z0-9]*[A-Z])(?=[A-Za-z]*\d)[A-Za-z0-9]{16,})
+        [\w/+-]{40,}={0,2}                        # base64 tokens
+    """
+_ADDRESSES = r"""
+    \b[a-z][a-z0-9+.-]{0,15}://[^\s"'<>)\]]+           # URLs
+    | (?<![\d.])(?<!==)(?<!version[ :=])\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b  # IPv4
+    | \[[0-9a-f]*:[0-9a-f]*:[0-9a-f:.]*(?:%\w+)?\](?::\d+)?  # IPv6 as a host
+    | (?<![\w:])(?=[0-9a-f:]*\d)(?:[0-9a-f]{1,4}(?::[0-9a-f]{1,4})*)?::[0-9a-f]{1,4}(?::[0-9a-f]{1,4})*(?![\w:])
+    | (?<![\w:])(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4}(?![\w:])
+    | \blocalhost(?::\d+)?\b
+    | \b(?:[a-z0-9_-]{1,63}\.){1,9}(?:com|net|org|io|ai|dev|app|cloud|local|internal|lan|svc|cluster|corp)\b(?::\d+)?
+    | (?:(?<=\bto\s)|(?<=\bat\s)|(?<=\bfrom\s)|(?<=\bhost\s)|(?<=\breach\s))[a-z][\w.-]*:\d{2,5}\b(?!-)  # service:port
+    | (?<![\w.-])[a-z]\w*(?:[.-]\w+)+(?<!\.py)(?<!-length)(?<!-tokens):\d{4,5}\b(?!-)
+    | \bhost=\S+                                  # as Python's HTTP clients print them
+    """
+_HIDDEN = re.compile(f"(?P<redacted>{_SECRETS})|(?i:(?P<address>{_ADDRESSES}))", re.VERBOSE)
+"""One pattern, so that of a key inside a URL and the URL around it the one that begins first is hidden whole."""
+_LONGEST = 8000
+"""No message needs more, and the patterns must not be given pages to search."""
+
+
+def redact(text: str) -> str:
+    """Return the beginning of a text without keys, tokens, URLs and host names."""
+    return _HIDDEN.sub(lambda found: f"[{found.lastgroup}]", text[:_LONGEST])
+
+
+_REDACTED = "[redacted]"
+_JSON_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_LENIENT = json.JSONDecoder(strict=False)
+_SHORTEST_SECRET = 8
+"""Shorter keys are placeholders such as ``test`` or ``none``, and words of every message."""
+
+type Secrets = Collection[str]
+
+
+def redacted(body: bytes, secrets: Secrets) -> bytes:
+    """Return an upstream's words without the keys it was asked with, in JSON however they are written.
+
+    Only the strings that hold a key are written anew.
+    """
+    text = body.decode("utf-8", "surrogateescape")
+    clean = _JSON_STRING.sub(lambda found: _cleaned(found[0], secrets), text)
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        clean = redacted_text(clean, secrets)
+    return clean.encode("utf-8", "surrogateescape")
+
+
+def redacted_json(value: Any, secrets: Secrets) -> Any:  # noqa: ANN401 - any JSON
+    """Return decoded JSON without the keys an upstream was asked with."""
+    return json.loads(_JSON_STRING.sub(lambda found: _cleaned(found[0], secrets), json.dumps(value)))
+
+
+def redacted_error[E: MessagesError](error: E, secrets: Secrets) -> E:
+    """Return an error whose words do not hold a key."""
+    error.message = redacted_text(error.message, secrets)
+    if isinstance(error, UpstreamError) and error.raw:
+        error.raw = redacted(error.raw, secrets)
+    return error
+
+
+def _cleaned(string: str, secrets: Secrets) -> str:
+    """Return a JSON string without the keys; as it is, if it has none or is not one."""
+    try:
+        value = _LENIENT.decode(string)
+    except ValueError:
+        return string
+    clean = redacted_text(value, secrets)
+    return string if clean == value else json.dumps(clean)
+
+
+def redacted_text(text: str, secrets: Secrets) -> str:
+    """Return text without the keys an upstream was asked with."""
+    for secret in _effective(secrets):
+        text = text.replace(secret, _REDACTED)
+    return text
+
+
+def _effective(secrets: Secrets) -> list[str]:
+    """Return the secrets that are no words, the longest first, for one may be a part of another."""
+    return sorted((secret for secret in secrets if len(secret) >= _SHORTEST_SECRET), key=len, reverse=True)

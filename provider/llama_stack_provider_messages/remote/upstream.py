@@ -1,0 +1,149 @@
+"""One request to the upstream, sent again only where the configuration says so."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import httpx
+
+from llama_stack_api_messages.errors import BadGatewayError, MessagesError
+from llama_stack_api_messages.json_bytes import encode_json
+from llama_stack_api_messages.streaming.sse import encode_event
+from llama_stack_provider_messages.errors.redaction import redacted_json
+from llama_stack_provider_messages.stack import Target, get_logger
+from llama_stack_provider_messages.translation.chat_to_messages import error_of_event, events_of, is_error
+from llama_stack_provider_messages.upstream.address import Upstream
+from llama_stack_provider_messages.upstream.client import Exchanges, Question, whole
+
+logger = get_logger(__name__)
+
+_PATH = "/v1/messages"
+_EVENTS = "text/event-stream"
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
+"""Seconds; a longer ``retry-after`` is left to the client, which knows whether it wants to wait."""
+_WORTH_A_RETRY = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
+
+
+class Asking:
+    """Asks one upstream for one model.
+
+    Args:
+        exchanges: Sends.
+        target: The model.
+        upstream: Where it is.
+        headers: Of every request, beside those of the upstream.
+        retries: How often a request is sent again.
+        sleep: Waits for seconds.
+    """
+
+    def __init__(
+        self,
+        exchanges: Exchanges,
+        target: Target,
+        upstream: Upstream,
+        headers: Mapping[str, str],
+        retries: int,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._exchanges = exchanges
+        self._target = target
+        self._upstream = upstream
+        self._headers = headers
+        self._retries = retries
+        self._sleep = sleep
+
+    @property
+    def provider_id(self) -> str:
+        """Names the upstream in errors."""
+        return self._upstream.provider_id
+
+    def error_in(self, event: Mapping[str, Any]) -> MessagesError | None:
+        """Return the error in an event, or in a body with status 200, without the credentials it was asked with."""
+        return error_of_event(redacted_json(event, self._upstream.secrets)) if is_error(event) else None
+
+    async def message(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a whole Message.
+
+        Raises:
+            MessagesError: There is none.
+        """
+        for attempt in range(self._retries + 1):
+            try:
+                response = await self._accepted(body)
+                return self._message(await whole(response, self.provider_id))
+            except MessagesError as error:
+                await self._pause(error, attempt)
+        raise AssertionError("the last attempt returns or raises")
+
+    async def stream(self, body: Mapping[str, Any]) -> httpx.Response:
+        """Return the answer of an upstream that has accepted, as a stream; the caller closes it.
+
+        One that answers with a whole Message is taken at its word.
+
+        Raises:
+            MessagesError: It has not.
+        """
+        for attempt in range(self._retries + 1):
+            try:
+                response = await self._accepted(body)
+                if response.headers.get("content-type", "").lower().startswith(_EVENTS):
+                    return response
+                return _as_stream(self._message(await whole(response, self.provider_id)))
+            except MessagesError as error:
+                await self._pause(error, attempt)
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _accepted(self, body: Mapping[str, Any]) -> httpx.Response:
+        question = Question(_PATH, encode_json(body), self._headers)
+        return await self._exchanges.accepted(self._target, self._upstream, question)
+
+    async def _pause(self, error: MessagesError, attempt: int) -> None:
+        """Wait until the request may be sent again, or raise its error."""
+        seconds = _seconds(error, attempt)
+        if attempt >= self._retries or seconds is None:
+            logger.warning(
+                "upstream failed",
+                provider_id=self.provider_id,
+                model=self._target.resource_id,
+                status=error.status_code,
+                message=error.message[:500],
+            )
+            raise error
+        logger.info("asking again", provider_id=self.provider_id, status=error.status_code, seconds=seconds)
+        await self._sleep(seconds)
+
+    def _message(self, data: bytes) -> dict[str, Any]:
+        try:
+            found = json.loads(data)
+        except (ValueError, RecursionError):
+            raise self._no_message() from None
+        if not isinstance(found, dict):
+            raise self._no_message()
+        if error := self.error_in(found):
+            raise error
+        if not isinstance(found.get("content"), list):
+            raise self._no_message()
+        return found
+
+    def _no_message(self) -> BadGatewayError:
+        return BadGatewayError(
+            f"The backend '{self.provider_id}' did not answer in the form of the Messages API", retryable=False
+        )
+
+
+def _as_stream(message: Mapping[str, Any]) -> httpx.Response:
+    return httpx.Response(200, content=b"".join(map(encode_event, events_of(message))))
+
+
+def _seconds(error: MessagesError, attempt: int) -> float | None:
+    """Return after how many seconds a request may be sent again; None: it may not."""
+    if error.status_code not in _WORTH_A_RETRY or error.headers.get("x-should-retry") == "false":
+        return None
+    if isinstance(error, BadGatewayError) and not error.retryable:
+        return None
+    try:
+        seconds = float(error.headers.get("retry-after", _FIRST_PAUSE * 2**attempt))
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds <= _LONGEST_PAUSE else None

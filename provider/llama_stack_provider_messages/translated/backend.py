@@ -1,0 +1,226 @@
+"""The translated lane: Messages in, chat completions through the platform's inference, Messages out."""
+
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any, cast
+
+from llama_stack_api_messages import Call, MessageReply, RequestBody, StreamReply
+from llama_stack_api_messages.ids import new_id
+from llama_stack_api_messages.json_bytes import encode_json
+from llama_stack_api_messages.models import CountTokensRequest, CreateMessageRequest
+from llama_stack_api_messages.request_body import parse
+from llama_stack_api_messages.streaming.disconnect import abandon
+from llama_stack_api_messages.streaming.sse import encode_event
+from llama_stack_provider_messages.config import MessagesConfig
+from llama_stack_provider_messages.errors.body import ContentPolicyError
+from llama_stack_provider_messages.errors.exceptions import keys_of, translate_failure
+from llama_stack_provider_messages.routing.route import COUNT_HEADER, Route
+from llama_stack_provider_messages.stack import Platform, Target, get_logger
+from llama_stack_provider_messages.translation.dropped import Dropped, dropped_header, dropped_text
+from llama_stack_provider_messages.translation.events import fold
+from llama_stack_provider_messages.translation.messages_to_chat import (
+    Adaptation,
+    ChatRequest,
+    ReplyForm,
+    Seal,
+    StreamTranslator,
+    Walk,
+    adapt,
+    refused,
+    translate_request,
+    translate_response,
+)
+from llama_stack_provider_messages.upstream.client import Exchanges
+
+from .counting import Count, TokenCounter, poster
+from .media import MediaLoader
+from .profiles import Profiles
+
+logger = get_logger(__name__)
+
+
+class TranslatedBackend:
+    """Answers through ``/v1/chat/completions`` of whatever provider serves the model.
+
+    Args:
+        platform: The stack's models and inference.
+        config: The provider's configuration.
+        key: Of the signatures.
+        exchanges: Asks backends for their tokenizers.
+    """
+
+    def __init__(self, platform: Platform, config: MessagesConfig, key: bytes, exchanges: Exchanges) -> None:
+        self._platform = platform
+        self._exchanges = exchanges
+        self._counter = TokenCounter()
+        self._key = key
+        self._policy = config.policy()
+        self._profiles = Profiles(config.backends)
+        self._media = MediaLoader(config.media_hosts, config.media_max_bytes, config.media_timeout_seconds)
+
+    async def create(self, body: RequestBody[CreateMessageRequest], call: Call, route: Route) -> MessageReply:
+        """Answer a request for a whole Message; see ``Messages.create_message``."""
+        return cast("MessageReply", await self._answer(body, call, route))
+
+    async def stream(self, body: RequestBody[CreateMessageRequest], call: Call, route: Route) -> StreamReply:
+        """Answer a request for a stream; returns once the backend has accepted."""
+        return cast("StreamReply", await self._answer(body, call, route))
+
+    async def _answer(
+        self, body: RequestBody[CreateMessageRequest], call: Call, route: Route
+    ) -> MessageReply | StreamReply:
+        request, target = body.parsed, route.target
+        seal = Seal(self._key, target.model_id)
+        first = await self._walk(request, call, target, seal)
+        wanted = _stoppable(request)
+        asked = translate_request(wanted, first)
+        _log(call, target, asked.dropped)
+        try:
+            chat, answer = await self._ask(wanted, first, asked, target)
+        except ContentPolicyError as error:
+            if not asked.form.refusals:
+                raise
+            return _refusal(request, asked, call, error)
+        if chat.dropped != asked.dropped:
+            _log(call, target, chat.dropped)
+        headers = dropped_header(chat.dropped)
+        if not wanted.stream:
+            return MessageReply(encode_json(_message(answer, chat.form, seal)), headers)
+        translator = StreamTranslator(chat.form, new_id, sign=seal.sign, request_id=call.request_id)
+        events = _events(answer, translator, target)
+        if request.stream:
+            return StreamReply(_frames(events), headers)
+        return MessageReply(encode_json(await _gathered(events, translator)), headers)
+
+    async def count(self, body: RequestBody[CountTokensRequest], call: Call, route: Route) -> MessageReply:
+        """Count with the backend's tokenizer, or estimate; see ``Messages.count_tokens``."""
+        request, target = parse(CreateMessageRequest, body.data).model_copy(update={"max_tokens": 1}), route.target
+        walk = await self._walk(request, call, target, Seal(self._key, target.model_id))
+        chat = translate_request(request, walk)
+        _log(call, target, chat.dropped)
+        counted = await self._count(chat, walk, target)
+        reply: dict[str, Any] = {"input_tokens": counted.tokens}
+        if request.context_management is not None:
+            unedited = request.model_copy(update={"context_management": None})
+            before = (
+                await self._count(translate_request(unedited, walk.anew()), walk, target) if walk.edits else counted
+            )
+            reply["context_management"] = {"original_input_tokens": before.tokens}
+        kind = "exact" if counted.exact else "estimate"
+        return MessageReply(encode_json(reply), {**dropped_header(chat.dropped), COUNT_HEADER: kind})
+
+    async def _count(self, chat: ChatRequest, walk: Walk, target: Target) -> Count:
+        post = poster(self._exchanges, target)
+        tokenizer, upstream = walk.profile.tokenizer, target.provider_id
+        return await self._counter.count(chat.fields, tokenizer, target.resource_id, post, upstream=upstream)
+
+    async def close(self) -> None:
+        """Release what loads media."""
+        await self._media.close()
+
+    async def _walk(self, request: CreateMessageRequest, call: Call, target: Target, seal: Seal) -> Walk:
+        """Return a request's walk with the media it needs."""
+        walk = Walk(self._profiles.of(target), self._policy, headers=call.headers, seal=seal)
+        return replace(walk, media=await self._media.load(request, walk))
+
+    async def _ask(
+        self, request: CreateMessageRequest, walk: Walk, chat: ChatRequest, target: Target
+    ) -> tuple[ChatRequest, Any]:
+        """Return the backend's answer with the request it was for, which its refusals may have changed."""
+        tried: dict[str, Adaptation] = {}
+        while True:
+            try:
+                answer = await self._platform.chat(target, chat.fields)
+            except Exception as error:  # providers raise anything, and a failure must keep its status
+                failure = translate_failure(error, target.provider_id, keys_of(target.provider))
+                adaptation = adapt(failure, chat.fields, walk.profile, tried)
+                if adaptation is None:
+                    raise failure from error
+            else:
+                self._learn(target, tried.values())
+                return chat, answer
+            logger.info("asking again", model=target.model_id, because=adaptation.kind, refusal=failure.message)
+            walk = _adapted(walk, adaptation)
+            chat = translate_request(request, walk)
+            tried[adaptation.kind] = adaptation
+
+    def _learn(self, target: Target, adaptations: Iterable[Adaptation]) -> None:
+        """Remember what made the backend answer; words of a refusal alone may be the client's own, repeated."""
+        for adaptation in adaptations:
+            if adaptation.lasting:
+                self._profiles.learn(target, adaptation.changes)
+
+
+def _adapted(walk: Walk, adaptation: Adaptation) -> Walk:
+    return walk.anew(profile=walk.profile.but(**adaptation.changes), room=adaptation.room or walk.room)
+
+
+def _stoppable(request: CreateMessageRequest) -> CreateMessageRequest:
+    """Return the request as the backend gets it: with stop sequences as a stream, which can be ended at one of them."""
+    if not request.stop_sequences or request.max_tokens == 0:
+        return request
+    return request.model_copy(update={"stream": True})
+
+
+def _message(answer: object, form: ReplyForm, seal: Seal) -> dict[str, Any]:
+    try:
+        return translate_response(answer, form, new_id, sign=seal.sign)
+    except ContentPolicyError as error:
+        if not form.refusals:
+            raise
+        return refused(form, new_id, error.message)
+
+
+def _refusal(
+    request: CreateMessageRequest, chat: ChatRequest, call: Call, error: ContentPolicyError
+) -> MessageReply | StreamReply:
+    headers = dropped_header(chat.dropped)
+    if not request.stream:
+        return MessageReply(encode_json(refused(chat.form, new_id, error.message)), headers)
+    translator = StreamTranslator(chat.form, new_id, request_id=call.request_id)
+    return StreamReply(_encoded(translator.fail(error)), headers)
+
+
+async def _encoded(events: list[dict[str, Any]]) -> AsyncGenerator[bytes]:
+    for event in events:
+        yield encode_event(event)
+
+
+async def _events(
+    chunks: AsyncGenerator[Any], translator: StreamTranslator, target: Target
+) -> AsyncGenerator[dict[str, Any]]:
+    try:
+        async for chunk in chunks:
+            for event in translator.feed(chunk):
+                yield event
+            if translator.finished:  # a stop sequence or an error: what the upstream still says is for nobody
+                break
+        events = translator.finish()
+    except Exception as error:  # noqa: BLE001 - as above, when the answer has begun
+        events = translator.fail(translate_failure(error, target.provider_id, keys_of(target.provider)))
+    finally:
+        await abandon(chunks)
+    for event in events:
+        yield event
+
+
+async def _frames(events: AsyncGenerator[dict[str, Any]]) -> AsyncGenerator[bytes]:
+    async with aclosing(events):
+        async for event in events:
+            yield encode_event(event)
+
+
+async def _gathered(events: AsyncGenerator[dict[str, Any]], translator: StreamTranslator) -> dict[str, Any]:
+    """Return the message that the events of a stream add up to."""
+    collected = [event async for event in events]
+    if translator.failure:
+        raise translator.failure
+    return fold(collected)
+
+
+def _log(call: Call, target: Target, dropped: tuple[Dropped, ...]) -> None:
+    logger.debug("messages request", request_id=call.request_id, model=target.model_id, lane="translated")
+    if dropped:
+        text = dropped_text(dropped)
+        logger.info("dropped in translation", request_id=call.request_id, model=target.model_id, dropped=text)

@@ -1,0 +1,109 @@
+"""Counts the prompt of a chat request: by the backend's own tokenizer, else by an estimate. Nothing is generated."""
+
+import json
+import time
+from collections.abc import Awaitable, Callable, Hashable, Mapping
+from typing import Any
+
+from llama_stack_api_messages.errors import MessagesError
+from llama_stack_provider_messages.routing.probe import NO_ROUTE
+from llama_stack_provider_messages.stack import Target, get_logger
+from llama_stack_provider_messages.translation.messages_to_chat.estimate import estimate_tokens
+from llama_stack_provider_messages.translation.messages_to_chat.tokenizers import (
+    Count,
+    Steps,
+    TokenizerUnavailable,
+    ways_to_count,
+)
+from llama_stack_provider_messages.upstream.client import Exchanges, Question, whole
+from llama_stack_provider_messages.upstream.cooldown import REST_SECONDS, Rests
+from llama_stack_provider_messages.upstream.resolve import declared_by, upstream_of
+from llama_stack_provider_messages.upstream.settings import NativeSettings
+
+__all__ = ["Count", "Post", "TokenCounter", "TokenizerUnavailable"]
+
+logger = get_logger(__name__)
+
+type Post = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
+"""Takes a path below the root of the backend and a body; returns the decoded JSON of a 2xx answer.
+
+Raises TokenizerUnavailable for anything else, and does not wait long: clients send two dozen counts at once.
+"""
+
+_ABOUT_THE_REQUEST = {400, 413, 422, 500}
+"""What servers answer, at once, to a conversation that the template cannot take; llama.cpp also says 500."""
+
+
+class TokenCounter:
+    """Counts prompts, and leaves a tokenizer alone for a while that failed.
+
+    Args:
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._failed = Rests(clock)
+
+    async def count(
+        self, fields: Mapping[str, Any], kind: str | None, model: str, post: Post, *, upstream: str = ""
+    ) -> Count:
+        """Return the number of tokens of a chat request's prompt.
+
+        Args:
+            fields: The chat request, as ``translate_request`` makes it.
+            kind: Which tokenizer the backend has (``Profile.tokenizer``), None for none.
+            model: As the backend names it.
+            post: Makes a call to the backend.
+            upstream: Tells backends apart that have a model of the same name.
+        """
+        whole = (upstream, model)
+        for way in ways_to_count(kind, fields):
+            if self._failed.rests(whole) or self._failed.rests((*whole, way)):
+                continue
+            try:
+                return await _follow(way(fields, model), post)
+            except TokenizerUnavailable as failure:
+                if failure.status in _ABOUT_THE_REQUEST:
+                    break
+                self._rest((*whole, way) if failure.status in NO_ROUTE else whole, model, failure)
+        return Count(estimate_tokens(fields), exact=False)
+
+    def _rest(self, key: Hashable, model: str, failure: TokenizerUnavailable) -> None:
+        if not self._failed.rests(key):  # counts come in bursts
+            logger.info("tokenizer left alone for a while", model=model, seconds=REST_SECONDS, because=str(failure))
+        self._failed.rest(key)
+
+
+async def _follow(steps: Steps, post: Post) -> Count:
+    """Make the calls of a way to count, and return its result."""
+    answer: Any = None
+    while True:
+        try:
+            call = steps.send(answer)
+        except StopIteration as end:
+            count: Count = end.value
+            return count
+        answer = await post(call.path, call.body)
+
+
+def poster(exchanges: Exchanges, target: Target) -> Post:
+    """Return what asks the tokenizer of a backend, as its inference provider reaches it."""
+
+    async def post(path: str, body: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any JSON
+        upstream = upstream_of(target, NativeSettings(), await declared_by(target))
+        if upstream is None:
+            raise TokenizerUnavailable
+        question = Question(path, json.dumps(body).encode(), {}, short=True)
+        try:
+            response = await exchanges.open(target, upstream, question)
+            data = await whole(response, upstream.provider_id)
+        except MessagesError as error:
+            raise TokenizerUnavailable from error
+        if not response.is_success:
+            raise TokenizerUnavailable(response.status_code)
+        try:
+            return json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise TokenizerUnavailable from error
+
+    return post

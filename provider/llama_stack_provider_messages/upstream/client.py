@@ -1,0 +1,217 @@
+"""HTTP exchanges with upstreams; what goes wrong on the way is an error of the protocol."""
+
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+
+import httpx
+
+from llama_stack_api_messages.errors import (
+    AuthenticationError,
+    BadGatewayError,
+    GatewayTimeoutError,
+    InvalidRequestError,
+    MessagesError,
+)
+from llama_stack_provider_messages.errors.response import upstream_failure
+from llama_stack_provider_messages.stack import Target, network_of
+
+from .address import Upstream
+from .connections import HttpClients, new_client
+
+_SHORT = httpx.Timeout(5.0)
+"""For questions that are not the client's own: probes."""
+_JSON = {"content-type": "application/json"}
+_BETA = "anthropic-beta"
+_LONGEST_ERROR = 1024 * 1024
+LONGEST_ANSWER = 64 * 1024 * 1024
+"""Bytes of a whole answer. Pictures and files may be in it, as base64; an upstream that never ends must not fill the
+memory, which all requests share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One request to an upstream.
+
+    Attributes:
+        path: Behind the base URL.
+        data: The body.
+        headers: Beside those of the upstream, which win.
+        query: Behind the ``?``.
+        short: It has to be answered within seconds.
+    """
+
+    path: str
+    data: bytes
+    headers: Mapping[str, str]
+    query: str = ""
+    short: bool = False
+
+
+class Exchanges:
+    """Asks upstreams, over connections that are kept."""
+
+    def __init__(self) -> None:
+        self._clients = HttpClients()
+
+    async def accepted(self, target: Target, upstream: Upstream, question: Question) -> httpx.Response:
+        """Return the answer of an upstream that has accepted, with its body still to be read; the caller closes it.
+
+        Raises:
+            MessagesError: It has not.
+        """
+        response = await self.open(target, upstream, question)
+        if response.is_success:
+            return response
+        body = await _beginning(response)
+        raise upstream_failure(
+            response.status_code,
+            body,
+            response.headers,
+            provider_id=upstream.provider_id,
+            secrets=upstream.secrets,
+            own_request_id=upstream.settings.own_request_id,
+            now=datetime.now(UTC),
+        )
+
+    async def open(self, target: Target, upstream: Upstream, question: Question) -> httpx.Response:
+        """Return the answer of an upstream, whatever its status, with its body still to be read.
+
+        Raises:
+            MessagesError: There is none.
+        """
+        settings = upstream.settings
+        try:
+            client = self._clients.get(
+                f"{target.provider_id} {settings.connect_seconds} {settings.silence_seconds}",
+                lambda: new_client(network_of(target.provider), settings.connect_seconds, settings.silence_seconds),
+            )
+        except (OSError, ValueError) as error:  # certificates that are not there, a proxy that is none
+            raise BadGatewayError(
+                f"The backend '{upstream.provider_id}' cannot be reached: its network settings are wrong",
+                retryable=False,
+            ) from error
+        headers = {**client.headers, **_JSON, **question.headers, **upstream.headers, **_betas(question, upstream)}
+        try:
+            request = _request(upstream, question, headers)
+            return await client.http.send(request, stream=True)
+        except httpx.LocalProtocolError:  # of a client, every header has come through HTTP already
+            raise _bad_key(upstream) from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise connection_failure(error, upstream.provider_id) from error
+
+    async def close(self) -> None:
+        """Close the connections of the running loop."""
+        await self._clients.close()
+
+
+def _betas(question: Question, upstream: Upstream) -> dict[str, str]:
+    """Return the header with the betas of both, if both name some."""
+    named = [headers[_BETA] for headers in (question.headers, upstream.headers) if headers.get(_BETA)]
+    return {_BETA: ",".join(named)} if len(named) > 1 else {}
+
+
+def _request(upstream: Upstream, question: Question, headers: Mapping[str, str]) -> httpx.Request:
+    """Return the request; ``build_request`` of a client takes 60 us more, for cookies and queries it looks for."""
+    extensions = {"timeout": _SHORT.as_dict()} if question.short else {}
+    url = _url(upstream.base_url + question.path)
+    if question.query:
+        try:
+            url = httpx.URL(f"{url}?{question.query}")
+        except httpx.InvalidURL:
+            raise InvalidRequestError("The query string cannot be sent on to the backend; leave it out") from None
+    try:
+        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    except UnicodeEncodeError:
+        raise _bad_key(upstream) from None
+    return httpx.Request("POST", url, content=question.data, headers=raw, extensions=extensions)
+
+
+def _bad_key(upstream: Upstream) -> AuthenticationError:
+    return AuthenticationError(
+        f"The key for the backend '{upstream.provider_id}' has characters that HTTP cannot carry, maybe a line end"
+    )
+
+
+_url = lru_cache(256)(httpx.URL)
+
+
+async def whole(response: httpx.Response, provider_id: str) -> bytes:
+    """Return the body of an answer, and close it.
+
+    Raises:
+        MessagesError: The connection broke, or the body is longer than ``LONGEST_ANSWER``.
+    """
+    if "," in response.headers.get("content-encoding", ""):
+        await response.aclose()
+        raise BadGatewayError(f"The backend '{provider_id}' compressed its answer twice", retryable=False)
+    body = bytearray()  # a list of parts would be larger than they are, where they are small
+    try:
+        async for part in response.aiter_bytes():
+            body += part
+            if len(body) > LONGEST_ANSWER:
+                body.clear()  # the traceback would keep it
+                raise BadGatewayError(
+                    f"The backend '{provider_id}' sent an answer of more than {LONGEST_ANSWER >> 20} MiB; ask for less",
+                    retryable=False,
+                )
+        return bytes(body)
+    except httpx.HTTPError as error:
+        raise connection_failure(error, provider_id) from error
+    finally:
+        await response.aclose()
+
+
+async def _beginning(response: httpx.Response) -> bytes:
+    """Return as much of an error as anybody needs."""
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async for part in response.aiter_bytes():
+            parts.append(part)
+            size += len(part)
+            if size > _LONGEST_ERROR:
+                break
+    except httpx.HTTPError:
+        return b"".join(parts)  # the status is known, and worth more than that its explanation broke off
+    finally:
+        await response.aclose()
+    return b"".join(parts)
+
+
+def connection_failure(error: Exception, provider_id: str) -> MessagesError:
+    """Return what a client is told about an exchange that failed on the way; no addresses.
+
+    Args:
+        error: Of httpx.
+        provider_id: Names the upstream.
+    """
+    backend = f"The backend '{provider_id}'"
+    if isinstance(error, httpx.PoolTimeout):
+        return GatewayTimeoutError(f"{backend} has no connection free; try again")
+    if isinstance(error, httpx.TimeoutException):
+        return GatewayTimeoutError(f"{backend} did not answer in time")
+    if isinstance(error, httpx.ConnectError):
+        return BadGatewayError(f"{backend} cannot be reached: {_why(error)}")
+    if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
+        return BadGatewayError(f"{backend} cannot be reached: its base URL is none", retryable=False)
+    if isinstance(error, httpx.DecodingError):
+        return BadGatewayError(f"{backend} sent a body that is not compressed in the way it says")
+    if isinstance(error, httpx.ProxyError):
+        return BadGatewayError(f"{backend} cannot be reached: the proxy refused")
+    return BadGatewayError(f"{backend} broke the connection before its answer was complete")
+
+
+def _why(error: BaseException | None) -> str:
+    while error:
+        if isinstance(error, socket.gaierror):
+            return "its host name is not known"
+        if isinstance(error, ssl.SSLError):
+            return "TLS failed; check its certificate and the network settings of the provider"
+        if isinstance(error, ConnectionRefusedError):
+            return "it refused the connection; is it running?"
+        error = error.__cause__ or error.__context__
+    return "no connection"

@@ -1,0 +1,109 @@
+"""HTTP clients of upstreams: one for each, kept alive, made in the event loop that uses it.
+
+Without redirects, cookies, proxies of the environment and retries: what a client gets is the answer to its request,
+from the host that is configured, once.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable, Mapping
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from math import isfinite
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+import httpx
+
+from llama_stack_provider_messages.stack import Network
+
+from .pools import POOL_SIZE, PooledTransport
+
+_STREAMS = 1_000
+"""Requests under way at once; more wait for a connection."""
+_IDLE_SECONDS = 4.0
+"""How long a connection stays open unused: less than the five seconds after which uvicorn (vLLM, SGLang, stacks) and
+Node close theirs, or a request would meet the closing and fail."""
+_CONNECT_SECONDS = 10.0
+_SILENCE_SECONDS = 600.0
+_WRITE_SECONDS = 60.0
+_POOL_SECONDS = 30.0
+
+
+def new_client(network: Network, connect_seconds: float | None, silence_seconds: float | None) -> httpx.AsyncClient:
+    """Return a client for one upstream, with connections for a thousand streams.
+
+    Args:
+        network: The settings of its inference provider.
+        connect_seconds: How long connecting may take; None leaves it to those, or to a default.
+        silence_seconds: How long the next bytes may take, likewise.
+    """
+    options = dict(network.options)
+    verify = options.pop("verify", True)
+    return httpx.AsyncClient(
+        transport=_pooled(verify, None),
+        mounts={
+            pattern: _pooled(network.proxy_ca or verify, proxy) if proxy else None
+            for pattern, proxy in network.proxies.items()
+        },
+        timeout=_finite(options.get("timeout"), connect_seconds, silence_seconds),
+        headers={"accept-encoding": "identity", **(options.get("headers") or {})},
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        follow_redirects=False,
+        trust_env=False,
+    )
+
+
+def _pooled(verify: ssl.SSLContext | str | bool, proxy: str | None) -> PooledTransport:
+    context = httpx.create_ssl_context(verify, trust_env=False)  # once: it reads certificates for 25 ms
+    limits = httpx.Limits(
+        max_connections=POOL_SIZE, max_keepalive_connections=POOL_SIZE, keepalive_expiry=_IDLE_SECONDS
+    )
+    return PooledTransport(
+        lambda: httpx.AsyncHTTPTransport(verify=context, limits=limits, proxy=proxy, trust_env=False),
+        _STREAMS,
+        _IDLE_SECONDS,
+    )
+
+
+def _finite(
+    configured: httpx.Timeout | None, connect_seconds: float | None, silence_seconds: float | None
+) -> httpx.Timeout:
+    """Return timeouts none of which is endless."""
+    known = configured or httpx.Timeout(None)
+    return httpx.Timeout(
+        connect=connect_seconds or _known(known.connect, _CONNECT_SECONDS),
+        read=silence_seconds or _known(known.read, _SILENCE_SECONDS),
+        write=_known(known.write, _WRITE_SECONDS),
+        pool=_known(known.pool, _POOL_SECONDS),
+    )
+
+
+def _known(seconds: float | None, default: float) -> float:
+    return seconds if seconds and isfinite(seconds) else default
+
+
+class Client(NamedTuple):
+    """A client and the headers it would add to every request."""
+
+    http: httpx.AsyncClient
+    headers: Mapping[str, str]
+
+
+class HttpClients:
+    """The clients in use, by event loop and name of the upstream."""
+
+    def __init__(self) -> None:
+        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Client]] = WeakKeyDictionary()
+
+    def get(self, name: str, make: Callable[[], httpx.AsyncClient]) -> Client:
+        """Return the client of the running loop for an upstream."""
+        clients = self._clients.setdefault(asyncio.get_running_loop(), {})
+        if name not in clients:
+            made = make()
+            clients[name] = Client(made, dict(made.headers))
+        return clients[name]
+
+    async def close(self) -> None:
+        """Close those of the running loop; those of other loops hold no connection any more."""
+        for client in self._clients.pop(asyncio.get_running_loop(), {}).values():
+            await client.http.aclose()
