@@ -9,7 +9,7 @@ from llama_stack_api.inference import OpenAIChatCompletionRequestWithExtraBody, 
 
 from llama_stack_provider_messages.translated.counting import TokenCounter, TokenizerUnavailable
 from llama_stack_provider_messages.translation.messages_to_chat import PRESETS, Walk, translate_request
-from llama_stack_provider_messages.translation.messages_to_chat.tokenizers import WAYS
+from llama_stack_provider_messages.translation.messages_to_chat.backend.tokenizers import WAYS
 from support.streams import request
 
 pytestmark = pytest.mark.integration

@@ -7,7 +7,7 @@ import pytest
 
 from llama_stack_provider_messages.translated import counting
 from llama_stack_provider_messages.translated.counting import Count, TokenCounter, TokenizerUnavailable
-from llama_stack_provider_messages.translation.messages_to_chat.estimate import estimate_tokens
+from llama_stack_provider_messages.translation.messages_to_chat.backend.estimate import estimate_tokens
 
 FIELDS = {"messages": [{"role": "user", "content": "Hi there"}], "max_tokens": 9}
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}

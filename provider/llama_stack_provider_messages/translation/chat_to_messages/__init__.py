@@ -2,16 +2,16 @@
 
 from llama_stack_provider_messages.translation.surrogates import settled
 
-from .error import OpenAIError, error_of_event, is_error, openai_headers, translate_error
-from .form import ChatForm
+from .models import Traits, traits_of
 from .options import Options
-from .request import MessagesRequest, translate_request
-from .response import dropped_blocks, translate_response
-from .stop_reason import continued, needs_continuation, paused_content
-from .stream import StreamTranslator
-from .traits import Traits, traits_of
+from .reply.error import OpenAIError, error_of_event, is_error, openai_headers, translate_error
+from .reply.options import ChatForm
+from .reply.response import dropped_blocks, translate_response
+from .reply.stop_reason import continued, needs_continuation, paused_content
+from .reply.stream import StreamTranslator
+from .reply.usage import translate_usage
+from .request.request import MessagesRequest, translate_request
 from .unary_events import events_of
-from .usage import translate_usage
 
 __all__ = [
     "ChatForm",

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from llama_stack_provider_messages.translation.messages_to_chat.names import client_id
+from llama_stack_provider_messages.translation.names import client_id
 
 LONGEST_NAME = 128
 """Characters of a tool's name: the API's error says ``^[a-zA-Z0-9_-]{1,128}$``, its guide 64."""

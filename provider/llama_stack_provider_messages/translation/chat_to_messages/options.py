@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .traits import Traits
+from .models import Traits
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,21 +2,20 @@
 
 from llama_stack_provider_messages.translation.inline_data import PDF, read_base64
 
-from .adapt import Adaptation, adapt
-from .loaded import Failed, Loaded, LoadedFile, LoadedText
-from .presets import PRESETS, PROVIDER_PRESETS, profile_for
+from .backend.adapt import Adaptation, adapt
+from .backend.presets import PRESETS, PROVIDER_PRESETS, profile_for
+from .context import Policy, Walk
+from .loaded_media import Failed, Loaded, LoadedFile, LoadedText
 from .profile import Profile
-from .received import received
-from .reply import ReplyForm
-from .request import ChatRequest, translate_request
-from .response import refused, translate_response
-from .seal import PREFIX as SIGNATURE_PREFIX
-from .seal import Seal
-from .stream import StreamTranslator
-from .thinking import without_switches
-from .usage import usage_fields
-from .walk import Policy, Walk
-from .wanted import Wanted, wanted_media
+from .reply.options import ReplyForm
+from .reply.response import refused, translate_response
+from .reply.stream import StreamTranslator
+from .reply.usage import usage_fields
+from .request.media.needed import Wanted, wanted_media
+from .request.media.received import received
+from .request.request import ChatRequest, translate_request
+from .thinking_signature import PREFIX as SIGNATURE_PREFIX
+from .thinking_signature import Seal
 
 __all__ = [
     "PDF",
@@ -45,5 +44,4 @@ __all__ = [
     "translate_response",
     "usage_fields",
     "wanted_media",
-    "without_switches",
 ]

@@ -3,7 +3,7 @@
 import pytest
 
 from llama_stack_api_messages.models import CreateMessageRequest
-from llama_stack_provider_messages.translation.messages_to_chat.estimate import (
+from llama_stack_provider_messages.translation.messages_to_chat.backend.estimate import (
     estimate_blocks,
     estimate_json,
     estimate_tokens,

@@ -11,10 +11,10 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     Profile,
     StreamTranslator,
     Walk,
-    history,
     translate_request,
     translate_response,
 )
+from llama_stack_provider_messages.translation.messages_to_chat.request import context_edits as history
 from support.streams import completion, delta_chunk, id_maker, message_of, request
 
 SUMMARY = "This conversation began earlier. What was said until here:\n<summary>\nso far\n</summary>"

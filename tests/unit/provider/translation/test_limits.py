@@ -16,9 +16,9 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     received,
     translate_request,
 )
-from llama_stack_provider_messages.translation.messages_to_chat import seal as seals
-from llama_stack_provider_messages.translation.messages_to_chat.received import _CODECS, _SINGLE_BYTE
-from llama_stack_provider_messages.translation.messages_to_chat.seal import MAX_SIGNED_BYTES, Thoughts
+from llama_stack_provider_messages.translation.messages_to_chat import thinking_signature as seals
+from llama_stack_provider_messages.translation.messages_to_chat.request.media.received import _CODECS, _SINGLE_BYTE
+from llama_stack_provider_messages.translation.messages_to_chat.thinking_signature import MAX_SIGNED_BYTES, Thoughts
 from support.attacks import USER, cpu_bound, thinking
 
 SEAL = Seal(b"key", "a/m")

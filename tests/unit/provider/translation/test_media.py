@@ -21,7 +21,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     translate_request,
     wanted_media,
 )
-from llama_stack_provider_messages.translation.messages_to_chat.documents import filename
+from llama_stack_provider_messages.translation.messages_to_chat.request.media.documents import filename
 
 PNG = b"\x89PNG\r\n\x1a\n1234"
 PDF = b"%PDF-1.4\n%%EOF\n"

@@ -7,13 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llama_stack_provider_messages.translation.messages_to_chat import Profile, Walk, translate_request
-from llama_stack_provider_messages.translation.messages_to_chat.names import (
-    ClientName,
-    backend_id,
-    backend_name,
-    client_id,
-    fitting_id,
-)
+from llama_stack_provider_messages.translation.names import ClientName, backend_id, backend_name, client_id, fitting_id
 from support.streams import call, delta_chunk, message_of, request
 
 LEGAL = re.compile(r"[a-zA-Z0-9_-]+")

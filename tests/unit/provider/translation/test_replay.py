@@ -9,14 +9,8 @@ from llama_stack_api_messages.models.base import OpenModel, Unknown, type_tags
 from llama_stack_api_messages.models.blocks import InputBlock, ResponseBlock
 from llama_stack_api_messages.models.content import ToolResultItem
 from llama_stack_api_messages.models.content_server import ServerToolError
-from llama_stack_provider_messages.translation.messages_to_chat import (
-    Profile,
-    Walk,
-    content,
-    profile_for,
-    replay,
-    translate_request,
-)
+from llama_stack_provider_messages.translation.messages_to_chat import Profile, Walk, profile_for, translate_request
+from llama_stack_provider_messages.translation.messages_to_chat.request import content, replay
 from support.streams import request
 
 TEXT_A, TEXT_B = {"type": "text", "text": "a"}, {"type": "text", "text": "b"}

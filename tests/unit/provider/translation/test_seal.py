@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llama_stack_provider_messages.translation.messages_to_chat import Seal
-from llama_stack_provider_messages.translation.messages_to_chat.seal import PREFIX, Thoughts, seal, unseal, unsigned
+from llama_stack_provider_messages.translation.messages_to_chat.thinking_signature import (
+    PREFIX,
+    Thoughts,
+    seal,
+    unseal,
+    unsigned,
+)
 
 SEAL = Seal(b"key", "a/m")
 DETAILS = [{"type": "reasoning.text", "text": "hm", "index": 0, "signature": "x"}]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from llama_stack_api_messages.errors import OverloadedError
 from llama_stack_provider_messages.translation.events import fold
 from llama_stack_provider_messages.translation.messages_to_chat import StreamTranslator, translate_response
-from llama_stack_provider_messages.translation.messages_to_chat.names import backend_id
+from llama_stack_provider_messages.translation.names import backend_id
 from support.grammar import check_stream
 from support.streams import (
     call,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from llama_stack_provider_messages.translation.events import fold
 from llama_stack_provider_messages.translation.messages_to_chat import StreamTranslator, translate_response
-from llama_stack_provider_messages.translation.messages_to_chat.names import ClientName
+from llama_stack_provider_messages.translation.names import ClientName
 from support.grammar import check_stream
 from support.streams import call, completion, delta_chunk, form, id_maker, usage_chunk
 

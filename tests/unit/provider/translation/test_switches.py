@@ -13,10 +13,10 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     Walk,
     profile_for,
     translate_request,
-    without_switches,
 )
+from llama_stack_provider_messages.translation.messages_to_chat.backend.adapt import SWITCH_FIELDS, without_switches
 from llama_stack_provider_messages.translation.messages_to_chat.profile import Profile as Settings
-from llama_stack_provider_messages.translation.messages_to_chat.thinking import SWITCH_FIELDS, SWITCHES
+from llama_stack_provider_messages.translation.messages_to_chat.request.thinking_params import SWITCHES
 from support.streams import request
 
 ENABLED = {"type": "enabled", "budget_tokens": 5000}

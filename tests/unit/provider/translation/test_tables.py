@@ -13,15 +13,11 @@ from llama_stack_api_messages.models import CreateMessageRequest, response
 from llama_stack_api_messages.models.base import Unknown, type_tags
 from llama_stack_api_messages.models.thinking import ThinkingConfig, ToolChoice
 from llama_stack_api_messages.models.tools import Tool
-from llama_stack_provider_messages.translation.messages_to_chat import (
-    offers,
-    presets,
-    request,
-    stop_reason,
-    thinking,
-    tools,
-    usage,
-)
+from llama_stack_provider_messages.translation.messages_to_chat.backend import presets
+from llama_stack_provider_messages.translation.messages_to_chat.reply import stop_reason, usage
+from llama_stack_provider_messages.translation.messages_to_chat.request import request
+from llama_stack_provider_messages.translation.messages_to_chat.request import thinking_params as thinking
+from llama_stack_provider_messages.translation.messages_to_chat.request.tools import offers, tools
 
 
 def literals(annotation):

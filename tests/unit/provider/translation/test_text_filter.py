@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llama_stack_provider_messages.translation.messages_to_chat.text_filter import TextFilter
+from llama_stack_provider_messages.translation.messages_to_chat.reply.text_filter import TextFilter
 
 
 def shown(pieces, stops=(), prefill=""):

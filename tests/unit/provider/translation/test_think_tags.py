@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from llama_stack_provider_messages.translation.events import fold
 from llama_stack_provider_messages.translation.messages_to_chat import ReplyForm, StreamTranslator, translate_response
-from llama_stack_provider_messages.translation.messages_to_chat.think_tags import ThinkSplitter
+from llama_stack_provider_messages.translation.messages_to_chat.reply.think_tags import ThinkSplitter
 from support.streams import call, completion, delta_chunk, form, id_maker, request
 
 CASES = [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llama_stack_provider_messages.translation.messages_to_chat import without_switches
+from llama_stack_provider_messages.translation.messages_to_chat.backend.adapt import without_switches
 
 PLAIN = {"messages": [], "max_tokens": 5}
 

@@ -3,7 +3,7 @@
 import pytest
 
 from llama_stack_provider_messages.translation.messages_to_chat import PRESETS, Walk, translate_request
-from llama_stack_provider_messages.translation.messages_to_chat.tokenizers import (
+from llama_stack_provider_messages.translation.messages_to_chat.backend.tokenizers import (
     WAYS,
     Count,
     TokenizerUnavailable,

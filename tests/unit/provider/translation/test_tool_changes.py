@@ -4,7 +4,7 @@ import pytest
 
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_provider_messages.translation.messages_to_chat import Policy, Profile, Walk, translate_request
-from llama_stack_provider_messages.translation.messages_to_chat.tool_changes import Toolbox
+from llama_stack_provider_messages.translation.messages_to_chat.request.tools.tool_changes import Toolbox
 from support.streams import request
 
 STRICT = Policy(strict=True)

@@ -10,7 +10,10 @@ from llama_stack_api_messages.models.tools import (
     COMPUTER_TOOLSET_MEMBERS,
 )
 from llama_stack_provider_messages.translation.messages_to_chat import Policy, Profile, Walk, translate_request
-from llama_stack_provider_messages.translation.messages_to_chat.toolset_members import BROWSER_MEMBERS, COMPUTER_MEMBERS
+from llama_stack_provider_messages.translation.messages_to_chat.request.tools.toolset_members import (
+    BROWSER_MEMBERS,
+    COMPUTER_MEMBERS,
+)
 from support.streams import call, delta_chunk, message_of, request
 
 COMPUTER = {"type": "computer_toolset_20260801"}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llama_stack_provider_messages.translation.messages_to_chat.usage import translate_usage
+from llama_stack_provider_messages.translation.messages_to_chat.reply.usage import translate_usage
 
 
 def counts(**usage):

@@ -6,7 +6,7 @@ import pytest
 
 from llama_stack_api_messages import errors
 from llama_stack_provider_messages.translation.chat_to_messages import openai_headers, translate_error
-from llama_stack_provider_messages.translation.chat_to_messages.error import error_of_event
+from llama_stack_provider_messages.translation.chat_to_messages.reply.error import error_of_event
 
 NOW = datetime(2026, 11, 26, 12, 0, 0, tzinfo=UTC)
 

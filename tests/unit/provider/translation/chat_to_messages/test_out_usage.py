@@ -3,7 +3,7 @@
 import pytest
 
 from llama_stack_provider_messages.translation.chat_to_messages import translate_usage
-from llama_stack_provider_messages.translation.chat_to_messages.usage import added, service_tier, updated
+from llama_stack_provider_messages.translation.chat_to_messages.reply.usage import added, service_tier, updated
 
 
 def test_the_prompt_counts_cached_tokens():

@@ -7,10 +7,16 @@ from openai.types import ReasoningEffort
 from openai.types.chat import ChatCompletionMessageParam, completion_create_params
 from openai.types.chat.chat_completion_content_part_param import ChatCompletionContentPartParam
 
-from llama_stack_provider_messages.translation.chat_to_messages import choice, content, messages, request, settings
-from llama_stack_provider_messages.translation.chat_to_messages.refused import CHECKED, HINTS, WARNED
-from llama_stack_provider_messages.translation.chat_to_messages.thinking import BUDGETS, EFFORTS
-from llama_stack_provider_messages.translation.chat_to_messages.traits import EFFORTS as LEVELS
+from llama_stack_provider_messages.translation.chat_to_messages.models import EFFORTS as LEVELS
+from llama_stack_provider_messages.translation.chat_to_messages.request import (
+    choice,
+    content,
+    messages,
+    request,
+    settings,
+)
+from llama_stack_provider_messages.translation.chat_to_messages.request.thinking import BUDGETS, EFFORTS
+from llama_stack_provider_messages.translation.chat_to_messages.request.unsupported import CHECKED, HINTS, WARNED
 from support.sdk_types import bare, fields, literals, structures
 
 SDK = fields(completion_create_params.CompletionCreateParamsStreaming)

@@ -1,0 +1,92 @@
+"""What every step of a request's translation needs, and where it leaves what later steps need."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+from llama_stack_api_messages.errors import InvalidRequestError
+from llama_stack_provider_messages.translation.dropped import DropLog
+
+from .models import Traits
+from .names import upstream_name
+from .options import Options
+from .read import Record, plain
+
+type Block = dict[str, Any]
+"""A content block, tool or other part of the Messages request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place where the client wants the prompt cached up to.
+
+    Args:
+        block: The content block that ends there.
+        path: Where the request says so.
+        ttl: For how long.
+    """
+
+    block: Block
+    path: str
+    ttl: str
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """One request on its way.
+
+    Args:
+        options: What the caller said about model and upstream.
+        log: What was left out so far.
+        names: Upstream's name of a renamed tool -> the client's.
+        marks: Cache breakpoints in the order of the request.
+        instructions: What the model has to be told in words, behind the system prompt.
+        custom: Client's names of custom tools.
+        wrapped: Client's names of functions whose arguments are wrapped.
+        betas: Names for the ``anthropic-beta`` header.
+    """
+
+    options: Options
+    log: DropLog = field(default_factory=DropLog)
+    names: dict[str, str] = field(default_factory=dict)
+    marks: list[Mark] = field(default_factory=list)
+    instructions: list[str] = field(default_factory=list)
+    custom: set[str] = field(default_factory=set)
+    wrapped: set[str] = field(default_factory=set)
+    betas: list[str] = field(default_factory=list)
+
+    @property
+    def traits(self) -> Traits:
+        """What the model can."""
+        return self.options.traits
+
+    def note(self, path: str, feature: str, reason: str) -> None:
+        """Record something that was left out or repaired and may change the answer.
+
+        Raises:
+            InvalidRequestError: The translation is strict.
+        """
+        if self.options.strict:
+            raise InvalidRequestError(f"{path}: {reason}; change the request, or turn strict translation off")
+        self.log.note(path, feature, reason)
+
+    def hint(self, path: str, feature: str, reason: str) -> None:
+        """Record something that was left out and the answer does not depend on."""
+        self.log.note(path, feature, reason)
+
+    def unknown(self, record: Record, known: Collection[str], path: str) -> None:
+        """Record the fields of an object that nobody here reads; what is empty is nothing lost."""
+        for name, value in record.items():
+            if value and name not in known:
+                self.hint(f"{path}.{plain(name)}", plain(name), "this server does not know the field")
+
+    def upstream_name(self, name: str) -> str:
+        """Return the upstream's name of a tool, remembered if it is another one."""
+        found = upstream_name(name)
+        if found != name:
+            self.names[found] = name
+        return found
+
+    def both_names(self, names: set[str]) -> frozenset[str]:
+        """Return tools under the client's and under the upstream's names."""
+        return frozenset(names) | {upstream_name(name) for name in names}

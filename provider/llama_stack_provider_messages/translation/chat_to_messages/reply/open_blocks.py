@@ -1,0 +1,194 @@
+"""The blocks of a message while they are open: what each event about one adds to the chat completion.
+
+Arguments leave member by member (tool_input.py of the other direction), so that what has left is always the beginning
+of a valid object; those that have to be unwrapped leave at the end of their block. A call that is cut off is closed
+like a broken one: never as if it were whole.
+"""
+
+from itertools import count
+from typing import Any
+
+from llama_stack_provider_messages.translation.fields import field, list_field, text_field
+from llama_stack_provider_messages.translation.surrogates import Halves, settled
+from llama_stack_provider_messages.translation.tool_arguments import ToolInput, load_tool_input
+
+from .options import ChatForm
+from .response import Words, arguments_of, call_id, call_kind, call_name
+
+type Delta = dict[str, Any]
+
+KIND_OF_DELTA: dict[str, str] = {
+    "text_delta": "text",
+    "citations_delta": "text",
+    "thinking_delta": "thinking",
+    "signature_delta": "thinking",
+    "input_json_delta": "tool_use",
+}
+"""Type of a delta -> type of its block; deltas of other types belong to blocks that are not shown."""
+
+
+class Text:
+    """Text, shown as it comes."""
+
+    kind = "text"
+
+    def __init__(self, words: Words, block: object, path: str) -> None:
+        self._words, self._path = words, path
+        self._start = words.length
+        self._first = text_field(block, "text")
+        self._citations = list(list_field(block, "citations"))
+        self._halves = Halves()
+
+    def begin(self) -> list[Delta]:
+        """Return the text the block begins with."""
+        return self._show(self._first)
+
+    def add(self, delta: object) -> list[Delta]:
+        """Take text or a citation."""
+        if (citation := field(delta, "citation")) is not None:
+            self._citations.append(citation)
+        return self._show(text_field(delta, "text"))
+
+    def end(self) -> list[Delta]:
+        """Return what is left; what was cited is annotated now, for its end is known."""
+        rest = self._content(self._halves.rest())
+        self._words.cite(self._citations, self._start, self._path)
+        return rest
+
+    def _show(self, text: str) -> list[Delta]:
+        return self._content(self._halves.add(text))
+
+    def _content(self, text: str) -> list[Delta]:
+        shown = self._words.add(text) if text else ""
+        return [{"content": shown}] if shown else []
+
+
+class Thinking:
+    """Reasoning, under each name clients know it by.
+
+    Args:
+        indexes: Numbers the entries of ``reasoning_details``; clients put the pieces of one together by its index.
+        block: The block as it begins.
+    """
+
+    kind = "thinking"
+
+    def __init__(self, indexes: "count[int]", block: object) -> None:
+        self._indexes = indexes
+        self._block = block
+        self._halves = Halves()
+        self._index: int | None = None
+
+    def begin(self) -> list[Delta]:
+        """Return what the block begins with."""
+        return self.add(self._block)
+
+    def add(self, delta: object) -> list[Delta]:
+        """Take words or the signature."""
+        words = self._words(self._halves.add(text_field(delta, "thinking")))
+        return [*words, *self._seal(settled(text_field(delta, "signature")))]
+
+    def end(self) -> list[Delta]:
+        """Return what is left."""
+        return self._words(self._halves.rest())
+
+    def _words(self, text: str) -> list[Delta]:
+        return [{"reasoning_content": text, "reasoning": text, **self._entry(text=text)}] if text else []
+
+    def _seal(self, signature: str) -> list[Delta]:
+        return [self._entry(text="", signature=signature)] if signature else []
+
+    def _entry(self, **fields: str) -> Delta:
+        if self._index is None:
+            self._index = next(self._indexes)
+        return {"reasoning_details": [{"type": "reasoning.text", "index": self._index, **fields}]}
+
+
+class Whole:
+    """A block that says everything when it begins, or nothing at all."""
+
+    kind = "whole"
+
+    def __init__(self, *deltas: Delta) -> None:
+        self._deltas = list(deltas)
+
+    def begin(self) -> list[Delta]:
+        """Return all there is."""
+        return self._deltas
+
+    def add(self, _delta: object) -> list[Delta]:
+        """Return nothing."""
+        return []
+
+    def end(self) -> list[Delta]:
+        """Return nothing."""
+        return []
+
+
+def redacted(indexes: "count[int]", block: object) -> Whole:
+    """Return a block of reasoning that only the upstream can read."""
+    data = settled(text_field(block, "data"))
+    if not data:
+        return Whole()
+    return Whole({"reasoning_details": [{"type": "reasoning.encrypted", "index": next(indexes), "data": data}]})
+
+
+class Call:
+    """A call of a tool.
+
+    Args:
+        form: What the request says of the answer's form.
+        block: The block as it begins.
+        completion: Id of the completion.
+        position: Of the call among the calls, from 0.
+
+    Raises:
+        BadGatewayError: The tool has no name.
+    """
+
+    kind = "tool_use"
+
+    def __init__(self, form: ChatForm, block: object, completion: str, position: int) -> None:
+        name = call_name(block)
+        self._how = call_kind(name, form)
+        self._legacy = form.legacy_functions
+        self._name = form.tool_names.get(name, name)
+        self._id = call_id(field(block, "id"), completion, position)
+        self._position = position
+        self._given = field(block, "input")
+        self._input, self._halves = ToolInput(), Halves()
+
+    def begin(self) -> list[Delta]:
+        """Return the call without arguments."""
+        if self._legacy:
+            return [{"function_call": {"name": self._name, "arguments": ""}}]
+        tool, member = ("custom", "input") if self._how == "custom" else ("function", "arguments")
+        entry = {"index": self._position, "id": self._id, "type": tool, tool: {"name": self._name, member: ""}}
+        return [{"tool_calls": [entry]}]
+
+    def add(self, delta: object) -> list[Delta]:
+        """Take a piece of the input; return the arguments that are complete."""
+        piece = field(delta, "partial_json")
+        self._input.add(self._halves.add(piece) if isinstance(piece, str) else piece)
+        return self._piece(self._input.take()) if self._how == "plain" else []
+
+    def end(self) -> list[Delta]:
+        """Return the rest of the arguments: all of them, where they came with the block or have to be unwrapped."""
+        self._input.add(self._halves.rest())
+        if self._input.blank and self._given:
+            return self._piece(arguments_of(self._given, self._how))
+        rest = self._input.rest(cut=False)
+        return self._piece(rest if self._how == "plain" else arguments_of(load_tool_input(rest), self._how))
+
+    def _piece(self, text: str) -> list[Delta]:
+        """Return a piece of the arguments; the platform's chunks want a name in each, and clients append it."""
+        if not text:
+            return []
+        if self._legacy:
+            return [{"function_call": {"arguments": text}}]
+        if self._how == "custom":
+            return [{"tool_calls": [{"index": self._position, "custom": {"input": text}}]}]
+        return [{"tool_calls": [{"index": self._position, "function": {"name": "", "arguments": text}}]}]
+
+
+type Block = Text | Thinking | Whole | Call

@@ -1,0 +1,298 @@
+"""A message -> a chat completion; and the parts of an answer that its stream makes too.
+
+A chat completion has one text, one run of reasoning and a list of calls. So texts of all blocks are joined, and what a
+server tool did or a later version of the API adds is left out: ``dropped_blocks`` says what.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from llama_stack_api_messages.errors import BadGatewayError
+from llama_stack_provider_messages.translation.dropped import DropLog, Dropped
+from llama_stack_provider_messages.translation.fields import field, list_field, text_field
+from llama_stack_provider_messages.translation.surrogates import settled
+from llama_stack_provider_messages.translation.tool_arguments import dump_json
+
+from .error import error_of_event, is_error
+from .options import ChatForm
+from .stop_reason import explanation, finish_reason, stop_match
+from .usage import service_tier, translate_usage
+
+BROKEN = "The backend did not answer in the form of the Messages API"
+NO_PLACE = "a chat completion has no place for it"
+ONE_CALL = "an answer with functions has one call"
+_ID = "chatcmpl-"
+
+
+def translate_response(message: Mapping[str, Any], form: ChatForm, *, created: int) -> dict[str, Any]:
+    """Return the chat completion for a message, in the wire form.
+
+    Args:
+        message: As decoded.
+        form: What the request says of the answer's form.
+        created: The time, in seconds since 1970.
+
+    Raises:
+        MessagesError: It is no message; of an error that came in its place, that error.
+    """
+    answer = _read(message, form, created)
+    usage = message.get("usage")
+    counts = usage if isinstance(usage, Mapping) else {}
+    return {
+        "id": answer.id,
+        "object": "chat.completion",
+        "created": created,
+        "model": form.model,
+        **service_tier(counts),
+        "choices": [answer.choice(message)],
+        "usage": translate_usage(counts),
+    }
+
+
+def dropped_blocks(message: Mapping[str, Any], form: ChatForm) -> tuple[Dropped, ...]:
+    """Return what of a message its chat completion does not show, by its path in the message.
+
+    Raises:
+        MessagesError: As ``translate_response``.
+    """
+    return _read(message, form, 0).log.entries()
+
+
+def completion_id(given: object) -> str:
+    """Return the id of the chat completion for that of a message; ``""`` for none."""
+    if not isinstance(given, str) or not given:
+        return ""
+    return settled(given if given.startswith(_ID) else _ID + given.removeprefix("msg_"))
+
+
+def call_id(given: object, completion: str, position: int) -> str:
+    """Return the id of a call: the upstream's, or one made of the completion's and the call's position."""
+    return settled(given) if isinstance(given, str) and given else f"call_{completion.removeprefix(_ID)}_{position}"
+
+
+def call_name(block: object) -> str:
+    """Return the upstream's name of the tool that is called.
+
+    Raises:
+        BadGatewayError: It has none.
+    """
+    if name := settled(text_field(block, "name")):
+        return name
+    raise BadGatewayError("The backend sent a tool call without the name of the tool")
+
+
+def call_kind(name: str, form: ChatForm) -> Literal["plain", "wrapped", "custom"]:
+    """Return how the arguments of a tool are answered; see ``ChatForm``."""
+    if name in form.custom_tools and not form.legacy_functions:
+        return "custom"
+    return "wrapped" if name in form.wrapped_tools else "plain"
+
+
+def arguments_of(tool_input: object, kind: Literal["plain", "wrapped", "custom"]) -> str:
+    """Return the arguments of a call as JSON without white space, or the text a custom tool gets.
+
+    A model that forgot the wrapping is taken at its word. Text for a custom tool is JSON where there is none.
+    """
+    value = {} if tool_input is None else tool_input
+    inner = value["input"] if isinstance(value, dict) and value.keys() == {"input"} else None
+    if kind == "custom" and isinstance(inner, str):
+        return settled(inner)
+    if kind == "wrapped" and isinstance(inner, dict):
+        value = inner
+    return _compact(value if isinstance(value, dict) else {"value": value})
+
+
+def _compact(value: object) -> str:
+    try:
+        plain = json.loads(dump_json(value))  # without what JSON does not have, such as NaN
+        return settled(json.dumps(plain, ensure_ascii=False, separators=(",", ":")))
+    except RecursionError:
+        raise BadGatewayError("The backend sent a tool call whose arguments are nested too deep") from None
+
+
+class JsonText:
+    """Text that has to be one JSON object, which the model was only told.
+
+    What begins with a brace passes as it comes. Anything else is held, for a model may put words or a code fence
+    around the object: in the end the object is shown, or everything when there is none.
+    """
+
+    def __init__(self) -> None:
+        self._passes = False
+        self._held: list[str] = []
+
+    def add(self, text: str) -> str:
+        """Take more text; return what can be shown."""
+        if not (self._passes or self._held):
+            text = text.lstrip()
+            self._passes = text.startswith("{")
+        if self._passes or not text:
+            return text
+        self._held.append(text)
+        return ""
+
+    def rest(self) -> str:
+        """Return what is shown at the end."""
+        text = "".join(self._held)
+        self._held.clear()
+        inner = text[text.find("{") : text.rfind("}") + 1]
+        return inner if not _is_json(text) and _is_json(inner) else text
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+class Words:
+    """The text of an answer and what it cites; positions are characters of the text as shown.
+
+    Attributes:
+        annotations: The citations so far.
+    """
+
+    def __init__(self, form: ChatForm, log: DropLog) -> None:
+        self.annotations: list[dict[str, Any]] = []
+        self.length = 0
+        self._json = JsonText() if form.json_object else None
+        self._log = log
+
+    def add(self, text: str) -> str:
+        """Take text of a block; return what is shown of it now."""
+        return self._shown(self._json.add(text) if self._json else text)
+
+    def rest(self) -> str:
+        """Return the text that is shown at the end."""
+        return self._shown(self._json.rest() if self._json else "")
+
+    def cite(self, citations: list[Any], start: int, path: str) -> None:
+        """Annotate the text from a position on: a citation is about the whole of its block."""
+        for citation in citations:
+            found = _annotation(citation, start, self.length)
+            if found is None:
+                self._log.note(f"{path}.citations", text_field(citation, "type") or "citation", NO_PLACE)
+            elif found not in self.annotations:
+                self.annotations.append(found)
+
+    def _shown(self, text: str) -> str:
+        self.length += len(text)
+        return text
+
+
+_SOURCES = {"web_search_result_location": "url", "search_result_location": "source"}
+"""Citations of what may stand in the web -> their field for its address."""
+
+
+def _annotation(citation: object, start: int, end: int) -> dict[str, Any] | None:
+    """Return a citation as annotation, None for one without an address; ``content`` is OpenRouter's addition."""
+    url = settled(text_field(citation, _SOURCES.get(text_field(citation, "type"), "")))
+    if not url.startswith(("https://", "http://")):
+        return None
+    record = {"url": url, "title": settled(text_field(citation, "title")), "start_index": start, "end_index": end}
+    passage = settled(text_field(citation, "cited_text"))
+    return {"type": "url_citation", "url_citation": record | ({"content": passage} if passage else {})}
+
+
+class _Answer:
+    """What one message says."""
+
+    def __init__(self, form: ChatForm, completion: str) -> None:
+        self.id = completion
+        self.log = DropLog()
+        self._form = form
+        self._words = Words(form, self.log)
+        self._texts: list[str] = []
+        self._reasoning: list[str] = []
+        self._details: list[dict[str, Any]] = []
+        self._calls: list[dict[str, Any]] = []
+
+    def take(self, block: object, path: str) -> None:
+        kind = text_field(block, "type")
+        step = _STEPS.get(kind)
+        if step is None:
+            self.log.note(path, kind or "block", NO_PLACE)
+        else:
+            step(self, block, path)
+
+    def choice(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        reason, legacy = message.get("stop_reason"), self._form.legacy_functions
+        return {
+            "index": 0,
+            "message": self._message(explanation(reason, message.get("stop_details"))),
+            "logprobs": None,
+            "finish_reason": finish_reason(reason, calls=bool(self._calls), legacy=legacy),
+            **stop_match(reason, message.get("stop_sequence")),
+        }
+
+    def _message(self, refusal: str) -> dict[str, Any]:
+        text = "".join([*self._texts, self._words.rest()])
+        reasoning = "".join(self._reasoning)
+        legacy = self._form.legacy_functions
+        optional = {
+            "reasoning_content": reasoning,
+            "reasoning": reasoning,
+            "reasoning_details": self._details,
+            "annotations": self._words.annotations,
+            "tool_calls": [] if legacy else self._calls,
+            "function_call": next(iter(self._calls), None) if legacy else None,
+        }
+        return {
+            "role": "assistant",
+            "content": text or (None if self._calls or refusal else ""),
+            "refusal": refusal or None,
+            **{name: value for name, value in optional.items() if value},
+        }
+
+    def _text(self, block: object, path: str) -> None:
+        start = self._words.length
+        self._texts.append(self._words.add(settled(text_field(block, "text"))))
+        self._words.cite(list_field(block, "citations"), start, path)
+
+    def _thinking(self, block: object, _path: str) -> None:
+        text, signature = settled(text_field(block, "thinking")), settled(text_field(block, "signature"))
+        if text or signature:
+            self._reasoning.append(text)
+            signed = {"signature": signature} if signature else {}
+            self._details.append({"type": "reasoning.text", "index": len(self._details), "text": text, **signed})
+
+    def _redacted(self, block: object, _path: str) -> None:
+        if data := settled(text_field(block, "data")):
+            self._details.append({"type": "reasoning.encrypted", "index": len(self._details), "data": data})
+
+    def _call(self, block: object, path: str) -> None:
+        name = call_name(block)
+        shown, kind = self._form.tool_names.get(name, name), call_kind(name, self._form)
+        arguments = arguments_of(field(block, "input"), kind)
+        if self._form.legacy_functions:
+            if self._calls:
+                self.log.note(path, "tool_use", ONE_CALL)
+            self._calls.append({"name": shown, "arguments": arguments})
+            return
+        given = call_id(field(block, "id"), self.id, len(self._calls))
+        member = {"name": shown, "input": arguments} if kind == "custom" else {"name": shown, "arguments": arguments}
+        tool = "custom" if kind == "custom" else "function"
+        self._calls.append({"id": given, "type": tool, tool: member})
+
+
+_STEPS: dict[str, Callable[[_Answer, object, str], None]] = {
+    "text": _Answer._text,  # noqa: SLF001 - the table belongs to the class
+    "thinking": _Answer._thinking,  # noqa: SLF001
+    "redacted_thinking": _Answer._redacted,  # noqa: SLF001
+    "tool_use": _Answer._call,  # noqa: SLF001
+}
+
+
+def _read(message: Mapping[str, Any], form: ChatForm, created: int) -> _Answer:
+    content = message.get("content")
+    if is_error(message):
+        raise error_of_event(message)
+    if not isinstance(content, list):
+        raise BadGatewayError(BROKEN)
+    answer = _Answer(form, completion_id(message.get("id")) or completion_id(str(created)))
+    for place, block in enumerate(content):
+        answer.take(block, f"content.{place}")
+    return answer

@@ -1,0 +1,94 @@
+"""Calls in earlier answers -> ``tool_use`` blocks, and the results that belong to them."""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from llama_stack_api_messages.errors import InvalidRequestError
+from llama_stack_provider_messages.translation.chat_to_messages.context import Block, Walk
+from llama_stack_provider_messages.translation.chat_to_messages.names import CallIds
+from llama_stack_provider_messages.translation.chat_to_messages.read import (
+    Record,
+    name_at,
+    record_at,
+    records_at,
+    shown,
+    text_at,
+)
+from llama_stack_provider_messages.translation.tool_arguments import parse_tool_input
+
+from .schemas import WRAPPER
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of an earlier answer.
+
+    Args:
+        block: Its ``tool_use`` block.
+        key: What a result names it by: ``id`` and the client's id, or ``name`` and the function of a legacy call.
+        path: Where it stands.
+    """
+
+    block: Block
+    key: tuple[str, str]
+    path: str
+
+
+@dataclass(slots=True)
+class OpenCalls:
+    """The calls of one turn that have no result yet, by what their results name them with."""
+
+    _waiting: dict[tuple[str, str], deque[Call]] = field(default_factory=dict)
+
+    def add(self, call: Call) -> None:
+        """Wait for the result of a call."""
+        self._waiting.setdefault(call.key, deque()).append(call)
+
+    def answer(self, key: tuple[str, str]) -> Call | None:
+        """Return the call that a result is for, the first one of two with the same id; None if there is none."""
+        waiting = self._waiting.get(key)
+        return waiting.popleft() if waiting else None
+
+
+_FIELDS = frozenset({"id", "type", "index", "function", "custom"})
+
+
+def calls_of(message: Record, path: str, ids: CallIds, walk: Walk) -> Iterator[Call]:
+    """Yield the calls of an assistant message.
+
+    Raises:
+        InvalidRequestError: A call is none the schema knows.
+    """
+    for call, where in records_at(message.get("tool_calls"), f"{path}.tool_calls"):
+        wanted = text_at(call.get("id"), f"{where}.id")
+        name, value = _called(call, where, walk)
+        walk.unknown(call, _FIELDS, where)
+        yield Call(_tool_use(ids.fresh(wanted, where), name, value, walk), ("id", wanted), where)
+    if message.get("function_call") is not None:
+        where = f"{path}.function_call"
+        name, value = _function(record_at(message["function_call"], where), where, walk)
+        yield Call(_tool_use(ids.fresh("", where), name, value, walk), ("name", name), where)
+
+
+def _called(call: Record, path: str, walk: Walk) -> tuple[str, Block]:
+    """Return the client's name of a tool and the input of its call; servers leave the type of functions out."""
+    kind = call.get("type")
+    if kind == "custom":
+        path = f"{path}.custom"
+        custom = record_at(call.get("custom"), path)
+        text = text_at(custom.get("input"), f"{path}.input")
+        return name_at(custom.get("name"), f"{path}.name"), {WRAPPER: text}
+    if kind not in (None, "", "function"):
+        raise InvalidRequestError(f"{path}.type: {shown(kind)} is no kind of call; send function or custom")
+    return _function(record_at(call.get("function"), f"{path}.function"), f"{path}.function", walk)
+
+
+def _function(function: Record, path: str, walk: Walk) -> tuple[str, Block]:
+    name = name_at(function.get("name"), f"{path}.name")
+    value = parse_tool_input(function.get("arguments"))
+    return name, {WRAPPER: value} if name in walk.wrapped else value
+
+
+def _tool_use(call_id: str, name: str, value: Block, walk: Walk) -> Block:
+    return {"type": "tool_use", "id": call_id, "name": walk.upstream_name(name), "input": value}

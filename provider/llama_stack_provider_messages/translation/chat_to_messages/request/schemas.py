@@ -1,0 +1,176 @@
+"""JSON schemas as the Messages API takes them.
+
+A tool's ``input_schema`` is an object and has no alternatives at its top. What constrains the model's output, an answer
+with a schema or a strict tool, is held to less: every object is closed, and there are no limits on numbers, lengths and
+lists. Such a limit goes into the description, where the model at least reads it.
+
+Source: the API's guide on structured outputs, and ``input_schema does not support oneOf, allOf, or anyOf at the top
+level``.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from llama_stack_api_messages.errors import InvalidRequestError
+from llama_stack_provider_messages.translation.chat_to_messages.context import Walk
+from llama_stack_provider_messages.translation.chat_to_messages.read import Record, check_depth, plain, record_at
+
+type Schema = dict[str, Any]
+
+WRAPPER = "input"
+"""The property that holds what is no object by itself."""
+
+_ALTERNATIVES = ("oneOf", "anyOf", "allOf")
+_DEFINITIONS = ("$defs", "definitions")
+
+
+def closed_object(**properties: Schema) -> Schema:
+    """Return an object with these properties, all of them required."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def needs_wrapper(schema: Record) -> bool:
+    """Whether a function's parameters cannot stand at the top of an ``input_schema``."""
+    kind = schema.get("type")
+    other = kind is not None and kind != "object" and not (isinstance(kind, list) and "object" in kind)
+    return other or any(name in schema for name in _ALTERNATIVES)
+
+
+def input_schema(parameters: object, path: str) -> Schema:
+    """Return a function's parameters as an ``input_schema``, under ``input`` if they need it.
+
+    Raises:
+        InvalidRequestError: They are no object, or nested too deeply.
+    """
+    schema = dict(record_at({} if parameters is None else parameters, path))
+    check_depth(schema, path)
+    if not needs_wrapper(schema):
+        properties = {} if schema.get("properties") is None else schema["properties"]
+        return {**schema, "type": "object", "properties": properties}
+    hoisted = {name: schema.pop(name) for name in _DEFINITIONS if name in schema}
+    wrapped: Schema = _repointed({**closed_object(**{WRAPPER: schema}), **hoisted})
+    return wrapped
+
+
+def _repointed(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Return a schema whose references to the old top lead to its new place; definitions stayed at the top."""
+    if isinstance(value, list):
+        return [_repointed(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    done = {name: _repointed(item) for name, item in value.items()}
+    target = done.get("$ref")
+    if isinstance(target, str) and target.startswith("#") and not target.startswith(_HOISTED):
+        done["$ref"] = f"#/properties/{WRAPPER}{target[1:]}"
+    return done
+
+
+_HOISTED = tuple(f"#/{name}/" for name in _DEFINITIONS)
+
+
+def closed_schema(schema: object, path: str, walk: Walk) -> Schema:
+    """Return a schema the API can hold the model to; what it cannot is noted.
+
+    Raises:
+        InvalidRequestError: It is no object, or nested too deeply.
+    """
+    check_depth(schema, path)
+    return _closed(record_at(schema, path), path, walk)
+
+
+def _closed(schema: Record, path: str, walk: Walk) -> Schema:
+    done: Schema = {}
+    told: list[str] = []
+    for name, value in schema.items():
+        if value is None and name not in _NULLABLE:
+            continue
+        if name in _KEPT or ((keep := _CHECKED.get(name)) and keep(value)):
+            done[name] = value
+        elif name in _HELD:
+            done["anyOf" if name == "oneOf" else name] = _HELD[name](value, f"{path}.{name}", walk)
+        elif name not in _SILENT:
+            walk.note(
+                f"{path}.{plain(name)}",
+                plain(name),
+                "the Messages API does not hold answers to it; the description says it",
+            )
+            told.append(f"{name}: {_json(value, f'{path}.{plain(name)}')}")
+    if told:
+        done["description"] = "\n\n".join(filter(None, (_text(done.get("description")), f"{{{', '.join(told)}}}")))
+    if _is_object(schema):
+        _close(schema, done, path, walk)
+    return done
+
+
+def _close(schema: Record, done: Schema, path: str, walk: Walk) -> None:
+    if schema.get("additionalProperties") not in (None, False):
+        reason = "the Messages API takes closed objects only"
+        walk.note(f"{path}.additionalProperties", "additionalProperties", reason)
+    done["additionalProperties"] = False
+
+
+def _is_object(schema: Record) -> bool:
+    kind = schema.get("type")
+    return kind == "object" or (isinstance(kind, list) and "object" in kind) or "properties" in schema
+
+
+def _json(value: object, path: str) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidRequestError(f"{path}: a value JSON can hold is required") from error
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _one(value: object, path: str, walk: Walk) -> Schema:
+    """Return a schema; ``true`` is one that takes anything."""
+    return _closed({} if isinstance(value, bool) else record_at(value, path), path, walk)
+
+
+def _list(value: object, path: str, walk: Walk) -> list[Schema]:
+    if not isinstance(value, list):
+        raise InvalidRequestError(f"{path}: a list of JSON schemas is required")
+    return [_one(item, f"{path}.{index}", walk) for index, item in enumerate(value)]
+
+
+def _named(value: object, path: str, walk: Walk) -> dict[str, Schema]:
+    return {name: _one(item, f"{path}.{plain(name)}", walk) for name, item in record_at(value, path).items()}
+
+
+_KEPT = frozenset({"type", "description", "title", "enum", "const", "default", "required", "pattern", "$ref"})
+"""Keywords that stay as they are."""
+
+_NULLABLE = ("const", "default")
+"""Keywords for which null is a value; it is as good as absent for the others."""
+
+_HELD: dict[str, Callable[[object, str, Walk], Any]] = {
+    "items": _one,
+    "anyOf": _list,
+    "oneOf": _list,
+    "allOf": _list,
+    "properties": _named,
+    "$defs": _named,
+    "definitions": _named,
+}
+"""Keywords that hold schemas; ``oneOf`` becomes ``anyOf``, which a model that writes one value does not tell apart."""
+
+_FORMATS = frozenset(
+    {"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}
+)  # fmt: skip
+_CHECKED: dict[str, Callable[[Any], bool]] = {
+    "format": lambda value: isinstance(value, str) and value in _FORMATS,
+    "minItems": lambda value: value in (0, 1) and not isinstance(value, bool),
+}
+"""Keywords that stay with some values."""
+
+_SILENT = frozenset({"$schema", "$id", "$comment", "additionalProperties"})
+"""Keywords that say nothing of an answer, and the one that has a rule of its own."""

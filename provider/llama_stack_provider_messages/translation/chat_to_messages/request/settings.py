@@ -1,0 +1,142 @@
+"""Settings of a chat request that have an equal, or nearly one: limits, sampling, account, stop sequences."""
+
+from hashlib import sha256
+from typing import Any
+
+from llama_stack_api_messages.errors import InvalidRequestError
+from llama_stack_provider_messages.translation.chat_to_messages.context import Walk
+from llama_stack_provider_messages.translation.chat_to_messages.read import (
+    Record,
+    count_at,
+    list_at,
+    number_at,
+    shown,
+    text_at,
+)
+
+from .thinking import Thinking, room_for
+
+_HOTTEST = 2
+"""OpenAI's highest ``temperature``; the Messages API's is 1."""
+
+_LONGEST_USER = 256
+"""Characters of ``metadata.user_id``."""
+
+FAST_BETA = "fast-mode-2026-02-01"
+"""Some models want it named for ``speed``."""
+
+SERVICE_TIERS: dict[str, dict[str, str]] = {
+    "auto": {"service_tier": "auto"},
+    "default": {"service_tier": "standard_only"},
+    "priority": {"service_tier": "auto"},
+    "fast": {"speed": "fast"},
+    "flex": {"service_tier": "auto"},
+    "scale": {"service_tier": "auto"},
+}
+"""OpenAI's tiers -> what the Messages API has instead."""
+
+_INEXACT = ("flex", "scale")
+"""Tiers whose price and pace the other API does not have."""
+
+
+def limit(chat: Record, thinking: Thinking, walk: Walk) -> int:
+    """Return ``max_tokens``, which the Messages API needs.
+
+    Raises:
+        InvalidRequestError: A limit is no whole number from 1 on.
+    """
+    newer, older = (count_at(chat.get(name), name) for name in ("max_completion_tokens", "max_tokens"))
+    if newer is not None and older not in (None, newer):
+        walk.note("max_tokens", "max_tokens", "max_completion_tokens takes its place")
+    name, asked = ("max_tokens", older) if newer is None else ("max_completion_tokens", newer)
+    most = walk.options.max_output
+    if asked is not None and most is not None and asked > most:
+        walk.note(name, name, f"lowered to {most}, the model's output limit")
+    room = room_for(thinking, walk.options.max_tokens if asked is None else asked, walk)
+    if asked is not None and room > asked:
+        walk.note(name, name, f"raised to {room}, for the thoughts count too")
+    return room
+
+
+def sampling(chat: Record, thinking: Thinking, walk: Walk) -> dict[str, Any]:
+    """Return the sampling fields; which ones a model takes, its family says.
+
+    Raises:
+        InvalidRequestError: A value is out of its range.
+    """
+    temperature, top_p = (
+        number_at(chat.get("temperature"), "temperature", _HOTTEST),
+        number_at(chat.get("top_p"), "top_p", 1),
+    )
+    if temperature is not None and temperature > 1:
+        walk.note("temperature", "temperature", "lowered to 1, the highest of the Messages API")
+        temperature = 1
+    asked = {"temperature": temperature, "top_p": top_p, "top_k": count_at(chat.get("top_k"), "top_k", 0)}
+    fields = {name: value for name, value in asked.items() if value is not None}
+    reason = _unsampled(thinking, walk)
+    if not reason and not walk.traits.both_samplings and "temperature" in fields:
+        return _without(fields, ("top_p",), "the model takes temperature or top_p, not both", walk)
+    return _without(fields, tuple(fields), reason, walk) if reason else fields
+
+
+def _unsampled(thinking: Thinking, walk: Walk) -> str:
+    if not walk.traits.sampling:
+        return "the model has no such setting"
+    return "not taken while the model thinks" if thinking.on and not walk.traits.thinking_samplings else ""
+
+
+def _without(fields: dict[str, Any], names: tuple[str, ...], reason: str, walk: Walk) -> dict[str, Any]:
+    """Return fields without some; 1 is what the model does anyway, and nothing lost."""
+    for name in names:
+        if name in fields and (fields[name] != 1 or name == "top_k"):
+            walk.note(name, name, reason)
+    return {name: value for name, value in fields.items() if name not in names}
+
+
+def stop_sequences(chat: Record, walk: Walk) -> dict[str, Any]:
+    """Return ``stop_sequences``: each must hold more than white space.
+
+    Raises:
+        InvalidRequestError: ``stop`` is neither a text nor a list of texts.
+    """
+    stop = chat.get("stop")
+    texts = (
+        [(stop, "stop")] if isinstance(stop, str) else [(t, f"stop.{i}") for i, t in enumerate(list_at(stop, "stop"))]
+    )
+    kept = []
+    for value, path in texts:
+        if text_at(value, path).strip():
+            kept.append(value)
+        else:
+            walk.note(path, "stop", "the Messages API stops at no white space")
+    return {"stop_sequences": list(dict.fromkeys(kept))} if kept else {}
+
+
+def account(chat: Record, walk: Walk) -> dict[str, Any]:
+    """Return who asks, and at what pace.
+
+    Raises:
+        InvalidRequestError: The tier is none of OpenAI's.
+    """
+    users = {name: text for name in ("safety_identifier", "user") if (text := text_at(chat.get(name), name))}
+    chosen = next(iter(users.values()), "")
+    if len(set(users.values())) > 1:
+        walk.hint("user", "user", "safety_identifier takes its place")
+    return {**({"metadata": {"user_id": _short(chosen)}} if chosen else {}), **_tier(chat, walk)}
+
+
+def _short(user: str) -> str:
+    return user if len(user) <= _LONGEST_USER else sha256(user.encode("utf-8", "replace")).hexdigest()
+
+
+def _tier(chat: Record, walk: Walk) -> dict[str, str]:
+    tier = text_at(chat.get("service_tier"), "service_tier")
+    if not tier:
+        return {}
+    if tier not in SERVICE_TIERS:
+        raise InvalidRequestError(f"service_tier: {shown(tier)} is none of {', '.join(SERVICE_TIERS)}")
+    if tier in _INEXACT:
+        walk.note("service_tier", "service_tier", f"the Messages API has no {tier} tier; it gets auto")
+    if tier == "fast":
+        walk.betas.append(FAST_BETA)
+    return SERVICE_TIERS[tier]

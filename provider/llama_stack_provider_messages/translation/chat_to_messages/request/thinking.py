@@ -1,0 +1,207 @@
+"""``reasoning_effort`` -> thinking and effort, in the form the model's family has them.
+
+    family      none                   minimal, low, medium, high, xhigh, max
+    adaptive    {"type": off}          {"type": "adaptive"} and output_config.effort
+    budget      {"type": "disabled"}   {"type": "enabled", "budget_tokens": ...}, and room for it in max_tokens
+    none        nothing                nothing, noted
+
+A request may also hold the Messages API's own ``thinking``, as Anthropic's layer for OpenAI clients takes it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from llama_stack_api_messages.errors import InvalidRequestError
+from llama_stack_provider_messages.translation.chat_to_messages.context import Walk
+from llama_stack_provider_messages.translation.chat_to_messages.read import (
+    Record,
+    check_depth,
+    count_at,
+    record_at,
+    shown,
+    text_at,
+)
+
+EFFORTS: dict[str, str] = {
+    "minimal": "low",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "xhigh",
+    "max": "max",
+}
+"""OpenAI's levels but ``none`` -> levels of the Messages API, rising."""
+
+BUDGETS: dict[str, int] = {
+    "minimal": 1024,
+    "low": 1024,
+    "medium": 4096,
+    "high": 16384,
+    "xhigh": 32000,
+    "max": 32000,
+}
+"""OpenAI's levels but ``none`` -> tokens of thinking."""
+
+LEAST_BUDGET = 1024
+"""``thinking.enabled.budget_tokens: Input should be greater than or equal to 1024``."""
+
+_ROOM = 1024
+"""Tokens an answer has behind the thoughts, unless the request wants fewer."""
+_OFF = ("disabled", "between_tools")
+
+
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """How the model is to think.
+
+    Args:
+        path: Which field of the request says so.
+        config: ``thinking`` of the Messages request, empty: the model's default.
+        effort: ``output_config.effort``, ``""``: the model's default.
+    """
+
+    path: str = "reasoning_effort"
+    config: Mapping[str, Any] = field(default_factory=dict)
+    effort: str = ""
+
+    @property
+    def on(self) -> bool:
+        """Whether the request switches thinking on."""
+        return bool(self.config) and self.config.get("type") not in _OFF
+
+    @property
+    def budget(self) -> int:
+        """Tokens of thinking, 0 where there is no budget."""
+        return self.config.get("budget_tokens", 0) if self.on else 0
+
+
+def thinking_of(chat: Record, walk: Walk) -> Thinking:
+    """Return how the model is to think.
+
+    Raises:
+        InvalidRequestError: The effort is none of OpenAI's, or ``thinking`` is in no form of the Messages API.
+    """
+    effort = text_at(chat.get("reasoning_effort"), "reasoning_effort")
+    if effort and effort != "none" and effort not in EFFORTS:
+        levels = ", ".join(("none", *EFFORTS))
+        raise InvalidRequestError(f"reasoning_effort: {shown(effort)} is no level; send one of {levels}")
+    if chat.get("thinking") is not None:
+        return Thinking("thinking", _own(chat["thinking"]), _beside(effort, walk))
+    if not effort:
+        return Thinking()
+    return _off(walk) if effort == "none" else _FAMILIES[walk.traits.thinking](effort, walk)
+
+
+def _own(value: object) -> Record:
+    config = record_at(value, "thinking")
+    check_depth(config, "thinking")
+    if not text_at(config.get("type"), "thinking.type"):
+        raise InvalidRequestError("thinking.type: a string is required: adaptive, enabled or disabled")
+    text_at(config.get("display"), "thinking.display")
+    budget = count_at(config.get("budget_tokens"), "thinking.budget_tokens")
+    if config["type"] == "enabled" and budget is None:
+        raise InvalidRequestError("thinking.budget_tokens: a whole number is required; or send type adaptive")
+    return {name: item for name, item in config.items() if item is not None}
+
+
+def _beside(effort: str, walk: Walk) -> str:
+    """Return the level that goes with the client's own ``thinking``; only adaptive models have both."""
+    if effort in EFFORTS and walk.traits.thinking == "adaptive":
+        return _level(effort, walk)
+    if effort:
+        walk.note("reasoning_effort", "reasoning_effort", "thinking takes its place")
+    return ""
+
+
+def _off(walk: Walk) -> Thinking:
+    if walk.traits.always_on:
+        walk.note("reasoning_effort", "reasoning_effort", "the model always thinks")
+        return Thinking()
+    return Thinking() if walk.traits.thinking == "none" else Thinking(config={"type": walk.traits.off})
+
+
+def _adaptive(effort: str, walk: Walk) -> Thinking:
+    config = {"type": "adaptive", **({"display": "summarized"} if walk.traits.summarized else {})}
+    return Thinking(config=config, effort=_level(effort, walk))
+
+
+def _level(effort: str, walk: Walk) -> str:
+    """Return the level of an effort, or the highest below it that the model has."""
+    levels, wanted = list(dict.fromkeys(EFFORTS.values())), EFFORTS[effort]
+    known = [level for level in levels[: levels.index(wanted) + 1] if level in walk.traits.efforts]
+    if not known or known[-1] != wanted:
+        walk.note("reasoning_effort", "reasoning_effort", f"the model has no {wanted}; it gets the next lower level")
+    return known[-1] if known else ""
+
+
+def _budget(effort: str, walk: Walk) -> Thinking:
+    most = BUDGETS[effort]
+    if walk.options.max_output is not None:
+        most = min(most, walk.options.max_output - _ROOM)
+    if most < LEAST_BUDGET:
+        walk.note("reasoning_effort", "reasoning_effort", "the model's output is too short to think")
+        return Thinking()
+    return Thinking(config={"type": "enabled", "budget_tokens": most})
+
+
+def _none(_effort: str, walk: Walk) -> Thinking:
+    walk.note("reasoning_effort", "reasoning_effort", "the model does not think")
+    return Thinking()
+
+
+_FAMILIES = {"adaptive": _adaptive, "budget": _budget, "none": _none}
+
+
+def allowed_thinking(thinking: Thinking, messages: list[dict[str, Any]], walk: Walk, *, forced: bool) -> Thinking:
+    """Return how the model can think in this conversation: not at all where that would be refused.
+
+    Args:
+        thinking: What the request asks for.
+        messages: The history for the upstream.
+        walk: The request on its way.
+        forced: ``tool_choice`` forces a call.
+    """
+    if not thinking.on:
+        return thinking
+    reasons = list(_reasons(thinking, messages, forced=forced))
+    if not reasons:
+        return thinking
+    walk.note(thinking.path, thinking.path, reasons[0])
+    if walk.traits.always_on:
+        return Thinking(thinking.path, effort=thinking.effort)
+    return Thinking(thinking.path, {"type": walk.traits.off})  # the highest efforts cannot go with it
+
+
+def _reasons(thinking: Thinking, messages: list[dict[str, Any]], *, forced: bool) -> Iterable[str]:
+    """Yield why the Messages API refuses thinking here.
+
+    ``Thinking may not be enabled when tool_choice forces tool use.`` and ``Expected `thinking` or `redacted_thinking`,
+    but found ...`` are errors of budgets alone; a continued answer cannot begin with thinking in any mode.
+    """
+    if messages[-1]["role"] == "assistant":
+        yield "a continued answer cannot begin with thinking"
+    if thinking.budget and forced:
+        yield "the model cannot think when it must call a tool"
+    if thinking.budget and _unthought_calls(messages):
+        yield "the calls before it have lost their thinking; bring reasoning_details back"
+
+
+def _unthought_calls(messages: list[dict[str, Any]]) -> bool:
+    """Whether the model is in the middle of calls that begin without a thought."""
+    last = next((message for message in reversed(messages) if message["role"] == "assistant"), None)
+    calls = last is not None and last["content"][-1]["type"] == "tool_use"
+    return last is not None and calls and last["content"][0]["type"] not in ("thinking", "redacted_thinking")
+
+
+def room_for(thinking: Thinking, asked: int, walk: Walk) -> int:
+    """Return ``max_tokens`` with room for the thoughts, which count as output.
+
+    ``max_tokens`` must be greater than ``thinking.budget_tokens``; OpenAI's limit counts thoughts too, but is often
+    meant for the answer. A limit above a budget of the client's own is what it wants.
+    """
+    if thinking.path == "thinking" and asked > thinking.budget:
+        return asked if walk.options.max_output is None else min(asked, walk.options.max_output)
+    room = max(asked, thinking.budget + min(asked, _ROOM)) if thinking.budget else asked
+    most = walk.options.max_output
+    return room if most is None else min(room, most)

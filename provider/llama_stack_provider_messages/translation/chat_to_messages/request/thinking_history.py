@@ -1,0 +1,64 @@
+"""Reasoning that a client brings back -> thinking blocks.
+
+Only the server that signed a thought can check it, and it refuses one without a signature. So what comes without is
+left out, as servers do that speak chat completions themselves.
+"""
+
+from collections.abc import Iterator
+
+from llama_stack_provider_messages.translation.chat_to_messages.context import Block, Walk
+from llama_stack_provider_messages.translation.chat_to_messages.read import Record, records_at, text_at
+
+_ALIASES = ("reasoning_content", "reasoning")
+"""Names the text of reasoning goes by; the same text, where ``reasoning_details`` are there too."""
+
+_UNSIGNED = "only reasoning with its signature goes back to the model: bring reasoning_details back"
+
+
+def thoughts_of(message: Record, path: str, walk: Walk) -> list[Block]:
+    """Return the thinking blocks of an assistant message.
+
+    Raises:
+        InvalidRequestError: ``reasoning_details`` is no list of objects.
+    """
+    details = f"{path}.reasoning_details"
+    found = [_thought(entry, where, walk) for entry, where in _joined(message.get("reasoning_details"), details)]
+    blocks = [block for block in found if block is not None]
+    for name in _ALIASES:
+        if not blocks and message.get(name):
+            walk.hint(f"{path}.{name}", name, _UNSIGNED)
+    if blocks and walk.traits.thinking == "none":
+        walk.hint(details, "reasoning_details", "the model does not think")
+        return []
+    return blocks
+
+
+def _joined(details: object, path: str) -> Iterator[tuple[Record, str]]:
+    """Yield the thoughts; a client of a stream may have kept the pieces of one, which have the same ``index``."""
+    entries = list(records_at(details, path))
+    texts: list[str] = []
+    for (entry, where), (following, _) in zip(entries, [*entries, ({}, "")][1:], strict=True):
+        texts.append(text_at(entry.get("text"), f"{where}.text"))
+        if not _goes_on(entry, following):
+            yield {**entry, "text": "".join(texts)}, where
+            texts.clear()
+
+
+def _goes_on(entry: Record, following: Record) -> bool:
+    both = [(part.get("type"), part.get("index")) for part in (entry, following)]
+    return (
+        both[0] == both[1] and both[0][0] == "reasoning.text" and both[0][1] is not None and not entry.get("signature")
+    )
+
+
+def _thought(entry: Record, path: str, walk: Walk) -> Block | None:
+    """Return one thought. Its text may be empty: a model may keep it to itself, and give the signature alone."""
+    kind = entry.get("type")
+    signature = text_at(entry.get("signature"), f"{path}.signature")
+    if kind == "reasoning.text" and signature:
+        return {"type": "thinking", "thinking": entry["text"], "signature": signature}
+    data = text_at(entry.get("data"), f"{path}.data")
+    if kind == "reasoning.encrypted" and data:
+        return {"type": "redacted_thinking", "data": data}
+    walk.hint(path, "reasoning_details", _UNSIGNED)
+    return None

@@ -1,0 +1,114 @@
+"""Which tool call a delta belongs to.
+
+The schema keys deltas on ``index``, with id and name in the first one. Servers differ:
+
+    new id on a known index                  a new call (Gemini- and Ollama-like servers send 0 for all: ccNexus 89)
+    new id, no name, call still incomplete   the same call, from a server that makes an id per delta
+    no id, new name on a known index         a new call, unless the call has no name yet, or its name goes on
+    same name, call complete, arguments      a new call, with the same id too (LiteLLM's test_parallel_tool_calls);
+                                             with the same id and the same arguments, the call is repeated
+    same name, call complete, no arguments   the name is repeated; arguments that follow begin a new call
+    same id, new name, call complete         a new call
+    no index                                 by id; else the last call
+
+A name comes in one piece, as a rule. It goes on with another piece when the call is the same (index and id, where
+they are sent), no arguments came yet, both pieces together begin the name of a tool of the request, and not each
+piece is the name of a tool by itself: ``get_`` and ``weather`` are one call, ``time`` and ``date`` are two.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from llama_stack_provider_messages.translation.fields import field, list_field, text_field
+from llama_stack_provider_messages.translation.names import client_id
+
+from .blocks import ToolUseBlock
+from .options import NewId, ReplyForm
+from .reasoning import argument_text, call_extra
+
+
+class CallIds:
+    """Gives each call an id that is legal in the Messages API and unique in the answer.
+
+    Args:
+        new_id: Makes an id for a prefix.
+        taken: Ids that are in use: backends that count from 0 in every answer repeat those of earlier calls.
+    """
+
+    def __init__(self, new_id: NewId, taken: Iterable[str] = ()) -> None:
+        self._new_id = new_id
+        self._taken = set(taken)
+
+    def claim(self, upstream_id: str) -> str:
+        """Return the backend's id when it can stay, else a new one."""
+        known = client_id(upstream_id)
+        chosen = known if known and known not in self._taken else self._new_id("toolu_")
+        self._taken.add(chosen)
+        return chosen
+
+
+class CallTracker:
+    """Finds the block for each tool call delta of a stream.
+
+    Args:
+        new_id: Makes an id for a prefix.
+        form: Knows the names of the request's tools.
+    """
+
+    def __init__(self, new_id: NewId, form: ReplyForm) -> None:
+        self._ids = CallIds(new_id, form.call_ids)
+        self._form = form
+        self._by_index: dict[object, ToolUseBlock] = {}
+        self.blocks: list[ToolUseBlock] = []
+
+    def feed(self, delta: object) -> Iterator[ToolUseBlock]:
+        """Take the calls of one delta; yield the blocks that are new."""
+        for call in list_field(delta, "tool_calls"):
+            index = field(call, "index")
+            yield from self._take(index if isinstance(index, int) else None, text_field(call, "id"), call)
+        if (legacy := field(delta, "function_call")) is not None:
+            yield from self._take("function_call", "", {"function": legacy})
+
+    def _take(self, index: int | str | None, call_id: str, call: object) -> Iterator[ToolUseBlock]:
+        function = field(call, "function")
+        name, arguments = text_field(function, "name"), argument_text(function)
+        block = self._known(index, call_id)
+        if block is not None and self._goes_on(block, call_id, name):
+            block.name += name
+        elif block is None or _starts_anew(block, call_id, name, arguments):
+            earlier, block = block, ToolUseBlock(self._ids.claim, self._form)
+            if earlier is not None and earlier.named_again and call_id in ("", earlier.upstream_id):
+                name, call_id = name or earlier.name, call_id or earlier.upstream_id
+            block.extra = call_extra(call)
+            self.blocks.append(block)
+            self._by_index[index] = block
+            yield block
+        block.named_again = block.complete and (block.named_again or bool(name))
+        block.upstream_id = block.upstream_id or call_id
+        block.name = block.name or name
+        block.arguments.append(arguments)
+        block.input.add(field(function, "arguments"))
+
+    def _goes_on(self, block: ToolUseBlock, call_id: str, name: str) -> bool:
+        """Whether this is another piece of the call's name; see the module's rule."""
+        if not (name and block.name and block.input.blank and call_id in ("", block.upstream_id)):
+            return False
+        whole, tools = block.name + name, self._form.tools
+        return any(tool.startswith(whole) for tool in tools) and not {block.name, name} <= tools
+
+    def _known(self, index: int | str | None, call_id: str) -> ToolUseBlock | None:
+        if index is not None:
+            return self._by_index.get(index)
+        if not call_id:
+            return self.blocks[-1] if self.blocks else None
+        return next((block for block in reversed(self.blocks) if block.upstream_id == call_id), None)
+
+
+def _starts_anew(block: ToolUseBlock, call_id: str, name: str, arguments: str) -> bool:
+    """Whether a delta for a known index begins another call; see the module's table."""
+    same_id = bool(call_id) and call_id == block.upstream_id
+    if call_id and block.upstream_id and not same_id:
+        return bool(name) or block.input.blank or block.input.complete
+    renamed = bool(name and block.name) and name != block.name
+    if block.complete and arguments.strip() and (name or block.named_again):
+        return renamed or not (same_id and arguments == "".join(block.arguments))
+    return renamed and (block.complete or not same_id)

@@ -1,0 +1,142 @@
+"""What the request decides about the form of its answer; unary answers and streams share it."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import field as default
+from typing import Any, Literal
+
+from llama_stack_provider_messages.translation.fields import field, list_field, text_field
+from llama_stack_provider_messages.translation.names import ClientName
+
+from .think_tags import Inline
+from .usage import Counts, usage_fields
+
+type NewId = Callable[[str], str]
+"""Makes an id from a prefix such as ``toolu_``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyForm:
+    """How the answer to one request has to look.
+
+    Args:
+        model: The name the client asked for, echoed.
+        thinking: ``shown``; ``omitted``: blocks without their text; ``hidden``: no blocks.
+        inline: Where the text may hold reasoning, see think_tags.py.
+        discard: The request only warms the prompt cache (``max_tokens: 0``): its answer is empty.
+        stops: The stop sequences, see text_filter.py.
+        tools: The names of the tools, as the backend has them.
+        names: Those of them the client knows by another name.
+        call_ids: The ids of earlier calls: one for two calls, and a client takes the second result for the first's.
+        prefill: The final assistant message the backend was to continue, and may repeat.
+        extras: Optional message fields that are present when they were asked for.
+        safeguards: Types of the safeguards asked for.
+        fast: ``speed: fast`` was asked for.
+        credit: A fallback credit was to be redeemed.
+        prompt_estimate: Tokens the prompt may have, for backends that do not count.
+        windowed: The limit of the answer is what the context window left.
+        refusals: A refusal by the backend's content policy is a message with stop reason ``refusal``, not an error.
+    """
+
+    model: str
+    thinking: Literal["shown", "omitted", "hidden"] = "shown"
+    inline: Inline = "none"
+    discard: bool = False
+    stops: tuple[str, ...] = ()
+    tools: frozenset[str] = frozenset()
+    names: Mapping[str, ClientName] = default(default_factory=dict)
+    call_ids: frozenset[str] = frozenset()
+    prefill: str = ""
+    extras: tuple[tuple[str, Any], ...] = ()
+    safeguards: tuple[str, ...] = ()
+    fast: bool = False
+    credit: bool = False
+    prompt_estimate: int = 0
+    windowed: bool = False
+    refusals: bool = True
+
+    @classmethod
+    def of(cls, request: object, edits: Sequence[dict[str, Any]] = ()) -> "ReplyForm":
+        """Return the form for a request and its edits, without what its translation decides (names, prefill ...)."""
+        return cls(
+            model=str(field(request, "model")),
+            thinking=_thinking_form(request),
+            discard=field(request, "max_tokens") == 0,
+            stops=tuple(stop for stop in list_field(request, "stop_sequences") if isinstance(stop, str)),
+            call_ids=frozenset(_earlier_calls(request)),
+            extras=_asked_extras(request, edits),
+            safeguards=tuple(text_field(safeguard, "type") for safeguard in list_field(request, "safeguards")),
+            fast=field(request, "speed") == "fast",
+            credit=field(request, "fallback_credit_token") is not None,
+        )
+
+    def tool_use(self, tool_id: str, name: str, tool_input: dict[str, Any]) -> dict[str, Any]:
+        """Return a ``tool_use`` block under the client's name of the tool; every call is the model's own."""
+        known = self.names.get(name) or ClientName(name)
+        block = {"type": "tool_use", "id": tool_id, "name": known.name, "input": tool_input}
+        member = {"toolset_name": known.toolset} if known.toolset else {}
+        return {**block, **member, "caller": {"type": "direct"}}
+
+    def applied_edits(self) -> dict[str, Any]:
+        """Return what a ``message_delta`` repeats of the extras."""
+        return {name: value for name, value in self.extras if name == "context_management"}
+
+    def safeguard_results(self) -> dict[str, Any]:
+        """Return what an end says of the safeguards that were asked for: there is no classifier here.
+
+        On ``unavailable`` Claude Code asks its own. A verdict that nobody reached would switch the user's safety check
+        off.
+        """
+        status = {"type": "unavailable", "reason": "this server has no safety classifier"}
+        results = [{"type": kind, "status": status} for kind in self.safeguards]
+        return {"safeguard_results": results} if results else {}
+
+    def usage(self, counts: Counts, service_tier: object) -> dict[str, Any]:
+        """Return ``usage`` for an answer to this request."""
+        usage = usage_fields(counts, service_tier)
+        if self.fast and usage["service_tier"] == "priority":
+            usage["speed"] = "fast"
+        if self.credit:
+            usage["fallback_credit"] = {"status": {"type": "not_applied", "reason": "not_enabled"}}
+        return usage
+
+    def message(self, message_id: str, usage: dict[str, Any]) -> dict[str, Any]:
+        """Return a message without content and without an end."""
+        return {
+            "id": message_id,
+            "type": "message",
+            "role": "assistant",
+            "model": self.model,
+            "content": [],
+            "stop_reason": None,
+            "stop_sequence": None,
+            "stop_details": None,
+            "container": None,
+            **dict(self.extras),
+            "usage": usage,
+        }
+
+
+def _thinking_form(request: object) -> Literal["shown", "omitted", "hidden"]:
+    """``between_tools`` without tools is ``disabled``; a display other than omitted shows what the model wrote."""
+    thinking = field(request, "thinking")
+    kind = field(thinking, "type")
+    if kind == "disabled" or (kind == "between_tools" and not field(request, "tools")):
+        return "hidden"
+    return "omitted" if field(thinking, "display") == "omitted" else "shown"
+
+
+def _earlier_calls(request: object) -> Iterator[str]:
+    for message in list_field(request, "messages"):
+        for block in list_field(message, "content"):
+            if field(block, "type") == "tool_use":
+                yield text_field(block, "id")
+
+
+def _asked_extras(request: object, edits: Sequence[dict[str, Any]]) -> tuple[tuple[str, Any], ...]:
+    found: list[tuple[str, Any]] = []
+    if field(request, "diagnostics") is not None:
+        found.append(("diagnostics", None))
+    if field(request, "context_management") is not None:
+        found.append(("context_management", {"applied_edits": list(edits)}))
+    return tuple(found)

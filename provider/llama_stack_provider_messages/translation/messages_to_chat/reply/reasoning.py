@@ -1,0 +1,123 @@
+"""The words of an answer: text and reasoning of a message or of a delta, whatever field a server uses.
+
+``reasoning_details`` (OpenRouter, MiniMax) hold more than words: ids, formats, the signatures of the model's maker,
+and entries of nothing but encrypted data. Backends want them back unchanged and in order
+(openrouter.ai/docs/use-cases/reasoning-tokens), so each entry stays together, as a run of words or as a block of
+its own that only the backend can read.
+"""
+
+from dataclasses import dataclass
+
+from llama_stack_provider_messages.translation.fields import field, list_field, text_field
+from llama_stack_provider_messages.translation.messages_to_chat.thinking_signature import Detail
+
+_ALIASES = ("reasoning_content", "reasoning")
+"""DeepSeek, SGLang and llama.cpp; vLLM since 0.11, Ollama, OpenRouter. Both at once hold the same text."""
+
+
+_WORDS = ("text", "summary")
+"""Fields of an entry that hold words, and come piece by piece."""
+
+_WORDED = frozenset({"reasoning.text", "reasoning.summary"})
+
+
+@dataclass(slots=True)
+class Thought:
+    """A piece of reasoning.
+
+    Args:
+        text: Its words.
+        detail: The entry they come from; without words it is for the backend alone.
+    """
+
+    text: str
+    detail: Detail | None = None
+
+
+def thoughts_of(record: object) -> list[Thought]:
+    """Return the reasoning of a message or delta; of fields with the same words, from one."""
+    extra = getattr(record, "model_extra", None)  # where SDK objects keep it; an attribute they lack is slow to miss
+    source = record if extra is None else extra
+    details = [entry for entry in list_field(source, "reasoning_details") if isinstance(entry, dict)]
+    if not details:
+        text = _alias_text(source) or _parts(record, "thinking")
+        return [Thought(text)] if text else []
+    thoughts = [Thought(_entry_text(entry), entry) for entry in details]
+    if any(thought.text for thought in thoughts) or not (text := _alias_text(source)):
+        return thoughts
+    return [Thought(text), *thoughts]
+
+
+def _alias_text(source: object) -> str:
+    return next((text for name in _ALIASES if (text := text_field(source, name))), "")
+
+
+def _entry_text(entry: Detail) -> str:
+    return next((text for name in _WORDS if (text := text_field(entry, name))), "")
+
+
+CALL_EXTRA = "tool_call.extra_content"
+"""Type of an entry of our own: what a backend wants back beside the call that follows."""
+
+
+def call_extra(call: object) -> Thought | None:
+    """Return what a call carries for the backend alone: Gemini's signature of the thought behind it.
+
+    Gemini 3 answers 400 to a call that comes back without (discuss.ai.google.dev 109823, crmne/ruby_llm 588).
+    """
+    extra = field(call, "extra_content")
+    return Thought("", {"type": CALL_EXTRA, "extra_content": extra}) if extra and isinstance(extra, dict) else None
+
+
+def is_worded(entry: Detail) -> bool:
+    """Whether an entry is part of a thinking block; others are blocks of their own.
+
+    A piece of a stream may hold nothing but the signature of words that came before.
+    """
+    return text_field(entry, "type") in _WORDED or any(name in entry for name in _WORDS)
+
+
+class DetailRun:
+    """Entries as they come: pieces of one entry of a stream share their type and index, and follow each other."""
+
+    def __init__(self) -> None:
+        self.entries: list[Detail] = []
+
+    def takes(self, piece: Detail) -> bool:
+        """Whether a piece belongs to the last entry."""
+        if not self.entries or piece.get("index") is None:
+            return False
+        return all(piece.get(name) == self.entries[-1].get(name) for name in ("type", "index"))
+
+    def add(self, piece: Detail) -> None:
+        """Take a piece: words and data are appended, anything else is said once, or again."""
+        if not self.takes(piece):
+            self.entries.append(dict(piece))
+            return
+        entry = self.entries[-1]
+        for name, value in piece.items():
+            if name in (*_WORDS, "data") and isinstance(value, str) and isinstance(entry.get(name), str):
+                entry[name] += value
+            elif value is not None or name not in entry:
+                entry[name] = value
+
+
+def content_text(record: object) -> str:
+    """Return the visible text of a message or delta; a refusal is text too, so that plain clients show it."""
+    return (text_field(record, "content") or _parts(record, "text")) + text_field(record, "refusal")
+
+
+def _parts(record: object, kind: str) -> str:
+    """Return the joined parts of one kind of a content list (Mistral's form)."""
+    return "".join(_part_text(part, kind) for part in list_field(record, "content") if field(part, "type") == kind)
+
+
+def _part_text(part: object, kind: str) -> str:
+    inner = list_field(part, kind)
+    return "".join(text_field(piece, "text") for piece in inner) or text_field(part, kind)
+
+
+def argument_text(function: object) -> str:
+    """Return the arguments of a call or of a piece of one, as text of about their length; some send an object."""
+    arguments = field(function, "arguments")
+    return arguments if isinstance(arguments, str) else "" if arguments is None else str(arguments)

@@ -1,0 +1,123 @@
+"""Content blocks of reasoning; unary answers and streams build the same ones.
+
+    words, with or without an entry      thinking; the signature carries all of it, entries included
+    an entry without words (encrypted)   redacted_thinking, whose data carries the entry
+
+Blocks follow the order of the entries, so that the list can be put together again from what a client sends back.
+"""
+
+from typing import Any
+
+from llama_stack_provider_messages.translation.messages_to_chat.thinking_signature import Detail, Sign, unsigned
+
+from .reasoning import DetailRun, Thought, is_worded
+
+
+class ThinkingBlock:
+    """Reasoning; exactly one signature, right before the stop.
+
+    Args:
+        sign: Makes the signature of the whole text.
+        omit: Keep the text from the client.
+    """
+
+    kind = "thinking"
+    ready = True
+    complete = True
+
+    def __init__(self, sign: Sign, *, omit: bool) -> None:
+        self._sign = sign
+        self._omit = omit
+        self._text: list[str] = []
+        self._sent = 0
+        self._details = DetailRun()
+
+    def add(self, thought: Thought) -> None:
+        """Take more reasoning."""
+        if thought.text:
+            self._text.append(thought.text)
+        if thought.detail is not None:
+            self._details.add(thought.detail)
+
+    def start(self) -> dict[str, Any]:
+        """Return the empty block of ``content_block_start``."""
+        return {"type": "thinking", "thinking": "", "signature": ""}
+
+    def whole(self) -> dict[str, Any]:
+        """Return the complete block."""
+        text = "" if self._omit else "".join(self._text)
+        return {"type": "thinking", "thinking": text, "signature": self._signature()}
+
+    def deltas(self) -> list[dict[str, Any]]:
+        """Return what came since the last call."""
+        pieces = self._text[self._sent :]
+        self._sent = len(self._text)
+        return [] if self._omit else [{"type": "thinking_delta", "thinking": piece} for piece in pieces]
+
+    def last_deltas(self, *, cut: bool) -> list[dict[str, Any]]:  # noqa: ARG002 - text is text, cut or not
+        """Return what is due before the stop."""
+        return [{"type": "signature_delta", "signature": self._signature()}]
+
+    def _signature(self) -> str:
+        text, details = "".join(self._text), self._details.entries
+        return self._sign(text, details) if details else self._sign(text)
+
+
+class RedactedBlock:
+    """Reasoning for the backend alone; it starts complete, so only when something else follows.
+
+    Args:
+        sign: Packs the entry.
+    """
+
+    kind = "redacted_thinking"
+    ready = False
+    complete = True
+
+    def __init__(self, sign: Sign) -> None:
+        self._sign = sign
+        self._details = DetailRun()
+
+    def takes(self, piece: Detail) -> bool:
+        """Whether a piece belongs to this block's entry."""
+        return self._details.takes(piece)
+
+    def add(self, piece: Detail) -> None:
+        """Take a piece of the entry."""
+        self._details.add(piece)
+
+    def start(self) -> dict[str, Any]:
+        """Return the complete block."""
+        return {"type": "redacted_thinking", "data": self._sign("", self._details.entries)}
+
+    def whole(self) -> dict[str, Any]:
+        """Return the complete block."""
+        return self.start()
+
+    def deltas(self) -> list[dict[str, Any]]:
+        """Return nothing: this block has no deltas."""
+        return []
+
+    def last_deltas(self, *, cut: bool) -> list[dict[str, Any]]:  # noqa: ARG002 - as above
+        """Return nothing, likewise."""
+        return []
+
+
+def block_for(thought: Thought, tail: object, sign: Sign, *, omit: bool) -> ThinkingBlock | RedactedBlock | None:
+    """Add a piece of reasoning to the last block; return a new block where it needs one.
+
+    Args:
+        thought: The piece.
+        tail: The last block, if it is not closed.
+        sign: Makes signatures; without any there is nothing an encrypted entry could be packed in, and it is left out.
+        omit: Keep words from the client.
+    """
+    if thought.detail is None or is_worded(thought.detail):
+        block = tail if isinstance(tail, ThinkingBlock) else ThinkingBlock(sign, omit=omit)
+        block.add(thought)
+        return None if block is tail else block
+    if sign is unsigned:
+        return None
+    redacted = tail if isinstance(tail, RedactedBlock) and tail.takes(thought.detail) else RedactedBlock(sign)
+    redacted.add(thought.detail)
+    return None if redacted is tail else redacted

@@ -1,0 +1,179 @@
+"""Documents -> text, or file parts where the backend reads PDFs.
+
+    text, content       text in place; images inside content as parts
+    base64, url (PDF)   by the profile: a `file` part, its `text` page by page, or refused
+    file                refused
+
+As with images (images.py), what cannot be read is a 400 in a user message and a note to the model in a tool result.
+"""
+
+import re
+from collections.abc import Callable
+
+from llama_stack_api_messages.errors import InvalidRequestError
+from llama_stack_api_messages.models.content import ContentSource, DocumentBlock, TextBlock
+from llama_stack_api_messages.models.sources import Base64Source, TextSource, UrlSource
+from llama_stack_provider_messages.translation.fields import field
+from llama_stack_provider_messages.translation.inline_data import (
+    IMAGE_TYPES,
+    PDF,
+    data_url,
+    media_type_of,
+    plain_name,
+    read_base64,
+)
+from llama_stack_provider_messages.translation.messages_to_chat.context import Walk
+from llama_stack_provider_messages.translation.messages_to_chat.loaded_media import (
+    Failed,
+    Loaded,
+    LoadedFile,
+    LoadedText,
+)
+from llama_stack_provider_messages.translation.messages_to_chat.request.parts import Part, joined, pdf_part, text_part
+from llama_stack_provider_messages.translation.tool_arguments import dump_json
+
+from .images import NOT_LOADED, cause_of, check_address, image, result_image, unsupported_source
+
+type Show = Callable[..., Part]
+"""The handler of images of the place a document stands in."""
+
+_UNSAFE = re.compile(r"[^\w .()-]+")
+_LONGEST_NAME = 100
+
+
+def document(block: DocumentBlock, path: str, walk: Walk) -> list[Part]:
+    """Return a user's document.
+
+    Raises:
+        InvalidRequestError: It cannot be read here.
+    """
+    return _document(block, path, walk, image)
+
+
+def result_document(block: DocumentBlock, path: str, walk: Walk) -> list[Part]:
+    """Return a document of a tool result; one that cannot be read is named."""
+    try:
+        return _document(block, path, walk, result_image)
+    except InvalidRequestError as error:
+        reason = cause_of(error)
+        walk.note(path, "document", f"{reason}; the model is told so")
+        name = f"document {block.title}" if block.title else "document"
+        return [text_part(f"[{name}: this model cannot read it: {reason}]")]
+
+
+def document_text(block: DocumentBlock, path: str, walk: Walk) -> str:
+    """Return a document of an assistant message, which holds nothing but text."""
+    texts: list[str] = []
+    for part in result_document(block, path, walk):
+        if part["type"] == "text":
+            texts.append(part["text"])
+        else:
+            walk.note(path, "document", "an assistant message holds no images and files; the model is told so")
+            texts.append("[an image or file that cannot be shown here]")
+    return "\n".join(texts)
+
+
+def _document(block: DocumentBlock, path: str, walk: Walk, show: Show) -> list[Part]:
+    parts = _source_parts(block, path, walk, show)
+    if field(block.citations, "enabled"):
+        walk.note(f"{path}.citations", "citations", "the backend does not cite")
+    names = "".join(f" {name}={dump_json(value)}" for name in ("title", "context") if (value := field(block, name)))
+    if not names and all(part["type"] == "file" for part in parts):
+        return parts
+    return joined([text_part(f"<document{names}>"), *parts, text_part("</document>")])
+
+
+def _source_parts(block: DocumentBlock, path: str, walk: Walk, show: Show) -> list[Part]:
+    source = block.source
+    if isinstance(source, TextSource):
+        return [text_part(source.data)]
+    if isinstance(source, ContentSource):
+        return _content_parts(source, f"{path}.source.content", walk, show)
+    if isinstance(source, Base64Source):
+        return _inline_parts(source.media_type, source.data, block, path, walk)
+    if isinstance(source, UrlSource):
+        return _linked_parts(source.url, block, path, walk)
+    raise unsupported_source(source.type, f"{path}.source")
+
+
+def _content_parts(source: ContentSource, path: str, walk: Walk, show: Show) -> list[Part]:
+    if isinstance(source.content, str):
+        return [text_part(source.content)]
+    parts: list[Part] = []
+    for index, item in enumerate(source.content):
+        if isinstance(item, TextBlock):
+            parts.append(text_part(item.text))
+        elif item.type == "image":
+            parts.append(show(item, f"{path}.{index}", walk))
+        else:
+            raise InvalidRequestError(
+                f"{path}.{index}: blocks of type '{plain_name(item.type)}' are not supported in a document; send text"
+            )
+    return parts
+
+
+def _linked_parts(url: str, block: DocumentBlock, path: str, walk: Walk) -> list[Part]:
+    if inline := data_url(url):
+        return _inline_parts(*inline, block, path, walk)
+    check_address(url, f"{path}.source", walk)
+    if walk.policy.media_urls == "pass":
+        raise InvalidRequestError(
+            f"{path}.source.url: chat completions take no address of a document; send the document in base64, "
+            "or set media_urls: fetch on the server"
+        )
+    return _loaded_parts(walk.media.get(path, NOT_LOADED), block, path, walk)
+
+
+def _inline_parts(declared: str, data: str, block: DocumentBlock, path: str, walk: Walk) -> list[Part]:
+    """Return the parts of bytes in base64. Those the lane has loaded already are not decoded again."""
+    if loaded := walk.media.get(path):
+        return _loaded_parts(loaded, block, path, walk)
+    read = read_base64(data)
+    if read is None:
+        raise InvalidRequestError(
+            f"{path}.source.data: this is not valid base64; send the bytes of the document in base64"
+        )
+    text, raw = read
+    kind = media_type_of(raw)
+    if kind == PDF:
+        return _loaded_parts(LoadedFile(PDF, text), block, path, walk)
+    if not kind and declared.startswith("text/"):
+        return [text_part(raw.decode(errors="replace"))]
+    raise InvalidRequestError(f"{path}.source.media_type: {not_read(kind or declared)}")
+
+
+def not_read(kind: str) -> str:
+    """Return why bytes of a media type are no document, and what to do."""
+    if kind in IMAGE_TYPES:
+        return "this is an image; send it as an image"
+    if kind == PDF:
+        return "this is not a PDF; send the bytes of a PDF, or the text of the document"
+    return f"documents of type '{plain_name(kind)}' are not supported; send a PDF or the text of the document"
+
+
+def _loaded_parts(loaded: Loaded, block: DocumentBlock, path: str, walk: Walk) -> list[Part]:
+    if isinstance(loaded, Failed):
+        raise InvalidRequestError(f"{path}.source: {loaded.reason}")
+    if isinstance(loaded, LoadedText):
+        return [text_part(_pages(loaded, path, walk))]
+    if walk.profile.documents == "file":
+        return [pdf_part(filename(block.title), loaded.data)]
+    if walk.profile.documents == "reject":
+        raise InvalidRequestError(f"{path}: this model reads no PDF documents; send the text of the document")
+    raise InvalidRequestError(f"{path}.source: the text of the PDF was not read; send the text of the document")
+
+
+def _pages(loaded: LoadedText, path: str, walk: Walk) -> str:
+    """Return the text under the number of each page, so that the model can name the page it speaks of."""
+    if not loaded.paged:
+        return "\n".join(loaded.pages)
+    walk.note(path, "document", "the backend reads no PDF; the model gets its text, without pictures and layout")
+    return "\n\n".join(f"[page {number}]\n{text}".rstrip() for number, text in enumerate(loaded.pages, 1))
+
+
+def filename(title: str | None) -> str:
+    """Return a file name for a title, without what could be a path."""
+    name = _UNSAFE.sub("_", (title or "")[:_LONGEST_NAME]).strip(" ._")
+    if not name:
+        return "document.pdf"
+    return name if name.lower().endswith(".pdf") else f"{name}.pdf"

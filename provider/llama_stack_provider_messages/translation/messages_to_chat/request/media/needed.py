@@ -1,0 +1,87 @@
+"""What of a request has to be loaded before it can be translated: addresses to fetch, PDFs to read the text of."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from llama_stack_api_messages.models.content import ContentSource, DocumentBlock, ImageBlock, ToolResultBlock
+from llama_stack_api_messages.models.content_server import WebFetchResultBlock, WebFetchToolResultBlock
+from llama_stack_api_messages.models.request import PromptRequest
+from llama_stack_api_messages.models.sources import Base64Source, UrlSource
+from llama_stack_provider_messages.translation.inline_data import PDF, data_url
+from llama_stack_provider_messages.translation.messages_to_chat.context import Walk
+from llama_stack_provider_messages.translation.messages_to_chat.request.context_edits import compacted
+
+_PDF_START = "JVBERi"
+"""``%PDF`` in base64."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One thing to load.
+
+    Args:
+        path: JSON path of the block it belongs to.
+        kind: What the block is.
+        url: Where it is, ``""`` if ``data`` has it.
+        data: A PDF in base64, as the client sent it.
+    """
+
+    path: str
+    kind: Literal["image", "document"]
+    url: str = ""
+    data: str = ""
+
+
+def wanted_media(request: PromptRequest, walk: Walk) -> list[Wanted]:
+    """Return what to load for a request, in the order of its blocks; nothing for what a compaction stands for."""
+    found: list[Wanted] = []
+    for index, message in compacted(request):
+        if message.role != "system" and not isinstance(message.content, str):
+            found += _wanted_of(message.content, f"messages.{index}.content", walk)
+    return found
+
+
+def _wanted_of(content: Sequence[Any], path: str, walk: Walk) -> Iterator[Wanted]:
+    for index, block in enumerate(content):
+        where = f"{path}.{index}"
+        if isinstance(block, ToolResultBlock) and isinstance(block.content, list):
+            yield from _wanted_of(block.content, f"{where}.content", walk)
+        elif isinstance(block, WebFetchToolResultBlock) and isinstance(block.content, WebFetchResultBlock):
+            yield from _wanted_document(block.content.content, f"{where}.content.content", walk)
+        elif isinstance(block, ImageBlock):
+            yield from _wanted_image(block, where, walk)
+        elif isinstance(block, DocumentBlock) and isinstance(block.source, ContentSource):
+            if isinstance(block.source.content, list):
+                yield from _wanted_of(block.source.content, f"{where}.source.content", walk)
+        elif isinstance(block, DocumentBlock):
+            yield from _wanted_document(block, where, walk)
+
+
+def _wanted_image(block: ImageBlock, path: str, walk: Walk) -> Iterator[Wanted]:
+    if walk.profile.images == "parts" and (url := _to_fetch(block.source, walk)):
+        yield Wanted(path, "image", url=url)
+
+
+def _wanted_document(block: DocumentBlock, path: str, walk: Walk) -> Iterator[Wanted]:
+    source = block.source
+    if url := _to_fetch(source, walk):
+        yield Wanted(path, "document", url=url)
+    elif walk.profile.documents == "text" and (data := _inline_pdf(source)):
+        yield Wanted(path, "document", data=data)
+
+
+def _to_fetch(source: object, walk: Walk) -> str:
+    if walk.policy.media_urls != "fetch" or not isinstance(source, UrlSource):
+        return ""
+    url = source.url.strip()
+    return url if url.lower().startswith(("http://", "https://")) else ""
+
+
+def _inline_pdf(source: object) -> str:
+    declared, data = "", ""
+    if isinstance(source, Base64Source):
+        declared, data = source.media_type, source.data
+    elif isinstance(source, UrlSource) and (inline := data_url(source.url)):
+        declared, data = inline
+    return data if declared == PDF or data.lstrip().startswith(_PDF_START) else ""

@@ -1,0 +1,72 @@
+"""What stood at an address -> what a block becomes of it."""
+
+import codecs
+from base64 import b64encode
+from encodings import normalize_encoding
+from encodings.aliases import aliases
+from functools import cache
+from typing import Literal
+
+from llama_stack_provider_messages.translation.inline_data import PDF, media_type_of
+from llama_stack_provider_messages.translation.messages_to_chat.loaded_media import (
+    Failed,
+    Loaded,
+    LoadedFile,
+    LoadedText,
+)
+
+from .documents import not_read
+from .images import not_shown, shown_type
+
+_TEXTS = ("text/", "application/json", "application/xml")
+
+_SINGLE_BYTE = frozenset({
+    "latin_1", *(f"iso8859_{part}" for part in range(2, 17) if part != 12), "koi8_r", "koi8_u", "mac_roman",
+    *(f"cp{page}" for page in (437, 850, 852, 866, 874, *range(1250, 1259))),
+})  # fmt: skip
+_CODECS = _SINGLE_BYTE | {
+    "ascii", "utf_8", "utf_8_sig", "utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_32_le", "utf_32_be",
+    "shift_jis", "cp932", "euc_jp", "iso2022_jp", "gb2312", "gbk", "gb18030", "hz", "big5", "cp950", "euc_kr", "cp949",
+}  # fmt: skip
+"""Codecs of charsets that texts of the web have, which read any bytes in linear time. Python has others: punycode takes
+the square of it, idna and undefined raise what is not a LookupError; and to look a name up imports a module."""
+_CHARSETS = {codec: codec for codec in _CODECS} | {alias: codec for alias, codec in aliases.items() if codec in _CODECS}
+"""Name of a charset, as Python normalises it -> codec."""
+
+
+def received(kind: Literal["image", "document"], declared: str, charset: str, raw: bytes) -> Loaded:
+    """Return a file or a text, or why it is neither.
+
+    Args:
+        kind: What the block says it is.
+        declared: Media type the server gave, in lower case.
+        charset: Of a text, as the server says.
+        raw: The bytes.
+    """
+    if kind == "image":
+        shown = shown_type(raw, declared)
+        return LoadedFile(shown, _encoded(raw)) if shown else Failed(not_shown(raw, declared))
+    found = media_type_of(raw) or declared
+    if found == PDF:
+        return LoadedFile(PDF, _encoded(raw))
+    if found.startswith(_TEXTS):
+        return LoadedText((_decoded(raw, charset),), paged=False)
+    return Failed(not_read(found))
+
+
+def _encoded(raw: bytes) -> str:
+    return b64encode(raw).decode("ascii")
+
+
+def _decoded(raw: bytes, charset: str) -> str:
+    """Return a text; one whose charset is unknown here is most likely UTF-8, and shows where it is not."""
+    codec = _CHARSETS.get(normalize_encoding(charset).lower(), "utf_8")
+    if codec in _SINGLE_BYTE:
+        return codecs.charmap_decode(raw, "strict", _characters(codec))[0]
+    return raw.decode(codec, errors="replace")
+
+
+@cache
+def _characters(codec: str) -> str:
+    """Return the character of each byte; replacing undefined bytes one by one would take half a second per megabyte."""
+    return bytes(range(256)).decode(codec, errors="replace")

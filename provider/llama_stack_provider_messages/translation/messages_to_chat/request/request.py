@@ -1,0 +1,285 @@
+"""A Messages request -> the fields of a chat completions request.
+
+Every top-level field of the request is in exactly one of the tables of this module; a test holds them against the
+model. ``CHECKED`` holds what may change the meaning or a guarantee, ``HINTS`` what the answer does not depend on.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any
+
+from llama_stack_api_messages.errors import InvalidRequestError
+from llama_stack_api_messages.models.request import CreateMessageRequest
+from llama_stack_provider_messages.translation.dropped import Dropped
+from llama_stack_provider_messages.translation.fields import field
+from llama_stack_provider_messages.translation.messages_to_chat.backend.estimate import estimate_tokens
+from llama_stack_provider_messages.translation.messages_to_chat.backend.optional import without_refused
+from llama_stack_provider_messages.translation.messages_to_chat.backend.output_limit import fit_window, output_limit
+from llama_stack_provider_messages.translation.messages_to_chat.context import Walk
+from llama_stack_provider_messages.translation.messages_to_chat.reply.options import ReplyForm
+
+from .messages import chat_messages, empty_message
+from .strict import check_strict, unknown_keys
+from .thinking_params import SWITCHES, THINKING, Wish, thinking_fields
+from .tools.schemas import is_strict_schema
+from .tools.tools import tool_fields
+
+TRANSLATED = frozenset({
+    "model", "messages", "system", "max_tokens", "stop_sequences", "stream", "temperature", "top_p", "top_k",
+    "thinking", "output_config", "output_format", "tools", "tool_choice", "metadata", "service_tier", "speed",
+    "context_management",
+})  # fmt: skip
+"""Fields with a counterpart."""
+
+HINTS = frozenset({"cache_control", "diagnostics", "fallback_credit_token", "user_profile_id"})
+"""Fields the answer does not depend on."""
+
+_LONGEST_KEY = 64
+"""The platform's request model takes no longer ``safety_identifier`` and ``prompt_cache_key``."""
+
+SESSION_HEADERS = ("x-claude-code-session-id", "x-session-id", "x-session-affinity")
+"""Headers that tell conversations apart: Claude Code's, then opencode's."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """What a Messages request became.
+
+    Args:
+        fields: The keyword fields of the chat completions request, without ``model``.
+        form: How the answer has to look.
+        dropped: What the backend will not see.
+    """
+
+    fields: dict[str, Any]
+    form: ReplyForm
+    dropped: tuple[Dropped, ...] = ()
+
+
+def translate_request(request: CreateMessageRequest, walk: Walk) -> ChatRequest:
+    """Return the chat completions request for a Messages request.
+
+    Args:
+        request: The request, as parsed.
+        walk: What the backend takes and how the request is read.
+
+    Raises:
+        InvalidRequestError: A part of the request has no counterpart and is too much to leave out.
+    """
+    if walk.policy.strict:
+        check_strict(request, walk)
+    _check(request, walk)
+    tools = tool_fields(request, walk)
+    limits = output_limit(request, walk)
+    fields = {
+        "messages": chat_messages(request, walk),
+        **tools,
+        **thinking_fields(request, walk, tools="tools" in tools),
+        **limits,
+        **_sampling(request, walk),
+        **_format(request, walk),
+        **_account(request, walk),
+    }
+    walk = fit_window(request, fields, walk)
+    if fields["messages"] and fields["messages"][-1]["role"] == "assistant":
+        fields |= _prefill(request, fields["messages"][-1], walk)
+    if request.stream:
+        usage = {"stream_options": {"include_usage": True}} if walk.profile.stream_usage else {}
+        fields |= {"stream": True, **usage}
+    sent = _merged(without_refused(fields, walk), walk.profile.extra_body)
+    return ChatRequest(sent, _form(request, fields, walk), walk.log.entries())
+
+
+def _merged(fields: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields with others added, which win; objects keep what only one of them holds."""
+    merged = dict(fields)
+    for name, value in extra.items():
+        mine = fields.get(name)
+        merged[name] = _merged(mine, value) if isinstance(mine, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _form(request: CreateMessageRequest, fields: dict[str, Any], walk: Walk) -> ReplyForm:
+    tools = frozenset(tool["function"]["name"] for tool in fields.get("tools", ()))
+    continued = fields["messages"][-1]["role"] == "assistant"
+    return replace(
+        ReplyForm.of(request, walk.edits),
+        tools=tools,
+        names=walk.names,
+        prefill=_repeated(fields),
+        inline="none" if continued else walk.profile.inline_thinking,
+        prompt_estimate=estimate_tokens(fields),
+        windowed=walk.room is not None and fields[walk.profile.output_limit] == walk.room,
+        refusals=walk.policy.content_policy == "refusal",
+    )
+
+
+def _repeated(fields: dict[str, Any]) -> str:
+    """Return the text the backend continues and may repeat in front of its answer.
+
+    One that is told to continue (``continue_final_message``) answers with the continuation by contract, which may begin
+    with the same words.
+    """
+    last = fields["messages"][-1]
+    if last["role"] != "assistant" or fields.get("continue_final_message"):
+        return ""
+    return last["content"] or ""
+
+
+def _check(request: CreateMessageRequest, walk: Walk) -> None:
+    for name, check in CHECKED.items():
+        if (value := field(request, name)) is not None:
+            check(value, name, walk)
+    for path in unknown_keys(request):
+        walk.note(path, path, "this server does not know the field")
+
+
+def _refuse_thread(_value: object, path: str, _walk: Walk) -> None:
+    """The SDK's tool runner falls back to sending the whole history on exactly this code."""
+    raise InvalidRequestError(
+        f"{path}: conversations are not kept on this server; send the whole history in messages",
+        details={"error_code": "thread_unsupported_request"},
+    )
+
+
+def _refuse_compaction(_value: object, path: str, _walk: Walk) -> None:
+    raise InvalidRequestError(f"{path}: this server does not compact conversations; leave the field out")
+
+
+def _leave_mcp(value: list[object], path: str, walk: Walk) -> None:
+    """Servers go the way of their tools (offers.py): left out, or refused."""
+    if value and walk.policy.server_tools == "reject":
+        raise InvalidRequestError(f"{path}: this server does not call MCP servers; connect to them from the client")
+    if value:
+        walk.note(path, path, "this server does not call MCP servers; connect to them from the client")
+
+
+def _refuse_region(value: str, path: str, _walk: Walk) -> None:
+    if value != "global":
+        raise InvalidRequestError(f"{path}: '{value}' cannot be guaranteed here; leave the field out or say 'global'")
+
+
+def _refuse_skills(value: object, path: str, _walk: Walk) -> None:
+    if field(value, "skills"):
+        raise InvalidRequestError(f"{path}.skills: this server has no containers; leave the skills out")
+
+
+def _refuse_payer(value: object, path: str, _walk: Walk) -> None:
+    if field(value, "bill_to") == "user_profile":
+        raise InvalidRequestError(f"{path}.bill_to: this server bills no user profiles; leave the field out")
+
+
+def _note_fallbacks(value: object, path: str, walk: Walk) -> None:
+    if value != "default":
+        walk.note(path, path, "this server tries no other models")
+
+
+def _note_safeguards(value: list[object], path: str, walk: Walk) -> None:
+    """The answer says so too, see ``ReplyForm.safeguard_results``."""
+    if value:
+        walk.note(path, path, "this server has no safety classifier; the answer says that it is unavailable")
+
+
+CHECKED: dict[str, Callable[[Any, str, Walk], None]] = {
+    "thread": _refuse_thread,
+    "compaction": _refuse_compaction,
+    "mcp_servers": _leave_mcp,
+    "inference_geo": _refuse_region,
+    "container": _refuse_skills,
+    "billing_policy": _refuse_payer,
+    "fallbacks": _note_fallbacks,
+    "safeguards": _note_safeguards,
+}
+"""Fields that are fine with some values and too much with others."""
+
+
+def _sampling(request: CreateMessageRequest, walk: Walk) -> dict[str, Any]:
+    """``stop_sequences`` stay here: backends take four at most and do not say which one they met."""
+    fields = {name: value for name in ("temperature", "top_p") if (value := field(request, name)) is not None}
+    if request.top_k is not None:
+        if walk.profile.top_k:
+            fields["top_k"] = request.top_k
+        else:
+            walk.note("top_k", "top_k", "the backend has no such setting")
+    return fields
+
+
+def _format(request: CreateMessageRequest, walk: Walk) -> dict[str, Any]:
+    current, legacy = field(request.output_config, "format"), request.output_format
+    if current is not None and legacy is not None:
+        raise InvalidRequestError("output_format: cannot be combined with output_config.format; leave it out")
+    chosen = current or legacy
+    if chosen is None:
+        return {}
+    schema = chosen.schema_
+    strict = is_strict_schema(schema)
+    if not strict:
+        path = "output_format" if current is None else "output_config.format"
+        walk.note(
+            f"{path}.schema", "strict", "the schema is not closed; a backend with a strict mode may not hold to it"
+        )
+    named = {"name": "response", "schema": schema, "strict": strict}
+    return {"response_format": {"type": "json_schema", "json_schema": named}}
+
+
+def _account(request: CreateMessageRequest, walk: Walk) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    user = field(request.metadata, "user_id")
+    if user and walk.profile.user_field:
+        fields[walk.profile.user_field] = user if len(user) <= _LONGEST_KEY else _hash(user)
+    if walk.profile.prompt_cache_key and (key := _cache_key(user, walk)):
+        fields["prompt_cache_key"] = key
+    if walk.profile.service_tier and request.service_tier in SERVICE_TIERS:
+        fields["service_tier"] = SERVICE_TIERS[request.service_tier]
+    if request.speed == "fast":
+        if walk.profile.service_tier:
+            fields["service_tier"] = "priority"
+        else:
+            walk.note("speed", "speed", "the backend has one speed")
+    if field(request.output_config, "task_budget") is not None:
+        walk.note("output_config.task_budget", "task_budget", "the backend does not know task budgets")
+    return fields
+
+
+def _cache_key(user: str | None, walk: Walk) -> str:
+    """Return what conversations with a common prefix share, so that they meet on the same cache; ``""`` if nothing."""
+    session = next((value for name in SESSION_HEADERS if (value := walk.headers.get(name))), "")
+    if session:
+        return session if len(session) <= _LONGEST_KEY else _hash(session)
+    return _hash(user) if user else ""
+
+
+def _hash(text: str) -> str:
+    return sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+SERVICE_TIERS: dict[str, str] = {"auto": "auto", "standard_only": "default"}
+"""Request tiers; other backends than OpenAI have none, and the field says nothing there."""
+
+
+def _prefill(request: CreateMessageRequest, message: dict[str, Any], walk: Walk) -> dict[str, Any]:
+    """Return the fields that make a backend continue the final assistant message, or mark the message itself.
+
+    The continuation cannot begin with thinking; llama.cpp answers 400 to the attempt. An answer with a blank message
+    of the user behind it is none that the client wants continued.
+    """
+    last = max(index for index, message in enumerate(request.messages) if message.role != "system")
+    if request.messages[last].role == "user":
+        raise empty_message(last)
+    if walk.profile.prefill == "reject":
+        raise InvalidRequestError(
+            f"messages.{last}: This model does not support assistant message prefill. "
+            "The conversation must end with a user message."
+        )
+    fields: dict[str, Any] = {}
+    if walk.profile.thinking in ("template", "type", "enable_thinking"):
+        fields |= SWITCHES[walk.profile.thinking](Wish(thinks=False), walk)
+        if THINKING.get(field(request.thinking, "type")):
+            walk.note("thinking", "thinking", "a continued answer cannot begin with thinking")
+    if walk.profile.prefill in ("prefix", "partial"):
+        message[walk.profile.prefill] = True
+        message.pop(walk.profile.reasoning_field or "", None)  # DeepSeek reads it as the beginning of thought
+    if walk.profile.prefill == "continue":
+        fields |= {"continue_final_message": True, "add_generation_prompt": False}
+    return fields

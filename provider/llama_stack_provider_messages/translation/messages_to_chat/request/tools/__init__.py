@@ -1,0 +1,1 @@
+"""The tools of a request: which there are at the end of the conversation, and the functions they become."""

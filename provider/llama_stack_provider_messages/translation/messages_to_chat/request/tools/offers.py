@@ -1,0 +1,177 @@
+"""Entries of ``tools`` -> the functions they stand for, one each, or one for each member of a toolset.
+
+One table says what becomes of each kind of tool: a kind is its ``type`` without the date. Server tools are left out,
+or refused where the policy says so; so are tools of a type this server does not know.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from llama_stack_api_messages.errors import InvalidRequestError
+from llama_stack_api_messages.models.base import Unknown, type_tags
+from llama_stack_api_messages.models.tools import BROWSER_MEMBERS_OFF_BY_DEFAULT, CustomTool, Tool, UnknownTool
+from llama_stack_provider_messages.translation.fields import field, list_field
+from llama_stack_provider_messages.translation.messages_to_chat.context import Walk
+from llama_stack_provider_messages.translation.names import ClientName, backend_name
+from llama_stack_provider_messages.translation.tool_arguments import dump_json
+
+from .client_tools import CLIENT_TOOLS
+from .schemas import Schema, is_strict_schema, object_schema
+from .toolset_members import BROWSER_MEMBERS, COMPUTER_MEMBERS
+
+_DATE = re.compile(r"_\d{8}$")
+SEARCH_TOOLS = ("tool_search_tool_regex", "tool_search_tool_bm25")
+
+
+def _custom(tool: CustomTool) -> Schema:
+    return {"description": tool.description or "", "parameters": object_schema(tool.input_schema)}
+
+
+TOOLS: dict[str, Callable[..., Schema]] = {"custom": _custom, **CLIENT_TOOLS}
+"""Kind -> description and parameters of the function it becomes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Toolset:
+    """A tool that stands for several.
+
+    Args:
+        name: What its members carry as ``toolset_name``.
+        members: Name of a member -> description and parameters.
+        off: Members that are offered only when they are switched on.
+    """
+
+    name: str
+    members: dict[str, Schema]
+    off: frozenset[str] = frozenset()
+
+
+TOOLSETS: dict[str, Toolset] = {
+    "computer_toolset": Toolset("computer", COMPUTER_MEMBERS),
+    "browser_toolset": Toolset("browser", BROWSER_MEMBERS, BROWSER_MEMBERS_OFF_BY_DEFAULT),
+}
+"""Kind -> the members it becomes."""
+
+REMOVED_TOOLS: dict[str, str] = {
+    "web_search": "this server runs no web search; the other tools are kept",
+    "web_fetch": "this server fetches no pages; the other tools are kept",
+    "code_execution": "this server runs no code; the other tools are kept",
+    **dict.fromkeys(SEARCH_TOOLS, "every tool is sent at once, so there is nothing to search"),
+    "advisor": "this server has no advisor; the other tools are kept",
+    "mcp_toolset": "this server connects to no MCP servers; the other tools are kept",
+}
+"""Kind of server tool -> why it is left out (agentgateway 2804: one of them must not cost the request)."""
+
+_MEMBERS_OF_UNION = get_args(get_args(Tool.__value__)[0])
+_TAGS = [tag for member in _MEMBERS_OF_UNION if not issubclass(member, Unknown) for tag in type_tags(member)]
+
+
+def kind_of(tool_type: str | None) -> str:
+    """Return a tool type without its date; absent and empty mean custom (envoyproxy 1843)."""
+    return _DATE.sub("", tool_type or "custom")
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One function the model may get to see.
+
+    Args:
+        name: Its name for the client.
+        path: JSON path of the entry it comes from.
+        entry: That entry.
+        deferred: It waits until a reference loads it.
+    """
+
+    name: ClientName
+    path: str
+    entry: Any
+    deferred: bool = False
+
+    @property
+    def backend_name(self) -> str:
+        """Its name for the backend."""
+        return backend_name(self.name.name, self.name.toolset)
+
+    def same_as(self, other: "Offer") -> bool:
+        """Whether both describe one tool; where its cached prefix ends is not part of it."""
+        mine, theirs = (offer.entry.model_dump(exclude={"cache_control"}) for offer in (self, other))
+        return self.name == other.name and bool(mine == theirs)
+
+
+def offers_of(tool: Tool, path: str, walk: Walk) -> list[Offer]:
+    """Return what an entry offers: nothing for one that is left out."""
+    kind = kind_of(tool.type)
+    if kind in REMOVED_TOOLS:
+        _leave_out(kind, path, walk)
+        return []
+    if isinstance(tool, UnknownTool):
+        _leave_out_unknown(tool, path, walk)
+        return []
+    for name in tool.model_extra or ():
+        if name != "allowed_callers":
+            walk.note(f"{path}.{name}", name, "this server does not know the field")
+    callers = list_field(tool, "allowed_callers")
+    if callers and "direct" not in callers:
+        walk.note(f"{path}.allowed_callers", "allowed_callers", "only code may call the tool, and none runs here")
+        return []
+    if kind in TOOLSETS:
+        return list(_member_offers(tool, TOOLSETS[kind], path, walk))
+    return [Offer(ClientName(tool.name), path, tool, bool(tool.defer_loading))]  # type: ignore[union-attr]
+
+
+def _leave_out(kind: str, path: str, walk: Walk) -> None:
+    if walk.policy.server_tools == "reject":
+        raise InvalidRequestError(f"{path}: this server does not run tools of type '{kind}'; leave the tool out")
+    walk.note(path, kind, REMOVED_TOOLS[kind])
+
+
+def _leave_out_unknown(tool: UnknownTool, path: str, walk: Walk) -> None:
+    if walk.policy.strict or walk.policy.server_tools == "reject":
+        known = ", ".join(f"'{tag}'" for tag in _TAGS)
+        raise InvalidRequestError(
+            f"{path}: Input tag '{tool.type}' found using 'type' does not match any of the expected tags: {known}"
+        )
+    walk.note(path, tool.type, "this server does not know the type of tool; the other tools are kept")
+
+
+def _member_offers(tool: Tool, toolset: Toolset, path: str, walk: Walk) -> Iterator[Offer]:
+    configs = field(tool, "configs") or {}
+    for name in [name for name in configs if name not in toolset.members]:
+        if walk.policy.strict:
+            raise InvalidRequestError(f"{path}.configs.{name}: Extra inputs are not permitted")
+        walk.note(f"{path}.configs.{name}", name, "the toolset has no such member")
+    found = 0
+    for name in toolset.members:
+        enabled = field(configs.get(name), "enabled")
+        if name not in toolset.off if enabled is None else enabled:
+            found += 1
+            deferred = bool(field(configs.get(name), "defer_loading"))
+            yield Offer(ClientName(name, toolset.name), path, tool, deferred)
+    if not found:
+        raise InvalidRequestError(f"{path}.configs: every member is disabled; enable one or leave the toolset out")
+
+
+def function_of(offer: Offer, walk: Walk) -> dict[str, Any]:
+    """Return the function for an offer; ``cache_control`` and ``eager_input_streaming`` are hints."""
+    kind = kind_of(offer.entry.type)
+    function: dict[str, Any] = {"name": offer.backend_name}
+    if kind in TOOLSETS:  # a copy: what the platform does to a request must not reach the table
+        return {"type": "function", "function": function | deepcopy(TOOLSETS[kind].members[offer.name.name])}
+    made = TOOLS[kind](offer.entry)
+    if description := _with_examples(made["description"], offer.entry):
+        function["description"] = description
+    function["parameters"] = made["parameters"]
+    if field(offer.entry, "strict"):
+        if is_strict_schema(made["parameters"]):
+            function["strict"] = True
+        else:
+            walk.note(f"{offer.path}.strict", "strict", "the schema is not closed, which strict functions need")
+    return {"type": "function", "function": function}
+
+
+def _with_examples(description: str, entry: object) -> str:
+    examples = [dump_json(example) for example in list_field(entry, "input_examples")]
+    return "\n".join([description, "Examples of input:", *examples]).strip() if examples else description

@@ -1,0 +1,86 @@
+"""``tools`` and ``tool_choice`` -> functions, and how they may be called.
+
+What an entry of ``tools`` becomes is in offers.py, which tools are offered now in tool_changes.py.
+"""
+
+from typing import Any
+
+from llama_stack_api_messages.errors import InvalidRequestError
+from llama_stack_api_messages.models.request import PromptRequest
+from llama_stack_api_messages.models.thinking import ToolChoice
+from llama_stack_provider_messages.translation.fields import field
+from llama_stack_provider_messages.translation.messages_to_chat.context import Walk
+
+from .offers import Offer, function_of
+from .tool_changes import Toolbox
+
+TOOL_CHOICES: dict[str, str] = {"auto": "auto", "any": "required", "none": "none"}
+"""Choices without a name; ``tool`` names a function."""
+
+FORCED_CHOICES = ("any", "tool")
+
+
+def tool_fields(request: PromptRequest, walk: Walk) -> dict[str, Any]:
+    """Return ``tools``, ``tool_choice`` and ``parallel_tool_calls``, as far as there are tools."""
+    box = Toolbox(request.tools or (), walk)
+    box.follow(request.messages)
+    offers = box.offered()
+    choice = request.tool_choice
+    if not offers:
+        _require_unforced(choice)
+        return {}
+    fields: dict[str, Any] = {"tools": [function_of(offer, walk) for offer in offers]}
+    if choice is not None:
+        fields["tool_choice"] = _choice(choice, offers)
+        if field(choice, "disable_parallel_tool_use"):
+            fields["parallel_tool_calls"] = False
+        if not walk.profile.forced_calls:
+            fields |= _weakened(choice, fields, walk)
+    return fields
+
+
+def _choice(choice: ToolChoice, offers: list[Offer]) -> str | dict[str, Any]:
+    if choice.type == "tool":
+        return {"type": "function", "function": {"name": _forced_name(field(choice, "name"), offers)}}
+    if choice.type not in TOOL_CHOICES:
+        raise InvalidRequestError(f"tool_choice.type: '{choice.type}' is not supported; use auto, any, tool or none")
+    return TOOL_CHOICES[choice.type]
+
+
+def _forced_name(name: str, offers: list[Offer]) -> str:
+    """Return the backend's name of a tool; toolsets and their members cannot be forced."""
+    for offer in offers:
+        known = offer.name
+        if known.toolset is None and known.name == name:
+            return offer.backend_name
+    for known in (offer.name for offer in offers):
+        if known.toolset and name in (known.toolset, known.name, f"{known.toolset}.{known.name}"):
+            raise InvalidRequestError(
+                f"tool_choice.name: '{name}' belongs to a toolset and cannot be forced; use any or auto"
+            )
+    raise InvalidRequestError(f"tool_choice.name: '{name}' is not among the tools the model can call")
+
+
+def _weakened(choice: ToolChoice, fields: dict[str, Any], walk: Walk) -> dict[str, Any]:
+    """Return the fields that come nearest to a choice where the backend does not hold the model to it."""
+    if field(choice, "disable_parallel_tool_use"):
+        walk.note("tool_choice.disable_parallel_tool_use", "disable_parallel_tool_use", "the backend may ignore it")
+    if not _is_forced(choice):
+        return {}
+    walk.note(
+        "tool_choice", f"tool_choice {choice.type}", "the backend may let the model write text until it is cut off"
+    )
+    if choice.type == "any":
+        return {}
+    name = fields["tool_choice"]["function"]["name"]
+    named = [function for function in fields["tools"] if function["function"]["name"] == name]
+    return {"tools": named, "tool_choice": "required"}
+
+
+def _is_forced(choice: object) -> bool:
+    return field(choice, "type") in FORCED_CHOICES
+
+
+def _require_unforced(choice: object) -> None:
+    if _is_forced(choice):
+        raise InvalidRequestError("tool_choice: a call is forced, but there are no tools the model can call")

@@ -1,0 +1,258 @@
+"""Messages -> turns: blocks sorted into what a chat message can hold, neighbours of one role merged.
+
+Chat completions wants tool results right behind the calls, in messages of their own; the Messages API has them
+among the user's blocks. So a user turn keeps results and parts apart, and stays apart from its neighbours until its
+results are taken out (messages.py).
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from dataclasses import field as default
+from typing import Any
+
+from llama_stack_api_messages.models.content import ToolResultBlock, ToolUseBlock
+from llama_stack_api_messages.models.request import InputMessage, PromptRequest
+from llama_stack_provider_messages.translation.billing import without_billing
+from llama_stack_provider_messages.translation.messages_to_chat.context import Walk
+from llama_stack_provider_messages.translation.messages_to_chat.thinking_signature import Thoughts
+from llama_stack_provider_messages.translation.names import backend_id, backend_name
+from llama_stack_provider_messages.translation.tool_arguments import dump_json
+
+from .breakpoints import last_marker, marker_of
+from .content import RESULT_BLOCKS, SYSTEM_BLOCKS, USER_BLOCKS, AnyBlock, parts_of
+from .context_edits import history
+from .parts import Part, text_part
+from .replay import REPLAY_HINTS, SERVER_WORK, replayed
+from .thinking_history import THINKING_BLOCKS, replayed_extra, replayed_thoughts
+
+
+@dataclass(slots=True)
+class Result:
+    """One tool result.
+
+    Args:
+        call_id: As the backend knows the call.
+        text: What the tool message says, with a mark where each of the moved media stood.
+        media: Parts the tool message holds besides.
+        moved: Parts for the user message behind it, each under its mark.
+        marker: Where its cached prefix ends, see breakpoints.py.
+    """
+
+    call_id: str
+    text: str
+    media: list[Part] = default(default_factory=list)
+    moved: list[Part] = default(default_factory=list)
+    marker: Part = default(default_factory=dict)
+
+
+@dataclass(slots=True)
+class UserTurn:
+    """What the user, or the user's tools, said."""
+
+    results: list[Result] = default(default_factory=list)
+    parts: list[Part] = default(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.results or self.parts)
+
+
+@dataclass(slots=True)
+class AssistantTurn:
+    """What the model said, a text per message, and called; ``paused`` in the middle of a server's work."""
+
+    texts: list[str] = default(default_factory=list)
+    thoughts: list[Thoughts] = default(default_factory=list)
+    calls: list[dict[str, Any]] = default(default_factory=list)
+    paused: bool = False
+
+    @property
+    def text(self) -> str:
+        """All messages as one text."""
+        return "\n\n".join(self.texts)
+
+    def extend(self, other: "AssistantTurn") -> None:
+        """Take the next message of the same role in."""
+        self.texts += other.texts
+        self.thoughts += other.thoughts
+        self.calls += other.calls
+        self.paused = other.paused
+
+    def __bool__(self) -> bool:
+        return bool(self.texts or self.calls)
+
+
+@dataclass(slots=True)
+class SystemTurn:
+    """Instructions in the middle of a conversation."""
+
+    texts: list[str]
+
+    @property
+    def text(self) -> str:
+        """All messages as one text."""
+        return "\n\n".join(self.texts)
+
+    def extend(self, other: "SystemTurn") -> None:
+        """Take the next message of the same role in."""
+        self.texts += other.texts
+
+    def __bool__(self) -> bool:
+        return bool(self.texts)
+
+
+type Content = str | Sequence[AnyBlock] | None
+type Turn = UserTurn | AssistantTurn | SystemTurn
+
+
+def turns_of(request: PromptRequest, walk: Walk) -> list[Turn]:
+    """Return the turns of a request; messages that say nothing are gone."""
+    turns: list[Turn] = []
+    messages = history(request, walk)
+    last_user = max((index for index, message in messages if message.role == "user"), default=-1)
+    for index, message in messages:
+        if message.clear_at == "next_user_message":
+            if message.role != "system":
+                walk.note(f"messages.{index}.clear_at", "clear_at", "only system messages are cleared")
+            elif index < last_user:
+                continue
+        append_turn(turns, turn_of(message, f"messages.{index}", walk))
+    return turns
+
+
+def append_turn(turns: list[Turn], turn: Turn) -> None:
+    """Add a turn that says something, to the last one if both are answers or instructions."""
+    last = turns[-1] if turns else None
+    if not isinstance(turn, UserTurn) and type(last) is type(turn) and turn:
+        last.extend(turn)  # type: ignore[arg-type]
+    elif turn:
+        turns.append(turn)
+
+
+def system_text(content: Content, path: str, walk: Walk) -> str:
+    """Return a system prompt as one text."""
+    return "\n\n".join(part["text"] for part in system_parts(content, path, walk))
+
+
+def system_parts(content: Content, path: str, walk: Walk) -> list[Part]:
+    """Return a system prompt as text parts.
+
+    Claude Code's attribution block is left out.
+    """
+    parts = _parts(content, path, walk, SYSTEM_BLOCKS)
+    return [part | {"text": text} for part in parts if (text := without_billing(part["text"]))]
+
+
+def turn_of(message: InputMessage, path: str, walk: Walk) -> Turn:
+    """Return what one message says; the turn is false if that is nothing."""
+    if message.role == "system":
+        return SystemTurn(_unless_blank(system_text(message.content, f"{path}.content", walk)))
+    if message.role == "assistant":
+        return _assistant(message.content, f"{path}.content", walk)
+    return _user(message.content, f"{path}.content", walk)
+
+
+def _blocks(content: Sequence[AnyBlock], path: str) -> Iterator[tuple[Any, str]]:
+    for index, block in enumerate(content):
+        yield block, f"{path}.{index}"
+
+
+def _parts(content: Content, path: str, walk: Walk, handlers: dict[str, Any]) -> list[Part]:
+    """Return the parts of a string or of a list of blocks."""
+    if content is None or isinstance(content, str):
+        return [text_part(content)] if content and content.strip() else []
+    return [part for block, where in _blocks(content, path) for part in parts_of(block, where, walk, handlers)]
+
+
+def _user(content: Content, path: str, walk: Walk) -> UserTurn:
+    turn = UserTurn()
+    if content is None or isinstance(content, str):
+        turn.parts = _parts(content, path, walk, USER_BLOCKS)
+        return turn
+    for block, where in _blocks(content, path):
+        if block.type == "tool_result":
+            turn.results.append(_result(block, f"{where}.content", walk))
+        elif block.type == "mcp_tool_result":
+            turn.parts.append(text_part(replayed(block, where, walk)))
+        else:
+            turn.parts += parts_of(block, where, walk, USER_BLOCKS)
+    return turn
+
+
+_MEDIA = {"image_url": "image", "file": "document"}
+"""Kinds of parts that are not text -> what their marks call them."""
+
+
+def _result(block: ToolResultBlock, path: str, walk: Walk) -> Result:
+    """Return a result. Images stay where the tool message takes them; no backend takes files there."""
+    texts: list[str] = []
+    parts = _result_parts(block.content, path, walk)
+    result = Result(backend_id(block.tool_use_id, walk.profile.call_ids), "")
+    result.marker = marker_of(block, walk) or last_marker(parts)
+    numbers: Counter[str] = Counter()
+    for part in parts:
+        kind = _MEDIA.get(part["type"])
+        if kind is None:
+            texts.append(part["text"])
+        elif kind == "image" and walk.profile.tool_images:
+            result.media.append(part)
+        else:
+            numbers[kind] += 1
+            mark = f"{kind} {numbers[kind]} of tool result {result.call_id}"
+            texts.append(f"[{mark}: see next message]")
+            result.moved += [text_part(f"[{mark}]"), part]
+    text = "\n".join(texts)
+    failed = block.is_error and not text.startswith("Error")
+    result.text = f"Error: {text}" if failed else text
+    return result
+
+
+def _result_parts(content: Content, path: str, walk: Walk) -> list[Part]:
+    if isinstance(content, str):  # also white space: what a tool read is data
+        return [text_part(content)]
+    return _parts(content, path, walk, RESULT_BLOCKS)
+
+
+def _assistant(content: Content, path: str, walk: Walk) -> AssistantTurn:
+    """Return an answer as the model wrote it: text goes on where it stopped to think, and not behind other work."""
+    if content is None or isinstance(content, str):
+        return AssistantTurn(_unless_blank(content or ""))
+    turn = AssistantTurn()
+    pieces: list[str] = []
+    joint = ""
+    for block, where in _blocks(content, path):
+        text = block.text if block.type == "text" else _replay(block, where, turn, walk)
+        if text:
+            turn.paused = block.type in SERVER_WORK
+            pieces += [joint if block.type == "text" or not pieces else "\n\n", text]
+        if text or (pieces and block.type not in _SILENT):
+            joint = "" if block.type == "text" else "\n\n"
+    turn.texts = _unless_blank("".join(pieces))
+    return turn
+
+
+_SILENT = REPLAY_HINTS | {"text", "thinking"}
+"""Blocks that do not part a text: the model wrote on behind them."""
+
+
+def _unless_blank(text: str) -> list[str]:
+    """Return a text, none for white space alone, which upstreams refuse."""
+    return [text] if text.strip() else []
+
+
+def _call(block: ToolUseBlock, path: str, walk: Walk) -> dict[str, Any]:
+    """Return a call with its arguments in the order of the model's keys; one without an id gets its place as id."""
+    call_id = backend_id(block.id or "call_" + path.replace(".", "_"), walk.profile.call_ids)
+    function = {"name": backend_name(block.name, block.toolset_name), "arguments": dump_json(block.input)}
+    return {"id": call_id, "type": "function", "function": function}
+
+
+def _replay(block: AnyBlock, path: str, turn: AssistantTurn, walk: Walk) -> str:
+    """Take a call or a thought of an answer in; return the text of anything else."""
+    if isinstance(block, ToolUseBlock):
+        turn.calls.append(_call(block, path, walk) | replayed_extra(turn.thoughts))
+    elif block.type in THINKING_BLOCKS:
+        turn.thoughts += replayed_thoughts(block, path, walk)
+    else:
+        return replayed(block, path, walk)
+    return ""
