@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from llama_stack_provider_messages.tape import SUFFIX, scan_text
+from messages_tape import SUFFIX, scan_text
 
 SEEN = ".client.jsonl"
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 async def get_provider_impl(config: "MessagesConfig", deps: dict[Any, Any]) -> "MessagesImpl":
     """Return the provider; called by the platform, in an event loop that does not serve."""
     from .impl import MessagesImpl
-    from .stack.llama_stack import STATE_FOLDER, Platform, register_routes
+    from .stack import STATE_FOLDER, Platform, register_routes
     from .translated.signing_key import signing_key
 
     register_routes()

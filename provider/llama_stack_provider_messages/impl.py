@@ -15,8 +15,10 @@ from .routing.catalog import Catalog, model_info
 from .routing.lanes import Lanes
 from .routing.probe import Probes
 from .routing.route import LANE_HEADER, Backend, LaneName, Route
-from .stack.llama_stack import ModelTypeError, Platform, Target, check_allowed, get_logger
+from .stack import ModelTypeError, Platform, Target, check_allowed, get_logger
 from .translated.backend import TranslatedBackend
+from .translated.media.loader import MediaLoader
+from .translated.profiles import Profiles
 from .translated.signing_key import random_key
 from .upstream.client import Exchanges
 
@@ -45,7 +47,14 @@ class MessagesImpl:
         self._platform = platform
         self._catalog = Catalog(platform, self._aliases.exact)
         probes, exchanges = Probes(config.native_probe_seconds), Exchanges()
-        translated = TranslatedBackend(platform, config, key or random_key(), exchanges)
+        translated = TranslatedBackend(
+            platform,
+            exchanges,
+            key or random_key(),
+            policy=config.policy(),
+            profiles=Profiles(config.backends),
+            media=MediaLoader(config.media_hosts, config.media_max_bytes, config.media_timeout_seconds),
+        )
         native = NativeBackend(platform, exchanges, probes, translated)
         self._lanes = Lanes(config.native, probes, native.probe, may_ask=config.allow_lane_header)
         self._backends: dict[LaneName, Backend] = {"native": native, "translated": translated}

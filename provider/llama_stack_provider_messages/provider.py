@@ -2,7 +2,7 @@
 
 from llama_stack_api_messages import available_providers
 
-from .stack.llama_stack import ProviderSpec
+from .stack import ProviderSpec
 
 
 def get_provider_spec() -> ProviderSpec:

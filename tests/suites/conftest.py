@@ -8,9 +8,9 @@ import os
 
 import pytest
 
-from llama_stack_provider_messages.tape import SUFFIX, Action
-from llama_stack_provider_messages.tape.settings import Upstream
-from llama_stack_provider_messages.tape.stack_process import choose_model, distributions, stack_environment
+from messages_tape import SUFFIX, Action
+from messages_tape.testing.settings import Upstream
+from messages_tape.testing.stack import choose_model, distributions, stack_environment
 from support.suites import QUIET, SEEN, SILENT, Client, Library, Seen, in_process, over_http
 
 ENGINE_KEY = "key-of-the-embedded-engine"

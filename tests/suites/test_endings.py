@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from llama_stack_provider_messages.tape import Action, read_tape
+from messages_tape import Action, read_tape
 from support.grammar import check_stream
 from support.suites import leaving
 

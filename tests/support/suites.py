@@ -12,8 +12,8 @@ from pathlib import Path
 
 import httpx
 
-from llama_stack_provider_messages.tape import scan_text
-from llama_stack_provider_messages.tape.differ import differing
+from messages_tape import scan_text
+from messages_tape.core.differ import differing
 
 QUIET = {"thinking": {"type": "disabled"}}
 SILENT = {"chat_template_kwargs": {"enable_thinking": False}}

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-COMMAND = [sys.executable, "-m", "llama_stack_provider_messages.tape.cli"]
+COMMAND = [sys.executable, "-m", "messages_tape.cli.main"]
 
 _CURL = """
 import http.client, os, sys, urllib.parse

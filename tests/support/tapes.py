@@ -2,8 +2,8 @@
 
 import json
 
-from llama_stack_provider_messages.tape.model import Body, Chunk, End, Exchange, Request, Response, Tape
-from llama_stack_provider_messages.tape.scrub import Asked
+from messages_tape.format.model import Body, Chunk, End, Exchange, Request, Response, Tape
+from messages_tape.secrets.scrub import Asked
 
 SSE = {"content-type": "text/event-stream"}
 JSON = {"content-type": "application/json"}

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from llama_stack_provider_messages import pytest_options, pytest_plugin
-from llama_stack_provider_messages.pytest_options import MODES
-from llama_stack_provider_messages.tape.cli import parser
+from messages_tape.cli.main import parser
+from messages_tape.testing import plugin as pytest_plugin
+from messages_tape.testing import plugin_options as pytest_options
+from messages_tape.testing.plugin_options import MODES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "recording.md").read_text(encoding="utf-8")
 SOURCE = inspect.getsource(pytest_options) + inspect.getsource(pytest_plugin)

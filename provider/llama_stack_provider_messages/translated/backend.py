@@ -12,7 +12,6 @@ from llama_stack_api_messages.models import CountTokensRequest, CreateMessageReq
 from llama_stack_api_messages.request_body import parse
 from llama_stack_api_messages.streaming.disconnect import abandon
 from llama_stack_api_messages.streaming.sse import encode_event
-from llama_stack_provider_messages.config import MessagesConfig
 from llama_stack_provider_messages.errors.body import ContentPolicyError
 from llama_stack_provider_messages.errors.exceptions import keys_of, translate_failure
 from llama_stack_provider_messages.routing.route import COUNT_HEADER, Route
@@ -22,6 +21,7 @@ from llama_stack_provider_messages.translation.events import fold
 from llama_stack_provider_messages.translation.messages_to_chat import (
     Adaptation,
     ChatRequest,
+    Policy,
     ReplyForm,
     Seal,
     StreamTranslator,
@@ -34,7 +34,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
 from llama_stack_provider_messages.upstream.client import Exchanges
 
 from .counting import Count, TokenCounter, poster
-from .media import MediaLoader
+from .media.loader import MediaLoader
 from .profiles import Profiles
 
 logger = get_logger(__name__)
@@ -45,19 +45,30 @@ class TranslatedBackend:
 
     Args:
         platform: The stack's models and inference.
-        config: The provider's configuration.
-        key: Of the signatures.
         exchanges: Asks backends for their tokenizers.
+        key: Of the signatures.
+        policy: What the operator wants of the translation.
+        profiles: What backends take.
+        media: Fetches and reads the media of requests.
     """
 
-    def __init__(self, platform: Platform, config: MessagesConfig, key: bytes, exchanges: Exchanges) -> None:
+    def __init__(
+        self,
+        platform: Platform,
+        exchanges: Exchanges,
+        key: bytes,
+        *,
+        policy: Policy,
+        profiles: Profiles,
+        media: MediaLoader,
+    ) -> None:
         self._platform = platform
         self._exchanges = exchanges
         self._counter = TokenCounter()
         self._key = key
-        self._policy = config.policy()
-        self._profiles = Profiles(config.backends)
-        self._media = MediaLoader(config.media_hosts, config.media_max_bytes, config.media_timeout_seconds)
+        self._policy = policy
+        self._profiles = profiles
+        self._media = media
 
     async def create(self, body: RequestBody[CreateMessageRequest], call: Call, route: Route) -> MessageReply:
         """Answer a request for a whole Message; see ``Messages.create_message``."""

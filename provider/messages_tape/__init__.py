@@ -1,0 +1,152 @@
+"""The record and replay harness: what an upstream said on the wire, as a file that tests play.
+
+It needs neither llama-stack nor an SDK. Its rooms, from the inside out, each importing only those before it:
+
+    format/     a tape as a file: its model, YAML, JSON Schema, limits
+    reading/    what bodies and streams say: events, folded answers, text for people
+    secrets/    keeps credentials out of tapes
+    core/       which recorded exchange answers a request, and what is recorded; no network and no files
+    files/      opens, checks and saves tapes
+    http/       two adapters: a transport inside a program, a server in front of another one
+    testing/    the pytest plugin, and the stacks and servers that tests need
+    cli/        the command ``messages-tape``
+
+``errors.py`` and ``report.py`` are shared. docs/tapes.md describes the files. Public names are loaded on first use,
+because the pytest plugin is imported by every test run of an environment.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .core.session import AMBIENT, Session
+    from .errors import (
+        TapeConflictError,
+        TapeError,
+        TapeFormatError,
+        TapeMismatchError,
+        TapeMissingError,
+        TapeUsageError,
+        UnsafeTapeError,
+    )
+    from .files.store import Mode, finish, open_tape, read_tape, save, tape_path, use_tape
+    from .format.file import SUFFIX, dump, json_schema, load
+    from .format.model import Chunk, End, Exchange, Ignore, Request, Response, Tape, Upstream
+    from .http.runner import serving
+    from .http.selection import Deck
+    from .http.server import CONTROL_PATH, TapeServer
+    from .http.transport import SyncTapeTransport, TapeTransport, transports_for
+    from .report import Action, Report
+    from .secrets.scan import scan, scan_text
+    from .secrets.scrub import Rules
+
+__all__ = [
+    "AMBIENT",
+    "CONTROL_PATH",
+    "SUFFIX",
+    "Action",
+    "Chunk",
+    "Deck",
+    "End",
+    "Exchange",
+    "Ignore",
+    "Mode",
+    "Report",
+    "Request",
+    "Response",
+    "Rules",
+    "Session",
+    "SyncTapeTransport",
+    "Tape",
+    "TapeConflictError",
+    "TapeError",
+    "TapeFormatError",
+    "TapeMismatchError",
+    "TapeMissingError",
+    "TapeServer",
+    "TapeTransport",
+    "TapeUsageError",
+    "UnsafeTapeError",
+    "Upstream",
+    "dump",
+    "finish",
+    "json_schema",
+    "load",
+    "open_tape",
+    "read_tape",
+    "save",
+    "scan",
+    "scan_text",
+    "serving",
+    "tape_path",
+    "transports_for",
+    "use_tape",
+]
+
+_NAMES = {
+    ".http.selection": ("Deck",),
+    ".errors": (
+        "TapeConflictError",
+        "TapeError",
+        "TapeFormatError",
+        "TapeMismatchError",
+        "TapeMissingError",
+        "TapeUsageError",
+        "UnsafeTapeError",
+    ),
+    ".format.file": (
+        "SUFFIX",
+        "dump",
+        "json_schema",
+        "load",
+    ),
+    ".format.model": (
+        "Chunk",
+        "End",
+        "Exchange",
+        "Ignore",
+        "Request",
+        "Response",
+        "Tape",
+        "Upstream",
+    ),
+    ".report": (
+        "Action",
+        "Report",
+    ),
+    ".http.runner": ("serving",),
+    ".secrets.scan": (
+        "scan",
+        "scan_text",
+    ),
+    ".secrets.scrub": ("Rules",),
+    ".http.server": (
+        "CONTROL_PATH",
+        "TapeServer",
+    ),
+    ".core.session": (
+        "AMBIENT",
+        "Session",
+    ),
+    ".files.store": (
+        "Mode",
+        "finish",
+        "open_tape",
+        "read_tape",
+        "save",
+        "tape_path",
+        "use_tape",
+    ),
+    ".http.transport": (
+        "SyncTapeTransport",
+        "TapeTransport",
+        "transports_for",
+    ),
+}
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module's attributes have any type
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULE_OF[name], __name__), name)

@@ -1,0 +1,24 @@
+"""``messages-tape show``: prints a tape for people."""
+
+from argparse import Namespace
+
+from messages_tape.errors import TapeUsageError
+from messages_tape.reading.render import counted, render
+
+from .files import existing
+from .terminal import give
+
+
+def run(arguments: Namespace) -> int:
+    """Print the tape; return 0.
+
+    Raises:
+        TapeError: There is no such tape, or no such exchange on it.
+    """
+    place, tape = existing(arguments.tape)
+    if arguments.exchange is not None and not 1 <= arguments.exchange <= len(tape.exchanges):
+        raise TapeUsageError(
+            f"{place.path} has {counted(len(tape.exchanges), 'exchange')}; --exchange takes a number from 1"
+        )
+    give(render(tape, place.name, raw=arguments.raw, only=arguments.exchange))
+    return 0

@@ -1,0 +1,131 @@
+"""One exchange while it happens. Sans-IO: an adapter says what comes and when."""
+
+from collections.abc import Sequence
+from itertools import takewhile
+
+from messages_tape.format.http_rules import STATUS
+from messages_tape.format.model import Chunk, End, Exchange, Request, Response, length_fault_of
+from messages_tape.reading.documents import Document, documents
+from messages_tape.secrets.known import Known
+from messages_tape.secrets.scrub import Asked, HeaderPairs, Rules, blank_chunks
+
+_DIGITS = 3
+"""Of a second: what a network repeats at best."""
+_LAST_WORDS = {"[DONE]"}
+_LAST_TYPES = {"message_stop", "error", "response.completed", "response.failed", "response.incomplete"}
+
+
+class Recording:
+    """Collects an exchange.
+
+    Args:
+        asked: The request.
+        at: When it was sent, in seconds of any clock that only goes forward; the other times are of the same.
+    """
+
+    def __init__(self, asked: Asked, at: float) -> None:
+        self.asked = asked
+        self._last = at
+        self._status = 0
+        self._after = 0.0
+        self._headers: HeaderPairs = ()
+        self._chunks: list[Chunk] = []
+        self._end: End | None = None
+
+    def head(self, status: int, headers: HeaderPairs, at: float) -> None:
+        """Take the status line and the headers of the response."""
+        self._status, self._headers, self._after = status, headers, self._since(at)
+
+    def chunk(self, data: bytes, at: float) -> None:
+        """Take a piece of the body."""
+        self._chunks.append(Chunk(self._since(at), data))
+
+    def stop(self, error: BaseException | None, at: float) -> None:
+        """Take the end; only the first one counts.
+
+        Args:
+            error: None if the upstream ended it. A failure of the connection is an ``Exception``; what is none
+                (a generator that is closed, a cancelled task, an interrupt) comes from the client's side.
+            at: When.
+        """
+        if self._end:
+            return
+        if error is None:
+            self._end = End(how="complete", after=self._since(at))
+        elif isinstance(error, Exception):
+            name, message = type(error).__name__, str(error)
+            self._end = End(how="reset", after=self._since(at), error=name, message=message)
+        else:
+            self.leave(at)
+
+    def leave(self, at: float) -> None:
+        """Note that the client is gone; nothing if the exchange has ended."""
+        self._end = self._end or End(how="client_closed", after=self._since(at))
+
+    @property
+    def pieces(self) -> int:
+        """How many pieces came so far."""
+        return len(self._chunks)
+
+    def exchange(self, rules: Rules, known: Known, number: int) -> Exchange:
+        """Return what a tape holds of it, scrubbed; one that still goes on is one the client has left.
+
+        Args:
+            rules: What stays.
+            known: What must not.
+            number: Of the exchange, from 1.
+        """
+        request = rules.request(self.asked, known)
+        if self._status and self._status not in STATUS:
+            message = f"the upstream answered with status {self._status}, which is none of an answer"
+            return Exchange(request=request, end=End(how="reset", error="RemoteProtocolError", message=message))
+        end, response = self._end or End(how="client_closed"), None
+        if self._status:
+            headers = rules.response_fields(self._headers, known, number)
+            chunks = blank_chunks(self._chunks, known)
+            response = Response(status=self._status, after=self._after, headers=headers, chunks=chunks)
+            if end.how == "client_closed" and _is_whole(response, documents(response)):
+                end = End(how="complete", after=end.after)
+            response = _fitting(request, response, complete=end.how == "complete")
+        end = end.model_copy(update={"message": known.blank(end.message)})
+        return Exchange(request=request, response=response, end=end)
+
+    def _since(self, at: float) -> float:
+        seconds = max(round(at - self._last, _DIGITS), 0.0)
+        self._last = at
+        return seconds
+
+
+def _fitting(request: Request, response: Response, *, complete: bool) -> Response:
+    """Return a response without a content-length that it does not keep: some transports do not look."""
+    if not length_fault_of(request, response, complete=complete):
+        return response
+    kept = {name: value for name, value in response.headers.items() if name != "content-length"}
+    return response.model_copy(update={"headers": kept})
+
+
+def left_early(response: Response, taken: int) -> bool:
+    """Say whether a client that took so many chunks missed more than the mark at the end and blank lines."""
+    part = response.model_copy(update={"chunks": response.chunks[:taken]})
+    had, whole = documents(part), documents(response)
+    both = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(had, whole, strict=False)))
+    missed = [one.value for one in whole[both:] if one.value != ""]
+    return not _is_whole(part, had) and not all(map(_is_last, missed))
+
+
+def _is_last(value: object) -> bool:
+    """Say whether an event is one behind which nothing comes."""
+    if isinstance(value, dict):
+        return value.get("type") in _LAST_TYPES or value.get("done") is True
+    return value in _LAST_WORDS
+
+
+def _is_whole(response: Response, said: Sequence[Document]) -> bool:
+    """Say whether everything had come when the client left.
+
+    SDKs close a stream at its last event, or read to its end, depending on their version and the weather.
+    """
+    length = response.headers.get("content-length", "")
+    if length.isdigit():
+        return sum(len(chunk.data) for chunk in response.chunks) == int(length)
+    return _is_last(said[-1].value if said else None)

@@ -1,0 +1,52 @@
+"""What a response says: its events or lines or its one body, each as JSON where it is JSON."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from llama_stack_provider_messages.upstream.sse import SSEDecoder
+from messages_tape.format.model import Response
+
+_EVENTS = (b"data:", b"event:", b": ")
+"""How a stream of events begins, whatever it calls itself."""
+
+
+class Document(NamedTuple):
+    """One event, line or body.
+
+    Args:
+        name: Of the event; ``""`` where there are none.
+        value: A JSON value, or the text where it is not JSON.
+    """
+
+    name: str
+    value: Any
+
+
+def body_of(response: Response) -> bytes:
+    """Return the whole body."""
+    return b"".join(chunk.data for chunk in response.chunks)
+
+
+def documents(response: Response) -> list[Document]:
+    """Return what a response says, as far as it came; an incomplete last piece is text."""
+    kind = response.headers.get("content-type", "").lower()
+    body = body_of(response)
+    if "event-stream" in kind or body.startswith(_EVENTS):
+        decoder = SSEDecoder()
+        return [Document(event.event, _value(event.data)) for event in decoder.feed(body) + decoder.close()]
+    text = body.decode("utf-8", "replace")
+    return [*_lines(text)] if "ndjson" in kind or "jsonl" in kind else [Document("", _value(text))]
+
+
+def _lines(text: str) -> Iterator[Document]:
+    for line in text.split("\n"):
+        if line.strip():
+            yield Document("", _value(line))
+
+
+def _value(text: str) -> Any:  # noqa: ANN401 - any JSON value
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text

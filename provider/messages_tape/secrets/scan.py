@@ -1,0 +1,221 @@
+"""The last look at a tape before it becomes a file: does anything in it look like a credential?
+
+What scrubbing knows has been replaced by then. This finds the rest: keys in prompts and answers, also in pieces. A
+secret may be cut by the connection or by the model, so responses are read as bytes that belong together and as the
+texts that their events add up to.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any
+from urllib.parse import unquote
+
+from messages_tape.format.model import Exchange, Request, Response, Tape
+from messages_tape.format.paths import Path, dotted, leaves
+from messages_tape.reading.documents import Document, body_of, documents
+
+from .known import Known
+
+_WORD = r"[A-Za-z0-9_-]"
+CREDENTIALS = {
+    "a key that begins with sk-": rf"sk-{_WORD}{{12,}}|[sr]k_(?:live|test)_{_WORD}{{12,}}",
+    "a key of a model provider": r"(?:gsk_|csk-|nvapi-|pplx-|xai-|r8_|tgp_v1_|fw_|hf_)[A-Za-z0-9_-]{20,}",
+    "a Google key": r"AIza[A-Za-z0-9_-]{30,}|ya29\.[A-Za-z0-9_-]{20,}|GOCSPX-[A-Za-z0-9_-]{20,}",
+    "an AWS key": r"(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])",
+    "a GitHub token": r"gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}",
+    "a token of a service": r"glpat-[A-Za-z0-9_-]{16,}|xox[abeprs]-[A-Za-z0-9-]{10,}|pypi-[A-Za-z0-9_-]{30,}"
+    r"|npm_[A-Za-z0-9]{30,}|SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}|tvly-(?=[A-Za-z-]*[0-9])[A-Za-z0-9-]{20,}",
+    "a JSON web token": r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}",
+    "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
+}
+"""What a credential may look like -> a pattern. Letters and digits in front of one make it part of something else."""
+_LOOKS = re.compile(rf"(?<!{_WORD})(?:{'|'.join(f'(?:{pattern})' for pattern in CREDENTIALS.values())})")
+_NAMES = {name: re.compile(pattern) for name, pattern in CREDENTIALS.items()}
+
+_ESCAPED = re.compile(r"\\+(?:[nrtbf]|u00[01][0-9A-Fa-f])")
+"""White space inside of JSON inside of JSON: no letter stands in front of what comes behind it."""
+_ESCAPED_CHARACTER = re.compile(r"\\+(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2}))")
+"""Of JSON, JavaScript and Python, also inside of each other."""
+_BEARER = re.compile(r"(?i)\bbearer\s+((?=\S*[0-9])[A-Za-z0-9._~+/=-]{16,})")
+_IN_ADDRESS = re.compile(r"[a-z]://[^/\s:@\"'\\]+:([^/\s:@\"'\\]{3,})@")
+_ASSIGNED = re.compile(
+    r"(?i)(?:api[_-]?key|(?:access|auth|api|refresh|session)[_-]?token|(?:secret|access|private)[_-]?key|client[_-]?secret"
+    r"|password|passwd|authorization)\\*[\"']?\s*[:=]\s*\\*[\"']?((?=[^\s\"'\\]*[0-9])[A-Za-z0-9_./+~=-]{12,})"
+)
+_VALUES = {"a bearer token": _BEARER, "an address with a password": _IN_ADDRESS, "a value given as a key": _ASSIGNED}
+_PLACEHOLDER = re.compile(r"(?i)redacted|your[_-]|x{6}|\*{4}")
+
+_SECRET_FIELD = re.compile(
+    r"(?:apikey|apitoken|authtoken|accesstoken|refreshtoken|sessiontoken|bearertoken|authorizationtoken|authorization"
+    r"|password|passwd|passphrase|secret|secretkey|secretaccesskey|privatekey|accesskey|credential)s?$"
+)
+_INNER_FIELD = re.compile(r"token|value|key")
+_OUTER_FIELD = re.compile(r"auth|authorization|credentials?")
+_LIKE_A_KEY = re.compile(r"(?=\S*[0-9])(?=\S*[A-Za-z])\S{8,}")
+_SHORTEST_FIELD = 4
+
+
+def is_secret_field(name: str | int) -> bool:
+    """Say whether a field of a JSON body holds a secret, going by its name."""
+    return isinstance(name, str) and bool(_SECRET_FIELD.search(re.sub(r"[\s_-]", "", name.lower())))
+
+
+def is_secret_path(path: Path) -> bool:
+    """Say whether a leaf of a JSON body is a secret: by its name, or by that of what it belongs to."""
+    names = [str(step).lower() for step in path if isinstance(step, str)]
+    if not names:
+        return False
+    inner = len(names) > 1 and bool(_INNER_FIELD.fullmatch(names[-1]) and _OUTER_FIELD.fullmatch(names[-2]))
+    return is_secret_field(names[-1]) or names[-1] in ("cookie", "set-cookie") or inner
+
+
+def is_secret_leaf(path: Path, leaf: object) -> bool:
+    """Say the same of a leaf with its value: below a secret name, whatever looks like a key is one.
+
+    Words are none, and neither is what describes the property of a schema.
+    """
+    above = any(
+        is_secret_field(step) and "properties" not in path[max(0, place - 1) : place]
+        for place, step in enumerate(path[:-1])
+    )
+    return is_secret_path(path) or (above and isinstance(leaf, str) and bool(_LIKE_A_KEY.fullmatch(leaf)))
+
+
+def looks(text: str, known: Known, harmless: frozenset[str] = frozenset()) -> Iterator[str]:
+    """Yield what in a text looks like a credential: the kind and the length, never the value."""
+    forms = [*_forms(text)]
+    if known.traces and (found := next(filter(None, map(known.traces.search, forms)), None)):
+        yield f"a value that a request sent as a secret ({len(found[0])} characters)"
+    yield from dict.fromkeys(kind for form in forms for kind in _kinds(form, harmless))
+
+
+def _forms(text: str) -> Iterator[str]:
+    """Yield a text as it stands, and as it reads without escapes and without the zeros of UTF-16."""
+    yield text
+    if "\0" in text:
+        yield text.replace("\0", "")
+    if "\\" in text:
+        spaced = _ESCAPED.sub(" ", text)
+        plain = _ESCAPED_CHARACTER.sub(lambda found: chr(int(found[1] or found[2], 16)), spaced)
+        yield from dict.fromkeys(form for form in (spaced, plain) if form != text)
+
+
+def _kinds(text: str, harmless: frozenset[str]) -> Iterator[str]:
+    for found in _LOOKS.finditer(text):
+        if not _is_none(found[0], harmless):
+            kind = next(name for name, pattern in _NAMES.items() if pattern.match(found[0]))
+            yield f"{kind} ({len(found[0])} characters)"
+    for kind, pattern in _VALUES.items():
+        for found in pattern.finditer(text):
+            if not _is_none(found[1], harmless):
+                yield f"{kind} ({len(found[1])} characters)"
+
+
+def hide(text: str) -> str:
+    """Return a text for people to read, with what looks like a credential blanked."""
+    return _LOOKS.sub("REDACTED", text)
+
+
+def scan(tape: Tape, known: Known | None = None, harmless: frozenset[str] = frozenset()) -> list[str]:
+    """Return where a tape holds what looks like a credential, ``exchange 2, response body: ...``; none is good.
+
+    Args:
+        tape: After scrubbing.
+        known: What the requests of this recording sent as secrets.
+        harmless: Values that look like credentials and are none.
+    """
+    known = known or Known()
+    found: dict[str, None] = {}
+    for name, exchanges in (("exchange", tape.exchanges), ("ambient exchange", tape.ambient)):
+        for number, exchange in enumerate(exchanges, 1):
+            found |= {f"{name} {number}, {line}": None for line in _scan_exchange(exchange, known, harmless)}
+    rest = tape.model_copy(update={"exchanges": (), "ambient": ()}).model_dump()
+    found |= {
+        f"{dotted(path)}: {kind}": None for path, text in leaves(rest) for kind in looks(str(text), known, harmless)
+    }
+    return list(found)
+
+
+def scan_text(text: str, known: Known | None = None, harmless: frozenset[str] = frozenset()) -> list[str]:
+    """Return the same for the text of a file, by line: what no part of the model accounts for."""
+    known = known or Known()
+    lines = enumerate(text.split("\n"), 1)
+    return [f"line {number}: {kind}" for number, line in lines for kind in looks(line, known, harmless)]
+
+
+def _scan_exchange(exchange: Exchange, known: Known, harmless: frozenset[str]) -> Iterator[str]:
+    places = [*_request_texts(exchange.request), ("end", exchange.end.message)]
+    if exchange.response:
+        said = documents(exchange.response)
+        places += _response_texts(exchange.response, said)
+        yield from _fields("response", (leaf for one in said for leaf in leaves(one.value)))
+    body = exchange.request.body
+    if body and body.form == "json":
+        yield from _fields("request", leaves(body.value))
+    for place, headers in (("request", exchange.request.headers), ("response", _headers(exchange.response))):
+        if headers.get("content-encoding", "identity") != "identity":
+            yield f"{place} body: nobody can read it, it is packed with {headers['content-encoding']}"
+    for place, text in places:
+        for form in dict.fromkeys([text, unquote(text)]):
+            yield from (f"{known.blank(hide(place))}: {kind}" for kind in looks(form, known, harmless))
+
+
+def _headers(response: Response | None) -> dict[str, str]:
+    return response.headers if response else {}
+
+
+def _fields(place: str, found: Iterable[tuple[Path, object]]) -> Iterator[str]:
+    for path, value in found:
+        if not path or not is_secret_field(path[-1]) or not isinstance(value, str):
+            continue
+        if len(value) >= _SHORTEST_FIELD and not _PLACEHOLDER.search(value):
+            yield f"{place} body, {hide(dotted(path))}: a field for secrets with {len(value)} characters in it"
+
+
+def _request_texts(request: Request) -> Iterator[tuple[str, str]]:
+    yield from (("request path", request.path), ("request query", request.query))
+    yield from ((f"request header {name}", value) for name, value in request.headers.items())
+    if request.body is None:
+        return
+    if request.body.form == "json":
+        found = [*leaves(request.body.value)]
+        yield from ((f"request body, {dotted(path)}", str(value)) for path, value in found)
+        yield "request body, its keys", "\n".join({str(key): None for path, _ in found for key in path})
+    else:
+        value = request.body.value
+        yield "request body", value if isinstance(value, str) else value.decode("utf-8", "replace")
+
+
+def _response_texts(response: Response, said: list[Document]) -> Iterator[tuple[str, str]]:
+    yield from ((f"response header {name}", value) for name, value in response.headers.items())
+    yield "response body", body_of(response).decode("utf-8", "replace")
+    for path, text in put_together(said).items():
+        yield f"response body, {path} put together", text
+
+
+def put_together(said: Iterable[Document]) -> dict[str, str]:
+    """Return the texts that documents add up to, by place: all deltas of a block are one text."""
+    texts: dict[str, list[str]] = defaultdict(list)
+    for document in said:
+        for path, text in _texts(document.value, ()):
+            texts[dotted(path)].append(text)
+    return {path: "".join(parts) for path, parts in texts.items()}
+
+
+def _texts(value: Any, path: Path) -> Iterator[tuple[Path, str]]:  # noqa: ANN401 - any JSON value
+    """Yield texts; what the positions of a list say in one document, ``index`` says across documents."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item, path)
+    elif isinstance(value, dict):
+        at = value.get("index")
+        path = (*path, at) if isinstance(at, int) else path
+        for key, item in value.items():
+            yield from _texts(item, (*path, key))
+
+
+def _is_none(value: str, harmless: frozenset[str]) -> bool:
+    return value in harmless or bool(_PLACEHOLDER.search(value))

@@ -1,0 +1,291 @@
+"""The pytest plugin for tapes: a marker, fixtures and options. docs/recording.md shows their use.
+
+It is loaded into every test run of an environment that has this package, so it imports nothing until a test uses it.
+Under pytest-xdist each worker has servers of its own; the controller tells which tapes have no test.
+"""
+
+import shutil
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .plugin_options import add_options, settings_of, shown
+from .plugin_state import Findings, collects_all, may_hold_tests
+
+if TYPE_CHECKING:
+    from messages_tape.secrets.scrub import Rules
+
+    from .resources import Bench, Served
+    from .stack import Stack
+    from .tape_fixture import TapeInTest
+
+MARKER = 'tape(name, upstream=""): the tape that is played to the test, or recorded; see --tape-mode'
+
+_CLAIMS, _FINDINGS = "tape_claims", "tape_findings"
+"""What the controller of xdist tells its workers, and they it."""
+_SERVED = {"stack", "tape_server"}
+"""Fixtures whose users reach the tape through a server."""
+
+
+_findings_key = pytest.StashKey[Findings]()
+_fault_key = pytest.StashKey[str]()
+_tape_key = pytest.StashKey["TapeInTest"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options."""
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the marker."""
+    config.addinivalue_line("markers", MARKER)
+    found = config.stash[_findings_key] = Findings()
+    if worker := getattr(config, "workerinput", None):
+        found.claims = Path(worker[_CLAIMS])
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Say so if tapes are not just played."""
+    mode = config.getoption("tape_mode")
+    return None if mode == "none" else f"tapes: {mode}, upstream {settings_of(config).default}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Note what skips itself or fails instead of telling its tests, whose tapes are still theirs."""
+    report = yield
+    if not report.passed:
+        collector.config.stash[_findings_key].uncollected.add(str(collector.path))
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> Generator[None, bool | None, bool | None]:
+    """Note what a conftest leaves out, as above."""
+    ignored = yield
+    if ignored and may_hold_tests(collection_path, config):
+        config.stash[_findings_key].uncollected.add(str(collection_path))
+    return ignored
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Note which tapes the tests name, before any is deselected, and give each test its tape."""
+    found = config.stash[_findings_key]
+    for item in items:
+        if marker := item.get_closest_marker("tape"):
+            name, upstream = _named(marker, item.nodeid)
+            found.used.add((settings_of(config).upstream(upstream).name, name))
+            fixtures: list[str] = getattr(item, "fixturenames", [])
+            if "tape" not in fixtures:
+                fixtures.insert(0, "tape")
+    found.complete = collects_all(config)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Judge the tape at the end of the test; what is wrong with it fails a test that passed otherwise."""
+    passed = False
+    used = item.stash.get(_tape_key, None)
+    try:
+        with _plainly(item) if used else nullcontext():
+            yield
+        passed = True
+    finally:
+        text, written = used.end(passed=passed) if used else ("", None)
+        if used:
+            item.config.stash[_findings_key].notes.update(used.notes)
+        item.stash[_fault_key] = item.stash.get(_fault_key, "") or text
+        if text and not passed:
+            item.add_report_section("call", "tape", text)
+    if written:
+        item.config.stash[_findings_key].written.add(str(written))
+    if text:
+        pytest.fail(text, pytrace=False)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Have what is wrong with a tape fail a test that was expected to fail, or skipped itself on the way."""
+    report = yield
+    text = item.stash.get(_fault_key, "")
+    if call.when == "call" and text and report.skipped:
+        report.outcome, report.longrepr = "failed", text
+        report.sections = [section for section in report.sections if section != ("Captured tape call", text)]
+        if hasattr(report, "wasxfail"):
+            del report.wasxfail
+    return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Tell of tapes without a test; a worker tells the controller what it takes to know them."""
+    config = session.config
+    found = config.stash[_findings_key]
+    if hasattr(config, "workeroutput"):
+        config.workeroutput[_FINDINGS] = found.plain()
+        return
+    for stray in sorted(found.strays):
+        test, _, text = stray.partition("\n")
+        after = f"{test} had ended" if test else "the run had begun"
+        _fail(session, "a request between tests", f"It came when {after} and the next test had no tape yet.\n{text}")
+    from .plugin_orphans import lone_tapes
+
+    finished = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
+    if not finished or not found.complete or config.option.collectonly or not config.getini("tape_strict"):
+        return
+    for path in lone_tapes(config, found):
+        text = f"No test plays this tape. Delete the file, or mark a test with @pytest.mark.tape({path[1]!r})."
+        _fail(session, path[0], text)
+
+
+def _fail(session: pytest.Session, what: str, text: str) -> None:
+    """Have a run fail that is over, for what is no test."""
+    session.config.hook.pytest_collectreport(report=pytest.CollectReport(what, "failed", text, []))
+    if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Name the files that were written, and say what fails nothing."""
+    found = config.stash[_findings_key]
+    written = sorted(found.written)
+    if written:
+        terminalreporter.section("tapes recorded")
+        for path in written:
+            terminalreporter.write_line(shown(config, Path(path)))
+    if found.notes:
+        terminalreporter.section("notes on tapes")
+        for note in sorted(found.notes):
+            terminalreporter.write_line(note)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Take away what the processes of this run shared."""
+    found = config.stash.get(_findings_key, None)
+    if found and found.claims and not hasattr(config, "workerinput"):
+        shutil.rmtree(found.claims, ignore_errors=True)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:  # noqa: ANN401 - of xdist, which need not be there
+    """Tell a worker what it shares with the others."""
+    node.workerinput[_CLAIMS] = str(node.config.stash[_findings_key].shared())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:  # noqa: ANN401 - as above
+    """Take what a worker found; one that crashed found nothing."""
+    if plain := getattr(node, "workeroutput", {}).get(_FINDINGS):
+        node.config.stash[_findings_key].add(plain)
+
+
+@pytest.fixture(scope="session")
+def tape_rules(pytestconfig: pytest.Config) -> "Rules":
+    """What stays on tapes. Made to be overridden, in the conftest above all tests."""
+    from messages_tape.secrets.scrub import Rules
+
+    return Rules(harmless=frozenset(pytestconfig.getini("tape_harmless")))
+
+
+@pytest.fixture(scope="session")
+def tape_bench(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory, tape_rules: "Rules"
+) -> Iterator["Bench"]:
+    """Starts tape servers and stacks, and ends them with the session."""
+    from .resources import Bench
+
+    claims = pytestconfig.stash[_findings_key].shared()
+    folder = tmp_path_factory.mktemp("stacks")
+    with _plainly(), Bench(settings_of(pytestconfig), folder, claims, tape_rules) as bench:
+        yield bench
+    pytestconfig.stash[_findings_key].strays |= {f"{test}\n{text}" for test, text in bench.strays}
+
+
+@pytest.fixture(scope="session")
+def tape_server(tape_bench: "Bench") -> "Served":
+    """The tape server of the default upstream; ``.url`` stands where the upstream's address stands."""
+    with _plainly():
+        return tape_bench.server()
+
+
+@pytest.fixture
+def tape(request: pytest.FixtureRequest, tape_bench: "Bench") -> Iterator["TapeInTest"]:
+    """The tape that the test is marked with."""
+    from .tape_fixture import TapeInTest
+
+    marker = request.node.get_closest_marker("tape")
+    if marker is None:
+        pytest.fail('Mark the test with its tape, as in @pytest.mark.tape("hello").', pytrace=False)
+    with _plainly():
+        used = TapeInTest(tape_bench, *_named(marker, request.node.nodeid), request.node.nodeid)
+        request.node.stash[_tape_key] = used
+        try:
+            if "tape_server" in request.fixturenames:
+                used.check_server(tape_bench.settings.default)
+            if _SERVED & set(request.fixturenames):
+                _ = used.url  # before the stack starts, whose first questions may be answered from it
+            yield used
+        finally:
+            used.end(passed=False)  # nothing, unless the test was never called
+
+
+@pytest.fixture
+def stack_config(pytestconfig: pytest.Config) -> Path | dict[str, Any]:
+    """The run.yaml of the fixture ``stack``: its path, or what it holds. Made to be overridden."""
+    from .stack import distributions
+
+    named = pytestconfig.getini("stack_config")
+    return pytestconfig.rootpath / named if named else distributions() / "ci-tests" / "run.yaml"
+
+
+@pytest.fixture
+def stack_env() -> dict[str, str]:
+    """More environment for the fixture ``stack``. Made to be overridden."""
+    return {}
+
+
+@pytest.fixture
+def stack(
+    request: pytest.FixtureRequest,
+    tape_bench: "Bench",
+    stack_config: Path | dict[str, Any],
+    stack_env: dict[str, str],
+) -> "Stack":
+    """A running stack: over the test's tape, or over the embedded engine if it is marked with none."""
+    from .stack import Stack, choose_model
+
+    used: TapeInTest | None = None
+    if request.node.get_closest_marker("tape"):
+        used = request.getfixturevalue("tape")
+    with _plainly():
+        process = tape_bench.stack(stack_config, used.url if used else "", stack_env)
+        return Stack(process, choose_model(process.models(), used.model if used else ""))
+
+
+@contextmanager
+def _plainly(item: pytest.Item | None = None) -> Iterator[None]:
+    """Make failures of the harness failures of the test, without the way through the harness; note them with it."""
+    from messages_tape.errors import TapeError
+
+    try:
+        yield
+    except TapeError as error:
+        if item:
+            item.stash[_fault_key] = str(error)
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
+
+
+def _named(marker: pytest.Mark, test: str) -> tuple[str, str]:
+    """Return the name and the upstream that a marker gives."""
+    if len(marker.args) != 1 or not isinstance(marker.args[0], str) or set(marker.kwargs) - {"upstream"}:
+        raise pytest.UsageError(f'{test}: write the marker as @pytest.mark.tape("hello"), perhaps with upstream="vllm"')
+    return marker.args[0], marker.kwargs.get("upstream", "")

@@ -1,0 +1,189 @@
+"""What the tests of one process share: tape servers, stacks, the engine. Each starts when it is first needed."""
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from messages_tape.errors import TapeMismatchError, TapeUsageError
+from messages_tape.files.store import Mode
+from messages_tape.http.failing import MortalTransport
+from messages_tape.http.runner import serving
+from messages_tape.http.selection import Deck
+from messages_tape.http.server import CONTROL_PATH, TapeServer
+from messages_tape.report import Action, Report
+from messages_tape.secrets.scrub import Rules
+
+from .engine import embedded_engine
+from .settings import EMBEDDED, Settings, Upstream
+from .stack import StackProcess, stack_environment
+
+HINT = "To record it again, run the test with --tape-mode rewrite."
+"""What the client of a stack reads; the failure of the test says the whole command."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A running tape server.
+
+    Args:
+        url: Its address; stands where the upstream's stands.
+        upstream: Whose tapes it plays.
+        app: The server itself.
+        asking: Asks the upstream for it.
+    """
+
+    url: str
+    upstream: str
+    app: TapeServer
+    asking: MortalTransport
+
+    def select(self, name: str, mode: Mode) -> None:
+        """Have a tape answer from now on.
+
+        Raises:
+            TapeUsageError: The server refuses; says why.
+        """
+        self._control("PUT", {"name": name, "mode": str(mode)})
+
+    def eject(self, *, keep: bool) -> Report:
+        """Stop using the tape; save what was recorded if ``keep``; return what happened."""
+        return _report(self._control("DELETE", query="" if keep else "?keep=no"))
+
+    def strays(self) -> tuple[str, ...]:
+        """Return the requests that came while no tape was selected, each once."""
+        return self.app.deck.strays()
+
+    def report(self) -> Report:
+        """Return what happened so far."""
+        return _report(self._control("GET"))
+
+    def _control(self, method: str, body: Mapping[str, str] | None = None, query: str = "") -> dict[str, Any]:
+        address = f"{self.url}{CONTROL_PATH}{query}"
+        answer = httpx.request(method, address, json=body, timeout=60, trust_env=False)
+        said: dict[str, Any] = answer.json()
+        if answer.is_error:
+            raise TapeUsageError(said["error"])
+        return said
+
+
+class Bench:
+    """Starts what tests ask for, once, and ends it all.
+
+    Args:
+        settings: Of the run.
+        folder: For the files of stacks.
+        claims: Folder that all processes of the run share, see ``claims.py``.
+        rules: What stays on tapes.
+
+    Attributes:
+        ended: The test with a tape that ended last.
+        strays: That test, and a request that came before the next one had its tape.
+    """
+
+    def __init__(self, settings: Settings, folder: Path, claims: Path, rules: Rules | None = None) -> None:
+        self.settings = settings
+        self.rules = rules or Rules()
+        self.ended = ""
+        self.strays: list[tuple[str, str]] = []
+        self.claims = claims
+        self._folder = folder
+        self._running = ExitStack()
+        self._servers: dict[str, Served] = {}
+        self._upstreams: dict[str, tuple[str, dict[str, str]]] = {}
+        self._stacks: dict[str, StackProcess] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._running:
+            for stack in self._stacks.values():
+                self._running.callback(stack.stop)
+            strays = [text for server in self._servers.values() for text in server.report().failures]
+        if strays:
+            raise TapeMismatchError("(none selected)", strays)
+
+    def server(self, upstream: str = "") -> Served:
+        """Return the tape server of an upstream.
+
+        Raises:
+            TapeUsageError: The mode asks an upstream, and nobody said where it is.
+        """
+        one = self.settings.upstream(upstream)
+        if one.name not in self._servers:
+            address, facts = self.asked(one.name)
+            deck = Deck(
+                self.settings.folder_of(one.name), self.settings.mode,
+                upstream=address, rules=self.rules, hint=HINT, facts=facts,
+            )  # fmt: skip
+            asking = MortalTransport()
+            app = TapeServer(deck, asking)
+            url = self._running.enter_context(serving(app))
+            self._servers[one.name] = Served(url, one.name, app, asking)
+        return self._servers[one.name]
+
+    def gather(self, server: Served) -> None:
+        """Take the requests that came to a server between two tests, so that the second has nothing to do with them."""
+        self.strays += [(self.ended, text) for text in server.strays()]
+
+    def stack(self, config: Path | Mapping[str, Any], tape_url: str, env: Mapping[str, str]) -> StackProcess:
+        """Return a running stack of a configuration.
+
+        Args:
+            config: The path of a run.yaml, or what one holds.
+            tape_url: Where its upstream is; empty for a stack with the embedded engine.
+            env: Additional environment.
+
+        Raises:
+            TapeUsageError: It does not start.
+        """
+        text = config.read_text(encoding="utf-8") if isinstance(config, Path) else json.dumps(config, sort_keys=True)
+        key = json.dumps([str(config) if isinstance(config, Path) else "", text, tape_url, sorted(env.items())])
+        if key not in self._stacks:
+            folder = self._folder / f"stack-{len(self._stacks)}"
+            folder.mkdir(parents=True)
+            whole = stack_environment(tape_url, engine=not tape_url, more=env)
+            self._stacks[key] = StackProcess(config, folder, whole).start()
+        return self._stacks[key]
+
+    def asked(self, upstream: str) -> tuple[str, dict[str, str]]:
+        """Return the address of an upstream, empty where the mode asks nobody, and what is known of it.
+
+        Raises:
+            TapeUsageError: See ``server``.
+        """
+        if self.settings.mode is Mode.NONE:
+            return "", {}
+        if upstream not in self._upstreams:
+            self._upstreams[upstream] = self._located(self.settings.upstream(upstream))
+        return self._upstreams[upstream]
+
+    def facts(self, upstream: str) -> dict[str, str]:
+        """Return what is known of an upstream, without starting it."""
+        known = {"kind": upstream, "model": self.settings.model}
+        return self._upstreams[upstream][1] if upstream in self._upstreams else known
+
+    def _located(self, one: Upstream) -> tuple[str, dict[str, str]]:
+        facts = {"model": self.settings.model}
+        if one.address == EMBEDDED:
+            address, about = self._running.enter_context(embedded_engine(key=os.environ.get("TAPE_API_KEY", "")))
+            return address, facts | about
+        if not one.address:
+            raise TapeUsageError(
+                f'mode "{self.settings.mode}" asks the upstream "{one.name}", and nobody said where it is; '
+                f"add --tape-upstream {one.name}=http://HOST:PORT"
+            )
+        return one.address, facts | {"kind": one.name}
+
+
+def _report(said: Mapping[str, Any]) -> Report:
+    """Return the report that the control route answers."""
+    kept: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
+    del kept["failures"]
+    return Report(**kept | {"action": Action(said["action"])})

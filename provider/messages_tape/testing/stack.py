@@ -1,0 +1,180 @@
+"""A real ``llama stack run`` in a process of its own, for tests."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import yaml
+
+from messages_tape.errors import TapeUsageError
+
+START_SECONDS = 180.0
+_STOP_SECONDS = 15.0
+_PAUSE_SECONDS = 0.1
+_SHOWN_LOG = 4000
+_DISABLED = "__disabled__"
+"""What the platform takes as the id of a provider that is not there."""
+
+
+def distributions() -> Path:
+    """Return the folder of the distributions: inside an installed package, beside the sources of a checkout."""
+    package = Path(str(files("llama_stack_provider_messages")))
+    inside = package / "distributions"
+    return inside if inside.is_dir() else package.parents[1] / "distributions"
+
+
+def stack_environment(tape_url: str, engine: bool, more: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment that a stack finds its upstream by.
+
+    Args:
+        tape_url: Address of a tape server; empty for a stack without.
+        engine: Whether the stack has the embedded engine.
+        more: What a test adds or overrides.
+    """
+    apis = {"MESSAGES_APIS_DIR": str(distributions() / "apis.d")}
+    upstream = {"TAPE_URL": tape_url, "TAPE_ENGINE": "" if engine else _DISABLED}
+    return apis | dict(os.environ) | {"LLAMA_STACK_LOG_FORMAT": "json", "NO_COLOR": "1"} | upstream | dict(more)
+
+
+class StackProcess:
+    """Starts a stack on a free port, waits until it answers, ends it by its pid.
+
+    Args:
+        config: The path of a run.yaml, or what one holds.
+        folder: Where its files go: run.yaml, databases, keys, the log.
+        env: Its whole environment.
+
+    Attributes:
+        url: Its address, without ``/v1``.
+    """
+
+    def __init__(self, config: Path | Mapping[str, Any], folder: Path, env: Mapping[str, str]) -> None:
+        self._port = _free_port()
+        self.url = f"http://127.0.0.1:{self._port}"
+        self._folder = folder
+        self._config = config if isinstance(config, Path) else folder / "run.yaml"
+        if not isinstance(config, Path):
+            self._config.write_text(yaml.safe_dump(dict(config)), encoding="utf-8")
+        self._env = {**env, "SQLITE_STORE_DIR": str(folder), "LLAMA_STACK_CONFIG_DIR": str(folder)}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> str:
+        """Everything it has printed so far."""
+        return (self._folder / "stack.log").read_text(encoding="utf-8", errors="replace")
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id, None if it is not running."""
+        return self._process.pid if self._process else None
+
+    def models(self) -> list[str]:
+        """Return the language models it serves, in its order."""
+        answer = httpx.get(f"{self.url}/v1/models", timeout=30, trust_env=False).raise_for_status()
+        listed = [(model["id"], model.get("custom_metadata") or {}) for model in answer.json()["data"]]
+        return [name for name, about in listed if about.get("model_type", "llm") == "llm"]
+
+    def start(self) -> Self:
+        """Start it and wait until it answers.
+
+        Raises:
+            TapeUsageError: It ended or did not answer; the message holds the end of its log.
+        """
+        command = Path(sys.executable).with_name("llama")
+        with (self._folder / "stack.log").open("wb") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - the platform's own command
+                [str(command), "stack", "run", str(self._config), "--port", str(self._port)],
+                stdout=log, stderr=log, env=self._env, cwd=self._folder,
+            )  # fmt: skip
+        ready = False
+        try:
+            self._wait(self._process)
+            ready = True
+        finally:
+            if not ready:
+                self.stop()
+        return self
+
+    def stop(self) -> None:
+        """End it, by force if need be."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def _wait(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                raise TapeUsageError(
+                    f"the stack ended with code {process.returncode} instead of starting; its log ends with\n"
+                    f"{self.log[-_SHOWN_LOG:]}"
+                )
+            if self._is_healthy():
+                return
+            time.sleep(_PAUSE_SECONDS)
+        raise TapeUsageError(
+            f"the stack did not answer within {START_SECONDS:.0f} s; its log ends with\n{self.log[-_SHOWN_LOG:]}"
+        )
+
+    def _is_healthy(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/v1/health", timeout=5, trust_env=False).status_code == httpx.codes.OK
+        except httpx.TransportError:
+            return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A running stack, as a test sees it.
+
+    Args:
+        process: Shared by tests.
+        model: To ask it for: that of the test's tape, else the first one it lists.
+    """
+
+    process: StackProcess
+    model: str
+
+    @property
+    def url(self) -> str:
+        """Its address, without ``/v1``."""
+        return self.process.url
+
+    @property
+    def log(self) -> str:
+        """Everything it has printed so far, for other tests too."""
+        return self.process.log
+
+
+def choose_model(models: Sequence[str], wanted: str) -> str:
+    """Return the served model that is the wanted one at its provider; the first one if none is or any will do.
+
+    Raises:
+        TapeUsageError: None is served.
+    """
+    if not models:
+        raise TapeUsageError(
+            "the stack serves no model; its upstream listed none, and no tape was played that names one"
+        )
+    return next((model for model in models if wanted in (model, model.partition("/")[2])), models[0])

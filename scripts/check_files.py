@@ -1,0 +1,60 @@
+"""Checks the sizes of source files and functions, and what must not be published.
+
+That is: paths of one machine, names of registries in lock files, non-ASCII source.
+
+Prints each finding with its place and ends with 1 if there is one.
+"""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+MACHINE_PATH = re.compile(r"(?<![\w.])/(?:work|root|home/\w+|farm)/")
+
+
+MAX_FUNCTION_LINES, MAX_FILE_LINES = 60, 600
+
+
+def size_findings() -> Iterator[str]:
+    """Yield files and functions that are two concepts by their length."""
+    for path in sorted(path for top in ("api", "provider") for path in (ROOT / top).rglob("*.py")):
+        shown, text = path.relative_to(ROOT).as_posix(), path.read_text()
+        if text.count("\n") > MAX_FILE_LINES:
+            yield f"{shown}: more than {MAX_FILE_LINES} lines"
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                body = node.body[1:] or node.body if ast.get_docstring(node) is not None else node.body
+                if (node.end_lineno or 0) - body[0].lineno >= MAX_FUNCTION_LINES:
+                    yield f"{shown}:{node.lineno}: {node.name} has more than {MAX_FUNCTION_LINES} lines"
+
+
+def published_findings() -> Iterator[str]:
+    """Yield paths of one machine, names of registries in lock files, and non-ASCII source in tracked files."""
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in tracked.splitlines():
+        try:
+            text = (ROOT / name).read_text()
+        except (UnicodeDecodeError, FileNotFoundError, IsADirectoryError):
+            continue
+        for number, line in enumerate(text.splitlines(), 1):
+            if MACHINE_PATH.search(line) and name != "scripts/check_files.py":
+                yield f"{name}:{number}: a path of one machine"
+            if (name.endswith(".lock") and "://" in line) or (name.endswith("-lock.json") and '"resolved"' in line):
+                yield f"{name}:{number}: a lock file names a registry"
+        if name.endswith(".py") and not text.isascii():
+            yield f"{name}: not ASCII"
+
+
+def main() -> int:
+    """Print all findings."""
+    findings = [*size_findings(), *published_findings()]
+    print("\n".join(findings) or "files: ok")
+    return bool(findings)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""Thinking through the whole provider: what one process signs, another one with the same key opens."""
+
+import json
+
+import pytest
+
+from llama_stack_api_messages import Call, RequestBody
+from llama_stack_api_messages.models import CreateMessageRequest
+from llama_stack_provider_messages import get_provider_impl, stack
+from llama_stack_provider_messages.config import MessagesConfig
+from llama_stack_provider_messages.impl import MessagesImpl
+from llama_stack_provider_messages.stack import Target
+from llama_stack_provider_messages.translated import signing_key as signing
+from support.replies import answer
+from support.streams import completion, delta_chunk
+
+ANSWER = {"index": 0, "finish_reason": "stop", "message": {"content": "42", "reasoning_content": "Six times seven."}}
+
+
+class ThinkingPlatform:
+    """Answers the same thought every time, and remembers what it was asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def is_served(self, _name):
+        return True
+
+    async def locate(self, model_id):
+        return Target(model_id, "local", "remote::vllm", "m")
+
+    async def chat(self, _target, fields):
+        self.asked.append(fields["messages"])
+        return self._chunks() if fields.get("stream") else completion({"choices": [ANSWER]})
+
+    async def _chunks(self):
+        yield delta_chunk(reasoning_content="Six times seven.")
+        yield delta_chunk("stop", content="42")
+
+
+async def ask(key, platform, *turns, **fields):
+    messages = [{"role": "user", "content": "q"}, *turns]
+    asked = CreateMessageRequest.model_validate({"model": "local/m", "max_tokens": 9, "messages": messages, **fields})
+    return await answer(MessagesImpl(MessagesConfig(), platform, key), RequestBody.of(asked), Call("r"))
+
+
+@pytest.mark.parametrize(("key", "kept"), [(b"one", "Six times seven."), (b"two", None), (None, None)])
+async def test_reasoning_comes_back_to_whoever_has_the_key(key, kept):
+    """Another key makes it somebody else's."""
+    platform = ThinkingPlatform()
+    omitted = {"type": "adaptive", "display": "omitted"}
+    content = json.loads((await ask(b"one", platform, thinking=omitted)).body)["content"]
+    assert content[0]["thinking"] == ""
+    await ask(key, platform, {"role": "assistant", "content": content}, {"role": "user", "content": "r"})
+    assert platform.asked[-1][1].get("reasoning") == kept
+
+
+async def test_a_stream_is_signed_like_an_answer():
+    """Byte for byte."""
+    platform = ThinkingPlatform()
+    signature = json.loads((await ask(b"one", platform)).body)["content"][0]["signature"]
+    reply = await ask(b"one", platform, stream=True)
+    frames = b"".join([frame async for frame in reply.frames])
+    assert f'"signature":"{signature}"'.encode() in frames
+
+
+async def test_the_platform_gets_a_provider_with_the_kept_key(tmp_path, monkeypatch):
+    """The folder is the platform's own."""
+    monkeypatch.setattr(stack, "STATE_FOLDER", tmp_path)
+    monkeypatch.setattr(stack, "Platform", lambda _deps: ThinkingPlatform())
+    monkeypatch.setattr(stack, "register_routes", lambda: None)
+    made = await get_provider_impl(MessagesConfig(), {})
+    assert made._backends["translated"]._key == signing.signing_key(None, tmp_path / "signing_key")
+    configured = await get_provider_impl(MessagesConfig(signing_secret="hush"), {})
+    assert configured._backends["translated"]._key == b"hush"

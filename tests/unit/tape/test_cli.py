@@ -1,0 +1,357 @@
+"""``messages-tape record`` and ``replay``: any client, in a process of its own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import httpx
+import pytest
+
+from messages_tape import dump, read_tape
+from messages_tape.cli.client import environment
+from messages_tape.cli.main import main
+from support.tape_cli import COMMAND, curl, run
+from support.tapes import exchange, reply, tape
+from support.wire_upstream import FOUR, Script, WireUpstream
+
+JSON = {"content-type": "application/json"}
+KEY = "sk-ant-api03-" + "planted0123456789"
+
+
+@pytest.fixture(autouse=True)
+def hangup():
+    """What runs these tests may ignore SIGHUP (nohup does), and children inherit that."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "new.tape.yaml"
+
+
+@pytest.fixture
+def answering(wire):
+    """The upstream with a short answer."""
+    wire.scripts["/v1/x"] = Script([b'{"n": 1}'], headers=JSON)
+    return wire
+
+
+def put(path, *exchanges):
+    path.write_text(dump(tape(*exchanges)), encoding="utf-8")
+
+
+def test_what_was_recorded_is_replayed_with_the_server_gone(tmp_path):
+    """The same bytes, a stream and a stream that dies; the tape has the chunks."""
+    with WireUpstream() as upstream:
+        upstream.scripts |= {"/v1/four": Script(FOUR, 0.01), "/v1/dies": Script(FOUR[:2], 0.01, end="die")}
+        live = run("record", "--upstream", upstream.url, "new", "--", *curl("/v1/four", "/v1/dies"), cwd=tmp_path)
+        assert len(upstream.heard) == 2
+    assert live.returncode == 0
+    assert live.stdout == b"".join(FOUR) + b"".join(FOUR[:2]) + b"(cut)"
+    assert live.stderr == b"messages-tape: 2 exchanges recorded in new.tape.yaml\n"
+    first, second = read_tape(tmp_path / "new.tape.yaml").exchanges
+    assert tuple(chunk.data for chunk in first.response.chunks) == FOUR
+    assert (first.end.how, second.end.how) == ("complete", "reset")
+    played = run("replay", tmp_path / "new.tape.yaml", "--", *curl("/v1/four", "/v1/dies"))
+    assert (played.returncode, played.stdout) == (0, live.stdout)
+    assert b"new.tape.yaml: 2 exchanges played as recorded\n" in played.stderr
+
+
+def test_a_tape_of_a_failing_client_is_saved_and_its_exit_code_passed_on(answering, path, monkeypatch):
+    monkeypatch.setenv("CODE", "3")
+    assert main(["record", "--upstream", answering.url, str(path), "--", *curl("/v1/x")]) == 3
+    assert len(read_tape(path).exchanges) == 1
+    assert main(["replay", str(path), "--", *curl("/v1/x")]) == 3
+
+
+@pytest.mark.parametrize("address", ["", "/v1", "/v1/"])
+def test_the_address_may_be_the_one_sdks_want(answering, path, address):
+    """With ``/v1`` at its end; clients add it to TAPE_URL themselves."""
+    assert main(["record", "--upstream", answering.url + address, str(path), "--", *curl("/v1/x")]) == 0
+    assert read_tape(path).exchanges[0].request.path == "/v1/x"
+
+
+def test_the_facts_on_the_tape_are_those_of_the_options(answering, path):
+    facts = ["--kind", "vllm", "--model", "big", "--version", "9"]
+    assert main(["record", "--upstream", answering.url, *facts, str(path), "--", *curl("/v1/x")]) == 0
+    upstream = read_tape(path).upstream
+    assert (upstream.kind, upstream.model, upstream.version) == ("vllm", "big", "9")
+
+
+def test_a_key_that_is_sent_as_one_reaches_no_file(answering, path, monkeypatch):
+    monkeypatch.setenv("KEY", KEY)
+    assert main(["record", "--upstream", answering.url, str(path), "--", *curl("/v1/x")]) == 0
+    assert answering.heard[-1].headers["authorization"] == f"Bearer {KEY}"
+    assert KEY not in path.read_text()
+
+
+def test_a_planted_key_is_refused_with_its_place_and_what_to_do(answering, path, monkeypatch):
+    """In one line, without the key; the client's answer is not touched."""
+    monkeypatch.setenv("BODY", f'{{"messages": [{{"content": "it is {KEY}"}}]}}')
+    live = run("record", "--upstream", answering.url, path, "--", *curl("/v1/x"))
+    assert (live.returncode, live.stdout, path.exists()) == (1, b'{"n": 1}', False)
+    assert live.stderr.decode() == (
+        f"messages-tape: {path} was not saved, it would hold what looks like a credential: exchange 1, request body, "
+        f"messages.0.content: a key that begins with sk- ({len(KEY)} characters). Record it with made-up values there, "
+        "or pass a value that is no secret with --harmless\n"
+    )
+    words = ["record", "--upstream", answering.url, "--harmless", KEY, str(path), "--", *curl("/v1/x")]
+    assert main(words) == 0
+    assert KEY in path.read_text()
+
+
+def test_a_key_in_an_ambient_answer_is_refused_too(wire, tmp_path, capfd):
+    """These calls are on a tape of their own, so the other one is saved."""
+    wire.scripts |= {"/v1/x": Script([b"{}"], headers=JSON), "/health": Script([KEY.encode()], headers=JSON)}
+    ask = "import os, sys, urllib.request as u; [u.urlopen(os.environ['TAPE_URL'] + path) for path in sys.argv[1:]]"
+    client = [sys.executable, "-c", ask, "/health", "/v1/x"]
+    words = ["record", "--upstream", wire.url, str(tmp_path / "new"), "--", *client]
+    assert main(words) == 1
+    said = capfd.readouterr().err
+    assert 'tape "ambient" was not saved' in said
+    assert "--harmless VALUE" in said
+    assert KEY not in said
+    assert [file.name for file in tmp_path.iterdir()] == ["new.tape.yaml"]
+
+
+def test_a_tape_that_is_there_is_only_recorded_again_on_request(answering, path, capfd):
+    put(path, exchange({"a": 1}, reply("old")))
+    words = ["record", "--upstream", answering.url, str(path)]
+    assert main([*words, "--", *curl("/v1/x")]) == 2
+    assert "add --again to record it anew" in capfd.readouterr().err
+    assert read_tape(path).exchanges[0].request.path == "/v1/messages"
+    assert main([*words, "--again", "--", *curl("/v1/x")]) == 0
+    assert read_tape(path).exchanges[0].request.path == "/v1/x"
+
+
+def test_a_client_that_asks_nothing_is_an_error(answering, path, capfd):
+    """It did not find the server, and says so itself at best."""
+    assert main(["record", "--upstream", answering.url, str(path), "--", *curl()]) == 1
+    assert "the client asked nothing that goes on a tape; point it at TAPE_URL" in capfd.readouterr().err
+    assert not path.exists()
+
+
+def test_replay_reports_what_the_client_did_otherwise(path, capfd):
+    put(path, exchange({"model": "m"}, reply("hi"), path="/v1/x"), exchange({"b": 1}, reply("unplayed"), path="/v1/y"))
+    assert main(["replay", str(path), "--", *curl("/v1/x", "/v1/z")]) == 1
+    said = capfd.readouterr()
+    assert said.out.startswith('"hi"{"type": "error"')
+    assert "the client did not do what is on the tape\n  POST /v1/z is not on tape" in said.err
+    assert "exchange 2 (POST /v1/y) was not played\n" in said.err
+    assert f"messages-tape record --again --upstream URL {path} -- COMMAND" in said.err
+
+
+def test_a_tape_is_played_at_recorded_speed_on_request(tmp_path, path):
+    recorded = exchange({"model": "m"}, reply("hi"), path="/v1/x")
+    slow = recorded.response.model_copy(update={"after": 0.3})
+    put(path, recorded.model_copy(update={"response": slow}))
+    ask = (
+        "import os, sys, time, urllib.request as u; start = time.monotonic();"
+        "u.urlopen(u.Request(os.environ['TAPE_URL'] + '/v1/x', b'{\"model\": \"m\"}'));"
+        "sys.exit(time.monotonic() - start > 0.25)"
+    )
+    assert main(["replay", "--pace", str(path), "--", sys.executable, "-c", ask]) == 1
+    assert main(["replay", str(path), "--", sys.executable, "-c", ask]) == 0
+
+
+def serve(*words):
+    """Start the command without a client; return it and its address."""
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    return process, process.stdout.readline().strip()
+
+
+@pytest.mark.parametrize(("number", "paths", "code"), [("SIGINT", ["/v1/x"], 0), ("SIGTERM", [], 1)])
+def test_a_tape_is_served_to_any_client_until_a_signal(path, number, paths, code):
+    """The address is the one line on the standard output."""
+    put(path, exchange({"a": 1}, reply("hi"), path="/v1/x"))
+    process, url = serve("replay", path)
+    for asked in paths:
+        assert httpx.post(f"{url}{asked}", json={"a": 1}).json() == "hi"
+    process.send_signal(getattr(signal, number))
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, "ctrl-c ends it" in err) == (code, "", True)
+    assert ("was not played" in err) == bool(code)
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_server_is_recorded_until_a_signal(answering, path, number):
+    """And the tape is saved."""
+    process, url = serve("record", "--upstream", answering.url, path)
+    assert httpx.post(f"{url}/v1/x", json={"a": 1}).json() == {"n": 1}
+    process.send_signal(getattr(signal, number))
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, "1 exchange recorded" in err) == (0, True)
+    assert len(read_tape(path).exchanges) == 1
+
+
+INTERRUPTED = """
+import os, signal, sys, urllib.request
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+urllib.request.urlopen(os.environ["TAPE_URL"] + "/v1/x").read()
+print("asked", flush=True)
+signal.sigwait([signal.SIGINT])
+twice = signal.sigtimedwait([signal.SIGINT], 0.3)
+sys.exit(8 if twice else 7)
+"""
+
+
+def test_an_interrupt_is_passed_on_and_the_tape_saved(answering, path):
+    """From a script, which signals this process and not the client."""
+    words = [*COMMAND, "record", "--upstream", answering.url, path, "--", sys.executable, "-c", INTERRUPTED]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, start_new_session=True)
+    assert process.stdout.readline() == b"asked\n"
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 7
+    assert len(read_tape(path).exchanges) == 1
+
+
+def test_a_ctrl_c_reaches_the_client_once_and_the_tape_is_saved(answering, path):
+    """A terminal tells everybody in its foreground."""
+    words = [*COMMAND, "record", "--upstream", answering.url, str(path), "--", sys.executable, "-c", INTERRUPTED]
+    terminal = f"import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn({words!r})))"
+    process = subprocess.Popen([sys.executable, "-c", terminal], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout.readline().strip() == b"asked"
+    process.stdin.write(b"\x03")
+    process.stdin.flush()
+    process.communicate(timeout=30)
+    assert process.returncode == 7
+    assert len(read_tape(path).exchanges) == 1
+
+
+HANGING_UP = """
+import os, pty, sys, urllib.request
+process, terminal = pty.fork()
+if not process:
+    os.execv(sys.argv[1], sys.argv[1:])
+with open(terminal, "rb", buffering=0) as shown:
+    while not (line := shown.readline()).startswith(b"http"):
+        pass
+    urllib.request.urlopen(line.strip().decode() + "/v1/x").read()
+    urllib.request.urlopen(line.strip().decode() + "/v1/models").read()
+_, status = os.waitpid(process, 0)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+def test_a_tape_is_saved_when_the_terminal_is_closed(answering, path):
+    """Nobody can read the messages then."""
+    answering.scripts["/v1/models"] = Script([b'{"data": []}'], headers=JSON)
+    words = [*COMMAND, "record", "--upstream", answering.url, str(path)]
+    subprocess.run([sys.executable, "-c", HANGING_UP, *words], check=True, timeout=60)
+    assert len(read_tape(path).exchanges) == 1
+    assert len(read_tape(path.with_name("ambient.tape.yaml")).ambient) == 1
+
+
+def test_a_hangup_that_is_ignored_stays_so(answering, path):
+    """As under nohup."""
+    ignoring = (
+        "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    words = [*COMMAND, "record", "--upstream", answering.url, str(path)]
+    process = subprocess.Popen([sys.executable, "-c", ignoring, *words], stdout=subprocess.PIPE, text=True)
+    url = process.stdout.readline().strip()
+    process.send_signal(signal.SIGHUP)
+    assert httpx.post(f"{url}/v1/x", json={"a": 1}).json() == {"n": 1}
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
+def test_a_client_that_a_signal_ends_has_the_exit_code_of_shells(answering, path):
+    kill = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
+    assert main(["record", "--upstream", answering.url, str(path), "--", *kill]) == 137
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "complaint"),
+    [(["no-such-command"], 127, "there is no command no-such-command"), (["{file}"], 126, "cannot be run (Permission")],
+)
+def test_a_command_that_cannot_be_run(answering, tmp_path, capfd, command, code, complaint):
+    (tmp_path / "file").write_text("")
+    command = [word.format(file=tmp_path / "file") for word in command]
+    assert main(["record", "--upstream", answering.url, str(tmp_path / "new"), "--", *command]) == code
+    assert complaint in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["record", "x", "--", "true"], "the following arguments are required: --upstream"),
+        (["record", "--upstream", "127.0.0.1:80", "x", "--", "true"], "is no address; write --upstream http://"),
+        (["record", "--upstream", "http://[", "x", "--", "true"], "is no address"),
+        (["record", "--upstream", "http://h:port", "x", "--", "true"], "is no address"),
+        (["record", "--upstream", "http://a:b@h", "x", "--", "true"], "takes no keys, passwords or parameters"),
+        (["record", "--upstream", "http://h?key=b", "x", "--", "true"], "takes no keys, passwords or parameters"),
+        (["record", "--upstream", "http://127.0.0.1:{closed}", "x", "--", "true"], "start the server, or correct"),
+        (["record", "--upstream", "http://127.0.0.1:{closed}", "a b", "--", "true"], "is no name of a tape"),
+        (["replay", "gone", "--", "true"], "there is no tape gone.tape.yaml; give the path of its file"),
+        (["replay", "broken", "--", "true"], "broken.tape.yaml: not a tape: it has no `tape: 1`; correct the file"),
+        (["replay", "good", "--port", "{taken}", "--", "true"], "choose another with --port"),
+        (["replay", "good", "--port", "65536", "--", "true"], "invalid port value: '65536'"),
+        (["replay", "good", "--port", "http", "--", "true"], "invalid port value: 'http'"),
+        (["replay", "good", "--"], "put a command behind --"),
+        (["record", "--upstream", "http://127.0.0.1:{closed}", "--again", "broken", "--", "true"], "correct the file"),
+        (["replay", "good", "true"], "unrecognized arguments: true (a command to run goes behind --)"),
+        (["show", "good", "--", "true"], "show runs no command; leave -- out"),
+        (["show", "folder"], "Is a directory"),
+        (["show", "good", "--exchange", "2"], "good.tape.yaml has 1 exchange; --exchange takes a number from 1"),
+        (["often"], "invalid choice: 'often'"),
+        ([], "required: COMMAND"),
+    ],
+)
+def test_a_mistake_is_one_line_with_what_to_do(tmp_path, monkeypatch, capfd, words, complaint):
+    """And exit code 2."""
+    monkeypatch.chdir(tmp_path)
+    put(tmp_path / "good.tape.yaml", exchange({"a": 1}, reply("hi")))
+    (tmp_path / "broken.tape.yaml").write_text("a: 1\n")
+    (tmp_path / "folder.tape.yaml").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            ports = {"taken": taken.getsockname()[1], "closed": closed.getsockname()[1]}
+        try:
+            code = main([word.format(**ports) for word in words])
+        except SystemExit as error:
+            code = error.code
+    said = capfd.readouterr()
+    assert (code, said.out, said.err.count("\n")) == (2, "", 1)
+    assert said.err.startswith("messages-tape: ")
+    assert complaint in said.err
+
+
+def test_clients_find_the_server_past_any_proxy():
+    env = environment("http://127.0.0.1:1", {"HOME": "/h", "no_proxy": "a,b", "OPENAI_BASE_URL": "real"})
+    assert env == {
+        "HOME": "/h",
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "a,b,127.0.0.1",
+        "TAPE_URL": "http://127.0.0.1:1",
+        "OPENAI_BASE_URL": "http://127.0.0.1:1/v1",
+        "ANTHROPIC_BASE_URL": "http://127.0.0.1:1",
+    }
+
+
+def test_the_reader_of_a_pipe_may_leave(path):
+    """As ``head`` does."""
+    put(path, exchange({"a": 1}, reply("hi")))
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as closed:
+        shown = subprocess.run([*COMMAND, "show", path], stdout=closed, stderr=subprocess.PIPE, timeout=30, check=False)
+    assert (shown.returncode, shown.stderr) == (0, b"")
+
+
+def test_a_folder_that_cannot_be_made_is_found_out_before_the_client_runs(answering, tmp_path, capsys):
+    """Its work would be for nothing."""
+    (tmp_path / "file").write_text("")
+    ran = tmp_path / "ran"
+    client = [sys.executable, "-c", f"open({str(ran)!r}, 'w')"]
+    assert main(["record", "--upstream", answering.url, str(tmp_path / "file" / "t"), "--", *client]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+    assert not ran.exists()

@@ -1,0 +1,263 @@
+"""``messages-tape check`` and ``prune``: which tapes nobody needs, and which should not be there as they are."""
+
+from pathlib import Path
+
+import pytest
+
+from messages_tape import dump, read_tape
+from messages_tape.cli.main import main
+from messages_tape.files.review import review
+from messages_tape.testing.names_in_source import Named, named_in
+from support.tape_cli import curl, run
+from support.tapes import exchange, reply, tape
+
+KEY = "sk-ant-api03-" + "planted0123456789"
+GOOD = dump(tape(exchange({"model": "m"}, reply("hi"), path="/v1/x")))
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A folder with two tapes, one of ambient calls, and a test that names the first."""
+    monkeypatch.chdir(tmp_path)
+    write("recordings/vllm/hello.tape.yaml", GOOD)
+    write("recordings/vllm/old.tape.yaml", GOOD)
+    write("recordings/vllm/ambient.tape.yaml", GOOD)
+    write("tests/test_chat.py", '@pytest.mark.tape("hello")\ndef test_it(): pass\n')
+    return tmp_path
+
+
+def write(name, text):
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def files(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.tape.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("source", "tapes", "computed"),
+    [
+        ('@pytest.mark.tape("vllm/hello")\ndef test(): pass', {("", "vllm/hello")}, ()),
+        ('from pytest import mark\n@mark.tape("a")\nasync def test(): pass', {("", "a")}, ()),
+        ('@pytest.mark.tape("a", upstream="vllm")\nclass Test: pass', {("vllm", "a")}, ()),
+        ('pytestmark = [pytest.mark.tape(name="a")]', {("", "a")}, ()),
+        ('pytest.param(1, marks=pytest.mark.tape("a"))', {("", "a")}, ()),
+        ('with use_tape(folder, "a"): pass', {("", "a")}, ()),
+        ('tape.open_tape(folder, name="a")', {("", "a")}, ()),
+        ('deck.select("a"); selectors.select(1); x.select()', {("", "a")}, ()),
+        ('deck.select(f"{x}")', set(), ("t.py:1",)),
+        ('elsewhere.select(f"{x}")', set(), ()),
+        ('tape = pytest.mark.tape\n@tape("a")\ndef test(): pass', set(), ("t.py:1",)),
+        ("from x import use_tape as playing", set(), ("t.py:1",)),
+        ("partial(use_tape, folder)", set(), ("t.py:1",)),
+        ("\n@pytest.mark.tape(NAME)\ndef test(): pass", set(), ("t.py:2",)),
+        ('@pytest.mark.tape("a", upstream=WHO)\ndef test(): pass', set(), ("t.py:1",)),
+        ('use_tape(folder, f"{x}")', set(), ("t.py:1",)),
+        ("pytest.mark.tape()", set(), ("t.py:1",)),
+        ('pytest.mark.other("a"); player.tape("a"); (lambda: 1)("a"); tape("a")', set(), ()),
+    ],
+)
+def test_what_a_test_names(source, tapes, computed):
+    assert named_in(source, "t.py") == Named(frozenset(tapes), computed)
+
+
+@pytest.mark.parametrize(
+    ("tapes", "name", "found"),
+    [
+        ({("", "hello")}, "hello", True),
+        ({("", "hello")}, "vllm/hello", True),
+        ({("", "vllm/hello")}, "vllm/hello", True),
+        ({("", "vllm/hello")}, "tgi/hello", False),
+        ({("vllm", "hello")}, "vllm/hello", True),
+        ({("vllm", "hello")}, "tgi/hello", False),
+        ({("", "chat/hello")}, "vllm/chat/hello", True),
+        ({("", "hello")}, "vllm/chat/hello", True),
+        ({("", "hat/hello")}, "vllm/chat/hello", False),
+        ({("", "hello")}, "vllm/hello2", False),
+        (set(), "hello", False),
+    ],
+)
+def test_a_name_without_an_upstream_is_meant_for_each(tapes, name, found):
+    """The same test plays the tapes of whichever upstream is chosen."""
+    assert Named(frozenset(tapes)).has(name) is found
+
+
+@pytest.mark.parametrize(
+    ("text", "finding"),
+    [
+        (GOOD, None),
+        ("a: [", "not YAML: "),
+        ("a: 1", "not a tape: it has no `tape: 1`; correct the file, or record the tape again"),
+        ("tape: 2", "format 2 is not format 1, which this version reads; update the package"),
+        (GOOD.replace("path: /v1/x", "x: y"), "exchanges.0.request.path: Field required"),
+        (
+            GOOD.replace("status: 200", 'status: "200"'),
+            "exchanges.0.response.status: against the JSON Schema (type: \"integer\"); correct the file",
+        ),
+        (GOOD.replace("hi", KEY), f"exchange 1, response body: a key that begins with sk- ({len(KEY)} characters); if"),
+        (f"{GOOD}# {KEY}\n", f"line {GOOD.count(chr(10)) + 1}: a key that begins with sk- ({len(KEY)} characters); if"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_file(text, finding):
+    """One line each, with what to do; never a secret."""
+    found = review(text)
+    assert bool(found) == bool(finding)
+    for line in found:
+        assert "\n" not in line
+        assert "; " in line
+        assert KEY not in line
+    assert not finding or found[0].startswith(finding)
+
+
+def test_a_file_that_is_no_tape_is_looked_at_for_secrets_too():
+    first, second = review(f"key: {KEY}\n")
+    assert first.startswith("not a tape")
+    assert second.startswith("line 1: a key that begins with sk-")
+
+
+def test_harmless_values_are_none():
+    assert review(GOOD.replace("hi", KEY), frozenset({KEY})) == []
+
+
+def test_check_names_each_path_and_what_to_do(project, capsys):
+    write("recordings/bad.tape.yaml", "a: 1\n")
+    write("recordings/vllm/leak.tape.yaml", GOOD.replace("hi", KEY))
+    (project / "recordings/latin.tape.yaml").write_bytes(b"tape: 1 # \xe4")
+    assert main(["check", "--allow-unnamed"]) == 1
+    said = capsys.readouterr()
+    assert [line.split(": ")[0:2] for line in said.out.splitlines()] == [
+        ["recordings/bad.tape.yaml", "not a tape"],
+        ["recordings/latin.tape.yaml", "not UTF-8; correct the file, or record the tape again"],
+        ["recordings/vllm/leak.tape.yaml", "exchange 1, response body"],
+        ["recordings/vllm/leak.tape.yaml", "exchange 1, response body, the whole put together"],
+    ]
+    assert said.err == "messages-tape: 6 tapes in recordings: 4 findings\n"
+    assert KEY not in said.out
+
+
+def test_check_finds_tapes_that_no_test_names(project, capsys):
+    assert main(["check"]) == 1
+    assert capsys.readouterr().out == (
+        "recordings/vllm/old.tape.yaml: no test names it; remove it with `messages-tape prune --yes`, or name it in a "
+        "test\n"
+    )
+    write("tests/deep/test_more.py", '\n@pytest.mark.tape("old", upstream="vllm")\ndef test_it(): pass\n')
+    assert main(["check"]) == 0
+    assert capsys.readouterr().err == "messages-tape: 3 tapes in recordings: ok\n"
+
+
+@pytest.mark.parametrize(
+    "leaves", ["pytest.importorskip('gone')", "pytest.skip('no', allow_module_level=True)", "1 / 0"]
+)
+def test_tapes_of_a_module_that_a_run_would_skip_stay(project, capsys, leaves):
+    """Tests are read and not run, so what they need need not be there."""
+    write("tests/test_more.py", f'import pytest\n{leaves}\n@pytest.mark.tape("old")\ndef test_it(): pass\n')
+    assert main(["check", "recordings"]) == 0
+    assert main(["prune", "recordings", "--yes"]) == 0
+    assert "nothing to remove" in capsys.readouterr().err
+    assert "vllm/old.tape.yaml" in files(project / "recordings")
+
+
+def test_check_says_where_a_name_is_computed(project, capsys):
+    write("tests/test_computed.py", "pytest.mark.tape(NAME)\n")
+    assert main(["check"]) == 1
+    assert "(tests/test_computed.py:1: write these names as literals)" in capsys.readouterr().out
+
+
+def test_check_takes_other_folders_and_harmless_values(project, capsys):
+    write("tapes/mine.tape.yaml", GOOD.replace("hi", KEY))
+    write("checks/any.py", 'use_tape(x, "mine")')
+    write("checks/.venv/broken.py", "1 +")
+    assert main(["check", "tapes", "--tests", "checks", "--harmless", KEY]) == 0
+
+
+@pytest.mark.parametrize("command", ["check", "prune"])
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["gone"], "there is no folder gone; name the folder of your tapes"),
+        (["--tests", "gone"], "there is no folder gone; --tests says where your tests are"),
+        ([], "tests/test_broken.py:1: not Python (invalid syntax); correct it first"),
+    ],
+)
+def test_a_mistake_is_one_line(project, capsys, command, words, complaint):
+    write("tests/test_broken.py", "1 +\n")
+    assert main([command, *words]) == 2
+    assert capsys.readouterr().err == f"messages-tape: {complaint}\n"
+
+
+def test_prune_removes_only_with_yes(project, capsys):
+    """And a folder that is empty then."""
+    write("recordings/tgi/gone.tape.yaml", GOOD)
+    before = files(project)
+    assert main(["prune"]) == 0
+    said = capsys.readouterr()
+    assert said.out == (
+        "recordings/tgi/gone.tape.yaml: no test names it\nrecordings/vllm/old.tape.yaml: no test names it\n"
+    )
+    assert said.err == "messages-tape: 2 tapes to remove; add --yes to do it\n"
+    assert files(project) == before
+    assert main(["prune", "--yes"]) == 0
+    assert capsys.readouterr().err == "messages-tape: 2 tapes removed\n"
+    assert files(project) == ["recordings/vllm/ambient.tape.yaml", "recordings/vllm/hello.tape.yaml"]
+    assert not (project / "recordings/tgi").exists()
+    assert main(["prune", "--yes"]) == 0
+    assert capsys.readouterr().err == "messages-tape: nothing to remove\n"
+
+
+def test_a_tape_beside_the_folders_is_removed_and_the_folder_stays(project):
+    write("tapes/gone.tape.yaml", GOOD)
+    assert main(["prune", "tapes", "--yes"]) == 0
+    assert (project / "tapes").exists()
+    assert files(project / "tapes") == []
+
+
+@pytest.mark.parametrize(
+    ("source", "complaint"),
+    [
+        ("", "no test in tests names a tape; --tests says where your tests are"),
+        ('mark.tape("a")\nmark.tape(b)', "only a run can tell which tapes tests/test_chat.py:2 names"),
+    ],
+)
+def test_prune_removes_nothing_where_it_cannot_tell(project, capsys, source, complaint):
+    write("tests/test_chat.py", source)
+    assert main(["prune", "--yes"]) == 2
+    assert complaint in capsys.readouterr().err
+    assert len(files(project)) == 3
+
+
+@pytest.fixture
+def three(project):
+    """A tape with three exchanges."""
+    asked = [exchange({"model": "m"}, reply(number), path=f"/v1/{number}") for number in range(3)]
+    write("recordings/three.tape.yaml", dump(tape(*asked)))
+    return project / "recordings/three.tape.yaml"
+
+
+def test_exchanges_that_a_client_does_not_ask_for_are_removed(three):
+    """Playing the tape tells; then the client needs the shorter one."""
+    words = ["prune", three, "--", *curl("/v1/0", "/v1/2")]
+    dry = run(*words)
+    assert (dry.returncode, b"1 exchange to remove; add --yes" in dry.stderr) == (0, True)
+    assert dry.stdout == f"02{three}: exchange 2 (POST /v1/1) was not asked for\n".encode()
+    assert len(read_tape(three).exchanges) == 3
+    assert run("prune", "--yes", *words[1:]).returncode == 0
+    assert [one.request.path for one in read_tape(three).exchanges] == ["/v1/0", "/v1/2"]
+    assert b"nothing to remove" in run(*words).stderr
+
+
+@pytest.mark.parametrize(
+    ("paths", "client_code", "code", "reason"),
+    [
+        (["/v1/0"], "3", 3, "the client failed"),
+        (["/v1/0", "/v1/x"], "0", 1, "the client did not do what is on the tape"),
+        ([], "0", 1, "the client asked for nothing that is on the tape"),
+    ],
+)
+def test_a_tape_stays_where_a_run_does_not_tell(three, monkeypatch, capfd, paths, client_code, code, reason):
+    monkeypatch.setenv("CODE", client_code)
+    assert main(["prune", "--yes", str(three), "--", *curl(*paths)]) == code
+    assert reason in capfd.readouterr().err
+    assert len(read_tape(three).exchanges) == 3

@@ -1,0 +1,223 @@
+"""Which tape answers, where clients are other processes."""
+
+import pytest
+
+from messages_tape.errors import TapeMissingError, TapeUsageError
+from messages_tape.files.store import Mode, read_tape
+from messages_tape.format.file import dump
+from messages_tape.http.selection import Deck
+from messages_tape.secrets.scrub import Asked
+from support.tapes import asked, exchange, reply, tape
+
+MODELS = asked(path="/v1/models", method="GET")
+HELLO = asked({"a": 1})
+UPSTREAM = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "hello.tape.yaml").write_text(dump(tape(exchange({"a": 1}, reply("hi")))), encoding="utf-8")
+    return tmp_path
+
+
+def house(folder, answer="from house"):
+    one = exchange(path="/v1/models", method="GET", answer=reply(answer))
+    (folder / "ambient.tape.yaml").write_text(dump(tape(ambient=(one,))), encoding="utf-8")
+
+
+def ask(deck, asked_, said="new"):
+    step = deck.session_for(asked_).ask(asked_, 0.0)
+    if hasattr(step, "recording"):
+        step.recording.head(200, [("content-type", "application/json")], 0.0)
+        step.recording.chunk(f'"{said}"'.encode(), 0.0)
+        step.recording.stop(None, 0.0)
+        return type(step).__name__
+    return step.exchange.response.chunks[0].data.decode() if hasattr(step, "exchange") else type(step).__name__
+
+
+def test_the_selected_tape_answers_until_it_is_ejected(folder):
+    deck = Deck(folder)
+    assert deck.select("hello").name == "hello"
+    assert ask(deck, HELLO) == '"hi"'
+    assert deck.report().tape == "hello"
+    report = deck.eject()
+    assert (report.tape, report.failures) == ("hello", ())
+    assert deck.eject() is None
+
+
+def test_one_tape_at_a_time(folder):
+    deck = Deck(folder)
+    deck.select("hello")
+    with pytest.raises(TapeUsageError, match='tape "hello" is still in use; eject it first'):
+        deck.select("hello")
+
+
+def test_a_tape_that_is_not_there_is_not_selected(folder):
+    deck = Deck(folder)
+    with pytest.raises(TapeMissingError):
+        deck.select("gone")
+    assert deck.eject() is None
+
+
+@pytest.mark.parametrize("mode", [Mode.ONCE, Mode.REWRITE, Mode.VERIFY, Mode.LIVE])
+def test_modes_that_ask_need_an_upstream(folder, mode):
+    with pytest.raises(TapeUsageError, match=f'mode "{mode}" needs an upstream to ask'):
+        Deck(folder, mode)
+    with pytest.raises(TapeUsageError, match="needs an upstream"):
+        Deck(folder).select("hello", mode)
+    assert Deck(folder, upstream=UPSTREAM).select("hello", mode)
+
+
+def test_a_request_without_a_tape_fails_the_next_report(folder):
+    """A stack may ask late, when its test is over: it is refused, and told of by whoever comes next."""
+    deck = Deck(folder)
+    assert "No tape was selected when this request came." in ask(deck, HELLO)
+    assert deck.report().tape == "(none selected)"
+    deck.select("hello")
+    ask(deck, HELLO)
+    (failure,) = deck.eject().failures
+    assert failure.startswith('POST /v1/messages is not on tape "(none selected)".')
+    deck.select("hello")
+    ask(deck, HELLO)
+    assert deck.eject().failures == ()
+
+
+def test_ambient_calls_are_answered_by_their_own_tape(folder):
+    """Before a tape is selected, and while one is."""
+    house(folder)
+    deck = Deck(folder)
+    assert ask(deck, MODELS) == '"from house"'
+    deck.select("hello")
+    assert ask(deck, MODELS) == '"from house"'
+    assert ask(deck, HELLO) == '"hi"'
+    assert deck.eject().failures == ()
+
+
+def test_ambient_calls_without_a_tape_of_their_own_are_made_up(folder):
+    deck = Deck(folder)
+    assert ask(deck, MODELS) == '{"object": "list", "data": []}'
+    path = folder / "named.tape.yaml"
+    path.write_text(dump(tape(exchange({"model": "tiny"}, reply("hi")))), encoding="utf-8")
+    deck.select("named")
+    assert '"id": "tiny"' in ask(deck, MODELS)
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/tiny"])
+def test_a_call_that_a_tape_holds_as_an_exchange_is_that_exchange(folder, path):
+    """Whatever the tape of ambient calls says; and a stack that asks first does not cost the test its answer."""
+    house(folder)
+    mine = tape(exchange(path=path, method="GET", answer=reply("mine")), exchange({"a": 1}, reply("hi")))
+    (folder / "mine.tape.yaml").write_text(dump(mine), encoding="utf-8")
+    deck, call = Deck(folder), asked(path=path, method="GET")
+    deck.select("mine")
+    assert [ask(deck, call), ask(deck, call), ask(deck, HELLO)] == ['"mine"', '"mine"', '"hi"']
+    assert deck.eject().failures == ()
+    deck.select("mine")
+    assert ask(deck, HELLO) == '"hi"'
+    assert deck.eject().failures == (f"exchange 1 (GET {path}) was not played",)
+
+
+PROBE = Asked("POST", "/v1/messages", body=b"{}")
+
+
+@pytest.mark.parametrize(("path", "status"), [("/v1/messages", 400), ("/v1/chat/completions", 404)])
+def test_a_probe_of_the_messages_route_is_made_up(folder, path, status):
+    """A stack sends it once, so with whatever test is first; the answer is what the selected tape's requests show."""
+    said = exchange({"model": "tiny"}, reply("hi"), path=path)
+    (folder / "named.tape.yaml").write_text(dump(tape(said)), encoding="utf-8")
+    deck = Deck(folder)
+    deck.select("named")
+    assert deck.session_for(PROBE).ask(PROBE, 0.0).exchange.response.status == status
+    assert deck.report().unexpected == ()
+    other = Asked("POST", "/v1/messages", body=b'{"b": 1}')
+    assert "is not on tape" in ask(deck, other)
+    assert len(deck.report().unexpected) == 1
+
+
+def test_a_probe_is_recorded_where_the_upstream_can_be_asked(folder):
+    """On the tape of ambient calls, or, where that is only played, on the one that is recorded; it does not count."""
+    deck = Deck(folder, Mode.REWRITE, upstream=UPSTREAM)
+    deck.select("new")
+    assert [ask(deck, PROBE), ask(deck, HELLO)] == ["Record", "Record"]
+    assert deck.eject().exchanges == 1
+    assert [one.request.path for one in read_tape(folder / "ambient.tape.yaml").ambient] == ["/v1/messages"]
+    house(folder)
+    deck = Deck(folder, Mode.ONCE, upstream=UPSTREAM)
+    deck.select("newer")
+    assert [ask(deck, PROBE), ask(deck, HELLO)] == ["Record", "Record"]
+    deck.eject()
+    newer = read_tape(folder / "newer.tape.yaml")
+    assert (len(newer.exchanges), len(newer.ambient)) == (1, 1)
+    deck = Deck(folder)
+    deck.select("newer")
+    assert [ask(deck, PROBE), ask(deck, HELLO)] == ['"new"', '"new"']
+    assert deck.eject().failures == ()
+
+
+def test_ambient_calls_are_recorded_on_their_own_tape(folder):
+    """So that a scenario's tape does not depend on when a stack refreshes its models."""
+    deck = Deck(folder, Mode.REWRITE, upstream=UPSTREAM, facts={"kind": "vllm"})
+    assert ask(deck, MODELS) == "Record"
+    deck.select("new")
+    assert [ask(deck, MODELS), ask(deck, HELLO)] == ["Record", "Record"]
+    assert deck.eject().exchanges == 1
+    assert [one.request.path for one in read_tape(folder / "ambient.tape.yaml").ambient] == ["/v1/models"]
+    new = read_tape(folder / "new.tape.yaml")
+    assert (len(new.exchanges), new.ambient, new.upstream.kind) == (1, (), "vllm")
+
+
+def test_a_tape_that_is_recorded_while_others_are_played_makes_ambient_calls_up(folder):
+    deck = Deck(folder, upstream=UPSTREAM)
+    deck.select("new", Mode.REWRITE)
+    assert ask(deck, MODELS) == '{"object": "list", "data": []}'
+
+
+def test_once_asks_for_ambient_calls_once(folder):
+    house(folder)
+    assert ask(Deck(folder, Mode.ONCE, upstream=UPSTREAM), MODELS) == '"from house"'
+
+
+def test_verify_plays_ambient_calls(folder):
+    house(folder)
+    assert ask(Deck(folder, Mode.VERIFY, upstream=UPSTREAM), MODELS) == '"from house"'
+
+
+def test_live_relays_everything(folder):
+    deck = Deck(folder, Mode.LIVE, upstream=UPSTREAM)
+    assert [ask(deck, MODELS), ask(deck, HELLO)] == ["Relay", "Relay"]
+    deck.select("hello")
+    assert [ask(deck, MODELS), ask(deck, HELLO)] == ["Relay", "Relay"]
+    assert deck.eject().failures == ()
+
+
+def test_the_name_of_the_ambient_tape_is_taken(folder):
+    with pytest.raises(TapeUsageError, match='"ambient" is the tape of ambient calls'):
+        Deck(folder).select("ambient")
+
+
+def test_half_a_scenario_need_not_be_saved(folder):
+    deck = Deck(folder, Mode.REWRITE, upstream=UPSTREAM)
+    deck.select("new")
+    ask(deck, HELLO)
+    assert deck.eject(keep=False).exchanges == 1
+    assert not (folder / "new.tape.yaml").exists()
+
+
+def test_a_refusal_to_save_is_a_failure(folder):
+    deck = Deck(folder, Mode.REWRITE, upstream=UPSTREAM)
+    ask(deck, MODELS, "sk-0123456789abcdef")
+    deck.select("new")
+    ask(deck, HELLO, "sk-0123456789abcdef")
+    (failure,) = deck.eject().failures
+    assert 'tape "new" was not saved' in failure
+    assert 'tape "ambient" was not saved' in failure
+    assert [path.name for path in folder.iterdir()] == ["hello.tape.yaml"]
+
+
+def test_closing_ejects_and_tells_what_is_left(folder):
+    deck = Deck(folder)
+    deck.select("hello")
+    assert deck.close() == ("exchange 1 (POST /v1/messages) was not played",)
+    ask(deck, HELLO)
+    (stray,) = deck.close()
+    assert "(none selected)" in stray

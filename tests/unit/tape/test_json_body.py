@@ -1,0 +1,53 @@
+"""Which request bodies a tape keeps as structures."""
+
+import json
+
+import pytest
+
+from messages_tape.format.limits import check_json, parse_json
+from messages_tape.format.model import Body
+
+
+def test_a_json_body_is_a_structure():
+    assert Body.of(b'{"a": [1, 2.5, true, null, "\\u00e4"]}') == ("json", {"a": [1, 2.5, True, None, "\u00e4"]})
+
+
+def test_no_bytes_are_no_body():
+    assert Body.of(b"") is None
+
+
+def test_bytes_that_are_not_text_are_bytes():
+    assert Body.of(b"\xff\x00") == ("base64", b"\xff\x00")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hello",
+        '{"a": 1, "a": 2}',
+        "[NaN]",
+        "[1e999]",
+        '["\\ud800"]',
+        '{"\\ud800": 1}',
+        "[" * 66 + "]" * 66,
+        '{"a":' * 65 + "1" + "}" * 65,
+        "[" * 100_000,
+        '{"%s": 1}' % ("k" * 129),
+        "9" * 5000,
+    ],
+)
+def test_json_that_would_not_come_back_the_same_is_text(text):
+    """Doubled keys, numbers beyond a double, lone surrogates, depths and lengths that YAML readers refuse."""
+    assert Body.of(text.encode()) == ("text", text)
+
+
+@pytest.mark.parametrize("text", ["[" * 65 + "]" * 65, '{"a": ' * 64 + "1" + "}" * 64])
+def test_the_deepest_json_that_is_kept(text):
+    assert json.dumps(parse_json(text)) == text
+
+
+@pytest.mark.parametrize("value", [{1: "a"}, [b"x"], float("inf"), {"a": {2}}])
+def test_what_is_no_json_is_refused(value):
+    """A tape that was written by hand may hold it."""
+    with pytest.raises(ValueError, match=r"is not text|no value of JSON"):
+        check_json(value)

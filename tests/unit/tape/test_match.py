@@ -1,0 +1,101 @@
+"""Which exchange answers a request."""
+
+import pytest
+
+from messages_tape.core.match import Playlist, key
+from messages_tape.format.model import Body, Ignore
+from support.tapes import exchange, request
+
+NOTHING = Ignore()
+BODY = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 8}
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        request({"max_tokens": 8, "messages": [{"content": "hi", "role": "user"}], "model": "m"}),
+        request({**BODY, "max_tokens": 8.0}),
+        request(BODY, accept="x"),
+    ],
+)
+def test_key_order_number_spelling_and_headers_do_not_count(same):
+    assert key(same, NOTHING) == key(request(BODY), NOTHING)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        request(BODY, path="/v1/other"),
+        request(BODY, method="PUT"),
+        request(BODY, query="beta=true"),
+        request({**BODY, "max_tokens": 9}),
+        request({**BODY, "max_tokens": "8"}),
+        request({**BODY, "max_tokens": True}),
+        request({**BODY, "extra": None}),
+        request({**BODY, "messages": BODY["messages"] * 2}),
+        request(),
+        request(Body("text", "{}")),
+        request(Body("base64", b"\xff")),
+    ],
+)
+def test_the_whole_request_counts(other):
+    """Method, path, query and every value of the body."""
+    assert key(other, NOTHING) != key(request(BODY), NOTHING)
+
+
+def test_true_is_not_one():
+    """In Python they are equal; in JSON they are not."""
+    assert key(request({"a": True}), NOTHING) != key(request({"a": 1}), NOTHING)
+    assert key(request({"a": False}), NOTHING) != key(request({"a": 0.0}), NOTHING)
+
+
+def test_text_and_bytes_count_as_they_are():
+    assert key(request(Body("text", "a")), NOTHING) != key(request(Body("text", "b")), NOTHING)
+    assert key(request(Body("base64", b"\xff")), NOTHING) != key(request(Body("base64", b"\xfe")), NOTHING)
+
+
+def test_the_order_of_query_parameters_does_not_count():
+    assert key(request(query="b=2&a=1&a="), NOTHING) == key(request(query="a=1&a=&b=2"), NOTHING)
+    assert key(request(query="a=1"), NOTHING) != key(request(query="a=2"), NOTHING)
+
+
+@pytest.mark.parametrize(
+    ("ignore", "query"), [(Ignore(query=("b",)), "a=1&b=7"), (Ignore(query=("*",)), "x=1"), (Ignore(query=("*",)), "")]
+)
+def test_ignored_parameters_do_not_count(ignore, query):
+    assert key(request(query=query), ignore) == key(request(query="a=1" if "*" not in ignore.query else "z"), ignore)
+
+
+@pytest.mark.parametrize(
+    "path", ["metadata", "metadata.user_id", "messages.0.content.0.id", "messages.*.content.*.id", "*.user_id"]
+)
+def test_an_ignored_path_does_not_count(path):
+    """A ``*`` stands for any key or position."""
+
+    def body(id_, user):
+        return request({"messages": [{"content": [{"id": id_, "text": "hi"}]}], "metadata": {"user_id": user}})
+
+    one, other = (body("a", "x"), body("a", "y")) if "m" in path.split(".")[-1] or "user" in path else (
+        body("a", "x"), body("b", "x"),
+    )  # fmt: skip
+    assert key(one, Ignore(body=(path,))) == key(other, Ignore(body=(path,)))
+    assert key(one, NOTHING) != key(other, NOTHING)
+
+
+def test_what_is_not_ignored_still_counts():
+    ignore = Ignore(body=("messages.*.id",))
+    assert key(request({"messages": [{"id": 1, "a": 1}]}), ignore) != key(
+        request({"messages": [{"id": 1, "a": 2}]}), ignore
+    )
+
+
+def test_a_tape_is_played_in_order_among_equal_requests():
+    """The same request may have two answers; other requests may come in between or before."""
+    playlist = Playlist([exchange({"a": 1}), exchange({"a": 2}), exchange({"a": 1})], NOTHING)
+    assert playlist.take(request({"a": 2})) == 1
+    assert playlist.take(request({"a": 1})) == 0
+    assert playlist.unplayed == [2]
+    assert playlist.take(request({"a": 1})) == 2
+    assert playlist.take(request({"a": 1})) is None
+    assert playlist.take(request({"a": 3})) is None
+    assert playlist.unplayed == []

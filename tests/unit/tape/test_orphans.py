@@ -1,0 +1,32 @@
+"""Tapes that no test names."""
+
+import pytest
+
+from messages_tape.testing.names_in_source import Named
+from messages_tape.testing.orphans import name_of, orphans, tapes_under
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("up/used", "up/old", "up/a/old", "up/ambient", "up/a/ambient", "lone/old", "other/old", "other/used"):
+        path = tmp_path / f"{name}.tape.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / "up" / "notes.txt").touch()
+    return tmp_path
+
+
+def found(folder, tapes, *named):
+    return [name_of(path, folder) for path in orphans(tapes, folder, Named(frozenset(named)))]
+
+
+def test_what_a_run_does_not_name_is_found(folder):
+    """Of upstreams in use, in any folder of theirs; the tapes of ambient calls belong to all."""
+    tapes = tapes_under(folder, {"up", "lone", "empty"})
+    assert found(folder, tapes, ("up", "used"), ("up", "missing"), ("empty", "x")) == ["lone/old", "up/a/old", "up/old"]
+    assert all(path.exists() for path in tapes)
+
+
+def test_a_name_without_an_upstream_is_one_of_all(folder):
+    """As in the source of tests, which does not tell whose tapes a run will use."""
+    assert found(folder, tapes_under(folder), ("", "used"), ("up", "old")) == ["lone/old", "other/old", "up/a/old"]

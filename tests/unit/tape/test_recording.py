@@ -1,0 +1,112 @@
+"""An exchange while it happens."""
+
+import pytest
+
+from messages_tape.core.recording import Recording
+from messages_tape.format.model import Chunk, End
+from messages_tape.secrets.known import Known
+from messages_tape.secrets.scrub import Rules
+from support.tapes import asked
+
+SSE = [("Content-Type", "text/event-stream")]
+
+
+def recording(*pieces, headers=SSE):
+    one = Recording(asked({"a": 1}), 100.0)
+    one.head(200, headers, 100.25)
+    for number, piece in enumerate(pieces):
+        one.chunk(piece, 100.5 + number)
+    return one
+
+
+def exchange_of(one, known=None):
+    return one.exchange(Rules(), known or Known(), 3)
+
+
+def test_times_are_those_since_what_came_before_in_milliseconds():
+    one = recording(b"a", b"b")
+    one.stop(None, 101.6004)
+    exchange = exchange_of(one)
+    assert exchange.response.after == 0.25
+    assert exchange.response.chunks == (Chunk(0.25, b"a"), Chunk(1.0, b"b"))
+    assert exchange.end == End(how="complete", after=0.1)
+
+
+@pytest.mark.parametrize(
+    ("error", "end"),
+    [
+        (None, End(how="complete")),
+        (ConnectionResetError("gone"), End(how="reset", error="ConnectionResetError", message="gone")),
+        (GeneratorExit(), End(how="client_closed")),
+        (KeyboardInterrupt(), End(how="client_closed")),
+    ],
+)
+def test_failures_of_the_connection_are_resets_and_the_rest_is_the_client(error, end):
+    one = recording(b"a")
+    one.stop(error, 100.5)
+    assert exchange_of(one).end == end
+
+
+def test_only_the_first_end_counts():
+    one = recording(b"a")
+    one.stop(ValueError("x"), 101.0)
+    one.stop(None, 102.0)
+    one.leave(103.0)
+    assert exchange_of(one).end.how == "reset"
+    other = recording(b"a")
+    other.leave(101.0)
+    other.stop(None, 102.0)
+    assert exchange_of(other).end == End(how="client_closed", after=0.5)
+
+
+def test_what_goes_on_when_the_tape_is_saved_was_left():
+    assert exchange_of(recording(b"a")).end == End(how="client_closed")
+
+
+def test_nothing_may_come_at_all():
+    """A refused connection has no response."""
+    one = Recording(asked({"a": 1}), 1.0)
+    one.stop(ConnectionError("refused"), 1.5)
+    exchange = exchange_of(one)
+    assert exchange.response is None
+    assert exchange.end == End(how="reset", after=0.5, error="ConnectionError", message="refused")
+
+
+@pytest.mark.parametrize(
+    ("pieces", "headers"),
+    [
+        ([b'data: {"a": 1}\n\n', b"data: [DONE]\n\n"], SSE),
+        ([b'event: message_stop\ndata: {"type": "message_stop"}\n\n'], SSE),
+        ([b'{"done": true}\n'], [("content-type", "application/x-ndjson")]),
+        ([b"12", b"345"], [("content-length", "5")]),
+    ],
+)
+def test_a_client_that_closes_behind_the_last_word_did_not_leave(pieces, headers):
+    """Some versions of SDKs close there, others read on to the end."""
+    one = recording(*pieces, headers=headers)
+    one.leave(103.0)
+    assert exchange_of(one).end.how == "complete"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "headers"),
+    [
+        ([], SSE),
+        ([b'data: {"a": 1}\n\n'], SSE),
+        ([b"data: [DON"], SSE),
+        ([b"1234"], [("content-length", "5")]),
+        ([b"1234"], [("content-length", "about four")]),
+    ],
+)
+def test_a_client_that_closes_before_it_left(pieces, headers):
+    one = recording(*pieces, headers=headers)
+    one.leave(103.0)
+    assert exchange_of(one).end.how == "client_closed"
+
+
+def test_secrets_are_out_of_the_answer_and_of_the_error():
+    one = recording(b"key abcd", b"efgh1!")
+    one.stop(ValueError("no abcdefgh1 here"), 103.0)
+    exchange = exchange_of(one, Known.of(["abcdefgh1"]))
+    assert [chunk.data for chunk in exchange.response.chunks] == [b"key ****", b"*****!"]
+    assert exchange.end.message == "no REDACTED here"

@@ -1,0 +1,288 @@
+"""What stays on a tape, with no configuration."""
+
+import pytest
+
+from messages_tape.format.model import Body, Chunk
+from messages_tape.secrets.known import Known
+from messages_tape.secrets.scrub import Asked, Rules, blank_chunks
+from support.tapes import asked
+
+KEY = "7f3c9ab2d41e4c0f"
+ODD = "Zk3f9QmLx7Vw2pRt8sYb"
+RULES = Rules()
+
+
+def scrubbed(ask, rules=RULES):
+    return rules.request(ask, rules.known(ask))
+
+
+def test_request_headers_stay_only_if_they_are_on_the_list():
+    ask = asked(
+        {"a": 1}, Authorization=f"Bearer {KEY}", X_Api_Key=KEY, Cookie=f"session={KEY}", User_Agent="sdk/1",
+        Host="10.0.0.7", Anthropic_Version="2023-06-01", Anthropic_Beta="a", anthropic_beta="b",
+        Content_Type="application/json",
+    )  # fmt: skip
+    assert scrubbed(ask).headers == {
+        "anthropic-beta": "a, b",
+        "anthropic-version": "2023-06-01",
+        "content-type": "application/json",
+    }
+
+
+def test_response_headers_stay_only_if_they_are_on_the_list():
+    headers = [("Content-Type", "text/event-stream"), ("Set-Cookie", KEY), ("Server", "x"), ("Date", "x"), ("Via", "x"),
+               ("OpenAI-Organization", "acme"), ("Retry-After", "7"), ("CF-Ray", "1")]  # fmt: skip
+    assert RULES.response_fields(headers, Known(), 1) == {"content-type": "text/event-stream", "retry-after": "7"}
+
+
+def test_response_headers_that_differ_each_time_are_made_steady():
+    """So that a new recording is a small diff; ids still differ from exchange to exchange."""
+    headers = [
+        ("request-id", "req_011CSHoEeqs5C35K2UUqR7Fy"),
+        ("x-request-id", "b7a1"),
+        ("anthropic-ratelimit-requests-limit", "50"),
+        ("anthropic-ratelimit-requests-remaining", "49"),
+        ("anthropic-ratelimit-requests-reset", "2026-11-20T19:00:00Z"),
+        ("x-ratelimit-reset-tokens", "6m0s"),
+    ]
+    assert RULES.response_fields(headers, Known(), 12) == {
+        "anthropic-ratelimit-requests-limit": "50",
+        "anthropic-ratelimit-requests-remaining": "1",
+        "anthropic-ratelimit-requests-reset": "2000-01-01T00:00:00Z",
+        "request-id": "req_0012",
+        "x-ratelimit-reset-tokens": "1s",
+        "x-request-id": "req_0012",
+    }
+
+
+def test_a_header_that_stays_does_not_carry_a_key():
+    known = Known.of([KEY])
+    assert RULES.response_fields([("retry-after", f"for {KEY}")], known, 1) == {"retry-after": "for REDACTED"}
+
+
+@pytest.mark.parametrize(
+    ("body", "kept"),
+    [
+        ({"api_key": "anything at all"}, {"api_key": "REDACTED"}),
+        ({"mcp_servers": [{"authorization_token": "t"}]}, {"mcp_servers": [{"authorization_token": "REDACTED"}]}),
+        ({"vllm_api_token": "t", "clientSecret": "t"}, {"vllm_api_token": "REDACTED", "clientSecret": "REDACTED"}),
+        ({"api_keys": [ODD, "two words"]}, {"api_keys": ["REDACTED", "REDACTED"]}),
+        ({"apiKeys": {"openai": ODD, "kind": "plain"}}, {"apiKeys": {"openai": "REDACTED", "kind": "plain"}}),
+        ({"api_key": {"value": ODD}}, {"api_key": {"value": "REDACTED"}}),
+        ({"secrets": {"a": {"b": [ODD]}}}, {"secrets": {"a": {"b": ["REDACTED"]}}}),
+        ({"credentials": {"x": ODD}}, {"credentials": {"x": "REDACTED"}}),
+        ({"properties": {"secrets": {"format": "uuid4-like"}}}, {"properties": {"secrets": {"format": "uuid4-like"}}}),
+        ({"password": ""}, {"password": ""}),
+        ({"password": None, "max_tokens": 7, "token": "the"}, {"password": None, "max_tokens": 7, "token": "the"}),
+        ({"properties": {"password": {"type": "string"}}}, {"properties": {"password": {"type": "string"}}}),
+        ({"required": ["password"]}, {"required": ["password"]}),
+        ({"user": "jo"}, {"user": "REDACTED"}),
+        ({"metadata": {"user_id": "jo", "other": "x"}}, {"metadata": {"user_id": "REDACTED", "other": "x"}}),
+        ({"messages": [{"role": "user"}]}, {"messages": [{"role": "user"}]}),
+        ({"safety_identifier": "jo"}, {"safety_identifier": "REDACTED"}),
+    ],
+)
+def test_fields_for_secrets_and_users_are_blanked(body, kept):
+    """By name anywhere for secrets, by place for users; what describes such a field stays."""
+    assert scrubbed(asked(body)).body.value == kept
+
+
+def test_more_fields_can_be_named():
+    rules = Rules(secret_fields=("tools.*.endpoint",), user_fields=("tenant",))
+    body = {"tools": [{"endpoint": "x", "name": "y"}], "tenant": "acme", "user": "jo"}
+    kept = {"tools": [{"endpoint": "REDACTED", "name": "y"}], "tenant": "REDACTED", "user": "jo"}
+    assert scrubbed(asked(body), rules).body.value == kept
+
+
+@pytest.mark.parametrize(
+    ("query", "kept"),
+    [
+        ("key=abc&alt=sse", "key=REDACTED&alt=sse"),
+        ("beta=true&API_KEY=abc", "beta=true&API_KEY=REDACTED"),
+        (
+            "a=1&&b&X-Amz-Signature=abc&X-Amz-Security-Token=abc",
+            "a=1&&b&X-Amz-Signature=REDACTED&X-Amz-Security-Token=REDACTED",
+        ),
+        ("key=&key", "key=&key"),
+        ("after_id=token_1", "after_id=token_1"),
+    ],
+)
+def test_parameters_for_secrets_are_blanked(query, kept):
+    assert scrubbed(asked(query=query)).query == kept
+
+
+def test_what_was_sent_as_a_key_is_blanked_wherever_else_it_is():
+    """In the path, the query, texts, also percent-encoded."""
+    key = "p/l+anted=0123456789"
+    ask = asked(
+        {"messages": [{"content": f"my key is {key}!"}]},
+        path=f"/v1/{key}/x",
+        query="q=p%2Fl%2Banted%3D0123456789",
+        x_api_key=key,
+    )
+    kept = scrubbed(ask)
+    assert kept.path == "/v1/REDACTED/x"
+    assert kept.query == "q=REDACTED"
+    assert kept.body.value == {"messages": [{"content": "my key is REDACTED!"}]}
+    assert scrubbed(asked(f"key {KEY}".encode(), x_api_key=KEY)).body == Body("text", "key REDACTED")
+    assert scrubbed(asked(b"\xff" + KEY.encode(), x_api_key=KEY)).body == Body("base64", b"\xff" + b"*" * 16)
+
+
+def test_the_boundary_of_a_form_is_the_same_each_time():
+    """Clients draw lots for it, so a form would never be on its tape."""
+    forms = [
+        asked(f"--{lot}\r\n\r\nhi\r\n--{lot}--".encode(), content_type=f"multipart/form-data; boundary={lot}")
+        for lot in ("d1e2", "f3a4")
+    ]
+    assert scrubbed(forms[0]) == scrubbed(forms[1])
+    assert scrubbed(forms[0]).headers == {"content-type": "multipart/form-data; boundary=boundary"}
+    assert scrubbed(forms[0]).body.value == "--boundary\r\n\r\nhi\r\n--boundary--"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "strong"),
+    [
+        ("authorization", f"Bearer {KEY}", {KEY}),
+        ("Authorization", f"bearer  {KEY}", {KEY}),
+        (
+            "authorization",
+            "Basic dXNlcjpwYXNzLTEyMzQ1Njc4",
+            {"dXNlcjpwYXNzLTEyMzQ1Njc4", "user:pass-12345678", "pass-12345678"},
+        ),
+        ("authorization", "Basic abcde", set()),
+        ("authorization", "Basic /w==", set()),
+        ("authorization", "Bearer ab/cd=0123456", {"ab/cd=0123456"}),
+        ("x-api-key", KEY, {KEY}),
+        ("api-key", KEY, {KEY}),
+        ("ocp-apim-subscription-key", KEY, {KEY}),
+        ("cookie", f"a=1; sid={KEY}", {KEY}),
+        ("x-llamastack-provider-data", f'{{"vllm_api_token": "{KEY}", "n": 1}}', {KEY}),
+        ("x-llamastack-provider-data", "{broken", set()),
+        (
+            "authorization",
+            'AWS4-HMAC-SHA256 Signature="0123456789abcdef0"',
+            {
+                "0123456789abcdef0",
+                'Signature="0123456789abcdef0"',
+                "AWS4-HMAC-SHA256",
+                'AWS4-HMAC-SHA256 Signature="0123456789abcdef0"',
+            },
+        ),
+        ("idempotency-key", "stainless-retry-7d1810df", set()),
+        ("user-agent", "python-sdk-version-1.2.3.4", set()),
+        ("x-api-key", "EMPTY", set()),
+        ("x-api-key", "short1", set()),
+    ],
+)
+def test_keys_are_known_by_where_they_are_sent(name, value, strong):
+    assert Rules().known(asked(**{name: value})).strong == strong
+
+
+def test_a_key_that_could_be_a_word_is_known_to_be_weak():
+    """Nobody can tell whether an answer that holds it repeats the key."""
+    assert RULES.known(asked(x_api_key="swordfish")) == Known(weak=frozenset({"swordfish"}))
+    assert Rules(harmless=frozenset({"swordfish"})).known(asked(x_api_key="swordfish")) == Known()
+
+
+def test_what_is_too_short_to_be_told_from_a_word_is_not_known():
+    """Servers without keys are sent such things."""
+    assert RULES.known(asked(x_api_key="abcd")) == Known()
+    assert RULES.known(asked(x_api_key="local")) == Known()
+    assert RULES.known(asked(authorization='Digest realm="inner", nonce="abcdef0123456789"')).weak == set()
+    assert RULES.known(asked(x_api_key="nokeys")).weak == {"nokeys"}
+
+
+@pytest.mark.parametrize("key", ["q7x2z", "q7x2zp", "q7x2zp4", "admin"])
+def test_a_short_key_is_looked_for(key):
+    """As a word of its own, wherever it was sent as a key."""
+    assert RULES.known(asked(x_api_key=key)) == Known(weak=frozenset({key}))
+    assert RULES.known(asked(authorization=f"Bearer {key}")).weak == {key}
+    assert RULES.known(asked({"api_key": key})).weak == {key}
+    assert RULES.known(asked(query=f"key={key}")).weak == {key}
+
+
+def test_only_long_names_of_users_are_looked_for_elsewhere():
+    """A short one may be a word, and other fields are nobody's names."""
+    body = {"user": "alice-12345", "model": "a-long-name-of-a-model-1", "metadata": {"user_id": "alice-123456"}}
+    assert RULES.known(asked(body)) == Known(frozenset({"alice-123456"}))
+
+
+def test_fields_and_parameters_tell_secrets_too():
+    body = {"password": "correct-horse-1", "user": "jo", "metadata": {"user_id": "account_1234567890"}}
+    known = RULES.known(asked(body, query="key=correct-key-2"))
+    assert known.strong == {"correct-horse-1", "account_1234567890", "correct-key-2"}
+
+
+def test_a_key_cut_over_chunks_becomes_stars_and_every_chunk_keeps_its_length():
+    chunks = [Chunk(0.1, b"data: 7f3c9a"), Chunk(0.2, b"b2d4"), Chunk(0.3, b"1e4c0f\n\n")]
+    blanked = blank_chunks(chunks, Known.of([KEY]))
+    assert blanked == (Chunk(0.1, b"data: ******"), Chunk(0.2, b"****"), Chunk(0.3, b"******\n\n"))
+
+
+def test_chunks_without_a_key_stay():
+    chunks = [Chunk(0.1, b"\xc3"), Chunk(0.2, b"\xa4")]
+    assert blank_chunks(chunks, Known.of([KEY])) == tuple(chunks)
+    assert blank_chunks(chunks, Known()) == tuple(chunks)
+
+
+def test_the_longer_of_two_keys_is_blanked_whole():
+    known = Known.of(["abcdefgh1", "abcdefgh1-and-more"])
+    assert known.blank("abcdefgh1-and-more, abcdefgh1") == "REDACTED, REDACTED"
+
+
+PHRASE = "correct-horse-battery"
+
+
+def taped(body, kind="application/json", query="", **headers):
+    """Return what a tape holds of a request, as text, and what is known from it."""
+    sent = Asked("POST", "/v1/x", query, [("content-type", kind), *headers.items()], body)
+    known = RULES.known(sent)
+    return str(RULES.request(sent, known)), known
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"api_key":"correct-horse-battery","model":"a","model":"b"}',
+        b'{"password":"correct-horse-battery","seed":1e400}',
+        b'{"password":"correct-horse-battery","t":NaN}',
+        b'{"headers":{"Authorization":["correct-horse-battery"]}}',
+        b'{"credentials":{"value":"correct-horse-battery"}}',
+        b'{"auth":{"token":"correct-horse-battery"}}',
+        b'{"headers":{"Cookie":"correct-horse-battery"}}',
+        b'{"password":"correct-horse-battery and more"}',
+    ],
+)
+def test_a_field_for_secrets_is_blanked_however_it_is_written(body):
+    """Also in bodies that are kept as text, in lists, under what it belongs to, and with blanks in it."""
+    text, known = taped(body)
+    assert PHRASE not in text
+    assert "*" in known.blank_bytes(body).decode()
+
+
+def test_a_number_may_be_a_password():
+    """And what describes one is none."""
+    text, _ = taped(b'{"password":8675309123,"tools":[{"properties":{"password":{"type":"string"}}}]}')
+    assert "8675309123" not in text
+    assert "string" in text
+
+
+@pytest.mark.parametrize("name", ["subscription-key", "x-api-key", "access_key", "pwd", "code", "client_secret"])
+@pytest.mark.parametrize("where", ["query", "body"])
+def test_a_parameter_for_secrets_is_blanked_in_queries_and_forms(name, where):
+    """By its name, however that is written."""
+    pairs = f"grant_type=client_credentials&{name}={PHRASE}"
+    if where == "query":
+        text, known = taped(b"{}", query=pairs)
+    else:
+        text, known = taped(pairs.encode(), "application/x-www-form-urlencoded; charset=utf-8")
+    assert PHRASE not in text
+    assert "client_credentials" in text
+    assert PHRASE in known.strong
+
+
+def test_keys_inside_of_what_a_platform_passes_on_are_known():
+    """However deep they are in it."""
+    _, known = taped(b"{}", **{"x-llamastack-provider-data": '{"up": {"api_key": "correct-horse-battery"}}'})
+    assert PHRASE in known.strong
+    assert taped(b"{}", **{"x-llamastack-provider-data": "{" + "[" * 100_000})[1].strong == frozenset()
