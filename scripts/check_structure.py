@@ -1,7 +1,6 @@
 """Checks what no linter knows: which room may import which, cycles of imports, and pure rooms.
 
-A room is a folder of ``ROOMS``; a module belongs to the deepest one around it, and may import its own room and those
-before it. Prints each finding with its place and ends with 1 if there is one.
+A room is a folder of ``ROOMS``; a module belongs to the deepest one around it, and imports its own and those before it.
 """
 
 import ast
@@ -13,18 +12,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 API, PROVIDER, TAPE = "llama_stack_api_messages", "llama_stack_provider_messages", "messages_tape"
 DIRECTIONS = [f"translation.{name}" for name in ("messages_to_chat", "chat_to_messages")]
-ROOMS = [API, *(f"{API}.{room}" for room in ("streaming", "routes"))]
-ROOMS += [f"{PROVIDER}.{room}" for room in ("stack", "errors", "translation")]
+ROOMS = [API, f"{API}.streaming", f"{API}.routes", f"{PROVIDER}.stack", f"{PROVIDER}.errors", f"{PROVIDER}.translation"]
 ROOMS += [f"{PROVIDER}.{name}{room}" for name in DIRECTIONS for room in ("", ".backend", ".reply", ".request")]
 ROOMS += [f"{PROVIDER}.{room}" for room in ("upstream", "routing", "native", "translated", "remote", "local")]
-ROOMS += [
-    TAPE,
-    *(f"{TAPE}.{room}" for room in ["format", "reading", "secrets", "core", "files", "http", "testing", "cli"]),
-    PROVIDER,
-]
+TAPE_CORE = [f"{TAPE}.{room}" for room in ("format", "reading", "secrets", "core")]
+ROOMS += [TAPE, *TAPE_CORE, *(f"{TAPE}.{room}" for room in ("files", "http", "testing", "cli")), PROVIDER]
 STRANGERS = [[f"{PROVIDER}.{name}" for name in pair] for pair in (DIRECTIONS, ["native", "translated"])]
-PURE = [f"{API}.models", f"{PROVIDER}.translation", f"{PROVIDER}.native.repair"]
-PURE += [f"{TAPE}.{room}" for room in ("format", "reading", "secrets", "core")]
+PURE = [f"{API}.models", f"{PROVIDER}.translation", f"{PROVIDER}.native.repair", *TAPE_CORE]
 IMPURE = {"asyncio", "httpx", "httpx2", "time", "uuid", "random", "secrets", "logging", "openai", "os", "pathlib"}
 PLATFORM, ITS_ROOMS = {"llama_stack", "llama_stack_api"}, {API, f"{PROVIDER}.stack"}
 
@@ -51,8 +45,8 @@ def import_findings(tree: ast.AST, module: str, *, is_package: bool) -> Iterator
     """Yield imports against the rules; the ``__init__`` of a room may import what is below it."""
     own = around(module, ROOMS)
     for line, name in imports(tree, module, is_package=is_package):
-        top, other, surface = name.split(".")[0], around(name, ROOMS), is_package and around(name, [module])
-        if other and not surface and ROOMS.index(other) > ROOMS.index(own):
+        top, other = name.split(".")[0], around(name, ROOMS)
+        if other and ROOMS.index(other) > ROOMS.index(own) and not (is_package and around(name, [module])):
             yield line, f"imports {name}; {own} comes before {other}"
         if any(len({around(own, pair), around(other, pair)} - {""}) == 2 for pair in STRANGERS):
             yield line, f"imports {name}; {own} and {other} do not know each other"
@@ -69,16 +63,14 @@ def findings() -> Iterator[str]:
         tree, is_package, parts = ast.parse(path.read_text()), path.name == "__init__.py", path.relative_to(ROOT).parts
         module, where = ".".join(parts[1:])[: -len(".__init__.py" if is_package else ".py")], "/".join(parts)
         yield from (f"{where}:{line}: {what}" for line, what in import_findings(tree, module, is_package=is_package))
-        graph[module] = {
-            part for _, name in imports(tree, module, is_package=is_package) for part in (name, name.rpartition(".")[0])
-        }
+        names = [name for _, name in imports(tree, module, is_package=is_package)]
+        graph[module] = {*names, *(name.rpartition(".")[0] for name in names)} - {module}
     try:
-        TopologicalSorter({module: found & graph.keys() - {module} for module, found in graph.items()}).prepare()
+        TopologicalSorter({module: found & graph.keys() for module, found in graph.items()}).prepare()
     except CycleError as error:
         yield f"a cycle of imports: {' -> '.join(error.args[1])}"
 
 
 if __name__ == "__main__":
-    found = [*findings()]
-    print("\n".join(found) or "structure: ok")
+    print("\n".join(found := [*findings()]) or "structure: ok")
     sys.exit(bool(found))
