@@ -52,7 +52,8 @@ def redact(text: str) -> str:
 
 
 _REDACTED = "[redacted]"
-_JSON_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_JSON_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+"""A string, or what is there of one that is cut off: so no byte is searched twice."""
 _LENIENT = json.JSONDecoder(strict=False)
 _SHORTEST_SECRET = 8
 """Shorter keys are placeholders such as ``test`` or ``none``, and words of every message."""
@@ -61,17 +62,22 @@ type Secrets = Collection[str]
 
 
 def redacted(body: bytes, secrets: Secrets) -> bytes:
-    """Return an upstream's words without the keys it was asked with, in JSON however they are written.
+    """Return an upstream's words without the keys it was called with, in JSON however they are written.
 
-    Only the strings that hold a key are written anew.
+    Only the strings that hold a key are written anew. Linear in the length of the body, which may be cut anywhere.
     """
-    text = body.decode("utf-8", "surrogateescape")
+    secrets = _effective(secrets)
+    encoding = json.detect_encoding(body)
+    utf8 = encoding.startswith("utf-8")
+    text = body.decode("utf-8", "surrogateescape") if utf8 else body.decode(encoding, "replace")
+    if "\\" not in text and not any(secret in text for secret in secrets):
+        return body
     clean = _JSON_STRING.sub(lambda found: _cleaned(found[0], secrets), text)
     try:
         json.loads(text)
     except (ValueError, RecursionError):
         clean = redacted_text(clean, secrets)
-    return clean.encode("utf-8", "surrogateescape")
+    return body if clean == text else clean.encode("utf-8", "surrogateescape" if utf8 else "replace")
 
 
 def redacted_json(value: Any, secrets: Secrets) -> Any:  # noqa: ANN401 - any JSON
@@ -88,13 +94,15 @@ def redacted_error[E: MessagesError](error: E, secrets: Secrets) -> E:
 
 
 def _cleaned(string: str, secrets: Secrets) -> str:
-    """Return a JSON string without the keys; as it is, if it has none or is not one."""
-    try:
-        value = _LENIENT.decode(string)
-    except ValueError:
-        return string
-    clean = redacted_text(value, secrets)
-    return string if clean == value else json.dumps(clean)
+    """Return a JSON string, which may be cut off, without the keys; as it is, if it has none or is not one."""
+    for end in ("", '"'):
+        try:
+            value = _LENIENT.decode(string + end)
+        except ValueError:
+            continue
+        clean = redacted_text(value, secrets)
+        return string if clean == value else json.dumps(clean)[: -len(end) or None]
+    return string
 
 
 def redacted_text(text: str, secrets: Secrets) -> str:

@@ -1,12 +1,12 @@
 """Keys of the operator in the ``error`` events of a stream.
 
 A stream on the native lane passes byte for byte, with one exception: an upstream may repeat the key it was called with
-in the error that ends a stream, and clients show errors to users and log them. So the data of an event is held while
-the event may be an error, and passes without the keys once the event is complete:
+in the error that ends a stream, and clients show errors to users and log them. So an event is held while it may be an
+error, and passes without the keys once it is complete:
 
-    event: error
-    data: {"type":"error        passes as it comes, for no key can be in it
-    ","error":{...}}            held until the blank line, then the keys in it are replaced
+    event: error                   from here on, everything is held until the blank line
+    data: {"type":"err             passes as it comes, for no key can be in it ...
+    or","error":{...}}             ... and this is held: what data has no type of the API may be an error
 
 Any other event is released as soon as its data says what it is (``{"type":"content_block_delta"``). Where the type is
 not the first member, the event is held until its blank line. An event without a key passes as it was sent, and of an
@@ -19,8 +19,13 @@ from collections.abc import Mapping
 
 from llama_stack_provider_messages.errors.redaction import Secrets, redacted
 
+EVENT_TYPES = frozenset({
+    "message_start", "content_block_start", "content_block_delta", "content_block_stop", "message_delta",
+    "message_stop", "ping",
+})  # fmt: skip
+"""What is not an error; a type that the API gets later is held until it is complete, and then passes too."""
 MAX_ERROR_BYTES = 1024 * 1024
-"""Length of an error event that is held. A longer one is replaced by a short error of our own."""
+"""Length of an event that is held. A longer one is replaced by a short error of our own if it may be one."""
 
 _TOO_LONG = (
     b"\nevent: ping\n\n"  # the name makes clients skip what has passed of the event
@@ -28,6 +33,7 @@ _TOO_LONG = (
     b'"message":"The backend sent an error event of more than 1 MiB"}}\n\n'
 )
 _BLANK = (b"\n\n", b"\r\n\r\n")
+_BLANK_LINES = re.compile(rb"[\r\n]*+")
 _LINE = re.compile(rb"[^\r\n]*+(?:\r\n|\r|\n)?")
 _ERROR, _DATA = b"error", b"data:"
 _BOM = b"\xef\xbb\xbf"
@@ -35,7 +41,8 @@ _SEARCHED_BYTES = 256
 """How much of a line, and of the data of an event, is looked at to tell what it is."""
 _OPENING = re.compile(rb'\s*+(?:\{\s*+(?:"(?:t(?:y(?:p(?:e(?:"\s*+(?::\s*+(?:"([a-z_]{0,64}+))?)?)?)?)?)?)?)?)?')
 """The longest beginning of ``{"type":"content_block_delta`` that data has."""
-_OPENS_AS_ERROR = re.compile(rb'\s*\{\s*"(?:error"|type"\s*:\s*"error\b)')
+_MENTIONS_ERROR = re.compile(rb'(?<!\\)"error"')
+"""A string of its own, not a word of a text."""
 
 
 class ErrorEventRedactor:
@@ -56,8 +63,8 @@ class ErrorEventRedactor:
         self._inside = False  # a byte of the event has come
         self._named_error = False
         self._in_data = False  # its first `data:` has come
-        self._decided = False  # its data passes
-        self._dropped = False  # its data was too long, and has been replaced
+        self._decided = False  # the rest of it passes
+        self._dropped = False  # it was too long, and has been replaced
         self._passed = b""  # the opening of its data, which has passed
         self._held = bytearray()  # what follows it
 
@@ -68,19 +75,21 @@ class ErrorEventRedactor:
         if not self._inside and not self._after_cr and _ERROR not in chunk and chunk.endswith(_BLANK):
             self._first = False
             return chunk
-        passing: list[bytes] = []
-        start = 1 if self._after_cr and chunk.startswith(b"\n") else 0  # the second half of a CRLF is not a line
-        passing.append(self._take(chunk[:start]))
-        for piece in _LINE.findall(chunk, start):
-            if piece:
-                passing += self._take_line(piece)
+        position = 1 if self._after_cr and chunk.startswith(b"\n") else 0  # the second half of a CRLF is not a line
+        passing = [self._take(chunk[:position])]
+        while position < len(chunk):
+            pattern = _LINE if self._inside or chunk[position] not in b"\r\n" else _BLANK_LINES
+            piece = pattern.match(chunk, position)[0]  # type: ignore[index]  # both match anywhere
+            position += len(piece)
+            passing += self._take_line(piece) if pattern is _LINE else [piece]
         self._after_cr = chunk.endswith(b"\r")
         return b"".join(passing)
 
     def close(self) -> bytes:
         """Return what is held of an event without a blank line; of an error that broke off, nothing."""
-        data = _data_of(self._passed + self._held)
-        broken = _decoded(data) is None and (self._named_error or _OPENS_AS_ERROR.match(data))
+        self._read_name()
+        whole = self._passed + self._held
+        broken = _decoded(_data_of(whole)) is None and (self._named_error or bool(_MENTIONS_ERROR.search(whole)))
         rest = b"" if broken else self._without_keys()
         self._begin_event()
         return rest
@@ -94,37 +103,35 @@ class ErrorEventRedactor:
         field = b""
         if not self._in_data and self._line.startswith(prefix):
             cut = len(prefix) - before
-            field, piece, self._in_data = piece[:cut], piece[cut:], True
+            field, piece, self._in_data = self._take(piece[:cut]), piece[cut:], True
         passing = [field, self._take(piece)]
-        if piece.endswith((b"\n", b"\r")) or field.endswith((b"\n", b"\r")):
+        if (piece or field).endswith((b"\n", b"\r")):
             passing.append(self._end_line())
         return passing
 
     def _take(self, data: bytes) -> bytes:
         """Take bytes of a line; return what can pass."""
-        if not self._in_data or self._decided:
+        if self._decided or not (self._in_data or self._named_error):
             return b"" if self._dropped else data
         passing = b""
-        if not self._held and len(self._passed) < _SEARCHED_BYTES:
+        if self._in_data and not self._held and not self._named_error and len(self._passed) < _SEARCHED_BYTES:
             passing = self._take_opening(data)
-            if self._decided:
-                return passing
         else:
             self._held += data
         if len(self._held) <= MAX_ERROR_BYTES:
             return passing
         self._decided = True
-        self._dropped = self._named_error or bool(_OPENS_AS_ERROR.match(self._passed + self._held))
+        self._dropped = self._named_error or bool(_MENTIONS_ERROR.search(self._passed + self._held))
         rest, self._held = _TOO_LONG if self._dropped else bytes(self._held), bytearray()
         return passing + rest
 
     def _take_opening(self, data: bytes) -> bytes:
-        """Take bytes while nothing is held; return what belongs to the opening, all if it tells another event."""
+        """Take data while nothing is held; return what belongs to the opening, all of it if it tells another event."""
         whole = self._passed + data
         opening = _OPENING.match(whole)
         end = max(len(self._passed), opening.end() if opening else 0)
         kind = opening[1] if opening and whole.startswith(b'"', end) else None
-        if kind and kind != _ERROR and not self._named_error:
+        if kind and kind.decode() in EVENT_TYPES:
             self._decided = True
             return data
         passing = whole[len(self._passed) : end]
@@ -132,30 +139,33 @@ class ErrorEventRedactor:
         return passing
 
     def _end_line(self) -> bytes:
-        line = self._line.removeprefix(_BOM) if self._first else self._line
+        self._read_name()
+        empty = not self._line.removeprefix(_BOM if self._first else b"").strip(b"\r\n")
         self._line, self._first = b"", False
-        if line.startswith(b"event:"):
-            self._named_error = line.removeprefix(b"event:").strip() == _ERROR
-        if line.strip(b"\r\n"):
+        if not empty:
             return b""
         rest = self._without_keys()
         self._begin_event()
         return rest
 
+    def _read_name(self) -> None:
+        line = self._line.removeprefix(_BOM) if self._first else self._line
+        if line.startswith(b"event:"):
+            self._named_error = line.removeprefix(b"event:").strip() == _ERROR
+
     def _without_keys(self) -> bytes:
-        """Return what is held: as it was sent, unless the event is an error."""
+        """Return what is held: as it was sent, unless the event may be an error."""
         whole = self._passed + self._held
-        data = _data_of(whole)
-        event = _decoded(data)
-        says_error = isinstance(event, Mapping) and (event.get("type") == "error" or bool(event.get("error")))
-        if self._named_error or says_error or _OPENS_AS_ERROR.match(data):
+        event = _decoded(_data_of(whole))
+        kind = event.get("type") if isinstance(event, Mapping) else None
+        if self._named_error or not isinstance(kind, str) or kind not in EVENT_TYPES:
             return redacted(whole, self._secrets)[len(self._passed) :]
         return bytes(self._held)
 
 
 def _data_of(event: bytes) -> bytes:
-    """Return the data of an event whose first ``data:`` is cut off."""
-    first, *lines = event.splitlines() or [b""]
+    """Return the data of an event whose first ``data:`` may be cut off."""
+    first, *lines = event.removeprefix(_DATA).splitlines() or [b""]
     return b"\n".join([first, *(line.removeprefix(_DATA) for line in lines if line.startswith(_DATA))])
 
 

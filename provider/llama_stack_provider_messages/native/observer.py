@@ -10,6 +10,8 @@ from typing import Any
 
 from llama_stack_api_messages.json_members import Member
 
+from .error_event import EVENT_TYPES
+
 _MESSAGE, _ERROR = b'"message_', b'"error"'
 """What the data of an event that tells contains: of ``message_start``, ``_delta`` or ``_stop``, or of an error."""
 _ERROR_NAME = b"error"
@@ -107,7 +109,7 @@ class StreamWatch:
             self._count(message.get("usage"))
         elif kind == "message_delta":
             self._count(event.get("usage"))
-        if kind == "error" or event.get("error"):
+        if kind == "error" or (event.get("error") and kind not in EVENT_TYPES):
             self._fail()
         self.over |= kind == "message_stop"
         self.complete |= self.over or kind == "message_delta"

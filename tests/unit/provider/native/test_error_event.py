@@ -1,12 +1,16 @@
 """Keys in the error events of a stream that passes."""
 
 import json
+import time
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llama_stack_provider_messages.native.error_event import MAX_ERROR_BYTES, ErrorEventRedactor
+from llama_stack_api_messages.models.base import type_tags
+from llama_stack_api_messages.models.events import Event
+from llama_stack_provider_messages.native.error_event import EVENT_TYPES, MAX_ERROR_BYTES, ErrorEventRedactor
 
 KEY = "sk-upstream-secret-0123456789"
 TEXT = (
@@ -51,6 +55,12 @@ ERRORS = {
     "in_a_comment": b'event: error\ndata: {"type":"error"}\n: %s\n\n' % KEY.encode(),
     "given_twice": b'event: error\ndata: {"error": "%s", "error": {"type": "x"}}\n\n' % KEY.encode(),
     "opens_as_an_error_and_is_no_json": b'data: {"type":"error", %s\n\n' % KEY.encode(),
+    "of_another_type": b'data: {"type":"server_error","error":{"message":"%s"}}\n\n' % KEY.encode(),
+    "typed_before_its_name": b'data: {"type":"authentication_error","message":"%s"}\nevent: error\n\n' % KEY.encode(),
+    "in_its_id": b"event: error\nid: %s\ndata: {}\n\n" % KEY.encode(),
+    "in_a_comment_before_its_data": b"event: error\n: %s\ndata: {}\n\n" % KEY.encode(),
+    "of_no_type": b'data: {"detail": "%s"}\n\n' % KEY.encode(),
+    "a_list": b'data: [{"type": "error", "message": "%s"}]\n\n' % KEY.encode(),
 }
 
 
@@ -111,7 +121,9 @@ def test_the_last_event_may_lack_its_blank_line():
     whole = ERRORS["named"].rstrip(b"\n")
     assert KEY.encode() not in passed(whole)
     assert b"[redacted]" in passed(whole)
-    assert passed(whole[:-20]) == b'event: error\ndata: {"type": "error'
+    assert passed(whole[:-20]) == b"event: error\n"
+    assert KEY.encode() not in passed(b"data: %s\nevent: error" % KEY.encode())
+    assert passed(b'data: {"request_id": "r", "type": "error", "error": {"message": "%s' % KEY.encode()) == b'data: {"'
     assert passed(ERRORS["without_a_name"][:60]) == b'data: {"type": "error'
     assert passed(SORTED[:60]) == SORTED[:60]
 
@@ -123,6 +135,37 @@ def test_an_error_that_is_too_long_to_hold_is_replaced(name):
     seen = passed(event + BARE, 50_000)
     assert len(seen) < 400
     assert seen.endswith(b'more than 1 MiB"}}\n\n' + BARE)
+
+
+def test_an_error_that_is_too_long_is_replaced_wherever_it_says_so():
+    """Its type may come last."""
+    event = b'data: {"message": "' + b"x" * MAX_ERROR_BYTES + b'", "error": {}, "type": "error", "key": "%s"}\n\n'
+    early = b'data: {"error": {"message": "' + b"x" * MAX_ERROR_BYTES + b'%s"}}\n\n'
+    for data in (early % KEY.encode(), b"event: error\n" + event % KEY.encode()):
+        assert KEY.encode() not in passed(data, 50_000)
+
+
+def test_the_types_of_the_api_are_known():
+    """They are not held, and all but the error are no errors."""
+    assert {*EVENT_TYPES, "error"} == {
+        tag for model in get_args(get_args(Event.__value__)[0]) for tag in type_tags(model)
+    }
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        b"event: error\ndata: " + b'{"type":"error","error":{"message":"bad: ' + b'\\"' * 400_000 + b"\n\n",
+        b"\n" * 1_000_000 + b"x",
+        b'data: {"delta":"' + b'\\"' * 400_000 + b'","type":"content_block_delta"}\n\n',
+    ],
+    ids=["quotes without an end", "empty lines", "quotes in a text"],
+)
+def test_the_work_is_linear_in_the_length_of_the_stream(stream):
+    """A megabyte costs well below the second in which the server would answer nobody else."""
+    before = time.process_time()
+    passed(stream)
+    assert time.process_time() - before < 5
 
 
 def test_a_long_event_of_another_kind_passes():
