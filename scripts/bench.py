@@ -27,7 +27,11 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from llama_stack_api_messages.models import CreateMessageRequest  # noqa: E402 - as below
-from llama_stack_provider_messages.translation.messages_to_chat import Walk, profile_for, translate_request  # noqa: E402
+from llama_stack_provider_messages.translation.messages_to_chat import (  # noqa: E402
+    TranslationContext,
+    profile_for,
+    translate_request,
+)
 from support.stack_process import StackProcess, run_config, vllm  # noqa: E402 - found through the line above
 
 QUESTION = [{"role": "user", "content": "Say a word two hundred times."}]
@@ -117,7 +121,7 @@ def text(words: str) -> dict[str, Any]:
 def translation() -> None:
     """Print what parsing and translating a long request costs."""
     raw, profile = long_request(), profile_for("remote::vllm")
-    ours = cpu_of(lambda: translate_request(CreateMessageRequest.model_validate_json(raw), Walk(profile)))
+    ours = cpu_of(lambda: translate_request(CreateMessageRequest.model_validate_json(raw), TranslationContext(profile)))
     plain = cpu_of(lambda: json.dumps(json.loads(raw)))
     print(f"a body of {len(raw) // 1000} kB, 200 messages, 22 tools: parsed and translated in {ours:.2f} ms CPU,")
     print(f"{ours / plain:.1f} times what reading and writing the JSON takes ({plain:.2f} ms)\n")

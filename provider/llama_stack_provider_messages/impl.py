@@ -20,7 +20,7 @@ from .translated.backend import TranslatedBackend
 from .translated.media.loader import MediaLoader
 from .translated.profiles import Profiles
 from .translated.signing_key import random_key
-from .upstream.client import Exchanges
+from .upstream.client import UpstreamClient
 
 logger = get_logger(__name__)
 
@@ -46,7 +46,7 @@ class MessagesImpl:
         self._aliases = Aliases(config.aliases, config.default_model)
         self._platform = platform
         self._catalog = Catalog(platform, self._aliases.exact)
-        probes, exchanges = Probes(config.native_probe_seconds), Exchanges()
+        probes, exchanges = Probes(config.native_probe_seconds), UpstreamClient()
         translated = TranslatedBackend(
             platform,
             exchanges,

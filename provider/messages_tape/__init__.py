@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .format.file import SUFFIX, dump, json_schema, load
     from .format.model import Chunk, End, Exchange, Ignore, Request, Response, Tape, Upstream
     from .http.runner import serving
-    from .http.selection import Deck
+    from .http.selection import TapeSelection
     from .http.server import CONTROL_PATH, TapeServer
     from .http.transport import SyncTapeTransport, TapeTransport, transports_for
     from .report import Action, Report
@@ -46,7 +46,6 @@ __all__ = [
     "SUFFIX",
     "Action",
     "Chunk",
-    "Deck",
     "End",
     "Exchange",
     "Ignore",
@@ -63,6 +62,7 @@ __all__ = [
     "TapeFormatError",
     "TapeMismatchError",
     "TapeMissingError",
+    "TapeSelection",
     "TapeServer",
     "TapeTransport",
     "TapeUsageError",
@@ -84,7 +84,7 @@ __all__ = [
 ]
 
 _NAMES = {
-    ".http.selection": ("Deck",),
+    ".http.selection": ("TapeSelection",),
     ".errors": (
         "TapeConflictError",
         "TapeError",

@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 
 from llama_stack_api_messages.models import CreateMessageRequest
-from llama_stack_provider_messages.translation.messages_to_chat import Profile, Walk, profile_for, translate_request
+from llama_stack_provider_messages.translation.messages_to_chat import (
+    Profile,
+    TranslationContext,
+    profile_for,
+    translate_request,
+)
 
 CAPTURES = Path(__file__).parents[1] / "data" / "captures"
 NAMES = sorted(path.stem for path in CAPTURES.glob("*.json"))
@@ -24,7 +29,7 @@ def capture(name):
 
 
 def translated(name, profile):
-    return translate_request(CreateMessageRequest.model_validate(capture(name)["body"]), Walk(profile))
+    return translate_request(CreateMessageRequest.model_validate(capture(name)["body"]), TranslationContext(profile))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -12,7 +12,7 @@ from llama_stack_api_messages.models import CreateMessageRequest
 from llama_stack_provider_messages.translation.events import fold
 from llama_stack_provider_messages.translation.messages_to_chat import (
     StreamTranslator,
-    Walk,
+    TranslationContext,
     profile_for,
     translate_request,
     translate_response,
@@ -27,8 +27,8 @@ NAMES = sorted(path.name.removesuffix(".in.json") for path in HERE.glob("*.in.js
 @pytest.mark.parametrize("name", NAMES)
 def test_answer(name, pytestconfig):
     case = json.loads((HERE / f"{name}.in.json").read_text())
-    walk = Walk(profile_for(""), room=case.get("room"))
-    form = translate_request(CreateMessageRequest.model_validate(case["request"]), walk).form
+    ctx = TranslationContext(profile_for(""), room=case.get("room"))
+    form = translate_request(CreateMessageRequest.model_validate(case["request"]), ctx).form
     message = translate_response(completion(case["completion"]), form, id_maker())
     translator = StreamTranslator(form, id_maker())
     events = [event for value in case["chunks"] for event in translator.feed(chunk(value))] + translator.finish()

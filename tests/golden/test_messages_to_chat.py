@@ -17,7 +17,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     LoadedFile,
     LoadedText,
     Policy,
-    Walk,
+    TranslationContext,
     profile_for,
     translate_request,
     translate_response,
@@ -59,8 +59,8 @@ def media_of(case):
 def translated(name):
     case = load("request", name)
     profile = profile_for(case["provider_type"], overrides=case.get("profile"))
-    walk = Walk(profile, Policy(**case.get("policy", {})), media_of(case))
-    return translate_request(CreateMessageRequest.model_validate(case["request"]), walk)
+    ctx = TranslationContext(profile, Policy(**case.get("policy", {})), media_of(case))
+    return translate_request(CreateMessageRequest.model_validate(case["request"]), ctx)
 
 
 def form_of(name):

@@ -7,7 +7,12 @@ import pytest
 
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models import CreateMessageRequest
-from llama_stack_provider_messages.translation.messages_to_chat import Policy, Walk, profile_for, translate_request
+from llama_stack_provider_messages.translation.messages_to_chat import (
+    Policy,
+    TranslationContext,
+    profile_for,
+    translate_request,
+)
 
 HERE = Path(__file__).parent / "controls"
 BASE = {"model": "m", "max_tokens": 9000, "messages": [{"role": "user", "content": "Hi"}]}
@@ -19,8 +24,8 @@ def translate(case, **policy):
     body = {name: value for name, value in {**BASE, **case["change"]}.items() if name not in case.get("without", ())}
     profile = profile_for("", overrides=case.get("profile"))
     headers = {name: text for name, text in (HEADERS | case.get("headers", {})).items() if text}
-    walk = Walk(profile, Policy(**policy), headers={"accept": "*"} | headers)
-    return translate_request(CreateMessageRequest.model_validate(body), walk)
+    ctx = TranslationContext(profile, Policy(**policy), headers={"accept": "*"} | headers)
+    return translate_request(CreateMessageRequest.model_validate(body), ctx)
 
 
 def refusal(case):
@@ -126,4 +131,6 @@ def test_a_budget_above_the_limit_is_fine_with_interleaved_thinking():
 
 def test_without_an_http_call_no_header_is_missing():
     """A library client sends none."""
-    translate_request(CreateMessageRequest.model_validate(BASE), Walk(profile_for(""), Policy(strict=True)))
+    translate_request(
+        CreateMessageRequest.model_validate(BASE), TranslationContext(profile_for(""), Policy(strict=True))
+    )

@@ -13,8 +13,8 @@ import pytest
 from llama_stack_provider_messages.translation.events import fold
 from llama_stack_provider_messages.translation.messages_to_chat import (
     PRESETS,
-    Seal,
-    Walk,
+    ThinkingSigner,
+    TranslationContext,
     profile_for,
     translate_request,
     translate_response,
@@ -23,7 +23,7 @@ from support.streams import chunk, completion, id_maker, request, translate_form
 
 CASES = Path(__file__).parent / "thinking"
 NAMES = sorted(path.name.removesuffix(".in.json") for path in CASES.glob("*.in.json"))
-SEAL = Seal(b"key", "backend/model")
+SEAL = ThinkingSigner(b"key", "backend/model")
 WISHES = {
     "disabled": {"thinking": {"type": "disabled"}},
     "adaptive": {"thinking": {"type": "adaptive"}},
@@ -58,13 +58,13 @@ def test_thinking_on_its_way(name, golden):
     case = json.loads((CASES / f"{name}.in.json").read_text())
     profile = profile_for("", overrides=case["profile"])
     asked = request(**case.get("request", {}))
-    form = translate_request(asked, Walk(profile, seal=SEAL)).form
+    form = translate_request(asked, TranslationContext(profile, seal=SEAL)).form
     message = translate_response(completion(case["completion"]), form, id_maker(), sign=SEAL.sign)
     events = translate_form([chunk(value) for value in case["chunks"]], form, sign=SEAL.sign)
     assert fold(events) == message
     echoed = [{"role": "user", "content": "q"}, message, {"role": "user", "content": "r"}]
     turns = [{"role": turn["role"], "content": turn["content"]} for turn in echoed]
-    again = translate_request(request(messages=turns), Walk(profile, seal=SEAL))
+    again = translate_request(request(messages=turns), TranslationContext(profile, seal=SEAL))
     golden(name, opened({"message": message, "events": events, "next": again.fields["messages"][1]}))
 
 
@@ -73,7 +73,7 @@ def test_switches_of_every_preset(golden):
     for preset in PRESETS:
         profile = profile_for("", overrides={"like": preset})
         for wish, fields in WISHES.items():
-            done = translate_request(request(**fields), Walk(profile))
+            done = translate_request(request(**fields), TranslationContext(profile))
             sent = {key: value for key, value in done.fields.items() if key not in ("messages", profile.output_limit)}
             lost = [f"{entry.feature}: {entry.reason}" for entry in done.dropped]
             table.setdefault(preset, {})[wish] = sent | ({"dropped": lost} if lost else {})

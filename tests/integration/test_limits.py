@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 
-from llama_stack_provider_messages.translation.messages_to_chat import Seal
+from llama_stack_provider_messages.translation.messages_to_chat import ThinkingSigner
 from support.attacks import ATTACKS, USER, body_of, cpu_bound, cpu_seconds, peak_megabytes, thinking
 from support.stack_process import StackProcess, run_config, vllm
 
@@ -85,7 +85,7 @@ def test_an_attack_is_refused_on_both_lanes(attacked, name, lane, path):
 @pytest.mark.parametrize("path", PATHS)
 def test_echoed_signatures_inflate_no_further_than_their_budget(attacked, path):
     """They took 1.4 GB."""
-    messages = thinking(7, 60, Seal(SECRET.encode()))
+    messages = thinking(7, 60, ThinkingSigner(SECRET.encode()))
     before = peak_megabytes(attacked.pid)
     with cpu_bound(2, attacked.pid):
         reply = post(attacked, path, body_of("up/text", {"messages": messages}))

@@ -12,7 +12,7 @@ from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_provider_messages.errors.body import translate_error
 from llama_stack_provider_messages.translation.messages_to_chat import (
     Profile,
-    Walk,
+    TranslationContext,
     profile_for,
     translate_request,
     translate_response,
@@ -29,7 +29,7 @@ BILLING = "x-anthropic-billing-header: cc_version=2.1; cch="
 
 
 def chat(profile=None, **fields):
-    return translate_request(request(**fields), Walk(profile or Profile()))
+    return translate_request(request(**fields), TranslationContext(profile or Profile()))
 
 
 def said(*turns, profile=None, **fields):
@@ -99,7 +99,7 @@ def test_05_the_system_prompt_survives_a_system_message_and_the_request_stays_as
         {"role": "system", "content": "later"},
     ])  # fmt: skip
     before = asked.model_dump_json()
-    once, twice = (translate_request(asked, Walk(Profile())).fields for _ in range(2))
+    once, twice = (translate_request(asked, TranslationContext(Profile())).fields for _ in range(2))
     assert once == twice
     assert asked.model_dump_json() == before
     assert "top" in once["messages"][0]["content"]

@@ -9,7 +9,7 @@ from support.stack_process import ROOT, StackProcess, run_config, vllm
 pytestmark = pytest.mark.integration
 pytest_plugins = ["pytester"]
 
-PLUGIN = ("-p", "messages_tape.testing.plugin", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+PLUGIN = ("-p", "llama_stack_provider_messages.pytest_plugin", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
 SUITE = """
 import httpx
 import pytest

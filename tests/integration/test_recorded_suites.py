@@ -72,8 +72,13 @@ def test_a_stack_says_the_same_without_the_engine_it_was_recorded_with(tmp_path)
 @pytest.mark.parametrize(
     ("module", "right", "wrong", "place"),
     [
-        ("stop_reason.py", '"stop": "end_turn"', '"stop": "end_turm"', "stop_reason: *'end_turn'*'end_turm'"),
-        ("thinking.py", '"enable_thinking"', '"enable_thinkinh"', "chat_template_kwargs.enable_thinkinh"),
+        ("reply/stop_reason.py", '"stop": "end_turn"', '"stop": "end_turm"', "stop_reason: *'end_turn'*'end_turm'"),
+        (
+            "request/thinking_params.py",
+            '"enable_thinking"',
+            '"enable_thinkinh"',
+            "chat_template_kwargs.enable_thinkinh",
+        ),
     ],
     ids=["to the client", "to the backend"],
 )

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from llama_stack_provider_messages.translation.messages_to_chat import Seal
+from llama_stack_provider_messages.translation.messages_to_chat import ThinkingSigner
 
 USER = {"role": "user", "content": "Hi"}
 MANY = {f"field_{number:05}": 1 for number in range(300_000)}
 """5.9 MB of unknown fields."""
 
 
-def thinking(megabytes: int, times: int, seal: Seal) -> list[dict[str, Any]]:
+def thinking(megabytes: int, times: int, seal: ThinkingSigner) -> list[dict[str, Any]]:
     """Return a history in which every answer echoes one signature of repetitive thinking."""
     block = {"type": "thinking", "thinking": "hm", "signature": seal.sign("hm " * (megabytes * 350_000))}
     return [USER, *([{"role": "assistant", "content": [block, {"type": "text", "text": "x"}]}, USER] * times)]

@@ -9,7 +9,7 @@ from openai._models import construct_type
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from llama_stack_provider_messages.translation.chat_to_messages import ChatForm, StreamTranslator
+from llama_stack_provider_messages.translation.chat_to_messages import ReplyOptions, StreamTranslator
 from llama_stack_provider_messages.upstream.sse import SSEDecoder
 
 CREATED = 1_700_000_000
@@ -19,7 +19,7 @@ USAGE = {"input_tokens": 11, "output_tokens": 5}
 def form(**fields):
     """Return the form of an answer; sets and the like may be given as lists."""
     sets = {name: frozenset(fields[name]) for name in ("custom_tools", "wrapped_tools") if name in fields}
-    return ChatForm(**{"model": "claude", "include_usage": True, **fields, **sets})
+    return ReplyOptions(**{"model": "claude", "include_usage": True, **fields, **sets})
 
 
 def message(*content, stop_reason="end_turn", **fields):

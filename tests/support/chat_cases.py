@@ -5,7 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from llama_stack_api_messages.errors import InvalidRequestError
-from llama_stack_provider_messages.translation.chat_to_messages import Options, traits_of, translate_request
+from llama_stack_provider_messages.translation.chat_to_messages import TranslationOptions, traits_of, translate_request
 from support.histories import assert_legal
 
 CASES = Path(__file__).parents[1] / "golden" / "chat_to_messages" / "request"
@@ -18,7 +18,7 @@ def load(name):
 
 def options_of(case):
     values = {"model": "upstream-model", **case.get("options", {})}
-    return Options(traits=traits_of(values["model"]), **values)
+    return TranslationOptions(traits=traits_of(values["model"]), **values)
 
 
 def said(form):

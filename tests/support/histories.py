@@ -4,7 +4,12 @@ import json
 import re
 
 from llama_stack_api_messages.models import CreateMessageRequest
-from llama_stack_provider_messages.translation.messages_to_chat import Policy, Profile, Walk, translate_request
+from llama_stack_provider_messages.translation.messages_to_chat import (
+    Policy,
+    Profile,
+    TranslationContext,
+    translate_request,
+)
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 ID = re.compile(r"[a-zA-Z0-9_-]+")
@@ -17,7 +22,7 @@ def assert_legal(body):
     The strict reader of the other direction refuses what the API refuses, and has to take the body too; only
     addresses of documents it does not take.
     """
-    blocks = walk([message["content"] for message in body["messages"]])
+    blocks = ctx([message["content"] for message in body["messages"]])
     if not any(block.get("type") == "document" and block["source"]["type"] == "url" for block in blocks):
         read_back(body)
     json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
@@ -28,7 +33,7 @@ def assert_legal(body):
     for message in messages:
         assert message["content"], "a message says something"
     blocks = [block for message in messages for block in message["content"]] + body.get("system", [])
-    assert all(block["text"].strip() for block in walk(blocks) if block.get("type") == "text")
+    assert all(block["text"].strip() for block in ctx(blocks) if block.get("type") == "text")
     assert_calls(messages)
     assert_ends(messages)
     assert_tools(body)
@@ -41,7 +46,7 @@ def assert_legal(body):
 def read_back(body):
     """Return the chat fields that a stack behind this one would make of the body."""
     return translate_request(
-        CreateMessageRequest.model_validate(body), Walk(Profile(documents="file"), Policy(strict=True))
+        CreateMessageRequest.model_validate(body), TranslationContext(Profile(documents="file"), Policy(strict=True))
     ).fields
 
 
@@ -55,14 +60,14 @@ def assert_roles(roles):
             assert after in ("user", None)
 
 
-def walk(value):
+def ctx(value):
     if isinstance(value, dict):
         yield value
         for inner in value.values():
-            yield from walk(inner) if isinstance(inner, list) else ()
+            yield from ctx(inner) if isinstance(inner, list) else ()
     if isinstance(value, list):
         for inner in value:
-            yield from walk(inner)
+            yield from ctx(inner)
 
 
 def assert_calls(messages):
@@ -112,7 +117,7 @@ def assert_tools(body):
 
 
 def assert_breakpoints(body):
-    order = [*body.get("tools", []), *body.get("system", []), *walk([m["content"] for m in body["messages"]])]
+    order = [*body.get("tools", []), *body.get("system", []), *ctx([m["content"] for m in body["messages"]])]
     marks = [block["cache_control"] for block in order if "cache_control" in block]
     assert len(marks) <= 4
     lives = [mark.get("ttl") == "1h" for mark in marks]

@@ -6,7 +6,7 @@ import pytest
 
 from support.tapes import exchange, reply
 
-PLUGIN = ("-p", "messages_tape.testing.plugin", "-p", "no:cacheprovider")
+PLUGIN = ("-p", "llama_stack_provider_messages.pytest_plugin", "-p", "no:cacheprovider")
 JSON = {"content-type": "application/json"}
 ASKS = """
 import httpx

@@ -13,7 +13,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from llama_stack_api_messages.models import CreateMessageRequest
 from llama_stack_api_messages.streaming.sse import encode_event
 from llama_stack_provider_messages.translation.events import fold
-from llama_stack_provider_messages.translation.messages_to_chat import ReplyForm, StreamTranslator
+from llama_stack_provider_messages.translation.messages_to_chat import ReplyOptions, StreamTranslator
 from llama_stack_provider_messages.upstream.sse import SSEDecoder
 
 from .grammar import check_stream
@@ -62,11 +62,11 @@ def call(index=0, call_id=None, name=None, arguments=None):
 
 def form(asked=None, prefill=""):
     """Return the form of the answer to a request, or that form itself."""
-    if isinstance(asked, ReplyForm):
+    if isinstance(asked, ReplyOptions):
         return asked
     asked = asked or request()
     tools = frozenset(tool.name for tool in asked.tools or ())
-    return replace(ReplyForm.of(asked), tools=tools, prefill=prefill)
+    return replace(ReplyOptions.of(asked), tools=tools, prefill=prefill)
 
 
 def translate(chunks, asked=None, prefill="", **options):

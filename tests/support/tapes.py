@@ -3,7 +3,7 @@
 import json
 
 from messages_tape.format.model import Body, Chunk, End, Exchange, Request, Response, Tape
-from messages_tape.secrets.scrub import Asked
+from messages_tape.secrets.scrub import RawRequest
 
 SSE = {"content-type": "text/event-stream"}
 JSON = {"content-type": "application/json"}
@@ -13,7 +13,7 @@ def asked(body=None, path="/v1/messages", method="POST", query="", **headers):
     """Return a request as a client sends it; a body that is not bytes becomes JSON."""
     raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
     pairs = [(name.replace("_", "-"), value) for name, value in headers.items()]
-    return Asked(method, path, query, pairs, raw)
+    return RawRequest(method, path, query, pairs, raw)
 
 
 def request(body=None, path="/v1/messages", method="POST", query="", **headers):

@@ -65,7 +65,7 @@ _BLIND = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 """What backends say of images that the model, not the picture, is the reason to refuse."""
-BLIND_MODEL = "The model cannot read images"
+NO_VISION = "The model cannot read images"
 """How the message for all of them begins."""
 
 
@@ -221,7 +221,7 @@ def _blind_message(status: int, error: dict[str, Any]) -> str | None:
     text = _said(error, "")
     if status not in _BLIND_STATUSES or not _BLIND.search(text):
         return None
-    return f"{BLIND_MODEL}; remove them or use a model that can. The backend said: {text}"
+    return f"{NO_VISION}; remove them or use a model that can. The backend said: {text}"
 
 
 def _is_quota(status: int, error: dict[str, Any]) -> bool:

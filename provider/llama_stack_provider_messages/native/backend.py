@@ -22,14 +22,14 @@ from llama_stack_provider_messages.stack import Platform, Target, get_logger
 from llama_stack_provider_messages.translation.dropped import dropped_header, dropped_text
 from llama_stack_provider_messages.translation.messages_to_chat.backend.estimate import estimate_json
 from llama_stack_provider_messages.upstream.address import Upstream
-from llama_stack_provider_messages.upstream.client import Exchanges, Question, whole
-from llama_stack_provider_messages.upstream.cooldown import Rests
+from llama_stack_provider_messages.upstream.client import UpstreamClient, UpstreamRequest, whole
+from llama_stack_provider_messages.upstream.cooldown import Cooldown
 
-from .model_name import ModelEcho, echoed
+from .model_name import ModelNameRewriter, echoed
 from .observer import usage_of
 from .repair import StreamRepair, repair_message
-from .request import PROMPT_FIELDS, Outgoing, outgoing, request_headers, window_limit
-from .stream import Tally, relayed, repaired
+from .request import PROMPT_FIELDS, Outgoing, native_request, request_headers, window_limit
+from .stream import RequestMetrics, relayed, repaired
 
 logger = get_logger(__name__)
 
@@ -50,24 +50,24 @@ class NativeBackend:
         translated: Counts tokens where the upstream does not.
     """
 
-    def __init__(self, platform: Platform, exchanges: Exchanges, probes: Probes, translated: Backend) -> None:
+    def __init__(self, platform: Platform, exchanges: UpstreamClient, probes: Probes, translated: Backend) -> None:
         self._platform = platform
         self._exchanges = exchanges
         self._probes = probes
         self._translated = translated
-        self._without_counter = Rests()
+        self._without_counter = Cooldown()
 
     async def count(self, body: RequestBody[CountTokensRequest], call: Call, route: Route) -> MessageReply:
         """Count with the upstream's own counter, or estimate if it has none."""
         asked = (route.target.provider_id, route.target.resource_id)
-        if self._without_counter.rests(asked):
+        if self._without_counter.active(asked):
             return await self._estimate(body, call, route)
         try:
             response, _ = await self._accepted(_COUNT, body, call, route)
         except UpstreamError as error:
             if not _is_no_route(error):
                 raise
-            self._without_counter.rest(asked)
+            self._without_counter.start(asked)
             return await self._estimate(body, call, route)
         data = await whole(response, route.target.provider_id)
         _expect("input_tokens", data, _upstream(route))
@@ -88,7 +88,7 @@ class NativeBackend:
 
     async def probe(self, target: Target, upstream: Upstream) -> tuple[int, bytes]:
         """Ask an upstream whether it has a Messages API; return status and body, 0 if there is no answer."""
-        question = Question(_MESSAGES, b"{}", request_headers({}, frozenset(), credentials=False), short=True)
+        question = UpstreamRequest(_MESSAGES, b"{}", request_headers({}, frozenset(), credentials=False), short=True)
         try:
             async with asyncio.timeout(_PROBE_SECONDS):
                 response = await self._exchanges.open(target, upstream, question)
@@ -104,7 +104,7 @@ class NativeBackend:
 
     async def create(self, body: RequestBody[CreateMessageRequest], call: Call, route: Route) -> MessageReply:
         """Answer a request for a whole Message; see ``Messages.create_message``."""
-        tally = Tally(self._platform, route.target, call, stream=False)
+        tally = RequestMetrics(self._platform, route.target, call, stream=False)
         try:
             response, asked = await self._accepted(_MESSAGES, body, call, route)
             data = await whole(response, route.target.provider_id)
@@ -120,7 +120,7 @@ class NativeBackend:
 
     async def stream(self, body: RequestBody[CreateMessageRequest], call: Call, route: Route) -> StreamReply:
         """Answer a request for a stream; returns once the upstream has accepted."""
-        tally = Tally(self._platform, route.target, call, stream=True)
+        tally = RequestMetrics(self._platform, route.target, call, stream=True)
         accepted = None
         try:
             accepted = await self._accepted_stream(body, call, route)
@@ -132,7 +132,7 @@ class NativeBackend:
         if mend:
             frames = repaired(response, StreamRepair(body.model, new_id, call.request_id), tally, _upstream(route))
         else:
-            frames = relayed(response, ModelEcho(body.model), tally, _upstream(route))
+            frames = relayed(response, ModelNameRewriter(body.model), tally, _upstream(route))
         await anext(frames)  # from here on, closing it closes the response
         return StreamReply(frames, _reply_headers(response, asked, route), relayed=not mend)
 
@@ -165,7 +165,7 @@ class NativeBackend:
         upstream = _upstream(route)
         further = frozenset(name.lower() for name in upstream.settings.forward_headers)
         headers = request_headers(call.headers, further, credentials=upstream.settings.forward_client_auth)
-        question = Question(path, asked.data, headers, call.query)
+        question = UpstreamRequest(path, asked.data, headers, call.query)
         try:
             return await self._exchanges.accepted(route.target, upstream, question)
         except MessagesError as error:
@@ -203,7 +203,7 @@ def _outgoing(
     upstream = _upstream(route)
     billing = upstream.settings.strip_billing_header
     strip: Literal["none", "own", "all"] = "all" if all_thinking else "own" if upstream.anthropic else "none"
-    return outgoing(
+    return native_request(
         body,
         route.target.resource_id,
         strip_billing=not upstream.anthropic if billing is None else billing,

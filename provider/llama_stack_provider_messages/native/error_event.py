@@ -23,7 +23,6 @@ EVENT_TYPES = frozenset({
     "message_start", "content_block_start", "content_block_delta", "content_block_stop", "message_delta",
     "message_stop", "ping",
 })  # fmt: skip
-"""What is not an error; a type that the API gets later is held until it is complete, and then passes too."""
 MAX_ERROR_BYTES = 1024 * 1024
 """Length of an event that is held. A longer one is replaced by a short error of our own if it may be one."""
 
@@ -45,6 +44,16 @@ _MENTIONS_ERROR = re.compile(rb'(?<!\\)"error"')
 """A string of its own, not a word of a text."""
 
 
+def tells_another_event(kind: object, name: bytes) -> bool:
+    """Return whether an event is not an error, by the type in its data and its name.
+
+    It has a type of the API, or one that the API may get: then its name is the same.
+    """
+    if not isinstance(kind, str):
+        return False
+    return kind in EVENT_TYPES or (kind.encode("utf-8", "replace") == name and "error" not in kind)
+
+
 class ErrorEventRedactor:
     """Takes the chunks of a stream and returns them with the keys taken out of its error events.
 
@@ -61,7 +70,7 @@ class ErrorEventRedactor:
 
     def _begin_event(self) -> None:
         self._inside = False  # a byte of the event has come
-        self._named_error = False
+        self._name = b""
         self._in_data = False  # its first `data:` has come
         self._decided = False  # the rest of it passes
         self._dropped = False  # it was too long, and has been replaced
@@ -89,7 +98,7 @@ class ErrorEventRedactor:
         """Return what is held of an event without a blank line; of an error that broke off, nothing."""
         self._read_name()
         whole = self._passed + self._held
-        broken = _decoded(_data_of(whole)) is None and (self._named_error or bool(_MENTIONS_ERROR.search(whole)))
+        broken = _decoded(_data_of(whole)) is None and (self._name == _ERROR or bool(_MENTIONS_ERROR.search(whole)))
         rest = b"" if broken else self._without_keys()
         self._begin_event()
         return rest
@@ -111,17 +120,17 @@ class ErrorEventRedactor:
 
     def _take(self, data: bytes) -> bytes:
         """Take bytes of a line; return what can pass."""
-        if self._decided or not (self._in_data or self._named_error):
+        if self._decided or not (self._in_data or self._name == _ERROR):
             return b"" if self._dropped else data
         passing = b""
-        if self._in_data and not self._held and not self._named_error and len(self._passed) < _SEARCHED_BYTES:
+        if self._in_data and not self._held and self._name != _ERROR and len(self._passed) < _SEARCHED_BYTES:
             passing = self._take_opening(data)
         else:
             self._held += data
         if len(self._held) <= MAX_ERROR_BYTES:
             return passing
         self._decided = True
-        self._dropped = self._named_error or bool(_MENTIONS_ERROR.search(self._passed + self._held))
+        self._dropped = self._name == _ERROR or bool(_MENTIONS_ERROR.search(self._passed + self._held))
         rest, self._held = _TOO_LONG if self._dropped else bytes(self._held), bytearray()
         return passing + rest
 
@@ -131,7 +140,7 @@ class ErrorEventRedactor:
         opening = _OPENING.match(whole)
         end = max(len(self._passed), opening.end() if opening else 0)
         kind = opening[1] if opening and whole.startswith(b'"', end) else None
-        if kind and kind.decode() in EVENT_TYPES:
+        if kind and tells_another_event(kind.decode(), self._name):
             self._decided = True
             return data
         passing = whole[len(self._passed) : end]
@@ -151,14 +160,14 @@ class ErrorEventRedactor:
     def _read_name(self) -> None:
         line = self._line.removeprefix(_BOM) if self._first else self._line
         if line.startswith(b"event:"):
-            self._named_error = line.removeprefix(b"event:").strip() == _ERROR
+            self._name = line.removeprefix(b"event:").strip()
 
     def _without_keys(self) -> bytes:
         """Return what is held: as it was sent, unless the event may be an error."""
         whole = self._passed + self._held
         event = _decoded(_data_of(whole))
         kind = event.get("type") if isinstance(event, Mapping) else None
-        if self._named_error or not isinstance(kind, str) or kind not in EVENT_TYPES:
+        if self._name == _ERROR or not tells_another_event(kind, self._name):
             return redacted(whole, self._secrets)[len(self._passed) :]
         return bytes(self._held)
 

@@ -72,7 +72,7 @@ def _is_start(lines: bytes, members: bytes) -> bool:
     return name is None or name[1].strip() == b"message_start"
 
 
-class ModelEcho:
+class ModelNameRewriter:
     """Replaces the name in ``message_start`` as the bytes go by.
 
     Everything is passed on when it comes, except the name itself, which waits for its end. The whole is searched once

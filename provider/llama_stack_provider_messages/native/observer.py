@@ -10,7 +10,7 @@ from typing import Any
 
 from llama_stack_api_messages.json_members import Member
 
-from .error_event import EVENT_TYPES
+from .error_event import tells_another_event
 
 _MESSAGE, _ERROR = b'"message_', b'"error"'
 """What the data of an event that tells contains: of ``message_start``, ``_delta`` or ``_stop``, or of an error."""
@@ -26,7 +26,7 @@ _LAST = (b'"message_stop"', _ERROR)
 _BOM = b"\xef\xbb\xbf"
 
 
-class StreamWatch:
+class StreamObserver:
     """Reads along.
 
     Attributes:
@@ -85,7 +85,7 @@ class StreamWatch:
         if line.startswith(b"data:"):
             self._data.append(line.removeprefix(b"data:"))
             if any(mark in line for mark in _LAST):
-                self._read(b"\n".join(self._data))  # whether or not its blank line ever comes
+                self._read(b"\n".join(self._data), self._name)  # whether or not its blank line ever comes
         elif line.startswith(b"event:"):
             self._name = line.removeprefix(b"event:").strip()
         elif not line:
@@ -97,9 +97,9 @@ class StreamWatch:
         if (name == _ERROR_NAME and data) or (size > _LONGEST and _LONG_ERROR.match(data)):
             self._fail()
         if size <= _LONGEST and (_MESSAGE in data or _ERROR in data):
-            self._read(data)
+            self._read(data, name)
 
-    def _read(self, data: bytes) -> None:
+    def _read(self, data: bytes, name: bytes) -> None:
         event = _decoded(data)
         if not isinstance(event, Mapping):
             return
@@ -109,7 +109,7 @@ class StreamWatch:
             self._count(message.get("usage"))
         elif kind == "message_delta":
             self._count(event.get("usage"))
-        if kind == "error" or (event.get("error") and kind not in EVENT_TYPES):
+        if kind == "error" or (event.get("error") and not tells_another_event(kind, name)):
             self._fail()
         self.over |= kind == "message_stop"
         self.complete |= self.over or kind == "message_delta"

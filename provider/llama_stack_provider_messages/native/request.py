@@ -53,7 +53,7 @@ class Outgoing:
     dropped: tuple[Dropped, ...] = ()
 
 
-def outgoing(
+def native_request(
     body: RequestBody[PromptRequest],
     model: str,
     *,

@@ -19,8 +19,8 @@ from llama_stack_provider_messages.upstream.client import connection_failure
 from llama_stack_provider_messages.upstream.sse import SSEDecoder
 
 from .error_event import ErrorEventRedactor
-from .model_name import ModelEcho
-from .observer import StreamWatch
+from .model_name import ModelNameRewriter
+from .observer import StreamObserver
 from .repair import StreamRepair
 
 logger = get_logger(__name__)
@@ -29,7 +29,7 @@ _END_SECONDS = 0.5
 """How long an upstream may stay open behind its last event. Read to its end, a connection can be used again."""
 
 
-class Tally:
+class RequestMetrics:
     """Counts one exchange in the platform's metrics, once."""
 
     def __init__(self, platform: Platform, target: Target, call: Call, *, stream: bool) -> None:
@@ -64,9 +64,11 @@ class Tally:
             logger.debug("relayed", request_id=self._call.request_id, model=self._target.model_id, usage=dict(usage))
 
 
-async def relayed(response: httpx.Response, echo: ModelEcho, tally: Tally, upstream: Upstream) -> AsyncGenerator[bytes]:
+async def relayed(
+    response: httpx.Response, echo: ModelNameRewriter, tally: RequestMetrics, upstream: Upstream
+) -> AsyncGenerator[bytes]:
     """Yield nothing once, and then the upstream's chunks; only an error event that holds a key is changed."""
-    watch, errors, failure, unread = StreamWatch(), ErrorEventRedactor(upstream.secrets), None, False
+    watch, errors, failure, unread = StreamObserver(), ErrorEventRedactor(upstream.secrets), None, False
     try:
         yield b""
         chunks = _chunks(response)
@@ -112,7 +114,7 @@ async def _behind_the_end(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]
 
 
 async def repaired(
-    response: httpx.Response, repair: StreamRepair, tally: Tally, upstream: Upstream
+    response: httpx.Response, repair: StreamRepair, tally: RequestMetrics, upstream: Upstream
 ) -> AsyncGenerator[bytes]:
     """Yield nothing once, and then the upstream's events, put right."""
     decoder = SSEDecoder()

@@ -21,7 +21,7 @@ from llama_stack_provider_messages.upstream.client import connection_failure
 from llama_stack_provider_messages.upstream.sse import ServerSentEvent, SSEDecoder
 
 from .reader import chunks_of
-from .upstream import Asking
+from .upstream import MessagesClient
 
 type Json = dict[str, Any]
 
@@ -45,7 +45,7 @@ def left_out(message: Mapping[str, Any]) -> tuple[Dropped, ...]:
     return tuple(Dropped(f"content.{at}", kind, reason) for at, kind in enumerate(kinds) if kind not in _SHOWN)
 
 
-async def whole_answer(asking: Asking, body: Json, continuations: int) -> Json:
+async def whole_answer(asking: MessagesClient, body: Json, continuations: int) -> Json:
     """Return a Message, continued where the upstream paused.
 
     Args:
@@ -67,7 +67,7 @@ async def whole_answer(asking: Asking, body: Json, continuations: int) -> Json:
 
 
 async def streamed_answer(
-    asking: Asking, body: Json, translator: StreamTranslator, first: httpx.Response, continuations: int
+    asking: MessagesClient, body: Json, translator: StreamTranslator, first: httpx.Response, continuations: int
 ) -> AsyncGenerator[Json]:
     """Yield nothing once, so that closing this closes the response from there on, and then chunks.
 
@@ -123,7 +123,7 @@ class _Reading:
         self._keep = keep
         self._events: list[Json] = []
 
-    def take(self, sent: ServerSentEvent, asking: Asking) -> list[Json]:
+    def take(self, sent: ServerSentEvent, asking: MessagesClient) -> list[Json]:
         """Take an event; return its chunks.
 
         Raises:
@@ -158,7 +158,7 @@ def _checked(chunks: list[Json], translator: StreamTranslator) -> list[Json]:
 
 
 async def _events(
-    response: httpx.Response, asking: Asking, translator: StreamTranslator
+    response: httpx.Response, asking: MessagesClient, translator: StreamTranslator
 ) -> AsyncGenerator[ServerSentEvent]:
     """Yield the events of a stream.
 

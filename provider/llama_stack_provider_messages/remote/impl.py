@@ -25,8 +25,8 @@ from llama_stack_provider_messages.stack.inference import (
 )
 from llama_stack_provider_messages.translation.chat_to_messages import (
     MessagesRequest,
-    Options,
     StreamTranslator,
+    TranslationOptions,
     traits_of,
     translate_error,
     translate_request,
@@ -34,15 +34,15 @@ from llama_stack_provider_messages.translation.chat_to_messages import (
 )
 from llama_stack_provider_messages.translation.dropped import Dropped, dropped_text
 from llama_stack_provider_messages.upstream.address import Upstream
-from llama_stack_provider_messages.upstream.client import Exchanges
+from llama_stack_provider_messages.upstream.client import UpstreamClient
 from llama_stack_provider_messages.upstream.settings import NativeSettings
 
 from .config import ModelEntry, RemoteMessagesConfig, RemoteMessagesProviderData
 from .continuation import left_out, streamed_answer, whole_answer
 from .failures import ModelNotAllowedError, not_offered
-from .model_list import NO_LIST, Listing
+from .model_list import NO_LIST, ModelLister
 from .sdk_objects import chunk, completion, plain_request, reasoning_of
-from .upstream import Asking
+from .upstream import MessagesClient
 
 logger = get_logger(__name__)
 
@@ -58,7 +58,7 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
     """
 
     config: RemoteMessagesConfig
-    _exchanges: Exchanges = PrivateAttr(default_factory=Exchanges)
+    _exchanges: UpstreamClient = PrivateAttr(default_factory=UpstreamClient)
     _known: dict[str, ModelEntry] = PrivateAttr(default_factory=dict)
 
     async def initialize(self) -> None:
@@ -181,7 +181,7 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         except MessagesError as error:
             raise _failure(error) from None
 
-    async def _stream(self, model: str, asking: Asking, asked: MessagesRequest) -> AsyncGenerator[Any]:
+    async def _stream(self, model: str, asking: MessagesClient, asked: MessagesRequest) -> AsyncGenerator[Any]:
         translator = StreamTranslator(asked.form, created=int(time.time()), new_id=lambda: new_id(""))
         first = await asking.stream(asked.body)
         pieces = streamed_answer(asking, asked.body, translator, first, self.config.max_continuations)
@@ -215,7 +215,7 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         most = entry.max_tokens if entry else None
         asked = translate_request(
             chat,
-            Options(
+            TranslationOptions(
                 params.model,
                 max_tokens=most or self.config.default_max_tokens,
                 traits=traits_of(self._kind(params.model)),
@@ -226,7 +226,7 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         self._tell(params.model, "request", asked.dropped)
         return asked
 
-    def _asking(self, model: str, betas: tuple[str, ...]) -> Asking:
+    def _asking(self, model: str, betas: tuple[str, ...]) -> MessagesClient:
         key = self._get_api_key_from_config_or_provider_data()
         provider_id = self.__provider_id__
         target = Target(f"{provider_id}/{model}", provider_id, TYPE, model, provider=self)
@@ -238,7 +238,7 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
             self._is_anthropic(model),
             key,
         )
-        return Asking(self._exchanges, target, upstream, {}, self.config.max_retries)
+        return MessagesClient(self._exchanges, target, upstream, {}, self.config.max_retries)
 
     def _headers(self, key: str | None, betas: tuple[str, ...] = ()) -> dict[str, str]:
         config = self.config
@@ -250,8 +250,8 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
             **config.credentials(key),
         }
 
-    def _listing(self) -> Listing:
-        return Listing(self.config.base_url, self.__provider_id__, network_of(self))
+    def _listing(self) -> ModelLister:
+        return ModelLister(self.config.base_url, self.__provider_id__, network_of(self))
 
     async def openai_chat_completions_with_reasoning(self, params: Any) -> Any:  # noqa: ANN401 - as above
         """Answer a chat completion for the Responses API, with the reasoning beside it."""

@@ -10,7 +10,7 @@ import httpx
 from llama_stack_api_messages.errors import BadGatewayError
 from llama_stack_provider_messages.errors.response import upstream_failure
 from llama_stack_provider_messages.stack import Network
-from llama_stack_provider_messages.translation.chat_to_messages import settled
+from llama_stack_provider_messages.translation.chat_to_messages import replace_lone_surrogates
 from llama_stack_provider_messages.upstream.client import connection_failure
 from llama_stack_provider_messages.upstream.connections import new_client
 
@@ -24,7 +24,7 @@ _PAGE = "1000"
 _MOST_PAGES = 100
 
 
-class Listing:
+class ModelLister:
     """Reads the list; each time with a client of its own, because that happens in several event loops, and rarely.
 
     Args:
@@ -107,7 +107,7 @@ class Listing:
 
 def _entry(listed: Any) -> ModelEntry | None:  # noqa: ANN401 - any JSON
     name = listed.get("id") if isinstance(listed, dict) else None
-    if not isinstance(name, str) or not name or name != settled(name):
+    if not isinstance(name, str) or not name or name != replace_lone_surrogates(name):
         return None
     return ModelEntry(id=name, max_tokens=_count(listed, "max_tokens"), context=_count(listed, "max_input_tokens"))
 

@@ -14,7 +14,7 @@ from llama_stack_provider_messages.errors.redaction import redacted_json
 from llama_stack_provider_messages.stack import Target, get_logger
 from llama_stack_provider_messages.translation.chat_to_messages import error_of_event, events_of, is_error
 from llama_stack_provider_messages.upstream.address import Upstream
-from llama_stack_provider_messages.upstream.client import Exchanges, Question, whole
+from llama_stack_provider_messages.upstream.client import UpstreamClient, UpstreamRequest, whole
 
 logger = get_logger(__name__)
 
@@ -25,7 +25,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
 _WORTH_A_RETRY = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 
 
-class Asking:
+class MessagesClient:
     """Asks one upstream for one model.
 
     Args:
@@ -39,7 +39,7 @@ class Asking:
 
     def __init__(
         self,
-        exchanges: Exchanges,
+        exchanges: UpstreamClient,
         target: Target,
         upstream: Upstream,
         headers: Mapping[str, str],
@@ -95,7 +95,7 @@ class Asking:
         raise AssertionError("the last attempt returns or raises")
 
     async def _accepted(self, body: Mapping[str, Any]) -> httpx.Response:
-        question = Question(_PATH, encode_json(body), self._headers)
+        question = UpstreamRequest(_PATH, encode_json(body), self._headers)
         return await self._exchanges.accepted(self._target, self._upstream, question)
 
     async def _pause(self, error: MessagesError, attempt: int) -> None:

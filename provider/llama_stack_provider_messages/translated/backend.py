@@ -22,16 +22,16 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     Adaptation,
     ChatRequest,
     Policy,
-    ReplyForm,
-    Seal,
+    ReplyOptions,
     StreamTranslator,
-    Walk,
+    ThinkingSigner,
+    TranslationContext,
     adapt,
     refused,
     translate_request,
     translate_response,
 )
-from llama_stack_provider_messages.upstream.client import Exchanges
+from llama_stack_provider_messages.upstream.client import UpstreamClient
 
 from .counting import Count, TokenCounter, poster
 from .media.loader import MediaLoader
@@ -55,7 +55,7 @@ class TranslatedBackend:
     def __init__(
         self,
         platform: Platform,
-        exchanges: Exchanges,
+        exchanges: UpstreamClient,
         key: bytes,
         *,
         policy: Policy,
@@ -82,8 +82,8 @@ class TranslatedBackend:
         self, body: RequestBody[CreateMessageRequest], call: Call, route: Route
     ) -> MessageReply | StreamReply:
         request, target = body.parsed, route.target
-        seal = Seal(self._key, target.model_id)
-        first = await self._walk(request, call, target, seal)
+        seal = ThinkingSigner(self._key, target.model_id)
+        first = await self._context(request, call, target, seal)
         wanted = _stoppable(request)
         asked = translate_request(wanted, first)
         _log(call, target, asked.dropped)
@@ -107,36 +107,36 @@ class TranslatedBackend:
     async def count(self, body: RequestBody[CountTokensRequest], call: Call, route: Route) -> MessageReply:
         """Count with the backend's tokenizer, or estimate; see ``Messages.count_tokens``."""
         request, target = parse(CreateMessageRequest, body.data).model_copy(update={"max_tokens": 1}), route.target
-        walk = await self._walk(request, call, target, Seal(self._key, target.model_id))
-        chat = translate_request(request, walk)
+        ctx = await self._context(request, call, target, ThinkingSigner(self._key, target.model_id))
+        chat = translate_request(request, ctx)
         _log(call, target, chat.dropped)
-        counted = await self._count(chat, walk, target)
+        counted = await self._count(chat, ctx, target)
         reply: dict[str, Any] = {"input_tokens": counted.tokens}
         if request.context_management is not None:
             unedited = request.model_copy(update={"context_management": None})
-            before = (
-                await self._count(translate_request(unedited, walk.anew()), walk, target) if walk.edits else counted
-            )
+            before = await self._count(translate_request(unedited, ctx.anew()), ctx, target) if ctx.edits else counted
             reply["context_management"] = {"original_input_tokens": before.tokens}
         kind = "exact" if counted.exact else "estimate"
         return MessageReply(encode_json(reply), {**dropped_header(chat.dropped), COUNT_HEADER: kind})
 
-    async def _count(self, chat: ChatRequest, walk: Walk, target: Target) -> Count:
+    async def _count(self, chat: ChatRequest, ctx: TranslationContext, target: Target) -> Count:
         post = poster(self._exchanges, target)
-        tokenizer, upstream = walk.profile.tokenizer, target.provider_id
+        tokenizer, upstream = ctx.profile.tokenizer, target.provider_id
         return await self._counter.count(chat.fields, tokenizer, target.resource_id, post, upstream=upstream)
 
     async def close(self) -> None:
         """Release what loads media."""
         await self._media.close()
 
-    async def _walk(self, request: CreateMessageRequest, call: Call, target: Target, seal: Seal) -> Walk:
+    async def _context(
+        self, request: CreateMessageRequest, call: Call, target: Target, seal: ThinkingSigner
+    ) -> TranslationContext:
         """Return a request's walk with the media it needs."""
-        walk = Walk(self._profiles.of(target), self._policy, headers=call.headers, seal=seal)
-        return replace(walk, media=await self._media.load(request, walk))
+        ctx = TranslationContext(self._profiles.of(target), self._policy, headers=call.headers, seal=seal)
+        return replace(ctx, media=await self._media.load(request, ctx))
 
     async def _ask(
-        self, request: CreateMessageRequest, walk: Walk, chat: ChatRequest, target: Target
+        self, request: CreateMessageRequest, ctx: TranslationContext, chat: ChatRequest, target: Target
     ) -> tuple[ChatRequest, Any]:
         """Return the backend's answer with the request it was for, which its refusals may have changed."""
         tried: dict[str, Adaptation] = {}
@@ -145,15 +145,15 @@ class TranslatedBackend:
                 answer = await self._platform.chat(target, chat.fields)
             except Exception as error:  # providers raise anything, and a failure must keep its status
                 failure = translate_failure(error, target.provider_id, keys_of(target.provider))
-                adaptation = adapt(failure, chat.fields, walk.profile, tried)
+                adaptation = adapt(failure, chat.fields, ctx.profile, tried)
                 if adaptation is None:
                     raise failure from error
             else:
                 self._learn(target, tried.values())
                 return chat, answer
             logger.info("asking again", model=target.model_id, because=adaptation.kind, refusal=failure.message)
-            walk = _adapted(walk, adaptation)
-            chat = translate_request(request, walk)
+            ctx = _adapted(ctx, adaptation)
+            chat = translate_request(request, ctx)
             tried[adaptation.kind] = adaptation
 
     def _learn(self, target: Target, adaptations: Iterable[Adaptation]) -> None:
@@ -163,8 +163,8 @@ class TranslatedBackend:
                 self._profiles.learn(target, adaptation.changes)
 
 
-def _adapted(walk: Walk, adaptation: Adaptation) -> Walk:
-    return walk.anew(profile=walk.profile.but(**adaptation.changes), room=adaptation.room or walk.room)
+def _adapted(ctx: TranslationContext, adaptation: Adaptation) -> TranslationContext:
+    return ctx.anew(profile=ctx.profile.but(**adaptation.changes), room=adaptation.room or ctx.room)
 
 
 def _stoppable(request: CreateMessageRequest) -> CreateMessageRequest:
@@ -174,7 +174,7 @@ def _stoppable(request: CreateMessageRequest) -> CreateMessageRequest:
     return request.model_copy(update={"stream": True})
 
 
-def _message(answer: object, form: ReplyForm, seal: Seal) -> dict[str, Any]:
+def _message(answer: object, form: ReplyOptions, seal: ThinkingSigner) -> dict[str, Any]:
     try:
         return translate_response(answer, form, new_id, sign=seal.sign)
     except ContentPolicyError as error:

@@ -15,8 +15,8 @@ from llama_stack_provider_messages.translation.messages_to_chat.backend.tokenize
     TokenizerUnavailable,
     ways_to_count,
 )
-from llama_stack_provider_messages.upstream.client import Exchanges, Question, whole
-from llama_stack_provider_messages.upstream.cooldown import REST_SECONDS, Rests
+from llama_stack_provider_messages.upstream.client import UpstreamClient, UpstreamRequest, whole
+from llama_stack_provider_messages.upstream.cooldown import REST_SECONDS, Cooldown
 from llama_stack_provider_messages.upstream.resolve import declared_by, upstream_of
 from llama_stack_provider_messages.upstream.settings import NativeSettings
 
@@ -42,7 +42,7 @@ class TokenCounter:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._failed = Rests(clock)
+        self._failed = Cooldown(clock)
 
     async def count(
         self, fields: Mapping[str, Any], kind: str | None, model: str, post: Post, *, upstream: str = ""
@@ -58,7 +58,7 @@ class TokenCounter:
         """
         whole = (upstream, model)
         for way in ways_to_count(kind, fields):
-            if self._failed.rests(whole) or self._failed.rests((*whole, way)):
+            if self._failed.active(whole) or self._failed.active((*whole, way)):
                 continue
             try:
                 return await _follow(way(fields, model), post)
@@ -69,9 +69,9 @@ class TokenCounter:
         return Count(estimate_tokens(fields), exact=False)
 
     def _rest(self, key: Hashable, model: str, failure: TokenizerUnavailable) -> None:
-        if not self._failed.rests(key):  # counts come in bursts
+        if not self._failed.active(key):  # counts come in bursts
             logger.info("tokenizer left alone for a while", model=model, seconds=REST_SECONDS, because=str(failure))
-        self._failed.rest(key)
+        self._failed.start(key)
 
 
 async def _follow(steps: Steps, post: Post) -> Count:
@@ -86,14 +86,14 @@ async def _follow(steps: Steps, post: Post) -> Count:
         answer = await post(call.path, call.body)
 
 
-def poster(exchanges: Exchanges, target: Target) -> Post:
+def poster(exchanges: UpstreamClient, target: Target) -> Post:
     """Return what asks the tokenizer of a backend, as its inference provider reaches it."""
 
     async def post(path: str, body: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any JSON
         upstream = upstream_of(target, NativeSettings(), await declared_by(target))
         if upstream is None:
             raise TokenizerUnavailable
-        question = Question(path, json.dumps(body).encode(), {}, short=True)
+        question = UpstreamRequest(path, json.dumps(body).encode(), {}, short=True)
         try:
             response = await exchanges.open(target, upstream, question)
             data = await whole(response, upstream.provider_id)

@@ -3,7 +3,7 @@
 _FIRST_HALF = ("\ud800", "\udbff")
 
 
-def settled(text: str) -> str:
+def replace_lone_surrogates(text: str) -> str:
     """Return a text whose halves are joined where they belong together, and U+FFFD where they are alone."""
     try:
         text.encode()
@@ -12,7 +12,7 @@ def settled(text: str) -> str:
     return text
 
 
-class Halves:
+class SurrogateJoiner:
     """Joins a text that comes in pieces; half a character at the end of one waits for the next."""
 
     def __init__(self) -> None:
@@ -22,9 +22,9 @@ class Halves:
         """Take a piece; return what is whole."""
         text = self._held + piece
         self._held = text[-1:] if _FIRST_HALF[0] <= text[-1:] <= _FIRST_HALF[1] else ""
-        return settled(text.removesuffix(self._held))
+        return replace_lone_surrogates(text.removesuffix(self._held))
 
     def rest(self) -> str:
         """Return what stands for the half that nothing followed, ``""`` for none."""
         held, self._held = self._held, ""
-        return settled(held)
+        return replace_lone_surrogates(held)

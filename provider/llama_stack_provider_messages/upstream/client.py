@@ -33,7 +33,7 @@ memory, which all requests share."""
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class UpstreamRequest:
     """One request to an upstream.
 
     Attributes:
@@ -51,13 +51,13 @@ class Question:
     short: bool = False
 
 
-class Exchanges:
+class UpstreamClient:
     """Asks upstreams, over connections that are kept."""
 
     def __init__(self) -> None:
         self._clients = HttpClients()
 
-    async def accepted(self, target: Target, upstream: Upstream, question: Question) -> httpx.Response:
+    async def accepted(self, target: Target, upstream: Upstream, question: UpstreamRequest) -> httpx.Response:
         """Return the answer of an upstream that has accepted, with its body still to be read; the caller closes it.
 
         Raises:
@@ -77,7 +77,7 @@ class Exchanges:
             now=datetime.now(UTC),
         )
 
-    async def open(self, target: Target, upstream: Upstream, question: Question) -> httpx.Response:
+    async def open(self, target: Target, upstream: Upstream, question: UpstreamRequest) -> httpx.Response:
         """Return the answer of an upstream, whatever its status, with its body still to be read.
 
         Raises:
@@ -108,13 +108,13 @@ class Exchanges:
         await self._clients.close()
 
 
-def _betas(question: Question, upstream: Upstream) -> dict[str, str]:
+def _betas(question: UpstreamRequest, upstream: Upstream) -> dict[str, str]:
     """Return the header with the betas of both, if both name some."""
     named = [headers[_BETA] for headers in (question.headers, upstream.headers) if headers.get(_BETA)]
     return {_BETA: ",".join(named)} if len(named) > 1 else {}
 
 
-def _request(upstream: Upstream, question: Question, headers: Mapping[str, str]) -> httpx.Request:
+def _request(upstream: Upstream, question: UpstreamRequest, headers: Mapping[str, str]) -> httpx.Request:
     """Return the request; ``build_request`` of a client takes 60 us more, for cookies and queries it looks for."""
     extensions = {"timeout": _SHORT.as_dict()} if question.short else {}
     url = _url(upstream.base_url + question.path)

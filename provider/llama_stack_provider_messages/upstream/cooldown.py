@@ -8,7 +8,7 @@ _MOST = 1_000
 """Models that are remembered: a provider may take any name."""
 
 
-class Rests:
+class Cooldown:
     """Remembers for a while who has failed, so that nobody waits for the same failure twice.
 
     Nothing in it belongs to an event loop.
@@ -21,11 +21,11 @@ class Rests:
         self._clock = clock
         self._until: dict[Hashable, float] = {}
 
-    def rests(self, key: Hashable) -> bool:
+    def active(self, key: Hashable) -> bool:
         """Return whether it has failed a short while ago."""
         return self._clock() < self._until.get(key, 0.0)
 
-    def rest(self, key: Hashable) -> None:
+    def start(self, key: Hashable) -> None:
         """Note a failure; of too many the oldest is forgotten."""
         self._until.pop(key, None)
         while len(self._until) >= _MOST:

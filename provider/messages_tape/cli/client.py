@@ -11,7 +11,7 @@ from types import FrameType
 
 from messages_tape.errors import TapeUsageError
 from messages_tape.http.runner import serving
-from messages_tape.http.selection import Deck
+from messages_tape.http.selection import TapeSelection
 from messages_tape.http.server import TapeServer
 
 from .terminal import give, tell
@@ -101,7 +101,7 @@ def _at_signals(do: Callable[[int], None]) -> Iterator[None]:
 
 
 @contextmanager
-def listening(deck: Deck, port: int, *, pace: bool = False) -> Iterator[str]:
+def listening(deck: TapeSelection, port: int, *, pace: bool = False) -> Iterator[str]:
     """Give the address of a tape server until the block ends.
 
     Args:

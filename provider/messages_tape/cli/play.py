@@ -3,7 +3,7 @@
 from argparse import Namespace
 from typing import NamedTuple
 
-from messages_tape.http.selection import Deck
+from messages_tape.http.selection import TapeSelection
 from messages_tape.report import Report
 
 from .client import accompany, listening
@@ -34,7 +34,7 @@ def play(place: Place, arguments: Namespace, *, pace: bool = False, port: int = 
         port: Where to listen; 0 is a free one.
     """
     hint = f"To record it again: messages-tape record --again --upstream URL {place.path} -- COMMAND"
-    deck = Deck(place.folder, hint=hint)
+    deck = TapeSelection(place.folder, hint=hint)
     session = deck.select(place.name)
     with listening(deck, port, pace=pace) as url:
         code = accompany(arguments.command, url, f"playing {place.path}")

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from messages_tape.core.session import Session
 from messages_tape.errors import TapeConflictError, TapeUsageError, UnsafeTapeError
 from messages_tape.files.store import Mode, save
-from messages_tape.http.selection import Deck
+from messages_tape.http.selection import TapeSelection
 from messages_tape.reading.render import counted
 from messages_tape.secrets.scrub import Rules
 
@@ -36,7 +36,7 @@ def run(arguments: Namespace) -> int:
     _reach(upstream)
     rules = Rules(harmless=frozenset(arguments.harmless))
     facts = {name: getattr(arguments, name) for name in ("kind", "model", "version")}
-    deck = Deck(place.folder, Mode.REWRITE, upstream=upstream, rules=rules, facts=facts)
+    deck = TapeSelection(place.folder, Mode.REWRITE, upstream=upstream, rules=rules, facts=facts)
     session = deck.select(place.name)
     with listening(deck, arguments.port) as url:
         code = accompany(arguments.command, url, f"recording {upstream}")

@@ -6,8 +6,8 @@ from itertools import takewhile
 from messages_tape.format.http_rules import STATUS
 from messages_tape.format.model import Chunk, End, Exchange, Request, Response, length_fault_of
 from messages_tape.reading.documents import Document, documents
-from messages_tape.secrets.known import Known
-from messages_tape.secrets.scrub import Asked, HeaderPairs, Rules, blank_chunks
+from messages_tape.secrets.known import SecretValues
+from messages_tape.secrets.scrub import HeaderPairs, RawRequest, Rules, blank_chunks
 
 _DIGITS = 3
 """Of a second: what a network repeats at best."""
@@ -23,7 +23,7 @@ class Recording:
         at: When it was sent, in seconds of any clock that only goes forward; the other times are of the same.
     """
 
-    def __init__(self, asked: Asked, at: float) -> None:
+    def __init__(self, asked: RawRequest, at: float) -> None:
         self.asked = asked
         self._last = at
         self._status = 0
@@ -67,7 +67,7 @@ class Recording:
         """How many pieces came so far."""
         return len(self._chunks)
 
-    def exchange(self, rules: Rules, known: Known, number: int) -> Exchange:
+    def exchange(self, rules: Rules, known: SecretValues, number: int) -> Exchange:
         """Return what a tape holds of it, scrubbed; one that still goes on is one the client has left.
 
         Args:

@@ -17,9 +17,9 @@ from urllib.parse import unquote
 from messages_tape.errors import UnsafeTapeError
 from messages_tape.format.model import Exchange, Request, Tape
 from messages_tape.report import Action, Report
-from messages_tape.secrets.known import Known
+from messages_tape.secrets.known import SecretValues
 from messages_tape.secrets.scan import hide, scan
-from messages_tape.secrets.scrub import Asked, Rules
+from messages_tape.secrets.scrub import RawRequest, Rules
 
 from .answers import made_up, model_entry, model_list, models_of, refusal
 from .differ import explain
@@ -65,7 +65,7 @@ class Session:
     ) -> None:
         self.name = name
         self.action = action
-        self.asked: list[Asked] = []
+        self.asked: list[RawRequest] = []
         self.stamp: str | None = None
         self._rules = rules or Rules()
         self._patterns = tuple(ambient)
@@ -83,7 +83,7 @@ class Session:
         self._notes: list[str] = []
         self._differences: list[str] = []
 
-    def ask(self, asked: Asked, at: float) -> Step:
+    def ask(self, asked: RawRequest, at: float) -> Step:
         """Return what to do with a request.
 
         Args:
@@ -109,15 +109,15 @@ class Session:
             return Play(refusal(request, self._refused(request)), "a refusal")
         return self._step(number, asked, at)
 
-    def is_ambient(self, asked: Asked) -> bool:
+    def is_ambient(self, asked: RawRequest) -> bool:
         """Say whether a call is one that does not count."""
         return any(_fits(asked, *pattern.split(" ", 2)) for pattern in self._patterns)
 
-    def has_ambient(self, asked: Asked) -> bool:
+    def has_ambient(self, asked: RawRequest) -> bool:
         """Say whether an ambient call is on the tape; another one is answered with something made up."""
         return key(self._rules.request(asked, self.known), self._tape.ignore) in self._ambient
 
-    def has_exchange(self, asked: Asked) -> bool:
+    def has_exchange(self, asked: RawRequest) -> bool:
         """Say whether a call, ambient or not, is among the exchanges that are played."""
         played = self.action in (Action.REPLAY, Action.VERIFY)
         return played and self._playlist.knows(self._rules.request(asked, self.known))
@@ -189,9 +189,9 @@ class Session:
         self._tape, self.stamp = tape, stamp
 
     @property
-    def known(self) -> Known:
+    def known(self) -> SecretValues:
         """What the requests so far showed to be secret."""
-        return Known(frozenset(self._strong), frozenset(self._weak))
+        return SecretValues(frozenset(self._strong), frozenset(self._weak))
 
     @property
     def harmless(self) -> frozenset[str]:
@@ -218,7 +218,7 @@ class Session:
             differences=tuple(dict.fromkeys(self._differences)),
         )
 
-    def _ask_ambient(self, asked: Asked, request: Request, at: float) -> Step:
+    def _ask_ambient(self, asked: RawRequest, request: Request, at: float) -> Step:
         wanted = key(request, self._tape.ignore)
         if self.action is Action.RECORD:
             recording = self._ambient_recordings[wanted] = Recording(asked, at)
@@ -229,7 +229,7 @@ class Session:
             return self._step(number, asked, at)
         return Play(self._ambient.get(wanted) or self._made_up(request), "an ambient call")
 
-    def _step(self, number: int, asked: Asked, at: float) -> Step:
+    def _step(self, number: int, asked: RawRequest, at: float) -> Step:
         play = Play(self._tape.exchanges[number], f"exchange {number + 1}")
         return play if self.action is Action.REPLAY else Compare(Recording(asked, at), play)
 
@@ -266,7 +266,7 @@ def _by_key(exchanges: Iterable[Exchange], tape: Tape) -> dict[str, Exchange]:
     return {key(exchange.request, tape.ignore): exchange for exchange in exchanges}
 
 
-def _fits(asked: Asked, method: str, path: str = "*", body: str = "") -> bool:
+def _fits(asked: RawRequest, method: str, path: str = "*", body: str = "") -> bool:
     """Say whether a call is one of a pattern; a pattern without a body is for any."""
     fits = fnmatchcase(asked.method, method) and fnmatchcase(asked.path, path)
     return fits and (not body or asked.body.strip() == body.encode())

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import httpx
 
 
-class MortalTransport(httpx.AsyncBaseTransport):
+class FailingTransport(httpx.AsyncBaseTransport):
     """Asks the upstream; while ``dies_after`` is set its connections fail there, as if it had died.
 
     Args:

@@ -10,15 +10,15 @@ from messages_tape.errors import TapeUsageError
 from messages_tape.files.store import Mode, finish, open_tape, tape_path
 from messages_tape.format.model import Tape
 from messages_tape.report import Action, Report
-from messages_tape.secrets.scrub import Asked, Rules
+from messages_tape.secrets.scrub import RawRequest, Rules
 
-HOUSE = "ambient"
+AMBIENT_TAPE = "ambient"
 """The tape of ambient calls. They are made between scenarios and by the clock, so they are on no other tape."""
-NOBODY = "(none selected)"
+UNSELECTED = "(none selected)"
 _NOBODY_HINT = "No tape was selected when this request came."
 
 
-class Deck:
+class TapeSelection:
     """Holds the selected tape and the one of ambient calls.
 
     Args:
@@ -66,8 +66,8 @@ class Deck:
         """
         if self._active:
             raise TapeUsageError(f'tape "{self._active.name}" is still in use; eject it first')
-        if name == HOUSE:
-            raise TapeUsageError(f'"{HOUSE}" is the tape of ambient calls; give this one another name')
+        if name == AMBIENT_TAPE:
+            raise TapeUsageError(f'"{AMBIENT_TAPE}" is the tape of ambient calls; give this one another name')
         self._active = open_tape(self._folder, name, self._allowed(mode or self._mode), **self._options)
         return self._active
 
@@ -81,11 +81,11 @@ class Deck:
         if session is None:
             return None
         report = finish(session, self._folder, **self._facts) if keep else session.report()
-        strays = self.strays()
+        requests_between_tests = self.requests_between_tests()
         refused = "\n".join(filter(None, [report.refused, self._save_house()]))
-        return replace(report, unexpected=(*strays, *report.unexpected), refused=refused)
+        return replace(report, unexpected=(*requests_between_tests, *report.unexpected), refused=refused)
 
-    def strays(self) -> tuple[str, ...]:
+    def requests_between_tests(self) -> tuple[str, ...]:
         """Return the requests that came while no tape was selected, and were not told of yet."""
         before, self._nobody = self._nobody, self._new_nobody()
         return before.report().unexpected
@@ -111,7 +111,7 @@ class Deck:
         """Return what happened so far to the selected tape, or to requests without one."""
         return (self._active or self._nobody).report()
 
-    def session_for(self, asked: Asked, answering: Session | None = None) -> Session:
+    def session_for(self, asked: RawRequest, answering: Session | None = None) -> Session:
         """Return who answers a request.
 
         Args:
@@ -135,12 +135,12 @@ class Deck:
         return mode
 
     def _open_house(self) -> Session:
-        found = tape_path(self._folder, HOUSE).exists()
+        found = tape_path(self._folder, AMBIENT_TAPE).exists()
         mode = Mode.NONE if self._mode is Mode.VERIFY else self._mode
         if mode is Mode.NONE and not found:
-            return Session(HOUSE, Tape(), Action.REPLAY, **self._options)
-        return open_tape(self._folder, HOUSE, mode, **self._options)
+            return Session(AMBIENT_TAPE, Tape(), Action.REPLAY, **self._options)
+        return open_tape(self._folder, AMBIENT_TAPE, mode, **self._options)
 
     def _new_nobody(self) -> Session:
         action = Action.LIVE if self._mode is Mode.LIVE else Action.REPLAY
-        return Session(NOBODY, Tape(), action, **{**self._options, "hint": _NOBODY_HINT})
+        return Session(UNSELECTED, Tape(), action, **{**self._options, "hint": _NOBODY_HINT})

@@ -24,9 +24,9 @@ from messages_tape.core.session import Session
 from messages_tape.errors import TapeError, TapeMissingError
 from messages_tape.files.store import Mode
 from messages_tape.report import Report
-from messages_tape.secrets.scrub import Asked
+from messages_tape.secrets.scrub import RawRequest
 
-from .selection import Deck
+from .selection import TapeSelection
 from .transport import PATIENCE_SECONDS, TapeTransport
 
 type Scope = MutableMapping[str, Any]
@@ -63,7 +63,7 @@ class TapeServer:
 
     def __init__(
         self,
-        deck: Deck,
+        deck: TapeSelection,
         real: httpx.AsyncBaseTransport | None = None,
         *,
         pace: bool = False,
@@ -100,7 +100,7 @@ class TapeServer:
             return
         path = (scope.get("raw_path") or quote(scope["path"]).encode()).decode("ascii").partition("?")[0]
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
-        asked = Asked(scope["method"], path, scope["query_string"].decode("ascii"), headers, body)
+        asked = RawRequest(scope["method"], path, scope["query_string"].decode("ascii"), headers, body)
         if path == CONTROL_PATH:
             await _send_json(send, *self._control(asked))
             return
@@ -114,7 +114,7 @@ class TapeServer:
             await _disconnected(receive)
 
     async def _answer(
-        self, asked: Asked, headers: list[tuple[bytes, bytes]], answer: "_Answer", arrived: Session
+        self, asked: RawRequest, headers: list[tuple[bytes, bytes]], answer: "_Answer", arrived: Session
     ) -> None:
         session = self.deck.session_for(asked, arrived)
         real = _Near(self._asking(), self._upstream)
@@ -138,7 +138,7 @@ class TapeServer:
             self._real = httpx.AsyncHTTPTransport()
         return self._real
 
-    def _control(self, asked: Asked) -> tuple[int, dict[str, Any]]:
+    def _control(self, asked: RawRequest) -> tuple[int, dict[str, Any]]:
         if asked.method == "GET":
             return 200, as_json(self.deck.report())
         if asked.method == "DELETE":

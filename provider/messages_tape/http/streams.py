@@ -83,7 +83,7 @@ class SyncTee:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class Playback:
     """How exchanges are played.
 
     Args:
@@ -111,7 +111,7 @@ class _Leaving:
         stage: How it is played.
     """
 
-    def __init__(self, play: Play, stage: Stage) -> None:
+    def __init__(self, play: Play, stage: Playback) -> None:
         self._play = play
         self._stage = stage
         self._told = False
@@ -125,7 +125,7 @@ class _Leaving:
             self._stage.left(self._play, self.taken)
 
 
-class _Cue:
+class Pacer:
     """When the next piece is due: counted from the first, so that the work in between does not add up."""
 
     def __init__(self, *, pace: bool) -> None:
@@ -138,7 +138,7 @@ class _Cue:
         return max(self._due - monotonic(), 0.0) if self._pace else 0.0
 
 
-def _patience(stage: Stage, play: Play) -> float:
+def _patience(stage: Playback, play: Play) -> float:
     """Return how long to wait for a client to leave: as long as the recorded one took, and some time more."""
     return stage.patience + play.exchange.end.after
 
@@ -151,7 +151,7 @@ class AsyncPlayed:
         stage: How it is played.
     """
 
-    def __init__(self, play: Play, stage: Stage) -> None:
+    def __init__(self, play: Play, stage: Playback) -> None:
         self._play = play
         self._stage = stage
         self._left = asyncio.Event()
@@ -160,13 +160,13 @@ class AsyncPlayed:
     async def begin(self) -> None:
         """Wait for the head of the response; raise what there was instead."""
         exchange = self._play.exchange
-        cue = _Cue(pace=self._stage.pace)
+        cue = Pacer(pace=self._stage.pace)
         await asyncio.sleep(cue.wait(exchange.response.after if exchange.response else 0.0))
         if not exchange.response:
             await self._end(cue)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        cue = _Cue(pace=self._stage.pace)
+        cue = Pacer(pace=self._stage.pace)
         response = self._play.exchange.response
         for seconds, data in response.chunks if response else ():
             await asyncio.sleep(cue.wait(seconds))
@@ -179,7 +179,7 @@ class AsyncPlayed:
         self._left.set()
         self._leaving.tell()
 
-    async def _end(self, cue: _Cue) -> None:
+    async def _end(self, cue: Pacer) -> None:
         end = self._play.exchange.end
         if end.how != "client_closed":
             await asyncio.sleep(cue.wait(end.after))
@@ -199,7 +199,7 @@ class AsyncPlayed:
 class SyncPlayed:
     """The twin of ``AsyncPlayed``."""
 
-    def __init__(self, play: Play, stage: Stage) -> None:
+    def __init__(self, play: Play, stage: Playback) -> None:
         self._play = play
         self._stage = stage
         self._left = threading.Event()
@@ -208,13 +208,13 @@ class SyncPlayed:
     def begin(self) -> None:
         """Wait for the head of the response; raise what there was instead."""
         exchange = self._play.exchange
-        cue = _Cue(pace=self._stage.pace)
+        cue = Pacer(pace=self._stage.pace)
         sleep(cue.wait(exchange.response.after if exchange.response else 0.0))
         if not exchange.response:
             self._end(cue)
 
     def __iter__(self) -> Iterator[bytes]:
-        cue = _Cue(pace=self._stage.pace)
+        cue = Pacer(pace=self._stage.pace)
         response = self._play.exchange.response
         for seconds, data in response.chunks if response else ():
             sleep(cue.wait(seconds))
@@ -227,7 +227,7 @@ class SyncPlayed:
         self._left.set()
         self._leaving.tell()
 
-    def _end(self, cue: _Cue) -> None:
+    def _end(self, cue: Pacer) -> None:
         end = self._play.exchange.end
         if end.how != "client_closed":
             sleep(cue.wait(end.after))

@@ -18,9 +18,9 @@ from messages_tape.core.session import Session
 from messages_tape.core.steps import Compare, Play, Record, Step
 from messages_tape.format.model import End, Response
 from messages_tape.report import Action
-from messages_tape.secrets.scrub import Asked
+from messages_tape.secrets.scrub import RawRequest
 
-from .streams import AsyncPlayed, AsyncTee, Ending, Http, Stage, SyncPlayed, SyncTee
+from .streams import AsyncPlayed, AsyncTee, Ending, Http, Playback, SyncPlayed, SyncTee
 
 PATIENCE_SECONDS = 5.0
 
@@ -55,12 +55,12 @@ class _Tape:
             self._real = getattr(self.http, self._default)()
         stayed = partial(self.http.ReadTimeout, "the recorded client had left by now; this one still waits")
         left = partial(session.left, certain=not ahead)
-        self._stage = Stage(pace, patience, partial(failure_of, self.http), stayed, session.stayed, left)
+        self._stage = Playback(pace, patience, partial(failure_of, self.http), stayed, session.stayed, left)
 
-    def _asked(self, request: Http) -> Asked:
+    def _asked(self, request: Http) -> RawRequest:
         path, _, query = request.url.raw_path.decode("ascii").partition("?")
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
-        return Asked(request.method, path, query, headers, request.content)
+        return RawRequest(request.method, path, query, headers, request.content)
 
     def _readable(self, request: Http) -> Http:
         """Return the request with the wish for an answer that is not compressed."""

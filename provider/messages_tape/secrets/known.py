@@ -29,7 +29,7 @@ _STRONG_WITH_DIGIT = 8
 
 
 @dataclass(frozen=True)
-class Known:
+class SecretValues:
     """Values that must not reach a file.
 
     Args:
@@ -41,7 +41,7 @@ class Known:
     weak: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, values: Iterable[str], harmless: frozenset[str] = frozenset()) -> "Known":
+    def of(cls, values: Iterable[str], harmless: frozenset[str] = frozenset()) -> "SecretValues":
         """Return the secrets among values that were sent as secrets."""
         found = {value for value in values if value not in harmless and value.lower() not in _DUMMIES}
         found = {value for value in found if not _SCHEME_AND_KEY.match(value)}  # the key alone is among them

@@ -15,7 +15,7 @@ from messages_tape.format.model import Exchange, Request, Response, Tape
 from messages_tape.format.paths import Path, dotted, leaves
 from messages_tape.reading.documents import Document, body_of, documents
 
-from .known import Known
+from .known import SecretValues
 
 _WORD = r"[A-Za-z0-9_-]"
 CREDENTIALS = {
@@ -82,7 +82,7 @@ def is_secret_leaf(path: Path, leaf: object) -> bool:
     return is_secret_path(path) or (above and isinstance(leaf, str) and bool(_LIKE_A_KEY.fullmatch(leaf)))
 
 
-def looks(text: str, known: Known, harmless: frozenset[str] = frozenset()) -> Iterator[str]:
+def looks(text: str, known: SecretValues, harmless: frozenset[str] = frozenset()) -> Iterator[str]:
     """Yield what in a text looks like a credential: the kind and the length, never the value."""
     forms = [*_forms(text)]
     if known.traces and (found := next(filter(None, map(known.traces.search, forms)), None)):
@@ -117,7 +117,7 @@ def hide(text: str) -> str:
     return _LOOKS.sub("REDACTED", text)
 
 
-def scan(tape: Tape, known: Known | None = None, harmless: frozenset[str] = frozenset()) -> list[str]:
+def scan(tape: Tape, known: SecretValues | None = None, harmless: frozenset[str] = frozenset()) -> list[str]:
     """Return where a tape holds what looks like a credential, ``exchange 2, response body: ...``; none is good.
 
     Args:
@@ -125,7 +125,7 @@ def scan(tape: Tape, known: Known | None = None, harmless: frozenset[str] = froz
         known: What the requests of this recording sent as secrets.
         harmless: Values that look like credentials and are none.
     """
-    known = known or Known()
+    known = known or SecretValues()
     found: dict[str, None] = {}
     for name, exchanges in (("exchange", tape.exchanges), ("ambient exchange", tape.ambient)):
         for number, exchange in enumerate(exchanges, 1):
@@ -137,14 +137,14 @@ def scan(tape: Tape, known: Known | None = None, harmless: frozenset[str] = froz
     return list(found)
 
 
-def scan_text(text: str, known: Known | None = None, harmless: frozenset[str] = frozenset()) -> list[str]:
+def scan_text(text: str, known: SecretValues | None = None, harmless: frozenset[str] = frozenset()) -> list[str]:
     """Return the same for the text of a file, by line: what no part of the model accounts for."""
-    known = known or Known()
+    known = known or SecretValues()
     lines = enumerate(text.split("\n"), 1)
     return [f"line {number}: {kind}" for number, line in lines for kind in looks(line, known, harmless)]
 
 
-def _scan_exchange(exchange: Exchange, known: Known, harmless: frozenset[str]) -> Iterator[str]:
+def _scan_exchange(exchange: Exchange, known: SecretValues, harmless: frozenset[str]) -> Iterator[str]:
     places = [*_request_texts(exchange.request), ("end", exchange.end.message)]
     if exchange.response:
         said = documents(exchange.response)

@@ -19,7 +19,7 @@ from messages_tape.format.http_rules import header_value
 from messages_tape.format.model import Body, Chunk, Request
 from messages_tape.format.paths import Path, leaves, mapped, matches
 
-from .known import REDACTED, Known, header_secrets
+from .known import REDACTED, SecretValues, header_secrets
 from .scan import is_secret_leaf
 
 type HeaderPairs = Sequence[tuple[str, str]]
@@ -51,7 +51,7 @@ _STEADY_TIME = "2000-01-01T00:00:00Z"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RawRequest:
     """A request as it was sent, with everything in it.
 
     Args:
@@ -87,7 +87,7 @@ class Rules:
     user_fields: tuple[str, ...] = _USER_FIELDS
     harmless: frozenset[str] = frozenset()
 
-    def known(self, asked: Asked) -> Known:
+    def known(self, asked: RawRequest) -> SecretValues:
         """Return what a request itself shows to be secret."""
         found = [secret for name, value in asked.headers for secret in header_secrets(name.lower(), value)]
         body = Body.of(asked.body)
@@ -98,9 +98,9 @@ class Rules:
                 found.append(str(leaf))
             elif isinstance(leaf, str) and self._is_user_id(path, leaf):
                 found.append(leaf)
-        return Known.of(found, self.harmless)
+        return SecretValues.of(found, self.harmless)
 
-    def request(self, asked: Asked, known: Known) -> Request:
+    def request(self, asked: RawRequest, known: SecretValues) -> Request:
         """Return a request as a tape holds it.
 
         Args:
@@ -116,7 +116,7 @@ class Rules:
             body=self._body(_form_body(asked) or Body.of(asked.body), known),
         )
 
-    def response_fields(self, headers: HeaderPairs, known: Known, number: int) -> dict[str, str]:
+    def response_fields(self, headers: HeaderPairs, known: SecretValues, number: int) -> dict[str, str]:
         """Return the headers of a response as a tape holds them.
 
         Args:
@@ -127,7 +127,7 @@ class Rules:
         chosen = _chosen(headers, self.response_headers)
         return {name: known.blank(_steady(name, value, number)) for name, value in chosen}
 
-    def _body(self, body: Body | None, known: Known) -> Body | None:
+    def _body(self, body: Body | None, known: SecretValues) -> Body | None:
         if body is None:
             return None
         if body.form == "base64":
@@ -136,7 +136,7 @@ class Rules:
             return body._replace(value=known.blank(body.value))
         return body._replace(value=mapped(body.value, lambda path, value: self._leaf(path, value, known)))
 
-    def _leaf(self, path: Path, value: object, known: Known) -> object:
+    def _leaf(self, path: Path, value: object, known: SecretValues) -> object:
         if _is_value(value) and self._is_secret(path, value):
             return REDACTED
         if not isinstance(value, str):
@@ -169,17 +169,17 @@ def _as_json(body: Body | None) -> object:
         return None
 
 
-def _is_form(asked: Asked) -> bool:
+def _is_form(asked: RawRequest) -> bool:
     return any(name.lower() == "content-type" and value.lower().startswith(_FORM) for name, value in asked.headers)
 
 
-def _form_body(asked: Asked) -> Body | None:
+def _form_body(asked: RawRequest) -> Body | None:
     """Return the body of a form without its secrets; None for other bodies."""
     body = Body.of(asked.body) if _is_form(asked) else None
     return body._replace(value="&".join(_blank_parameters(body.value))) if body and body.form == "text" else None
 
 
-def _with_steady_boundary(asked: Asked) -> Asked:
+def _with_steady_boundary(asked: RawRequest) -> RawRequest:
     """Return a form with the same boundary each time: clients draw lots for it."""
     kind = next((value for name, value in asked.headers if name.lower() == "content-type"), "")
     found = _BOUNDARY.match(kind)
@@ -189,7 +189,7 @@ def _with_steady_boundary(asked: Asked) -> Asked:
     return replace(asked, headers=headers, body=asked.body.replace(found[1].encode(), b"boundary"))
 
 
-def blank_chunks(chunks: Sequence[Chunk], known: Known) -> tuple[Chunk, ...]:
+def blank_chunks(chunks: Sequence[Chunk], known: SecretValues) -> tuple[Chunk, ...]:
     """Return chunks of the same lengths without the secrets, also where one was cut in two."""
     joined = b"".join(chunk.data for chunk in chunks)
     blanked = known.blank_bytes(joined)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from messages_tape.format.file import SUFFIX
-from messages_tape.http.selection import HOUSE
+from messages_tape.http.selection import AMBIENT_TAPE
 
 from .names_in_source import Named, named_in
 
@@ -32,7 +32,7 @@ def orphans(tapes: Iterable[Path], folder: Path, named: Named) -> list[Path]:
         folder: Of all tapes.
         named: What tests name.
     """
-    return [path for path in tapes if path.name != f"{HOUSE}{SUFFIX}" and not named.has(name_of(path, folder))]
+    return [path for path in tapes if path.name != f"{AMBIENT_TAPE}{SUFFIX}" and not named.has(name_of(path, folder))]
 
 
 def sources(place: Path) -> Iterator[Path]:

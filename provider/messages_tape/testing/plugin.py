@@ -18,9 +18,9 @@ from .plugin_state import Findings, collects_all, may_hold_tests
 if TYPE_CHECKING:
     from messages_tape.secrets.scrub import Rules
 
-    from .resources import Bench, Served
+    from .resources import Served, TestResources
     from .stack import Stack
-    from .tape_fixture import TapeInTest
+    from .tape_fixture import TapeFixture
 
 MARKER = 'tape(name, upstream=""): the tape that is played to the test, or recorded; see --tape-mode'
 
@@ -32,7 +32,7 @@ _SERVED = {"stack", "tape_server"}
 
 _findings_key = pytest.StashKey[Findings]()
 _fault_key = pytest.StashKey[str]()
-_tape_key = pytest.StashKey["TapeInTest"]()
+_tape_key = pytest.StashKey["TapeFixture"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -133,7 +133,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if hasattr(config, "workeroutput"):
         config.workeroutput[_FINDINGS] = found.plain()
         return
-    for stray in sorted(found.strays):
+    for stray in sorted(found.requests_between_tests):
         test, _, text = stray.partition("\n")
         after = f"{test} had ended" if test else "the run had begun"
         _fail(session, "a request between tests", f"It came when {after} and the next test had no tape yet.\n{text}")
@@ -199,34 +199,36 @@ def tape_rules(pytestconfig: pytest.Config) -> "Rules":
 @pytest.fixture(scope="session")
 def tape_bench(
     pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory, tape_rules: "Rules"
-) -> Iterator["Bench"]:
+) -> Iterator["TestResources"]:
     """Starts tape servers and stacks, and ends them with the session."""
-    from .resources import Bench
+    from .resources import TestResources
 
     claims = pytestconfig.stash[_findings_key].shared()
     folder = tmp_path_factory.mktemp("stacks")
-    with _plainly(), Bench(settings_of(pytestconfig), folder, claims, tape_rules) as bench:
+    with _plainly(), TestResources(settings_of(pytestconfig), folder, claims, tape_rules) as bench:
         yield bench
-    pytestconfig.stash[_findings_key].strays |= {f"{test}\n{text}" for test, text in bench.strays}
+    pytestconfig.stash[_findings_key].requests_between_tests |= {
+        f"{test}\n{text}" for test, text in bench.requests_between_tests
+    }
 
 
 @pytest.fixture(scope="session")
-def tape_server(tape_bench: "Bench") -> "Served":
+def tape_server(tape_bench: "TestResources") -> "Served":
     """The tape server of the default upstream; ``.url`` stands where the upstream's address stands."""
     with _plainly():
         return tape_bench.server()
 
 
 @pytest.fixture
-def tape(request: pytest.FixtureRequest, tape_bench: "Bench") -> Iterator["TapeInTest"]:
+def tape(request: pytest.FixtureRequest, tape_bench: "TestResources") -> Iterator["TapeFixture"]:
     """The tape that the test is marked with."""
-    from .tape_fixture import TapeInTest
+    from .tape_fixture import TapeFixture
 
     marker = request.node.get_closest_marker("tape")
     if marker is None:
         pytest.fail('Mark the test with its tape, as in @pytest.mark.tape("hello").', pytrace=False)
     with _plainly():
-        used = TapeInTest(tape_bench, *_named(marker, request.node.nodeid), request.node.nodeid)
+        used = TapeFixture(tape_bench, *_named(marker, request.node.nodeid), request.node.nodeid)
         request.node.stash[_tape_key] = used
         try:
             if "tape_server" in request.fixturenames:
@@ -256,14 +258,14 @@ def stack_env() -> dict[str, str]:
 @pytest.fixture
 def stack(
     request: pytest.FixtureRequest,
-    tape_bench: "Bench",
+    tape_bench: "TestResources",
     stack_config: Path | dict[str, Any],
     stack_env: dict[str, str],
 ) -> "Stack":
     """A running stack: over the test's tape, or over the embedded engine if it is marked with none."""
     from .stack import Stack, choose_model
 
-    used: TapeInTest | None = None
+    used: TapeFixture | None = None
     if request.node.get_closest_marker("tape"):
         used = request.getfixturevalue("tape")
     with _plainly():

@@ -31,7 +31,7 @@ class Findings:
         self.complete = False
         self.uncollected: set[str] = set()
         self.notes: set[str] = set()
-        self.strays: set[str] = set()
+        self.requests_between_tests: set[str] = set()
         self.claims: Path | None = None
 
     def shared(self) -> Path:

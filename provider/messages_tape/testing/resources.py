@@ -12,9 +12,9 @@ import httpx
 
 from messages_tape.errors import TapeMismatchError, TapeUsageError
 from messages_tape.files.store import Mode
-from messages_tape.http.failing import MortalTransport
+from messages_tape.http.failing import FailingTransport
 from messages_tape.http.runner import serving
-from messages_tape.http.selection import Deck
+from messages_tape.http.selection import TapeSelection
 from messages_tape.http.server import CONTROL_PATH, TapeServer
 from messages_tape.report import Action, Report
 from messages_tape.secrets.scrub import Rules
@@ -41,7 +41,7 @@ class Served:
     url: str
     upstream: str
     app: TapeServer
-    asking: MortalTransport
+    asking: FailingTransport
 
     def select(self, name: str, mode: Mode) -> None:
         """Have a tape answer from now on.
@@ -55,9 +55,9 @@ class Served:
         """Stop using the tape; save what was recorded if ``keep``; return what happened."""
         return _report(self._control("DELETE", query="" if keep else "?keep=no"))
 
-    def strays(self) -> tuple[str, ...]:
+    def requests_between_tests(self) -> tuple[str, ...]:
         """Return the requests that came while no tape was selected, each once."""
-        return self.app.deck.strays()
+        return self.app.deck.requests_between_tests()
 
     def report(self) -> Report:
         """Return what happened so far."""
@@ -72,7 +72,7 @@ class Served:
         return said
 
 
-class Bench:
+class TestResources:
     """Starts what tests ask for, once, and ends it all.
 
     Args:
@@ -90,7 +90,7 @@ class Bench:
         self.settings = settings
         self.rules = rules or Rules()
         self.ended = ""
-        self.strays: list[tuple[str, str]] = []
+        self.requests_between_tests: list[tuple[str, str]] = []
         self.claims = claims
         self._folder = folder
         self._running = ExitStack()
@@ -105,9 +105,9 @@ class Bench:
         with self._running:
             for stack in self._stacks.values():
                 self._running.callback(stack.stop)
-            strays = [text for server in self._servers.values() for text in server.report().failures]
-        if strays:
-            raise TapeMismatchError("(none selected)", strays)
+            requests_between_tests = [text for server in self._servers.values() for text in server.report().failures]
+        if requests_between_tests:
+            raise TapeMismatchError("(none selected)", requests_between_tests)
 
     def server(self, upstream: str = "") -> Served:
         """Return the tape server of an upstream.
@@ -118,11 +118,11 @@ class Bench:
         one = self.settings.upstream(upstream)
         if one.name not in self._servers:
             address, facts = self.asked(one.name)
-            deck = Deck(
+            deck = TapeSelection(
                 self.settings.folder_of(one.name), self.settings.mode,
                 upstream=address, rules=self.rules, hint=HINT, facts=facts,
             )  # fmt: skip
-            asking = MortalTransport()
+            asking = FailingTransport()
             app = TapeServer(deck, asking)
             url = self._running.enter_context(serving(app))
             self._servers[one.name] = Served(url, one.name, app, asking)
@@ -130,7 +130,7 @@ class Bench:
 
     def gather(self, server: Served) -> None:
         """Take the requests that came to a server between two tests, so that the second has nothing to do with them."""
-        self.strays += [(self.ended, text) for text in server.strays()]
+        self.requests_between_tests += [(self.ended, text) for text in server.requests_between_tests()]
 
     def stack(self, config: Path | Mapping[str, Any], tape_url: str, env: Mapping[str, str]) -> StackProcess:
         """Return a running stack of a configuration.

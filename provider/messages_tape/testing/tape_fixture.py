@@ -11,9 +11,9 @@ from messages_tape.files.claims import Claim, claim
 from messages_tape.files.store import Mode, finish, open_tape, read_tape, tape_path
 from messages_tape.http.transport import SyncTapeTransport, TapeTransport
 from messages_tape.report import Action, Report
-from messages_tape.secrets.scrub import Asked
+from messages_tape.secrets.scrub import RawRequest
 
-from .resources import HINT, Bench
+from .resources import HINT, TestResources
 
 _WAYS = {
     "server": "its requests reach the tape through the tape server",
@@ -21,7 +21,7 @@ _WAYS = {
 }
 
 
-class TapeInTest:
+class TapeFixture:
     """What the fixture ``tape`` is: transports for the test's own process, or a server for other processes.
 
     Args:
@@ -34,7 +34,7 @@ class TapeInTest:
         notes: What a person should know when the test is over, and what fails nothing.
     """
 
-    def __init__(self, bench: Bench, name: str, upstream: str, test: str) -> None:
+    def __init__(self, bench: TestResources, name: str, upstream: str, test: str) -> None:
         self.name = name
         self.upstream = bench.settings.upstream(upstream).name
         self.path: Path = tape_path(bench.settings.folder_of(self.upstream), name)
@@ -81,7 +81,7 @@ class TapeInTest:
         return self._bench.asked(self.upstream)[0] or "http://upstream.invalid"
 
     @property
-    def asked(self) -> tuple[Asked, ...]:
+    def asked(self) -> tuple[RawRequest, ...]:
         """What was asked so far in this test, ambient calls apart; the same whether a tape or the upstream answers."""
         return tuple(self._running_session().asked)
 

@@ -8,7 +8,7 @@ import pytest
 from llama_stack_api.inference import OpenAIChatCompletionRequestWithExtraBody, OpenAIUserMessageParam
 
 from llama_stack_provider_messages.translated.counting import TokenCounter, TokenizerUnavailable
-from llama_stack_provider_messages.translation.messages_to_chat import PRESETS, Walk, translate_request
+from llama_stack_provider_messages.translation.messages_to_chat import PRESETS, TranslationContext, translate_request
 from llama_stack_provider_messages.translation.messages_to_chat.backend.tokenizers import WAYS
 from support.streams import request
 
@@ -93,7 +93,9 @@ async def reported(provider, fields):
 @pytest.mark.parametrize("case", CASES)
 async def test_a_count_is_the_usage_of_the_answer(provider, post, way, case):
     """Also when the answer finds a part of the prompt in its cache: the second time it does."""
-    fields = translate_request(request(**{"messages": [USER], **CASES[case]}), Walk(PRESETS["llama_cpp"])).fields
+    fields = translate_request(
+        request(**{"messages": [USER], **CASES[case]}), TranslationContext(PRESETS["llama_cpp"])
+    ).fields
     count = await TokenCounter().count(fields, "llama_cpp", "tiny", post)
     assert count.exact
     assert [await reported(provider, fields) for _ in range(2)] == [count.tokens] * 2

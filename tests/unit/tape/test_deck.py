@@ -5,8 +5,8 @@ import pytest
 from messages_tape.errors import TapeMissingError, TapeUsageError
 from messages_tape.files.store import Mode, read_tape
 from messages_tape.format.file import dump
-from messages_tape.http.selection import Deck
-from messages_tape.secrets.scrub import Asked
+from messages_tape.http.selection import TapeSelection
+from messages_tape.secrets.scrub import RawRequest
 from support.tapes import asked, exchange, reply, tape
 
 MODELS = asked(path="/v1/models", method="GET")
@@ -36,7 +36,7 @@ def ask(deck, asked_, said="new"):
 
 
 def test_the_selected_tape_answers_until_it_is_ejected(folder):
-    deck = Deck(folder)
+    deck = TapeSelection(folder)
     assert deck.select("hello").name == "hello"
     assert ask(deck, HELLO) == '"hi"'
     assert deck.report().tape == "hello"
@@ -46,14 +46,14 @@ def test_the_selected_tape_answers_until_it_is_ejected(folder):
 
 
 def test_one_tape_at_a_time(folder):
-    deck = Deck(folder)
+    deck = TapeSelection(folder)
     deck.select("hello")
     with pytest.raises(TapeUsageError, match='tape "hello" is still in use; eject it first'):
         deck.select("hello")
 
 
 def test_a_tape_that_is_not_there_is_not_selected(folder):
-    deck = Deck(folder)
+    deck = TapeSelection(folder)
     with pytest.raises(TapeMissingError):
         deck.select("gone")
     assert deck.eject() is None
@@ -62,15 +62,15 @@ def test_a_tape_that_is_not_there_is_not_selected(folder):
 @pytest.mark.parametrize("mode", [Mode.ONCE, Mode.REWRITE, Mode.VERIFY, Mode.LIVE])
 def test_modes_that_ask_need_an_upstream(folder, mode):
     with pytest.raises(TapeUsageError, match=f'mode "{mode}" needs an upstream to ask'):
-        Deck(folder, mode)
+        TapeSelection(folder, mode)
     with pytest.raises(TapeUsageError, match="needs an upstream"):
-        Deck(folder).select("hello", mode)
-    assert Deck(folder, upstream=UPSTREAM).select("hello", mode)
+        TapeSelection(folder).select("hello", mode)
+    assert TapeSelection(folder, upstream=UPSTREAM).select("hello", mode)
 
 
 def test_a_request_without_a_tape_fails_the_next_report(folder):
     """A stack may ask late, when its test is over: it is refused, and told of by whoever comes next."""
-    deck = Deck(folder)
+    deck = TapeSelection(folder)
     assert "No tape was selected when this request came." in ask(deck, HELLO)
     assert deck.report().tape == "(none selected)"
     deck.select("hello")
@@ -85,7 +85,7 @@ def test_a_request_without_a_tape_fails_the_next_report(folder):
 def test_ambient_calls_are_answered_by_their_own_tape(folder):
     """Before a tape is selected, and while one is."""
     house(folder)
-    deck = Deck(folder)
+    deck = TapeSelection(folder)
     assert ask(deck, MODELS) == '"from house"'
     deck.select("hello")
     assert ask(deck, MODELS) == '"from house"'
@@ -94,7 +94,7 @@ def test_ambient_calls_are_answered_by_their_own_tape(folder):
 
 
 def test_ambient_calls_without_a_tape_of_their_own_are_made_up(folder):
-    deck = Deck(folder)
+    deck = TapeSelection(folder)
     assert ask(deck, MODELS) == '{"object": "list", "data": []}'
     path = folder / "named.tape.yaml"
     path.write_text(dump(tape(exchange({"model": "tiny"}, reply("hi")))), encoding="utf-8")
@@ -108,7 +108,7 @@ def test_a_call_that_a_tape_holds_as_an_exchange_is_that_exchange(folder, path):
     house(folder)
     mine = tape(exchange(path=path, method="GET", answer=reply("mine")), exchange({"a": 1}, reply("hi")))
     (folder / "mine.tape.yaml").write_text(dump(mine), encoding="utf-8")
-    deck, call = Deck(folder), asked(path=path, method="GET")
+    deck, call = TapeSelection(folder), asked(path=path, method="GET")
     deck.select("mine")
     assert [ask(deck, call), ask(deck, call), ask(deck, HELLO)] == ['"mine"', '"mine"', '"hi"']
     assert deck.eject().failures == ()
@@ -117,7 +117,7 @@ def test_a_call_that_a_tape_holds_as_an_exchange_is_that_exchange(folder, path):
     assert deck.eject().failures == (f"exchange 1 (GET {path}) was not played",)
 
 
-PROBE = Asked("POST", "/v1/messages", body=b"{}")
+PROBE = RawRequest("POST", "/v1/messages", body=b"{}")
 
 
 @pytest.mark.parametrize(("path", "status"), [("/v1/messages", 400), ("/v1/chat/completions", 404)])
@@ -125,30 +125,30 @@ def test_a_probe_of_the_messages_route_is_made_up(folder, path, status):
     """A stack sends it once, so with whatever test is first; the answer is what the selected tape's requests show."""
     said = exchange({"model": "tiny"}, reply("hi"), path=path)
     (folder / "named.tape.yaml").write_text(dump(tape(said)), encoding="utf-8")
-    deck = Deck(folder)
+    deck = TapeSelection(folder)
     deck.select("named")
     assert deck.session_for(PROBE).ask(PROBE, 0.0).exchange.response.status == status
     assert deck.report().unexpected == ()
-    other = Asked("POST", "/v1/messages", body=b'{"b": 1}')
+    other = RawRequest("POST", "/v1/messages", body=b'{"b": 1}')
     assert "is not on tape" in ask(deck, other)
     assert len(deck.report().unexpected) == 1
 
 
 def test_a_probe_is_recorded_where_the_upstream_can_be_asked(folder):
     """On the tape of ambient calls, or, where that is only played, on the one that is recorded; it does not count."""
-    deck = Deck(folder, Mode.REWRITE, upstream=UPSTREAM)
+    deck = TapeSelection(folder, Mode.REWRITE, upstream=UPSTREAM)
     deck.select("new")
     assert [ask(deck, PROBE), ask(deck, HELLO)] == ["Record", "Record"]
     assert deck.eject().exchanges == 1
     assert [one.request.path for one in read_tape(folder / "ambient.tape.yaml").ambient] == ["/v1/messages"]
     house(folder)
-    deck = Deck(folder, Mode.ONCE, upstream=UPSTREAM)
+    deck = TapeSelection(folder, Mode.ONCE, upstream=UPSTREAM)
     deck.select("newer")
     assert [ask(deck, PROBE), ask(deck, HELLO)] == ["Record", "Record"]
     deck.eject()
     newer = read_tape(folder / "newer.tape.yaml")
     assert (len(newer.exchanges), len(newer.ambient)) == (1, 1)
-    deck = Deck(folder)
+    deck = TapeSelection(folder)
     deck.select("newer")
     assert [ask(deck, PROBE), ask(deck, HELLO)] == ['"new"', '"new"']
     assert deck.eject().failures == ()
@@ -156,7 +156,7 @@ def test_a_probe_is_recorded_where_the_upstream_can_be_asked(folder):
 
 def test_ambient_calls_are_recorded_on_their_own_tape(folder):
     """So that a scenario's tape does not depend on when a stack refreshes its models."""
-    deck = Deck(folder, Mode.REWRITE, upstream=UPSTREAM, facts={"kind": "vllm"})
+    deck = TapeSelection(folder, Mode.REWRITE, upstream=UPSTREAM, facts={"kind": "vllm"})
     assert ask(deck, MODELS) == "Record"
     deck.select("new")
     assert [ask(deck, MODELS), ask(deck, HELLO)] == ["Record", "Record"]
@@ -167,23 +167,23 @@ def test_ambient_calls_are_recorded_on_their_own_tape(folder):
 
 
 def test_a_tape_that_is_recorded_while_others_are_played_makes_ambient_calls_up(folder):
-    deck = Deck(folder, upstream=UPSTREAM)
+    deck = TapeSelection(folder, upstream=UPSTREAM)
     deck.select("new", Mode.REWRITE)
     assert ask(deck, MODELS) == '{"object": "list", "data": []}'
 
 
 def test_once_asks_for_ambient_calls_once(folder):
     house(folder)
-    assert ask(Deck(folder, Mode.ONCE, upstream=UPSTREAM), MODELS) == '"from house"'
+    assert ask(TapeSelection(folder, Mode.ONCE, upstream=UPSTREAM), MODELS) == '"from house"'
 
 
 def test_verify_plays_ambient_calls(folder):
     house(folder)
-    assert ask(Deck(folder, Mode.VERIFY, upstream=UPSTREAM), MODELS) == '"from house"'
+    assert ask(TapeSelection(folder, Mode.VERIFY, upstream=UPSTREAM), MODELS) == '"from house"'
 
 
 def test_live_relays_everything(folder):
-    deck = Deck(folder, Mode.LIVE, upstream=UPSTREAM)
+    deck = TapeSelection(folder, Mode.LIVE, upstream=UPSTREAM)
     assert [ask(deck, MODELS), ask(deck, HELLO)] == ["Relay", "Relay"]
     deck.select("hello")
     assert [ask(deck, MODELS), ask(deck, HELLO)] == ["Relay", "Relay"]
@@ -192,11 +192,11 @@ def test_live_relays_everything(folder):
 
 def test_the_name_of_the_ambient_tape_is_taken(folder):
     with pytest.raises(TapeUsageError, match='"ambient" is the tape of ambient calls'):
-        Deck(folder).select("ambient")
+        TapeSelection(folder).select("ambient")
 
 
 def test_half_a_scenario_need_not_be_saved(folder):
-    deck = Deck(folder, Mode.REWRITE, upstream=UPSTREAM)
+    deck = TapeSelection(folder, Mode.REWRITE, upstream=UPSTREAM)
     deck.select("new")
     ask(deck, HELLO)
     assert deck.eject(keep=False).exchanges == 1
@@ -204,7 +204,7 @@ def test_half_a_scenario_need_not_be_saved(folder):
 
 
 def test_a_refusal_to_save_is_a_failure(folder):
-    deck = Deck(folder, Mode.REWRITE, upstream=UPSTREAM)
+    deck = TapeSelection(folder, Mode.REWRITE, upstream=UPSTREAM)
     ask(deck, MODELS, "sk-0123456789abcdef")
     deck.select("new")
     ask(deck, HELLO, "sk-0123456789abcdef")
@@ -215,7 +215,7 @@ def test_a_refusal_to_save_is_a_failure(folder):
 
 
 def test_closing_ejects_and_tells_what_is_left(folder):
-    deck = Deck(folder)
+    deck = TapeSelection(folder)
     deck.select("hello")
     assert deck.close() == ("exchange 1 (POST /v1/messages) was not played",)
     ask(deck, HELLO)

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from messages_tape.http.failing import MortalTransport
+from messages_tape.http.failing import FailingTransport
 
 
 class Pieces(httpx.AsyncByteStream):
@@ -26,7 +26,7 @@ def body():
 
 @pytest.fixture
 async def mortal(body):
-    async with MortalTransport(httpx.MockTransport(lambda _: httpx.Response(200, stream=body))) as transport:
+    async with FailingTransport(httpx.MockTransport(lambda _: httpx.Response(200, stream=body))) as transport:
         yield transport
 
 

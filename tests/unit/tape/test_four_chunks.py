@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from messages_tape import Deck, Mode, TapeServer, read_tape, serving, transports_for, use_tape
+from messages_tape import Mode, TapeSelection, TapeServer, read_tape, serving, transports_for, use_tape
 from support.wire_client import CLIENTS
 from support.wire_upstream import EVENT, FOUR, GAP, Script
 
@@ -95,7 +95,7 @@ def test_through_the_transport(wire, client, tmp_path):
 
 def test_through_the_server(wire, client, tmp_path):
     """The same in front of a program whose only seam is an address."""
-    deck = Deck(tmp_path, Mode.REWRITE, upstream=wire.url)
+    deck = TapeSelection(tmp_path, Mode.REWRITE, upstream=wire.url)
     with serving(TapeServer(deck)) as url:
         deck.select("four")
         before = len(wire.heard)
@@ -106,7 +106,7 @@ def test_through_the_server(wire, client, tmp_path):
     check_bytes(recorded, client)
     check_moments(recorded)
     check_tape(tmp_path)
-    deck = Deck(tmp_path)
+    deck = TapeSelection(tmp_path)
     with serving(TapeServer(deck)) as url:
         deck.select("four")
         played = get_all(client, url)
@@ -125,7 +125,7 @@ def test_at_recorded_speed(wire, tmp_path, name):
         played = get_all(client, wire.url, wired(client, session, pace=True))
     check_bytes(played, client)
     check_moments(played)
-    deck = Deck(tmp_path)
+    deck = TapeSelection(tmp_path)
     with serving(TapeServer(deck, pace=True)) as url:
         deck.select("four")
         played = get_all(client, url)
@@ -140,7 +140,7 @@ def first_byte(client, url, transport=None):
 def test_the_first_byte_is_not_late(wire, client, tmp_path):
     """While recording it comes within 20 ms of the live one, through either adapter; the best of some rounds counts."""
     wire.scripts["/once"] = Script([EVENT], GAP)
-    deck = Deck(tmp_path, Mode.REWRITE, upstream=wire.url)
+    deck = TapeSelection(tmp_path, Mode.REWRITE, upstream=wire.url)
     times = {"live": [], "transport": [], "server": []}
     with serving(TapeServer(deck)) as url:
         deck.select("server")

@@ -13,7 +13,7 @@ from messages_tape.files.review import review
 from messages_tape.files.store import open_tape
 from messages_tape.format import file as tape_file
 from messages_tape.format.file import dump, load
-from messages_tape.secrets.known import Known
+from messages_tape.secrets.known import SecretValues
 from messages_tape.secrets.scrub import Rules
 from support.tapes import JSON, asked, exchange, response, tape
 
@@ -128,7 +128,7 @@ def recorded(status, *pieces, **headers):
     for piece in pieces:
         one.chunk(piece, 0.0)
     one.stop(None, 0.0)
-    return load(dump(tape(one.exchange(Rules(), Known(), 1)))).exchanges[0]
+    return load(dump(tape(one.exchange(Rules(), SecretValues(), 1)))).exchanges[0]
 
 
 @pytest.mark.parametrize("status", [101, 600, 999])

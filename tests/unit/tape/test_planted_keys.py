@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from messages_tape import Deck, Mode, TapeServer, TapeTransport, UnsafeTapeError, serving, use_tape
+from messages_tape import Mode, TapeSelection, TapeServer, TapeTransport, UnsafeTapeError, serving, use_tape
 from support.tapes import events
 from support.wire_client import CLIENTS
 from support.wire_upstream import Script
@@ -42,7 +42,7 @@ def through_transport(wire, tmp_path_factory):
 def through_server(wire, tmp_path_factory):
     """Does the same in front of the program."""
     folder = tmp_path_factory.mktemp("server")
-    deck = Deck(folder, Mode.REWRITE, upstream=wire.url)
+    deck = TapeSelection(folder, Mode.REWRITE, upstream=wire.url)
     with serving(TapeServer(deck)) as url:
 
         def record(path, **request):

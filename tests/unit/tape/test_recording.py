@@ -4,7 +4,7 @@ import pytest
 
 from messages_tape.core.recording import Recording
 from messages_tape.format.model import Chunk, End
-from messages_tape.secrets.known import Known
+from messages_tape.secrets.known import SecretValues
 from messages_tape.secrets.scrub import Rules
 from support.tapes import asked
 
@@ -20,7 +20,7 @@ def recording(*pieces, headers=SSE):
 
 
 def exchange_of(one, known=None):
-    return one.exchange(Rules(), known or Known(), 3)
+    return one.exchange(Rules(), known or SecretValues(), 3)
 
 
 def test_times_are_those_since_what_came_before_in_milliseconds():
@@ -107,6 +107,6 @@ def test_a_client_that_closes_before_it_left(pieces, headers):
 def test_secrets_are_out_of_the_answer_and_of_the_error():
     one = recording(b"key abcd", b"efgh1!")
     one.stop(ValueError("no abcdefgh1 here"), 103.0)
-    exchange = exchange_of(one, Known.of(["abcdefgh1"]))
+    exchange = exchange_of(one, SecretValues.of(["abcdefgh1"]))
     assert [chunk.data for chunk in exchange.response.chunks] == [b"key ****", b"*****!"]
     assert exchange.end.message == "no REDACTED here"

@@ -3,8 +3,19 @@
 import httpx
 import pytest
 
-from messages_tape import Deck, Mode, Rules, TapeServer, open_tape, read_tape, save, serving, transports_for, use_tape
-from messages_tape.secrets.known import Known
+from messages_tape import (
+    Mode,
+    Rules,
+    TapeSelection,
+    TapeServer,
+    open_tape,
+    read_tape,
+    save,
+    serving,
+    transports_for,
+    use_tape,
+)
+from messages_tape.secrets.known import SecretValues
 from support.wire_client import CLIENTS
 from support.wire_upstream import Script, WireUpstream
 
@@ -55,7 +66,7 @@ def test_a_program_in_front_of_a_server_follows_a_redirect_to_it(moved, tmp_path
     """Also while it is recorded: behind the server's back nothing would be heard of it."""
     wire = moved("", base)
     moved(location.format(url=wire.url, base=base), base)
-    deck = Deck(tmp_path, Mode.REWRITE, upstream=f"{wire.url}{base}")
+    deck = TapeSelection(tmp_path, Mode.REWRITE, upstream=f"{wire.url}{base}")
     deck.select("t")
     with serving(TapeServer(deck)) as url:
         live = follow(HTTPX, url)
@@ -63,7 +74,7 @@ def test_a_program_in_front_of_a_server_follows_a_redirect_to_it(moved, tmp_path
     first, second = read_tape(tmp_path / "t.tape.yaml").exchanges
     assert first.response.headers["location"] == "/v1/new?a=1"
     assert (second.request.path, second.request.query) == ("/v1/new", "a=1")
-    deck = Deck(tmp_path)
+    deck = TapeSelection(tmp_path)
     deck.select("t")
     with serving(TapeServer(deck)) as url:
         played = follow(HTTPX, url)
@@ -78,7 +89,7 @@ def test_a_redirect_that_nothing_here_leads_to_is_passed_on(moved, tmp_path, loc
     https = wire.url.replace("http://", "https://")
     location = location.format(url=wire.url, https=https)
     wire.scripts["/base/v1/old"] = Script([b"moved"], status=307, headers={"location": location}, framed=False)
-    with serving(TapeServer(Deck(tmp_path, Mode.LIVE, upstream=f"{wire.url}/base"))) as url:
+    with serving(TapeServer(TapeSelection(tmp_path, Mode.LIVE, upstream=f"{wire.url}/base"))) as url:
         answer = httpx.post(f"{url}/v1/old", json=BODY, trust_env=False)
     assert answer.headers["location"] == (location if "//" in location else wire.url + location)
 
@@ -86,7 +97,7 @@ def test_a_redirect_that_nothing_here_leads_to_is_passed_on(moved, tmp_path, loc
 def test_a_redirect_to_somebody_else_is_passed_on_and_recorded_without_the_host(moved, tmp_path):
     """A server cannot listen there; the tape says the path."""
     wire = moved(ELSEWHERE)
-    deck = Deck(tmp_path, Mode.REWRITE, upstream=wire.url)
+    deck = TapeSelection(tmp_path, Mode.REWRITE, upstream=wire.url)
     deck.select("t")
     with serving(TapeServer(deck)) as url:
         answer = httpx.post(f"{url}/v1/old", json=BODY, trust_env=False)
@@ -97,7 +108,7 @@ def test_a_redirect_to_somebody_else_is_passed_on_and_recorded_without_the_host(
 
 def test_a_redirect_nobody_understands_is_passed_on(moved, tmp_path):
     wire = moved("http://[::1/v1/new")
-    app = TapeServer(Deck(tmp_path, Mode.LIVE, upstream=wire.url))
+    app = TapeServer(TapeSelection(tmp_path, Mode.LIVE, upstream=wire.url))
     with serving(app) as url, httpx.HTTPTransport() as real:  # a client would say what is wrong with it
         answer = real.handle_request(httpx.Request("POST", f"{url}/v1/old", json=BODY))
         answer.read()
@@ -121,7 +132,7 @@ def test_a_redirect_nobody_understands_is_passed_on(moved, tmp_path):
     ],
 )
 def test_a_tape_has_no_host_of_a_redirect_and_no_key(location, kept):
-    assert Rules().response_fields([("Location", location)], Known(), 1) == {"location": kept}
+    assert Rules().response_fields([("Location", location)], SecretValues(), 1) == {"location": kept}
 
 
 def test_a_planted_key_in_a_redirect_reaches_no_file(tmp_path):

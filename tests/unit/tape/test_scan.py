@@ -8,7 +8,7 @@ import pytest
 
 from messages_tape.format.http_rules import header_value
 from messages_tape.format.model import Body, End, Ignore, Upstream
-from messages_tape.secrets.known import Known
+from messages_tape.secrets.known import SecretValues
 from messages_tape.secrets.scan import hide, looks, scan, scan_text
 from support.tapes import JSON, SSE, events, exchange, reply, request, response, tape
 
@@ -160,14 +160,14 @@ def test_a_key_that_json_escapes_is_found():
 )
 def test_a_secret_that_a_request_sent_is_found_in_any_writing(form):
     """Scrubbing blanks it where it stands as it is; in other writings that is not certain."""
-    known = Known.of(["7f3c9ab2/d41e+4c0f"])
+    known = SecretValues.of(["7f3c9ab2/d41e+4c0f"])
     (found, *_) = scan(place_in("event", f"x {form} y"), known)
     assert "a value that a request sent as a secret" in found
     assert scan(place_in("event", f"x {form} y")) == []
 
 
 def test_a_secret_with_quotes_is_found_as_json_writes_it():
-    known = Known.of(['ab"cd-01234'])
+    known = SecretValues.of(['ab"cd-01234'])
     assert scan(tape(exchange(answer=response(json.dumps('ab"cd-01234'), headers={}))), known)
 
 
@@ -180,9 +180,9 @@ def test_a_secret_with_quotes_is_found_as_json_writes_it():
 def test_a_key_in_another_writing_is_found_in_any_body(place, write):
     """And only where the key was sent, where nothing but that tells it."""
     key = "7f3c9ab2d41e4c0f"
-    assert scan(place_in(place, write(key)), Known.of([key]))
+    assert scan(place_in(place, write(key)), SecretValues.of([key]))
     assert scan(place_in(place, write(key))) == []
-    assert scan(place_in(place, write(key[::-1])), Known.of([key])) == []
+    assert scan(place_in(place, write(key[::-1])), SecretValues.of([key])) == []
 
 
 def test_a_key_that_shows_what_it_is_is_found_in_escapes():
@@ -192,17 +192,17 @@ def test_a_key_that_shows_what_it_is_is_found_in_escapes():
 
 @pytest.mark.parametrize("text", ["q7x2z", "(q7x2z)", "key_q7x2z", "q7x2z.", "it is \\u0071\\u0037x2z"])
 def test_a_short_key_is_found_as_a_word(text):
-    assert scan(place_in("event", text), Known.of(["q7x2z"]))
+    assert scan(place_in("event", text), SecretValues.of(["q7x2z"]))
 
 
 @pytest.mark.parametrize("text", ["aq7x2z", "q7x2zb", "iVBORw0KGgoAAAANSUhEUgq7x2zAAABCAYAAAAfFcSJ", "0.412345678"])
 def test_a_short_key_inside_of_something_else_is_chance(text):
     """Pictures, signatures and numbers hold any five characters."""
-    assert scan(place_in("event", text), Known.of(["q7x2z", "12345"])) == []
+    assert scan(place_in("event", text), SecretValues.of(["q7x2z", "12345"])) == []
 
 
 def test_a_weak_secret_is_found_as_a_word():
-    known = Known.of(["swordfish"])
+    known = SecretValues.of(["swordfish"])
     assert scan(place_in("event", "the swordfish."), known)
     assert scan(place_in("event", "swordfishes"), known) == []
 
@@ -247,7 +247,7 @@ def test_a_value_can_be_declared_harmless():
 
 def test_the_text_of_a_file_is_looked_at_by_line():
     assert scan_text("a: b\nnote: sk-0123456789ab\n") == ["line 2: a key that begins with sk- (15 characters)"]
-    assert scan_text("a: abcdefgh1\n", Known.of(["abcdefgh1"])) == [
+    assert scan_text("a: abcdefgh1\n", SecretValues.of(["abcdefgh1"])) == [
         "line 1: a value that a request sent as a secret (9 characters)"
     ]
 
@@ -262,7 +262,7 @@ def test_a_long_stream_is_looked_at_in_reasonable_time():
         *events(*({"choices": [{"index": 0, "delta": {"content": f"word {n} "}}]} for n in range(10_000)))
     )
     start = time.process_time()
-    assert scan(tape(exchange({}, answer)), Known.of(["abcdefgh1"])) == []
+    assert scan(tape(exchange({}, answer)), SecretValues.of(["abcdefgh1"])) == []
     assert time.process_time() - start < 10
 
 
@@ -275,8 +275,8 @@ def test_a_request_without_anything_is_fine():
 def test_a_key_behind_white_space_inside_of_json_is_seen(space):
     """The letter of the escape is none of a word: so do tools write files with keys in them."""
     key = "sk-ant-api03-" + "A" * 20
-    assert [*looks(f'{{"text": "# keys{space}{key}"}}', Known())]
-    assert not [*looks(f'{{"text": "des{key}"}}', Known())]
+    assert [*looks(f'{{"text": "# keys{space}{key}"}}', SecretValues())]
+    assert not [*looks(f'{{"text": "des{key}"}}', SecretValues())]
 
 
 @pytest.mark.parametrize("kind", ["Text/Event-Stream", "text/plain", "text/event-stream"])

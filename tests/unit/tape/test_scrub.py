@@ -3,8 +3,8 @@
 import pytest
 
 from messages_tape.format.model import Body, Chunk
-from messages_tape.secrets.known import Known
-from messages_tape.secrets.scrub import Asked, Rules, blank_chunks
+from messages_tape.secrets.known import SecretValues
+from messages_tape.secrets.scrub import RawRequest, Rules, blank_chunks
 from support.tapes import asked
 
 KEY = "7f3c9ab2d41e4c0f"
@@ -32,7 +32,10 @@ def test_request_headers_stay_only_if_they_are_on_the_list():
 def test_response_headers_stay_only_if_they_are_on_the_list():
     headers = [("Content-Type", "text/event-stream"), ("Set-Cookie", KEY), ("Server", "x"), ("Date", "x"), ("Via", "x"),
                ("OpenAI-Organization", "acme"), ("Retry-After", "7"), ("CF-Ray", "1")]  # fmt: skip
-    assert RULES.response_fields(headers, Known(), 1) == {"content-type": "text/event-stream", "retry-after": "7"}
+    assert RULES.response_fields(headers, SecretValues(), 1) == {
+        "content-type": "text/event-stream",
+        "retry-after": "7",
+    }
 
 
 def test_response_headers_that_differ_each_time_are_made_steady():
@@ -45,7 +48,7 @@ def test_response_headers_that_differ_each_time_are_made_steady():
         ("anthropic-ratelimit-requests-reset", "2026-11-20T19:00:00Z"),
         ("x-ratelimit-reset-tokens", "6m0s"),
     ]
-    assert RULES.response_fields(headers, Known(), 12) == {
+    assert RULES.response_fields(headers, SecretValues(), 12) == {
         "anthropic-ratelimit-requests-limit": "50",
         "anthropic-ratelimit-requests-remaining": "1",
         "anthropic-ratelimit-requests-reset": "2000-01-01T00:00:00Z",
@@ -56,7 +59,7 @@ def test_response_headers_that_differ_each_time_are_made_steady():
 
 
 def test_a_header_that_stays_does_not_carry_a_key():
-    known = Known.of([KEY])
+    known = SecretValues.of([KEY])
     assert RULES.response_fields([("retry-after", f"for {KEY}")], known, 1) == {"retry-after": "for REDACTED"}
 
 
@@ -180,14 +183,14 @@ def test_keys_are_known_by_where_they_are_sent(name, value, strong):
 
 def test_a_key_that_could_be_a_word_is_known_to_be_weak():
     """Nobody can tell whether an answer that holds it repeats the key."""
-    assert RULES.known(asked(x_api_key="swordfish")) == Known(weak=frozenset({"swordfish"}))
-    assert Rules(harmless=frozenset({"swordfish"})).known(asked(x_api_key="swordfish")) == Known()
+    assert RULES.known(asked(x_api_key="swordfish")) == SecretValues(weak=frozenset({"swordfish"}))
+    assert Rules(harmless=frozenset({"swordfish"})).known(asked(x_api_key="swordfish")) == SecretValues()
 
 
 def test_what_is_too_short_to_be_told_from_a_word_is_not_known():
     """Servers without keys are sent such things."""
-    assert RULES.known(asked(x_api_key="abcd")) == Known()
-    assert RULES.known(asked(x_api_key="local")) == Known()
+    assert RULES.known(asked(x_api_key="abcd")) == SecretValues()
+    assert RULES.known(asked(x_api_key="local")) == SecretValues()
     assert RULES.known(asked(authorization='Digest realm="inner", nonce="abcdef0123456789"')).weak == set()
     assert RULES.known(asked(x_api_key="nokeys")).weak == {"nokeys"}
 
@@ -195,7 +198,7 @@ def test_what_is_too_short_to_be_told_from_a_word_is_not_known():
 @pytest.mark.parametrize("key", ["q7x2z", "q7x2zp", "q7x2zp4", "admin"])
 def test_a_short_key_is_looked_for(key):
     """As a word of its own, wherever it was sent as a key."""
-    assert RULES.known(asked(x_api_key=key)) == Known(weak=frozenset({key}))
+    assert RULES.known(asked(x_api_key=key)) == SecretValues(weak=frozenset({key}))
     assert RULES.known(asked(authorization=f"Bearer {key}")).weak == {key}
     assert RULES.known(asked({"api_key": key})).weak == {key}
     assert RULES.known(asked(query=f"key={key}")).weak == {key}
@@ -204,7 +207,7 @@ def test_a_short_key_is_looked_for(key):
 def test_only_long_names_of_users_are_looked_for_elsewhere():
     """A short one may be a word, and other fields are nobody's names."""
     body = {"user": "alice-12345", "model": "a-long-name-of-a-model-1", "metadata": {"user_id": "alice-123456"}}
-    assert RULES.known(asked(body)) == Known(frozenset({"alice-123456"}))
+    assert RULES.known(asked(body)) == SecretValues(frozenset({"alice-123456"}))
 
 
 def test_fields_and_parameters_tell_secrets_too():
@@ -215,18 +218,18 @@ def test_fields_and_parameters_tell_secrets_too():
 
 def test_a_key_cut_over_chunks_becomes_stars_and_every_chunk_keeps_its_length():
     chunks = [Chunk(0.1, b"data: 7f3c9a"), Chunk(0.2, b"b2d4"), Chunk(0.3, b"1e4c0f\n\n")]
-    blanked = blank_chunks(chunks, Known.of([KEY]))
+    blanked = blank_chunks(chunks, SecretValues.of([KEY]))
     assert blanked == (Chunk(0.1, b"data: ******"), Chunk(0.2, b"****"), Chunk(0.3, b"******\n\n"))
 
 
 def test_chunks_without_a_key_stay():
     chunks = [Chunk(0.1, b"\xc3"), Chunk(0.2, b"\xa4")]
-    assert blank_chunks(chunks, Known.of([KEY])) == tuple(chunks)
-    assert blank_chunks(chunks, Known()) == tuple(chunks)
+    assert blank_chunks(chunks, SecretValues.of([KEY])) == tuple(chunks)
+    assert blank_chunks(chunks, SecretValues()) == tuple(chunks)
 
 
 def test_the_longer_of_two_keys_is_blanked_whole():
-    known = Known.of(["abcdefgh1", "abcdefgh1-and-more"])
+    known = SecretValues.of(["abcdefgh1", "abcdefgh1-and-more"])
     assert known.blank("abcdefgh1-and-more, abcdefgh1") == "REDACTED, REDACTED"
 
 
@@ -235,7 +238,7 @@ PHRASE = "correct-horse-battery"
 
 def taped(body, kind="application/json", query="", **headers):
     """Return what a tape holds of a request, as text, and what is known from it."""
-    sent = Asked("POST", "/v1/x", query, [("content-type", kind), *headers.items()], body)
+    sent = RawRequest("POST", "/v1/x", query, [("content-type", kind), *headers.items()], body)
     known = RULES.known(sent)
     return str(RULES.request(sent, known)), known
 

@@ -11,7 +11,7 @@ import httpx
 import openai
 import pytest
 
-from messages_tape import CONTROL_PATH, Deck, Mode, TapeServer, TapeUsageError, dump, read_tape, serving
+from messages_tape import CONTROL_PATH, Mode, TapeSelection, TapeServer, TapeUsageError, dump, read_tape, serving
 from support.tapes import exchange, reply, response, tape
 from support.wire_client import CLIENTS
 from support.wire_upstream import Script
@@ -28,14 +28,14 @@ def put(folder, *exchanges, name="hello", **fields):
 def playing(tmp_path):
     """A server that plays; the tape has one exchange."""
     put(tmp_path, exchange({"a": 1}, reply("hi")))
-    with serving(TapeServer(Deck(tmp_path))) as url, httpx.Client(base_url=url) as http:
+    with serving(TapeServer(TapeSelection(tmp_path))) as url, httpx.Client(base_url=url) as http:
         yield http
 
 
 @pytest.fixture
 def recording(wire, tmp_path):
     """A server that records, and a client of it."""
-    server = TapeServer(Deck(tmp_path, Mode.REWRITE, upstream=wire.url))
+    server = TapeServer(TapeSelection(tmp_path, Mode.REWRITE, upstream=wire.url))
     server.deck.select("new")
     with serving(server) as url, httpx.Client(base_url=url) as http:
         http.deck = server.deck
@@ -158,7 +158,7 @@ def test_the_client_gets_the_answer_as_it_was_given(wire, recording):
 def test_an_address_may_have_a_path(wire, tmp_path):
     """Some upstreams live under one; the tape holds what the program asked for."""
     wire.scripts["/openai/v1/x"] = Script([b"{}"], headers=JSON)
-    server = TapeServer(Deck(tmp_path, Mode.REWRITE, upstream=f"{wire.url}/openai/"))
+    server = TapeServer(TapeSelection(tmp_path, Mode.REWRITE, upstream=f"{wire.url}/openai/"))
     server.deck.select("new")
     with serving(server) as url:
         assert httpx.get(f"{url}/v1/x").json() == {}
@@ -179,16 +179,16 @@ def test_ambient_calls_are_recorded_apart_and_played_with_the_upstream_gone(wire
         assert httpx.get(f"{url}/v1/x").json() == {}
         return httpx.delete(f"{url}{CONTROL_PATH}").json()["failures"]
 
-    with serving(TapeServer(Deck(tmp_path, Mode.REWRITE, upstream=wire.url))) as url:
+    with serving(TapeServer(TapeSelection(tmp_path, Mode.REWRITE, upstream=wire.url))) as url:
         assert scenario(url) == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ambient.tape.yaml", "new.tape.yaml"]
-    with serving(TapeServer(Deck(tmp_path))) as url:
+    with serving(TapeServer(TapeSelection(tmp_path))) as url:
         assert scenario(url) == []
 
 
 def test_live_relays_and_keeps_compressed_what_is(wire, tmp_path):
     wire.scripts["/zip"] = Script([b"not really gzip"], headers={"content-encoding": "gzip"})
-    with serving(TapeServer(Deck(tmp_path, Mode.LIVE, upstream=wire.url))) as url:
+    with serving(TapeServer(TapeSelection(tmp_path, Mode.LIVE, upstream=wire.url))) as url:
         seen = HTTPX.get(f"{url}/zip", headers={"accept-encoding": "gzip"})
     assert seen.pieces == [b"not really gzip"]
     assert wire.heard[-1].headers["accept-encoding"] == "gzip"
@@ -198,7 +198,7 @@ def test_live_relays_and_keeps_compressed_what_is(wire, tmp_path):
 def test_verify_asks_the_upstream_and_plays_the_tape(wire, tmp_path):
     put(tmp_path, exchange({"a": 1}, reply({"n": 1})))
     wire.scripts["/v1/messages"] = Script([b'{"n": "one"}'], headers=JSON)
-    with serving(TapeServer(Deck(tmp_path, Mode.VERIFY, upstream=wire.url))) as url:
+    with serving(TapeServer(TapeSelection(tmp_path, Mode.VERIFY, upstream=wire.url))) as url:
         httpx.put(f"{url}{CONTROL_PATH}", json={"name": "hello"})
         assert httpx.post(f"{url}/v1/messages", json={"a": 1}).json() == {"n": 1}
         report = httpx.delete(f"{url}{CONTROL_PATH}").json()
@@ -210,7 +210,7 @@ def test_verify_asks_the_upstream_and_plays_the_tape(wire, tmp_path):
 def test_an_upstream_that_never_answered_is_a_closed_connection(tmp_path, error):
     """A server cannot refuse a connection it has taken; this is the nearest, and no error of the upstream."""
     put(tmp_path, exchange(how="reset", error=error, method="GET"))
-    server = TapeServer(Deck(tmp_path))
+    server = TapeServer(TapeSelection(tmp_path))
     server.deck.select("hello")
     with serving(server) as url:
         seen = HTTPX.get(f"{url}/v1/messages")
@@ -221,7 +221,7 @@ def test_an_upstream_that_never_answered_is_a_closed_connection(tmp_path, error)
 def test_an_upstream_that_refuses_is_recorded(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    server = TapeServer(Deck(tmp_path, Mode.REWRITE, upstream=f"http://127.0.0.1:{port}"))
+    server = TapeServer(TapeSelection(tmp_path, Mode.REWRITE, upstream=f"http://127.0.0.1:{port}"))
     server.deck.select("new")
     with serving(server) as url:
         assert type(HTTPX.get(f"{url}/x").error) is httpx.RemoteProtocolError
@@ -234,7 +234,7 @@ def test_an_upstream_that_refuses_is_recorded(tmp_path):
 def test_a_stream_that_died_dies_again_after_everything_that_came(tmp_path, length):
     """Framed by chunks or by a length: the client sees an incomplete read."""
     put(tmp_path, exchange(answer=response("a", "b", headers=length), how="reset", error="ReadError", method="GET"))
-    server = TapeServer(Deck(tmp_path))
+    server = TapeServer(TapeSelection(tmp_path))
     server.deck.select("hello")
     with serving(server) as url:
         seen = HTTPX.get(f"{url}/v1/messages")
@@ -245,7 +245,7 @@ def test_a_stream_that_died_dies_again_after_everything_that_came(tmp_path, leng
 
 def test_a_client_that_stays_where_the_recorded_one_left_fails(tmp_path):
     put(tmp_path, exchange(answer=response("a"), how="client_closed", method="GET"))
-    server = TapeServer(Deck(tmp_path), patience=0.05)
+    server = TapeServer(TapeSelection(tmp_path), patience=0.05)
     server.deck.select("hello")
     with serving(server) as url:
         assert type(HTTPX.get(f"{url}/v1/messages").error) is httpx.RemoteProtocolError
@@ -257,7 +257,7 @@ def test_a_request_belongs_to_the_tape_that_was_selected_when_it_arrived(tmp_pat
     """Its body may end when the next test has begun."""
     for name in ("a", "b"):
         put(tmp_path, exchange({"n": name}, reply(name)), name=name)
-    deck = Deck(tmp_path)
+    deck = TapeSelection(tmp_path)
     deck.select("a")
 
     async def late():
@@ -288,7 +288,7 @@ def test_a_client_that_leaves_a_server_early_is_noted(tmp_path):
     answer = response("data: 1\n\n", "data: 2\n\n")
     slow = tuple(chunk._replace(seconds=60.0 * number) for number, chunk in enumerate(answer.chunks))
     put(tmp_path, exchange(answer=answer.model_copy(update={"chunks": slow}), method="GET"))
-    server = TapeServer(Deck(tmp_path), pace=True)
+    server = TapeServer(TapeSelection(tmp_path), pace=True)
     server.deck.select("hello")
     with serving(server) as url:
         assert HTTPX.get(f"{url}/v1/messages", take=1).pieces == [b"data: 1\n\n"]
@@ -304,7 +304,7 @@ def test_a_client_that_leaves_a_server_early_is_noted(tmp_path):
 def test_the_tape_is_saved_when_the_server_stops(wire, tmp_path, caplog):
     """What went wrong by then is logged: nobody is left to ask."""
     wire.scripts["/v1/x"] = Script([b"{}"], headers=JSON)
-    deck = Deck(tmp_path, Mode.REWRITE, upstream=wire.url)
+    deck = TapeSelection(tmp_path, Mode.REWRITE, upstream=wire.url)
     with serving(TapeServer(deck)) as url:
         httpx.get(f"{url}/v1/x")
         deck.select("new")
@@ -342,7 +342,7 @@ def test_other_asgi_servers_fail_in_the_way_closest_to_it(tmp_path):
         exchange(how="reset", error="ConnectError", method="GET"),
         exchange(answer=response("a"), how="reset", method="GET"),
     )
-    server = TapeServer(Deck(tmp_path))
+    server = TapeServer(TapeSelection(tmp_path))
     server.deck.select("hello")
     status, body, complete = asgi(server)
     assert (status, complete) == (502, True)
@@ -361,7 +361,7 @@ def test_a_client_that_leaves_while_it_still_asks(tmp_path):
             raise AssertionError(message)
 
         scope = {"type": "http", "method": "POST", "path": "/v1/x", "query_string": b"", "headers": []}
-        await TapeServer(Deck(tmp_path))(scope, receive, send)
+        await TapeServer(TapeSelection(tmp_path))(scope, receive, send)
 
     asyncio.run(ask())
 
@@ -370,7 +370,7 @@ def test_websockets_are_not_served(tmp_path):
     async def never(*_):
         raise AssertionError
 
-    asyncio.run(TapeServer(Deck(tmp_path))({"type": "websocket"}, never, never))
+    asyncio.run(TapeServer(TapeSelection(tmp_path))({"type": "websocket"}, never, never))
 
 
 def test_a_body_in_parts_is_one_body(playing):
@@ -379,11 +379,11 @@ def test_a_body_in_parts_is_one_body(playing):
 
 
 def test_a_port_can_be_chosen_and_a_taken_one_is_an_error(tmp_path):
-    with serving(TapeServer(Deck(tmp_path))) as url:
+    with serving(TapeServer(TapeSelection(tmp_path))) as url:
         port = int(url.rpartition(":")[2])
-        with pytest.raises(OSError, match="in use"), serving(TapeServer(Deck(tmp_path)), port=port):
+        with pytest.raises(OSError, match="in use"), serving(TapeServer(TapeSelection(tmp_path)), port=port):
             pass
-    with serving(TapeServer(Deck(tmp_path)), port=port) as again:
+    with serving(TapeServer(TapeSelection(tmp_path)), port=port) as again:
         assert again == url
 
 

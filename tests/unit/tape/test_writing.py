@@ -10,7 +10,7 @@ from messages_tape.errors import TapeConflictError
 from messages_tape.files.locking import alone_in, write_whole
 from messages_tape.files.store import Mode, finish, open_tape, read_tape, save
 from messages_tape.format.file import dump, load
-from messages_tape.http.selection import Deck
+from messages_tape.http.selection import TapeSelection
 from support.tapes import asked, exchange, reply, tape
 from support.wire_upstream import Script
 
@@ -96,7 +96,7 @@ def test_a_tape_that_was_removed_meanwhile_is_written(tmp_path):
 
 def test_ambient_calls_of_two_recorders_are_put_together(tmp_path):
     """Workers of one run share that tape: it has no order, so nobody is in the way of another."""
-    decks = [Deck(tmp_path, Mode.REWRITE, upstream="http://127.0.0.1:9") for _ in range(2)]
+    decks = [TapeSelection(tmp_path, Mode.REWRITE, upstream="http://127.0.0.1:9") for _ in range(2)]
     health = asked(path="/health", method="GET")
     for deck, call in zip(decks, (MODELS, health), strict=True):
         record(deck.session_for(call), call)

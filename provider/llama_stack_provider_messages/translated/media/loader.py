@@ -1,4 +1,4 @@
-"""Loads what a request wants (``wanted_media``); what cannot be loaded is a value too, as its place decides."""
+"""Loads what a request wants (``needed_media``); what cannot be loaded is a value too, as its place decides."""
 
 import asyncio
 from collections.abc import Collection, Mapping
@@ -9,10 +9,10 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     Failed,
     Loaded,
     LoadedFile,
-    Walk,
-    Wanted,
-    received,
-    wanted_media,
+    NeededMedia,
+    TranslationContext,
+    classify_download,
+    needed_media,
 )
 
 from .cache import MediaCache
@@ -41,27 +41,29 @@ class MediaLoader:
         self._fetched = MediaCache(_FETCHED_BYTES, _FETCHED_SECONDS)
         self._pdfs = PdfTexts(_PDF_SECONDS)
 
-    async def load(self, request: PromptRequest, walk: Walk) -> Mapping[str, Loaded]:
+    async def load(self, request: PromptRequest, ctx: TranslationContext) -> Mapping[str, Loaded]:
         """Return what could be loaded for a request, or why not, by the JSON path of the block."""
-        wanted = wanted_media(request, walk)
+        wanted = needed_media(request, ctx)
         if not wanted:
             return {}
         same = {(one.kind, one.url, one.data): one for one in wanted}
         budget, turnstile = Budget(self._max_bytes), asyncio.Semaphore(_FETCHES_AT_ONCE)
-        loaded = await asyncio.gather(*(self._load(one, walk, budget, turnstile) for one in same.values()))
+        loaded = await asyncio.gather(*(self._load(one, ctx, budget, turnstile) for one in same.values()))
         by_content = dict(zip(same, loaded, strict=True))
         return {one.path: by_content[one.kind, one.url, one.data] for one in wanted}
 
-    async def _load(self, wanted: Wanted, walk: Walk, budget: Budget, turnstile: asyncio.Semaphore) -> Loaded:
+    async def _load(
+        self, wanted: NeededMedia, ctx: TranslationContext, budget: Budget, turnstile: asyncio.Semaphore
+    ) -> Loaded:
         if wanted.data:
             return await self._pdfs.read(wanted.data)
         async with turnstile:
             loaded = await self._fetch(wanted, budget)
-        if isinstance(loaded, LoadedFile) and loaded.media_type == PDF and walk.profile.documents == "text":
+        if isinstance(loaded, LoadedFile) and loaded.media_type == PDF and ctx.profile.documents == "text":
             return await self._pdfs.read(loaded.data)
         return loaded
 
-    async def _fetch(self, wanted: Wanted, budget: Budget) -> Loaded:
+    async def _fetch(self, wanted: NeededMedia, budget: Budget) -> Loaded:
         key = f"{wanted.kind} {wanted.url}"
         if known := self._fetched.get(key):
             return known
@@ -69,7 +71,7 @@ class MediaLoader:
             found = await self._fetcher.fetch(wanted.url, budget)
         except FetchError as error:
             return Failed(str(error))
-        loaded = received(wanted.kind, found.media_type, found.charset, found.data)
+        loaded = classify_download(wanted.kind, found.media_type, found.charset, found.data)
         self._fetched.put(key, loaded)
         return loaded
 

@@ -1,11 +1,11 @@
 """Chat completions -> Messages API: requests to an upstream that speaks Messages; answers, streams and errors back."""
 
-from llama_stack_provider_messages.translation.surrogates import settled
+from llama_stack_provider_messages.translation.surrogates import replace_lone_surrogates
 
 from .models import Traits, traits_of
-from .options import Options
+from .options import TranslationOptions
 from .reply.error import OpenAIError, error_of_event, is_error, openai_headers, translate_error
-from .reply.options import ChatForm
+from .reply.options import ReplyOptions
 from .reply.response import dropped_blocks, translate_response
 from .reply.stop_reason import continued, needs_continuation, paused_content
 from .reply.stream import StreamTranslator
@@ -14,12 +14,12 @@ from .request.request import MessagesRequest, translate_request
 from .unary_events import events_of
 
 __all__ = [
-    "ChatForm",
     "MessagesRequest",
     "OpenAIError",
-    "Options",
+    "ReplyOptions",
     "StreamTranslator",
     "Traits",
+    "TranslationOptions",
     "continued",
     "dropped_blocks",
     "error_of_event",
@@ -28,7 +28,7 @@ __all__ = [
     "needs_continuation",
     "openai_headers",
     "paused_content",
-    "settled",
+    "replace_lone_surrogates",
     "traits_of",
     "translate_error",
     "translate_request",

@@ -9,7 +9,7 @@ from llama_stack_provider_messages.translation.dropped import DropLog
 
 from .models import Traits
 from .names import upstream_name
-from .options import Options
+from .options import TranslationOptions
 from .read import Record, plain
 
 type Block = dict[str, Any]
@@ -32,7 +32,7 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
+class TranslationContext:
     """One request on its way.
 
     Args:
@@ -46,7 +46,7 @@ class Walk:
         betas: Names for the ``anthropic-beta`` header.
     """
 
-    options: Options
+    options: TranslationOptions
     log: DropLog = field(default_factory=DropLog)
     names: dict[str, str] = field(default_factory=dict)
     marks: list[Mark] = field(default_factory=list)
@@ -60,7 +60,7 @@ class Walk:
         """What the model can."""
         return self.options.traits
 
-    def note(self, path: str, feature: str, reason: str) -> None:
+    def drop(self, path: str, feature: str, reason: str) -> None:
         """Record something that was left out or repaired and may change the answer.
 
         Raises:

@@ -7,7 +7,7 @@ from .models import Traits
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class TranslationOptions:
     """How one request is translated.
 
     Args:

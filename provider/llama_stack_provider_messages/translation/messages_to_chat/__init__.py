@@ -4,18 +4,18 @@ from llama_stack_provider_messages.translation.inline_data import PDF, read_base
 
 from .backend.adapt import Adaptation, adapt
 from .backend.presets import PRESETS, PROVIDER_PRESETS, profile_for
-from .context import Policy, Walk
+from .context import Policy, TranslationContext
 from .loaded_media import Failed, Loaded, LoadedFile, LoadedText
 from .profile import Profile
-from .reply.options import ReplyForm
+from .reply.options import ReplyOptions
 from .reply.response import refused, translate_response
 from .reply.stream import StreamTranslator
 from .reply.usage import usage_fields
-from .request.media.needed import Wanted, wanted_media
-from .request.media.received import received
+from .request.media.downloads import classify_download
+from .request.media.needed import NeededMedia, needed_media
 from .request.request import ChatRequest, translate_request
 from .thinking_signature import PREFIX as SIGNATURE_PREFIX
-from .thinking_signature import Seal
+from .thinking_signature import ThinkingSigner
 
 __all__ = [
     "PDF",
@@ -28,20 +28,20 @@ __all__ = [
     "Loaded",
     "LoadedFile",
     "LoadedText",
+    "NeededMedia",
     "Policy",
     "Profile",
-    "ReplyForm",
-    "Seal",
+    "ReplyOptions",
     "StreamTranslator",
-    "Walk",
-    "Wanted",
+    "ThinkingSigner",
+    "TranslationContext",
     "adapt",
+    "classify_download",
+    "needed_media",
     "profile_for",
     "read_base64",
-    "received",
     "refused",
     "translate_request",
     "translate_response",
     "usage_fields",
-    "wanted_media",
 ]

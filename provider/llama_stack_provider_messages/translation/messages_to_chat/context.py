@@ -9,7 +9,7 @@ from llama_stack_provider_messages.translation.names import ClientName
 
 from .loaded_media import Loaded
 from .profile import Profile
-from .thinking_signature import InflateBudget, Seal
+from .thinking_signature import InflateBudget, ThinkingSigner
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,13 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
+class TranslationContext:
     """One request on its way.
 
     Args:
         profile: What the backend takes.
         policy: How the request is read.
-        media: What was loaded for the blocks of ``wanted_media``, by their JSON paths.
+        media: What was loaded for the blocks of ``needed_media``, by their JSON paths.
         log: What was left out so far.
         names: Tools whose name the backend does not take -> the client's name.
         missing: Tools that a reference names and the request does not have.
@@ -59,15 +59,15 @@ class Walk:
     headers: Mapping[str, str] = field(default_factory=dict)
     room: int | None = None
     edits: list[dict[str, Any]] = field(default_factory=list)
-    seal: Seal | None = None
+    seal: ThinkingSigner | None = None
     inflate_budget: InflateBudget = field(default_factory=InflateBudget)
 
-    def anew(self, **changes: Any) -> "Walk":  # noqa: ANN401 - any field
+    def anew(self, **changes: Any) -> "TranslationContext":  # noqa: ANN401 - any field
         """Return a walk that has noted nothing yet, with other values."""
         return replace(
             self, log=DropLog(), names={}, missing=set(), edits=[], inflate_budget=InflateBudget(), **changes
         )
 
-    def note(self, path: str, feature: str, reason: str) -> None:
+    def drop(self, path: str, feature: str, reason: str) -> None:
         """Record one part that was left out."""
         self.log.note(path, feature, reason)

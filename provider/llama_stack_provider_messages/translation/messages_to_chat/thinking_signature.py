@@ -35,7 +35,7 @@ type Detail = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Thoughts:
+class SignedReasoning:
     """Reasoning of one block.
 
     Args:
@@ -113,7 +113,7 @@ def _mac(packed: bytes, key: bytes) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Seal:
+class ThinkingSigner:
     """Signs and opens for one model.
 
     Args:
@@ -136,7 +136,7 @@ class Seal:
             payload = _TEXT + text.encode("utf-8", "surrogatepass")
         return seal(payload, self.key) if len(payload) <= MAX_SIGNED_BYTES else unsigned(text)
 
-    def open(self, signature: str, budget: InflateBudget | None = None) -> Thoughts | None:
+    def open(self, signature: str, budget: InflateBudget | None = None) -> SignedReasoning | None:
         """Return what a signature of ours carries, None for any other; the details only of the same model.
 
         The budget is that of ``unseal``.
@@ -148,6 +148,6 @@ class Seal:
         if payload is None:
             return None
         if payload.startswith(_TEXT):
-            return Thoughts(payload[1:].decode("utf-8", "surrogatepass"))
+            return SignedReasoning(payload[1:].decode("utf-8", "surrogatepass"))
         record = json.loads(payload[1:])
-        return Thoughts(record["text"], tuple(record["details"]) if record["model"] == self.model else ())
+        return SignedReasoning(record["text"], tuple(record["details"]) if record["model"] == self.model else ())

@@ -19,7 +19,9 @@ TEXT = (
 )
 SORTED = b'event: content_block_delta\ndata: {"delta":{"text":"an error"},"type":"content_block_delta"}\n\n'
 BARE = b'data: {"type": "ping"}\n\n'
+NEW = b'event: later\ndata: {"type":"later","n":1}\n\n'
 OTHERS = [
+    NEW,
     TEXT,
     SORTED,
     BARE,
@@ -107,7 +109,7 @@ def test_everything_else_passes_byte_for_byte(events, cuts, ends):
 def test_events_that_say_what_they_are_are_not_held():
     """Each chunk of a text passes when it comes, also where a chunk ends in the middle of an event."""
     redactor = ErrorEventRedactor((KEY,))
-    parts = [bytes([byte]) for byte in TEXT] + [TEXT[:70], TEXT[70:], BARE, TEXT]
+    parts = [bytes([byte]) for byte in TEXT + NEW] + [TEXT[:70], TEXT[70:], BARE, TEXT]
     assert [redactor.feed(part) for part in parts] == parts
 
 

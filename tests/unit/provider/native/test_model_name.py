@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from llama_stack_api_messages.json_members import members
 from llama_stack_provider_messages.native import model_name as echo_module
-from llama_stack_provider_messages.native.model_name import ModelEcho, echoed
+from llama_stack_provider_messages.native.model_name import ModelNameRewriter, echoed
 
 NAME = 'asked/"x"'
 HEAD = b'data: {"type":"message_start","message":{"id":"m",'
@@ -30,7 +30,7 @@ STREAMS = {
 
 
 def passed(pieces):
-    echo = ModelEcho(NAME)
+    echo = ModelNameRewriter(NAME)
     out = [piece if echo.done else echo.feed(piece) for piece in pieces]
     return out, echo.close()
 
@@ -51,7 +51,7 @@ def test_the_name_is_replaced_wherever_the_bytes_are_cut(case):
 def test_only_the_name_is_held_back(case):
     """Every other byte goes on when it comes."""
     before, name, _after = STREAMS[case]
-    echo = ModelEcho(NAME)
+    echo = ModelNameRewriter(NAME)
     assert [echo.feed(bytes([byte])) for byte in before] == [bytes([byte]) for byte in before]
     assert [echo.feed(bytes([byte])) for byte in name[:-1]] == [b""] * (len(name) - 1)
     assert echo.feed(name[-1:]) == json.dumps(NAME).encode()
@@ -86,10 +86,10 @@ def test_garbage_passes(data, size):
 
 def test_a_search_has_an_end():
     """After the first block, or sixteen kilobytes."""
-    echo = ModelEcho(NAME)
+    echo = ModelNameRewriter(NAME)
     echo.feed(b'data: {"type":"content_block_start"}\n\n')
     assert echo.done
-    echo = ModelEcho(NAME)
+    echo = ModelNameRewriter(NAME)
     echo.feed(b": comment\n" * 2_000)
     assert echo.done
 
@@ -108,7 +108,7 @@ def test_the_name_of_a_whole_message_is_replaced_at_its_top_level():
 def test_the_name_of_an_event_tells_what_it_is(ends, space):
     """Where its type comes behind the message, as writers that sort their keys have it; with any of the line ends."""
     stream = b'event:%smessage_start\ndata: {"message":{"model":"up"},"type":"message_start"}\n\n' % space
-    echo = ModelEcho(NAME)
+    echo = ModelNameRewriter(NAME)
     expected = stream.replace(b'"up"', json.dumps(NAME).encode()).replace(b"\n", ends)
     assert echo.feed(stream.replace(b"\n", ends)) == expected
     assert echo.done
@@ -117,14 +117,14 @@ def test_the_name_of_an_event_tells_what_it_is(ends, space):
 def test_a_name_that_comes_very_late_is_left_alone_however_the_bytes_fall():
     """What is too much for small chunks is too much for one large chunk."""
     stream = b'data: {"type":"message_start","message":{"x":"%s","model":"up"}}\n\n' % (b"x" * 20_000)
-    whole, parts = ModelEcho(NAME), ModelEcho(NAME)
+    whole, parts = ModelNameRewriter(NAME), ModelNameRewriter(NAME)
     chunks = (stream[start : start + 1_000] for start in range(0, len(stream), 1_000))
     assert whole.feed(stream) == b"".join(chunk if parts.done else parts.feed(chunk) for chunk in chunks)
 
 
 def test_a_name_without_end_is_not_kept():
     """No model has one of a hundred kilobytes: what an upstream sends without end does not stay in memory."""
-    echo = ModelEcho(NAME)
+    echo = ModelNameRewriter(NAME)
     passed = len(echo.feed(b'data: {"type":"message_start","message":{"model":"'))
     passed += sum(len(echo.feed(b"x" * 1_000)) for _ in range(100))
     assert passed > 50_000
@@ -161,7 +161,7 @@ def test_places_that_lead_nowhere_are_not_searched_again_and_again(piece, monkey
             tried.append(start)
 
     monkeypatch.setattr(echo_module, "_BEFORE_NAME", Counted())
-    echo = ModelEcho(NAME)
+    echo = ModelNameRewriter(NAME)
     for byte in piece * 100:
         echo.feed(bytes([byte]))
     assert len(tried) <= 66

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llama_stack_api_messages.json_members import members
-from llama_stack_provider_messages.native.observer import StreamWatch, usage_of
+from llama_stack_provider_messages.native.observer import StreamObserver, usage_of
 
 START = (
     b'event: message_start\ndata: {"type":"message_start","message":{"usage":{"input_tokens":9,"output_tokens":1}}}\n\n'
@@ -22,7 +22,7 @@ USAGE = {"input_tokens": 9, "output_tokens": 7}
 
 
 def watched(*pieces):
-    watch = StreamWatch()
+    watch = StreamObserver()
     for piece in pieces:
         watch.feed(piece)
     watch.close()
@@ -46,6 +46,8 @@ def test_usage_and_end_are_seen_however_the_bytes_are_cut(ends, size):
         (START + TEXT + END, True, False),
         (START + ERROR, True, True),
         (b'data: {"error":{"code":500}}\n\n', True, True),
+        (b'event: later\ndata: {"type":"later","error":{"code":500}}\n\n', False, False),
+        (b'event: later\ndata: {"type":"sooner","error":{"code":500}}\n\n', True, True),
         (START + END + STOP.rstrip(), True, True),
         (START + TEXT + STOP[:-20], False, False),
         (b'data: {"type":\ndata: "message_stop"}\n\n', True, True),
@@ -69,7 +71,7 @@ def test_what_is_no_event_is_passed_over(data):
 
 def test_an_event_of_a_megabyte_is_not_kept():
     """Nor does it hide the one behind it."""
-    watch = StreamWatch()
+    watch = StreamObserver()
     watch.feed(b'data: {"type":"message_')
     for _ in range(200):
         watch.feed(b"x" * 8192)
@@ -130,7 +132,7 @@ def test_an_event_that_is_named_an_error_is_one_whatever_its_data():
     for data in (b'{"code":500,"message":"m"}', b'{"type":"error","x":"' + b"x" * 70_000 + b'"}'):
         for size in (7, 100_000):
             event = b"event: error\ndata: " + data + b"\n\n"
-            watch = StreamWatch()
+            watch = StreamObserver()
             for start in range(0, len(event), size):
                 watch.feed(event[start : start + size])
             assert watch.over
@@ -157,7 +159,7 @@ def test_an_event_that_is_named_an_error_is_one_whatever_its_data():
 )
 def test_closing_tells_whether_the_last_event_came_without_its_end(stream, ended):
     """Only what could be read whole counts."""
-    watch = StreamWatch()
+    watch = StreamObserver()
     watch.feed(stream)
     assert watch.close() is ended
 
@@ -175,7 +177,7 @@ def test_an_error_is_a_failure_and_the_end_is_none():
 )
 def test_a_stream_is_over_with_the_data_of_its_last_event(last):
     """Whether or not a blank line comes behind it."""
-    watch = StreamWatch()
+    watch = StreamObserver()
     watch.feed(START + last)
     assert watch.over
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from llama_stack_api_messages import RequestBody
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models import CreateMessageRequest
-from llama_stack_provider_messages.native.request import outgoing, request_headers, window_limit
+from llama_stack_provider_messages.native.request import native_request, request_headers, window_limit
 from llama_stack_provider_messages.translation.messages_to_chat import SIGNATURE_PREFIX
 
 BILLING = "x-anthropic-billing-header: cc=1; b=2"
@@ -29,7 +29,7 @@ def body_of(data):
 
 
 def sent(data, model="theirs", strip_billing=False, strip_thinking="none", max_tokens=None):
-    return outgoing(
+    return native_request(
         body_of(data), model, strip_billing=strip_billing, strip_thinking=strip_thinking, max_tokens=max_tokens
     )
 

@@ -7,7 +7,7 @@ import pytest
 
 from llama_stack_api_messages.errors import BadGatewayError
 from llama_stack_provider_messages.native import stream as module
-from llama_stack_provider_messages.native.model_name import ModelEcho
+from llama_stack_provider_messages.native.model_name import ModelNameRewriter
 from llama_stack_provider_messages.native.repair import StreamRepair
 from llama_stack_provider_messages.native.stream import relayed, repaired
 from llama_stack_provider_messages.upstream.address import Upstream
@@ -44,7 +44,7 @@ class Stream(httpx.AsyncByteStream):
         self.closed = True
 
 
-class Tally:
+class RequestMetrics:
     """Remembers the first end."""
 
     ended = None
@@ -58,9 +58,9 @@ class Tally:
 
 async def relay(*parts, make=None):
     """Return the bytes of a stream, the error it ends in, and the tally."""
-    stream, tally, got = Stream(*parts), Tally(), []
+    stream, tally, got = Stream(*parts), RequestMetrics(), []
     response = httpx.Response(200, stream=stream)
-    frames = make(response, tally) if make else relayed(response, ModelEcho("up"), tally, UPSTREAM)
+    frames = make(response, tally) if make else relayed(response, ModelNameRewriter("up"), tally, UPSTREAM)
     error = None
     try:
         async with asyncio.timeout(20):
@@ -112,7 +112,7 @@ async def test_who_never_stops_behind_the_last_event_is_left_too(monkeypatch):
                 yield b": more\n\n"
 
     stream = Endless()
-    frames = relayed(httpx.Response(200, stream=stream), ModelEcho("up"), Tally(), UPSTREAM)
+    frames = relayed(httpx.Response(200, stream=stream), ModelNameRewriter("up"), RequestMetrics(), UPSTREAM)
     async with asyncio.timeout(20):
         assert [frame async for frame in frames][-1] == b": more\n\n"
     assert stream.closed
@@ -179,8 +179,8 @@ async def test_a_stream_that_breaks_off_is_a_failure(end):
 
 async def test_a_client_that_leaves_closes_the_upstream_and_counts_as_a_failure():
     """It got only a part."""
-    stream, tally = Stream(START, TEXT, None), Tally()
-    frames = relayed(httpx.Response(200, stream=stream), ModelEcho("up"), tally, UPSTREAM)
+    stream, tally = Stream(START, TEXT, None), RequestMetrics()
+    frames = relayed(httpx.Response(200, stream=stream), ModelNameRewriter("up"), tally, UPSTREAM)
     for _ in range(3):
         await anext(frames)
     await frames.aclose()

@@ -475,7 +475,7 @@ def pauses(monkeypatch):
     async def sleep(seconds):
         waited.append(seconds)
 
-    monkeypatch.setattr(asking.Asking.__init__, "__defaults__", (sleep,))
+    monkeypatch.setattr(asking.MessagesClient.__init__, "__defaults__", (sleep,))
     return waited
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llama_stack_provider_messages.translation.messages_to_chat import Profile, Walk, translate_request
+from llama_stack_provider_messages.translation.messages_to_chat import Profile, TranslationContext, translate_request
 from llama_stack_provider_messages.translation.names import ClientName, backend_id, backend_name, client_id, fitting_id
 from support.streams import call, delta_chunk, message_of, request
 
@@ -16,7 +16,7 @@ FORMS = {"any": r"(?s).*", "short": r"(?s).{0,40}", "nine": r"[a-zA-Z0-9]{9}"}
 
 
 def translated(profile=None, **fields):
-    return translate_request(request(**fields), Walk(profile or Profile()))
+    return translate_request(request(**fields), TranslationContext(profile or Profile()))
 
 
 def tool(name, **fields):

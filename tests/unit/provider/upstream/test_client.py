@@ -17,7 +17,13 @@ from llama_stack_api_messages.errors import (
 from llama_stack_provider_messages.stack import Target
 from llama_stack_provider_messages.upstream import client as module
 from llama_stack_provider_messages.upstream.address import Upstream
-from llama_stack_provider_messages.upstream.client import LONGEST_ANSWER, Exchanges, Question, connection_failure, whole
+from llama_stack_provider_messages.upstream.client import (
+    LONGEST_ANSWER,
+    UpstreamClient,
+    UpstreamRequest,
+    connection_failure,
+    whole,
+)
 from llama_stack_provider_messages.upstream.settings import NativeSettings
 
 TARGET = Target("up/m", "up", "remote::vllm", "m")
@@ -74,7 +80,7 @@ async def script(monkeypatch):
 
     made = Script()
     monkeypatch.setattr(module, "new_client", made.make)
-    made.exchanges = Exchanges()
+    made.exchanges = UpstreamClient()
     yield made
     await made.exchanges.close()
 
@@ -84,7 +90,7 @@ def upstream(base_url="http://host/a", headers=None, secret=None, **settings):
 
 
 def question(headers=None, **options):
-    return Question("/v1/messages", b'{"a": 1}', headers or {}, **options)
+    return UpstreamRequest("/v1/messages", b'{"a": 1}', headers or {}, **options)
 
 
 async def test_a_question_is_a_post_of_the_bytes(script):
@@ -272,7 +278,7 @@ async def test_an_answer_as_long_as_the_limit_is_whole(script):
 @pytest.mark.parametrize("base_url", ["None", "", "host", "ftp://host", "http://[::1", "//host"])
 async def test_a_base_url_that_is_none_is_the_operators_mistake(base_url):
     """Told as such, and not to be tried again."""
-    exchanges = Exchanges()
+    exchanges = UpstreamClient()
     with pytest.raises(BadGatewayError, match="'up' cannot be reached: its base URL is none") as caught:
         await exchanges.open(TARGET, upstream(base_url), question())
     assert caught.value.retryable is False
@@ -337,7 +343,7 @@ async def test_what_cannot_be_connected_is_an_error_of_the_protocol(script):
 async def test_a_key_with_a_line_end_is_named_as_such(key):
     """Keys are read from files; the connection is not to blame, and nothing else is sent."""
     server = socket.create_server(("127.0.0.1", 0))
-    exchanges = Exchanges()
+    exchanges = UpstreamClient()
     url = f"http://127.0.0.1:{server.getsockname()[1]}"
     try:
         with pytest.raises(AuthenticationError, match="'up' has characters") as caught:
@@ -357,6 +363,6 @@ async def test_network_settings_that_do_not_work_are_a_bad_gateway(monkeypatch, 
 
     monkeypatch.setattr(module, "new_client", fail)
     with pytest.raises(BadGatewayError, match="'up' cannot be reached: its network settings") as caught:
-        await Exchanges().open(TARGET, upstream(), question())
+        await UpstreamClient().open(TARGET, upstream(), question())
     assert not caught.value.retryable
     assert "pem" not in caught.value.message

@@ -167,7 +167,7 @@ class Response:
         self.closed = True
 
 
-class Exchanges:
+class UpstreamClient:
     def __init__(self, answer):
         self.answer = answer
         self.questions = []
@@ -181,7 +181,7 @@ class Exchanges:
 
 async def test_a_tokenizer_is_asked_where_the_provider_is():
     """Shortly, with the provider's key, whatever the native lane is configured to; the connection is given back."""
-    exchanges = Exchanges(Response(200, b'{"count": 3}'))
+    exchanges = UpstreamClient(Response(200, b'{"count": 3}'))
     assert await poster(exchanges, target())("/tokenize", {"a": "\u00e9"}) == {"count": 3}
     ((found, question),) = exchanges.questions
     assert (found.base_url, found.headers) == ("http://host", BEARER)
@@ -191,7 +191,7 @@ async def test_a_tokenizer_is_asked_where_the_provider_is():
 
 async def test_a_tokenizer_is_asked_where_the_provider_declares():
     """As it is for messages."""
-    exchanges = Exchanges(Response(200, b"1"))
+    exchanges = UpstreamClient(Response(200, b"1"))
     await poster(exchanges, target(provider=Speaking(MessagesUpstream("http://d", {"x-api-key": "d"}))))("/t", {})
     assert exchanges.questions[0][0].base_url == "http://d"
 
@@ -209,19 +209,19 @@ async def test_a_tokenizer_is_asked_where_the_provider_declares():
 async def test_any_other_answer_is_no_tokenizer(answer, status):
     """With the status if there is one."""
     with pytest.raises(TokenizerUnavailable) as caught:
-        await poster(Exchanges(answer), target())("/tokenize", {})
+        await poster(UpstreamClient(answer), target())("/tokenize", {})
     assert caught.value.status == status
 
 
 async def test_a_tokenizer_nested_without_end_is_no_tokenizer():
     """The estimate is what is left."""
     with pytest.raises(TokenizerUnavailable):
-        await poster(Exchanges(Response(200, b"[" * 200_000)), target())("/tokenize", {})
+        await poster(UpstreamClient(Response(200, b"[" * 200_000)), target())("/tokenize", {})
 
 
 async def test_a_provider_of_another_kind_has_no_tokenizer():
     """Nobody is asked."""
-    exchanges = Exchanges(Response(200, b"1"))
+    exchanges = UpstreamClient(Response(200, b"1"))
     with pytest.raises(TokenizerUnavailable):
         await poster(exchanges, target(provider=object()))("/tokenize", {})
     assert exchanges.questions == []

@@ -12,7 +12,7 @@ from llama_stack_provider_messages.errors.body import translate_error as from_ba
 from llama_stack_provider_messages.errors.overflow import overflow_message
 from llama_stack_provider_messages.errors.redaction import redact
 from llama_stack_provider_messages.translation.fields import field, text_field
-from llama_stack_provider_messages.translation.surrogates import settled
+from llama_stack_provider_messages.translation.surrogates import replace_lone_surrogates
 
 STATUS_BY_TYPE: dict[str, int] = {
     "invalid_request_error": 400,
@@ -62,7 +62,12 @@ def translate_error(error: MessagesError, *, now: datetime | None = None) -> Ope
     """
     status = _OVERLOADED if error.status_code == OverloadedError.status_code else error.status_code
     code = (error.details or {}).get("error_code")
-    body = {"message": settled(error.message), "type": settled(error.error_type), "param": None, "code": code}
+    body = {
+        "message": replace_lone_surrogates(error.message),
+        "type": replace_lone_surrogates(error.error_type),
+        "param": None,
+        "code": code,
+    }
     if overflow_message(error.status_code, {"message": error.message, "code": code}):
         status, body = 400, body | _TOO_LONG
     headers = openai_headers(error.headers, now)

@@ -9,10 +9,10 @@ from itertools import count
 from typing import Any
 
 from llama_stack_provider_messages.translation.fields import field, list_field, text_field
-from llama_stack_provider_messages.translation.surrogates import Halves, settled
+from llama_stack_provider_messages.translation.surrogates import SurrogateJoiner, replace_lone_surrogates
 from llama_stack_provider_messages.translation.tool_arguments import ToolInput, load_tool_input
 
-from .options import ChatForm
+from .options import ReplyOptions
 from .response import Words, arguments_of, call_id, call_kind, call_name
 
 type Delta = dict[str, Any]
@@ -37,7 +37,7 @@ class Text:
         self._start = words.length
         self._first = text_field(block, "text")
         self._citations = list(list_field(block, "citations"))
-        self._halves = Halves()
+        self._halves = SurrogateJoiner()
 
     def begin(self) -> list[Delta]:
         """Return the text the block begins with."""
@@ -76,7 +76,7 @@ class Thinking:
     def __init__(self, indexes: "count[int]", block: object) -> None:
         self._indexes = indexes
         self._block = block
-        self._halves = Halves()
+        self._halves = SurrogateJoiner()
         self._index: int | None = None
 
     def begin(self) -> list[Delta]:
@@ -86,7 +86,7 @@ class Thinking:
     def add(self, delta: object) -> list[Delta]:
         """Take words or the signature."""
         words = self._words(self._halves.add(text_field(delta, "thinking")))
-        return [*words, *self._seal(settled(text_field(delta, "signature")))]
+        return [*words, *self._seal(replace_lone_surrogates(text_field(delta, "signature")))]
 
     def end(self) -> list[Delta]:
         """Return what is left."""
@@ -127,7 +127,7 @@ class Whole:
 
 def redacted(indexes: "count[int]", block: object) -> Whole:
     """Return a block of reasoning that only the upstream can read."""
-    data = settled(text_field(block, "data"))
+    data = replace_lone_surrogates(text_field(block, "data"))
     if not data:
         return Whole()
     return Whole({"reasoning_details": [{"type": "reasoning.encrypted", "index": next(indexes), "data": data}]})
@@ -148,7 +148,7 @@ class Call:
 
     kind = "tool_use"
 
-    def __init__(self, form: ChatForm, block: object, completion: str, position: int) -> None:
+    def __init__(self, form: ReplyOptions, block: object, completion: str, position: int) -> None:
         name = call_name(block)
         self._how = call_kind(name, form)
         self._legacy = form.legacy_functions
@@ -156,7 +156,7 @@ class Call:
         self._id = call_id(field(block, "id"), completion, position)
         self._position = position
         self._given = field(block, "input")
-        self._input, self._halves = ToolInput(), Halves()
+        self._input, self._halves = ToolInput(), SurrogateJoiner()
 
     def begin(self) -> list[Delta]:
         """Return the call without arguments."""

@@ -11,11 +11,11 @@ from typing import Any, Literal
 from llama_stack_api_messages.errors import BadGatewayError
 from llama_stack_provider_messages.translation.dropped import DropLog, Dropped
 from llama_stack_provider_messages.translation.fields import field, list_field, text_field
-from llama_stack_provider_messages.translation.surrogates import settled
+from llama_stack_provider_messages.translation.surrogates import replace_lone_surrogates
 from llama_stack_provider_messages.translation.tool_arguments import dump_json
 
 from .error import error_of_event, is_error
-from .options import ChatForm
+from .options import ReplyOptions
 from .stop_reason import explanation, finish_reason, stop_match
 from .usage import service_tier, translate_usage
 
@@ -25,7 +25,7 @@ ONE_CALL = "an answer with functions has one call"
 _ID = "chatcmpl-"
 
 
-def translate_response(message: Mapping[str, Any], form: ChatForm, *, created: int) -> dict[str, Any]:
+def translate_response(message: Mapping[str, Any], form: ReplyOptions, *, created: int) -> dict[str, Any]:
     """Return the chat completion for a message, in the wire form.
 
     Args:
@@ -50,7 +50,7 @@ def translate_response(message: Mapping[str, Any], form: ChatForm, *, created: i
     }
 
 
-def dropped_blocks(message: Mapping[str, Any], form: ChatForm) -> tuple[Dropped, ...]:
+def dropped_blocks(message: Mapping[str, Any], form: ReplyOptions) -> tuple[Dropped, ...]:
     """Return what of a message its chat completion does not show, by its path in the message.
 
     Raises:
@@ -63,12 +63,16 @@ def completion_id(given: object) -> str:
     """Return the id of the chat completion for that of a message; ``""`` for none."""
     if not isinstance(given, str) or not given:
         return ""
-    return settled(given if given.startswith(_ID) else _ID + given.removeprefix("msg_"))
+    return replace_lone_surrogates(given if given.startswith(_ID) else _ID + given.removeprefix("msg_"))
 
 
 def call_id(given: object, completion: str, position: int) -> str:
     """Return the id of a call: the upstream's, or one made of the completion's and the call's position."""
-    return settled(given) if isinstance(given, str) and given else f"call_{completion.removeprefix(_ID)}_{position}"
+    return (
+        replace_lone_surrogates(given)
+        if isinstance(given, str) and given
+        else f"call_{completion.removeprefix(_ID)}_{position}"
+    )
 
 
 def call_name(block: object) -> str:
@@ -77,13 +81,13 @@ def call_name(block: object) -> str:
     Raises:
         BadGatewayError: It has none.
     """
-    if name := settled(text_field(block, "name")):
+    if name := replace_lone_surrogates(text_field(block, "name")):
         return name
     raise BadGatewayError("The backend sent a tool call without the name of the tool")
 
 
-def call_kind(name: str, form: ChatForm) -> Literal["plain", "wrapped", "custom"]:
-    """Return how the arguments of a tool are answered; see ``ChatForm``."""
+def call_kind(name: str, form: ReplyOptions) -> Literal["plain", "wrapped", "custom"]:
+    """Return how the arguments of a tool are answered; see ``ReplyOptions``."""
     if name in form.custom_tools and not form.legacy_functions:
         return "custom"
     return "wrapped" if name in form.wrapped_tools else "plain"
@@ -97,7 +101,7 @@ def arguments_of(tool_input: object, kind: Literal["plain", "wrapped", "custom"]
     value = {} if tool_input is None else tool_input
     inner = value["input"] if isinstance(value, dict) and value.keys() == {"input"} else None
     if kind == "custom" and isinstance(inner, str):
-        return settled(inner)
+        return replace_lone_surrogates(inner)
     if kind == "wrapped" and isinstance(inner, dict):
         value = inner
     return _compact(value if isinstance(value, dict) else {"value": value})
@@ -106,7 +110,7 @@ def arguments_of(tool_input: object, kind: Literal["plain", "wrapped", "custom"]
 def _compact(value: object) -> str:
     try:
         plain = json.loads(dump_json(value))  # without what JSON does not have, such as NaN
-        return settled(json.dumps(plain, ensure_ascii=False, separators=(",", ":")))
+        return replace_lone_surrogates(json.dumps(plain, ensure_ascii=False, separators=(",", ":")))
     except RecursionError:
         raise BadGatewayError("The backend sent a tool call whose arguments are nested too deep") from None
 
@@ -155,7 +159,7 @@ class Words:
         annotations: The citations so far.
     """
 
-    def __init__(self, form: ChatForm, log: DropLog) -> None:
+    def __init__(self, form: ReplyOptions, log: DropLog) -> None:
         self.annotations: list[dict[str, Any]] = []
         self.length = 0
         self._json = JsonText() if form.json_object else None
@@ -189,18 +193,23 @@ _SOURCES = {"web_search_result_location": "url", "search_result_location": "sour
 
 def _annotation(citation: object, start: int, end: int) -> dict[str, Any] | None:
     """Return a citation as annotation, None for one without an address; ``content`` is OpenRouter's addition."""
-    url = settled(text_field(citation, _SOURCES.get(text_field(citation, "type"), "")))
+    url = replace_lone_surrogates(text_field(citation, _SOURCES.get(text_field(citation, "type"), "")))
     if not url.startswith(("https://", "http://")):
         return None
-    record = {"url": url, "title": settled(text_field(citation, "title")), "start_index": start, "end_index": end}
-    passage = settled(text_field(citation, "cited_text"))
+    record = {
+        "url": url,
+        "title": replace_lone_surrogates(text_field(citation, "title")),
+        "start_index": start,
+        "end_index": end,
+    }
+    passage = replace_lone_surrogates(text_field(citation, "cited_text"))
     return {"type": "url_citation", "url_citation": record | ({"content": passage} if passage else {})}
 
 
 class _Answer:
     """What one message says."""
 
-    def __init__(self, form: ChatForm, completion: str) -> None:
+    def __init__(self, form: ReplyOptions, completion: str) -> None:
         self.id = completion
         self.log = DropLog()
         self._form = form
@@ -249,18 +258,21 @@ class _Answer:
 
     def _text(self, block: object, path: str) -> None:
         start = self._words.length
-        self._texts.append(self._words.add(settled(text_field(block, "text"))))
+        self._texts.append(self._words.add(replace_lone_surrogates(text_field(block, "text"))))
         self._words.cite(list_field(block, "citations"), start, path)
 
     def _thinking(self, block: object, _path: str) -> None:
-        text, signature = settled(text_field(block, "thinking")), settled(text_field(block, "signature"))
+        text, signature = (
+            replace_lone_surrogates(text_field(block, "thinking")),
+            replace_lone_surrogates(text_field(block, "signature")),
+        )
         if text or signature:
             self._reasoning.append(text)
             signed = {"signature": signature} if signature else {}
             self._details.append({"type": "reasoning.text", "index": len(self._details), "text": text, **signed})
 
     def _redacted(self, block: object, _path: str) -> None:
-        if data := settled(text_field(block, "data")):
+        if data := replace_lone_surrogates(text_field(block, "data")):
             self._details.append({"type": "reasoning.encrypted", "index": len(self._details), "data": data})
 
     def _call(self, block: object, path: str) -> None:
@@ -286,7 +298,7 @@ _STEPS: dict[str, Callable[[_Answer, object, str], None]] = {
 }
 
 
-def _read(message: Mapping[str, Any], form: ChatForm, created: int) -> _Answer:
+def _read(message: Mapping[str, Any], form: ReplyOptions, created: int) -> _Answer:
     content = message.get("content")
     if is_error(message):
         raise error_of_event(message)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llama_stack_provider_messages.translation.fields import text_field
-from llama_stack_provider_messages.translation.surrogates import settled
+from llama_stack_provider_messages.translation.surrogates import replace_lone_surrogates
 
 from .usage import added
 
@@ -44,13 +44,17 @@ def finish_reason(reason: object, *, calls: bool, legacy: bool = False) -> str:
 
 def stop_match(reason: object, sequence: object) -> dict[str, str]:
     """Return the stop sequence that ended an answer as vLLM reports it, beside the finish reason; ``{}`` for none."""
-    return {"stop_reason": settled(sequence)} if reason == "stop_sequence" and isinstance(sequence, str) else {}
+    return (
+        {"stop_reason": replace_lone_surrogates(sequence)}
+        if reason == "stop_sequence" and isinstance(sequence, str)
+        else {}
+    )
 
 
 def explanation(reason: object, details: object) -> str:
     """Return why the model refused, in words; ``""`` if it did not, or does not say."""
     said = details.get("explanation") if isinstance(details, Mapping) else None
-    return settled(said) if reason == "refusal" and isinstance(said, str) else ""
+    return replace_lone_surrogates(said) if reason == "refusal" and isinstance(said, str) else ""
 
 
 def needs_continuation(message: Mapping[str, Any]) -> bool:

@@ -24,7 +24,7 @@ from llama_stack_provider_messages.translation.fields import field, text_field
 
 from .error import error_of_event, is_error, translate_error
 from .open_blocks import KIND_OF_DELTA, Block, Call, Delta, Text, Thinking, Whole, redacted
-from .options import ChatForm
+from .options import ReplyOptions
 from .response import BROKEN, NO_PLACE, ONE_CALL, Words, completion_id
 from .stop_reason import explanation, finish_reason, needs_continuation, stop_match
 from .usage import added, service_tier, translate_usage, updated
@@ -50,7 +50,7 @@ class StreamTranslator:
         stop_reason: The upstream's; ``pause_turn`` asks for a continuation, see ``resume``.
     """
 
-    def __init__(self, form: ChatForm, *, created: int, new_id: Callable[[], str]) -> None:
+    def __init__(self, form: ReplyOptions, *, created: int, new_id: Callable[[], str]) -> None:
         self.finished = self.complete = False
         self.failure: MessagesError | None = None
         self.stop_reason: str | None = None

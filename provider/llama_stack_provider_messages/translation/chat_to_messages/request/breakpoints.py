@@ -7,7 +7,7 @@ where the next turn goes on.
 
 from collections.abc import Iterable
 
-from llama_stack_provider_messages.translation.chat_to_messages.context import Block, Mark, Walk
+from llama_stack_provider_messages.translation.chat_to_messages.context import Block, Mark, TranslationContext
 from llama_stack_provider_messages.translation.chat_to_messages.read import Record, record_at, text_at
 
 MOST = 4
@@ -18,42 +18,42 @@ _LONG_ONES = ("12h", _LONG)
 _FEATURE = "prompt_cache_breakpoint"
 
 
-def mark(block: Block, part: Record, path: str, walk: Walk) -> None:
+def mark(block: Block, part: Record, path: str, ctx: TranslationContext) -> None:
     """Remember that the prompt is cached up to a block, if its part says so."""
-    for name, default in ((_FEATURE, walk.options.cache_ttl), ("cache_control", _SHORT)):
+    for name, default in ((_FEATURE, ctx.options.cache_ttl), ("cache_control", _SHORT)):
         if part.get(name) is not None:
             where = f"{path}.{name}"
             wanted = text_at(record_at(part[name], where).get("ttl"), f"{where}.ttl")
-            walk.marks.append(Mark(block, where, _LONG if wanted in _LONG_ONES else default))
+            ctx.marks.append(Mark(block, where, _LONG if wanted in _LONG_ONES else default))
             return
 
 
-def gather(block: Block, start: int, walk: Walk) -> None:
+def gather(block: Block, start: int, ctx: TranslationContext) -> None:
     """Move the breakpoints since ``start`` to the block that holds their blocks; the last one covers the others."""
-    if inner := walk.marks[start:]:
-        walk.marks[start:] = [Mark(block, inner[-1].path, inner[-1].ttl)]
-        _leave(inner[:-1], "the result they stand in has one", walk)
+    if inner := ctx.marks[start:]:
+        ctx.marks[start:] = [Mark(block, inner[-1].path, inner[-1].ttl)]
+        _leave(inner[:-1], "the result they stand in has one", ctx)
 
 
-def apply_marks(prompt: Iterable[Block], walk: Walk) -> None:
+def apply_marks(prompt: Iterable[Block], ctx: TranslationContext) -> None:
     """Write the newest breakpoints into their blocks, and note the others.
 
     Args:
         prompt: The blocks of the prompt in their order, which may not be that of the request.
-        walk: The request on its way.
+        ctx: The request on its way.
     """
-    by_block = {id(entry.block): entry for entry in walk.marks}
+    by_block = {id(entry.block): entry for entry in ctx.marks}
     marks = [by_block[id(block)] for block in prompt if id(block) in by_block]
-    _leave(marks[:-MOST], f"the Messages API takes {MOST}", walk)
+    _leave(marks[:-MOST], f"the Messages API takes {MOST}", ctx)
     ttl = _LONG
     for entry in marks[-MOST:]:
         if entry.ttl != _LONG:
             ttl = entry.ttl
         elif ttl != _LONG:
-            walk.hint(f"{entry.path}.ttl", "ttl", "no longer one may follow a shorter one")
+            ctx.hint(f"{entry.path}.ttl", "ttl", "no longer one may follow a shorter one")
         entry.block["cache_control"] = {"type": "ephemeral", **({"ttl": _LONG} if ttl == _LONG else {})}
 
 
-def _leave(marks: Iterable[Mark], reason: str, walk: Walk) -> None:
+def _leave(marks: Iterable[Mark], reason: str, ctx: TranslationContext) -> None:
     for entry in marks:
-        walk.hint(entry.path, _FEATURE, reason)
+        ctx.hint(entry.path, _FEATURE, reason)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from llama_stack_api_messages.errors import InvalidRequestError
-from llama_stack_provider_messages.translation.chat_to_messages.context import Block, Walk
+from llama_stack_provider_messages.translation.chat_to_messages.context import Block, TranslationContext
 from llama_stack_provider_messages.translation.chat_to_messages.names import CallIds
 from llama_stack_provider_messages.translation.chat_to_messages.read import (
     Record,
@@ -54,7 +54,7 @@ class OpenCalls:
 _FIELDS = frozenset({"id", "type", "index", "function", "custom"})
 
 
-def calls_of(message: Record, path: str, ids: CallIds, walk: Walk) -> Iterator[Call]:
+def calls_of(message: Record, path: str, ids: CallIds, ctx: TranslationContext) -> Iterator[Call]:
     """Yield the calls of an assistant message.
 
     Raises:
@@ -62,16 +62,16 @@ def calls_of(message: Record, path: str, ids: CallIds, walk: Walk) -> Iterator[C
     """
     for call, where in records_at(message.get("tool_calls"), f"{path}.tool_calls"):
         wanted = text_at(call.get("id"), f"{where}.id")
-        name, value = _called(call, where, walk)
-        walk.unknown(call, _FIELDS, where)
-        yield Call(_tool_use(ids.fresh(wanted, where), name, value, walk), ("id", wanted), where)
+        name, value = _called(call, where, ctx)
+        ctx.unknown(call, _FIELDS, where)
+        yield Call(_tool_use(ids.fresh(wanted, where), name, value, ctx), ("id", wanted), where)
     if message.get("function_call") is not None:
         where = f"{path}.function_call"
-        name, value = _function(record_at(message["function_call"], where), where, walk)
-        yield Call(_tool_use(ids.fresh("", where), name, value, walk), ("name", name), where)
+        name, value = _function(record_at(message["function_call"], where), where, ctx)
+        yield Call(_tool_use(ids.fresh("", where), name, value, ctx), ("name", name), where)
 
 
-def _called(call: Record, path: str, walk: Walk) -> tuple[str, Block]:
+def _called(call: Record, path: str, ctx: TranslationContext) -> tuple[str, Block]:
     """Return the client's name of a tool and the input of its call; servers leave the type of functions out."""
     kind = call.get("type")
     if kind == "custom":
@@ -81,14 +81,14 @@ def _called(call: Record, path: str, walk: Walk) -> tuple[str, Block]:
         return name_at(custom.get("name"), f"{path}.name"), {WRAPPER: text}
     if kind not in (None, "", "function"):
         raise InvalidRequestError(f"{path}.type: {shown(kind)} is no kind of call; send function or custom")
-    return _function(record_at(call.get("function"), f"{path}.function"), f"{path}.function", walk)
+    return _function(record_at(call.get("function"), f"{path}.function"), f"{path}.function", ctx)
 
 
-def _function(function: Record, path: str, walk: Walk) -> tuple[str, Block]:
+def _function(function: Record, path: str, ctx: TranslationContext) -> tuple[str, Block]:
     name = name_at(function.get("name"), f"{path}.name")
     value = parse_tool_input(function.get("arguments"))
-    return name, {WRAPPER: value} if name in walk.wrapped else value
+    return name, {WRAPPER: value} if name in ctx.wrapped else value
 
 
-def _tool_use(call_id: str, name: str, value: Block, walk: Walk) -> Block:
-    return {"type": "tool_use", "id": call_id, "name": walk.upstream_name(name), "input": value}
+def _tool_use(call_id: str, name: str, value: Block, ctx: TranslationContext) -> Block:
+    return {"type": "tool_use", "id": call_id, "name": ctx.upstream_name(name), "input": value}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llama_stack_api_messages.errors import InvalidRequestError
-from llama_stack_provider_messages.translation.chat_to_messages.context import Block, Walk
+from llama_stack_provider_messages.translation.chat_to_messages.context import Block, TranslationContext
 from llama_stack_provider_messages.translation.chat_to_messages.read import (
     Record,
     flag_at,
@@ -96,14 +96,14 @@ def _name(entry: Record, path: str) -> str:
     return name_at(record_at(entry.get(kind), path).get("name"), f"{path}.name")
 
 
-def choice_field(choice: Choice, chat: Record, names: list[str], walk: Walk) -> dict[str, Any]:
+def choice_field(choice: Choice, chat: Record, names: list[str], ctx: TranslationContext) -> dict[str, Any]:
     """Return ``tool_choice`` of the Messages request, nothing where it says nothing.
 
     Args:
         choice: What the request says.
         chat: The request.
         names: Upstream's names of the tools that are left.
-        walk: The request on its way.
+        ctx: The request on its way.
 
     Raises:
         InvalidRequestError: A call is forced and there is no tool.
@@ -114,15 +114,15 @@ def choice_field(choice: Choice, chat: Record, names: list[str], walk: Walk) -> 
         raise InvalidRequestError(f"{choice.path}: there is no tool to call; send tools")
     if not names or not (choice.type or single):
         return {}
-    kind = _told(choice, walk) if choice.forced and not walk.traits.forced_tools else choice.type or "auto"
-    named = {"name": walk.upstream_name(choice.tool)} if kind == "tool" else {}
+    kind = _told(choice, ctx) if choice.forced and not ctx.traits.forced_tools else choice.type or "auto"
+    named = {"name": ctx.upstream_name(choice.tool)} if kind == "tool" else {}
     one_only = {"disable_parallel_tool_use": True} if single and kind in _ONE_ONLY else {}
     return {"tool_choice": {"type": kind, **named, **one_only}}
 
 
-def _told(choice: Choice, walk: Walk) -> str:
+def _told(choice: Choice, ctx: TranslationContext) -> str:
     """Ask for a call in words, and leave the choice to the model."""
-    walk.note(choice.path, "tool_choice", "the model cannot be forced to call a tool; it is asked to")
-    tool = f"the tool {walk.upstream_name(choice.tool)}" if choice.tool else "one of the tools"
-    walk.instructions.append(f"Answer by calling {tool}, not with text.")
+    ctx.drop(choice.path, "tool_choice", "the model cannot be forced to call a tool; it is asked to")
+    tool = f"the tool {ctx.upstream_name(choice.tool)}" if choice.tool else "one of the tools"
+    ctx.instructions.append(f"Answer by calling {tool}, not with text.")
     return "auto"

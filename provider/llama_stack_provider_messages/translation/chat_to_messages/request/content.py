@@ -6,44 +6,44 @@ The Messages API refuses a text block without visible text, so blank parts are g
 from collections.abc import Callable, Mapping
 
 from llama_stack_api_messages.errors import InvalidRequestError
-from llama_stack_provider_messages.translation.chat_to_messages.context import Block, Walk
+from llama_stack_provider_messages.translation.chat_to_messages.context import Block, TranslationContext
 from llama_stack_provider_messages.translation.chat_to_messages.read import Record, list_at, record_at, shown, text_at
 
 from .breakpoints import mark
 from .media import file_block, image_block
 
-type Handler = Callable[[Record, str, Walk], Block | None]
+type Handler = Callable[[Record, str, TranslationContext], Block | None]
 type Handlers = Mapping[str, Handler]
 
 
-def blocks_of(content: object, path: str, walk: Walk, handlers: Handlers) -> list[Block]:
+def blocks_of(content: object, path: str, ctx: TranslationContext, handlers: Handlers) -> list[Block]:
     """Return the blocks of a string, of a list of parts, or of nothing.
 
     Args:
         content: What the message says.
         path: Where it stands.
-        walk: The request on its way.
+        ctx: The request on its way.
         handlers: What the role may say, by the parts' types.
 
     Raises:
         InvalidRequestError: It is something else, or a part the role cannot have.
     """
     if content is None or isinstance(content, str):
-        return _present(text_block(content or "", path, walk))
+        return _present(text_block(content or "", path, ctx))
     if not isinstance(content, list):
         raise InvalidRequestError(f"{path}: a string or a list of parts is required")
     blocks: list[Block] = []
     for index, part in enumerate(list_at(content, path)):
-        blocks += _present(_block(part, f"{path}.{index}", walk, handlers))
+        blocks += _present(_block(part, f"{path}.{index}", ctx, handlers))
     return blocks
 
 
-def text_block(text: str, path: str, walk: Walk) -> Block | None:
+def text_block(text: str, path: str, ctx: TranslationContext) -> Block | None:
     """Return a text as a block, None for a blank one; white space is noted, nothing at all is nothing lost."""
     if text.strip():
         return {"type": "text", "text": text}
     if text:
-        walk.hint(path, "text", "the Messages API takes no text of white space alone")
+        ctx.hint(path, "text", "the Messages API takes no text of white space alone")
     return None
 
 
@@ -51,30 +51,30 @@ def _present(block: Block | None) -> list[Block]:
     return [] if block is None else [block]
 
 
-def _block(part: object, path: str, walk: Walk, handlers: Handlers) -> Block | None:
+def _block(part: object, path: str, ctx: TranslationContext, handlers: Handlers) -> Block | None:
     if isinstance(part, str):  # some clients list plain strings
-        return text_block(part, path, walk)
+        return text_block(part, path, ctx)
     record = record_at(part, path)
     kind = record.get("type")
     handler = handlers.get(kind) if isinstance(kind, str) else None
     if handler is None:
         raise InvalidRequestError(f"{path}.type: {shown(kind)} is not taken here; send {', '.join(handlers)}")
-    block = handler(record, path, walk)
-    walk.unknown(record, PART_FIELDS, path)
+    block = handler(record, path, ctx)
+    ctx.unknown(record, PART_FIELDS, path)
     if block is not None:
-        mark(block, record, path, walk)
+        mark(block, record, path, ctx)
     return block
 
 
-def _text(part: Record, path: str, walk: Walk) -> Block | None:
-    return text_block(text_at(part.get("text"), f"{path}.text"), f"{path}.text", walk)
+def _text(part: Record, path: str, ctx: TranslationContext) -> Block | None:
+    return text_block(text_at(part.get("text"), f"{path}.text"), f"{path}.text", ctx)
 
 
-def _refusal(part: Record, path: str, walk: Walk) -> Block | None:
-    return text_block(text_at(part.get("refusal"), f"{path}.refusal"), f"{path}.refusal", walk)
+def _refusal(part: Record, path: str, ctx: TranslationContext) -> Block | None:
+    return text_block(text_at(part.get("refusal"), f"{path}.refusal"), f"{path}.refusal", ctx)
 
 
-def _audio(_part: Record, path: str, _walk: Walk) -> Block:
+def _audio(_part: Record, path: str, _walk: TranslationContext) -> Block:
     raise InvalidRequestError(f"{path}: the Messages API takes no audio; send a transcript as text")
 
 

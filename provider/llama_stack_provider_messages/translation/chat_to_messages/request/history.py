@@ -14,7 +14,7 @@ messages is one pass: a conversation may have a hundred thousand of them.
 
 from dataclasses import dataclass, field
 
-from llama_stack_provider_messages.translation.chat_to_messages.context import Block, Walk
+from llama_stack_provider_messages.translation.chat_to_messages.context import Block, TranslationContext
 
 from .calls import Call, OpenCalls
 from .content import blocks_of
@@ -58,8 +58,8 @@ class AssistantTurn:
 class History:
     """Collects the turns of one conversation."""
 
-    def __init__(self, walk: Walk) -> None:
-        self._walk = walk
+    def __init__(self, ctx: TranslationContext) -> None:
+        self._ctx = ctx
         self._turns: list[UserTurn | AssistantTurn] = []
         self._thoughts: list[Block] = []  # of an answer that said nothing yet
         self._thoughts_path = ""
@@ -118,9 +118,9 @@ class History:
         return result
 
     def _orphan(self, turn: UserTurn, key: tuple[str, str], blocks: list[Block], path: str) -> None:
-        self._walk.note(path, "tool result", "no call before it has this id and no result yet; it became text")
+        self._ctx.drop(path, "tool result", "no call before it has this id and no result yet; it became text")
         head = f"Result of the call {key[1]}:" if blocks else f"Result of the call {key[1]}: nothing."
-        turn.say([*blocks_of(head, path, self._walk, {}), *blocks])
+        turn.say([*blocks_of(head, path, self._ctx, {}), *blocks])
 
     def _user(self) -> UserTurn:
         self._forget_thoughts()
@@ -137,7 +137,7 @@ class History:
 
     def _forget_thoughts(self) -> None:
         if self._thoughts:
-            self._walk.hint(self._thoughts_path, "reasoning_details", "the message says and calls nothing")
+            self._ctx.hint(self._thoughts_path, "reasoning_details", "the message says and calls nothing")
             self._thoughts = []
 
     def messages(self) -> list[Block]:
@@ -145,7 +145,7 @@ class History:
         self._forget_thoughts()
         if self._turns and isinstance(self._turns[0], AssistantTurn):
             reason = "the Messages API wants the user to begin; a stand-in does"
-            self._walk.note("messages", "messages", reason)
+            self._ctx.drop("messages", "messages", reason)
             self._turns.insert(0, UserTurn(blocks=[opening()]))
         if isinstance(last := self._turns[-1] if self._turns else None, AssistantTurn) and last.calls:
             self._turns.append(UserTurn())
@@ -161,13 +161,13 @@ class History:
 
     def _user_messages(self, turn: UserTurn, asked: list[Call]) -> list[Block]:
         results = [turn.results.get(call.block["id"]) or self._missing(call) for call in asked]
-        if not self._walk.traits.mid_system or not (results or turn.blocks):
+        if not self._ctx.traits.mid_system or not (results or turn.blocks):
             turn.remind()
         system = [{"role": "system", "content": turn.system}] if turn.system else []
         return [{"role": "user", "content": [*results, *turn.blocks]}, *system]
 
     def _missing(self, call: Call) -> Block:
-        self._walk.note(call.path, "tool call", "no result follows it; an error stands in")
+        self._ctx.drop(call.path, "tool call", "no result follows it; an error stands in")
         return {"type": "tool_result", "tool_use_id": call.block["id"], "content": NO_RESULT, "is_error": True}
 
 

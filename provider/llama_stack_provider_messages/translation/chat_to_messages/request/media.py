@@ -1,7 +1,7 @@
 """Images and files of a chat message -> image and document blocks."""
 
 from llama_stack_api_messages.errors import InvalidRequestError
-from llama_stack_provider_messages.translation.chat_to_messages.context import Block, Walk
+from llama_stack_provider_messages.translation.chat_to_messages.context import Block, TranslationContext
 from llama_stack_provider_messages.translation.chat_to_messages.read import Record, name_at, record_at, text_at
 from llama_stack_provider_messages.translation.inline_data import (
     IMAGE_TYPES,
@@ -15,7 +15,7 @@ from llama_stack_provider_messages.translation.inline_data import (
 _SCHEMES = ("http://", "https://")
 
 
-def image_block(part: Record, path: str, walk: Walk) -> Block:
+def image_block(part: Record, path: str, ctx: TranslationContext) -> Block:
     """Return the image block of an ``image_url`` part; its ``url`` may stand for the object, as some clients send it.
 
     Raises:
@@ -25,9 +25,9 @@ def image_block(part: Record, path: str, walk: Walk) -> Block:
     if isinstance(image, str):
         return _image(image, path)
     image, url_path = record_at(image, path), f"{path}.url"
-    walk.unknown(image, ("url", "detail"), path)
+    ctx.unknown(image, ("url", "detail"), path)
     if text_at(image.get("detail"), f"{path}.detail") not in ("", "auto"):
-        walk.hint(f"{path}.detail", "detail", "the Messages API has one resolution")
+        ctx.hint(f"{path}.detail", "detail", "the Messages API has one resolution")
     return _image(name_at(image.get("url"), url_path), url_path)
 
 
@@ -44,7 +44,7 @@ def _image(url: str, path: str) -> Block:
     return _inline("image", media_type, data)
 
 
-def file_block(part: Record, path: str, walk: Walk) -> Block:
+def file_block(part: Record, path: str, ctx: TranslationContext) -> Block:
     """Return the block of a ``file`` part: what it is, its bytes say, and its data URL where they do not.
 
     Raises:
@@ -54,12 +54,12 @@ def file_block(part: Record, path: str, walk: Walk) -> Block:
     data, title = text_at(file.get("file_data"), f"{path}.file_data"), text_at(file.get("filename"), f"{path}.filename")
     if not data:
         raise InvalidRequestError(f"{path}: the model's server has no such file; send its bytes in file_data")
-    walk.unknown(file, ("file_data", "filename"), path)
+    ctx.unknown(file, ("file_data", "filename"), path)
     block = _file(data, f"{path}.file_data")
     if title.strip() and block["type"] == "document":
         block["title"] = title
     elif title.strip():
-        walk.hint(f"{path}.filename", "filename", "the Messages API gives images no name")
+        ctx.hint(f"{path}.filename", "filename", "the Messages API gives images no name")
     return block
 
 

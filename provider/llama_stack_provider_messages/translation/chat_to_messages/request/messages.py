@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from llama_stack_api_messages.errors import InvalidRequestError
-from llama_stack_provider_messages.translation.chat_to_messages.context import Block, Walk
+from llama_stack_provider_messages.translation.chat_to_messages.context import Block, TranslationContext
 from llama_stack_provider_messages.translation.chat_to_messages.names import CallIds
 from llama_stack_provider_messages.translation.chat_to_messages.read import (
     Record,
@@ -27,13 +27,13 @@ class Reader:
     """Reads messages one by one.
 
     Args:
-        walk: The request on its way.
+        ctx: The request on its way.
         history: The turns so far.
         system: The system prompt so far.
         ids: Of the calls so far.
     """
 
-    walk: Walk
+    ctx: TranslationContext
     history: History
     system: list[Block] = field(default_factory=list)
     ids: CallIds = field(default_factory=CallIds)
@@ -41,7 +41,7 @@ class Reader:
     def instructions(self, message: Record, path: str) -> None:
         """Take a system or developer message in."""
         self.no_name(message, path)
-        blocks = blocks_of(message.get("content"), f"{path}.content", self.walk, SYSTEM_PARTS)
+        blocks = blocks_of(message.get("content"), f"{path}.content", self.ctx, SYSTEM_PARTS)
         if self.history.begun:
             self.history.instructed(blocks)
         else:
@@ -49,7 +49,7 @@ class Reader:
 
     def question(self, message: Record, path: str) -> None:
         """Take a message of the user in; a name goes in front of it, as the model reads who speaks."""
-        blocks = blocks_of(message.get("content"), f"{path}.content", self.walk, USER_PARTS)
+        blocks = blocks_of(message.get("content"), f"{path}.content", self.ctx, USER_PARTS)
         if name := text_at(message.get("name"), f"{path}.name"):
             _sign(blocks, name)
         self.history.said(blocks)
@@ -57,12 +57,12 @@ class Reader:
     def answer(self, message: Record, path: str) -> None:
         """Take an earlier answer in."""
         self.no_name(message, path)
-        thoughts = thoughts_of(message, path, self.walk)
-        blocks = blocks_of(message.get("content"), f"{path}.content", self.walk, ASSISTANT_PARTS)
-        refusal = text_block(text_at(message.get("refusal"), f"{path}.refusal"), f"{path}.refusal", self.walk)
+        thoughts = thoughts_of(message, path, self.ctx)
+        blocks = blocks_of(message.get("content"), f"{path}.content", self.ctx, ASSISTANT_PARTS)
+        refusal = text_block(text_at(message.get("refusal"), f"{path}.refusal"), f"{path}.refusal", self.ctx)
         blocks += [refusal] if refusal else []
-        calls = list(calls_of(message, path, self.ids, self.walk))
-        self.history.answered(thoughts, blocks or _spoken(message, f"{path}.audio", self.walk), calls, path)
+        calls = list(calls_of(message, path, self.ids, self.ctx))
+        self.history.answered(thoughts, blocks or _spoken(message, f"{path}.audio", self.ctx), calls, path)
 
     def tool_result(self, message: Record, path: str) -> None:
         """Take the result of a call in."""
@@ -73,15 +73,15 @@ class Reader:
         self._result(("name", name_at(message.get("name"), f"{path}.name")), message, path)
 
     def _result(self, key: tuple[str, str], message: Record, path: str) -> None:
-        start = len(self.walk.marks)
-        blocks = blocks_of(message.get("content"), f"{path}.content", self.walk, TOOL_PARTS)
+        start = len(self.ctx.marks)
+        blocks = blocks_of(message.get("content"), f"{path}.content", self.ctx, TOOL_PARTS)
         if (result := self.history.resulted(key, blocks, path)) is not None:
-            gather(result, start, self.walk)
+            gather(result, start, self.ctx)
 
     def no_name(self, message: Record, path: str) -> None:
         """Note a name that has no place: the model would take one in its own answers for a habit."""
         if message.get("name"):
-            self.walk.hint(f"{path}.name", "name", "the Messages API has no names; only those of users are told")
+            self.ctx.hint(f"{path}.name", "name", "the Messages API has no names; only those of users are told")
 
 
 def _sign(blocks: list[Block], name: str) -> None:
@@ -92,14 +92,14 @@ def _sign(blocks: list[Block], name: str) -> None:
         blocks.insert(0, {"type": "text", "text": f"{name}:"})
 
 
-def _spoken(message: Record, path: str, walk: Walk) -> list[Block]:
+def _spoken(message: Record, path: str, ctx: TranslationContext) -> list[Block]:
     """Return what an answer in audio said, as far as the client kept the transcript."""
     if message.get("audio") is None:
         return []
     transcript = text_at(record_at(message["audio"], path).get("transcript"), f"{path}.transcript")
-    block = text_block(transcript, f"{path}.transcript", walk)
+    block = text_block(transcript, f"{path}.transcript", ctx)
     if block is None:
-        walk.note(path, "audio", "the Messages API keeps no audio; send what was said as content")
+        ctx.drop(path, "audio", "the Messages API keeps no audio; send what was said as content")
     return [block] if block else []
 
 
@@ -126,30 +126,30 @@ FIELDS: Mapping[str, frozenset[str]] = {
 """Roles -> the fields their messages have."""
 
 
-def conversation(chat: Record, walk: Walk) -> tuple[list[Block], list[Block]]:
+def conversation(chat: Record, ctx: TranslationContext) -> tuple[list[Block], list[Block]]:
     """Return the system prompt's blocks and the messages of a request.
 
     Raises:
         InvalidRequestError: A message is none the schema knows, or nobody says anything.
     """
-    reader = Reader(walk, History(walk))
+    reader = Reader(ctx, History(ctx))
     for message, path in records_at(chat.get("messages"), "messages"):
         role = text_at(message.get("role"), f"{path}.role")
         read = ROLES.get(role)
         if read is None:
             raise InvalidRequestError(f"{path}.role: {shown(role)} is none of {', '.join(ROLES)}")
         read(reader, message, path)
-        walk.unknown(message, FIELDS[role], path)
+        ctx.unknown(message, FIELDS[role], path)
     messages = reader.history.messages()
     if not messages and not reader.system:
         raise InvalidRequestError("messages: at least one message that says something is required")
     messages = messages or [{"role": "user", "content": [opening()]}]
     if messages[-1]["role"] == "assistant":
-        _prefill(messages, chat["messages"], walk)
+        _prefill(messages, chat["messages"], ctx)
     return reader.system, messages
 
 
-def _prefill(messages: list[Block], chat: list[Record], walk: Walk) -> None:
+def _prefill(messages: list[Block], chat: list[Record], ctx: TranslationContext) -> None:
     """Make the final answer one that the model continues; one with a blank message behind it is none.
 
     ``final assistant content cannot end with trailing whitespace`` is an error of the API.
@@ -157,7 +157,7 @@ def _prefill(messages: list[Block], chat: list[Record], walk: Walk) -> None:
     last = len(chat) - 1
     if chat[last]["role"] != "assistant":
         raise InvalidRequestError(f"messages.{last}: the message says nothing; say something, or leave it out")
-    if not walk.traits.prefill:
+    if not ctx.traits.prefill:
         raise InvalidRequestError(
             f"messages.{last}: This model does not support assistant message prefill. "
             "The conversation must end with a user message."
@@ -165,5 +165,5 @@ def _prefill(messages: list[Block], chat: list[Record], walk: Walk) -> None:
     block = messages[-1]["content"][-1]
     kept = block["text"].rstrip()
     if kept != block["text"]:
-        walk.hint(f"messages.{last}.content", "text", "blanks at the end of an answer that is continued are refused")
+        ctx.hint(f"messages.{last}.content", "text", "blanks at the end of an answer that is continued are refused")
     block["text"] = kept

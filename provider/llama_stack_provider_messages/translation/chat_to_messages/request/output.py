@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from llama_stack_api_messages.errors import InvalidRequestError
-from llama_stack_provider_messages.translation.chat_to_messages.context import Walk
+from llama_stack_provider_messages.translation.chat_to_messages.context import TranslationContext
 from llama_stack_provider_messages.translation.chat_to_messages.read import Record, record_at, shown, text_at
 
 from .schemas import Schema, closed_schema
@@ -12,7 +12,7 @@ from .schemas import Schema, closed_schema
 _JSON_ONLY = "Answer with one JSON object and nothing else: no text around it and no code fence."
 
 
-def output_format(chat: Record, walk: Walk) -> tuple[dict[str, Any], bool]:
+def output_format(chat: Record, ctx: TranslationContext) -> tuple[dict[str, Any], bool]:
     """Return ``format`` for ``output_config``, and whether the model was only told to answer with JSON.
 
     Raises:
@@ -28,22 +28,22 @@ def output_format(chat: Record, walk: Walk) -> tuple[dict[str, Any], bool]:
         raise InvalidRequestError(
             f"response_format.type: {shown(kind)} is no format; send text, json_object or json_schema"
         )
-    schema = _schema(asked, walk) if kind == "json_schema" else None
-    if schema is not None and walk.traits.structured:
+    schema = _schema(asked, ctx) if kind == "json_schema" else None
+    if schema is not None and ctx.traits.structured:
         return {"format": {"type": "json_schema", "schema": schema}}, False
-    walk.instructions.append(_told(schema))
+    ctx.instructions.append(_told(schema))
     if schema is not None:
-        walk.note("response_format", "json_schema", "the model cannot be held to a schema; it is told")
+        ctx.drop("response_format", "json_schema", "the model cannot be held to a schema; it is told")
     return {}, True
 
 
-def _schema(asked: Record, walk: Walk) -> Schema | None:
+def _schema(asked: Record, ctx: TranslationContext) -> Schema | None:
     """Return the schema, with name and description where it has none of its own; None for any object."""
     path = "response_format.json_schema"
     named = record_at(asked.get("json_schema"), path)
     if named.get("schema") is None:
         return None
-    schema = closed_schema(named["schema"], f"{path}.schema", walk)
+    schema = closed_schema(named["schema"], f"{path}.schema", ctx)
     for key, name in (("title", "name"), ("description", "description")):
         if (text := text_at(named.get(name), f"{path}.{name}")) and key not in schema:
             schema[key] = text

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from llama_stack_api_messages.errors import InvalidRequestError
-from llama_stack_provider_messages.translation.chat_to_messages.context import Block, Walk
-from llama_stack_provider_messages.translation.chat_to_messages.options import Options
+from llama_stack_provider_messages.translation.chat_to_messages.context import Block, TranslationContext
+from llama_stack_provider_messages.translation.chat_to_messages.options import TranslationOptions
 from llama_stack_provider_messages.translation.chat_to_messages.read import Record, flag_at, plain, record_at, text_at
-from llama_stack_provider_messages.translation.chat_to_messages.reply.options import ChatForm
+from llama_stack_provider_messages.translation.chat_to_messages.reply.options import ReplyOptions
 from llama_stack_provider_messages.translation.dropped import Dropped
-from llama_stack_provider_messages.translation.surrogates import settled
+from llama_stack_provider_messages.translation.surrogates import replace_lone_surrogates
 
 from .breakpoints import apply_marks
 from .choice import choice_field, choice_of
@@ -50,11 +50,11 @@ class MessagesRequest:
 
     body: dict[str, Any]
     dropped: tuple[Dropped, ...]
-    form: ChatForm
+    form: ReplyOptions
     betas: tuple[str, ...] = ()
 
 
-def translate_request(chat: Mapping[str, Any], options: Options) -> MessagesRequest:
+def translate_request(chat: Mapping[str, Any], options: TranslationOptions) -> MessagesRequest:
     """Return the Messages request for a chat completions request.
 
     Args:
@@ -65,58 +65,58 @@ def translate_request(chat: Mapping[str, Any], options: Options) -> MessagesRequ
         InvalidRequestError: The request is none, or a part of it has no counterpart and is too much to leave out. The
             message begins with the place: ``messages.2.content.0: ...``.
     """
-    walk = Walk(options)
+    ctx = TranslationContext(options)
     name = text_at(chat.get("model"), "model") or options.model
-    check_fields(chat, walk)
+    check_fields(chat, ctx)
     for field in chat:
         if chat[field] is not None and field not in KNOWN:
-            walk.note(plain(field), plain(field), "this server does not know the field")
-    body, told_json = _body(chat, walk)
-    form = ChatForm(
+            ctx.drop(plain(field), plain(field), "this server does not know the field")
+    body, told_json = _body(chat, ctx)
+    form = ReplyOptions(
         model=name,
-        include_usage=_include_usage(chat, walk),
+        include_usage=_include_usage(chat, ctx),
         legacy_functions=bool(chat.get("functions")),
-        custom_tools=walk.both_names(walk.custom),
-        wrapped_tools=walk.both_names(walk.wrapped),
+        custom_tools=ctx.both_names(ctx.custom),
+        wrapped_tools=ctx.both_names(ctx.wrapped),
         json_object=told_json,
-        tool_names=dict(walk.names),
+        tool_names=dict(ctx.names),
     )
-    body = _sendable(body, walk)
-    return MessagesRequest(body, walk.log.entries(), form, tuple(walk.betas))
+    body = _sendable(body, ctx)
+    return MessagesRequest(body, ctx.log.entries(), form, tuple(ctx.betas))
 
 
 KNOWN = TRANSLATED | EXTENSIONS | CHECKED.keys() | WARNED.keys() | HINTS.keys()
 """All fields with a meaning."""
 
 
-def _body(chat: Record, walk: Walk) -> tuple[dict[str, Any], bool]:
-    declared = tools_of(chat, walk)
-    system, messages = conversation(chat, walk)
+def _body(chat: Record, ctx: TranslationContext) -> tuple[dict[str, Any], bool]:
+    declared = tools_of(chat, ctx)
+    system, messages = conversation(chat, ctx)
     choice = choice_of(chat, declared)
     tools = [tool for name, tool in declared.items() if choice.allowed is None or name in choice.allowed]
-    tools += web_search(chat.get("web_search_options"), declared, walk)
-    chosen = choice_field(choice, chat, [tool["name"] for tool in tools], walk)
+    tools += web_search(chat.get("web_search_options"), declared, ctx)
+    chosen = choice_field(choice, chat, [tool["name"] for tool in tools], ctx)
     if not tools and (tools := recalled(_called(messages))):
         chosen = {"tool_choice": {"type": "none"}}
-    shape, told_json = output_format(chat, walk)
+    shape, told_json = output_format(chat, ctx)
     _check_prefill(shape, chat, messages)
     forced = chosen.get("tool_choice", {}).get("type") in ("any", "tool")
-    thinking = allowed_thinking(thinking_of(chat, walk), messages, walk, forced=forced)
+    thinking = allowed_thinking(thinking_of(chat, ctx), messages, ctx, forced=forced)
     config = {**({"effort": thinking.effort} if thinking.effort else {}), **shape}
-    system += [{"type": "text", "text": text} for text in walk.instructions]
-    apply_marks([*system, *(block for message in messages for block in message["content"])], walk)
+    system += [{"type": "text", "text": text} for text in ctx.instructions]
+    apply_marks([*system, *(block for message in messages for block in message["content"])], ctx)
     body = {
-        "model": walk.options.model,
-        "max_tokens": limit(chat, thinking, walk),
+        "model": ctx.options.model,
+        "max_tokens": limit(chat, thinking, ctx),
         "system": system,
         "messages": messages,
         "tools": tools,
         **chosen,
         "thinking": dict(thinking.config),
         "output_config": config,
-        **sampling(chat, thinking, walk),
-        **stop_sequences(chat, walk),
-        **account(chat, walk),
+        **sampling(chat, thinking, ctx),
+        **stop_sequences(chat, ctx),
+        **account(chat, ctx),
         "stream": flag_at(chat.get("stream"), "stream"),
     }
     return {name: value for name, value in body.items() if name in _ALWAYS or value}, told_json
@@ -139,17 +139,17 @@ def _check_prefill(shape: dict[str, Any], chat: Record, messages: list[Block]) -
         )
 
 
-def _include_usage(chat: Record, walk: Walk) -> bool:
+def _include_usage(chat: Record, ctx: TranslationContext) -> bool:
     if chat.get("stream_options") is None:
         return False
     options = record_at(chat["stream_options"], "stream_options")
     for name, value in options.items():
         if name != "include_usage" and value:
-            walk.hint(f"stream_options.{plain(name)}", "stream_options", "this server does not know the option")
+            ctx.hint(f"stream_options.{plain(name)}", "stream_options", "this server does not know the option")
     return flag_at(options.get("include_usage"), "stream_options.include_usage")
 
 
-def _sendable(body: dict[str, Any], walk: Walk) -> dict[str, Any]:
+def _sendable(body: dict[str, Any], ctx: TranslationContext) -> dict[str, Any]:
     """Return a body that can be sent as UTF-8.
 
     Raises:
@@ -159,8 +159,8 @@ def _sendable(body: dict[str, Any], walk: Walk) -> dict[str, Any]:
         text = json.dumps(body, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidRequestError("tools, thinking: no JSON in one of them; look for NaN and huge numbers") from error
-    whole = settled(text)
+    whole = replace_lone_surrogates(text)
     if whole == text:
         return body
-    walk.hint("messages", "text", "half of a surrogate pair cannot be sent and became U+FFFD")
+    ctx.hint("messages", "text", "half of a surrogate pair cannot be sent and became U+FFFD")
     return json.loads(whole)  # type: ignore[no-any-return]

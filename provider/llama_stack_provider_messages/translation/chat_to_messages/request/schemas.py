@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llama_stack_api_messages.errors import InvalidRequestError
-from llama_stack_provider_messages.translation.chat_to_messages.context import Walk
+from llama_stack_provider_messages.translation.chat_to_messages.context import TranslationContext
 from llama_stack_provider_messages.translation.chat_to_messages.read import Record, check_depth, plain, record_at
 
 type Schema = dict[str, Any]
@@ -74,17 +74,17 @@ def _repointed(value: Any) -> Any:  # noqa: ANN401 - any JSON
 _HOISTED = tuple(f"#/{name}/" for name in _DEFINITIONS)
 
 
-def closed_schema(schema: object, path: str, walk: Walk) -> Schema:
+def closed_schema(schema: object, path: str, ctx: TranslationContext) -> Schema:
     """Return a schema the API can hold the model to; what it cannot is noted.
 
     Raises:
         InvalidRequestError: It is no object, or nested too deeply.
     """
     check_depth(schema, path)
-    return _closed(record_at(schema, path), path, walk)
+    return _closed(record_at(schema, path), path, ctx)
 
 
-def _closed(schema: Record, path: str, walk: Walk) -> Schema:
+def _closed(schema: Record, path: str, ctx: TranslationContext) -> Schema:
     done: Schema = {}
     told: list[str] = []
     for name, value in schema.items():
@@ -93,9 +93,9 @@ def _closed(schema: Record, path: str, walk: Walk) -> Schema:
         if name in _KEPT or ((keep := _CHECKED.get(name)) and keep(value)):
             done[name] = value
         elif name in _HELD:
-            done["anyOf" if name == "oneOf" else name] = _HELD[name](value, f"{path}.{name}", walk)
+            done["anyOf" if name == "oneOf" else name] = _HELD[name](value, f"{path}.{name}", ctx)
         elif name not in _SILENT:
-            walk.note(
+            ctx.drop(
                 f"{path}.{plain(name)}",
                 plain(name),
                 "the Messages API does not hold answers to it; the description says it",
@@ -104,14 +104,14 @@ def _closed(schema: Record, path: str, walk: Walk) -> Schema:
     if told:
         done["description"] = "\n\n".join(filter(None, (_text(done.get("description")), f"{{{', '.join(told)}}}")))
     if _is_object(schema):
-        _close(schema, done, path, walk)
+        _close(schema, done, path, ctx)
     return done
 
 
-def _close(schema: Record, done: Schema, path: str, walk: Walk) -> None:
+def _close(schema: Record, done: Schema, path: str, ctx: TranslationContext) -> None:
     if schema.get("additionalProperties") not in (None, False):
         reason = "the Messages API takes closed objects only"
-        walk.note(f"{path}.additionalProperties", "additionalProperties", reason)
+        ctx.drop(f"{path}.additionalProperties", "additionalProperties", reason)
     done["additionalProperties"] = False
 
 
@@ -131,19 +131,19 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _one(value: object, path: str, walk: Walk) -> Schema:
+def _one(value: object, path: str, ctx: TranslationContext) -> Schema:
     """Return a schema; ``true`` is one that takes anything."""
-    return _closed({} if isinstance(value, bool) else record_at(value, path), path, walk)
+    return _closed({} if isinstance(value, bool) else record_at(value, path), path, ctx)
 
 
-def _list(value: object, path: str, walk: Walk) -> list[Schema]:
+def _list(value: object, path: str, ctx: TranslationContext) -> list[Schema]:
     if not isinstance(value, list):
         raise InvalidRequestError(f"{path}: a list of JSON schemas is required")
-    return [_one(item, f"{path}.{index}", walk) for index, item in enumerate(value)]
+    return [_one(item, f"{path}.{index}", ctx) for index, item in enumerate(value)]
 
 
-def _named(value: object, path: str, walk: Walk) -> dict[str, Schema]:
-    return {name: _one(item, f"{path}.{plain(name)}", walk) for name, item in record_at(value, path).items()}
+def _named(value: object, path: str, ctx: TranslationContext) -> dict[str, Schema]:
+    return {name: _one(item, f"{path}.{plain(name)}", ctx) for name, item in record_at(value, path).items()}
 
 
 _KEPT = frozenset({"type", "description", "title", "enum", "const", "default", "required", "pattern", "$ref"})
@@ -152,7 +152,7 @@ _KEPT = frozenset({"type", "description", "title", "enum", "const", "default", "
 _NULLABLE = ("const", "default")
 """Keywords for which null is a value; it is as good as absent for the others."""
 
-_HELD: dict[str, Callable[[object, str, Walk], Any]] = {
+_HELD: dict[str, Callable[[object, str, TranslationContext], Any]] = {
     "items": _one,
     "anyOf": _list,
     "oneOf": _list,

@@ -4,7 +4,7 @@ from hashlib import sha256
 from typing import Any
 
 from llama_stack_api_messages.errors import InvalidRequestError
-from llama_stack_provider_messages.translation.chat_to_messages.context import Walk
+from llama_stack_provider_messages.translation.chat_to_messages.context import TranslationContext
 from llama_stack_provider_messages.translation.chat_to_messages.read import (
     Record,
     count_at,
@@ -39,7 +39,7 @@ _INEXACT = ("flex", "scale")
 """Tiers whose price and pace the other API does not have."""
 
 
-def limit(chat: Record, thinking: Thinking, walk: Walk) -> int:
+def limit(chat: Record, thinking: Thinking, ctx: TranslationContext) -> int:
     """Return ``max_tokens``, which the Messages API needs.
 
     Raises:
@@ -47,18 +47,18 @@ def limit(chat: Record, thinking: Thinking, walk: Walk) -> int:
     """
     newer, older = (count_at(chat.get(name), name) for name in ("max_completion_tokens", "max_tokens"))
     if newer is not None and older not in (None, newer):
-        walk.note("max_tokens", "max_tokens", "max_completion_tokens takes its place")
+        ctx.drop("max_tokens", "max_tokens", "max_completion_tokens takes its place")
     name, asked = ("max_tokens", older) if newer is None else ("max_completion_tokens", newer)
-    most = walk.options.max_output
+    most = ctx.options.max_output
     if asked is not None and most is not None and asked > most:
-        walk.note(name, name, f"lowered to {most}, the model's output limit")
-    room = room_for(thinking, walk.options.max_tokens if asked is None else asked, walk)
+        ctx.drop(name, name, f"lowered to {most}, the model's output limit")
+    room = room_for(thinking, ctx.options.max_tokens if asked is None else asked, ctx)
     if asked is not None and room > asked:
-        walk.note(name, name, f"raised to {room}, for the thoughts count too")
+        ctx.drop(name, name, f"raised to {room}, for the thoughts count too")
     return room
 
 
-def sampling(chat: Record, thinking: Thinking, walk: Walk) -> dict[str, Any]:
+def sampling(chat: Record, thinking: Thinking, ctx: TranslationContext) -> dict[str, Any]:
     """Return the sampling fields; which ones a model takes, its family says.
 
     Raises:
@@ -69,31 +69,31 @@ def sampling(chat: Record, thinking: Thinking, walk: Walk) -> dict[str, Any]:
         number_at(chat.get("top_p"), "top_p", 1),
     )
     if temperature is not None and temperature > 1:
-        walk.note("temperature", "temperature", "lowered to 1, the highest of the Messages API")
+        ctx.drop("temperature", "temperature", "lowered to 1, the highest of the Messages API")
         temperature = 1
     asked = {"temperature": temperature, "top_p": top_p, "top_k": count_at(chat.get("top_k"), "top_k", 0)}
     fields = {name: value for name, value in asked.items() if value is not None}
-    reason = _unsampled(thinking, walk)
-    if not reason and not walk.traits.both_samplings and "temperature" in fields:
-        return _without(fields, ("top_p",), "the model takes temperature or top_p, not both", walk)
-    return _without(fields, tuple(fields), reason, walk) if reason else fields
+    reason = _unsampled(thinking, ctx)
+    if not reason and not ctx.traits.both_samplings and "temperature" in fields:
+        return _without(fields, ("top_p",), "the model takes temperature or top_p, not both", ctx)
+    return _without(fields, tuple(fields), reason, ctx) if reason else fields
 
 
-def _unsampled(thinking: Thinking, walk: Walk) -> str:
-    if not walk.traits.sampling:
+def _unsampled(thinking: Thinking, ctx: TranslationContext) -> str:
+    if not ctx.traits.sampling:
         return "the model has no such setting"
-    return "not taken while the model thinks" if thinking.on and not walk.traits.thinking_samplings else ""
+    return "not taken while the model thinks" if thinking.on and not ctx.traits.thinking_samplings else ""
 
 
-def _without(fields: dict[str, Any], names: tuple[str, ...], reason: str, walk: Walk) -> dict[str, Any]:
+def _without(fields: dict[str, Any], names: tuple[str, ...], reason: str, ctx: TranslationContext) -> dict[str, Any]:
     """Return fields without some; 1 is what the model does anyway, and nothing lost."""
     for name in names:
         if name in fields and (fields[name] != 1 or name == "top_k"):
-            walk.note(name, name, reason)
+            ctx.drop(name, name, reason)
     return {name: value for name, value in fields.items() if name not in names}
 
 
-def stop_sequences(chat: Record, walk: Walk) -> dict[str, Any]:
+def stop_sequences(chat: Record, ctx: TranslationContext) -> dict[str, Any]:
     """Return ``stop_sequences``: each must hold more than white space.
 
     Raises:
@@ -108,11 +108,11 @@ def stop_sequences(chat: Record, walk: Walk) -> dict[str, Any]:
         if text_at(value, path).strip():
             kept.append(value)
         else:
-            walk.note(path, "stop", "the Messages API stops at no white space")
+            ctx.drop(path, "stop", "the Messages API stops at no white space")
     return {"stop_sequences": list(dict.fromkeys(kept))} if kept else {}
 
 
-def account(chat: Record, walk: Walk) -> dict[str, Any]:
+def account(chat: Record, ctx: TranslationContext) -> dict[str, Any]:
     """Return who asks, and at what pace.
 
     Raises:
@@ -121,22 +121,22 @@ def account(chat: Record, walk: Walk) -> dict[str, Any]:
     users = {name: text for name in ("safety_identifier", "user") if (text := text_at(chat.get(name), name))}
     chosen = next(iter(users.values()), "")
     if len(set(users.values())) > 1:
-        walk.hint("user", "user", "safety_identifier takes its place")
-    return {**({"metadata": {"user_id": _short(chosen)}} if chosen else {}), **_tier(chat, walk)}
+        ctx.hint("user", "user", "safety_identifier takes its place")
+    return {**({"metadata": {"user_id": _short(chosen)}} if chosen else {}), **_tier(chat, ctx)}
 
 
 def _short(user: str) -> str:
     return user if len(user) <= _LONGEST_USER else sha256(user.encode("utf-8", "replace")).hexdigest()
 
 
-def _tier(chat: Record, walk: Walk) -> dict[str, str]:
+def _tier(chat: Record, ctx: TranslationContext) -> dict[str, str]:
     tier = text_at(chat.get("service_tier"), "service_tier")
     if not tier:
         return {}
     if tier not in SERVICE_TIERS:
         raise InvalidRequestError(f"service_tier: {shown(tier)} is none of {', '.join(SERVICE_TIERS)}")
     if tier in _INEXACT:
-        walk.note("service_tier", "service_tier", f"the Messages API has no {tier} tier; it gets auto")
+        ctx.drop("service_tier", "service_tier", f"the Messages API has no {tier} tier; it gets auto")
     if tier == "fast":
-        walk.betas.append(FAST_BETA)
+        ctx.betas.append(FAST_BETA)
     return SERVICE_TIERS[tier]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llama_stack_api_messages.errors import InvalidRequestError
-from llama_stack_provider_messages.translation.chat_to_messages.context import Walk
+from llama_stack_provider_messages.translation.chat_to_messages.context import TranslationContext
 from llama_stack_provider_messages.translation.chat_to_messages.read import (
     Record,
     check_depth,
@@ -76,7 +76,7 @@ class Thinking:
         return self.config.get("budget_tokens", 0) if self.on else 0
 
 
-def thinking_of(chat: Record, walk: Walk) -> Thinking:
+def thinking_of(chat: Record, ctx: TranslationContext) -> Thinking:
     """Return how the model is to think.
 
     Raises:
@@ -87,10 +87,10 @@ def thinking_of(chat: Record, walk: Walk) -> Thinking:
         levels = ", ".join(("none", *EFFORTS))
         raise InvalidRequestError(f"reasoning_effort: {shown(effort)} is no level; send one of {levels}")
     if chat.get("thinking") is not None:
-        return Thinking("thinking", _own(chat["thinking"]), _beside(effort, walk))
+        return Thinking("thinking", _own(chat["thinking"]), _beside(effort, ctx))
     if not effort:
         return Thinking()
-    return _off(walk) if effort == "none" else _FAMILIES[walk.traits.thinking](effort, walk)
+    return _off(ctx) if effort == "none" else _FAMILIES[ctx.traits.thinking](effort, ctx)
 
 
 def _own(value: object) -> Record:
@@ -105,61 +105,63 @@ def _own(value: object) -> Record:
     return {name: item for name, item in config.items() if item is not None}
 
 
-def _beside(effort: str, walk: Walk) -> str:
+def _beside(effort: str, ctx: TranslationContext) -> str:
     """Return the level that goes with the client's own ``thinking``; only adaptive models have both."""
-    if effort in EFFORTS and walk.traits.thinking == "adaptive":
-        return _level(effort, walk)
+    if effort in EFFORTS and ctx.traits.thinking == "adaptive":
+        return _level(effort, ctx)
     if effort:
-        walk.note("reasoning_effort", "reasoning_effort", "thinking takes its place")
+        ctx.drop("reasoning_effort", "reasoning_effort", "thinking takes its place")
     return ""
 
 
-def _off(walk: Walk) -> Thinking:
-    if walk.traits.always_on:
-        walk.note("reasoning_effort", "reasoning_effort", "the model always thinks")
+def _off(ctx: TranslationContext) -> Thinking:
+    if ctx.traits.always_on:
+        ctx.drop("reasoning_effort", "reasoning_effort", "the model always thinks")
         return Thinking()
-    return Thinking() if walk.traits.thinking == "none" else Thinking(config={"type": walk.traits.off})
+    return Thinking() if ctx.traits.thinking == "none" else Thinking(config={"type": ctx.traits.off})
 
 
-def _adaptive(effort: str, walk: Walk) -> Thinking:
-    config = {"type": "adaptive", **({"display": "summarized"} if walk.traits.summarized else {})}
-    return Thinking(config=config, effort=_level(effort, walk))
+def _adaptive(effort: str, ctx: TranslationContext) -> Thinking:
+    config = {"type": "adaptive", **({"display": "summarized"} if ctx.traits.summarized else {})}
+    return Thinking(config=config, effort=_level(effort, ctx))
 
 
-def _level(effort: str, walk: Walk) -> str:
+def _level(effort: str, ctx: TranslationContext) -> str:
     """Return the level of an effort, or the highest below it that the model has."""
     levels, wanted = list(dict.fromkeys(EFFORTS.values())), EFFORTS[effort]
-    known = [level for level in levels[: levels.index(wanted) + 1] if level in walk.traits.efforts]
+    known = [level for level in levels[: levels.index(wanted) + 1] if level in ctx.traits.efforts]
     if not known or known[-1] != wanted:
-        walk.note("reasoning_effort", "reasoning_effort", f"the model has no {wanted}; it gets the next lower level")
+        ctx.drop("reasoning_effort", "reasoning_effort", f"the model has no {wanted}; it gets the next lower level")
     return known[-1] if known else ""
 
 
-def _budget(effort: str, walk: Walk) -> Thinking:
+def _budget(effort: str, ctx: TranslationContext) -> Thinking:
     most = BUDGETS[effort]
-    if walk.options.max_output is not None:
-        most = min(most, walk.options.max_output - _ROOM)
+    if ctx.options.max_output is not None:
+        most = min(most, ctx.options.max_output - _ROOM)
     if most < LEAST_BUDGET:
-        walk.note("reasoning_effort", "reasoning_effort", "the model's output is too short to think")
+        ctx.drop("reasoning_effort", "reasoning_effort", "the model's output is too short to think")
         return Thinking()
     return Thinking(config={"type": "enabled", "budget_tokens": most})
 
 
-def _none(_effort: str, walk: Walk) -> Thinking:
-    walk.note("reasoning_effort", "reasoning_effort", "the model does not think")
+def _none(_effort: str, ctx: TranslationContext) -> Thinking:
+    ctx.drop("reasoning_effort", "reasoning_effort", "the model does not think")
     return Thinking()
 
 
 _FAMILIES = {"adaptive": _adaptive, "budget": _budget, "none": _none}
 
 
-def allowed_thinking(thinking: Thinking, messages: list[dict[str, Any]], walk: Walk, *, forced: bool) -> Thinking:
+def allowed_thinking(
+    thinking: Thinking, messages: list[dict[str, Any]], ctx: TranslationContext, *, forced: bool
+) -> Thinking:
     """Return how the model can think in this conversation: not at all where that would be refused.
 
     Args:
         thinking: What the request asks for.
         messages: The history for the upstream.
-        walk: The request on its way.
+        ctx: The request on its way.
         forced: ``tool_choice`` forces a call.
     """
     if not thinking.on:
@@ -167,10 +169,10 @@ def allowed_thinking(thinking: Thinking, messages: list[dict[str, Any]], walk: W
     reasons = list(_reasons(thinking, messages, forced=forced))
     if not reasons:
         return thinking
-    walk.note(thinking.path, thinking.path, reasons[0])
-    if walk.traits.always_on:
+    ctx.drop(thinking.path, thinking.path, reasons[0])
+    if ctx.traits.always_on:
         return Thinking(thinking.path, effort=thinking.effort)
-    return Thinking(thinking.path, {"type": walk.traits.off})  # the highest efforts cannot go with it
+    return Thinking(thinking.path, {"type": ctx.traits.off})  # the highest efforts cannot go with it
 
 
 def _reasons(thinking: Thinking, messages: list[dict[str, Any]], *, forced: bool) -> Iterable[str]:
@@ -194,14 +196,14 @@ def _unthought_calls(messages: list[dict[str, Any]]) -> bool:
     return last is not None and calls and last["content"][0]["type"] not in ("thinking", "redacted_thinking")
 
 
-def room_for(thinking: Thinking, asked: int, walk: Walk) -> int:
+def room_for(thinking: Thinking, asked: int, ctx: TranslationContext) -> int:
     """Return ``max_tokens`` with room for the thoughts, which count as output.
 
     ``max_tokens`` must be greater than ``thinking.budget_tokens``; OpenAI's limit counts thoughts too, but is often
     meant for the answer. A limit above a budget of the client's own is what it wants.
     """
     if thinking.path == "thinking" and asked > thinking.budget:
-        return asked if walk.options.max_output is None else min(asked, walk.options.max_output)
+        return asked if ctx.options.max_output is None else min(asked, ctx.options.max_output)
     room = max(asked, thinking.budget + min(asked, _ROOM)) if thinking.budget else asked
-    most = walk.options.max_output
+    most = ctx.options.max_output
     return room if most is None else min(room, most)

@@ -6,7 +6,7 @@ left out, as servers do that speak chat completions themselves.
 
 from collections.abc import Iterator
 
-from llama_stack_provider_messages.translation.chat_to_messages.context import Block, Walk
+from llama_stack_provider_messages.translation.chat_to_messages.context import Block, TranslationContext
 from llama_stack_provider_messages.translation.chat_to_messages.read import Record, records_at, text_at
 
 _ALIASES = ("reasoning_content", "reasoning")
@@ -15,20 +15,20 @@ _ALIASES = ("reasoning_content", "reasoning")
 _UNSIGNED = "only reasoning with its signature goes back to the model: bring reasoning_details back"
 
 
-def thoughts_of(message: Record, path: str, walk: Walk) -> list[Block]:
+def thoughts_of(message: Record, path: str, ctx: TranslationContext) -> list[Block]:
     """Return the thinking blocks of an assistant message.
 
     Raises:
         InvalidRequestError: ``reasoning_details`` is no list of objects.
     """
     details = f"{path}.reasoning_details"
-    found = [_thought(entry, where, walk) for entry, where in _joined(message.get("reasoning_details"), details)]
+    found = [_thought(entry, where, ctx) for entry, where in _joined(message.get("reasoning_details"), details)]
     blocks = [block for block in found if block is not None]
     for name in _ALIASES:
         if not blocks and message.get(name):
-            walk.hint(f"{path}.{name}", name, _UNSIGNED)
-    if blocks and walk.traits.thinking == "none":
-        walk.hint(details, "reasoning_details", "the model does not think")
+            ctx.hint(f"{path}.{name}", name, _UNSIGNED)
+    if blocks and ctx.traits.thinking == "none":
+        ctx.hint(details, "reasoning_details", "the model does not think")
         return []
     return blocks
 
@@ -51,7 +51,7 @@ def _goes_on(entry: Record, following: Record) -> bool:
     )
 
 
-def _thought(entry: Record, path: str, walk: Walk) -> Block | None:
+def _thought(entry: Record, path: str, ctx: TranslationContext) -> Block | None:
     """Return one thought. Its text may be empty: a model may keep it to itself, and give the signature alone."""
     kind = entry.get("type")
     signature = text_at(entry.get("signature"), f"{path}.signature")
@@ -60,5 +60,5 @@ def _thought(entry: Record, path: str, walk: Walk) -> Block | None:
     data = text_at(entry.get("data"), f"{path}.data")
     if kind == "reasoning.encrypted" and data:
         return {"type": "redacted_thinking", "data": data}
-    walk.hint(path, "reasoning_details", _UNSIGNED)
+    ctx.hint(path, "reasoning_details", _UNSIGNED)
     return None

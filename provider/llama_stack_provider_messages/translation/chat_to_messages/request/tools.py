@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from llama_stack_api_messages.errors import InvalidRequestError
-from llama_stack_provider_messages.translation.chat_to_messages.context import Block, Walk
+from llama_stack_provider_messages.translation.chat_to_messages.context import Block, TranslationContext
 from llama_stack_provider_messages.translation.chat_to_messages.read import (
     Record,
     flag_at,
@@ -29,7 +29,7 @@ _FIELDS = frozenset({"name", "description", "parameters", "strict", "format"})
 _LOCATION = ("city", "region", "country", "timezone")
 
 
-def tools_of(chat: Record, walk: Walk) -> dict[str, Block]:
+def tools_of(chat: Record, ctx: TranslationContext) -> dict[str, Block]:
     """Return the tools of a request by the client's names; the walk learns which are custom or wrapped.
 
     Raises:
@@ -41,80 +41,83 @@ def tools_of(chat: Record, walk: Walk) -> dict[str, Block]:
         raise InvalidRequestError("functions: cannot be combined with tools; send tools alone")
     tools: dict[str, Block] = {}
     for entry, path in entries:
-        _add(tools, *_tool(entry, path, walk), path, walk)
+        _add(tools, *_tool(entry, path, ctx), path, ctx)
     for entry, path in legacy:
-        _add(tools, *_function(entry, path, walk), path, walk)
+        _add(tools, *_function(entry, path, ctx), path, ctx)
     if len({tool["name"] for tool in tools.values()}) < len(tools):
         raise InvalidRequestError("tools: two names become one for the upstream; write them with letters and digits")
     return tools
 
 
-def _add(tools: dict[str, Block], name: str, tool: Block, path: str, walk: Walk) -> None:
+def _add(tools: dict[str, Block], name: str, tool: Block, path: str, ctx: TranslationContext) -> None:
     if name in tools and tools[name] != tool:
         raise InvalidRequestError(f"{path}: another tool has the name {shown(name)}; give each its own")
     if name in tools:
-        walk.hint(path, "tools", "the same tool stands before it")
+        ctx.hint(path, "tools", "the same tool stands before it")
     tools[name] = tool
 
 
-def _tool(entry: Record, path: str, walk: Walk) -> tuple[str, Block]:
+def _tool(entry: Record, path: str, ctx: TranslationContext) -> tuple[str, Block]:
     kind = entry.get("type")
     make = _KINDS.get(kind or "function") if isinstance(kind, str | None) else None
     if make is None:
         raise InvalidRequestError(f"{path}.type: {shown(kind)} is no kind of tool; send {' or '.join(_KINDS)}")
-    walk.unknown(entry, ("type", kind or "function"), path)
+    ctx.unknown(entry, ("type", kind or "function"), path)
     where = f"{path}.{kind or 'function'}"
-    return make(record_at(entry.get(kind or "function"), where), where, walk)
+    return make(record_at(entry.get(kind or "function"), where), where, ctx)
 
 
-def _function(function: Record, path: str, walk: Walk) -> tuple[str, Block]:
+def _function(function: Record, path: str, ctx: TranslationContext) -> tuple[str, Block]:
     name, parameters = name_at(function.get("name"), f"{path}.name"), function.get("parameters")
     schema = input_schema(parameters, f"{path}.parameters")
     if parameters is not None and needs_wrapper(parameters):
-        walk.wrapped.add(name)
+        ctx.wrapped.add(name)
     strict = flag_at(function.get("strict"), f"{path}.strict")
-    if strict and not walk.traits.structured:
-        walk.note(f"{path}.strict", "strict", "the model cannot be held to a schema")
+    if strict and not ctx.traits.structured:
+        ctx.drop(f"{path}.strict", "strict", "the model cannot be held to a schema")
     elif strict:
-        return name, _named(name, function, closed_schema(schema, f"{path}.parameters", walk), path, walk) | {
+        return name, _named(name, function, closed_schema(schema, f"{path}.parameters", ctx), path, ctx) | {
             "strict": True
         }
-    return name, _named(name, function, schema, path, walk)
+    return name, _named(name, function, schema, path, ctx)
 
 
-def _named(name: str, function: Record, schema: Schema, path: str, walk: Walk) -> Block:
-    walk.unknown(function, _FIELDS, path)
+def _named(name: str, function: Record, schema: Schema, path: str, ctx: TranslationContext) -> Block:
+    ctx.unknown(function, _FIELDS, path)
     text = text_at(function.get("description"), f"{path}.description")
-    return {"name": walk.upstream_name(name), **({"description": text} if text else {}), "input_schema": schema}
+    return {"name": ctx.upstream_name(name), **({"description": text} if text else {}), "input_schema": schema}
 
 
-def _custom(custom: Record, path: str, walk: Walk) -> tuple[str, Block]:
+def _custom(custom: Record, path: str, ctx: TranslationContext) -> tuple[str, Block]:
     name = name_at(custom.get("name"), f"{path}.name")
-    texts = [text_at(custom.get("description"), f"{path}.description"), *_grammar(custom, path, walk)]
+    texts = [text_at(custom.get("description"), f"{path}.description"), *_grammar(custom, path, ctx)]
     schema = closed_object(**{WRAPPER: {"type": "string", "description": "The whole input of the tool."}})
-    walk.custom.add(name)
-    walk.unknown(custom, _FIELDS, path)
-    return name, _named(name, {"description": "\n\n".join(filter(None, texts))}, schema, path, walk)
+    ctx.custom.add(name)
+    ctx.unknown(custom, _FIELDS, path)
+    return name, _named(name, {"description": "\n\n".join(filter(None, texts))}, schema, path, ctx)
 
 
-def _grammar(custom: Record, path: str, walk: Walk) -> Iterable[str]:
+def _grammar(custom: Record, path: str, ctx: TranslationContext) -> Iterable[str]:
     if custom.get("format") is None:
         return
     path = f"{path}.format"
     form = record_at(custom["format"], path)
     if form.get("type") == "grammar":
         grammar = record_at(form.get("grammar", form), f"{path}.grammar")
-        walk.note(path, "grammar", "the Messages API holds no tool to a grammar; the description tells it")
+        ctx.drop(path, "grammar", "the Messages API holds no tool to a grammar; the description tells it")
         syntax, rules = (text_at(grammar.get(name), f"{path}.grammar.{name}") for name in ("syntax", "definition"))
         yield f"The input has to match this grammar ({syntax or 'lark'}):\n{rules}"
     elif form.get("type") != "text":
         raise InvalidRequestError(f"{path}.type: {shown(form.get('type'))} is no format; send text or grammar")
 
 
-_KINDS: dict[str, Callable[[Record, str, Walk], tuple[str, Block]]] = {"function": _function, "custom": _custom}
+_KINDS: dict[str, Callable[[Record, str, TranslationContext], tuple[str, Block]]] = {
+    "function": _function,
+    "custom": _custom,
+}
 
 
-def web_search(options: object, tools: dict[str, Block], walk: Walk) -> list[Block]:
+def web_search(options: object, tools: dict[str, Block], ctx: TranslationContext) -> list[Block]:
     """Return the API's search for ``web_search_options``, nothing where they are absent.
 
     Raises:
@@ -124,20 +127,20 @@ def web_search(options: object, tools: dict[str, Block], walk: Walk) -> list[Blo
     if options is None:
         return []
     asked = record_at(options, path)
-    walk.unknown(asked, ("search_context_size", "user_location"), path)
+    ctx.unknown(asked, ("search_context_size", "user_location"), path)
     if any(tool["name"] == WEB_SEARCH["name"] for tool in tools.values()):
         raise InvalidRequestError(f"{path}: a tool is named web_search; rename it, or leave {path} out")
     if asked.get("search_context_size") is not None:
-        walk.note(f"{path}.search_context_size", "search_context_size", "the Messages API has one size")
-    return [{**WEB_SEARCH, **_location(asked.get("user_location"), f"{path}.user_location", walk)}]
+        ctx.drop(f"{path}.search_context_size", "search_context_size", "the Messages API has one size")
+    return [{**WEB_SEARCH, **_location(asked.get("user_location"), f"{path}.user_location", ctx)}]
 
 
-def _location(location: object, path: str, walk: Walk) -> dict[str, Any]:
+def _location(location: object, path: str, ctx: TranslationContext) -> dict[str, Any]:
     if location is None:
         return {}
     path = f"{path}.approximate"
     place = record_at(record_at(location, path.rpartition(".")[0]).get("approximate"), path)
-    walk.unknown(place, _LOCATION, path)
+    ctx.unknown(place, _LOCATION, path)
     known = {name: text for name in _LOCATION if (text := text_at(place.get(name), f"{path}.{name}"))}
     return {"user_location": {"type": "approximate", **known}} if known else {}
 

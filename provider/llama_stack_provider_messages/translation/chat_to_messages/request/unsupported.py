@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llama_stack_api_messages.errors import InvalidRequestError
-from llama_stack_provider_messages.translation.chat_to_messages.context import Walk
+from llama_stack_provider_messages.translation.chat_to_messages.context import TranslationContext
 from llama_stack_provider_messages.translation.chat_to_messages.read import (
     Record,
     count_at,
@@ -35,7 +35,7 @@ _DEFAULTS: dict[str, Any] = {"verbosity": "medium"}
 """Values that say what the model does anyway, besides 0, false and what is empty."""
 
 
-def check_fields(chat: Record, walk: Walk) -> None:
+def check_fields(chat: Record, ctx: TranslationContext) -> None:
     """Refuse or note what has no equal.
 
     Raises:
@@ -43,44 +43,44 @@ def check_fields(chat: Record, walk: Walk) -> None:
     """
     for name, check in CHECKED.items():
         if chat.get(name) is not None:
-            check(chat[name], name, walk)
+            check(chat[name], name, ctx)
     for name, reason in WARNED.items():
         if (value := chat.get(name)) not in (None, False, 0, "", [], {}, _DEFAULTS.get(name)) or _is_seed(name, value):
-            walk.note(name, name, reason)
+            ctx.drop(name, name, reason)
     for name, reason in HINTS.items():
         if chat.get(name):
-            walk.hint(name, name, reason)
+            ctx.hint(name, name, reason)
 
 
 def _is_seed(name: str, value: object) -> bool:
     return name == "seed" and value is not None
 
 
-def _logprobs(value: object, path: str, _walk: Walk) -> None:
+def _logprobs(value: object, path: str, _walk: TranslationContext) -> None:
     if flag_at(value, path):
         raise InvalidRequestError(f"{path}: the Messages API gives no probabilities; leave the field out")
 
 
-def _top_logprobs(value: object, path: str, _walk: Walk) -> None:
+def _top_logprobs(value: object, path: str, _walk: TranslationContext) -> None:
     if count_at(value, path, 0):
         raise InvalidRequestError(f"{path}: the Messages API gives no probabilities; leave the field out")
 
 
-def _modalities(value: object, path: str, _walk: Walk) -> None:
+def _modalities(value: object, path: str, _walk: TranslationContext) -> None:
     if any(kind != "text" for kind in list_at(value, path)):
         raise InvalidRequestError(f"{path}: the Messages API answers with text alone; send ['text']")
 
 
-def _audio(_value: object, path: str, _walk: Walk) -> None:
+def _audio(_value: object, path: str, _walk: TranslationContext) -> None:
     raise InvalidRequestError(f"{path}: the Messages API answers with text alone; leave the field out")
 
 
-def _count(value: object, path: str, walk: Walk) -> None:
-    if (count_at(value, path) or 1) > 1 and not walk.options.fan_out:
+def _count(value: object, path: str, ctx: TranslationContext) -> None:
+    if (count_at(value, path) or 1) > 1 and not ctx.options.fan_out:
         raise InvalidRequestError(f"{path}: the Messages API gives one answer; send n 1, as often as you need")
 
 
-def _moderation(value: object, path: str, walk: Walk) -> None:
+def _moderation(value: object, path: str, ctx: TranslationContext) -> None:
     """Blocking is a guarantee; scoring is something the answer can do without."""
     policy = record_at(value, path).get("policy")
     for side in ("input", "output"):
@@ -88,15 +88,15 @@ def _moderation(value: object, path: str, walk: Walk) -> None:
         rule = record_at(policy, f"{path}.policy").get(side) if policy is not None else None
         if rule is not None and record_at(rule, where).get("mode") == "block":
             raise InvalidRequestError(f"{where}.mode: the Messages API blocks nothing; leave moderation out")
-    walk.note(path, path, "the Messages API has no moderation")
+    ctx.drop(path, path, "the Messages API has no moderation")
 
 
-def _store(value: object, path: str, walk: Walk) -> None:
+def _store(value: object, path: str, ctx: TranslationContext) -> None:
     if flag_at(value, path):
-        walk.note(path, path, "the upstream keeps no requests")
+        ctx.drop(path, path, "the upstream keeps no requests")
 
 
-CHECKED: dict[str, Callable[[object, str, Walk], None]] = {
+CHECKED: dict[str, Callable[[object, str, TranslationContext], None]] = {
     "logprobs": _logprobs,
     "top_logprobs": _top_logprobs,
     "modalities": _modalities,

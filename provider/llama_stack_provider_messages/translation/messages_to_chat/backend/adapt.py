@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llama_stack_api_messages.errors import MessagesError
-from llama_stack_provider_messages.errors.body import BLIND_MODEL, ContentPolicyError
+from llama_stack_provider_messages.errors.body import NO_VISION, ContentPolicyError
 from llama_stack_provider_messages.translation.messages_to_chat.profile import Profile
 
 from .estimate import estimate_tokens
@@ -153,7 +153,7 @@ def system_first(refusal: str, fields: Mapping[str, Any], profile: Profile) -> A
 
 def no_images(refusal: str, _fields: Mapping[str, Any], profile: Profile) -> Adaptation | None:
     """Read no images: one that a tool returned stays in the history, and would end the conversation."""
-    if profile.images == "parts" and refusal.startswith(BLIND_MODEL):
+    if profile.images == "parts" and refusal.startswith(NO_VISION):
         return Adaptation("images", {"images": "reject"}, lasting=True)
     return None
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from llama_stack_provider_messages.translation.messages_to_chat.context import Walk
+from llama_stack_provider_messages.translation.messages_to_chat.context import TranslationContext
 
 OPTIONAL: dict[str, str] = {
     "temperature": "temperature",
@@ -18,9 +18,9 @@ OPTIONAL: dict[str, str] = {
 """Field -> its path in the Messages request; ``""`` where it is a hint, or of this server's own."""
 
 
-def without_refused(fields: dict[str, Any], walk: Walk) -> dict[str, Any]:
+def without_refused(fields: dict[str, Any], ctx: TranslationContext) -> dict[str, Any]:
     """Return a chat request without the fields the profile says the backend refuses; losses are noted."""
-    for name in walk.profile.without:
+    for name in ctx.profile.without:
         if name in fields and OPTIONAL.get(name, name):
-            walk.note(OPTIONAL.get(name, name), name, "the backend refuses the setting")
-    return {name: value for name, value in fields.items() if name not in walk.profile.without}
+            ctx.drop(OPTIONAL.get(name, name), name, "the backend refuses the setting")
+    return {name: value for name, value in fields.items() if name not in ctx.profile.without}

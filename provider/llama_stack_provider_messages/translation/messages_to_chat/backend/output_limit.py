@@ -20,7 +20,7 @@ from typing import Any
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models.request import CreateMessageRequest
 from llama_stack_provider_messages.translation.messages_to_chat.backend.estimate import estimate_tokens
-from llama_stack_provider_messages.translation.messages_to_chat.context import Walk
+from llama_stack_provider_messages.translation.messages_to_chat.context import TranslationContext
 
 _ABOVE_WINDOW = re.compile(
     r"max_(?:completion_)?tokens=(?P<asked>\d{1,18}) ?cannot be greater than "
@@ -36,36 +36,36 @@ _TEMPLATE_SHARE = 8
 """A chat template adds words of its own, about tools for instance: so many tokens, at most an 8th of the window."""
 
 
-def output_limit(request: CreateMessageRequest, walk: Walk) -> dict[str, Any]:
+def output_limit(request: CreateMessageRequest, ctx: TranslationContext) -> dict[str, Any]:
     """Return the output limit, lowered to what the backend takes.
 
     ``max_tokens: 0`` only warms the prompt cache: one token is the least a backend makes; the answer drops it.
     """
     if request.max_tokens == 0 and request.stream:
         raise InvalidRequestError("max_tokens: 0 cannot be combined with stream")
-    asked = walk.policy.default_max_tokens if request.max_tokens is None else request.max_tokens
-    limits = {"the model's output limit": walk.profile.max_output_tokens, "what the context window leaves": walk.room}
+    asked = ctx.policy.default_max_tokens if request.max_tokens is None else request.max_tokens
+    limits = {"the model's output limit": ctx.profile.max_output_tokens, "what the context window leaves": ctx.room}
     for name, limit in limits.items():
         if limit is not None and limit < asked:
             asked = limit
-            _note(request, limit, name, walk)
-    return {walk.profile.output_limit: asked or 1}
+            _note(request, limit, name, ctx)
+    return {ctx.profile.output_limit: asked or 1}
 
 
-def fit_window(request: CreateMessageRequest, fields: dict[str, Any], walk: Walk) -> Walk:
+def fit_window(request: CreateMessageRequest, fields: dict[str, Any], ctx: TranslationContext) -> TranslationContext:
     """Lower the output limit of a chat request if it is above the context window; return the walk with the room."""
-    name, window = walk.profile.output_limit, walk.profile.context_window
+    name, window = ctx.profile.output_limit, ctx.profile.context_window
     if window is None or fields[name] <= window:
-        return walk
+        return ctx
     room = window_room(window, estimate_tokens(fields))
     fields[name] = room
-    _note(request, room, "what the context window leaves", walk)
-    return replace(walk, room=room)
+    _note(request, room, "what the context window leaves", ctx)
+    return replace(ctx, room=room)
 
 
-def _note(request: CreateMessageRequest, limit: int, name: str, walk: Walk) -> None:
+def _note(request: CreateMessageRequest, limit: int, name: str, ctx: TranslationContext) -> None:
     if request.max_tokens is not None:
-        walk.note("max_tokens", "max_tokens", f"lowered to {limit}, {name}")
+        ctx.drop("max_tokens", "max_tokens", f"lowered to {limit}, {name}")
 
 
 def refused_window(refusal: str, asked: int) -> int | None:

@@ -21,8 +21,8 @@ from typing import Any
 
 from llama_stack_provider_messages.translation.tool_arguments import ToolInput
 
-from .options import ReplyForm
-from .reasoning import Thought
+from .options import ReplyOptions
+from .reasoning import ReasoningPiece
 from .thinking_blocks import RedactedBlock, ThinkingBlock
 
 type Event = dict[str, Any]
@@ -73,11 +73,11 @@ class ToolUseBlock:
 
     kind = "tool_use"
 
-    def __init__(self, claim: Callable[[str], str], form: ReplyForm) -> None:
+    def __init__(self, claim: Callable[[str], str], form: ReplyOptions) -> None:
         self.upstream_id = ""
         self.name = ""
         self.input = ToolInput()
-        self.extra: Thought | None = None
+        self.extra: ReasoningPiece | None = None
         self.arguments: list[str] = []  # as they came, see calls.py
         self.named_again = False
         self._claim = claim

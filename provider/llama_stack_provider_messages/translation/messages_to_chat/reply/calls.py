@@ -22,7 +22,7 @@ from llama_stack_provider_messages.translation.fields import field, list_field, 
 from llama_stack_provider_messages.translation.names import client_id
 
 from .blocks import ToolUseBlock
-from .options import NewId, ReplyForm
+from .options import NewId, ReplyOptions
 from .reasoning import argument_text, call_extra
 
 
@@ -54,7 +54,7 @@ class CallTracker:
         form: Knows the names of the request's tools.
     """
 
-    def __init__(self, new_id: NewId, form: ReplyForm) -> None:
+    def __init__(self, new_id: NewId, form: ReplyOptions) -> None:
         self._ids = CallIds(new_id, form.call_ids)
         self._form = form
         self._by_index: dict[object, ToolUseBlock] = {}

@@ -16,7 +16,7 @@ type NewId = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
-class ReplyForm:
+class ReplyOptions:
     """How the answer to one request has to look.
 
     Args:
@@ -56,7 +56,7 @@ class ReplyForm:
     refusals: bool = True
 
     @classmethod
-    def of(cls, request: object, edits: Sequence[dict[str, Any]] = ()) -> "ReplyForm":
+    def of(cls, request: object, edits: Sequence[dict[str, Any]] = ()) -> "ReplyOptions":
         """Return the form for a request and its edits, without what its translation decides (names, prefill ...)."""
         return cls(
             model=str(field(request, "model")),

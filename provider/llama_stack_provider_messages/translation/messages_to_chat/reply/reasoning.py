@@ -22,7 +22,7 @@ _WORDED = frozenset({"reasoning.text", "reasoning.summary"})
 
 
 @dataclass(slots=True)
-class Thought:
+class ReasoningPiece:
     """A piece of reasoning.
 
     Args:
@@ -34,18 +34,18 @@ class Thought:
     detail: Detail | None = None
 
 
-def thoughts_of(record: object) -> list[Thought]:
+def thoughts_of(record: object) -> list[ReasoningPiece]:
     """Return the reasoning of a message or delta; of fields with the same words, from one."""
     extra = getattr(record, "model_extra", None)  # where SDK objects keep it; an attribute they lack is slow to miss
     source = record if extra is None else extra
     details = [entry for entry in list_field(source, "reasoning_details") if isinstance(entry, dict)]
     if not details:
         text = _alias_text(source) or _parts(record, "thinking")
-        return [Thought(text)] if text else []
-    thoughts = [Thought(_entry_text(entry), entry) for entry in details]
+        return [ReasoningPiece(text)] if text else []
+    thoughts = [ReasoningPiece(_entry_text(entry), entry) for entry in details]
     if any(thought.text for thought in thoughts) or not (text := _alias_text(source)):
         return thoughts
-    return [Thought(text), *thoughts]
+    return [ReasoningPiece(text), *thoughts]
 
 
 def _alias_text(source: object) -> str:
@@ -60,13 +60,15 @@ CALL_EXTRA = "tool_call.extra_content"
 """Type of an entry of our own: what a backend wants back beside the call that follows."""
 
 
-def call_extra(call: object) -> Thought | None:
+def call_extra(call: object) -> ReasoningPiece | None:
     """Return what a call carries for the backend alone: Gemini's signature of the thought behind it.
 
     Gemini 3 answers 400 to a call that comes back without (discuss.ai.google.dev 109823, crmne/ruby_llm 588).
     """
     extra = field(call, "extra_content")
-    return Thought("", {"type": CALL_EXTRA, "extra_content": extra}) if extra and isinstance(extra, dict) else None
+    return (
+        ReasoningPiece("", {"type": CALL_EXTRA, "extra_content": extra}) if extra and isinstance(extra, dict) else None
+    )
 
 
 def is_worded(entry: Detail) -> bool:

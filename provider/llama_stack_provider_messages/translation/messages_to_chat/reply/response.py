@@ -10,8 +10,8 @@ from llama_stack_provider_messages.translation.tool_arguments import ToolInput, 
 
 from .calls import CallIds
 from .citations import annotations_of, url_citations
-from .options import NewId, ReplyForm
-from .reasoning import Thought, argument_text, call_extra, content_text, thoughts_of
+from .options import NewId, ReplyOptions
+from .reasoning import ReasoningPiece, argument_text, call_extra, content_text, thoughts_of
 from .stop_reason import FAILURES, cuts, finish_reason, stop_fields, stop_match
 from .text_filter import TextFilter
 from .think_tags import ThinkSplitter
@@ -19,7 +19,9 @@ from .thinking_blocks import RedactedBlock, ThinkingBlock, block_for
 from .usage import byte_length, estimated_counts, token_counts
 
 
-def translate_response(completion: object, form: ReplyForm, new_id: NewId, *, sign: Sign = unsigned) -> dict[str, Any]:
+def translate_response(
+    completion: object, form: ReplyOptions, new_id: NewId, *, sign: Sign = unsigned
+) -> dict[str, Any]:
     """Return the message for a complete answer, in the wire form.
 
     Args:
@@ -59,7 +61,7 @@ def translate_response(completion: object, form: ReplyForm, new_id: NewId, *, si
     return message | stop
 
 
-def refused(form: ReplyForm, new_id: NewId, explanation: str) -> dict[str, Any]:
+def refused(form: ReplyOptions, new_id: NewId, explanation: str) -> dict[str, Any]:
     """Return the message for a request that the backend's content policy refused before there was an answer."""
     stop = stop_fields("content_filter", calls=False, cut=False, refusal=explanation, match=None)
     usage = form.usage(estimated_counts(form.prompt_estimate, 0), None)
@@ -93,7 +95,7 @@ def _prewarmed(message: dict[str, Any]) -> dict[str, Any]:
     return message | {"stop_reason": "max_tokens"}
 
 
-def _words(record: object, form: ReplyForm, sign: Sign, texts: TextFilter, *, alone: bool) -> list[dict[str, Any]]:
+def _words(record: object, form: ReplyOptions, sign: Sign, texts: TextFilter, *, alone: bool) -> list[dict[str, Any]]:
     """Return the thinking and text blocks; one that would be empty is left out, and so is blank text (blocks.py).
 
     Args:
@@ -105,7 +107,7 @@ def _words(record: object, form: ReplyForm, sign: Sign, texts: TextFilter, *, al
     """
     splitter = ThinkSplitter(form.inline)
     pieces = splitter.add(content_text(record)) + splitter.rest()
-    thoughts = thoughts_of(record) + [Thought(words) for kind, words in pieces if kind == "thinking"]
+    thoughts = thoughts_of(record) + [ReasoningPiece(words) for kind, words in pieces if kind == "thinking"]
     text = "".join(words for kind, words in pieces if kind == "text")
     hidden = form.thinking == "hidden"
     if hidden and alone:
@@ -118,7 +120,7 @@ def _words(record: object, form: ReplyForm, sign: Sign, texts: TextFilter, *, al
     return blocks
 
 
-def _thinking(thoughts: list[Thought], form: ReplyForm, sign: Sign) -> list[ThinkingBlock | RedactedBlock]:
+def _thinking(thoughts: list[ReasoningPiece], form: ReplyOptions, sign: Sign) -> list[ThinkingBlock | RedactedBlock]:
     blocks: list[ThinkingBlock | RedactedBlock] = []
     for thought in thoughts:
         tail = blocks[-1] if blocks else None
@@ -127,7 +129,7 @@ def _thinking(thoughts: list[Thought], form: ReplyForm, sign: Sign) -> list[Thin
     return blocks
 
 
-type _Call = tuple[str, str, ToolInput, Thought | None]
+type _Call = tuple[str, str, ToolInput, ReasoningPiece | None]
 
 
 def _calls(record: object) -> list[_Call]:
@@ -147,7 +149,7 @@ def _arguments(function: object) -> ToolInput:
     return collected
 
 
-def _tool_uses(calls: list[_Call], form: ReplyForm, ids: CallIds, sign: Sign, *, cut: bool) -> list[dict[str, Any]]:
+def _tool_uses(calls: list[_Call], form: ReplyOptions, ids: CallIds, sign: Sign, *, cut: bool) -> list[dict[str, Any]]:
     blocks = []
     for call_id, name, arguments, extra in calls:
         if not name:

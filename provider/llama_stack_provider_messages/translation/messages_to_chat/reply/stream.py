@@ -24,8 +24,8 @@ from llama_stack_provider_messages.translation.messages_to_chat.thinking_signatu
 from .blocks import Block, BlockQueue, Event, TextBlock
 from .calls import CallTracker
 from .citations import annotations_of, url_citations
-from .options import NewId, ReplyForm
-from .reasoning import Thought, argument_text, content_text, thoughts_of
+from .options import NewId, ReplyOptions
+from .reasoning import ReasoningPiece, argument_text, content_text, thoughts_of
 from .stop_reason import FAILURES, cuts, finish_reason, stop_fields, stop_match
 from .text_filter import TextFilter
 from .think_tags import Piece, ThinkSplitter
@@ -47,7 +47,9 @@ class StreamTranslator:
         failure: What the stream failed of, once the ``error`` event says so.
     """
 
-    def __init__(self, form: ReplyForm, new_id: NewId, *, sign: Sign = unsigned, request_id: str | None = None) -> None:
+    def __init__(
+        self, form: ReplyOptions, new_id: NewId, *, sign: Sign = unsigned, request_id: str | None = None
+    ) -> None:
         self.finished = False
         self.failure: MessagesError | None = None
         self._form = form
@@ -162,7 +164,7 @@ class StreamTranslator:
             self._append(block)
         self.finished = self._filter.fired is not None
 
-    def _count(self, delta: object, thoughts: list[Thought]) -> None:
+    def _count(self, delta: object, thoughts: list[ReasoningPiece]) -> None:
         """Count what text does not hold; text is counted at the end."""
         calls = [field(call, "function") for call in list_field(delta, "tool_calls")] + [field(delta, "function_call")]
         self._bytes += sum(byte_length(thought.text) for thought in thoughts)
@@ -176,12 +178,12 @@ class StreamTranslator:
     def _take_words(self, pieces: list[Piece]) -> None:
         for kind, words in pieces:
             if kind == "thinking":
-                self._take_thought(Thought(words))
+                self._take_thought(ReasoningPiece(words))
             else:
                 self._wrote = self._wrote or not words.isspace()
                 self._show(self._filter.add(words))
 
-    def _take_thought(self, thought: Thought) -> None:
+    def _take_thought(self, thought: ReasoningPiece) -> None:
         self._spoke = self._spoke or bool(thought.text)
         if self._form.thinking == "hidden":
             self._hidden.append(thought.text)

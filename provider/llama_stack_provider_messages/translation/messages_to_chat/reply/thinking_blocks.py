@@ -10,7 +10,7 @@ from typing import Any
 
 from llama_stack_provider_messages.translation.messages_to_chat.thinking_signature import Detail, Sign, unsigned
 
-from .reasoning import DetailRun, Thought, is_worded
+from .reasoning import DetailRun, ReasoningPiece, is_worded
 
 
 class ThinkingBlock:
@@ -32,7 +32,7 @@ class ThinkingBlock:
         self._sent = 0
         self._details = DetailRun()
 
-    def add(self, thought: Thought) -> None:
+    def add(self, thought: ReasoningPiece) -> None:
         """Take more reasoning."""
         if thought.text:
             self._text.append(thought.text)
@@ -103,7 +103,7 @@ class RedactedBlock:
         return []
 
 
-def block_for(thought: Thought, tail: object, sign: Sign, *, omit: bool) -> ThinkingBlock | RedactedBlock | None:
+def block_for(thought: ReasoningPiece, tail: object, sign: Sign, *, omit: bool) -> ThinkingBlock | RedactedBlock | None:
     """Add a piece of reasoning to the last block; return a new block where it needs one.
 
     Args:

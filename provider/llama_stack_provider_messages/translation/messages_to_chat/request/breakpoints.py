@@ -8,7 +8,7 @@ and answers; they are hints, and left out.
 from typing import Any
 
 from llama_stack_provider_messages.translation.fields import field, list_field
-from llama_stack_provider_messages.translation.messages_to_chat.context import Walk
+from llama_stack_provider_messages.translation.messages_to_chat.context import TranslationContext
 
 KEY = "prompt_cache_breakpoint"
 
@@ -19,10 +19,10 @@ _MOST = 4
 """Breakpoints a backend writes per request."""
 
 
-def marker_of(record: object, walk: Walk) -> dict[str, Any]:
+def marker_of(record: object, ctx: TranslationContext) -> dict[str, Any]:
     """Return the breakpoint a block carries, as fields of a part; none where the backend takes none."""
     control = field(record, "cache_control")
-    if control is None or not walk.profile.cache_breakpoints:
+    if control is None or not ctx.profile.cache_breakpoints:
         return {}
     return {KEY: {"mode": "explicit", **TTLS.get(field(control, "ttl") or "5m", {})}}
 
@@ -32,10 +32,10 @@ def last_marker(parts: list[dict[str, Any]]) -> dict[str, Any]:
     return next(({KEY: part[KEY]} for part in reversed(parts) if KEY in part), {})
 
 
-def place_breakpoints(messages: list[dict[str, Any]], request: object, walk: Walk) -> None:
+def place_breakpoints(messages: list[dict[str, Any]], request: object, ctx: TranslationContext) -> None:
     """Mark the end of the prompt if the whole request is to be cached, and keep the newest four breakpoints."""
     parts = [part for message in messages for part in list_field(message, "content")]
     if parts:
-        parts[-1] |= marker_of(request, walk)
+        parts[-1] |= marker_of(request, ctx)
     for part in [part for part in parts if KEY in part][:-_MOST]:
         del part[KEY]

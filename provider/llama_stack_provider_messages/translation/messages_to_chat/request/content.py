@@ -14,7 +14,7 @@ from llama_stack_api_messages.models.content import (
     ToolResultItem,
 )
 from llama_stack_provider_messages.translation.fields import field, text_field
-from llama_stack_provider_messages.translation.messages_to_chat.context import Walk
+from llama_stack_provider_messages.translation.messages_to_chat.context import TranslationContext
 from llama_stack_provider_messages.translation.names import backend_name
 from llama_stack_provider_messages.translation.tool_arguments import dump_json
 
@@ -24,31 +24,31 @@ from .media.images import image, result_image
 from .parts import Part, text_part
 
 type AnyBlock = InputBlock | ToolResultItem | TextOrImage
-type Handler = Callable[[Any, str, Walk], Part | list[Part] | None]
+type Handler = Callable[[Any, str, TranslationContext], Part | list[Part] | None]
 
 
-def text_of(block: TextBlock, _path: str, _walk: Walk) -> Part | None:
+def text_of(block: TextBlock, _path: str, _ctx: TranslationContext) -> Part | None:
     """Return a text block's part; empty ones are what clients echo back, and upstreams refuse them."""
     return text_part(block.text) if block.text.strip() else None
 
 
-def search_result(block: SearchResultBlock, path: str, walk: Walk) -> Part:
+def search_result(block: SearchResultBlock, path: str, ctx: TranslationContext) -> Part:
     """Return a search result as text."""
     if field(block.citations, "enabled"):
-        walk.note(f"{path}.citations", "citations", "the backend does not cite")
+        ctx.drop(f"{path}.citations", "citations", "the backend does not cite")
     text = "\n".join(part.text for part in block.content)
     head = f"<search_result source={dump_json(block.source)} title={dump_json(block.title)}>"
     return text_part(f"{head}\n{text}\n</search_result>")
 
 
-def tool_reference(block: ToolReferenceBlock, _path: str, walk: Walk) -> Part:
+def tool_reference(block: ToolReferenceBlock, _path: str, ctx: TranslationContext) -> Part:
     """Return what a tool search found, under the name it has for the model (tool_changes.py declares it)."""
-    if block.tool_name in walk.missing:
+    if block.tool_name in ctx.missing:
         return text_part(f"Tool {block.tool_name} is not available")
     return text_part(f"Loaded tool {backend_name(block.tool_name)}")
 
 
-def browser_state(block: BrowserStateBlock, _path: str, _walk: Walk) -> Part:
+def browser_state(block: BrowserStateBlock, _path: str, _ctx: TranslationContext) -> Part:
     """Return the state of a browser as lines: its tabs, then what the call changed."""
     tabs = [f"tab {tab.tab_id}{' (active)' if tab.active else ''}: {tab.title} <{tab.url}>" for tab in block.tabs]
     changes = [_change(change) for change in block.state_changes or ()]
@@ -66,13 +66,13 @@ def _change(change: Any) -> str:  # noqa: ANN401 - kinds share fields, and new o
     return f"{line}: {change.error}" if text_field(change, "error") else line
 
 
-def nothing(_block: AnyBlock, _path: str, _walk: Walk) -> None:
+def nothing(_block: AnyBlock, _path: str, _ctx: TranslationContext) -> None:
     """Leave no part: the block says nothing to the model."""
 
 
-def unknown_item(block: AnyBlock, path: str, walk: Walk) -> Part:
+def unknown_item(block: AnyBlock, path: str, ctx: TranslationContext) -> Part:
     """Return a note in place of a part of a tool result nobody knows, so that the model and the loop go on."""
-    walk.note(path, block.type, "this server cannot read such blocks; the model is told so")
+    ctx.drop(path, block.type, "this server cannot read such blocks; the model is told so")
     return text_part(f"[{block.type}: this model cannot read it]")
 
 
@@ -142,15 +142,15 @@ SYSTEM_REFUSALS: dict[str, str] = {"tool_result": "move it to the user message b
 _REMEDY = "remove the block or send its content as text"
 
 
-def parts_of(block: AnyBlock, path: str, walk: Walk, handlers: dict[str, Handler]) -> list[Part]:
+def parts_of(block: AnyBlock, path: str, ctx: TranslationContext, handlers: dict[str, Handler]) -> list[Part]:
     """Return the parts for a block, none for one that leaves nothing."""
     handler = handlers.get(block.type) or handlers.get("")
     if handler is None:
         rules = SYSTEM_REFUSALS if handlers is SYSTEM_BLOCKS else USER_REFUSALS
         raise unsupported(block, path, rules.get(block.type, _REMEDY))
-    made = handler(block, path, walk)
+    made = handler(block, path, ctx)
     parts = made if isinstance(made, list) else [made] if made else []
-    if parts and (marker := marker_of(block, walk)):
+    if parts and (marker := marker_of(block, ctx)):
         parts[-1] = parts[-1] | marker
     return parts
 

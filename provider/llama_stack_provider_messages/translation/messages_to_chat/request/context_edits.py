@@ -18,7 +18,7 @@ from llama_stack_api_messages.models.context import ClearThinkingEdit, ClearTool
 from llama_stack_api_messages.models.request import InputMessage, PromptRequest
 from llama_stack_provider_messages.translation.fields import field, list_field, text_field
 from llama_stack_provider_messages.translation.messages_to_chat.backend.estimate import estimate_blocks
-from llama_stack_provider_messages.translation.messages_to_chat.context import Walk
+from llama_stack_provider_messages.translation.messages_to_chat.context import TranslationContext
 
 from .thinking_history import THINKING_BLOCKS
 
@@ -30,8 +30,8 @@ _CLEARED = "[The result of this tool call was cleared to save space]"
 _CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 
 
-def history(request: PromptRequest, walk: Walk) -> list[Numbered]:
-    """Return the messages to translate; the edits that cleared something are in ``walk.edits``.
+def history(request: PromptRequest, ctx: TranslationContext) -> list[Numbered]:
+    """Return the messages to translate; the edits that cleared something are in ``ctx.edits``.
 
     Raises:
         InvalidRequestError: The policy is strict, and the API refuses the order of the edits.
@@ -40,14 +40,14 @@ def history(request: PromptRequest, walk: Walk) -> list[Numbered]:
     for index, edit in enumerate(list_field(request.context_management, "edits")):
         path = f"context_management.edits.{index}"
         if edit.type not in EDITS:
-            walk.note(path, edit.type, UNKNOWN_EDITS.get(edit.type, "this server does not know the edit"))
+            ctx.drop(path, edit.type, UNKNOWN_EDITS.get(edit.type, "this server does not know the edit"))
             continue
-        if walk.policy.strict and index and edit.type == "clear_thinking_20251015":
+        if ctx.policy.strict and index and edit.type == "clear_thinking_20251015":
             raise InvalidRequestError(f"{path}: clear_thinking_20251015 must be the first edit; move it to the front")
         if (amount := _odd_amount(edit)) is not None:
-            walk.note(f"{path}.{amount}", edit.type, "the edit does not take an amount of this type; it is left out")
+            ctx.drop(f"{path}.{amount}", edit.type, "the edit does not take an amount of this type; it is left out")
             continue
-        messages = EDITS[edit.type](messages, edit, request, walk)
+        messages = EDITS[edit.type](messages, edit, request, ctx)
     return messages
 
 
@@ -97,7 +97,7 @@ def _odd_amount(edit: Any) -> str | None:  # noqa: ANN401 - any edit
 
 
 def _clear_thinking(
-    messages: list[Numbered], edit: ClearThinkingEdit, _request: PromptRequest, walk: Walk
+    messages: list[Numbered], edit: ClearThinkingEdit, _request: PromptRequest, ctx: TranslationContext
 ) -> list[Numbered]:
     """Clear the thinking of all turns but the last ones: one, or as many as ``keep`` says."""
     if edit.keep == "all" or field(edit.keep, "type") == "all":
@@ -114,7 +114,7 @@ def _clear_thinking(
         content = list_field(message, "content")
         cleared += estimate_blocks([block for block in content if block.type in THINKING_BLOCKS])
         edited[at] = (number, _with(message, [_GONE if block.type in THINKING_BLOCKS else block for block in content]))
-    walk.edits.append({"type": edit.type, "cleared_thinking_turns": len(old), "cleared_input_tokens": cleared})
+    ctx.edits.append({"type": edit.type, "cleared_thinking_turns": len(old), "cleared_input_tokens": cleared})
     return edited
 
 
@@ -138,7 +138,7 @@ def _only_results(message: InputMessage) -> bool:
 
 
 def _clear_tool_uses(
-    messages: list[Numbered], edit: ClearToolUsesEdit, request: PromptRequest, walk: Walk
+    messages: list[Numbered], edit: ClearToolUsesEdit, request: PromptRequest, ctx: TranslationContext
 ) -> list[Numbered]:
     """Clear the results of all tool uses but the last ones, once there are too many or the prompt is too long."""
     calls = [block for block in _blocks(messages) if block.type in _CALLS]
@@ -150,7 +150,7 @@ def _clear_tool_uses(
     edited, cleared, uses = _without_results(messages, old, _cleared_inputs(edit))
     if not uses or cleared < _amount(edit.clear_at_least, 0):
         return messages
-    walk.edits.append({"type": edit.type, "cleared_tool_uses": uses, "cleared_input_tokens": cleared})
+    ctx.edits.append({"type": edit.type, "cleared_tool_uses": uses, "cleared_input_tokens": cleared})
     return edited
 
 
@@ -213,7 +213,7 @@ def _amount(amount: object, default: int) -> int:
     return default if value is None else int(value)
 
 
-EDITS: dict[str, Callable[[list[Numbered], Any, PromptRequest, Walk], list[Numbered]]] = {
+EDITS: dict[str, Callable[[list[Numbered], Any, PromptRequest, TranslationContext], list[Numbered]]] = {
     "clear_tool_uses_20250919": _clear_tool_uses,
     "clear_thinking_20251015": _clear_thinking,
 }

@@ -15,7 +15,7 @@ from typing import Any
 
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models.request import PromptRequest
-from llama_stack_provider_messages.translation.messages_to_chat.context import Walk
+from llama_stack_provider_messages.translation.messages_to_chat.context import TranslationContext
 from llama_stack_provider_messages.translation.messages_to_chat.profile import Profile
 from llama_stack_provider_messages.translation.names import IdForm, fitting_id
 
@@ -30,24 +30,24 @@ _GO_ON = "Continue."
 _INTERRUPTED = Result("", "Error: the tool call was interrupted and has no result")
 
 
-def chat_messages(request: PromptRequest, walk: Walk) -> list[ChatMessage]:
+def chat_messages(request: PromptRequest, ctx: TranslationContext) -> list[ChatMessage]:
     """Return the conversation of a request."""
-    turns = turns_of(request, walk)
-    system = system_parts(request.system, "system", walk)
+    turns = turns_of(request, ctx)
+    system = system_parts(request.system, "system", ctx)
     if turns and isinstance(turns[0], SystemTurn):
         system.append(text_part(turns.pop(0).text))  # type: ignore[union-attr]
     if all(isinstance(turn, SystemTurn) for turn in turns):
-        raise _nothing_said(request, walk)
-    if walk.profile.inline_system == "first":
+        raise _nothing_said(request, ctx)
+    if ctx.profile.inline_system == "first":
         system, turns = _hoisted(system, turns)
-    chat = _Conversation(walk.profile)
+    chat = _Conversation(ctx.profile)
     if system:
         chat.messages.append({"role": "system", "content": chat.content(system)})
     for turn in turns:
         chat.add(turn)
     messages = chat.finished()
-    if walk.profile.cache_breakpoints:
-        place_breakpoints(messages, request, walk)
+    if ctx.profile.cache_breakpoints:
+        place_breakpoints(messages, request, ctx)
     return messages
 
 
@@ -66,12 +66,12 @@ def _hoisted(system: list[Part], turns: list[Turn]) -> tuple[list[Part], list[Tu
     return prompt, others
 
 
-def _nothing_said(request: PromptRequest, walk: Walk) -> InvalidRequestError:
+def _nothing_said(request: PromptRequest, ctx: TranslationContext) -> InvalidRequestError:
     """Return the API's own error; a conversation of nothing but instructions is empty from its beginning on."""
     empty = (
         index
         for index, message in enumerate(request.messages)
-        if not turn_of(message, f"messages.{index}", Walk(walk.profile))
+        if not turn_of(message, f"messages.{index}", TranslationContext(ctx.profile))
     )
     return empty_message(next(empty, 0))
 

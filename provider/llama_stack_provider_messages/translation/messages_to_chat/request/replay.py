@@ -19,66 +19,66 @@ from llama_stack_api_messages.models.content_server import (
     WebSearchResultBlock,
 )
 from llama_stack_provider_messages.translation.fields import field, text_field
-from llama_stack_provider_messages.translation.messages_to_chat.context import Walk
+from llama_stack_provider_messages.translation.messages_to_chat.context import TranslationContext
 from llama_stack_provider_messages.translation.tool_arguments import dump_json
 
 from .content import RESULT_BLOCKS, SERVER_RESULTS, parts_of, unsupported
 from .media.documents import document_text
 
-type Renderer = Callable[[Any, str, Walk], str]
+type Renderer = Callable[[Any, str, TranslationContext], str]
 
 
-def replayed(block: Any, path: str, walk: Walk) -> str:  # noqa: ANN401 - any block
+def replayed(block: Any, path: str, ctx: TranslationContext) -> str:  # noqa: ANN401 - any block
     """Return the text for a block of an earlier answer, ``""`` for one that leaves nothing."""
     if block.type in REPLAYED:
-        return REPLAYED[block.type](block, path, walk)
+        return REPLAYED[block.type](block, path, ctx)
     if block.type in REPLAY_REFUSALS:
         raise unsupported(block, path, REPLAY_REFUSALS[block.type])
     if block.type not in REPLAY_HINTS:
-        walk.note(path, block.type, REPLAY_LOSSES.get(block.type, "this server cannot read such blocks"))
+        ctx.drop(path, block.type, REPLAY_LOSSES.get(block.type, "this server cannot read such blocks"))
     return ""
 
 
-def _server_call(block: Any, _path: str, _walk: Walk) -> str:  # noqa: ANN401 - as above
+def _server_call(block: Any, _path: str, _ctx: TranslationContext) -> str:  # noqa: ANN401 - as above
     server = text_field(block, "server_name")
     return f"[called {f'{server}.' if server else ''}{block.name} with {dump_json(block.input)}]"
 
 
-def _server_result(block: Any, path: str, walk: Walk) -> str:  # noqa: ANN401 - as above
+def _server_result(block: Any, path: str, ctx: TranslationContext) -> str:  # noqa: ANN401 - as above
     kind = block.type.removesuffix("_tool_result").replace("mcp", "the MCP tool")
-    text = _outcome(block.content, f"{path}.content", walk)
+    text = _outcome(block.content, f"{path}.content", ctx)
     failed = "Error: " if field(block, "is_error") else ""
     return f"[result of {kind}]\n{failed}{text or '(nothing)'}"
 
 
-def _outcome(content: Any, path: str, walk: Walk) -> str:  # noqa: ANN401 - a text, a list, or one of many results
+def _outcome(content: Any, path: str, ctx: TranslationContext) -> str:  # noqa: ANN401 - a text, a list, or one of many results
     if isinstance(content, str):
         return content
     if content is None or isinstance(content, Sequence):
         items = content or ()
         sealed = any(text_field(item, "encrypted_content") for item in items)
         if sealed:
-            walk.note(path, "encrypted_content", "only the server that made it can read it; titles and addresses stay")
+            ctx.drop(path, "encrypted_content", "only the server that made it can read it; titles and addresses stay")
         return "\n".join(_page(item) if isinstance(item, WebSearchResultBlock) else item.text for item in items)
     if isinstance(content, ServerToolError):
         return ": ".join(filter(None, ("Error", content.error_code, text_field(content, "error_message"))))
     if isinstance(content, UnknownResult):
-        walk.note(path, content.type, "this server cannot read such results")
+        ctx.drop(path, content.type, "this server cannot read such results")
         return ""
-    return OUTCOMES[content.type](content, path, walk)
+    return OUTCOMES[content.type](content, path, ctx)
 
 
 def _page(page: WebSearchResultBlock) -> str:
     return f"- {page.title} <{page.url}>" + (f" ({page.page_age})" if page.page_age else "")
 
 
-def _fetched(result: WebFetchResultBlock, path: str, walk: Walk) -> str:
-    return f"<{result.url}>\n{_text_of_part(result.content, f'{path}.content', walk)}"
+def _fetched(result: WebFetchResultBlock, path: str, ctx: TranslationContext) -> str:
+    return f"<{result.url}>\n{_text_of_part(result.content, f'{path}.content', ctx)}"
 
 
-def _process(result: Any, path: str, walk: Walk) -> str:  # noqa: ANN401 - results of three tools
+def _process(result: Any, path: str, ctx: TranslationContext) -> str:  # noqa: ANN401 - results of three tools
     if text_field(result, "encrypted_stdout"):
-        walk.note(path, "encrypted_stdout", "only the server that made it can read it")
+        ctx.drop(path, "encrypted_stdout", "only the server that made it can read it")
     lines = [text_field(result, "stdout").rstrip("\n")]
     if stderr := result.stderr.rstrip("\n"):
         lines += ["stderr:", stderr]
@@ -89,12 +89,12 @@ def _process(result: Any, path: str, walk: Walk) -> str:  # noqa: ANN401 - resul
     return "\n".join(filter(None, lines))
 
 
-def _withheld(_result: object, path: str, walk: Walk) -> str:
-    walk.note(path, "encrypted_content", "only the server that made it can read it")
+def _withheld(_result: object, path: str, ctx: TranslationContext) -> str:
+    ctx.drop(path, "encrypted_content", "only the server that made it can read it")
     return "(withheld)"
 
 
-def _viewed(result: TextEditorCodeExecutionViewResultBlock, _path: str, _walk: Walk) -> str:
+def _viewed(result: TextEditorCodeExecutionViewResultBlock, _path: str, _ctx: TranslationContext) -> str:
     if result.start_line is None or result.num_lines is None:
         return result.content
     last = result.start_line + result.num_lines - 1
@@ -108,26 +108,26 @@ OUTCOMES: dict[str, Renderer] = {
     "encrypted_code_execution_result": _process,
     "bash_code_execution_result": _process,
     "text_editor_code_execution_view_result": _viewed,
-    "text_editor_code_execution_create_result": lambda result, _path, _walk: (
+    "text_editor_code_execution_create_result": lambda result, _path, _ctx: (
         "the file was updated" if result.is_file_update else "the file was created"
     ),
-    "text_editor_code_execution_str_replace_result": lambda result, _path, _walk: "\n".join(
+    "text_editor_code_execution_str_replace_result": lambda result, _path, _ctx: "\n".join(
         ["the file was changed", *(result.lines or ())]
     ),
-    "tool_search_tool_search_result": lambda result, _path, _walk: (
+    "tool_search_tool_search_result": lambda result, _path, _ctx: (
         "found: " + (", ".join(found.tool_name for found in result.tool_references) or "no tools")
     ),
-    "advisor_result": lambda result, _path, _walk: result.text,
+    "advisor_result": lambda result, _path, _ctx: result.text,
     "advisor_redacted_result": _withheld,
 }
 """Type of a result -> its text; failures of all tools look alike (``error_code``)."""
 
 
-def _text_of_part(block: Any, path: str, walk: Walk) -> str:  # noqa: ANN401 - as above
+def _text_of_part(block: Any, path: str, ctx: TranslationContext) -> str:  # noqa: ANN401 - as above
     """Return what a tool result would show; an assistant's message has room for text alone."""
     if block.type == "document":
-        return document_text(block, path, walk)
-    return "\n".join(part["text"] for part in parts_of(block, path, walk, RESULT_BLOCKS))
+        return document_text(block, path, ctx)
+    return "\n".join(part["text"] for part in parts_of(block, path, ctx, RESULT_BLOCKS))
 
 
 SERVER_WORK: dict[str, Renderer] = {
@@ -139,7 +139,7 @@ SERVER_WORK: dict[str, Renderer] = {
 REPLAYED: dict[str, Renderer] = {
     **SERVER_WORK,
     **dict.fromkeys(("document", "search_result", "tool_reference", "browser_state"), _text_of_part),
-    "container_upload": lambda block, _path, _walk: f"[placed file {block.file_id} in the container]",
+    "container_upload": lambda block, _path, _ctx: f"[placed file {block.file_id} in the container]",
 }
 """What is told in the assistant's text."""
 

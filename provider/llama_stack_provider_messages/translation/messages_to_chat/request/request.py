@@ -16,12 +16,12 @@ from llama_stack_provider_messages.translation.fields import field
 from llama_stack_provider_messages.translation.messages_to_chat.backend.estimate import estimate_tokens
 from llama_stack_provider_messages.translation.messages_to_chat.backend.optional import without_refused
 from llama_stack_provider_messages.translation.messages_to_chat.backend.output_limit import fit_window, output_limit
-from llama_stack_provider_messages.translation.messages_to_chat.context import Walk
-from llama_stack_provider_messages.translation.messages_to_chat.reply.options import ReplyForm
+from llama_stack_provider_messages.translation.messages_to_chat.context import TranslationContext
+from llama_stack_provider_messages.translation.messages_to_chat.reply.options import ReplyOptions
 
 from .messages import chat_messages, empty_message
 from .strict import check_strict, unknown_keys
-from .thinking_params import SWITCHES, THINKING, Wish, thinking_fields
+from .thinking_params import SWITCHES, THINKING, ThinkingRequest, thinking_fields
 from .tools.schemas import is_strict_schema
 from .tools.tools import tool_fields
 
@@ -53,42 +53,42 @@ class ChatRequest:
     """
 
     fields: dict[str, Any]
-    form: ReplyForm
+    form: ReplyOptions
     dropped: tuple[Dropped, ...] = ()
 
 
-def translate_request(request: CreateMessageRequest, walk: Walk) -> ChatRequest:
+def translate_request(request: CreateMessageRequest, ctx: TranslationContext) -> ChatRequest:
     """Return the chat completions request for a Messages request.
 
     Args:
         request: The request, as parsed.
-        walk: What the backend takes and how the request is read.
+        ctx: What the backend takes and how the request is read.
 
     Raises:
         InvalidRequestError: A part of the request has no counterpart and is too much to leave out.
     """
-    if walk.policy.strict:
-        check_strict(request, walk)
-    _check(request, walk)
-    tools = tool_fields(request, walk)
-    limits = output_limit(request, walk)
+    if ctx.policy.strict:
+        check_strict(request, ctx)
+    _check(request, ctx)
+    tools = tool_fields(request, ctx)
+    limits = output_limit(request, ctx)
     fields = {
-        "messages": chat_messages(request, walk),
+        "messages": chat_messages(request, ctx),
         **tools,
-        **thinking_fields(request, walk, tools="tools" in tools),
+        **thinking_fields(request, ctx, tools="tools" in tools),
         **limits,
-        **_sampling(request, walk),
-        **_format(request, walk),
-        **_account(request, walk),
+        **_sampling(request, ctx),
+        **_format(request, ctx),
+        **_account(request, ctx),
     }
-    walk = fit_window(request, fields, walk)
+    ctx = fit_window(request, fields, ctx)
     if fields["messages"] and fields["messages"][-1]["role"] == "assistant":
-        fields |= _prefill(request, fields["messages"][-1], walk)
+        fields |= _prefill(request, fields["messages"][-1], ctx)
     if request.stream:
-        usage = {"stream_options": {"include_usage": True}} if walk.profile.stream_usage else {}
+        usage = {"stream_options": {"include_usage": True}} if ctx.profile.stream_usage else {}
         fields |= {"stream": True, **usage}
-    sent = _merged(without_refused(fields, walk), walk.profile.extra_body)
-    return ChatRequest(sent, _form(request, fields, walk), walk.log.entries())
+    sent = _merged(without_refused(fields, ctx), ctx.profile.extra_body)
+    return ChatRequest(sent, _form(request, fields, ctx), ctx.log.entries())
 
 
 def _merged(fields: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,18 +100,18 @@ def _merged(fields: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _form(request: CreateMessageRequest, fields: dict[str, Any], walk: Walk) -> ReplyForm:
+def _form(request: CreateMessageRequest, fields: dict[str, Any], ctx: TranslationContext) -> ReplyOptions:
     tools = frozenset(tool["function"]["name"] for tool in fields.get("tools", ()))
     continued = fields["messages"][-1]["role"] == "assistant"
     return replace(
-        ReplyForm.of(request, walk.edits),
+        ReplyOptions.of(request, ctx.edits),
         tools=tools,
-        names=walk.names,
+        names=ctx.names,
         prefill=_repeated(fields),
-        inline="none" if continued else walk.profile.inline_thinking,
+        inline="none" if continued else ctx.profile.inline_thinking,
         prompt_estimate=estimate_tokens(fields),
-        windowed=walk.room is not None and fields[walk.profile.output_limit] == walk.room,
-        refusals=walk.policy.content_policy == "refusal",
+        windowed=ctx.room is not None and fields[ctx.profile.output_limit] == ctx.room,
+        refusals=ctx.policy.content_policy == "refusal",
     )
 
 
@@ -127,15 +127,15 @@ def _repeated(fields: dict[str, Any]) -> str:
     return last["content"] or ""
 
 
-def _check(request: CreateMessageRequest, walk: Walk) -> None:
+def _check(request: CreateMessageRequest, ctx: TranslationContext) -> None:
     for name, check in CHECKED.items():
         if (value := field(request, name)) is not None:
-            check(value, name, walk)
+            check(value, name, ctx)
     for path in unknown_keys(request):
-        walk.note(path, path, "this server does not know the field")
+        ctx.drop(path, path, "this server does not know the field")
 
 
-def _refuse_thread(_value: object, path: str, _walk: Walk) -> None:
+def _refuse_thread(_value: object, path: str, _ctx: TranslationContext) -> None:
     """The SDK's tool runner falls back to sending the whole history on exactly this code."""
     raise InvalidRequestError(
         f"{path}: conversations are not kept on this server; send the whole history in messages",
@@ -143,45 +143,45 @@ def _refuse_thread(_value: object, path: str, _walk: Walk) -> None:
     )
 
 
-def _refuse_compaction(_value: object, path: str, _walk: Walk) -> None:
+def _refuse_compaction(_value: object, path: str, _ctx: TranslationContext) -> None:
     raise InvalidRequestError(f"{path}: this server does not compact conversations; leave the field out")
 
 
-def _leave_mcp(value: list[object], path: str, walk: Walk) -> None:
+def _leave_mcp(value: list[object], path: str, ctx: TranslationContext) -> None:
     """Servers go the way of their tools (offers.py): left out, or refused."""
-    if value and walk.policy.server_tools == "reject":
+    if value and ctx.policy.server_tools == "reject":
         raise InvalidRequestError(f"{path}: this server does not call MCP servers; connect to them from the client")
     if value:
-        walk.note(path, path, "this server does not call MCP servers; connect to them from the client")
+        ctx.drop(path, path, "this server does not call MCP servers; connect to them from the client")
 
 
-def _refuse_region(value: str, path: str, _walk: Walk) -> None:
+def _refuse_region(value: str, path: str, _ctx: TranslationContext) -> None:
     if value != "global":
         raise InvalidRequestError(f"{path}: '{value}' cannot be guaranteed here; leave the field out or say 'global'")
 
 
-def _refuse_skills(value: object, path: str, _walk: Walk) -> None:
+def _refuse_skills(value: object, path: str, _ctx: TranslationContext) -> None:
     if field(value, "skills"):
         raise InvalidRequestError(f"{path}.skills: this server has no containers; leave the skills out")
 
 
-def _refuse_payer(value: object, path: str, _walk: Walk) -> None:
+def _refuse_payer(value: object, path: str, _ctx: TranslationContext) -> None:
     if field(value, "bill_to") == "user_profile":
         raise InvalidRequestError(f"{path}.bill_to: this server bills no user profiles; leave the field out")
 
 
-def _note_fallbacks(value: object, path: str, walk: Walk) -> None:
+def _note_fallbacks(value: object, path: str, ctx: TranslationContext) -> None:
     if value != "default":
-        walk.note(path, path, "this server tries no other models")
+        ctx.drop(path, path, "this server tries no other models")
 
 
-def _note_safeguards(value: list[object], path: str, walk: Walk) -> None:
-    """The answer says so too, see ``ReplyForm.safeguard_results``."""
+def _note_safeguards(value: list[object], path: str, ctx: TranslationContext) -> None:
+    """The answer says so too, see ``ReplyOptions.safeguard_results``."""
     if value:
-        walk.note(path, path, "this server has no safety classifier; the answer says that it is unavailable")
+        ctx.drop(path, path, "this server has no safety classifier; the answer says that it is unavailable")
 
 
-CHECKED: dict[str, Callable[[Any, str, Walk], None]] = {
+CHECKED: dict[str, Callable[[Any, str, TranslationContext], None]] = {
     "thread": _refuse_thread,
     "compaction": _refuse_compaction,
     "mcp_servers": _leave_mcp,
@@ -194,18 +194,18 @@ CHECKED: dict[str, Callable[[Any, str, Walk], None]] = {
 """Fields that are fine with some values and too much with others."""
 
 
-def _sampling(request: CreateMessageRequest, walk: Walk) -> dict[str, Any]:
+def _sampling(request: CreateMessageRequest, ctx: TranslationContext) -> dict[str, Any]:
     """``stop_sequences`` stay here: backends take four at most and do not say which one they met."""
     fields = {name: value for name in ("temperature", "top_p") if (value := field(request, name)) is not None}
     if request.top_k is not None:
-        if walk.profile.top_k:
+        if ctx.profile.top_k:
             fields["top_k"] = request.top_k
         else:
-            walk.note("top_k", "top_k", "the backend has no such setting")
+            ctx.drop("top_k", "top_k", "the backend has no such setting")
     return fields
 
 
-def _format(request: CreateMessageRequest, walk: Walk) -> dict[str, Any]:
+def _format(request: CreateMessageRequest, ctx: TranslationContext) -> dict[str, Any]:
     current, legacy = field(request.output_config, "format"), request.output_format
     if current is not None and legacy is not None:
         raise InvalidRequestError("output_format: cannot be combined with output_config.format; leave it out")
@@ -216,35 +216,35 @@ def _format(request: CreateMessageRequest, walk: Walk) -> dict[str, Any]:
     strict = is_strict_schema(schema)
     if not strict:
         path = "output_format" if current is None else "output_config.format"
-        walk.note(
+        ctx.drop(
             f"{path}.schema", "strict", "the schema is not closed; a backend with a strict mode may not hold to it"
         )
     named = {"name": "response", "schema": schema, "strict": strict}
     return {"response_format": {"type": "json_schema", "json_schema": named}}
 
 
-def _account(request: CreateMessageRequest, walk: Walk) -> dict[str, Any]:
+def _account(request: CreateMessageRequest, ctx: TranslationContext) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     user = field(request.metadata, "user_id")
-    if user and walk.profile.user_field:
-        fields[walk.profile.user_field] = user if len(user) <= _LONGEST_KEY else _hash(user)
-    if walk.profile.prompt_cache_key and (key := _cache_key(user, walk)):
+    if user and ctx.profile.user_field:
+        fields[ctx.profile.user_field] = user if len(user) <= _LONGEST_KEY else _hash(user)
+    if ctx.profile.prompt_cache_key and (key := _cache_key(user, ctx)):
         fields["prompt_cache_key"] = key
-    if walk.profile.service_tier and request.service_tier in SERVICE_TIERS:
+    if ctx.profile.service_tier and request.service_tier in SERVICE_TIERS:
         fields["service_tier"] = SERVICE_TIERS[request.service_tier]
     if request.speed == "fast":
-        if walk.profile.service_tier:
+        if ctx.profile.service_tier:
             fields["service_tier"] = "priority"
         else:
-            walk.note("speed", "speed", "the backend has one speed")
+            ctx.drop("speed", "speed", "the backend has one speed")
     if field(request.output_config, "task_budget") is not None:
-        walk.note("output_config.task_budget", "task_budget", "the backend does not know task budgets")
+        ctx.drop("output_config.task_budget", "task_budget", "the backend does not know task budgets")
     return fields
 
 
-def _cache_key(user: str | None, walk: Walk) -> str:
+def _cache_key(user: str | None, ctx: TranslationContext) -> str:
     """Return what conversations with a common prefix share, so that they meet on the same cache; ``""`` if nothing."""
-    session = next((value for name in SESSION_HEADERS if (value := walk.headers.get(name))), "")
+    session = next((value for name in SESSION_HEADERS if (value := ctx.headers.get(name))), "")
     if session:
         return session if len(session) <= _LONGEST_KEY else _hash(session)
     return _hash(user) if user else ""
@@ -258,7 +258,7 @@ SERVICE_TIERS: dict[str, str] = {"auto": "auto", "standard_only": "default"}
 """Request tiers; other backends than OpenAI have none, and the field says nothing there."""
 
 
-def _prefill(request: CreateMessageRequest, message: dict[str, Any], walk: Walk) -> dict[str, Any]:
+def _prefill(request: CreateMessageRequest, message: dict[str, Any], ctx: TranslationContext) -> dict[str, Any]:
     """Return the fields that make a backend continue the final assistant message, or mark the message itself.
 
     The continuation cannot begin with thinking; llama.cpp answers 400 to the attempt. An answer with a blank message
@@ -267,19 +267,19 @@ def _prefill(request: CreateMessageRequest, message: dict[str, Any], walk: Walk)
     last = max(index for index, message in enumerate(request.messages) if message.role != "system")
     if request.messages[last].role == "user":
         raise empty_message(last)
-    if walk.profile.prefill == "reject":
+    if ctx.profile.prefill == "reject":
         raise InvalidRequestError(
             f"messages.{last}: This model does not support assistant message prefill. "
             "The conversation must end with a user message."
         )
     fields: dict[str, Any] = {}
-    if walk.profile.thinking in ("template", "type", "enable_thinking"):
-        fields |= SWITCHES[walk.profile.thinking](Wish(thinks=False), walk)
+    if ctx.profile.thinking in ("template", "type", "enable_thinking"):
+        fields |= SWITCHES[ctx.profile.thinking](ThinkingRequest(thinks=False), ctx)
         if THINKING.get(field(request.thinking, "type")):
-            walk.note("thinking", "thinking", "a continued answer cannot begin with thinking")
-    if walk.profile.prefill in ("prefix", "partial"):
-        message[walk.profile.prefill] = True
-        message.pop(walk.profile.reasoning_field or "", None)  # DeepSeek reads it as the beginning of thought
-    if walk.profile.prefill == "continue":
+            ctx.drop("thinking", "thinking", "a continued answer cannot begin with thinking")
+    if ctx.profile.prefill in ("prefix", "partial"):
+        message[ctx.profile.prefill] = True
+        message.pop(ctx.profile.reasoning_field or "", None)  # DeepSeek reads it as the beginning of thought
+    if ctx.profile.prefill == "continue":
         fields |= {"continue_final_message": True, "add_generation_prompt": False}
     return fields

@@ -12,7 +12,7 @@ from typing import Any
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models.request import CreateMessageRequest
 from llama_stack_provider_messages.translation.fields import field, list_field
-from llama_stack_provider_messages.translation.messages_to_chat.context import Walk
+from llama_stack_provider_messages.translation.messages_to_chat.context import TranslationContext
 
 from .strict_history import HISTORY_CHECKS
 from .thinking_history import THINKING_BLOCKS
@@ -27,27 +27,27 @@ _LEAST_TOP_P = 0.95
 _INTERLEAVED = "interleaved-thinking"
 
 
-def check_strict(request: CreateMessageRequest, walk: Walk) -> None:
+def check_strict(request: CreateMessageRequest, ctx: TranslationContext) -> None:
     """Refuse what the API refuses.
 
     Raises:
         InvalidRequestError: The first rule that is broken.
     """
     for check in STRICT_CHECKS:
-        if message := check(request, walk):
+        if message := check(request, ctx):
             raise InvalidRequestError(message)
 
 
-def _version(_request: CreateMessageRequest, walk: Walk) -> str | None:
-    if not walk.headers:  # library-client mode
+def _version(_request: CreateMessageRequest, ctx: TranslationContext) -> str | None:
+    if not ctx.headers:  # library-client mode
         return None
-    version = walk.headers.get("anthropic-version")
+    version = ctx.headers.get("anthropic-version")
     if version is None:
         return "anthropic-version: header is required"
     return None if version in VERSIONS else f'anthropic-version: "{version}" is not a valid version'
 
 
-def _required(request: CreateMessageRequest, _walk: Walk) -> str | None:
+def _required(request: CreateMessageRequest, _ctx: TranslationContext) -> str | None:
     return "max_tokens: Field required" if request.max_tokens is None else None
 
 
@@ -58,23 +58,23 @@ def unknown_keys(request: CreateMessageRequest) -> Iterator[str]:
         yield from (f"{owner}.{name}" for name in field(field(request, owner), "model_extra") or ())
 
 
-def _unknown_keys(request: CreateMessageRequest, _walk: Walk) -> str | None:
+def _unknown_keys(request: CreateMessageRequest, _ctx: TranslationContext) -> str | None:
     return next((f"{path}: Extra inputs are not permitted" for path in unknown_keys(request)), None)
 
 
-def _newest(walk: Walk) -> bool:
-    return walk.headers.get("anthropic-version") == VERSIONS[-1]
+def _newest(ctx: TranslationContext) -> bool:
+    return ctx.headers.get("anthropic-version") == VERSIONS[-1]
 
 
-def _removed_sampling(request: CreateMessageRequest, walk: Walk) -> str | None:
+def _removed_sampling(request: CreateMessageRequest, ctx: TranslationContext) -> str | None:
     """2026-10-21 refuses them even at their defaults."""
-    names = ("temperature", "top_p", "top_k") if _newest(walk) else ()
+    names = ("temperature", "top_p", "top_k") if _newest(ctx) else ()
     found = (name for name in names if name in request.model_fields_set)
     return next((f"{name}: Extra inputs are not permitted" for name in found), None)
 
 
-def _removed_blocks(request: CreateMessageRequest, walk: Walk) -> str | None:
-    if not _newest(walk):
+def _removed_blocks(request: CreateMessageRequest, ctx: TranslationContext) -> str | None:
+    if not _newest(ctx):
         return None
     for path, message, block in _blocks(request):
         if message.role == "assistant" and block.type == "document":
@@ -91,13 +91,13 @@ def _blocks(request: CreateMessageRequest) -> Iterator[tuple[str, Any, Any]]:
             yield f"messages.{index}.content.{place}", message, block
 
 
-def _temperature(request: CreateMessageRequest, _walk: Walk) -> str | None:
+def _temperature(request: CreateMessageRequest, _ctx: TranslationContext) -> str | None:
     if request.temperature is not None and request.temperature > 1:
         return "temperature: Input should be less than or equal to 1"
     return None
 
 
-def _stop_sequences(request: CreateMessageRequest, _walk: Walk) -> str | None:
+def _stop_sequences(request: CreateMessageRequest, _ctx: TranslationContext) -> str | None:
     stops = request.stop_sequences or ()
     if "" in stops:
         return "stop_sequences: each stop sequence must be non-empty"
@@ -114,7 +114,7 @@ VALUES: dict[str, tuple[str, ...]] = {
 """Closed sets of values, by path."""
 
 
-def _values(request: CreateMessageRequest, _walk: Walk) -> str | None:
+def _values(request: CreateMessageRequest, _ctx: TranslationContext) -> str | None:
     for path, allowed in VALUES.items():
         value: object = request
         for name in path.split("."):
@@ -125,18 +125,18 @@ def _values(request: CreateMessageRequest, _walk: Walk) -> str | None:
     return None
 
 
-def _budget(request: CreateMessageRequest, walk: Walk) -> str | None:
+def _budget(request: CreateMessageRequest, ctx: TranslationContext) -> str | None:
     budget = field(request.thinking, "budget_tokens")
     if budget is None:
         return None
     if budget < _LEAST_BUDGET:
         return f"thinking.enabled.budget_tokens: Input should be greater than or equal to {_LEAST_BUDGET}"
-    if budget >= (request.max_tokens or 0) and _INTERLEAVED not in walk.headers.get("anthropic-beta", ""):
+    if budget >= (request.max_tokens or 0) and _INTERLEAVED not in ctx.headers.get("anthropic-beta", ""):
         return "`max_tokens` must be greater than `thinking.budget_tokens`"
     return None
 
 
-def _thinking_sampling(request: CreateMessageRequest, _walk: Walk) -> str | None:
+def _thinking_sampling(request: CreateMessageRequest, _ctx: TranslationContext) -> str | None:
     mode = field(request.thinking, "type")
     if mode not in ("enabled", "adaptive"):
         return None
@@ -149,7 +149,7 @@ def _thinking_sampling(request: CreateMessageRequest, _walk: Walk) -> str | None
     return "`top_k` must be unset when thinking is enabled" if request.top_k is not None else None
 
 
-def _thinking_form(request: CreateMessageRequest, _walk: Walk) -> str | None:
+def _thinking_form(request: CreateMessageRequest, _ctx: TranslationContext) -> str | None:
     mode = field(request.thinking, "type")
     if mode in ("disabled", "between_tools"):
         extra = next(iter(request.thinking.model_extra or ()), None) if request.thinking else None
@@ -159,7 +159,7 @@ def _thinking_form(request: CreateMessageRequest, _walk: Walk) -> str | None:
     return None
 
 
-def _prewarming(request: CreateMessageRequest, _walk: Walk) -> str | None:
+def _prewarming(request: CreateMessageRequest, _ctx: TranslationContext) -> str | None:
     """``max_tokens: 0`` has no answer to stream, to think for, to structure or to call a tool in."""
     if request.max_tokens != 0:
         return None
@@ -172,12 +172,12 @@ def _prewarming(request: CreateMessageRequest, _walk: Walk) -> str | None:
     return next((f"max_tokens: 0 cannot be combined with {name}" for name, found in clashes.items() if found), None)
 
 
-def _tool_names(request: CreateMessageRequest, _walk: Walk) -> str | None:
+def _tool_names(request: CreateMessageRequest, _ctx: TranslationContext) -> str | None:
     names = [name for tool in request.tools or () if (name := field(tool, "name")) is not None]
     return "tools: Tool names must be unique." if len(set(names)) < len(names) else None
 
 
-def _tool_schemas(request: CreateMessageRequest, _walk: Walk) -> str | None:
+def _tool_schemas(request: CreateMessageRequest, _ctx: TranslationContext) -> str | None:
     for index, tool in enumerate(request.tools or ()):
         schema = field(tool, "input_schema")
         if isinstance(schema, dict) and not {"oneOf", "allOf", "anyOf"}.isdisjoint(schema):
@@ -195,7 +195,7 @@ def _markers(request: CreateMessageRequest) -> Iterator[Any]:
             yield marker
 
 
-def _cache_control(request: CreateMessageRequest, _walk: Walk) -> str | None:
+def _cache_control(request: CreateMessageRequest, _ctx: TranslationContext) -> str | None:
     ttls = [field(marker, "ttl") or "5m" for marker in _markers(request)]
     if len(ttls) > _MOST_MARKERS:
         return f"A maximum of {_MOST_MARKERS} blocks with cache_control may be provided. Found {len(ttls)}."
@@ -207,7 +207,7 @@ def _cache_control(request: CreateMessageRequest, _walk: Walk) -> str | None:
     return None
 
 
-def _format(request: CreateMessageRequest, _walk: Walk) -> str | None:
+def _format(request: CreateMessageRequest, _ctx: TranslationContext) -> str | None:
     """A structured answer cannot cite."""
     if field(request.output_config, "format") is None:
         return None
@@ -218,8 +218,8 @@ def _format(request: CreateMessageRequest, _walk: Walk) -> str | None:
     return None
 
 
-def _output_limit(request: CreateMessageRequest, walk: Walk) -> str | None:
-    most = walk.profile.max_output_tokens
+def _output_limit(request: CreateMessageRequest, ctx: TranslationContext) -> str | None:
+    most = ctx.profile.max_output_tokens
     if most is None or (request.max_tokens or 0) <= most:
         return None
     return (
@@ -228,7 +228,7 @@ def _output_limit(request: CreateMessageRequest, walk: Walk) -> str | None:
     )
 
 
-type Check = Callable[[CreateMessageRequest, Walk], str | None]
+type Check = Callable[[CreateMessageRequest, TranslationContext], str | None]
 
 STRICT_CHECKS: tuple[Check, ...] = (
     _version,
@@ -248,6 +248,6 @@ STRICT_CHECKS: tuple[Check, ...] = (
     _cache_control,
     _format,
     _output_limit,
-    *(lambda request, _walk, check=check: check(request) for check in HISTORY_CHECKS),
+    *(lambda request, _ctx, check=check: check(request) for check in HISTORY_CHECKS),
 )
 """In the order in which the API speaks: the call, the fields, the conversation."""

@@ -15,14 +15,14 @@ from typing import Any
 
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_provider_messages.translation.fields import text_field
-from llama_stack_provider_messages.translation.messages_to_chat.context import Walk
+from llama_stack_provider_messages.translation.messages_to_chat.context import TranslationContext
 from llama_stack_provider_messages.translation.messages_to_chat.profile import Profile
 from llama_stack_provider_messages.translation.messages_to_chat.reply.reasoning import CALL_EXTRA
 from llama_stack_provider_messages.translation.messages_to_chat.thinking_signature import (
     MAX_INFLATED_BYTES,
     Detail,
     InflateLimitError,
-    Thoughts,
+    SignedReasoning,
 )
 
 _BLANK = " "
@@ -31,7 +31,7 @@ _BLANK = " "
 THINKING_BLOCKS = frozenset({"thinking", "redacted_thinking"})
 
 
-def replayed_thoughts(block: object, path: str, walk: Walk) -> list[Thoughts]:
+def replayed_thoughts(block: object, path: str, ctx: TranslationContext) -> list[SignedReasoning]:
     """Return what one block says to the backend.
 
     Raises:
@@ -41,9 +41,9 @@ def replayed_thoughts(block: object, path: str, walk: Walk) -> list[Thoughts]:
     place = "data" if redacted else "signature"
     signature = text_field(block, place)
     if not signature:
-        return [] if redacted else [Thoughts(text_field(block, "thinking"))]
+        return [] if redacted else [SignedReasoning(text_field(block, "thinking"))]
     try:
-        own = walk.seal.open(signature, walk.inflate_budget) if walk.seal else None
+        own = ctx.seal.open(signature, ctx.inflate_budget) if ctx.seal else None
     except InflateLimitError:
         raise InvalidRequestError(
             f"{path}.{place}: the signatures up to here carry more than {MAX_INFLATED_BYTES >> 20} MB of thinking; "
@@ -51,12 +51,12 @@ def replayed_thoughts(block: object, path: str, walk: Walk) -> list[Thoughts]:
         ) from None
     if own:
         return [own]
-    if walk.profile.reasoning_field and not redacted:
-        walk.note(path, "thinking", "the signature was not made here")
+    if ctx.profile.reasoning_field and not redacted:
+        ctx.drop(path, "thinking", "the signature was not made here")
     return []
 
 
-def replayed_extra(thoughts: list[Thoughts]) -> dict[str, Any]:
+def replayed_extra(thoughts: list[SignedReasoning]) -> dict[str, Any]:
     """Return the fields a call had beside its function, which the block in front of it brought back, and take it."""
     if not (thoughts and any(entry.get("type") == CALL_EXTRA for entry in thoughts[-1].details)):
         return {}
@@ -70,7 +70,7 @@ def with_extra(calls: list[dict[str, Any]], profile: Profile) -> list[dict[str, 
     return [calls[0] | {"extra_content": profile.call_extra}, *calls[1:]]
 
 
-def reasoning_fields(thoughts: Sequence[Thoughts], profile: Profile) -> dict[str, Any]:
+def reasoning_fields(thoughts: Sequence[SignedReasoning], profile: Profile) -> dict[str, Any]:
     """Return the fields of an assistant message that hold its reasoning.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any
 
 from llama_stack_api_messages.models.request import PromptRequest
 from llama_stack_provider_messages.translation.fields import field
-from llama_stack_provider_messages.translation.messages_to_chat.context import Walk
+from llama_stack_provider_messages.translation.messages_to_chat.context import TranslationContext
 
 THINKING: dict[str, bool] = {"disabled": False, "between_tools": False, "adaptive": True, "enabled": True}
 """Mode -> whether the model thinks before it answers."""
@@ -29,7 +29,7 @@ EFFORTS: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ThinkingRequest:
     """How the answer should be thought about.
 
     Args:
@@ -45,35 +45,35 @@ class Wish:
     budget: int | None = None
 
 
-def thinking_fields(request: PromptRequest, walk: Walk, *, tools: bool = False) -> dict[str, Any]:
+def thinking_fields(request: PromptRequest, ctx: TranslationContext, *, tools: bool = False) -> dict[str, Any]:
     """Return the fields of the chat request that carry the wish to think.
 
     Args:
         request: The request.
-        walk: What the backend takes.
+        ctx: What the backend takes.
         tools: The chat request has tools.
     """
-    wish = _wish(request, walk)
+    wish = _wish(request, ctx)
     if wish.mode not in (None, *THINKING):
-        walk.note("thinking", str(wish.mode), "this mode of thinking is not known here")
-    if tools and walk.profile.tools_without_thinking:
-        return _no_thinking(request, wish, walk)
-    fields = SWITCHES[walk.profile.thinking](wish, walk)
-    if wish.budget is not None and walk.profile.budget_field:
-        _set(fields, walk.profile.budget_field.split("."), wish.budget)
+        ctx.drop("thinking", str(wish.mode), "this mode of thinking is not known here")
+    if tools and ctx.profile.tools_without_thinking:
+        return _no_thinking(request, wish, ctx)
+    fields = SWITCHES[ctx.profile.thinking](wish, ctx)
+    if wish.budget is not None and ctx.profile.budget_field:
+        _set(fields, ctx.profile.budget_field.split("."), wish.budget)
     return fields
 
 
-def _wish(request: PromptRequest, walk: Walk) -> Wish:
+def _wish(request: PromptRequest, ctx: TranslationContext) -> ThinkingRequest:
     """Return what the request asks for; the effort is the last message's, else the request's, else the budget's."""
     mode, budget = field(request.thinking, "type"), field(request.thinking, "budget_tokens")
     thinks = THINKING.get(mode or "")
     effort = _stated_effort(request)
-    if walk.profile.budget_field:
-        return Wish(mode, thinks, effort, budget if thinks else None)
+    if ctx.profile.budget_field:
+        return ThinkingRequest(mode, thinks, effort, budget if thinks else None)
     if effort is None and budget is not None:
         effort = next((effort for limit, effort in _BUDGET_EFFORTS if budget < limit), "xhigh")
-    return Wish(mode, thinks, effort)
+    return ThinkingRequest(mode, thinks, effort)
 
 
 def _stated_effort(request: PromptRequest) -> str | None:
@@ -81,13 +81,13 @@ def _stated_effort(request: PromptRequest) -> str | None:
     return stated or field(request.output_config, "effort")
 
 
-def _no_thinking(request: PromptRequest, wish: Wish, walk: Walk) -> dict[str, Any]:
+def _no_thinking(request: PromptRequest, wish: ThinkingRequest, ctx: TranslationContext) -> dict[str, Any]:
     """Return what switches thinking off beside tools, and note what the client asked for."""
     reason = "the model does not think in requests with tools"
     if wish.thinks:
-        walk.note("thinking", f"thinking {wish.mode}", reason)
+        ctx.drop("thinking", f"thinking {wish.mode}", reason)
     if wish.thinks is not False and (effort := _stated_effort(request)):
-        walk.note("output_config.effort", f"effort {effort}", reason)
+        ctx.drop("output_config.effort", f"effort {effort}", reason)
     return {"reasoning_effort": "none"}
 
 
@@ -104,91 +104,91 @@ def _set(fields: dict[str, Any], path: list[str], value: int) -> None:
     fields[path[-1]] = value
 
 
-def _no_switch(wish: Wish, walk: Walk) -> dict[str, Any]:
+def _no_switch(wish: ThinkingRequest, ctx: TranslationContext) -> dict[str, Any]:
     if wish.mode in THINKING:
-        walk.note("thinking", f"thinking {wish.mode}", "the backend has no switch for thinking")
+        ctx.drop("thinking", f"thinking {wish.mode}", "the backend has no switch for thinking")
     elif wish.effort:
-        walk.note("output_config.effort", f"effort {wish.effort}", "the backend has no switch for effort")
+        ctx.drop("output_config.effort", f"effort {wish.effort}", "the backend has no switch for effort")
     return {}
 
 
-def _effort_switch(wish: Wish, walk: Walk) -> dict[str, Any]:
-    return _effort_field(_effort_or_none(wish, walk), walk.profile.efforts, walk)
+def _effort_switch(wish: ThinkingRequest, ctx: TranslationContext) -> dict[str, Any]:
+    return _effort_field(_effort_or_none(wish, ctx), ctx.profile.efforts, ctx)
 
 
-def _effort_or_none(wish: Wish, walk: Walk) -> str | None:
+def _effort_or_none(wish: ThinkingRequest, ctx: TranslationContext) -> str | None:
     """Return the one word for all of the wish; none beside a budget, which says the same more exactly."""
     if wish.thinks is False:
         return "none"
     if wish.effort and wish.budget is not None:
-        walk.note("output_config.effort", f"effort {wish.effort}", "the backend takes an effort or a budget, not both")
+        ctx.drop("output_config.effort", f"effort {wish.effort}", "the backend takes an effort or a budget, not both")
         return None
     return wish.effort
 
 
-def _effort_field(effort: str | None, accepted: tuple[str, ...], walk: Walk) -> dict[str, Any]:
+def _effort_field(effort: str | None, accepted: tuple[str, ...], ctx: TranslationContext) -> dict[str, Any]:
     if effort is None:
         return {}
     nearest = next((value for value in EFFORTS.get(effort, (effort,)) if value in accepted), None)
     if nearest != effort:
-        walk.note("output_config.effort", f"effort {effort}", f"the backend's nearest is {nearest or 'its default'}")
+        ctx.drop("output_config.effort", f"effort {effort}", f"the backend's nearest is {nearest or 'its default'}")
     return {"reasoning_effort": nearest} if nearest else {}
 
 
-def _template_switch(wish: Wish, walk: Walk) -> dict[str, Any]:
+def _template_switch(wish: ThinkingRequest, ctx: TranslationContext) -> dict[str, Any]:
     """Qwen's templates read ``enable_thinking``, those of DeepSeek and Granite ``thinking``."""
     kwargs: dict[str, Any] = {} if wish.thinks is None else {"enable_thinking": wish.thinks, "thinking": wish.thinks}
     fields: dict[str, Any] = {}
-    if not walk.profile.template_efforts:
-        fields = _while_thinking(wish, walk)
+    if not ctx.profile.template_efforts:
+        fields = _while_thinking(wish, ctx)
     elif wish.thinks is not False:
-        kwargs |= _effort_field(wish.effort, walk.profile.template_efforts, walk)
+        kwargs |= _effort_field(wish.effort, ctx.profile.template_efforts, ctx)
     return ({"chat_template_kwargs": kwargs} if kwargs else {}) | fields
 
 
-def _while_thinking(wish: Wish, walk: Walk) -> dict[str, Any]:
+def _while_thinking(wish: ThinkingRequest, ctx: TranslationContext) -> dict[str, Any]:
     """Return the effort beside a switch of its own, which has said it all when it is off."""
-    return {} if wish.thinks is False else _effort_field(wish.effort, walk.profile.efforts, walk)
+    return {} if wish.thinks is False else _effort_field(wish.effort, ctx.profile.efforts, ctx)
 
 
-def _type_switch(wish: Wish, walk: Walk) -> dict[str, Any]:
+def _type_switch(wish: ThinkingRequest, ctx: TranslationContext) -> dict[str, Any]:
     """DeepSeek, GLM and Kimi; all of them think when nothing is said."""
     state = {True: "enabled", False: "disabled"}
     fields = {} if wish.thinks is None else {"thinking": {"type": state[wish.thinks]}}
-    return fields | _while_thinking(wish, walk)
+    return fields | _while_thinking(wish, ctx)
 
 
-def _object_switch(wish: Wish, walk: Walk) -> dict[str, Any]:
+def _object_switch(wish: ThinkingRequest, ctx: TranslationContext) -> dict[str, Any]:
     """OpenRouter: ``effort`` and ``max_tokens`` exclude each other, and imply ``enabled``."""
     if wish.thinks is False:
         return {"reasoning": {"enabled": False}}
-    effort = _effort_field(_effort_or_none(wish, walk), walk.profile.efforts, walk)
+    effort = _effort_field(_effort_or_none(wish, ctx), ctx.profile.efforts, ctx)
     if effort:
         return {"reasoning": {"effort": effort["reasoning_effort"]}}
     return {"reasoning": {} if wish.budget is not None else {"enabled": True}} if wish.thinks else {}
 
 
-def _flag_switch(wish: Wish, walk: Walk) -> dict[str, Any]:
+def _flag_switch(wish: ThinkingRequest, ctx: TranslationContext) -> dict[str, Any]:
     """Qwen on its maker's platform."""
     fields = {} if wish.thinks is None else {"enable_thinking": wish.thinks}
-    return fields | _while_thinking(wish, walk)
+    return fields | _while_thinking(wish, ctx)
 
 
-def _messages_switch(wish: Wish, walk: Walk) -> dict[str, Any]:
+def _messages_switch(wish: ThinkingRequest, ctx: TranslationContext) -> dict[str, Any]:
     """Anthropic's own models behind chat completions, which have a field for thinking, and elsewhere none for effort.
 
     An effort alone does not switch thinking on, as it would by its name here, and a budget says it all.
     """
     adaptive = wish.thinks and wish.budget is None
-    effort = _effort_field(wish.effort, walk.profile.efforts, walk) if adaptive else {}
+    effort = _effort_field(wish.effort, ctx.profile.efforts, ctx) if adaptive else {}
     if wish.effort and not adaptive:
-        walk.note("output_config.effort", f"effort {wish.effort}", "the backend has no switch for effort")
+        ctx.drop("output_config.effort", f"effort {wish.effort}", "the backend has no switch for effort")
     if wish.thinks is None:
         return {}
     return {"thinking": {"type": wish.mode if wish.thinks else "disabled"}} | effort
 
 
-SWITCHES: dict[str, Callable[[Wish, Walk], dict[str, Any]]] = {
+SWITCHES: dict[str, Callable[[ThinkingRequest, TranslationContext], dict[str, Any]]] = {
     "none": _no_switch,
     "effort": _effort_switch,
     "template": _template_switch,

@@ -14,8 +14,8 @@ from typing import Any
 from llama_stack_api_messages.models.content import ToolResultBlock, ToolUseBlock
 from llama_stack_api_messages.models.request import InputMessage, PromptRequest
 from llama_stack_provider_messages.translation.billing import without_billing
-from llama_stack_provider_messages.translation.messages_to_chat.context import Walk
-from llama_stack_provider_messages.translation.messages_to_chat.thinking_signature import Thoughts
+from llama_stack_provider_messages.translation.messages_to_chat.context import TranslationContext
+from llama_stack_provider_messages.translation.messages_to_chat.thinking_signature import SignedReasoning
 from llama_stack_provider_messages.translation.names import backend_id, backend_name
 from llama_stack_provider_messages.translation.tool_arguments import dump_json
 
@@ -62,7 +62,7 @@ class AssistantTurn:
     """What the model said, a text per message, and called; ``paused`` in the middle of a server's work."""
 
     texts: list[str] = default(default_factory=list)
-    thoughts: list[Thoughts] = default(default_factory=list)
+    thoughts: list[SignedReasoning] = default(default_factory=list)
     calls: list[dict[str, Any]] = default(default_factory=list)
     paused: bool = False
 
@@ -105,18 +105,18 @@ type Content = str | Sequence[AnyBlock] | None
 type Turn = UserTurn | AssistantTurn | SystemTurn
 
 
-def turns_of(request: PromptRequest, walk: Walk) -> list[Turn]:
+def turns_of(request: PromptRequest, ctx: TranslationContext) -> list[Turn]:
     """Return the turns of a request; messages that say nothing are gone."""
     turns: list[Turn] = []
-    messages = history(request, walk)
+    messages = history(request, ctx)
     last_user = max((index for index, message in messages if message.role == "user"), default=-1)
     for index, message in messages:
         if message.clear_at == "next_user_message":
             if message.role != "system":
-                walk.note(f"messages.{index}.clear_at", "clear_at", "only system messages are cleared")
+                ctx.drop(f"messages.{index}.clear_at", "clear_at", "only system messages are cleared")
             elif index < last_user:
                 continue
-        append_turn(turns, turn_of(message, f"messages.{index}", walk))
+        append_turn(turns, turn_of(message, f"messages.{index}", ctx))
     return turns
 
 
@@ -129,27 +129,27 @@ def append_turn(turns: list[Turn], turn: Turn) -> None:
         turns.append(turn)
 
 
-def system_text(content: Content, path: str, walk: Walk) -> str:
+def system_text(content: Content, path: str, ctx: TranslationContext) -> str:
     """Return a system prompt as one text."""
-    return "\n\n".join(part["text"] for part in system_parts(content, path, walk))
+    return "\n\n".join(part["text"] for part in system_parts(content, path, ctx))
 
 
-def system_parts(content: Content, path: str, walk: Walk) -> list[Part]:
+def system_parts(content: Content, path: str, ctx: TranslationContext) -> list[Part]:
     """Return a system prompt as text parts.
 
     Claude Code's attribution block is left out.
     """
-    parts = _parts(content, path, walk, SYSTEM_BLOCKS)
+    parts = _parts(content, path, ctx, SYSTEM_BLOCKS)
     return [part | {"text": text} for part in parts if (text := without_billing(part["text"]))]
 
 
-def turn_of(message: InputMessage, path: str, walk: Walk) -> Turn:
+def turn_of(message: InputMessage, path: str, ctx: TranslationContext) -> Turn:
     """Return what one message says; the turn is false if that is nothing."""
     if message.role == "system":
-        return SystemTurn(_unless_blank(system_text(message.content, f"{path}.content", walk)))
+        return SystemTurn(_unless_blank(system_text(message.content, f"{path}.content", ctx)))
     if message.role == "assistant":
-        return _assistant(message.content, f"{path}.content", walk)
-    return _user(message.content, f"{path}.content", walk)
+        return _assistant(message.content, f"{path}.content", ctx)
+    return _user(message.content, f"{path}.content", ctx)
 
 
 def _blocks(content: Sequence[AnyBlock], path: str) -> Iterator[tuple[Any, str]]:
@@ -157,25 +157,25 @@ def _blocks(content: Sequence[AnyBlock], path: str) -> Iterator[tuple[Any, str]]
         yield block, f"{path}.{index}"
 
 
-def _parts(content: Content, path: str, walk: Walk, handlers: dict[str, Any]) -> list[Part]:
+def _parts(content: Content, path: str, ctx: TranslationContext, handlers: dict[str, Any]) -> list[Part]:
     """Return the parts of a string or of a list of blocks."""
     if content is None or isinstance(content, str):
         return [text_part(content)] if content and content.strip() else []
-    return [part for block, where in _blocks(content, path) for part in parts_of(block, where, walk, handlers)]
+    return [part for block, where in _blocks(content, path) for part in parts_of(block, where, ctx, handlers)]
 
 
-def _user(content: Content, path: str, walk: Walk) -> UserTurn:
+def _user(content: Content, path: str, ctx: TranslationContext) -> UserTurn:
     turn = UserTurn()
     if content is None or isinstance(content, str):
-        turn.parts = _parts(content, path, walk, USER_BLOCKS)
+        turn.parts = _parts(content, path, ctx, USER_BLOCKS)
         return turn
     for block, where in _blocks(content, path):
         if block.type == "tool_result":
-            turn.results.append(_result(block, f"{where}.content", walk))
+            turn.results.append(_result(block, f"{where}.content", ctx))
         elif block.type == "mcp_tool_result":
-            turn.parts.append(text_part(replayed(block, where, walk)))
+            turn.parts.append(text_part(replayed(block, where, ctx)))
         else:
-            turn.parts += parts_of(block, where, walk, USER_BLOCKS)
+            turn.parts += parts_of(block, where, ctx, USER_BLOCKS)
     return turn
 
 
@@ -183,18 +183,18 @@ _MEDIA = {"image_url": "image", "file": "document"}
 """Kinds of parts that are not text -> what their marks call them."""
 
 
-def _result(block: ToolResultBlock, path: str, walk: Walk) -> Result:
+def _result(block: ToolResultBlock, path: str, ctx: TranslationContext) -> Result:
     """Return a result. Images stay where the tool message takes them; no backend takes files there."""
     texts: list[str] = []
-    parts = _result_parts(block.content, path, walk)
-    result = Result(backend_id(block.tool_use_id, walk.profile.call_ids), "")
-    result.marker = marker_of(block, walk) or last_marker(parts)
+    parts = _result_parts(block.content, path, ctx)
+    result = Result(backend_id(block.tool_use_id, ctx.profile.call_ids), "")
+    result.marker = marker_of(block, ctx) or last_marker(parts)
     numbers: Counter[str] = Counter()
     for part in parts:
         kind = _MEDIA.get(part["type"])
         if kind is None:
             texts.append(part["text"])
-        elif kind == "image" and walk.profile.tool_images:
+        elif kind == "image" and ctx.profile.tool_images:
             result.media.append(part)
         else:
             numbers[kind] += 1
@@ -207,13 +207,13 @@ def _result(block: ToolResultBlock, path: str, walk: Walk) -> Result:
     return result
 
 
-def _result_parts(content: Content, path: str, walk: Walk) -> list[Part]:
+def _result_parts(content: Content, path: str, ctx: TranslationContext) -> list[Part]:
     if isinstance(content, str):  # also white space: what a tool read is data
         return [text_part(content)]
-    return _parts(content, path, walk, RESULT_BLOCKS)
+    return _parts(content, path, ctx, RESULT_BLOCKS)
 
 
-def _assistant(content: Content, path: str, walk: Walk) -> AssistantTurn:
+def _assistant(content: Content, path: str, ctx: TranslationContext) -> AssistantTurn:
     """Return an answer as the model wrote it: text goes on where it stopped to think, and not behind other work."""
     if content is None or isinstance(content, str):
         return AssistantTurn(_unless_blank(content or ""))
@@ -221,7 +221,7 @@ def _assistant(content: Content, path: str, walk: Walk) -> AssistantTurn:
     pieces: list[str] = []
     joint = ""
     for block, where in _blocks(content, path):
-        text = block.text if block.type == "text" else _replay(block, where, turn, walk)
+        text = block.text if block.type == "text" else _replay(block, where, turn, ctx)
         if text:
             turn.paused = block.type in SERVER_WORK
             pieces += [joint if block.type == "text" or not pieces else "\n\n", text]
@@ -240,19 +240,19 @@ def _unless_blank(text: str) -> list[str]:
     return [text] if text.strip() else []
 
 
-def _call(block: ToolUseBlock, path: str, walk: Walk) -> dict[str, Any]:
+def _call(block: ToolUseBlock, path: str, ctx: TranslationContext) -> dict[str, Any]:
     """Return a call with its arguments in the order of the model's keys; one without an id gets its place as id."""
-    call_id = backend_id(block.id or "call_" + path.replace(".", "_"), walk.profile.call_ids)
+    call_id = backend_id(block.id or "call_" + path.replace(".", "_"), ctx.profile.call_ids)
     function = {"name": backend_name(block.name, block.toolset_name), "arguments": dump_json(block.input)}
     return {"id": call_id, "type": "function", "function": function}
 
 
-def _replay(block: AnyBlock, path: str, turn: AssistantTurn, walk: Walk) -> str:
+def _replay(block: AnyBlock, path: str, turn: AssistantTurn, ctx: TranslationContext) -> str:
     """Take a call or a thought of an answer in; return the text of anything else."""
     if isinstance(block, ToolUseBlock):
-        turn.calls.append(_call(block, path, walk) | replayed_extra(turn.thoughts))
+        turn.calls.append(_call(block, path, ctx) | replayed_extra(turn.thoughts))
     elif block.type in THINKING_BLOCKS:
-        turn.thoughts += replayed_thoughts(block, path, walk)
+        turn.thoughts += replayed_thoughts(block, path, ctx)
     else:
-        return replayed(block, path, walk)
+        return replayed(block, path, ctx)
     return ""

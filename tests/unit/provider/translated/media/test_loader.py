@@ -13,7 +13,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     LoadedText,
     Policy,
     Profile,
-    Walk,
+    TranslationContext,
 )
 from support.pdfs import PNG, encoded, pdf_with
 
@@ -72,8 +72,8 @@ def request(*blocks):
 async def test_a_request_without_media_loads_nothing(made):
     """Nor does a policy that hands addresses on."""
     loader, web = made
-    assert await loader.load(request({"type": "text", "text": "x"}), Walk(Profile(), FETCH)) == {}
-    assert await loader.load(request(block("image", "https://a/png")), Walk(Profile())) == {}
+    assert await loader.load(request({"type": "text", "text": "x"}), TranslationContext(Profile(), FETCH)) == {}
+    assert await loader.load(request(block("image", "https://a/png")), TranslationContext(Profile())) == {}
     assert web.asked == []
 
 
@@ -84,7 +84,7 @@ async def test_addresses_become_files_texts_or_failures_by_their_path(made):
         block("image", "https://a/png"), block("document", "https://a/txt"), block("document", "https://a/pdf"),
         block("image", "https://a/gone"),
     )  # fmt: skip
-    assert await loader.load(asked, Walk(Profile(), FETCH)) == {
+    assert await loader.load(asked, TranslationContext(Profile(), FETCH)) == {
         f"{PLACE}0": LoadedFile("image/png", encoded(PNG)),
         f"{PLACE}1": LoadedText(("gr\xfcn",), paged=False),
         f"{PLACE}2": LoadedText(("Hello",)),
@@ -94,14 +94,16 @@ async def test_addresses_become_files_texts_or_failures_by_their_path(made):
 
 async def test_a_pdf_stays_a_file_where_the_backend_reads_it(made):
     loader, _ = made
-    loaded = await loader.load(request(block("document", "https://a/pdf")), Walk(Profile(documents="file"), FETCH))
+    loaded = await loader.load(
+        request(block("document", "https://a/pdf")), TranslationContext(Profile(documents="file"), FETCH)
+    )
     assert loaded == {f"{PLACE}0": LoadedFile("application/pdf", encoded(PDF))}
 
 
 async def test_a_pdf_inside_the_request_gives_its_text(made):
     loader, _ = made
     source = {"type": "base64", "media_type": "application/pdf", "data": encoded(PDF)}
-    loaded = await loader.load(request({"type": "document", "source": source}), Walk(Profile()))
+    loaded = await loader.load(request({"type": "document", "source": source}), TranslationContext(Profile()))
     assert loaded == {f"{PLACE}0": LoadedText(("Hello",))}
 
 
@@ -110,7 +112,7 @@ async def test_one_address_is_fetched_once(made):
     loader, web = made
     asked = request(*[block("image", "https://a/png")] * 3, block("image", "https://a/gone"))
     for _ in range(2):
-        loaded = await loader.load(asked, Walk(Profile(), FETCH))
+        loaded = await loader.load(asked, TranslationContext(Profile(), FETCH))
         assert len(loaded) == 4
     assert web.asked == ["https://a/png", "https://a/gone", "https://a/gone"]
 
@@ -118,5 +120,7 @@ async def test_one_address_is_fetched_once(made):
 async def test_a_few_addresses_are_fetched_at_once(made):
     """Neither one after the other nor all together."""
     loader, web = made
-    await loader.load(request(*(block("image", f"https://a/{n}") for n in range(20))), Walk(Profile(), FETCH))
+    await loader.load(
+        request(*(block("image", f"https://a/{n}") for n in range(20))), TranslationContext(Profile(), FETCH)
+    )
     assert web.most == module._FETCHES_AT_ONCE

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llama_stack_api_messages.errors import InvalidRequestError
-from llama_stack_provider_messages.translation.chat_to_messages import Options, traits_of, translate_request
+from llama_stack_provider_messages.translation.chat_to_messages import TranslationOptions, traits_of, translate_request
 from llama_stack_provider_messages.translation.chat_to_messages.request.request import KNOWN
 from support.histories import assert_legal
 
@@ -30,7 +30,7 @@ json_values = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys | st.text(max_size=3), inner, max_size=4)
 )
 options = st.builds(
-    lambda model, strict, fan_out: Options(model, traits=traits_of(model), strict=strict, fan_out=fan_out),
+    lambda model, strict, fan_out: TranslationOptions(model, traits=traits_of(model), strict=strict, fan_out=fan_out),
     st.sampled_from(MODELS),
     st.booleans(),
     st.booleans(),

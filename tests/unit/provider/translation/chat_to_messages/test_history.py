@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from llama_stack_api_messages.errors import InvalidRequestError
-from llama_stack_provider_messages.translation.chat_to_messages import Options, translate_request
+from llama_stack_provider_messages.translation.chat_to_messages import TranslationOptions, translate_request
 from support.histories import assert_legal
 
 HI = {"role": "user", "content": "hi"}
@@ -150,7 +150,7 @@ def test_a_message_that_is_none_is_a_400_with_its_place(translate, message, said
 
 
 def test_strict_translation_repairs_nothing(translate):
-    strict = Options("upstream", strict=True)
+    strict = TranslationOptions("upstream", strict=True)
     with pytest.raises(InvalidRequestError, match=r"messages\.1\.tool_calls\.0: no result follows it"):
         translate(HI, calls("a"), options=strict)
     with pytest.raises(InvalidRequestError, match="messages: the Messages API wants the user to begin"):
@@ -158,7 +158,7 @@ def test_strict_translation_repairs_nothing(translate):
 
 
 def test_strict_translation_still_leaves_hints_out(translate):
-    done = translate(HI, prompt_cache_key="k", metadata={"a": "b"}, options=Options("upstream", strict=True))
+    done = translate(HI, prompt_cache_key="k", metadata={"a": "b"}, options=TranslationOptions("upstream", strict=True))
     assert [entry.path for entry in done.dropped] == ["metadata", "prompt_cache_key"]
 
 
@@ -179,7 +179,7 @@ def lines_run(chat):
     before = sys.gettrace()
     sys.settrace(trace)
     try:
-        translate_request({"messages": chat}, Options("upstream"))
+        translate_request({"messages": chat}, TranslationOptions("upstream"))
     finally:
         sys.settrace(before)
     return count

@@ -16,7 +16,7 @@ from llama_stack_provider_messages.translation.events import fold
 from support import streams
 from support.chat_answers import CREATED, chat, events_of, form, message, text, thinking, tool_use
 
-SEAL = messages_to_chat.Seal(b"key", "model")
+SEAL = messages_to_chat.ThinkingSigner(b"key", "model")
 REPLY = replace(streams.form(streams.request(stop_sequences=["END"])), tools=frozenset({"look"}))
 WORDS = st.text(max_size=12)
 INPUTS = st.dictionaries(WORDS, st.integers() | WORDS | st.lists(WORDS, max_size=2), max_size=3)

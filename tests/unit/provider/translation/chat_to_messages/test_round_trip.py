@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from llama_stack_api_messages.models import CreateMessageRequest
 from llama_stack_provider_messages.translation.chat_to_messages import (
-    ChatForm,
-    Options,
+    ReplyOptions,
+    TranslationOptions,
     translate_request,
     translate_response,
 )
-from llama_stack_provider_messages.translation.messages_to_chat import Profile, ReplyForm, Walk
+from llama_stack_provider_messages.translation.messages_to_chat import Profile, TranslationContext
+from llama_stack_provider_messages.translation.messages_to_chat import ReplyOptions as MessagesReplyOptions
 from llama_stack_provider_messages.translation.messages_to_chat import translate_request as translate_to_chat
 from llama_stack_provider_messages.translation.messages_to_chat import translate_response as translate_back
 from support.histories import assert_legal, read_back
@@ -81,7 +82,7 @@ def joined(content):
 @given(st.none() | texts, rounds)
 def test_a_conversation_comes_back_as_it_was(system, turns):
     messages = conversation(system, turns)
-    done = translate_request({"model": "m", "messages": messages}, Options("upstream"))
+    done = translate_request({"model": "m", "messages": messages}, TranslationOptions("upstream"))
     assert_legal(done.body)
     assert not done.dropped
     assert told(read_back(done.body)["messages"]) == told(messages)
@@ -92,10 +93,10 @@ def test_a_conversation_comes_back_as_it_was(system, turns):
 def test_the_prompt_of_a_turn_begins_with_that_of_the_turn_before(system, turns):
     """The prefix cache of the upstream lives on it."""
     messages = conversation(system, turns)
-    whole = translate_request({"messages": messages}, Options("upstream")).body["messages"]
+    whole = translate_request({"messages": messages}, TranslationOptions("upstream")).body["messages"]
     for end, message in enumerate(messages):
         if message["role"] == "user" and end:
-            part = translate_request({"messages": messages[: end + 1]}, Options("upstream")).body["messages"]
+            part = translate_request({"messages": messages[: end + 1]}, TranslationOptions("upstream")).body["messages"]
             assert whole[: len(part)] == part
 
 
@@ -148,8 +149,8 @@ def test_a_request_comes_back_as_it_was(system, turns):
     """Over a backend of chat completions that is a stack in front of the Messages API: the triangle."""
     fields = messages_of(system, turns)
     request = CreateMessageRequest.model_validate({"model": "m", "max_tokens": 99, **fields})
-    chat = translate_to_chat(request, Walk(Profile())).fields
-    done = translate_request({"model": "m", **chat}, Options("upstream"))
+    chat = translate_to_chat(request, TranslationContext(Profile())).fields
+    done = translate_request({"model": "m", **chat}, TranslationOptions("upstream"))
     assert meant(done.body) == meant(fields)
     assert done.body["max_tokens"] == 99
     assert not done.dropped
@@ -173,8 +174,8 @@ def test_an_answer_comes_back_as_it_was(thought, text, called, reason):
     usage = {"input_tokens": 5, "cache_read_input_tokens": 3, "cache_creation_input_tokens": 2, "output_tokens": 7}
     stop = "tool_use" if called and reason == "end_turn" else reason
     message = {"id": "msg_1", "content": content, "stop_reason": stop, "usage": usage}
-    completion = translate_response(message, ChatForm("m"), created=0)
-    back = translate_back(completion, ReplyForm("m"), lambda prefix: f"{prefix}1")
+    completion = translate_response(message, ReplyOptions("m"), created=0)
+    back = translate_back(completion, MessagesReplyOptions("m"), lambda prefix: f"{prefix}1")
     told = {"thinking": "", "text": ""}
     for block in back["content"]:
         if block["type"] in told:

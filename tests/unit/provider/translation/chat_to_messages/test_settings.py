@@ -3,7 +3,12 @@
 import pytest
 
 from llama_stack_api_messages.errors import InvalidRequestError
-from llama_stack_provider_messages.translation.chat_to_messages import Options, Traits, traits_of, translate_request
+from llama_stack_provider_messages.translation.chat_to_messages import (
+    Traits,
+    TranslationOptions,
+    traits_of,
+    translate_request,
+)
 
 HI = {"role": "user", "content": "hi"}
 
@@ -80,13 +85,13 @@ def test_a_budget_is_always_below_the_limit(translate, effort, asked):
 def test_a_limit_above_a_budget_of_the_clients_own_is_left_alone(translate, asked, sent):
     """It fits, and says what the answer may cost."""
     own = {"type": "enabled", "budget_tokens": 1024}
-    done = translate(thinking=own, max_tokens=asked, options=Options("m", max_output=64000))
+    done = translate(thinking=own, max_tokens=asked, options=TranslationOptions("m", max_output=64000))
     assert (done.body["max_tokens"], done.body["thinking"]) == (sent, own)
 
 
 def test_an_effort_below_all_levels_of_a_model_is_its_default(translate):
     traits = Traits(thinking="adaptive", efforts=("high",))
-    done = translate(reasoning_effort="low", options=Options("upstream", traits=traits))
+    done = translate(reasoning_effort="low", options=TranslationOptions("upstream", traits=traits))
     assert done.body["thinking"] == {"type": "adaptive"}
     assert "output_config" not in done.body
     assert [entry.path for entry in done.dropped] == ["reasoning_effort"]
@@ -94,7 +99,9 @@ def test_an_effort_below_all_levels_of_a_model_is_its_default(translate):
 
 def test_a_thinking_of_the_client_goes_with_its_effort(translate):
     done = translate(
-        thinking={"type": "adaptive"}, reasoning_effort="max", options=Options("m", traits=traits_of("claude-opus-5"))
+        thinking={"type": "adaptive"},
+        reasoning_effort="max",
+        options=TranslationOptions("m", traits=traits_of("claude-opus-5")),
     )
     assert (done.body["thinking"], done.body["output_config"]) == ({"type": "adaptive"}, {"effort": "max"})
 
@@ -108,7 +115,7 @@ def test_a_thinking_of_the_client_wins_over_an_effort_that_cannot_go_with_it(tra
 
 
 def test_an_effort_goes_where_thinking_has_to(translate):
-    options = Options("m", traits=Traits(thinking="adaptive"))
+    options = TranslationOptions("m", traits=Traits(thinking="adaptive"))
     done = translate(HI, {"role": "assistant", "content": "So"}, reasoning_effort="max", options=options)
     assert done.body["thinking"] == {"type": "disabled"}
     assert "output_config" not in done.body
@@ -117,7 +124,10 @@ def test_an_effort_goes_where_thinking_has_to(translate):
 def test_thinking_ends_where_an_answer_is_continued_even_if_the_model_always_thinks(translate):
     traits = Traits(thinking="adaptive", always_on=True)
     done = translate(
-        HI, {"role": "assistant", "content": "So"}, reasoning_effort="high", options=Options("m", traits=traits)
+        HI,
+        {"role": "assistant", "content": "So"},
+        reasoning_effort="high",
+        options=TranslationOptions("m", traits=traits),
     )
     assert "thinking" not in done.body
     assert done.body["output_config"] == {"effort": "high"}
@@ -133,7 +143,7 @@ def test_calls_with_their_thoughts_keep_the_model_thinking(translate):
 
 
 def test_one_is_no_loss_where_a_model_takes_no_sampling(translate):
-    options = Options("m", traits=traits_of("claude-opus-4-7"))
+    options = TranslationOptions("m", traits=traits_of("claude-opus-4-7"))
     assert not translate(temperature=1, top_p=1.0, options=options).dropped
     assert [entry.path for entry in translate(top_k=1, options=options).dropped] == ["top_k"]
 
@@ -240,11 +250,11 @@ def test_the_request_stays_as_it_was(translate):
     schema = {"oneOf": [{"type": "object", "maximum": 5}], "$defs": {"A": {}}}
     chat = {"messages": [HI], "tools": [function(parameters=schema, strict=True)]}
     before = repr(chat)
-    first, second = (translate_request(chat, Options("m")) for _ in range(2))
+    first, second = (translate_request(chat, TranslationOptions("m")) for _ in range(2))
     assert repr(chat) == before
     assert repr(first) == repr(second)
 
 
 def test_a_whole_request_may_be_wrong():
     with pytest.raises(InvalidRequestError, match="messages: at least one message that says something is required"):
-        translate_request({}, Options("m"))
+        translate_request({}, TranslationOptions("m"))

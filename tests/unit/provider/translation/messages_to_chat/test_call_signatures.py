@@ -4,15 +4,15 @@ import pytest
 
 from llama_stack_provider_messages.translation.events import fold
 from llama_stack_provider_messages.translation.messages_to_chat import (
-    Seal,
-    Walk,
+    ThinkingSigner,
+    TranslationContext,
     profile_for,
     translate_request,
     translate_response,
 )
 from support.streams import call, completion, delta_chunk, form, id_maker, request, translate
 
-SEAL = Seal(b"key", "gemini/gemini-3")
+SEAL = ThinkingSigner(b"key", "gemini/gemini-3")
 EXTRA = {"google": {"thought_signature": "c2ln"}}
 SIGNED = call(0, "c1", "f", '{"a": 1}') | {"extra_content": EXTRA}
 PLAIN = call(1, "c2", "g", "{}")
@@ -28,7 +28,9 @@ def sent(content, model="gemini-3-pro", seal=SEAL):
     results = [{"type": "tool_result", "tool_use_id": name, "content": "r"} for name in ("c1", "c2")]
     turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": content}]
     asked = request(messages=[*turns, {"role": "user", "content": results}])
-    return translate_request(asked, Walk(profile_for("remote::gemini", model), seal=seal)).fields["messages"][1]
+    return translate_request(asked, TranslationContext(profile_for("remote::gemini", model), seal=seal)).fields[
+        "messages"
+    ][1]
 
 
 @pytest.mark.parametrize("thinking", [{"type": "adaptive"}, {"type": "disabled"}])
@@ -67,7 +69,10 @@ def test_a_lost_signature_has_a_stand_in():
 
 def test_another_model_never_sees_it():
     """It is good for the one that made it."""
-    assert "extra_content" not in sent(answer(), "gemini-2.5-flash", Seal(b"key", "gemini/other"))["tool_calls"][0]
+    assert (
+        "extra_content"
+        not in sent(answer(), "gemini-2.5-flash", ThinkingSigner(b"key", "gemini/other"))["tool_calls"][0]
+    )
 
 
 def test_a_signature_without_its_call_is_left_out():
@@ -78,8 +83,8 @@ def test_a_signature_without_its_call_is_left_out():
         {"role": "assistant", "content": content},
         {"role": "user", "content": "r"},
     ]
-    walk = Walk(profile_for("", overrides={"like": "openrouter"}), seal=SEAL)
-    assert translate_request(request(messages=turns), walk).fields["messages"][1] == {
+    ctx = TranslationContext(profile_for("", overrides={"like": "openrouter"}), seal=SEAL)
+    assert translate_request(request(messages=turns), ctx).fields["messages"][1] == {
         "role": "assistant",
         "content": "Let me look.",
     }

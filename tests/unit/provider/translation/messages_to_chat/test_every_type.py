@@ -20,7 +20,12 @@ from pydantic import ValidationError
 
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models import CreateMessageRequest, describe_validation_error
-from llama_stack_provider_messages.translation.messages_to_chat import PRESETS, Profile, Walk, translate_request
+from llama_stack_provider_messages.translation.messages_to_chat import (
+    PRESETS,
+    Profile,
+    TranslationContext,
+    translate_request,
+)
 from support.sdk_types import bare, fields, is_structure, is_union, required, samples, structures, tags, weight
 
 ROOTS = [message_create_params.MessageCreateParamsNonStreaming, beta_create_params.MessageCreateParamsNonStreaming]
@@ -142,7 +147,7 @@ def outcome(body):
 
 def one(asked, profile):
     try:
-        done = translate_request(asked, Walk(profile))
+        done = translate_request(asked, TranslationContext(profile))
     except InvalidRequestError as refused:
         return refused.message
     return json.dumps([done.fields, repr(done.form), sorted(map(str, done.dropped))], default=sorted)
@@ -311,10 +316,10 @@ def nested(hint):
 
 @pytest.fixture(scope="module")
 def account():
-    walk = Account()
+    ctx = Account()
     for root in ROOTS:
-        walk.root(root)
-    return walk
+        ctx.root(root)
+    return ctx
 
 
 def test_every_field_shows_is_disclosed_or_is_refused(account):

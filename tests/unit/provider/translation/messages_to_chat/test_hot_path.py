@@ -10,7 +10,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     Policy,
     Profile,
     StreamTranslator,
-    Walk,
+    TranslationContext,
     translate_request,
 )
 from llama_stack_provider_messages.translation.messages_to_chat.reply.text_filter import TextFilter
@@ -84,7 +84,7 @@ LARGE = {
 def lines_run(body, strict):
     """Return how many lines of Python a translation runs through."""
     asked = request(**body)
-    walk = Walk(NINE, Policy(strict=strict), headers={"anthropic-version": "2023-06-01"})
+    ctx = TranslationContext(NINE, Policy(strict=strict), headers={"anthropic-version": "2023-06-01"})
     count = 0
 
     def trace(_frame, event, _arg):
@@ -95,7 +95,7 @@ def lines_run(body, strict):
     before = sys.gettrace()
     sys.settrace(trace)
     try:
-        translate_request(asked, walk)
+        translate_request(asked, ctx)
     finally:
         sys.settrace(before)
     return count

@@ -11,17 +11,23 @@ from llama_stack_provider_messages.translation.dropped import Dropped, dropped_h
 from llama_stack_provider_messages.translation.messages_to_chat import (
     LoadedText,
     Profile,
-    Seal,
-    Walk,
-    received,
+    ThinkingSigner,
+    TranslationContext,
+    classify_download,
     translate_request,
 )
 from llama_stack_provider_messages.translation.messages_to_chat import thinking_signature as seals
-from llama_stack_provider_messages.translation.messages_to_chat.request.media.received import _CODECS, _SINGLE_BYTE
-from llama_stack_provider_messages.translation.messages_to_chat.thinking_signature import MAX_SIGNED_BYTES, Thoughts
+from llama_stack_provider_messages.translation.messages_to_chat.request.media.downloads import (
+    _CODECS,
+    _SINGLE_BYTE,
+)
+from llama_stack_provider_messages.translation.messages_to_chat.thinking_signature import (
+    MAX_SIGNED_BYTES,
+    SignedReasoning,
+)
 from support.attacks import USER, cpu_bound, thinking
 
-SEAL = Seal(b"key", "a/m")
+SEAL = ThinkingSigner(b"key", "a/m")
 PROFILE = Profile(reasoning_field="reasoning_content")
 
 
@@ -37,7 +43,7 @@ class TestSignatures:
         asked = request(messages=thinking(7, 60, SEAL))
         tracemalloc.start()
         with cpu_bound(5), pytest.raises(InvalidRequestError) as refusal:
-            translate_request(asked, Walk(PROFILE, seal=SEAL))
+            translate_request(asked, TranslationContext(PROFILE, seal=SEAL))
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 150_000_000
@@ -51,9 +57,9 @@ class TestSignatures:
         text = "x" * (MAX_SIGNED_BYTES - 1)
         block = {"type": "thinking", "thinking": "", "signature": SEAL.sign(text)}
         answers = [{"role": "assistant", "content": [block, {"type": "text", "text": "x"}]}, USER] * 2
-        walk = Walk(PROFILE, seal=SEAL)
+        ctx = TranslationContext(PROFILE, seal=SEAL)
         asked = request(messages=[USER, *answers])
-        for again in (walk, walk.anew(), walk.anew()):  # each translation has the whole budget
+        for again in (ctx, ctx.anew(), ctx.anew()):  # each translation has the whole budget
             messages = translate_request(asked, again).fields["messages"]
             assert [message["reasoning_content"] == text for message in messages[1::2]] == [True, True]
 
@@ -65,12 +71,14 @@ class TestSignatures:
     def test_thinking_that_an_edit_clears_costs_nothing(self):
         """The remedy is within reach of a client that edits its history."""
         edits = {"edits": [{"type": "clear_thinking_20251015"}]}
-        translate_request(request(messages=thinking(7, 60, SEAL), context_management=edits), Walk(PROFILE, seal=SEAL))
+        translate_request(
+            request(messages=thinking(7, 60, SEAL), context_management=edits), TranslationContext(PROFILE, seal=SEAL)
+        )
 
     def test_foreign_signatures_take_nothing_of_the_budget(self):
         """They are not inflated at all."""
-        foreign = thinking(7, 60, Seal(b"other"))
-        translate_request(request(messages=foreign), Walk(PROFILE, seal=SEAL))
+        foreign = thinking(7, 60, ThinkingSigner(b"other"))
+        translate_request(request(messages=foreign), TranslationContext(PROFILE, seal=SEAL))
 
     def test_redacted_data_has_the_same_budget(self, monkeypatch):
         """It is named by its own field."""
@@ -78,10 +86,10 @@ class TestSignatures:
         block = {"type": "redacted_thinking", "data": SEAL.sign("x" * 20)}
         asked = request(messages=[USER, {"role": "assistant", "content": [block, {"type": "text", "text": "x"}]}, USER])
         with pytest.raises(InvalidRequestError, match=r"^messages\.1\.content\.0\.data: "):
-            translate_request(asked, Walk(PROFILE, seal=SEAL))
+            translate_request(asked, TranslationContext(PROFILE, seal=SEAL))
 
     def test_one_signature_alone_has_a_budget_of_its_own(self):
-        assert SEAL.open(SEAL.sign("hm")) == Thoughts("hm")
+        assert SEAL.open(SEAL.sign("hm")) == SignedReasoning("hm")
 
 
 class TestCharsets:
@@ -92,7 +100,7 @@ class TestCharsets:
         """Punycode took 5 s for 400 kB, idna was a 500."""
         raw = b"x-" + b"a" * 400_000
         with cpu_bound(1):
-            loaded = received("document", "text/plain", charset, raw)
+            loaded = classify_download("document", "text/plain", charset, raw)
         assert loaded == LoadedText((raw.decode(),), paged=False)
 
     @pytest.mark.parametrize("charset", sorted(_CODECS))
@@ -100,14 +108,14 @@ class TestCharsets:
         """In linear time and without an error."""
         raw = Random(1).randbytes(100_000) + b"\x1b$B" + b"\xff~{" * 50_000
         with cpu_bound(2):
-            loaded = received("document", "text/plain", charset, raw)
+            loaded = classify_download("document", "text/plain", charset, raw)
         assert loaded.pages == (raw.decode(charset, errors="replace"),)
 
     @pytest.mark.parametrize("charset", sorted(_SINGLE_BYTE))
     def test_undefined_bytes_cost_no_more_than_others(self, charset):
         """A megabyte of them took half a second."""
         with cpu_bound(0.5):
-            received("document", "text/plain", charset, b"\xff\x81\xd2" * 700_000)
+            classify_download("document", "text/plain", charset, b"\xff\x81\xd2" * 700_000)
 
     @pytest.mark.parametrize(
         ("charset", "text"),
@@ -120,7 +128,7 @@ class TestCharsets:
         ],
     )
     def test_names_of_the_web_are_known(self, charset, text):
-        assert received("document", "text/plain", charset, b"\xfc").pages == (text,)
+        assert classify_download("document", "text/plain", charset, b"\xfc").pages == (text,)
 
     @pytest.mark.parametrize(
         ("charset", "raw"),
@@ -133,7 +141,7 @@ class TestCharsets:
         ],
     )
     def test_multi_byte_charsets_are_known(self, charset, raw):
-        assert received("document", "text/plain", charset, raw).pages == ("\u65e5",)
+        assert classify_download("document", "text/plain", charset, raw).pages == ("\u65e5",)
 
 
 class TestNames:
@@ -162,4 +170,4 @@ def test_names_of_tools_to_clear_are_looked_up_at_once():
     messages = [USER, {"role": "assistant", "content": calls}, {"role": "user", "content": results}]
     asked = request(messages=messages, context_management={"edits": [edit]})
     with cpu_bound(4):
-        translate_request(asked, Walk(Profile()))
+        translate_request(asked, TranslationContext(Profile()))

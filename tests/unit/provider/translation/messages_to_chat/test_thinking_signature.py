@@ -6,40 +6,40 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llama_stack_provider_messages.translation.messages_to_chat import Seal
+from llama_stack_provider_messages.translation.messages_to_chat import ThinkingSigner
 from llama_stack_provider_messages.translation.messages_to_chat.thinking_signature import (
     PREFIX,
-    Thoughts,
+    SignedReasoning,
     seal,
     unseal,
     unsigned,
 )
 
-SEAL = Seal(b"key", "a/m")
+SEAL = ThinkingSigner(b"key", "a/m")
 DETAILS = [{"type": "reasoning.text", "text": "hm", "index": 0, "signature": "x"}]
 
 
 @given(st.text(st.characters(), max_size=200))
 def test_any_text_comes_back(text):
     """Also halves of surrogate pairs, which JSON can hold."""
-    assert SEAL.open(SEAL.sign(text)) == Thoughts(text)
+    assert SEAL.open(SEAL.sign(text)) == SignedReasoning(text)
 
 
 def test_details_come_back_as_they_were():
     """With the order of their keys."""
     opened = SEAL.open(SEAL.sign("hm", DETAILS))
-    assert opened == Thoughts("hm", tuple(DETAILS))
+    assert opened == SignedReasoning("hm", tuple(DETAILS))
     assert list(opened.details[0]) == list(DETAILS[0])
 
 
 def test_details_are_for_their_model_alone():
     """Another one gets the words."""
-    assert Seal(b"key", "a/other").open(SEAL.sign("hm", DETAILS)) == Thoughts("hm")
+    assert ThinkingSigner(b"key", "a/other").open(SEAL.sign("hm", DETAILS)) == SignedReasoning("hm")
 
 
 def test_the_same_thought_has_the_same_signature():
     """So histories stay byte-stable."""
-    assert SEAL.sign("hm") == Seal(b"key", "b/n").sign("hm")
+    assert SEAL.sign("hm") == ThinkingSigner(b"key", "b/n").sign("hm")
     assert SEAL.sign("hm").startswith(PREFIX)
 
 

@@ -22,7 +22,7 @@ from llama_stack_provider_messages.translation.inline_data import (
     plain_name,
     read_base64,
 )
-from llama_stack_provider_messages.translation.messages_to_chat.context import Walk
+from llama_stack_provider_messages.translation.messages_to_chat.context import TranslationContext
 from llama_stack_provider_messages.translation.messages_to_chat.loaded_media import (
     Failed,
     Loaded,
@@ -41,62 +41,62 @@ _UNSAFE = re.compile(r"[^\w .()-]+")
 _LONGEST_NAME = 100
 
 
-def document(block: DocumentBlock, path: str, walk: Walk) -> list[Part]:
+def document(block: DocumentBlock, path: str, ctx: TranslationContext) -> list[Part]:
     """Return a user's document.
 
     Raises:
         InvalidRequestError: It cannot be read here.
     """
-    return _document(block, path, walk, image)
+    return _document(block, path, ctx, image)
 
 
-def result_document(block: DocumentBlock, path: str, walk: Walk) -> list[Part]:
+def result_document(block: DocumentBlock, path: str, ctx: TranslationContext) -> list[Part]:
     """Return a document of a tool result; one that cannot be read is named."""
     try:
-        return _document(block, path, walk, result_image)
+        return _document(block, path, ctx, result_image)
     except InvalidRequestError as error:
         reason = cause_of(error)
-        walk.note(path, "document", f"{reason}; the model is told so")
+        ctx.drop(path, "document", f"{reason}; the model is told so")
         name = f"document {block.title}" if block.title else "document"
         return [text_part(f"[{name}: this model cannot read it: {reason}]")]
 
 
-def document_text(block: DocumentBlock, path: str, walk: Walk) -> str:
+def document_text(block: DocumentBlock, path: str, ctx: TranslationContext) -> str:
     """Return a document of an assistant message, which holds nothing but text."""
     texts: list[str] = []
-    for part in result_document(block, path, walk):
+    for part in result_document(block, path, ctx):
         if part["type"] == "text":
             texts.append(part["text"])
         else:
-            walk.note(path, "document", "an assistant message holds no images and files; the model is told so")
+            ctx.drop(path, "document", "an assistant message holds no images and files; the model is told so")
             texts.append("[an image or file that cannot be shown here]")
     return "\n".join(texts)
 
 
-def _document(block: DocumentBlock, path: str, walk: Walk, show: Show) -> list[Part]:
-    parts = _source_parts(block, path, walk, show)
+def _document(block: DocumentBlock, path: str, ctx: TranslationContext, show: Show) -> list[Part]:
+    parts = _source_parts(block, path, ctx, show)
     if field(block.citations, "enabled"):
-        walk.note(f"{path}.citations", "citations", "the backend does not cite")
+        ctx.drop(f"{path}.citations", "citations", "the backend does not cite")
     names = "".join(f" {name}={dump_json(value)}" for name in ("title", "context") if (value := field(block, name)))
     if not names and all(part["type"] == "file" for part in parts):
         return parts
     return joined([text_part(f"<document{names}>"), *parts, text_part("</document>")])
 
 
-def _source_parts(block: DocumentBlock, path: str, walk: Walk, show: Show) -> list[Part]:
+def _source_parts(block: DocumentBlock, path: str, ctx: TranslationContext, show: Show) -> list[Part]:
     source = block.source
     if isinstance(source, TextSource):
         return [text_part(source.data)]
     if isinstance(source, ContentSource):
-        return _content_parts(source, f"{path}.source.content", walk, show)
+        return _content_parts(source, f"{path}.source.content", ctx, show)
     if isinstance(source, Base64Source):
-        return _inline_parts(source.media_type, source.data, block, path, walk)
+        return _inline_parts(source.media_type, source.data, block, path, ctx)
     if isinstance(source, UrlSource):
-        return _linked_parts(source.url, block, path, walk)
+        return _linked_parts(source.url, block, path, ctx)
     raise unsupported_source(source.type, f"{path}.source")
 
 
-def _content_parts(source: ContentSource, path: str, walk: Walk, show: Show) -> list[Part]:
+def _content_parts(source: ContentSource, path: str, ctx: TranslationContext, show: Show) -> list[Part]:
     if isinstance(source.content, str):
         return [text_part(source.content)]
     parts: list[Part] = []
@@ -104,7 +104,7 @@ def _content_parts(source: ContentSource, path: str, walk: Walk, show: Show) -> 
         if isinstance(item, TextBlock):
             parts.append(text_part(item.text))
         elif item.type == "image":
-            parts.append(show(item, f"{path}.{index}", walk))
+            parts.append(show(item, f"{path}.{index}", ctx))
         else:
             raise InvalidRequestError(
                 f"{path}.{index}: blocks of type '{plain_name(item.type)}' are not supported in a document; send text"
@@ -112,22 +112,22 @@ def _content_parts(source: ContentSource, path: str, walk: Walk, show: Show) -> 
     return parts
 
 
-def _linked_parts(url: str, block: DocumentBlock, path: str, walk: Walk) -> list[Part]:
+def _linked_parts(url: str, block: DocumentBlock, path: str, ctx: TranslationContext) -> list[Part]:
     if inline := data_url(url):
-        return _inline_parts(*inline, block, path, walk)
-    check_address(url, f"{path}.source", walk)
-    if walk.policy.media_urls == "pass":
+        return _inline_parts(*inline, block, path, ctx)
+    check_address(url, f"{path}.source", ctx)
+    if ctx.policy.media_urls == "pass":
         raise InvalidRequestError(
             f"{path}.source.url: chat completions take no address of a document; send the document in base64, "
             "or set media_urls: fetch on the server"
         )
-    return _loaded_parts(walk.media.get(path, NOT_LOADED), block, path, walk)
+    return _loaded_parts(ctx.media.get(path, NOT_LOADED), block, path, ctx)
 
 
-def _inline_parts(declared: str, data: str, block: DocumentBlock, path: str, walk: Walk) -> list[Part]:
+def _inline_parts(declared: str, data: str, block: DocumentBlock, path: str, ctx: TranslationContext) -> list[Part]:
     """Return the parts of bytes in base64. Those the lane has loaded already are not decoded again."""
-    if loaded := walk.media.get(path):
-        return _loaded_parts(loaded, block, path, walk)
+    if loaded := ctx.media.get(path):
+        return _loaded_parts(loaded, block, path, ctx)
     read = read_base64(data)
     if read is None:
         raise InvalidRequestError(
@@ -136,7 +136,7 @@ def _inline_parts(declared: str, data: str, block: DocumentBlock, path: str, wal
     text, raw = read
     kind = media_type_of(raw)
     if kind == PDF:
-        return _loaded_parts(LoadedFile(PDF, text), block, path, walk)
+        return _loaded_parts(LoadedFile(PDF, text), block, path, ctx)
     if not kind and declared.startswith("text/"):
         return [text_part(raw.decode(errors="replace"))]
     raise InvalidRequestError(f"{path}.source.media_type: {not_read(kind or declared)}")
@@ -151,23 +151,23 @@ def not_read(kind: str) -> str:
     return f"documents of type '{plain_name(kind)}' are not supported; send a PDF or the text of the document"
 
 
-def _loaded_parts(loaded: Loaded, block: DocumentBlock, path: str, walk: Walk) -> list[Part]:
+def _loaded_parts(loaded: Loaded, block: DocumentBlock, path: str, ctx: TranslationContext) -> list[Part]:
     if isinstance(loaded, Failed):
         raise InvalidRequestError(f"{path}.source: {loaded.reason}")
     if isinstance(loaded, LoadedText):
-        return [text_part(_pages(loaded, path, walk))]
-    if walk.profile.documents == "file":
+        return [text_part(_pages(loaded, path, ctx))]
+    if ctx.profile.documents == "file":
         return [pdf_part(filename(block.title), loaded.data)]
-    if walk.profile.documents == "reject":
+    if ctx.profile.documents == "reject":
         raise InvalidRequestError(f"{path}: this model reads no PDF documents; send the text of the document")
     raise InvalidRequestError(f"{path}.source: the text of the PDF was not read; send the text of the document")
 
 
-def _pages(loaded: LoadedText, path: str, walk: Walk) -> str:
+def _pages(loaded: LoadedText, path: str, ctx: TranslationContext) -> str:
     """Return the text under the number of each page, so that the model can name the page it speaks of."""
     if not loaded.paged:
         return "\n".join(loaded.pages)
-    walk.note(path, "document", "the backend reads no PDF; the model gets its text, without pictures and layout")
+    ctx.drop(path, "document", "the backend reads no PDF; the model gets its text, without pictures and layout")
     return "\n\n".join(f"[page {number}]\n{text}".rstrip() for number, text in enumerate(loaded.pages, 1))
 
 

@@ -16,7 +16,7 @@ from llama_stack_provider_messages.translation.inline_data import (
     plain_name,
     read_base64,
 )
-from llama_stack_provider_messages.translation.messages_to_chat.context import Walk
+from llama_stack_provider_messages.translation.messages_to_chat.context import TranslationContext
 from llama_stack_provider_messages.translation.messages_to_chat.loaded_media import Failed, LoadedFile
 from llama_stack_provider_messages.translation.messages_to_chat.request.parts import Part, image_part, text_part
 
@@ -25,35 +25,35 @@ _SUPPORTED = "send a " + ", ".join(kind.removeprefix("image/") for kind in IMAGE
 _SPELLINGS = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-png": "image/png"}
 
 
-def image(block: ImageBlock, path: str, walk: Walk) -> Part:
+def image(block: ImageBlock, path: str, ctx: TranslationContext) -> Part:
     """Return a user's image, or a note to the model where the profile wants one.
 
     Raises:
         InvalidRequestError: The image cannot be shown to the model.
     """
-    if walk.profile.images == "placeholder":
-        return _note_instead(path, walk)
-    if walk.profile.images == "reject":
+    if ctx.profile.images == "placeholder":
+        return _note_instead(path, ctx)
+    if ctx.profile.images == "reject":
         raise InvalidRequestError(f"{path}: {_NO_IMAGES}")
     if field(block.transformations, "oversized_image") == "error":
-        walk.note(f"{path}.transformations", "oversized_image", "the backend decides what becomes of a large image")
-    return image_part(_address(block, path, walk))
+        ctx.drop(f"{path}.transformations", "oversized_image", "the backend decides what becomes of a large image")
+    return image_part(_address(block, path, ctx))
 
 
-def result_image(block: ImageBlock, path: str, walk: Walk) -> Part:
+def result_image(block: ImageBlock, path: str, ctx: TranslationContext) -> Part:
     """Return an image of a tool result, or a note to the model."""
-    if walk.profile.images == "reject":
-        return _note_instead(path, walk)
+    if ctx.profile.images == "reject":
+        return _note_instead(path, ctx)
     try:
-        return image(block, path, walk)
+        return image(block, path, ctx)
     except InvalidRequestError as error:
         reason = cause_of(error)
-        walk.note(path, "image", f"{reason}; the model is told so")
+        ctx.drop(path, "image", f"{reason}; the model is told so")
         return text_part(f"[image: this model cannot read it: {reason}]")
 
 
-def _note_instead(path: str, walk: Walk) -> Part:
-    walk.note(path, "image", "the model reads no images; it is told so")
+def _note_instead(path: str, ctx: TranslationContext) -> Part:
+    ctx.drop(path, "image", "the model reads no images; it is told so")
     return text_part("[image: this model cannot read it]")
 
 
@@ -62,23 +62,23 @@ def cause_of(error: InvalidRequestError) -> str:
     return error.message.partition(": ")[2].partition(";")[0]
 
 
-def _address(block: ImageBlock, path: str, walk: Walk) -> str:
+def _address(block: ImageBlock, path: str, ctx: TranslationContext) -> str:
     source = block.source
     if isinstance(source, Base64Source):
         return _inline(source.media_type, source.data, f"{path}.source")
     if isinstance(source, UrlSource):
-        return _linked(source.url, path, walk)
+        return _linked(source.url, path, ctx)
     raise unsupported_source(source.type, f"{path}.source")
 
 
-def _linked(url: str, path: str, walk: Walk) -> str:
+def _linked(url: str, path: str, ctx: TranslationContext) -> str:
     """Return the address for the backend: as it is, or as a data URL of what this server has loaded from there."""
     if inline := data_url(url):
         return _inline(*inline, f"{path}.source")
-    check_address(url, f"{path}.source", walk)
-    if walk.policy.media_urls == "pass":
+    check_address(url, f"{path}.source", ctx)
+    if ctx.policy.media_urls == "pass":
         return url.strip()
-    loaded = walk.media.get(path, NOT_LOADED)
+    loaded = ctx.media.get(path, NOT_LOADED)
     if isinstance(loaded, LoadedFile):
         return f"data:{loaded.media_type};base64,{loaded.data}"
     reason = loaded.reason if isinstance(loaded, Failed) else f"it is not an image; {_SUPPORTED}"
@@ -118,13 +118,13 @@ def not_shown(raw: bytes, declared: str) -> str:
 NOT_LOADED = Failed("the address was not loaded; send the bytes in base64")
 
 
-def check_address(url: str, path: str, walk: Walk) -> None:
+def check_address(url: str, path: str, ctx: TranslationContext) -> None:
     """Refuse an address that no backend may read: other schemes reach files of the backend's machine.
 
     Raises:
         InvalidRequestError: The policy takes no addresses, or this is none of the web.
     """
-    if walk.policy.media_urls == "reject":
+    if ctx.policy.media_urls == "reject":
         raise InvalidRequestError(f"{path}.url: this server takes no addresses; send the bytes in base64")
     if not url.strip().lower().startswith(("http://", "https://")):
         raise InvalidRequestError(f"{path}.url: the address has to begin with https:// or http://")

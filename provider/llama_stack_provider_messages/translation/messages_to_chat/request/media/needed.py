@@ -9,7 +9,7 @@ from llama_stack_api_messages.models.content_server import WebFetchResultBlock, 
 from llama_stack_api_messages.models.request import PromptRequest
 from llama_stack_api_messages.models.sources import Base64Source, UrlSource
 from llama_stack_provider_messages.translation.inline_data import PDF, data_url
-from llama_stack_provider_messages.translation.messages_to_chat.context import Walk
+from llama_stack_provider_messages.translation.messages_to_chat.context import TranslationContext
 from llama_stack_provider_messages.translation.messages_to_chat.request.context_edits import compacted
 
 _PDF_START = "JVBERi"
@@ -17,7 +17,7 @@ _PDF_START = "JVBERi"
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class NeededMedia:
     """One thing to load.
 
     Args:
@@ -33,46 +33,46 @@ class Wanted:
     data: str = ""
 
 
-def wanted_media(request: PromptRequest, walk: Walk) -> list[Wanted]:
+def needed_media(request: PromptRequest, ctx: TranslationContext) -> list[NeededMedia]:
     """Return what to load for a request, in the order of its blocks; nothing for what a compaction stands for."""
-    found: list[Wanted] = []
+    found: list[NeededMedia] = []
     for index, message in compacted(request):
         if message.role != "system" and not isinstance(message.content, str):
-            found += _wanted_of(message.content, f"messages.{index}.content", walk)
+            found += _wanted_of(message.content, f"messages.{index}.content", ctx)
     return found
 
 
-def _wanted_of(content: Sequence[Any], path: str, walk: Walk) -> Iterator[Wanted]:
+def _wanted_of(content: Sequence[Any], path: str, ctx: TranslationContext) -> Iterator[NeededMedia]:
     for index, block in enumerate(content):
         where = f"{path}.{index}"
         if isinstance(block, ToolResultBlock) and isinstance(block.content, list):
-            yield from _wanted_of(block.content, f"{where}.content", walk)
+            yield from _wanted_of(block.content, f"{where}.content", ctx)
         elif isinstance(block, WebFetchToolResultBlock) and isinstance(block.content, WebFetchResultBlock):
-            yield from _wanted_document(block.content.content, f"{where}.content.content", walk)
+            yield from _wanted_document(block.content.content, f"{where}.content.content", ctx)
         elif isinstance(block, ImageBlock):
-            yield from _wanted_image(block, where, walk)
+            yield from _wanted_image(block, where, ctx)
         elif isinstance(block, DocumentBlock) and isinstance(block.source, ContentSource):
             if isinstance(block.source.content, list):
-                yield from _wanted_of(block.source.content, f"{where}.source.content", walk)
+                yield from _wanted_of(block.source.content, f"{where}.source.content", ctx)
         elif isinstance(block, DocumentBlock):
-            yield from _wanted_document(block, where, walk)
+            yield from _wanted_document(block, where, ctx)
 
 
-def _wanted_image(block: ImageBlock, path: str, walk: Walk) -> Iterator[Wanted]:
-    if walk.profile.images == "parts" and (url := _to_fetch(block.source, walk)):
-        yield Wanted(path, "image", url=url)
+def _wanted_image(block: ImageBlock, path: str, ctx: TranslationContext) -> Iterator[NeededMedia]:
+    if ctx.profile.images == "parts" and (url := _to_fetch(block.source, ctx)):
+        yield NeededMedia(path, "image", url=url)
 
 
-def _wanted_document(block: DocumentBlock, path: str, walk: Walk) -> Iterator[Wanted]:
+def _wanted_document(block: DocumentBlock, path: str, ctx: TranslationContext) -> Iterator[NeededMedia]:
     source = block.source
-    if url := _to_fetch(source, walk):
-        yield Wanted(path, "document", url=url)
-    elif walk.profile.documents == "text" and (data := _inline_pdf(source)):
-        yield Wanted(path, "document", data=data)
+    if url := _to_fetch(source, ctx):
+        yield NeededMedia(path, "document", url=url)
+    elif ctx.profile.documents == "text" and (data := _inline_pdf(source)):
+        yield NeededMedia(path, "document", data=data)
 
 
-def _to_fetch(source: object, walk: Walk) -> str:
-    if walk.policy.media_urls != "fetch" or not isinstance(source, UrlSource):
+def _to_fetch(source: object, ctx: TranslationContext) -> str:
+    if ctx.policy.media_urls != "fetch" or not isinstance(source, UrlSource):
         return ""
     url = source.url.strip()
     return url if url.lower().startswith(("http://", "https://")) else ""

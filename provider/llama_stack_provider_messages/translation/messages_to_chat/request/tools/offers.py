@@ -14,7 +14,7 @@ from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models.base import Unknown, type_tags
 from llama_stack_api_messages.models.tools import BROWSER_MEMBERS_OFF_BY_DEFAULT, CustomTool, Tool, UnknownTool
 from llama_stack_provider_messages.translation.fields import field, list_field
-from llama_stack_provider_messages.translation.messages_to_chat.context import Walk
+from llama_stack_provider_messages.translation.messages_to_chat.context import TranslationContext
 from llama_stack_provider_messages.translation.names import ClientName, backend_name
 from llama_stack_provider_messages.translation.tool_arguments import dump_json
 
@@ -75,7 +75,7 @@ def kind_of(tool_type: str | None) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class OfferedTool:
     """One function the model may get to see.
 
     Args:
@@ -95,66 +95,66 @@ class Offer:
         """Its name for the backend."""
         return backend_name(self.name.name, self.name.toolset)
 
-    def same_as(self, other: "Offer") -> bool:
+    def same_as(self, other: "OfferedTool") -> bool:
         """Whether both describe one tool; where its cached prefix ends is not part of it."""
         mine, theirs = (offer.entry.model_dump(exclude={"cache_control"}) for offer in (self, other))
         return self.name == other.name and bool(mine == theirs)
 
 
-def offers_of(tool: Tool, path: str, walk: Walk) -> list[Offer]:
+def offers_of(tool: Tool, path: str, ctx: TranslationContext) -> list[OfferedTool]:
     """Return what an entry offers: nothing for one that is left out."""
     kind = kind_of(tool.type)
     if kind in REMOVED_TOOLS:
-        _leave_out(kind, path, walk)
+        _leave_out(kind, path, ctx)
         return []
     if isinstance(tool, UnknownTool):
-        _leave_out_unknown(tool, path, walk)
+        _leave_out_unknown(tool, path, ctx)
         return []
     for name in tool.model_extra or ():
         if name != "allowed_callers":
-            walk.note(f"{path}.{name}", name, "this server does not know the field")
+            ctx.drop(f"{path}.{name}", name, "this server does not know the field")
     callers = list_field(tool, "allowed_callers")
     if callers and "direct" not in callers:
-        walk.note(f"{path}.allowed_callers", "allowed_callers", "only code may call the tool, and none runs here")
+        ctx.drop(f"{path}.allowed_callers", "allowed_callers", "only code may call the tool, and none runs here")
         return []
     if kind in TOOLSETS:
-        return list(_member_offers(tool, TOOLSETS[kind], path, walk))
-    return [Offer(ClientName(tool.name), path, tool, bool(tool.defer_loading))]  # type: ignore[union-attr]
+        return list(_member_offers(tool, TOOLSETS[kind], path, ctx))
+    return [OfferedTool(ClientName(tool.name), path, tool, bool(tool.defer_loading))]  # type: ignore[union-attr]
 
 
-def _leave_out(kind: str, path: str, walk: Walk) -> None:
-    if walk.policy.server_tools == "reject":
+def _leave_out(kind: str, path: str, ctx: TranslationContext) -> None:
+    if ctx.policy.server_tools == "reject":
         raise InvalidRequestError(f"{path}: this server does not run tools of type '{kind}'; leave the tool out")
-    walk.note(path, kind, REMOVED_TOOLS[kind])
+    ctx.drop(path, kind, REMOVED_TOOLS[kind])
 
 
-def _leave_out_unknown(tool: UnknownTool, path: str, walk: Walk) -> None:
-    if walk.policy.strict or walk.policy.server_tools == "reject":
+def _leave_out_unknown(tool: UnknownTool, path: str, ctx: TranslationContext) -> None:
+    if ctx.policy.strict or ctx.policy.server_tools == "reject":
         known = ", ".join(f"'{tag}'" for tag in _TAGS)
         raise InvalidRequestError(
             f"{path}: Input tag '{tool.type}' found using 'type' does not match any of the expected tags: {known}"
         )
-    walk.note(path, tool.type, "this server does not know the type of tool; the other tools are kept")
+    ctx.drop(path, tool.type, "this server does not know the type of tool; the other tools are kept")
 
 
-def _member_offers(tool: Tool, toolset: Toolset, path: str, walk: Walk) -> Iterator[Offer]:
+def _member_offers(tool: Tool, toolset: Toolset, path: str, ctx: TranslationContext) -> Iterator[OfferedTool]:
     configs = field(tool, "configs") or {}
     for name in [name for name in configs if name not in toolset.members]:
-        if walk.policy.strict:
+        if ctx.policy.strict:
             raise InvalidRequestError(f"{path}.configs.{name}: Extra inputs are not permitted")
-        walk.note(f"{path}.configs.{name}", name, "the toolset has no such member")
+        ctx.drop(f"{path}.configs.{name}", name, "the toolset has no such member")
     found = 0
     for name in toolset.members:
         enabled = field(configs.get(name), "enabled")
         if name not in toolset.off if enabled is None else enabled:
             found += 1
             deferred = bool(field(configs.get(name), "defer_loading"))
-            yield Offer(ClientName(name, toolset.name), path, tool, deferred)
+            yield OfferedTool(ClientName(name, toolset.name), path, tool, deferred)
     if not found:
         raise InvalidRequestError(f"{path}.configs: every member is disabled; enable one or leave the toolset out")
 
 
-def function_of(offer: Offer, walk: Walk) -> dict[str, Any]:
+def function_of(offer: OfferedTool, ctx: TranslationContext) -> dict[str, Any]:
     """Return the function for an offer; ``cache_control`` and ``eager_input_streaming`` are hints."""
     kind = kind_of(offer.entry.type)
     function: dict[str, Any] = {"name": offer.backend_name}
@@ -168,7 +168,7 @@ def function_of(offer: Offer, walk: Walk) -> dict[str, Any]:
         if is_strict_schema(made["parameters"]):
             function["strict"] = True
         else:
-            walk.note(f"{offer.path}.strict", "strict", "the schema is not closed, which strict functions need")
+            ctx.drop(f"{offer.path}.strict", "strict", "the schema is not closed, which strict functions need")
     return {"type": "function", "function": function}
 
 

@@ -19,26 +19,26 @@ from llama_stack_api_messages.models.content_beta import ToolChangeToolReference
 from llama_stack_api_messages.models.request import InputMessage
 from llama_stack_api_messages.models.tools import Tool
 from llama_stack_provider_messages.translation.fields import field, list_field, text_field
-from llama_stack_provider_messages.translation.messages_to_chat.context import Walk
+from llama_stack_provider_messages.translation.messages_to_chat.context import TranslationContext
 from llama_stack_provider_messages.translation.names import ClientName, backend_name
 
-from .offers import SEARCH_TOOLS, Offer, kind_of, offers_of
+from .offers import SEARCH_TOOLS, OfferedTool, kind_of, offers_of
 
 
-class Toolbox:
+class ToolSet:
     """The tools of a request, and which of them are offered.
 
     Args:
         tools: As declared. Where the server should search them, none is deferred.
-        walk: Learns the names a backend gets in place of the client's.
+        ctx: Learns the names a backend gets in place of the client's.
 
     Raises:
         InvalidRequestError: Two tools would have one name.
     """
 
-    def __init__(self, tools: Iterable[Tool], walk: Walk) -> None:
-        self._walk = walk
-        self._known: dict[str, Offer] = {}
+    def __init__(self, tools: Iterable[Tool], ctx: TranslationContext) -> None:
+        self._ctx = ctx
+        self._known: dict[str, OfferedTool] = {}
         self._plain: set[str] = set()
         self._toolsets: dict[str, list[str]] = {}
         self._absent: set[str] = set()
@@ -51,7 +51,7 @@ class Toolbox:
         self._first = dict.fromkeys(first, True)
         self._loaded: dict[str, None] = {}
 
-    def offered(self) -> list[Offer]:
+    def offered(self) -> list[OfferedTool]:
         """Return what the model may call, in order."""
         first = [name for name, there in self._first.items() if there]
         return [self._known[name] for name in (*first, *self._loaded)]
@@ -70,22 +70,22 @@ class Toolbox:
                 if (step := _STEPS.get(kind)) and (kind not in _CHANGES or message.role == "system"):
                     step(self, block, f"messages.{index}.content.{place}")
 
-    def _offers(self, tool: Tool, path: str) -> list[Offer]:
-        offers = offers_of(tool, path, self._walk)
+    def _offers(self, tool: Tool, path: str) -> list[OfferedTool]:
+        offers = offers_of(tool, path, self._ctx)
         if not offers and (name := text_field(tool, "name")):
             self._absent.add(name)
         return offers
 
-    def _register(self, offer: Offer) -> None:
+    def _register(self, offer: OfferedTool) -> None:
         name = offer.backend_name
         if name in self._known:
             raise _taken(offer, self._known[name])
         self._keep_apart(offer)
         self._known[name] = offer
         if offer.name != ClientName(name):
-            self._walk.names[name] = offer.name
+            self._ctx.names[name] = offer.name
 
-    def _keep_apart(self, offer: Offer) -> None:
+    def _keep_apart(self, offer: OfferedTool) -> None:
         """Refuse a tool that has the name of a toolset beside it, as the API does."""
         plain, toolset = offer.name.name, offer.name.toolset
         if toolset in self._plain or (toolset is None and plain in self._toolsets):
@@ -109,11 +109,11 @@ class Toolbox:
     def _load_known(self, reference: object, path: str) -> None:
         """Load what a search found; clients forget tools between turns, which must not end the conversation."""
         name = text_field(reference, "tool_name")
-        if self._walk.policy.strict or self._is_known(name):
+        if self._ctx.policy.strict or self._is_known(name):
             self._load(self._resolve(name, path))
         else:
-            self._walk.missing.add(name)
-            self._walk.note(path, "tool_reference", f"the request has no tool '{name}'")
+            self._ctx.missing.add(name)
+            self._ctx.drop(path, "tool_reference", f"the request has no tool '{name}'")
 
     def _from_compaction(self, block: object, path: str) -> None:
         """One without a summary has failed and changes nothing."""
@@ -123,7 +123,7 @@ class Toolbox:
             if step := _CHANGES.get(field(change, "type")):
                 step(self, change, f"{path}.tool_changes.{place}")
             else:
-                self._walk.note(f"{path}.tool_changes.{place}", change.type, "this server does not know the change")
+                self._ctx.drop(f"{path}.tool_changes.{place}", change.type, "this server does not know the change")
 
     def _add(self, block: object, path: str) -> None:
         tool = field(block, "tool")
@@ -144,7 +144,7 @@ class Toolbox:
             return self._resolve(tool.name, f"{path}.name")
         if isinstance(tool, ToolDefinition):
             raise InvalidRequestError(f"{path}: a removal names a tool; use a tool_reference")
-        self._walk.note(path, tool.type, "this server does not know the tools it speaks of")
+        self._ctx.drop(path, tool.type, "this server does not know the tools it speaks of")
         return []
 
     def _define(self, tool: Tool, path: str) -> None:
@@ -186,7 +186,7 @@ class Toolbox:
         return self._toolsets.get(name, [])
 
 
-def _taken(offer: Offer, other: Offer) -> InvalidRequestError:
+def _taken(offer: OfferedTool, other: OfferedTool) -> InvalidRequestError:
     if offer.name == other.name:
         return InvalidRequestError("tools: Tool names must be unique.")
     return InvalidRequestError(
@@ -195,18 +195,18 @@ def _taken(offer: Offer, other: Offer) -> InvalidRequestError:
     )
 
 
-type _Step = Callable[[Toolbox, Any, str], None]
+type _Step = Callable[[ToolSet, Any, str], None]
 
 _CHANGES: dict[str, _Step] = {
-    "tool_addition": Toolbox._add,  # noqa: SLF001 - the tables belong to the class
-    "tool_removal": Toolbox._remove,  # noqa: SLF001
+    "tool_addition": ToolSet._add,  # noqa: SLF001 - the tables belong to the class
+    "tool_removal": ToolSet._remove,  # noqa: SLF001
 }
 """Changes a system message makes, or a compaction repeats."""
 
 _STEPS: dict[str, _Step] = {
     **_CHANGES,
-    "tool_result": Toolbox._from_result,  # noqa: SLF001
-    "tool_search_tool_result": Toolbox._from_search,  # noqa: SLF001
-    "compaction": Toolbox._from_compaction,  # noqa: SLF001
+    "tool_result": ToolSet._from_result,  # noqa: SLF001
+    "tool_search_tool_result": ToolSet._from_search,  # noqa: SLF001
+    "compaction": ToolSet._from_compaction,  # noqa: SLF001
 }
 """Type of a block -> what it does to the tools."""

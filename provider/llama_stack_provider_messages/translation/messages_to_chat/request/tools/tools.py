@@ -9,10 +9,10 @@ from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models.request import PromptRequest
 from llama_stack_api_messages.models.thinking import ToolChoice
 from llama_stack_provider_messages.translation.fields import field
-from llama_stack_provider_messages.translation.messages_to_chat.context import Walk
+from llama_stack_provider_messages.translation.messages_to_chat.context import TranslationContext
 
-from .offers import Offer, function_of
-from .tool_changes import Toolbox
+from .offers import OfferedTool, function_of
+from .tool_changes import ToolSet
 
 TOOL_CHOICES: dict[str, str] = {"auto": "auto", "any": "required", "none": "none"}
 """Choices without a name; ``tool`` names a function."""
@@ -20,26 +20,26 @@ TOOL_CHOICES: dict[str, str] = {"auto": "auto", "any": "required", "none": "none
 FORCED_CHOICES = ("any", "tool")
 
 
-def tool_fields(request: PromptRequest, walk: Walk) -> dict[str, Any]:
+def tool_fields(request: PromptRequest, ctx: TranslationContext) -> dict[str, Any]:
     """Return ``tools``, ``tool_choice`` and ``parallel_tool_calls``, as far as there are tools."""
-    box = Toolbox(request.tools or (), walk)
+    box = ToolSet(request.tools or (), ctx)
     box.follow(request.messages)
     offers = box.offered()
     choice = request.tool_choice
     if not offers:
         _require_unforced(choice)
         return {}
-    fields: dict[str, Any] = {"tools": [function_of(offer, walk) for offer in offers]}
+    fields: dict[str, Any] = {"tools": [function_of(offer, ctx) for offer in offers]}
     if choice is not None:
         fields["tool_choice"] = _choice(choice, offers)
         if field(choice, "disable_parallel_tool_use"):
             fields["parallel_tool_calls"] = False
-        if not walk.profile.forced_calls:
-            fields |= _weakened(choice, fields, walk)
+        if not ctx.profile.forced_calls:
+            fields |= _weakened(choice, fields, ctx)
     return fields
 
 
-def _choice(choice: ToolChoice, offers: list[Offer]) -> str | dict[str, Any]:
+def _choice(choice: ToolChoice, offers: list[OfferedTool]) -> str | dict[str, Any]:
     if choice.type == "tool":
         return {"type": "function", "function": {"name": _forced_name(field(choice, "name"), offers)}}
     if choice.type not in TOOL_CHOICES:
@@ -47,7 +47,7 @@ def _choice(choice: ToolChoice, offers: list[Offer]) -> str | dict[str, Any]:
     return TOOL_CHOICES[choice.type]
 
 
-def _forced_name(name: str, offers: list[Offer]) -> str:
+def _forced_name(name: str, offers: list[OfferedTool]) -> str:
     """Return the backend's name of a tool; toolsets and their members cannot be forced."""
     for offer in offers:
         known = offer.name
@@ -61,13 +61,13 @@ def _forced_name(name: str, offers: list[Offer]) -> str:
     raise InvalidRequestError(f"tool_choice.name: '{name}' is not among the tools the model can call")
 
 
-def _weakened(choice: ToolChoice, fields: dict[str, Any], walk: Walk) -> dict[str, Any]:
+def _weakened(choice: ToolChoice, fields: dict[str, Any], ctx: TranslationContext) -> dict[str, Any]:
     """Return the fields that come nearest to a choice where the backend does not hold the model to it."""
     if field(choice, "disable_parallel_tool_use"):
-        walk.note("tool_choice.disable_parallel_tool_use", "disable_parallel_tool_use", "the backend may ignore it")
+        ctx.drop("tool_choice.disable_parallel_tool_use", "disable_parallel_tool_use", "the backend may ignore it")
     if not _is_forced(choice):
         return {}
-    walk.note(
+    ctx.drop(
         "tool_choice", f"tool_choice {choice.type}", "the backend may let the model write text until it is cut off"
     )
     if choice.type == "any":

@@ -4,7 +4,12 @@ import pytest
 
 from llama_stack_api_messages.errors import GatewayTimeoutError, InvalidRequestError, OverloadedError
 from llama_stack_provider_messages.errors.body import translate_error
-from llama_stack_provider_messages.translation.messages_to_chat import Profile, Walk, adapt, translate_request
+from llama_stack_provider_messages.translation.messages_to_chat import (
+    Profile,
+    TranslationContext,
+    adapt,
+    translate_request,
+)
 from support.streams import request
 
 USER = {"role": "user", "content": "x" * 400}
@@ -129,7 +134,7 @@ def test_a_window_below_max_tokens_is_taken_over_and_kept(text):
         found = adapted(status, text)
         assert (found.kind, dict(found.changes), found.lasting) == ("model window", {"context_window": 4096}, True)
         assert found.room is None
-    done = translate_request(request(max_tokens=32000), Walk(Profile(**found.changes)))
+    done = translate_request(request(max_tokens=32000), TranslationContext(Profile(**found.changes)))
     assert 3000 < done.fields["max_tokens"] < 4096
 
 
@@ -310,6 +315,6 @@ def test_a_refused_field_that_is_needed_or_was_not_sent_is_final(text):
 def test_what_is_left_out_is_named_unless_it_is_a_hint():
     """The profile, configured or learned, says which."""
     asked = request(temperature=0.5, metadata={"user_id": "u"})
-    done = translate_request(asked, Walk(Profile(without=("temperature", "user"))))
+    done = translate_request(asked, TranslationContext(Profile(without=("temperature", "user"))))
     assert not done.fields.keys() & {"temperature", "user"}
     assert [entry.path for entry in done.dropped] == ["temperature"]

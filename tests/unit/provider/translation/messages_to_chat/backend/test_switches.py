@@ -10,7 +10,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     PROVIDER_PRESETS,
     Policy,
     Profile,
-    Walk,
+    TranslationContext,
     profile_for,
     translate_request,
 )
@@ -24,8 +24,8 @@ PREFILL = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "{
 
 
 def translated(like, asked, model=""):
-    walk = Walk(profile_for("", model, {"like": like}), Policy())
-    return translate_request(asked, walk)
+    ctx = TranslationContext(profile_for("", model, {"like": like}), Policy())
+    return translate_request(asked, ctx)
 
 
 def switches(like, model="", **fields):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llama_stack_provider_messages.translation.messages_to_chat import PRESETS, Walk, translate_request
+from llama_stack_provider_messages.translation.messages_to_chat import PRESETS, TranslationContext, translate_request
 from llama_stack_provider_messages.translation.messages_to_chat.backend.tokenizers import (
     WAYS,
     Count,
@@ -99,7 +99,7 @@ def test_vllm_is_exact_where_it_is_told_all(exact, more):
 def test_a_prefill_is_counted_as_the_beginning_of_the_answer():
     """The fields are those the lane sends."""
     turns = [*HI, {"role": "assistant", "content": "Hello, I"}]
-    sent = translate_request(request(messages=turns), Walk(PRESETS["vllm"])).fields
+    sent = translate_request(request(messages=turns), TranslationContext(PRESETS["vllm"])).fields
     body = next(VLLM(sent, "m")).body
     assert (body["continue_final_message"], body["add_generation_prompt"]) == (True, False)
     assert body["messages"][-1] == {"role": "assistant", "content": "Hello, I"}

@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 from llama_stack_provider_messages.translation.events import fold
 from llama_stack_provider_messages.translation.messages_to_chat import (
     Profile,
-    Seal,
-    Walk,
+    ThinkingSigner,
+    TranslationContext,
     profile_for,
     translate_request,
     translate_response,
 )
 from support.streams import call, completion, delta_chunk, form, id_maker, request, translate
 
-SEAL = Seal(b"key", "or/model")
+SEAL = ThinkingSigner(b"key", "or/model")
 DETAILS = [
     {"type": "reasoning.summary", "summary": "First. Then.", "format": "openai-responses-v1", "index": 0},
     {"type": "reasoning.encrypted", "data": "gAAAAA==", "id": "rs_1", "format": "openai-responses-v1", "index": 1},
@@ -52,8 +52,8 @@ def sent(content, seal=SEAL, **profile):
         {"role": "assistant", "content": content},
         {"role": "user", "content": "r"},
     ]
-    walk = Walk(Profile(**profile), seal=seal)
-    done = translate_request(request(messages=turns), walk)
+    ctx = TranslationContext(Profile(**profile), seal=seal)
+    done = translate_request(request(messages=turns), ctx)
     return done.fields["messages"][1], [entry.path for entry in done.dropped]
 
 
@@ -162,7 +162,7 @@ def test_an_unsigned_text_counts():
     assert sent(thinking(), reasoning_field="reasoning")[0]["reasoning"] == "Hm"
 
 
-@pytest.mark.parametrize("signature", ["EqQBCkYIBBgC", Seal(b"other").sign("Hm")])
+@pytest.mark.parametrize("signature", ["EqQBCkYIBBgC", ThinkingSigner(b"other").sign("Hm")])
 def test_a_foreign_signature_is_no_error(signature):
     """Its block is left out, which is worth a note only where it could have been used (CLIProxyAPI 2172)."""
     assert sent(thinking(signature), reasoning_field="reasoning") == (
@@ -182,7 +182,7 @@ def test_foreign_redacted_thinking_is_ignored(data):
 
 def test_details_of_another_model_come_back_as_words():
     """Its maker's signatures mean nothing to this one."""
-    content = answer(sign=Seal(b"key", "or/other").sign, content="Hi", reasoning_details=DETAILS)
+    content = answer(sign=ThinkingSigner(b"key", "or/other").sign, content="Hi", reasoning_details=DETAILS)
     message, dropped = sent(content, reasoning_field="reasoning_details")
     assert message == {"role": "assistant", "content": "Hi", "reasoning": "First. Then.Words"}
     assert not dropped
@@ -207,8 +207,8 @@ def test_deepseek_gets_the_reasoning_of_its_tool_loop():
         {"role": "assistant", "content": content},
         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "content": "r"}]},
     ]
-    walk = Walk(profile_for("", overrides={"like": "deepseek"}), seal=SEAL)
-    message = translate_request(request(messages=turns), walk).fields["messages"][1]
+    ctx = TranslationContext(profile_for("", overrides={"like": "deepseek"}), seal=SEAL)
+    message = translate_request(request(messages=turns), ctx).fields["messages"][1]
     assert message["reasoning_content"] == "Hm"
     assert message["tool_calls"][0]["id"] == "c"
 

@@ -7,7 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llama_stack_provider_messages.translation.events import fold
-from llama_stack_provider_messages.translation.messages_to_chat import ReplyForm, StreamTranslator, translate_response
+from llama_stack_provider_messages.translation.messages_to_chat import (
+    ReplyOptions,
+    StreamTranslator,
+    translate_response,
+)
 from llama_stack_provider_messages.translation.messages_to_chat.reply.think_tags import ThinkSplitter
 from support.streams import call, completion, delta_chunk, form, id_maker, request
 
@@ -56,7 +60,7 @@ def test_an_empty_piece_is_nothing():
 
 
 def events(mode, pieces, asked=None):
-    reply = ReplyForm(model="m", inline=mode, stops=tuple(asked or ()))
+    reply = ReplyOptions(model="m", inline=mode, stops=tuple(asked or ()))
     translator = StreamTranslator(reply, id_maker())
     found = [event for piece in pieces for event in translator.feed(delta_chunk(content=piece))]
     return found + translator.feed(delta_chunk("stop")) + translator.finish()
@@ -72,7 +76,7 @@ def test_every_partition_of_the_text_gives_the_same_message(mode, words, cuts, s
     at = [0, *sorted(cut for cut in cuts if cut < len(text)), len(text)]
     pieces = [text[start:end] for start, end in itertools.pairwise(at)]
     record = {"choices": [{"index": 0, "finish_reason": "stop", "message": {"content": text}}]}
-    reply = ReplyForm(model="m", inline=mode, stops=asked)
+    reply = ReplyOptions(model="m", inline=mode, stops=asked)
     unary = translate_response(completion(record), reply, id_maker())
     folded = fold(events(mode, pieces, asked))
     assert [folded[name] for name in ("content", "stop_reason", "stop_sequence")] == [
@@ -89,7 +93,7 @@ def test_a_stop_sequence_counts_in_the_text_alone():
 
 def test_a_call_ends_the_thought():
     """What was held back comes in front of it."""
-    translator = StreamTranslator(ReplyForm(model="m", inline="tagged"), id_maker())
+    translator = StreamTranslator(ReplyOptions(model="m", inline="tagged"), id_maker())
     chunks = [delta_chunk(content="<think>so </th"), delta_chunk(tool_calls=[call(0, "c", "f", "{}")])]
     found = [event for chunk in [*chunks, delta_chunk("tool_calls")] for event in translator.feed(chunk)]
     content = fold(found + translator.finish())["content"]
@@ -102,7 +106,7 @@ def test_hidden_thought_that_is_all_there_is_becomes_text():
     asked = request(thinking={"type": "disabled"})
     record = {"choices": [{"index": 0, "finish_reason": "stop", "message": {"content": "just text"}}]}
     assert form(asked).thinking == "hidden"
-    reply = ReplyForm(model="m", inline="open", thinking="hidden")
+    reply = ReplyOptions(model="m", inline="open", thinking="hidden")
     unary = translate_response(completion(record), reply, id_maker())
     assert unary["content"] == [{"type": "text", "text": "just text"}]
     translator = StreamTranslator(reply, id_maker())

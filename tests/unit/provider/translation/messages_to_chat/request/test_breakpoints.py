@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from llama_stack_provider_messages.translation.messages_to_chat import Profile, Walk, translate_request
+from llama_stack_provider_messages.translation.messages_to_chat import Profile, TranslationContext, translate_request
 from support.streams import request
 
 CACHING = Profile(cache_breakpoints=True)
@@ -18,7 +18,7 @@ def text(words, **more):
 
 def chat(*messages, profile=CACHING, **fields):
     turns = [{"role": role, "content": content} for role, content in messages]
-    return translate_request(request(messages=turns, **fields), Walk(profile)).fields["messages"]
+    return translate_request(request(messages=turns, **fields), TranslationContext(profile)).fields["messages"]
 
 
 def points(messages):

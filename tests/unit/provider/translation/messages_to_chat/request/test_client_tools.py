@@ -2,13 +2,13 @@
 
 import pytest
 
-from llama_stack_provider_messages.translation.messages_to_chat import Profile, Walk, translate_request
+from llama_stack_provider_messages.translation.messages_to_chat import Profile, TranslationContext, translate_request
 from llama_stack_provider_messages.translation.messages_to_chat.request.tools.client_tools import CLIENT_TOOLS
 from support.streams import request
 
 
 def translated(*tools):
-    return translate_request(request(tools=list(tools)), Walk(Profile()))
+    return translate_request(request(tools=list(tools)), TranslationContext(Profile()))
 
 
 def function(**tool):

@@ -10,7 +10,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     Policy,
     Profile,
     StreamTranslator,
-    Walk,
+    TranslationContext,
     translate_request,
     translate_response,
 )
@@ -27,7 +27,7 @@ def translated(*turns, policy=None, edits=None, **fields):
     if edits is not None:
         asked["context_management"] = {"edits": edits}
     profile = Profile(reasoning_field="reasoning_content")
-    return translate_request(request(**asked), Walk(profile, policy or Policy()))
+    return translate_request(request(**asked), TranslationContext(profile, policy or Policy()))
 
 
 def chat(*turns, **fields):
@@ -232,7 +232,7 @@ def test_a_request_is_not_changed_by_its_edits():
         context_management={"edits": clearing(keep=keep(0), clear_tool_inputs=True)},
     )
     before = asked.model_dump_json()
-    first, second = (translate_request(asked, Walk(Profile())) for _ in range(2))
+    first, second = (translate_request(asked, TranslationContext(Profile())) for _ in range(2))
     assert asked.model_dump_json() == before
     assert first == second
 
@@ -334,7 +334,7 @@ def test_an_answer_reports_the_edits_whole_and_as_a_stream():
         messages=[{"role": role, "content": said} for role, said in THINKING],
         context_management={"edits": clear_thinking()},
     )
-    form = translate_request(asked, Walk(Profile())).form
+    form = translate_request(asked, TranslationContext(Profile())).form
     answer = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}
     unary = translate_response(completion(answer), form, id_maker())
     translator = StreamTranslator(form, id_maker())
@@ -355,5 +355,5 @@ def test_ten_thousand_reminders_are_translated_in_time_that_grows_with_their_num
     turns = [{"role": role, "content": "x" * 1000} for _ in range(10_000) for role in ("user", "system")]
     asked = request(messages=turns)
     start = time.process_time()
-    assert translate_request(asked, Walk(Profile(inline_system=inline))).fields["messages"]
+    assert translate_request(asked, TranslationContext(Profile(inline_system=inline))).fields["messages"]
     assert time.process_time() - start < 2

@@ -10,7 +10,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     Policy,
     Profile,
     StreamTranslator,
-    Walk,
+    TranslationContext,
     profile_for,
     refused,
     translate_request,
@@ -24,8 +24,8 @@ OPENAI = profile_for("remote::openai")
 
 
 def translated(profile=None, *, policy=None, headers=None, room=None, **fields):
-    walk = Walk(profile or Profile(), policy or Policy(), headers=headers or {}, room=room)
-    return translate_request(request(**fields), walk)
+    ctx = TranslationContext(profile or Profile(), policy or Policy(), headers=headers or {}, room=room)
+    return translate_request(request(**fields), ctx)
 
 
 def notes(done):

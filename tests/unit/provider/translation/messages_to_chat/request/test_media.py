@@ -12,14 +12,14 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     Failed,
     LoadedFile,
     LoadedText,
+    NeededMedia,
     Policy,
     Profile,
-    Walk,
-    Wanted,
+    TranslationContext,
+    classify_download,
+    needed_media,
     profile_for,
-    received,
     translate_request,
-    wanted_media,
 )
 from llama_stack_provider_messages.translation.messages_to_chat.request.media.documents import filename
 
@@ -59,7 +59,7 @@ def request(*blocks):
 
 
 def translated(*blocks, profile=FILES, policy=Policy(), media=None):  # noqa: B008 - immutable
-    return translate_request(request(*blocks), Walk(profile, policy, media or {}))
+    return translate_request(request(*blocks), TranslationContext(profile, policy, media or {}))
 
 
 def parts(*blocks, **how):
@@ -81,8 +81,8 @@ def in_result(*blocks, **how):
         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": list(blocks)}]},
     ]
     body = {"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "x"}, *turns]}
-    walk = Walk(how.get("profile", FILES), how.get("policy", Policy()), how.get("media", {}))
-    done = translate_request(CreateMessageRequest.model_validate(body), walk)
+    ctx = TranslationContext(how.get("profile", FILES), how.get("policy", Policy()), how.get("media", {}))
+    done = translate_request(CreateMessageRequest.model_validate(body), ctx)
     return done.fields["messages"][2]["content"], done.fields["messages"][3:], done.dropped
 
 
@@ -359,11 +359,11 @@ class TestDocuments:
         said = {"role": "assistant", "content": [document(source), {"type": "text", "text": "b"}, PDF_DOCUMENT]}
         messages = [{"role": "user", "content": "x"}, said, {"role": "user", "content": "y"}]
         asked = CreateMessageRequest.model_validate({"model": "m", "max_tokens": 1, "messages": messages})
-        done = translate_request(asked, Walk(FILES))
+        done = translate_request(asked, TranslationContext(FILES))
         mark = "[an image or file that cannot be shown here]"
         assert done.fields["messages"][1]["content"] == f"<document>\na\n{mark}\n</document>\n\nb\n\n{mark}"
         assert [entry.path for entry in done.dropped] == ["messages.1.content.0", "messages.1.content.2"]
-        assert [one.path for one in wanted_media(asked, Walk(Profile()))] == ["messages.1.content.2"]
+        assert [one.path for one in needed_media(asked, TranslationContext(Profile()))] == ["messages.1.content.2"]
 
     def test_a_document_of_many_pieces_is_joined_once(self):
         """A hundred thousand pieces take no longer than one text of their size."""
@@ -410,11 +410,11 @@ class TestReceived:
     )
     def test_the_bytes_decide(self, kind, declared, raw, value):
         """Servers call a PDF or a picture all sorts of things."""
-        assert received(kind, declared, "utf-8", raw) == value
+        assert classify_download(kind, declared, "utf-8", raw) == value
 
     @pytest.mark.parametrize(("charset", "text"), [("latin-1", "\xfc"), ("utf-8", "\ufffd"), ("no-such", "\ufffd")])
     def test_text_is_decoded_as_the_server_says(self, charset, text):
-        assert received("document", "text/plain", charset, b"\xfc") == LoadedText((text,), paged=False)
+        assert classify_download("document", "text/plain", charset, b"\xfc") == LoadedText((text,), paged=False)
 
 
 class TestWanted:
@@ -425,19 +425,19 @@ class TestWanted:
             document(inline(b"x", "text/plain")), document(url(f"data:application/pdf;base64,{b64(PDF)}")),
             document({"type": "text", "media_type": "text/plain", "data": "x"}), document(url("https://a")),
         ]  # fmt: skip
-        found = wanted_media(request(*blocks), Walk(Profile()))
+        found = needed_media(request(*blocks), TranslationContext(Profile()))
         assert [one.path.rpartition(".")[2] for one in found] == ["0", "1", "2", "4"]
         assert {one.data for one in found} == {b64(PDF), b64(b"x")}
-        assert wanted_media(request(*blocks), Walk(FILES)) == []
+        assert needed_media(request(*blocks), TranslationContext(FILES)) == []
 
     def test_addresses_are_wanted_where_the_policy_fetches(self):
         """Images only for a model that sees."""
         blocks = [image(url(" https://a ")), document(url("http://b")), image(url("ftp://c")), image(inline(PNG))]
-        assert wanted_media(request(*blocks), Walk(FILES, FETCH)) == [
-            Wanted(FIRST, "image", url="https://a"),
-            Wanted("messages.0.content.1", "document", url="http://b"),
+        assert needed_media(request(*blocks), TranslationContext(FILES, FETCH)) == [
+            NeededMedia(FIRST, "image", url="https://a"),
+            NeededMedia("messages.0.content.1", "document", url="http://b"),
         ]
-        assert len(wanted_media(request(*blocks), Walk(Profile(images="reject"), FETCH))) == 1
+        assert len(needed_media(request(*blocks), TranslationContext(Profile(images="reject"), FETCH))) == 1
 
     def test_they_are_found_inside_results_and_documents(self):
         """At the paths the translation asks for."""
@@ -446,7 +446,9 @@ class TestWanted:
         text = document({"type": "content", "content": "x"})
         result = {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "text", "text": "x"}, inner, text]}
         empty = {"type": "tool_result", "tool_use_id": "t", "content": "x"}
-        found = wanted_media(request({"type": "text", "text": "x"}, inner, result, empty), Walk(FILES, FETCH))
+        found = needed_media(
+            request({"type": "text", "text": "x"}, inner, result, empty), TranslationContext(FILES, FETCH)
+        )
         assert [one.path for one in found] == [
             "messages.0.content.1.source.content.1",
             "messages.0.content.2.content.1.source.content.1",
@@ -459,13 +461,13 @@ class TestWanted:
         failed = block | {"content": {"type": "web_fetch_tool_result_error", "error_code": "unavailable"}}
         turns = [{"role": "assistant", "content": [block, failed]}, {"role": "user", "content": "x"}]
         asked = CreateMessageRequest.model_validate({"model": "m", "max_tokens": 1, "messages": turns})
-        (found,) = wanted_media(asked, Walk(Profile()))
-        done = translate_request(asked, Walk(Profile(), media={found.path: LoadedText(("Hello",))}))
+        (found,) = needed_media(asked, TranslationContext(Profile()))
+        done = translate_request(asked, TranslationContext(Profile(), media={found.path: LoadedText(("Hello",))}))
         assert "[page 1]\nHello" in done.fields["messages"][0]["content"]
 
     def test_plain_messages_want_nothing(self):
         body = {"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "x"}]}
-        assert wanted_media(CreateMessageRequest.model_validate(body), Walk(Profile(), FETCH)) == []
+        assert needed_media(CreateMessageRequest.model_validate(body), TranslationContext(Profile(), FETCH)) == []
 
     def test_what_was_compacted_is_not_loaded(self):
         """Or addresses that are long gone are asked with every turn, and use up what a request may load."""
@@ -476,5 +478,5 @@ class TestWanted:
             {"role": "user", "content": [kept]},
         ]
         body = {"model": "m", "max_tokens": 1, "messages": turns}
-        found = wanted_media(CreateMessageRequest.model_validate(body), Walk(Profile(), FETCH))
+        found = needed_media(CreateMessageRequest.model_validate(body), TranslationContext(Profile(), FETCH))
         assert [one.path for one in found] == ["messages.2.content.0"]

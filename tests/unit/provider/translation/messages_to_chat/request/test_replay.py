@@ -9,7 +9,12 @@ from llama_stack_api_messages.models.base import OpenModel, Unknown, type_tags
 from llama_stack_api_messages.models.blocks import InputBlock, ResponseBlock
 from llama_stack_api_messages.models.content import ToolResultItem
 from llama_stack_api_messages.models.content_server import ServerToolError
-from llama_stack_provider_messages.translation.messages_to_chat import Profile, Walk, profile_for, translate_request
+from llama_stack_provider_messages.translation.messages_to_chat import (
+    Profile,
+    TranslationContext,
+    profile_for,
+    translate_request,
+)
 from llama_stack_provider_messages.translation.messages_to_chat.request import content, replay
 from support.streams import request
 
@@ -24,7 +29,7 @@ def tags(union):
 
 def translated(*turns, profile=None, **fields):
     asked = request(messages=[{"role": role, "content": said} for role, said in turns], **fields)
-    return translate_request(asked, Walk(profile or Profile()))
+    return translate_request(asked, TranslationContext(profile or Profile()))
 
 
 def answered(*blocks):
@@ -449,12 +454,12 @@ LATER = [{"role": "user", "content": "a"}, {"role": "system", "content": "b"}, {
 )
 def test_later_instructions_stand_where_the_template_takes_them(inline, expected):
     """And roles alternate where the template knows one place for system messages alone."""
-    done = translate_request(request(system="s", messages=LATER), Walk(Profile(inline_system=inline)))
+    done = translate_request(request(system="s", messages=LATER), TranslationContext(Profile(inline_system=inline)))
     assert [(turn["role"], turn["content"]) for turn in done.fields["messages"]] == expected
 
 
 def test_instructions_become_the_system_prompt_where_there_is_none():
-    done = translate_request(request(messages=LATER), Walk(Profile(inline_system="first")))
+    done = translate_request(request(messages=LATER), TranslationContext(Profile(inline_system="first")))
     assert done.fields["messages"][0] == {"role": "system", "content": "b"}
 
 
@@ -500,11 +505,14 @@ REFERENCE = {"type": "tool_reference", "name": "f"}
 def test_a_system_message_without_text_leaves_none(message):
     turns = [{"role": "user", "content": "a"}, {"role": "system"} | message, {"role": "user", "content": "b"}]
     tools = [{"name": "f", "input_schema": {"type": "object"}}]
-    assert translate_request(request(messages=turns, tools=tools), Walk(Profile())).fields["messages"] == [
-        {"role": "user", "content": "a\n\nb"}
-    ]
+    assert translate_request(request(messages=turns, tools=tools), TranslationContext(Profile())).fields[
+        "messages"
+    ] == [{"role": "user", "content": "a\n\nb"}]
 
 
 def test_only_system_messages_are_cleared_by_the_next_user_message():
     turns = [{"role": "user", "content": "a", "clear_at": "next_user_message"}, {"role": "user", "content": "b"}]
-    assert translate_request(request(messages=turns), Walk(Profile())).fields["messages"][0]["content"] == "a\n\nb"
+    assert (
+        translate_request(request(messages=turns), TranslationContext(Profile())).fields["messages"][0]["content"]
+        == "a\n\nb"
+    )

@@ -15,7 +15,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     PRESETS,
     Policy,
     Profile,
-    Walk,
+    TranslationContext,
     profile_for,
     translate_request,
 )
@@ -28,7 +28,7 @@ IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png"
 
 
 def translated(profile=None, **fields):
-    return translate_request(request(**fields), Walk(profile or Profile()))
+    return translate_request(request(**fields), TranslationContext(profile or Profile()))
 
 
 def value(profile=None, **fields):
@@ -76,7 +76,9 @@ def test_a_request_is_not_changed_by_its_translation():
         system=[{"type": "text", "text": "a"}],
         messages=[{"role": "system", "content": "b"}, {"role": "user", "content": "c"}],
     )
-    assert translate_request(asked, Walk(Profile())) == translate_request(asked, Walk(Profile()))
+    assert translate_request(asked, TranslationContext(Profile())) == translate_request(
+        asked, TranslationContext(Profile())
+    )
 
 
 @pytest.mark.parametrize("provider_type", ["remote::openai", "remote::vllm", "remote::llama-cpp-server", "remote::x"])
@@ -152,9 +154,9 @@ def test_every_turn_of_a_session_begins_with_the_turn_before():
     before = None
     for path in sorted(CAPTURES.glob("cc329-loop-0*.json")):
         body = json.loads(path.read_text())
-        chat = translate_request(CreateMessageRequest.model_validate(body.get("body", body)), Walk(Profile())).fields[
-            "messages"
-        ]
+        chat = translate_request(
+            CreateMessageRequest.model_validate(body.get("body", body)), TranslationContext(Profile())
+        ).fields["messages"]
         assert before is None or chat[: len(before)] == before
         before = chat
     assert before
@@ -285,7 +287,7 @@ def test_settings_nobody_knows_are_named_or_refused(path):
     name = path.partition(".")[0]
     fields = {name: UNKNOWN_SETTINGS[name]}
     assert dropped(**fields) == [path]
-    strict = Walk(Profile(), Policy(strict=True), headers={"anthropic-version": "2023-06-01"})
+    strict = TranslationContext(Profile(), Policy(strict=True), headers={"anthropic-version": "2023-06-01"})
     with pytest.raises(InvalidRequestError) as caught:
         translate_request(request(**fields), strict)
     assert caught.value.message == f"{path}: Extra inputs are not permitted"
@@ -370,7 +372,7 @@ def test_twenty_thousand_texts_are_translated_in_time_that_grows_with_their_numb
     turn = {"role": role, "content": [{"type": "text", "text": "x" * 1000}] * blocks}
     asked = request(messages=[{"role": "user", "content": "a"}, *[turn] * turns])
     start = time.process_time()
-    chat = translate_request(asked, Walk(Profile())).fields["messages"]
+    chat = translate_request(asked, TranslationContext(Profile())).fields["messages"]
     assert time.process_time() - start < 2
     assert len(chat[1]["content"]) >= 20_000_000
 

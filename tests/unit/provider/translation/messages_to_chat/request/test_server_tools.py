@@ -6,7 +6,12 @@ import pytest
 
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models import CreateMessageRequest
-from llama_stack_provider_messages.translation.messages_to_chat import Policy, Profile, Walk, translate_request
+from llama_stack_provider_messages.translation.messages_to_chat import (
+    Policy,
+    Profile,
+    TranslationContext,
+    translate_request,
+)
 from support.streams import request
 
 TOOL = {"name": "f", "input_schema": {"type": "object"}}
@@ -25,7 +30,7 @@ MCP = [{"type": "url", "url": "https://x.example", "name": "s"}]
 
 
 def translated(policy=None, **fields):
-    return translate_request(request(**fields), Walk(Profile(), policy or Policy()))
+    return translate_request(request(**fields), TranslationContext(Profile(), policy or Policy()))
 
 
 def refusal(policy=None, **fields):
@@ -111,4 +116,4 @@ def test_no_body_with_tools_is_a_crash():
             {"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "x"}]} | fields
         )
         with suppress(InvalidRequestError):
-            translate_request(asked, Walk(Profile()))
+            translate_request(asked, TranslationContext(Profile()))

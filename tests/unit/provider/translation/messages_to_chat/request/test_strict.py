@@ -3,7 +3,12 @@
 import pytest
 
 from llama_stack_api_messages.errors import InvalidRequestError
-from llama_stack_provider_messages.translation.messages_to_chat import Policy, Profile, Walk, translate_request
+from llama_stack_provider_messages.translation.messages_to_chat import (
+    Policy,
+    Profile,
+    TranslationContext,
+    translate_request,
+)
 from support.streams import request
 
 TEXT = {"type": "text", "text": "a"}
@@ -19,7 +24,7 @@ def result(call_id="a"):
 
 def translate(turns, *, strict):
     asked = request(messages=[{"role": role, "content": content} for role, content in turns])
-    return translate_request(asked, Walk(Profile(), Policy(strict=strict)))
+    return translate_request(asked, TranslationContext(Profile(), Policy(strict=strict)))
 
 
 LOST = (

@@ -3,8 +3,13 @@
 import pytest
 
 from llama_stack_api_messages.errors import InvalidRequestError
-from llama_stack_provider_messages.translation.messages_to_chat import Policy, Profile, Walk, translate_request
-from llama_stack_provider_messages.translation.messages_to_chat.request.tools.tool_changes import Toolbox
+from llama_stack_provider_messages.translation.messages_to_chat import (
+    Policy,
+    Profile,
+    TranslationContext,
+    translate_request,
+)
+from llama_stack_provider_messages.translation.messages_to_chat.request.tools.tool_changes import ToolSet
 from support.streams import request
 
 STRICT = Policy(strict=True)
@@ -50,7 +55,7 @@ def found(*names):
 
 def translated(tools, *turns, policy=None):
     asked = request(tools=tools, messages=[{"role": "user", "content": "x"}, *turns])
-    return translate_request(asked, Walk(Profile(), policy or Policy()))
+    return translate_request(asked, TranslationContext(Profile(), policy or Policy()))
 
 
 def names(tools, *turns):
@@ -181,10 +186,10 @@ def after(block, *tools):
     asked = request(
         tools=[*tools], messages=[{"role": "assistant", "content": [block]}, {"role": "user", "content": "x"}]
     )
-    walk = Walk(Profile())
-    box = Toolbox(asked.tools, walk)
+    ctx = TranslationContext(Profile())
+    box = ToolSet(asked.tools, ctx)
     box.follow(asked.messages)
-    return [offer.backend_name for offer in box.offered()], [entry.path for entry in walk.log.entries()]
+    return [offer.backend_name for offer in box.offered()], [entry.path for entry in ctx.log.entries()]
 
 
 def test_a_compaction_repeats_the_changes_of_its_part():

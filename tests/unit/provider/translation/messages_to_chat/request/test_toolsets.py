@@ -9,7 +9,12 @@ from llama_stack_api_messages.models.tools import (
     BROWSER_TOOLSET_MEMBERS,
     COMPUTER_TOOLSET_MEMBERS,
 )
-from llama_stack_provider_messages.translation.messages_to_chat import Policy, Profile, Walk, translate_request
+from llama_stack_provider_messages.translation.messages_to_chat import (
+    Policy,
+    Profile,
+    TranslationContext,
+    translate_request,
+)
 from llama_stack_provider_messages.translation.messages_to_chat.request.tools.toolset_members import (
     BROWSER_MEMBERS,
     COMPUTER_MEMBERS,
@@ -22,7 +27,7 @@ TOOL = {"name": "f", "input_schema": {"type": "object"}}
 
 
 def translated(*tools, policy=None, **fields):
-    return translate_request(request(tools=list(tools), **fields), Walk(Profile(), policy or Policy()))
+    return translate_request(request(tools=list(tools), **fields), TranslationContext(Profile(), policy or Policy()))
 
 
 def names(*tools, **fields):

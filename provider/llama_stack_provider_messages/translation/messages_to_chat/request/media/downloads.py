@@ -34,7 +34,7 @@ _CHARSETS = {codec: codec for codec in _CODECS} | {alias: codec for alias, codec
 """Name of a charset, as Python normalises it -> codec."""
 
 
-def received(kind: Literal["image", "document"], declared: str, charset: str, raw: bytes) -> Loaded:
+def classify_download(kind: Literal["image", "document"], declared: str, charset: str, raw: bytes) -> Loaded:
     """Return a file or a text, or why it is neither.
 
     Args:
