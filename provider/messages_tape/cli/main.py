@@ -12,7 +12,7 @@ from messages_tape.errors import TapeError
 
 from .terminal import PROGRAM, tell
 
-_PACKAGE = "llama_stack_provider_messages"
+_PACKAGE = "messages_tape"
 _USAGE = 2
 """The exit code for what a person asked for in a wrong way, as argparse has it."""
 _WITH_COMMAND = {"prune", "record", "replay"}
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger(_PACKAGE).addHandler(logging.NullHandler())
     try:
         # only the one that runs is loaded, with what it needs
-        command = importlib.import_module(f"{_PACKAGE}.tape.commands.{arguments.name}")
+        command = importlib.import_module(f"{_PACKAGE}.cli.{arguments.name}")
         code: int = command.run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-_TEXTS = ("written", "uncollected", "notes", "strays")
+_TEXTS = ("written", "uncollected", "notes", "requests_between_tests")
 """Sets of texts, of which the controller of xdist has those of all workers."""
 
 
@@ -21,7 +21,7 @@ class Findings:
         complete: Whether all tests were looked at.
         uncollected: Files and folders whose tests are not known: they skipped themselves, failed or were ignored.
         notes: What a person should know of the run, and what fails nothing.
-        strays: A test, and on further lines a request that came between it and the next one.
+        requests_between_tests: A test, and on further lines a request that came between it and the next one.
         claims: Folder shared by the processes of the run, see ``tape/claims.py``.
     """
 

@@ -83,7 +83,7 @@ class TestResources:
 
     Attributes:
         ended: The test with a tape that ended last.
-        strays: That test, and a request that came before the next one had its tape.
+        requests_between_tests: That test, and a request that came before the next one had its tape.
     """
 
     def __init__(self, settings: Settings, folder: Path, claims: Path, rules: Rules | None = None) -> None:
