@@ -25,7 +25,7 @@ def size_findings() -> Iterator[str]:
         shown, text = path.relative_to(ROOT).as_posix(), path.read_text()
         if text.count("\n") > MAX_FILE_LINES:
             yield f"{shown}: more than {MAX_FILE_LINES} lines"
-        for node in ast.ctx(ast.parse(text)):
+        for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 body = node.body[1:] or node.body if ast.get_docstring(node) is not None else node.body
                 if (node.end_lineno or 0) - body[0].lineno >= MAX_FUNCTION_LINES:

@@ -22,7 +22,7 @@ ALLOWED = {
 
 
 def imports(path):
-    for node in ast.ctx(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level:
