@@ -13,7 +13,8 @@ import httpx
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-START_SECONDS = 120
+START_SECONDS = 300
+"""Reached by a stack that hangs only: two workers take a minute to start on a busy machine."""
 LLAMA = [str(Path(sys.executable).with_name("llama"))]
 PATIENT_LLAMA = [sys.executable, "-P", str(Path(__file__).with_name("patient_stack.py"))]
 
