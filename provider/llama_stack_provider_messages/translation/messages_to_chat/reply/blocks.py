@@ -104,14 +104,16 @@ class ToolUseBlock:
         first, second = self.comparable(), again.comparable()
         if not second or first == second:
             return True
-        if not first.items() <= second.items() or (self._closed and not first):
+        if not first:
+            if not self._closed:
+                self.input, self.arguments, self._members = again.input, again.arguments, second
+            return not self._closed
+        if not first.items() <= second.items():
             return False
-        if not self._closed and first:
+        if not self._closed:
             value = parse_tool_input("".join(again.arguments))
             self.input.extend({name: value[name] for name in value if name not in first})
             self._members = second
-        elif not self._closed:
-            self.input, self.arguments, self._members = again.input, again.arguments, second
         return True
 
     def comparable(self) -> dict[str, str]:
