@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from support.native_upstream import until
-from support.stack_process import StackProcess, run_config, vllm
+from support.stack_process import PATIENT_LLAMA, StackProcess, run_config, vllm
 from support.upstream import AUTH_PATH
 
 pytestmark = pytest.mark.integration
@@ -50,7 +50,7 @@ async def test_sixty_four_requests_at_once_are_all_answered(stack):
 async def test_two_workers_answer(upstream, tmp_path):
     """Several server processes share nothing that a request needs."""
     config = run_config([vllm(upstream.url)], {"default_model": "up/text"}, workers=2)
-    with StackProcess(config, tmp_path) as process:
+    with StackProcess(config, tmp_path, llama=PATIENT_LLAMA) as process:
         replies = await ask_all(process.url, mixed_load())
         assert {(reply.status_code, text_of(reply)) for reply in replies} == {(200, "Hello there")}
         assert "Traceback" not in process.log

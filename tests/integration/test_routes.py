@@ -49,13 +49,22 @@ def test_a_gzip_body_is_read(client):
     assert client.post("/v1/messages", content=body, headers={"content-encoding": "gzip"}).status_code == 200
 
 
-def test_the_stack_lists_its_routes(client):
-    """Ours are among them, with the provider that answers them."""
-    reply = client.get("/v1/inspect/routes")
+ENDPOINTS = {
+    *(("POST", f"{base}/v1/messages{suffix}") for base in ("", "/anthropic") for suffix in ("", "/count_tokens")),
+    *(("GET", path) for path in ("/anthropic/v1/models", "/anthropic/v1/models/{model_id:path}", "/", "/api/hello")),
+}
+
+
+@pytest.mark.parametrize(("query", "expected"), [("", ENDPOINTS), ("?api_filter=deprecated", set())])
+def test_the_stack_lists_its_routes(client, query, expected):
+    """Those that answer, each with the provider that does; not those that refuse wrong methods and paths."""
+    reply = client.get(f"/v1/inspect/routes{query}")
     assert reply.status_code == 200, reply.text
-    providers = {(route["method"], route["route"]): route["provider_types"] for route in reply.json()["data"]}
-    for path in ("/v1/messages", "/v1/messages/count_tokens"):
-        assert providers["POST", path] == ["inline::builtin"]
+    listed = [route for route in reply.json()["data"] if route["provider_types"] == ["inline::builtin"]]
+    assert len(listed) == len(expected)
+    assert {(route["method"], route["route"]) for route in listed} == expected
+    elsewhere = [route["route"] for route in reply.json()["data"] if route not in listed]
+    assert not [path for path in elsewhere if "messages" in path or path.startswith("/anthropic")]
 
 
 @pytest.mark.parametrize("path", ["/", "/api/hello"])
@@ -73,6 +82,8 @@ def test_start_up_probes_are_answered(client, path, method):
         ("POST", "/v1/messages/nonsense", 404, "not_found_error"),
         ("GET", "/v1/messages/a/b", 404, "not_found_error"),
         ("PUT", "/anthropic/v1/messages/x", 404, "not_found_error"),
+        ("PUT", "/v1/messages/count_tokens", 405, "invalid_request_error"),
+        ("OPTIONS", "/v1/messages", 405, "invalid_request_error"),
     ],
 )
 def test_other_routes_are_refused_in_the_envelope(client, method, path, status, kind):
@@ -209,6 +220,15 @@ def test_openapi_shows_the_real_schemas(client):
     schema = document["components"]["schemas"]["CreateMessageRequest"]
     assert schema["properties"]["max_tokens"]["description"]
     assert {"TextBlock", "ToolUseBlock", "Message", "Usage"} <= set(document["components"]["schemas"])
+    ours = {path: set(found) for path, found in document["paths"].items() if "messages" in path or "anthropic" in path}
+    assert ours == {
+        "/v1/messages": {"post"},
+        "/v1/messages/count_tokens": {"post"},
+        "/anthropic/v1/messages": {"post"},
+        "/anthropic/v1/messages/count_tokens": {"post"},
+        "/anthropic/v1/models": {"get"},
+        "/anthropic/v1/models/{model_id}": {"get"},
+    }
 
 
 def test_no_failure_on_a_request_path_logs_a_traceback(stack, client):

@@ -22,7 +22,7 @@ def assert_legal(body):
     The strict reader of the other direction refuses what the API refuses, and has to take the body too; only
     addresses of documents it does not take.
     """
-    blocks = ctx([message["content"] for message in body["messages"]])
+    blocks = walk([message["content"] for message in body["messages"]])
     if not any(block.get("type") == "document" and block["source"]["type"] == "url" for block in blocks):
         read_back(body)
     json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
@@ -33,7 +33,7 @@ def assert_legal(body):
     for message in messages:
         assert message["content"], "a message says something"
     blocks = [block for message in messages for block in message["content"]] + body.get("system", [])
-    assert all(block["text"].strip() for block in ctx(blocks) if block.get("type") == "text")
+    assert all(block["text"].strip() for block in walk(blocks) if block.get("type") == "text")
     assert_calls(messages)
     assert_ends(messages)
     assert_tools(body)
@@ -60,14 +60,14 @@ def assert_roles(roles):
             assert after in ("user", None)
 
 
-def ctx(value):
+def walk(value):
     if isinstance(value, dict):
         yield value
         for inner in value.values():
-            yield from ctx(inner) if isinstance(inner, list) else ()
+            yield from walk(inner) if isinstance(inner, list) else ()
     if isinstance(value, list):
         for inner in value:
-            yield from ctx(inner)
+            yield from walk(inner)
 
 
 def assert_calls(messages):
@@ -117,7 +117,7 @@ def assert_tools(body):
 
 
 def assert_breakpoints(body):
-    order = [*body.get("tools", []), *body.get("system", []), *ctx([m["content"] for m in body["messages"]])]
+    order = [*body.get("tools", []), *body.get("system", []), *walk([m["content"] for m in body["messages"]])]
     marks = [block["cache_control"] for block in order if "cache_control" in block]
     assert len(marks) <= 4
     lives = [mark.get("ttl") == "1h" for mark in marks]

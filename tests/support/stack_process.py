@@ -13,7 +13,10 @@ import httpx
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-START_SECONDS = 120
+START_SECONDS = 300
+"""Reached by a stack that hangs only: two workers take a minute to start on a busy machine."""
+LLAMA = [str(Path(sys.executable).with_name("llama"))]
+PATIENT_LLAMA = [sys.executable, "-P", str(Path(__file__).with_name("patient_stack.py"))]
 
 
 def free_port() -> int:
@@ -50,15 +53,23 @@ class StackProcess:
         config: A run.yaml, or the path of one.
         folder: Where its files go: run.yaml, the SQLite stores, the log.
         env: Additional environment.
+        llama: The command line of ``llama``; ``PATIENT_LLAMA`` for several workers.
 
     Attributes:
         url: Base URL.
         log: Everything it has printed so far.
     """
 
-    def __init__(self, config: dict[str, Any] | Path, folder: Path, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        config: dict[str, Any] | Path,
+        folder: Path,
+        env: dict[str, str] | None = None,
+        llama: list[str] = LLAMA,
+    ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self._llama = llama
         self._folder = folder
         self._config = config if isinstance(config, Path) else folder / "run.yaml"
         if isinstance(config, dict):
@@ -84,7 +95,7 @@ class StackProcess:
         self._process.wait(seconds)
 
     def __enter__(self) -> Self:
-        command = [str(Path(sys.executable).with_name("llama")), "stack", "run", str(self._config)]
+        command = [*self._llama, "stack", "run", str(self._config)]
         with (self._folder / "stack.log").open("wb") as log:
             self._process = subprocess.Popen(
                 [*command, "--port", str(self.port)], stdout=log, stderr=log, env=self._env, cwd=self._folder

@@ -25,7 +25,7 @@ from llama_stack_api_messages.streaming.response import EventStream
 
 from .completion_error import answer_failures
 from .models import add_model_routes, models_lifespan
-from .route import MessagesRoute, current_call, current_request
+from .route import MessagesRoute, add_refusal, current_call, current_request
 
 PATHS = ("/v1/messages", "/anthropic/v1/messages")
 """The second one is for clients that are given ``<stack>/anthropic`` as their base URL."""
@@ -59,7 +59,7 @@ def create_router(impl: Messages | None) -> APIRouter:
     Args:
         impl: Answers the requests. The platform passes None where it only lists the routes, for ``/v1/inspect/routes``.
     """
-    impl = cast("Messages", _NoImplementation) if impl is None else impl
+    impl = cast("Messages", _NoImplementation()) if impl is None else impl
     create_message = _create_message(impl)
     first = MessagesRoute(PATHS[0], create_message, methods=["POST"], include_in_schema=False)
     router = APIRouter(route_class=MessagesRoute, tags=["Messages"], lifespan=_lifespan(impl, [first]))
@@ -141,14 +141,10 @@ def _add_probes(router: APIRouter) -> None:
 
 
 def _add_refusals(router: APIRouter) -> None:
-    async def wrong_method() -> Response:
-        raise MethodNotAllowedError("Method not allowed: use POST", headers={"allow": "POST"})
-
-    async def no_route() -> Response:
-        raise NotFoundError(f"Not found: this server answers POST {PATHS[0]} and {PATHS[0]}{COUNT}")
-
+    wrong_method = MethodNotAllowedError("Method not allowed: use POST", headers={"allow": "POST"})
+    no_route = NotFoundError(f"Not found: this server answers POST {PATHS[0]} and {PATHS[0]}{COUNT}")
+    others = [method for method in _ALL_METHODS if method != "POST"]
     for path in PATHS:
-        others = [method for method in _ALL_METHODS if method != "POST"]
         for suffix in ("", COUNT):
-            router.add_api_route(path + suffix, wrong_method, methods=others, include_in_schema=False)
-        router.add_api_route(path + "/{rest:path}", no_route, methods=_ALL_METHODS, include_in_schema=False)
+            add_refusal(router, path + suffix, others, wrong_method)
+        add_refusal(router, path + "/{rest:path}", _ALL_METHODS, no_route)

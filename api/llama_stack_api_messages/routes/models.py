@@ -25,7 +25,7 @@ from llama_stack_api_messages.json_bytes import encode_json
 from llama_stack_api_messages.models import ErrorBody, describe_validation_error
 from llama_stack_api_messages.models.catalog import ModelInfo, ModelList, ModelQuery
 
-from .route import MessagesRoute, current_call, current_request
+from .route import MessagesRoute, add_refusal, current_call, current_request
 
 SHARED = "/v1/models"
 OWN = "/anthropic/v1/models"
@@ -37,6 +37,7 @@ ONE = "/{model_id:path}"
 VERSION_HEADER = b"anthropic-version"
 
 _NOT_GET = ["HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+_WRONG_METHOD = MethodNotAllowedError("Method not allowed: use GET", headers={"allow": "GET"})
 _ALL = ModelQuery()
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": ErrorBody, "description": "The request cannot be served as it stands."},
@@ -67,7 +68,7 @@ def add_model_routes(router: APIRouter, impl: Messages) -> None:
             response_model=model,
             responses=_RESPONSES,
         )
-        router.add_api_route(OWN + suffix, _wrong_method, methods=_NOT_GET, include_in_schema=False)
+        add_refusal(router, OWN + suffix, _NOT_GET, _WRONG_METHOD)
 
 
 def models_lifespan(
@@ -115,10 +116,6 @@ def _get_model(impl: Messages) -> Callable[..., Awaitable[Response]]:
         return _json(await impl.get_model(name))
 
     return get_model
-
-
-async def _wrong_method() -> Response:
-    raise MethodNotAllowedError("Method not allowed: use GET", headers={"allow": "GET"})
 
 
 def _query(text: str) -> ModelQuery:

@@ -1,4 +1,4 @@
-"""The route class: whatever goes wrong behind it becomes an error body of the Messages API.
+"""The route class: whatever goes wrong behind it becomes an error body of the Messages API. And routes that refuse.
 
 Nothing may escape: an exception that reaches the server is logged by the platform with a rendered
 traceback, which stops every request for seconds.
@@ -9,12 +9,13 @@ from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from typing import Any
 
-from fastapi import Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
 from llama_stack_api_messages.api import Call
 from llama_stack_api_messages.error_response import CLIENT_CLOSED, error_response, visible_error
+from llama_stack_api_messages.errors import MessagesError
 from llama_stack_api_messages.ids import new_id
 from llama_stack_api_messages.models import PromptRequest
 from llama_stack_api_messages.request_body import RequestBody, read_body
@@ -60,6 +61,18 @@ class MessagesRoute(APIRoute):
             return response
 
         return handle
+
+
+def add_refusal(router: APIRouter, path: str, methods: list[str], error: MessagesError) -> None:
+    """Answer requests of these methods with an error.
+
+    It is a plain route of Starlette: the platform lists FastAPI's routes as endpoints (``/v1/inspect/routes``).
+    """
+
+    async def refuse(_request: Request) -> Response:
+        return error_response(error, new_id("req_"))
+
+    router.add_route(path, refuse, methods=methods, include_in_schema=False)
 
 
 def _body_model(endpoint: Callable[..., Any]) -> type[PromptRequest] | None:

@@ -39,7 +39,7 @@ class ToolInput:
 
     def add(self, piece: object) -> None:
         """Take more of the arguments; servers send strings, but also whole objects, and null for nothing."""
-        text = piece if isinstance(piece, str) else "" if piece is None else _as_text(piece)
+        text = arguments_text(piece)
         if not text:
             return
         self._first = self._first or text.strip()[:1]
@@ -72,6 +72,12 @@ class ToolInput:
             body = _whole_object("{" + tail[1:], raw=tail[1:].strip() or tail)
             return ready + ("}" if body == "{}" else "," + body[1:])
         return ready + _whole_object(tail)
+
+    def extend(self, members: dict[str, Any]) -> None:
+        """Add members, which are new and at least one, to an object that is complete and has some."""
+        tail = "".join(self._held)
+        body = _whole_object("{" + tail[1:] if self._released else tail)
+        self._held = [(tail[:1] if self._released else "{") + body[1:-1] + "," + dump_json(members)[1:]]
 
     def _scan(self, text: str) -> None:
         start = position = 0
@@ -155,8 +161,13 @@ def dump_json(value: object) -> str:
     return text
 
 
-def _as_text(arguments: object) -> str:
-    """Return arguments that came as a value; what is no JSON stays so, and is found when the text is parsed."""
+def arguments_text(arguments: object) -> str:
+    """Return arguments as text. Servers send a string, but also a whole object, and null for nothing.
+
+    A value that is not JSON becomes text that is not JSON either, and is found when the text is parsed.
+    """
+    if arguments is None or isinstance(arguments, str):
+        return arguments or ""
     try:
         return json.dumps(arguments, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):

@@ -8,7 +8,7 @@ import time
 import httpx
 import pytest
 
-from support.stack_process import StackProcess
+from support.stack_process import PATIENT_LLAMA, StackProcess
 
 JSON_LOGS = {"LLAMA_STACK_LOG_FORMAT": "json"}
 
@@ -59,7 +59,7 @@ def wait_until(condition, what, seconds=60.0):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_each_worker_has_an_engine_that_ends_with_it(tmp_path, workers):
-    with StackProcess(config(workers), tmp_path, JSON_LOGS) as stack:
+    with StackProcess(config(workers), tmp_path, JSON_LOGS, PATIENT_LLAMA) as stack:
         assert ask(stack).json()["choices"][0]["message"]
         wait_until(lambda: len(engines(stack)) == workers, "an engine is missing")
         assert all(map(is_alive, engines(stack)))

@@ -62,9 +62,13 @@ def test_counts_of_a_second_stack_are_exact(front):
     assert counted.json()["input_tokens"] == usage["input_tokens"] + usage["cache_read_input_tokens"]
 
 
+CONTEXT_TOKENS = 8192
+
+
 def engine(provider_id):
     module = "llama_stack_provider_messages.local"
-    return {"provider_id": provider_id, "provider_type": "inline::llama-cpp", "module": module, "config": {}}
+    config = {"context_size": CONTEXT_TOKENS}
+    return {"provider_id": provider_id, "provider_type": "inline::llama-cpp", "module": module, "config": config}
 
 
 @pytest.fixture(scope="module")
@@ -155,12 +159,13 @@ def test_without_repair_the_engines_stream_does_not_obey_the_grammar(engines):
 @pytest.mark.parametrize("stream", [False, True])
 def test_an_error_of_the_engine_is_put_into_the_envelope(engines, provider, stream):
     """A prompt that does not fit is one in the words of the API."""
-    messages = [{"role": "user", "content": "word " * 60_000}]
+    messages = [{"role": "user", "content": "word " * (CONTEXT_TOKENS + 1)}]
     body = {"model": f"{provider}/default", "max_tokens": 5, "messages": messages, "stream": stream}
     reply = httpx.post(f"{engines.url}/v1/messages", json=body, timeout=60)
     assert reply.status_code == 400
     assert reply.json()["type"] == "error"
-    assert re.fullmatch(r"prompt is too long: \d+ tokens > \d+ maximum", reply.json()["error"]["message"])
+    message = reply.json()["error"]["message"]
+    assert re.fullmatch(rf"prompt is too long: \d+ tokens > {CONTEXT_TOKENS} maximum", message)
 
 
 @pytest.mark.parametrize("provider", ["raw", "mended"])

@@ -19,6 +19,8 @@ pytestmark = pytest.mark.integration
 
 JSON_LOGS = {"LLAMA_STACK_LOG_FORMAT": "json"}
 STACK, ENGINE = "second/local/default", "engine/tiny"
+TOO_LONG = "word " * 200_000
+"""More tokens than either context has: 8,192 of the engine, 65,536 of the local distribution."""
 TOOL = {
     "type": "function",
     "function": {
@@ -166,7 +168,7 @@ def test_no_reasoning(client):
 def test_a_prompt_that_does_not_fit(client, model, stream):
     """Is OpenAI's error of that name."""
     with pytest.raises(openai.BadRequestError) as caught:
-        client.chat.completions.create(model=model, max_tokens=5, stream=stream, **user("word " * 60_000))
+        client.chat.completions.create(model=model, max_tokens=5, stream=stream, **user(TOO_LONG))
     assert caught.value.code == "context_length_exceeded"
 
 

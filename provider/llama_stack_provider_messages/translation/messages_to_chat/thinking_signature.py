@@ -125,7 +125,7 @@ class ThinkingSigner:
     model: str = ""
 
     def __repr__(self) -> str:
-        return f"Seal(model={self.model!r})"
+        return f"ThinkingSigner(model={self.model!r})"
 
     def sign(self, text: str, details: Sequence[Detail] = ()) -> str:
         """Return the signature of a block, none for one that is too long: its visible text goes back instead."""

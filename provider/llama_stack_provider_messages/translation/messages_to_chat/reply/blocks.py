@@ -15,11 +15,12 @@ Text of white space alone is left out because the API refuses such a block when 
 streams a line break between thinking and a call.
 """
 
+import json
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from llama_stack_provider_messages.translation.tool_arguments import ToolInput
+from llama_stack_provider_messages.translation.tool_arguments import ToolInput, parse_tool_input
 
 from .options import ReplyOptions
 from .reasoning import ReasoningPiece
@@ -69,21 +70,63 @@ class ToolUseBlock:
         claim: Returns the id to use for the backend's, which may be ``""``.
         form: Knows the names of the tools. A name that is the beginning of another may still grow (calls.py), and
             holds the start until there are arguments.
+        extra: What the backend signed the call with.
+
+    Attributes:
+        repeat: What came with the name of this call again, once it was complete, see calls.py. The block stays open
+            until it is decided what the repetition's arguments mean.
     """
 
     kind = "tool_use"
 
-    def __init__(self, claim: Callable[[str], str], form: ReplyOptions) -> None:
+    def __init__(self, claim: Callable[[str], str], form: ReplyOptions, extra: ReasoningPiece | None = None) -> None:
         self.upstream_id = ""
         self.name = ""
         self.input = ToolInput()
-        self.extra: ReasoningPiece | None = None
-        self.arguments: list[str] = []  # as they came, see calls.py
-        self.named_again = False
+        self.extra = extra
+        self.repeat: ToolUseBlock | None = None
+        self.arguments: list[str] = []  # as they came
+        self._members: dict[str, str] = {}
         self._claim = claim
         self._form = form
-        self._opened = False
+        self._opened = self._closed = False
         self._released = ""
+
+    def add(self, call_id: str, name: str, arguments: str) -> None:
+        """Take one delta; the first id and the first name stay."""
+        self.upstream_id = self.upstream_id or call_id
+        self.name = self.name or name
+        self.arguments.append(arguments)
+        self.input.add(arguments)
+
+    def absorb(self, again: "ToolUseBlock") -> bool:
+        """Take the input of a repetition with the same id; return False where it is another call (calls.py)."""
+        first, second = self.comparable(), again.comparable()
+        if not second or first == second:
+            return True
+        if not first:
+            if not self._closed:
+                self.input, self.arguments, self._members = again.input, again.arguments, second
+            return not self._closed
+        if not first.items() <= second.items():
+            return False
+        if not self._closed:
+            value = parse_tool_input("".join(again.arguments))
+            self.input.extend({name: value[name] for name in value if name not in first})
+            self._members = second
+        return True
+
+    def comparable(self) -> dict[str, str]:
+        """Return the members of the decoded input, each value as text in one form; decoded once."""
+        if not self._members:
+            value = parse_tool_input("".join(self.arguments))
+            self._members = {name: json.dumps(member, sort_keys=True) for name, member in value.items()}
+        return self._members
+
+    @property
+    def latest(self) -> "ToolUseBlock":
+        """What the next piece of arguments belongs to."""
+        return self.repeat if self.repeat and not self.repeat.input.blank else self
 
     @property
     def ready(self) -> bool:
@@ -99,7 +142,7 @@ class ToolUseBlock:
     @property
     def complete(self) -> bool:
         """Whether the arguments are an object and nothing more can belong to it."""
-        return bool(self.name) and self.input.complete
+        return bool(self.name) and self.input.complete and self.latest is self
 
     @property
     def empty(self) -> bool:
@@ -119,6 +162,7 @@ class ToolUseBlock:
 
     def last_deltas(self, *, cut: bool) -> list[Event]:
         """Return what is due before the stop."""
+        self._closed = True
         text = self.input.rest(cut=cut)
         return [{"type": "input_json_delta", "partial_json": text}] if text else []
 

@@ -5,11 +5,22 @@ The schema keys deltas on ``index``, with id and name in the first one. Servers 
     new id on a known index                  a new call (Gemini- and Ollama-like servers send 0 for all: ccNexus 89)
     new id, no name, call still incomplete   the same call, from a server that makes an id per delta
     no id, new name on a known index         a new call, unless the call has no name yet, or its name goes on
-    same name, call complete, arguments      a new call, with the same id too (LiteLLM's test_parallel_tool_calls);
-                                             with the same id and the same arguments, the call is repeated
-    same name, call complete, no arguments   the name is repeated; arguments that follow begin a new call
+    same name, call complete, more arguments a new call (LiteLLM's test_parallel_tool_calls); with the same id it may be
+                                             the same call again, see below
+    same name, call complete, no arguments   the name is repeated; arguments that follow are those of the row above
     same id, new name, call complete         a new call
     no index                                 by id; else the last call
+
+A complete call may come again with its id and name: some servers repeat it at the end, send ``{}`` before the
+arguments, or send all arguments so far each time. A client must not run such a call twice. So the second one is held
+until its arguments are complete, and the decoded inputs are compared:
+
+    first            second                  result
+    {"city":"Oslo"}  {"city": "Oslo"}        one call: equal
+    {}               {"city": "Oslo"}        one call with the second input, unless the first one is already closed
+    {"city":"Oslo"}  {}                      one call with the first input
+    {"a":1}          {"a":1,"b":2}           one call with the second input, or the first if that is already closed
+    {"city":"Oslo"}  {"city":"Rome"}         two calls
 
 A name comes in one piece, as a rule. It goes on with another piece when the call is the same (index and id, where
 they are sent), no arguments came yet, both pieces together begin the name of a tool of the request, and not each
@@ -20,10 +31,11 @@ from collections.abc import Iterable, Iterator
 
 from llama_stack_provider_messages.translation.fields import field, list_field, text_field
 from llama_stack_provider_messages.translation.names import client_id
+from llama_stack_provider_messages.translation.tool_arguments import arguments_text
 
 from .blocks import ToolUseBlock
 from .options import NewId, ReplyOptions
-from .reasoning import argument_text, call_extra
+from .reasoning import call_extra
 
 
 class CallIds:
@@ -68,25 +80,46 @@ class CallTracker:
         if (legacy := field(delta, "function_call")) is not None:
             yield from self._take("function_call", "", {"function": legacy})
 
+    def finish(self) -> Iterator[ToolUseBlock]:
+        """Decide what the held repetitions are: the stream has ended. Yield the blocks that are new."""
+        for block in list(self.blocks):
+            yield from self._settle(block, None)
+
     def _take(self, index: int | str | None, call_id: str, call: object) -> Iterator[ToolUseBlock]:
         function = field(call, "function")
-        name, arguments = text_field(function, "name"), argument_text(function)
+        name, arguments = text_field(function, "name"), arguments_text(field(function, "arguments"))
         block = self._known(index, call_id)
-        if block is not None and self._goes_on(block, call_id, name):
-            block.name += name
-        elif block is None or _starts_anew(block, call_id, name, arguments):
-            earlier, block = block, ToolUseBlock(self._ids.claim, self._form)
-            if earlier is not None and earlier.named_again and call_id in ("", earlier.upstream_id):
-                name, call_id = name or earlier.name, call_id or earlier.upstream_id
-            block.extra = call_extra(call)
-            self.blocks.append(block)
-            self._by_index[index] = block
-            yield block
-        block.named_again = block.complete and (block.named_again or bool(name))
-        block.upstream_id = block.upstream_id or call_id
-        block.name = block.name or name
-        block.arguments.append(arguments)
-        block.input.add(field(function, "arguments"))
+        grows = block is not None and self._goes_on(block, call_id, name)
+        if block is None or (not grows and _starts_anew(block.latest, call_id, name)):
+            if block is not None:
+                yield from self._settle(block, index)
+            block = self._new_block(call)
+            block.add(call_id, name, arguments)
+            yield from self._announce(block, index)
+            return
+        target = block.latest
+        if grows:
+            target.name += name
+        elif block.complete and (name or (block.repeat and arguments.strip())):
+            target = block.repeat = block.repeat or self._new_block(call)
+        target.add(call_id, name or block.name, arguments)
+        if block.repeat and not block.repeat.input.blank and (block.repeat.complete or not _same_id(block)):
+            yield from self._settle(block, index)
+
+    def _new_block(self, call: object) -> ToolUseBlock:
+        return ToolUseBlock(self._ids.claim, self._form, call_extra(call))
+
+    def _announce(self, block: ToolUseBlock, index: int | str | None) -> Iterator[ToolUseBlock]:
+        self.blocks.append(block)
+        self._by_index[index] = block
+        yield block
+
+    def _settle(self, block: ToolUseBlock, index: int | str | None) -> Iterator[ToolUseBlock]:
+        """Make a repetition part of its call or, where it is another call, yield it."""
+        again, same = block.repeat, _same_id(block)
+        block.repeat = None
+        if again and not again.input.blank and not (same and block.absorb(again)):
+            yield from self._announce(again, index)
 
     def _goes_on(self, block: ToolUseBlock, call_id: str, name: str) -> bool:
         """Whether this is another piece of the call's name; see the module's rule."""
@@ -103,12 +136,15 @@ class CallTracker:
         return next((block for block in reversed(self.blocks) if block.upstream_id == call_id), None)
 
 
-def _starts_anew(block: ToolUseBlock, call_id: str, name: str, arguments: str) -> bool:
-    """Whether a delta for a known index begins another call; see the module's table."""
+def _starts_anew(block: ToolUseBlock, call_id: str, name: str) -> bool:
+    """Whether a delta for a known index begins a call that is surely another one; see the module's first table."""
     same_id = bool(call_id) and call_id == block.upstream_id
     if call_id and block.upstream_id and not same_id:
         return bool(name) or block.input.blank or block.input.complete
     renamed = bool(name and block.name) and name != block.name
-    if block.complete and arguments.strip() and (name or block.named_again):
-        return renamed or not (same_id and arguments == "".join(block.arguments))
     return renamed and (block.complete or not same_id)
+
+
+def _same_id(block: ToolUseBlock) -> bool:
+    """Whether the call was repeated with its id."""
+    return block.repeat is not None and bool(block.upstream_id) and block.repeat.upstream_id == block.upstream_id

@@ -21,7 +21,7 @@ from llama_stack_provider_messages.errors.body import ContentPolicyError, Contex
 from llama_stack_provider_messages.translation.fields import field, first_choice, list_field, text_field
 from llama_stack_provider_messages.translation.messages_to_chat.thinking_signature import Sign, unsigned
 
-from .blocks import Block, BlockQueue, Event, TextBlock
+from .blocks import Block, BlockQueue, Event, TextBlock, ToolUseBlock
 from .calls import CallTracker
 from .citations import annotations_of, url_citations
 from .options import NewId, ReplyOptions
@@ -88,6 +88,8 @@ class StreamTranslator:
         """Return the last events: the backend's stream has ended."""
         if self._done:
             return []
+        for block in self._calls.finish():
+            self._append_call(block)
         if problem := self._unfinished():
             return self.fail(problem)
         stopped, cut = self.finished, self._cut
@@ -158,10 +160,7 @@ class StreamTranslator:
             self._take_words(self._splitter.add(text))
         for block in () if self._filter.fired else self._calls.feed(delta):
             self._spoke = True
-            self._take_words(self._splitter.rest())
-            if block.extra and (extra := block_for(block.extra, None, self._sign, omit=True)):
-                self._append(extra)
-            self._append(block)
+            self._append_call(block)
         self.finished = self._filter.fired is not None
 
     def _count(self, delta: object, thoughts: list[ReasoningPiece]) -> None:
@@ -203,6 +202,12 @@ class StreamTranslator:
         self._show(self._filter.rest())
         if not self._filter.fired:
             self._queue.append(block)
+
+    def _append_call(self, block: ToolUseBlock) -> None:
+        self._take_words(self._splitter.rest())
+        if block.extra and (extra := block_for(block.extra, None, self._sign, omit=True)):
+            self._append(extra)
+        self._append(block)
 
     def _show_rest(self) -> None:
         """Show what is left; hidden reasoning that is all there is becomes text, or the answer would be lost."""

@@ -1,10 +1,11 @@
 """Messages -> chat completions -> messages: what a client of ours sees on a stack that asks an upstream of this kind.
 
 Two messages are equivalent when they have the same text, the same calls in their order, the same thoughts with what
-signs them, the same end and the same counts. Blocks of text may be joined.
+signs them, the same end and the same counts. Blocks of text may be joined, and text of white space alone is left out.
 """
 
 from dataclasses import replace
+from itertools import groupby
 
 import pytest
 from hypothesis import given, settings
@@ -55,10 +56,22 @@ def carried(block):
     return [(entry.get("text", ""), entry.get("signature"), entry.get("data")) for entry in opened.details]
 
 
+def texts_of(content):
+    """Return the texts, those of neighbouring blocks joined."""
+    runs = groupby(content, key=lambda block: block["type"] == "text")
+    return ["".join(block["text"] for block in run) for is_text, run in runs if is_text]
+
+
+def expected_text(content, through):
+    """Return the text that comes back: a chat completion has one text, a stream one for each run of deltas."""
+    texts = texts_of(content) if through is streamed else ["".join(texts_of(content))]
+    return "".join(found for found in texts if found.strip())
+
+
 def meaning(whole, thoughts):
     content = whole["content"]
     return {
-        "text": "".join(block["text"] for block in content if block["type"] == "text"),
+        "text": "".join(texts_of(content)),
         "calls": [(block["id"], block["name"], block["input"]) for block in content if block["type"] == "tool_use"],
         "thoughts": thoughts,
         "end": (whole["stop_reason"], whole["stop_sequence"]),
@@ -78,4 +91,5 @@ def test_a_message_comes_back_with_its_meaning(through, content, ending, counts)
     back = through(whole)
     signed = [thought(block) for block in content if "thinking" in block["type"]]
     brought = [entry for block in back["content"] if "thinking" in block["type"] for entry in carried(block)]
-    assert meaning(back, brought) == meaning(whole, signed)
+    assert meaning(back, brought) == meaning(whole, signed) | {"text": expected_text(content, through)}
+    assert all(found.strip() for found in texts_of(back["content"]))

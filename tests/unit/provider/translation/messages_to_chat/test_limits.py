@@ -4,6 +4,8 @@ import tracemalloc
 from random import Random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models import CreateMessageRequest
@@ -142,6 +144,25 @@ class TestCharsets:
     )
     def test_multi_byte_charsets_are_known(self, charset, raw):
         assert classify_download("document", "text/plain", charset, raw).pages == ("\u65e5",)
+
+    @pytest.mark.parametrize(
+        ("charset", "raw", "text"),
+        [
+            ("tis-620", b"\xe4\xb7\xc2", "\u0e44\u0e17\u0e22"),
+            ("ISO-2022-KR", b"\x1b$)C\x0eGQ1[\x0f!", "\ud55c\uae00!"),
+            ("johab", b"\xd0\x65\x8b\x69", "\ud55c\uae00"),
+        ],
+    )
+    def test_older_charsets_of_thailand_and_korea_are_known(self, charset, raw, text):
+        assert classify_download("document", "text/plain", charset, raw).pages == (text,)
+
+    @pytest.mark.parametrize("charset", sorted(_CODECS - _SINGLE_BYTE))
+    @given(raw=st.lists(st.sampled_from([b"\x1b", b"$", b")", b"C", b"\x0e", b"\x0f", b"\n", b"~{"]) | st.binary()))
+    @settings(max_examples=30, deadline=None)
+    def test_shifts_and_escapes_in_any_order_are_read(self, charset, raw):
+        """Bytes that mean nothing are replaced, never an error."""
+        loaded = classify_download("document", "text/plain", charset, b"text" + b"".join(raw))
+        assert isinstance(loaded, LoadedText)
 
 
 class TestNames:

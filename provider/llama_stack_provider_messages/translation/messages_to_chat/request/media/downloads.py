@@ -22,11 +22,13 @@ _TEXTS = ("text/", "application/json", "application/xml")
 
 _SINGLE_BYTE = frozenset({
     "latin_1", *(f"iso8859_{part}" for part in range(2, 17) if part != 12), "koi8_r", "koi8_u", "mac_roman",
+    "tis_620",
     *(f"cp{page}" for page in (437, 850, 852, 866, 874, *range(1250, 1259))),
 })  # fmt: skip
 _CODECS = _SINGLE_BYTE | {
     "ascii", "utf_8", "utf_8_sig", "utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_32_le", "utf_32_be",
     "shift_jis", "cp932", "euc_jp", "iso2022_jp", "gb2312", "gbk", "gb18030", "hz", "big5", "cp950", "euc_kr", "cp949",
+    "iso2022_kr", "johab",
 }  # fmt: skip
 """Codecs of charsets that texts of the web have, which read any bytes in linear time. Python has others: punycode takes
 the square of it, idna and undefined raise what is not a LookupError; and to look a name up imports a module."""

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from llama_stack_api_messages.errors import OverloadedError
 from llama_stack_provider_messages.translation.events import fold
 from llama_stack_provider_messages.translation.messages_to_chat import StreamTranslator, translate_response
+from llama_stack_provider_messages.translation.messages_to_chat.reply import blocks
 from llama_stack_provider_messages.translation.names import backend_id
+from llama_stack_provider_messages.translation.tool_arguments import parse_tool_input
 from support.grammar import check_stream
 from support.streams import (
     call,
@@ -300,6 +302,105 @@ def test_a_complete_call_that_is_repeated_whole_is_one_call():
     pieces = [call(0, "a", "weather", '{"city"'), call(0, arguments=': "Oslo"}')]
     message = message_of(deltas_of(*pieces, call(0, "a", "weather", '{"city": "Oslo"}')))
     assert inputs(message) == [("a", {"city": "Oslo"})]
+
+
+OSLO, ROME = '{"city": "Oslo"}', '{"city": "Rome"}'
+REPEATED = {
+    "the same text": ([OSLO, OSLO], [{"city": "Oslo"}]),
+    "other white space": ([OSLO, '{"city":"Oslo"}'], [{"city": "Oslo"}]),
+    "an empty object before the arguments": (["{}", OSLO], [{"city": "Oslo"}]),
+    "an empty object after the arguments": ([OSLO, "{}"], [{"city": "Oslo"}]),
+    "only empty objects": (["{}", "{}"], [{}]),
+    "all arguments so far": (['{"a": 1}', '{"a":1,"b":2}', '{"a":1,"b":2,"c":[3]}'], [{"a": 1, "b": 2, "c": [3]}]),
+    "more members after released ones": (
+        ['{"a": 1, "b": 2}', '{"b":2,"c":{"z": 1, "d": 3},"a":1}'],
+        [{"a": 1, "b": 2, "c": {"z": 1, "d": 3}}],
+    ),
+    "an empty object, then a call and another one": (["{}", OSLO, ROME], [{"city": "Oslo"}, {"city": "Rome"}]),
+    "other arguments": ([OSLO, ROME], [{"city": "Oslo"}, {"city": "Rome"}]),
+    "fewer members": (['{"a": 1, "b": 2}', '{"a": 1}'], [{"a": 1, "b": 2}, {"a": 1}]),
+    "a number is not a boolean": (['{"a": 1}', '{"a": true}'], [{"a": 1}, {"a": True}]),
+    "null for nothing": ([OSLO, "null"], [{"city": "Oslo"}]),
+}
+
+
+def one_delta_each(texts):
+    return [call(0, "a", "weather", text) for text in texts]
+
+
+def name_in_each_piece(texts):
+    return [call(0, "a", "weather", text[start : start + 3]) for text in texts for start in range(0, len(text), 3)]
+
+
+def name_before_pieces(texts):
+    pieces = []
+    for text in texts:
+        pieces.append(call(0, "a", "weather", ""))
+        pieces += [call(0, arguments=character) for character in text]
+    return pieces
+
+
+@pytest.mark.parametrize("cut", [one_delta_each, name_in_each_piece, name_before_pieces])
+@pytest.mark.parametrize("case", REPEATED)
+def test_a_repeated_call_is_told_from_another_one_by_its_decoded_input(case, cut):
+    """The stream adds up to the whole answer that has each call once."""
+    texts, expected = REPEATED[case]
+    message = message_of(deltas_of(*cut(texts)))
+    calls = [call(index, "a", "weather", json.dumps(one)) for index, one in enumerate(expected)]
+    choice = {"index": 0, "message": {"role": "assistant", "tool_calls": calls}, "finish_reason": "tool_calls"}
+    whole = translate_response(completion({"choices": [choice]}), form(), id_maker())
+    assert message["content"] == whole["content"]
+    assert message["stop_reason"] == whole["stop_reason"] == "tool_use"
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["{}", OSLO], [{}, {}, {"city": "Oslo"}]),
+        (['{"a": 1}', '{"a": 1, "b": 2}'], [{"a": 1}, {}]),
+        ([OSLO, OSLO], [{"city": "Oslo"}, {}]),
+    ],
+)
+def test_a_call_that_is_closed_keeps_its_input(texts, expected):
+    """Its events have been sent; a repetition with more is left out, unless nothing but an empty object was sent."""
+    first, *others = one_delta_each(texts)
+    message = message_of(deltas_of(first, call(1, "b", "time", "{}"), *others))
+    assert [found for _, found in inputs(message)] == expected
+
+
+def test_what_comes_while_a_repetition_is_undecided_waits():
+    """The first call would be closed otherwise."""
+    half, rest = OSLO[:5], OSLO[5:]
+    parts = [call(0, "a", "weather", "{}"), call(0, "a", "weather", half), call(1, "b", "time", "{}")]
+    message = message_of(deltas_of(*parts, call(0, arguments=rest)))
+    assert inputs(message) == [("a", {"city": "Oslo"}), ("b", {})]
+
+
+@pytest.mark.parametrize(("first", "expected"), [("{}", [{"a": 1}]), (OSLO, [{"city": "Oslo"}, {"a": 1}])])
+def test_a_repetition_that_is_cut_off_keeps_its_complete_members(first, expected):
+    parts = [call(0, "a", "weather", first), call(0, "a", "weather", '{"a": 1, "b": "x')]
+    message = message_of([*(delta_chunk(tool_calls=[one]) for one in parts), delta_chunk("length")])
+    assert [found for _, found in inputs(message)] == expected
+    assert message["stop_reason"] == "max_tokens"
+
+
+def test_a_repetition_is_an_incomplete_call_if_the_stream_ends_inside_it():
+    events = translate([delta_chunk(tool_calls=[one]) for one in one_delta_each([OSLO, '{"city": "Ro'])])
+    assert "inside the arguments of a tool call" in events[-1]["error"]["message"]
+
+
+def test_the_input_that_repetitions_are_compared_with_is_decoded_once(monkeypatch):
+    """Else many short repetitions of a long call would take quadratic time."""
+    decoded = []
+
+    def parse(text):
+        decoded.append(text)
+        return parse_tool_input(text)
+
+    monkeypatch.setattr(blocks, "parse_tool_input", parse)
+    long = json.dumps({"text": "x" * 1000})
+    assert len(inputs(message_of(deltas_of(*one_delta_each([long, *["{}"] * 50]))))) == 1
+    assert decoded.count(long) == 1
 
 
 def test_another_function_under_a_reused_id_is_a_new_call():
