@@ -127,7 +127,7 @@ def _translate(error: Exception, provider_id: str, secrets: tuple[str, ...]) -> 
     if isinstance(error, AccessDeniedError | PermissionError):
         return PermissionDeniedError("The stack's access rules do not allow this; ask its operator")
     if isinstance(error, AuthenticationRequiredError):
-        return AuthenticationError("The stack wants to know who asks; send credentials it accepts")
+        return AuthenticationError("This stack requires authentication; send valid credentials")
     if isinstance(error, ModelNotFoundError):
         return NotFoundError(f"model: {redact(str(error))}")
     if isinstance(error, ModelTypeError | ValidationError):

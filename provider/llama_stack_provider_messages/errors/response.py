@@ -62,10 +62,11 @@ def upstream_failure(
         own_request_id: Answer with this server's request id.
         now: The time, for OpenAI's rate limit headers.
     """
+    if 300 <= status < 400:
+        remedy = "set base_url to the final address, redirects are not followed"
+        return BadGatewayError(f"The backend '{provider_id}' answered with a redirect ({status}); {remedy}")
     if not 400 <= status < 600:
-        return BadGatewayError(
-            f"The backend '{provider_id}' answered {status} and not the request; its base URL has to be the final one"
-        )
+        return BadGatewayError(f"The backend '{provider_id}' answered with the status {status}, which is not an error")
     carried = carried_headers(headers, own_request_id=own_request_id)
     clean = redacted(body, secrets)
     if error := _own_form(clean):

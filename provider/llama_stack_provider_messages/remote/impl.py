@@ -205,7 +205,7 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         """Log what was left out of a request or an answer."""
         if dropped:
             where = {"provider_id": self.__provider_id__, "model": model, "of": what}
-            logger.info("left out between the two APIs", **where, dropped=dropped_text(dropped))
+            logger.info("dropped in translation", **where, dropped=dropped_text(dropped))
 
     def _translated(self, params: Any) -> MessagesRequest:  # noqa: ANN401 - the platform's request
         chat = plain_request(params)

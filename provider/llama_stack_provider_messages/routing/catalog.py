@@ -83,4 +83,6 @@ def _window(names: Sequence[str], query: ModelQuery) -> tuple[Sequence[str], boo
 def _position(names: Sequence[str], field: str, name: str) -> int:
     if name in names:
         return names.index(name)
-    raise InvalidRequestError(f"{field}: {name[:_LONGEST_NAME]} is not in the list of models; begin again without it")
+    raise InvalidRequestError(
+        f"{field}: {name[:_LONGEST_NAME]} is not in the list of models; restart pagination without it"
+    )

@@ -70,7 +70,12 @@ class TokenCounter:
 
     def _rest(self, key: Hashable, model: str, failure: TokenizerUnavailable) -> None:
         if not self._failed.active(key):  # counts come in bursts
-            logger.info("tokenizer left alone for a while", model=model, seconds=REST_SECONDS, because=str(failure))
+            logger.info(
+                "tokenizer unavailable, using estimates for a while",
+                model=model,
+                seconds=REST_SECONDS,
+                because=str(failure),
+            )
         self._failed.start(key)
 
 

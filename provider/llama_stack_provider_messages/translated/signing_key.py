@@ -37,7 +37,8 @@ def signing_key(secret: str | None, path: Path) -> bytes:
         return _read(path)
     except (OSError, ValueError) as error:
         logger.warning(
-            "thinking signed by this process will not be known to others: set signing_secret, or make the file usable",
+            "using a temporary signing key: thinking signatures will not verify in other workers or after a restart; "
+            "set signing_secret, or make the file usable",
             file=str(path),
             problem=type(error).__name__,
         )

@@ -197,7 +197,7 @@ def connection_failure(error: Exception, provider_id: str) -> MessagesError:
     if isinstance(error, httpx.ConnectError):
         return BadGatewayError(f"{backend} cannot be reached: {_why(error)}")
     if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
-        return BadGatewayError(f"{backend} cannot be reached: its base URL is none", retryable=False)
+        return BadGatewayError(f"{backend} cannot be reached: its base URL is not a valid URL", retryable=False)
     if isinstance(error, httpx.DecodingError):
         return BadGatewayError(f"{backend} sent a body that is not compressed in the way it says")
     if isinstance(error, httpx.ProxyError):

@@ -1,7 +1,6 @@
 """What a request's translation is told about the upstream and the model."""
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from .models import Traits
 
@@ -15,16 +14,12 @@ class TranslationOptions:
         max_tokens: Tokens of output when the request names no limit, which the Messages API needs; best the model's
             own maximum.
         traits: What the model can; see ``traits_of``.
-        fan_out: The caller makes ``n`` requests of one; otherwise ``n > 1`` is refused.
         strict: Answer 400 instead of leaving out what changes the answer, and instead of repairing the history.
         max_output: Tokens the model can put out at most; none: unknown, and nothing is lowered.
-        cache_ttl: How long a cache breakpoint of half an hour lives, for which the API has no equal.
     """
 
     model: str
     max_tokens: int = 4096
     traits: Traits = field(default_factory=Traits)
-    fan_out: bool = False
     strict: bool = False
     max_output: int | None = None
-    cache_ttl: Literal["5m", "1h"] = "5m"

@@ -279,7 +279,7 @@ async def test_an_answer_as_long_as_the_limit_is_whole(script):
 async def test_a_base_url_that_is_none_is_the_operators_mistake(base_url):
     """Told as such, and not to be tried again."""
     exchanges = UpstreamClient()
-    with pytest.raises(BadGatewayError, match="'up' cannot be reached: its base URL is none") as caught:
+    with pytest.raises(BadGatewayError, match="'up' cannot be reached: its base URL is not a valid URL") as caught:
         await exchanges.open(TARGET, upstream(base_url), question())
     assert caught.value.retryable is False
     await exchanges.close()
@@ -305,8 +305,8 @@ def caused(error, *causes):
         (caused(httpx.ConnectError("x"), OSError("y"), ConnectionRefusedError()), BadGatewayError, "is it running"),
         (caused(httpx.ConnectError("x"), socket.gaierror()), BadGatewayError, "host name is not known"),
         (caused(httpx.ConnectError("x"), ssl.SSLCertVerificationError()), BadGatewayError, "TLS failed"),
-        (httpx.InvalidURL("x"), BadGatewayError, "its base URL is none"),
-        (httpx.UnsupportedProtocol("x"), BadGatewayError, "its base URL is none"),
+        (httpx.InvalidURL("x"), BadGatewayError, "its base URL is not a valid URL"),
+        (httpx.UnsupportedProtocol("x"), BadGatewayError, "its base URL is not a valid URL"),
         (httpx.ProxyError("x"), BadGatewayError, "the proxy refused"),
         (httpx.ReadError("x"), BadGatewayError, "broke the connection"),
         (httpx.WriteError("x"), BadGatewayError, "broke the connection"),

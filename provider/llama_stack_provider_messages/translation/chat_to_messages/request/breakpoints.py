@@ -20,11 +20,11 @@ _FEATURE = "prompt_cache_breakpoint"
 
 def mark(block: Block, part: Record, path: str, ctx: TranslationContext) -> None:
     """Remember that the prompt is cached up to a block, if its part says so."""
-    for name, default in ((_FEATURE, ctx.options.cache_ttl), ("cache_control", _SHORT)):
+    for name in (_FEATURE, "cache_control"):
         if part.get(name) is not None:
             where = f"{path}.{name}"
             wanted = text_at(record_at(part[name], where).get("ttl"), f"{where}.ttl")
-            ctx.marks.append(Mark(block, where, _LONG if wanted in _LONG_ONES else default))
+            ctx.marks.append(Mark(block, where, _LONG if wanted in _LONG_ONES else _SHORT))
             return
 
 

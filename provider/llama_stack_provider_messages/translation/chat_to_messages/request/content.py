@@ -74,7 +74,7 @@ def _refusal(part: Record, path: str, ctx: TranslationContext) -> Block | None:
     return text_block(text_at(part.get("refusal"), f"{path}.refusal"), f"{path}.refusal", ctx)
 
 
-def _audio(_part: Record, path: str, _walk: TranslationContext) -> Block:
+def _audio(_part: Record, path: str, _ctx: TranslationContext) -> Block:
     raise InvalidRequestError(f"{path}: the Messages API takes no audio; send a transcript as text")
 
 

@@ -45,7 +45,7 @@ def tools_of(chat: Record, ctx: TranslationContext) -> dict[str, Block]:
     for entry, path in legacy:
         _add(tools, *_function(entry, path, ctx), path, ctx)
     if len({tool["name"] for tool in tools.values()}) < len(tools):
-        raise InvalidRequestError("tools: two names become one for the upstream; write them with letters and digits")
+        raise InvalidRequestError("tools: two tool names collide after sanitizing; use only letters, digits, _ and -")
     return tools
 
 

@@ -56,28 +56,28 @@ def _is_seed(name: str, value: object) -> bool:
     return name == "seed" and value is not None
 
 
-def _logprobs(value: object, path: str, _walk: TranslationContext) -> None:
+def _logprobs(value: object, path: str, _ctx: TranslationContext) -> None:
     if flag_at(value, path):
         raise InvalidRequestError(f"{path}: the Messages API gives no probabilities; leave the field out")
 
 
-def _top_logprobs(value: object, path: str, _walk: TranslationContext) -> None:
+def _top_logprobs(value: object, path: str, _ctx: TranslationContext) -> None:
     if count_at(value, path, 0):
         raise InvalidRequestError(f"{path}: the Messages API gives no probabilities; leave the field out")
 
 
-def _modalities(value: object, path: str, _walk: TranslationContext) -> None:
+def _modalities(value: object, path: str, _ctx: TranslationContext) -> None:
     if any(kind != "text" for kind in list_at(value, path)):
         raise InvalidRequestError(f"{path}: the Messages API answers with text alone; send ['text']")
 
 
-def _audio(_value: object, path: str, _walk: TranslationContext) -> None:
+def _audio(_value: object, path: str, _ctx: TranslationContext) -> None:
     raise InvalidRequestError(f"{path}: the Messages API answers with text alone; leave the field out")
 
 
-def _count(value: object, path: str, ctx: TranslationContext) -> None:
-    if (count_at(value, path) or 1) > 1 and not ctx.options.fan_out:
-        raise InvalidRequestError(f"{path}: the Messages API gives one answer; send n 1, as often as you need")
+def _count(value: object, path: str, _ctx: TranslationContext) -> None:
+    if (count_at(value, path) or 1) > 1:
+        raise InvalidRequestError(f"{path}: the Messages API returns one choice; send n=1 and repeat the request")
 
 
 def _moderation(value: object, path: str, ctx: TranslationContext) -> None:

@@ -30,9 +30,8 @@ json_values = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys | st.text(max_size=3), inner, max_size=4)
 )
 options = st.builds(
-    lambda model, strict, fan_out: TranslationOptions(model, traits=traits_of(model), strict=strict, fan_out=fan_out),
+    lambda model, strict: TranslationOptions(model, traits=traits_of(model), strict=strict),
     st.sampled_from(MODELS),
-    st.booleans(),
     st.booleans(),
 )
 

@@ -222,7 +222,9 @@ def test_a_renamed_tool_is_told_under_both_names(translate):
 
 def test_two_names_that_become_one_are_a_400(translate):
     (tool,) = translate(tools=[function("a b")]).body["tools"]
-    assert refusal(translate, tools=[function("a b"), function(tool["name"])]).startswith("tools: two names become one")
+    assert refusal(translate, tools=[function("a b"), function(tool["name"])]).startswith(
+        "tools: two tool names collide"
+    )
 
 
 def test_a_grammar_without_a_syntax_is_larks(translate):
