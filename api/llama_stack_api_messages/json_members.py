@@ -171,6 +171,8 @@ def within(body: bytes, value: Span) -> dict[str, Span]:
     """
     try:
         inner = members(body[value.start : value.end])
+    except MembersLimitError:
+        raise
     except ValueError:
         return {}
     return {name: Span(value.start + span.start, value.start + span.end) for name, span in inner}

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from llama_stack_api_messages.json_members import Span, cuts, edited, elements, text_at, within
+from llama_stack_api_messages.errors import InvalidRequestError
+from llama_stack_api_messages.json_members import MembersLimitError, Span, cuts, edited, elements, text_at, within
 from llama_stack_api_messages.models import PromptRequest
 from llama_stack_api_messages.request_body import RequestBody
 from llama_stack_provider_messages.translation.billing import BILLING_HEADER, without_billing
@@ -71,7 +72,7 @@ def outgoing(
         max_tokens: What to ask for instead of the client's, see ``window_limit``.
 
     Raises:
-        InvalidRequestError: It names no model, or several.
+        InvalidRequestError: It names no model, or several, or a block has too many fields.
     """
     edits: list[Edit] = []
     span = body.model_span
@@ -122,7 +123,7 @@ def _billing(data: bytes, system: Span) -> Iterator[Edit]:
     parts = _elements(data, system)
     dropped = set()
     for number, part in enumerate(parts):
-        place = within(data, part).get("text")
+        place = _fields(data, part, f"system.{number}").get("text")
         text = text_at(data, place) or ""
         kept = without_billing(text)
         if text and not kept:
@@ -137,9 +138,14 @@ def _thinking(data: bytes, messages: Span, dropped: list[Dropped], *, own: bool)
     parts = _elements(data, messages)
     emptied = set()
     for number, part in enumerate(parts):
-        content = within(data, part).get("content")
+        path = f"messages.{number}"
+        content = _fields(data, part, path).get("content")
         blocks = _elements(data, content) if content else []
-        gone = {place for place, block in enumerate(blocks) if _is_thinking(data, block, own=own)}
+        gone = {
+            place
+            for place, block in enumerate(blocks)
+            if _is_thinking(data, block, f"{path}.content.{place}", own=own)
+        }
         reason = "its signature was made here" if own else "the upstream did not accept a signature"
         dropped += [Dropped(f"messages.{number}.content.{place}", "thinking", reason) for place in sorted(gone)]
         if gone and len(gone) == len(blocks):
@@ -149,13 +155,21 @@ def _thinking(data: bytes, messages: Span, dropped: list[Dropped], *, own: bool)
     yield from cuts(parts, emptied)
 
 
-def _is_thinking(data: bytes, block: Span, *, own: bool) -> bool:
-    fields = within(data, block)
+def _is_thinking(data: bytes, block: Span, path: str, *, own: bool) -> bool:
+    fields = _fields(data, block, path)
     kind = text_at(data, fields.get("type"))
     if kind not in _THINKING:
         return False
     signature = text_at(data, fields.get("data" if kind == "redacted_thinking" else "signature")) or ""
     return not own or signature.startswith(SIGNATURE_PREFIX)
+
+
+def _fields(data: bytes, place: Span, path: str) -> dict[str, Span]:
+    """Return where the fields of an object are; empty if something else is there."""
+    try:
+        return within(data, place)
+    except MembersLimitError as error:
+        raise InvalidRequestError(f"{path}: {error}") from None
 
 
 def _elements(data: bytes, array: Span) -> list[Span]:

@@ -1,5 +1,6 @@
 """What every step of a request's translation needs, and where it leaves what later steps need."""
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,11 @@ from .models import Traits
 from .names import upstream_name
 from .options import Options
 from .read import Record, plain
+
+MAX_UNKNOWN_FIELDS = 10_000
+"""Of a request, with what else was left out of it: each is named in a log."""
+MAX_ARGUMENT_MARKS = 2_000_000
+"""Brackets, quotes, commas and escapes in the arguments of all calls of a request: about half a million values."""
 
 type Block = dict[str, Any]
 """A content block, tool or other part of the Messages request."""
@@ -44,6 +50,7 @@ class Walk:
         custom: Client's names of custom tools.
         wrapped: Client's names of functions whose arguments are wrapped.
         betas: Names for the ``anthropic-beta`` header.
+        spent: What was counted so far against a limit of the request, by the name of what is limited.
     """
 
     options: Options
@@ -54,6 +61,7 @@ class Walk:
     custom: set[str] = field(default_factory=set)
     wrapped: set[str] = field(default_factory=set)
     betas: list[str] = field(default_factory=list)
+    spent: Counter[str] = field(default_factory=Counter)
 
     @property
     def traits(self) -> Traits:
@@ -75,10 +83,32 @@ class Walk:
         self.log.note(path, feature, reason)
 
     def unknown(self, record: Record, known: Collection[str], path: str) -> None:
-        """Record the fields of an object that nobody here reads; what is empty is nothing lost."""
+        """Record the fields of an object that this server does not know; empty ones are no loss.
+
+        Raises:
+            InvalidRequestError: The request has too many.
+        """
         for name, value in record.items():
             if value and name not in known:
                 self.hint(f"{path}.{plain(name)}", plain(name), "this server does not know the field")
+                if len(self.log) > MAX_UNKNOWN_FIELDS:
+                    raise InvalidRequestError(
+                        f"{path}: the request has more than {MAX_UNKNOWN_FIELDS} fields and other parts that this "
+                        "server does not know, up to here; remove them"
+                    )
+
+    def add_marks(self, count: int, path: str) -> None:
+        """Count the structure of the arguments of a call.
+
+        Raises:
+            InvalidRequestError: All calls up to this one have too much.
+        """
+        self.spent["marks"] += count
+        if self.spent["marks"] > MAX_ARGUMENT_MARKS:
+            raise InvalidRequestError(
+                f"{path}: the tool calls up to here have more than {MAX_ARGUMENT_MARKS} brackets, quotes, commas and "
+                "escapes in their arguments; shorten the conversation"
+            )
 
     def upstream_name(self, name: str) -> str:
         """Return the upstream's name of a tool, remembered if it is another one."""
