@@ -142,9 +142,7 @@ def _thinking(data: bytes, messages: Span, dropped: list[Dropped], *, own: bool)
         content = _fields(data, part, path).get("content")
         blocks = _elements(data, content) if content else []
         gone = {
-            place
-            for place, block in enumerate(blocks)
-            if _is_thinking(data, block, f"{path}.content.{place}", own=own)
+            place for place, block in enumerate(blocks) if _is_thinking(data, block, f"{path}.content.{place}", own=own)
         }
         reason = "its signature was made here" if own else "the upstream did not accept a signature"
         dropped += [Dropped(f"messages.{number}.content.{place}", "thinking", reason) for place in sorted(gone)]

@@ -13,8 +13,8 @@ from .names import upstream_name
 from .options import Options
 from .read import Record, plain
 
-MAX_UNKNOWN_FIELDS = 10_000
-"""Of a request, with what else was left out of it: each is named in a log."""
+MAX_DROPPED = 10_000
+"""Unknown fields and other parts of a request that are left out; each is named in a log."""
 MAX_ARGUMENT_MARKS = 2_000_000
 """Brackets, quotes, commas and escapes in the arguments of all calls of a request: about half a million values."""
 
@@ -72,30 +72,30 @@ class Walk:
         """Record something that was left out or repaired and may change the answer.
 
         Raises:
-            InvalidRequestError: The translation is strict.
+            InvalidRequestError: The translation is strict, or too much of the request was left out.
         """
         if self.options.strict:
             raise InvalidRequestError(f"{path}: {reason}; change the request, or turn strict translation off")
-        self.log.note(path, feature, reason)
+        self.hint(path, feature, reason)
 
     def hint(self, path: str, feature: str, reason: str) -> None:
-        """Record something that was left out and the answer does not depend on."""
+        """Record something that was left out and the answer does not depend on.
+
+        Raises:
+            InvalidRequestError: Too much of the request was left out.
+        """
+        if len(self.log) == MAX_DROPPED:
+            raise InvalidRequestError(
+                f"{path}: the request has more than {MAX_DROPPED} fields and other parts that the Messages API does not "
+                "have, up to here; remove them"
+            )
         self.log.note(path, feature, reason)
 
     def unknown(self, record: Record, known: Collection[str], path: str) -> None:
-        """Record the fields of an object that this server does not know; empty ones are no loss.
-
-        Raises:
-            InvalidRequestError: The request has too many.
-        """
+        """Record the fields of an object that this server does not know; empty ones are no loss."""
         for name, value in record.items():
             if value and name not in known:
                 self.hint(f"{path}.{plain(name)}", plain(name), "this server does not know the field")
-                if len(self.log) > MAX_UNKNOWN_FIELDS:
-                    raise InvalidRequestError(
-                        f"{path}: the request has more than {MAX_UNKNOWN_FIELDS} fields and other parts that this "
-                        "server does not know, up to here; remove them"
-                    )
 
     def add_marks(self, count: int, path: str) -> None:
         """Count the structure of the arguments of a call.
