@@ -41,6 +41,7 @@ _MARKS = b",[{"
 """What comes before a value of a list or an object; a bracket that is closed at once has none."""
 _NOT_MARKS = bytes(set(range(256)) - set(_MARKS))
 _SPACE = b" \t\r\n"
+_CONTAINERS = frozenset({dict, list})
 _CHUNK_BYTES = 256 * 1024
 _EXTENTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -148,11 +149,11 @@ class _UnknownFields:
             if not value.keys() <= self._known:
                 self._add(len(value.keys() - self._known), place)
             for name, part in value.items():
-                if isinstance(part, dict | list) and name in self._looked_into:
+                if type(part) in _CONTAINERS and name in self._looked_into:
                     self.count(part, (place, name))
         elif isinstance(value, list):
             for number, part in enumerate(value):
-                if isinstance(part, dict | list):
+                if type(part) in _CONTAINERS:
                     self.count(part, (place, number))
 
     def _add(self, unknown: int, place: _Place) -> None:

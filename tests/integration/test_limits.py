@@ -52,7 +52,7 @@ def attacked(upstream, tmp_path_factory):
         "native": {"up": "off", "relayed": "on"},
         "backends": {"up": {"reasoning_field": "reasoning_content"}},
     }
-    providers = [vllm(upstream.url), vllm(upstream.url, "relayed"), remote(upstream.url, "remote")]
+    providers = [vllm(upstream.url), vllm(upstream.url, "relayed"), remote(upstream.url, "messages")]
     with StackProcess(run_config(providers, messages), tmp_path_factory.mktemp("limits")) as process:
         post(process, "message", body_of("up/text", {"messages": [USER]}))  # what is loaded with the first request
         yield process
@@ -92,17 +92,17 @@ MESSAGES = [USER, {"role": "assistant", "content": "x"}] * 7_000 + [USER]
     ("fields", "message"),
     [
         ({"tools": tools(7_000)}, "tools: more than 2000 tools"),
-        ({"messages": MESSAGES}, "messages.10000: the request has more than 10000 messages"),
+        ({"messages": MESSAGES}, "messages.10000: there are more than 10000 messages"),
     ],
     ids=["tools", "messages"],
 )
 def test_many_tools_and_messages_are_refused_on_the_translated_lane(attacked, fields, message, path):
-    """Each costs the platform's client up to a millisecond; a native upstream gets them as they are."""
+    """Each costs the platform's client up to a millisecond; a native upstream gets them, and says that it has no route."""
     with cpu_bound(1.5, attacked.pid):
         reply = post(attacked, path, body_of(LANES["translated"], fields))
     assert_refused(reply, message)
     with cpu_bound(1.5, attacked.pid):
-        assert post(attacked, "message", body_of(LANES["native"], fields)).status_code == 200
+        assert post(attacked, "message", body_of(LANES["native"], fields)).status_code == 404
 
 
 def test_arguments_of_a_chat_completion_are_limited(attacked):
@@ -115,7 +115,7 @@ def test_arguments_of_a_chat_completion_are_limited(attacked):
     ]
     before = peak_megabytes(attacked.pid)
     with cpu_bound(2, attacked.pid):
-        body = {"model": "remote/text", "messages": messages}
+        body = {"model": "messages/text", "messages": messages}
         reply = httpx.post(f"{attacked.url}/v1/chat/completions", json=body, timeout=120)
     assert reply.status_code == 400
     assert reply.json()["error"]["message"].startswith("messages.1.tool_calls.0.function.arguments: ")

@@ -187,9 +187,10 @@ def _finite(text: str) -> float:
 _INFINITE = float("inf")
 _MAX_DEPTH = 200
 """Deeper input is broken: the encoder of whoever handles it next may run out of stack."""
+_CONTAINERS = frozenset({dict, list})
 _MAX_REPAIRED_MARKS = 20_000
-"""Brackets, quotes, commas and escapes of broken arguments that are repaired: each is looked at in Python several times,
-which takes seconds for a megabyte of them."""
+"""Brackets, quotes, commas and escapes of broken arguments that are repaired: Python looks at each several times, which
+takes seconds for a megabyte of them."""
 
 
 def _load(text: str, *, strict: bool = True) -> object:
@@ -203,10 +204,10 @@ def _load(text: str, *, strict: bool = True) -> object:
 
 def _is_deep(value: object) -> bool:
     """Return whether a value is nested deeper than ``_MAX_DEPTH``; level by level, without a call per value."""
-    level = [value] if isinstance(value, dict | list) else []
+    level: list[Any] = [value] if type(value) in _CONTAINERS else []
     for _ in range(_MAX_DEPTH):
         inner = (part.values() if isinstance(part, dict) else part for part in level)
-        level = [part for parts in inner for part in parts if isinstance(part, dict | list)]
+        level = [part for parts in inner for part in parts if type(part) in _CONTAINERS]
         if not level:
             return False
     return True

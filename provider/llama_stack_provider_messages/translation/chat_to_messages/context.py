@@ -86,8 +86,8 @@ class Walk:
         """
         if len(self.log) == MAX_DROPPED:
             raise InvalidRequestError(
-                f"{path}: the request has more than {MAX_DROPPED} fields and other parts that the Messages API does not "
-                "have, up to here; remove them"
+                f"{path}: the request has more than {MAX_DROPPED} fields and other parts that the Messages API lacks; "
+                "remove them"
             )
         self.log.note(path, feature, reason)
 

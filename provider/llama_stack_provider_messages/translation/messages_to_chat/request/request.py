@@ -106,15 +106,14 @@ def _check_size(request: CreateMessageRequest) -> None:
         count += 1 + sum(_weight(block) for block in list_field(message, "content"))
         if count > MAX_MESSAGES:
             raise InvalidRequestError(
-                f"messages.{index}: the request has more than {MAX_MESSAGES} messages and blocks (text blocks apart) up "
+                f"messages.{index}: there are more than {MAX_MESSAGES} messages and blocks (text blocks apart), up "
                 "to here, and each costs this server time for a model of this kind; shorten the conversation"
             )
 
 
 def _weight(block: object) -> int:
     """Return how many messages, calls and parts a block becomes."""
-    inner = sum(field(part, "type") != "text" for part in list_field(block, "content"))
-    return inner + (field(block, "type") != "text")
+    return sum(field(part, "type") != "text" for part in [block, *list_field(block, "content")])
 
 
 def _check_tools(tools: Sequence[object]) -> None:
