@@ -97,7 +97,7 @@ MESSAGES = [USER, {"role": "assistant", "content": "x"}] * 7_000 + [USER]
     ids=["tools", "messages"],
 )
 def test_many_tools_and_messages_are_refused_on_the_translated_lane(attacked, fields, message, path):
-    """Each costs the platform's client up to a millisecond; a native upstream gets them, and says that it has no route."""
+    """Each costs the platform's client up to a millisecond; a native upstream gets them (and has no route)."""
     with cpu_bound(1.5, attacked.pid):
         reply = post(attacked, path, body_of(LANES["translated"], fields))
     assert_refused(reply, message)
