@@ -77,7 +77,7 @@ def members(body: bytes) -> list[Member]:
 def _walk(body: bytes, extents: dict[str, bytes]) -> list[Member] | None:
     """Return the members, or None where a name comes several times with another value, whose extent is not known."""
     found: list[Member] = []
-    text = "" if extents else body.decode("latin-1")  # in which a character is a byte
+    text = "" if extents else body.decode("latin-1")  # in which a character is a byte; decoded value by value below
     opened = _OPEN.match(body)
     if opened is None:
         return None
