@@ -15,20 +15,26 @@ from typing import NamedTuple
 import msgspec
 
 _OPEN = re.compile(rb"[ \t\r\n]*\{")
-_FIRST = re.compile(rb'[ \t\r\n]*("(?:[^"\\]|\\.)*")[ \t\r\n]*:[ \t\r\n]*', re.DOTALL)
-_NEXT = re.compile(rb"[ \t\r\n]*," + _FIRST.pattern, re.DOTALL)
-"""What stands in front of a value, from behind the brace or the value before it."""
+_PIECE = rb'(?:[^"\\]{1,1000}+|\\.)'
+_FIRST = re.compile(rb'[ \t\r\n]*+("' + _PIECE + rb'{0,1000}+")[ \t\r\n]*+:[ \t\r\n]*+', re.DOTALL)
+_NEXT = re.compile(rb"[ \t\r\n]*+," + _FIRST.pattern, re.DOTALL)
+"""What is before a value, after the brace or the value before it."""
+_LONG_NAME = re.compile(rb'[ \t\r\n]*+,?+[ \t\r\n]*+"' + _PIECE + rb"{1000}+", re.DOTALL)
+"""A name with more pieces than those take: with an unlimited number of pieces a name of megabytes takes a second, and
+without the possessive ``+`` gigabytes."""
 _CLOSE = re.compile(rb"[ \t\r\n]*\}[ \t\r\n]*\Z")
 _SPACE = re.compile(rb"[ \t\r\n]*")
 _COMMA = re.compile(rb"[ \t\r\n]*,[ \t\r\n]*")
-_MAX_MEMBERS = 2_000
+MAX_MEMBERS = 2_000
 """Of one object, the same name several times counted as often; each costs ten microseconds."""
+MAX_NAME_BYTES = 1_000
+"""Of one member. The longest name of the API has 30; a name may be copied into paths, headers and logs."""
 _ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
 _EXTENTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-class TooManyMembersError(ValueError):
-    """An object has more members than ``_MAX_MEMBERS``."""
+class MembersLimitError(ValueError):
+    """An object has more members than ``MAX_MEMBERS``, or one with a name longer than ``MAX_NAME_BYTES``."""
 
 
 class Span(NamedTuple):
@@ -52,7 +58,7 @@ def members(body: bytes) -> list[Member]:
         body: A JSON object.
 
     Raises:
-        ValueError: It is not, or (``TooManyMembersError``) it has too many.
+        ValueError: It is not, or (``MembersLimitError``) it has too many, or too long a name.
     """
     try:
         extents = {name: bytes(value) for name, value in _EXTENTS.decode(body).items()}
@@ -71,22 +77,30 @@ def members(body: bytes) -> list[Member]:
 def _walk(body: bytes, extents: dict[str, bytes]) -> list[Member] | None:
     """Return the members, or None where a name comes several times with another value, whose extent is not known."""
     found: list[Member] = []
-    text = "" if extents else body.decode("latin-1")  # in which a character is a byte
+    text = "" if extents else body.decode("latin-1")  # in which a character is a byte; decoded value by value below
     opened = _OPEN.match(body)
     if opened is None:
         return None
     position = opened.end()
     while match := (_NEXT if found else _FIRST).match(body, position):
-        if len(found) == _MAX_MEMBERS:
-            raise TooManyMembersError(f"the object has more than {_MAX_MEMBERS} fields")
         literal = match[1]
+        if len(found) == MAX_MEMBERS:
+            raise MembersLimitError(f"the object has more than {MAX_MEMBERS} fields; send every field once")
+        if len(literal) > MAX_NAME_BYTES:
+            raise _long_name()
         name = str(json.loads(literal)) if b"\\" in literal else literal[1:-1].decode("utf-8", "replace")
         start, extent = match.end(), extents.get(name)
         if extents and not (extent and body.startswith(extent, start)):
             return None
         position = start + len(extent) if extent else _DECODER.raw_decode(text, start)[1]
         found.append(Member(name, Span(start, position)))
+    if _LONG_NAME.match(body, position):
+        raise _long_name()
     return found if _CLOSE.match(body, position) else None
+
+
+def _long_name() -> MembersLimitError:
+    return MembersLimitError(f"the name of a field has more than {MAX_NAME_BYTES} bytes; shorten it")
 
 
 def _no_number(name: str) -> float:
@@ -150,9 +164,15 @@ def text_at(body: bytes, place: Span | None) -> str | None:
 
 
 def within(body: bytes, value: Span) -> dict[str, Span]:
-    """Return the members of an object inside the bytes; empty if something else stands there."""
+    """Return the members of an object inside the bytes; empty if something else is there.
+
+    Raises:
+        MembersLimitError: The object has too many members, or too long a name.
+    """
     try:
         inner = members(body[value.start : value.end])
+    except MembersLimitError:
+        raise
     except ValueError:
         return {}
     return {name: Span(value.start + span.start, value.start + span.end) for name, span in inner}

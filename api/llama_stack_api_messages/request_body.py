@@ -10,15 +10,15 @@ from typing import Protocol
 from pydantic import BaseModel, ValidationError
 
 from .errors import InvalidRequestError, RequestTooLargeError
-from .json_members import Member, Span, TooManyMembersError, members, text_at
-from .limits import check_edits, check_unknown_fields
+from .json_members import Member, MembersLimitError, Span, members, text_at
+from .limits import check_edits, check_unknown_fields, check_values
 from .models import PromptRequest, describe_validation_error
 
 _GZIP = 16 + zlib.MAX_WBITS
 """zlib's way to ask for the gzip container."""
 _MAX_RATIO = 100
 """Compression beyond this is no request: text reaches 20, and a bomb would keep the parser busy for seconds."""
-_MAX_MEMBERS = 64
+_MAX_GZIP_MEMBERS = 64
 """What is left behind each is copied; clients send one."""
 _SMALL_BODY = 1024 * 1024
 """Bytes after decompression below which the ratio does not matter."""
@@ -70,7 +70,7 @@ def _decode(body: bytes, encoding: str, limit: int) -> bytes:
         )
     allowed = min(limit, max(_SMALL_BODY, _MAX_RATIO * len(body)))
     data, rest = b"", body
-    for _ in range(_MAX_MEMBERS):  # gzip allows several members in a row
+    for _ in range(_MAX_GZIP_MEMBERS):  # gzip allows several members in a row
         inflate = zlib.decompressobj(_GZIP)
         try:
             data += inflate.decompress(rest, allowed - len(data) + 1)
@@ -119,6 +119,7 @@ class RequestBody[M: PromptRequest]:
     def __init__(self, data: bytes, kind: type[M]) -> None:
         self.data = data
         self._kind = kind
+        check_values(data)
         check_unknown_fields(data)
         self.members = _members(data)
         check_edits(data, self.members)
@@ -162,8 +163,8 @@ class RequestBody[M: PromptRequest]:
 def _members(data: bytes) -> list[Member]:
     try:
         return members(data)
-    except TooManyMembersError as error:
-        raise InvalidRequestError(f"request: {error}; send every field once") from None
+    except MembersLimitError as error:
+        raise InvalidRequestError(f"request: {error}") from None
     except ValueError:
         return []
 

@@ -2,12 +2,14 @@
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import product
 
 import httpx
 import pytest
 
 from llama_stack_provider_messages.translation.messages_to_chat import ThinkingSigner
-from support.attacks import ATTACKS, USER, body_of, cpu_bound, cpu_seconds, peak_megabytes, thinking
+from support.attacks import ATTACKS, USER, body_of, cpu_bound, cpu_seconds, peak_megabytes, thinking, tools
+from support.remote import remote
 from support.stack_process import StackProcess, run_config, vllm
 
 pytestmark = pytest.mark.integration
@@ -50,7 +52,7 @@ def attacked(upstream, tmp_path_factory):
         "native": {"up": "off", "relayed": "on"},
         "backends": {"up": {"reasoning_field": "reasoning_content"}},
     }
-    providers = [vllm(upstream.url), vllm(upstream.url, "relayed")]
+    providers = [vllm(upstream.url), vllm(upstream.url, "relayed"), remote(upstream.url, "messages")]
     with StackProcess(run_config(providers, messages), tmp_path_factory.mktemp("limits")) as process:
         post(process, "message", body_of("up/text", {"messages": [USER]}))  # what is loaded with the first request
         yield process
@@ -69,17 +71,55 @@ def assert_refused(reply, message):
     assert error["error"]["message"].startswith(message)
 
 
-@pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("lane", LANES)
 @pytest.mark.parametrize("name", ATTACKS)
-def test_an_attack_is_refused_on_both_lanes(attacked, name, lane, path):
-    """With and without a stream, and before the upstream hears of it."""
+def test_an_attack_is_refused_on_both_lanes(attacked, name):
+    """With and without a stream, before the upstream hears of it, and without much more memory than the body takes."""
     attack, message = ATTACKS[name]
-    for stream in (True, False):
-        body = body_of(LANES[lane], attack | {"stream": stream})
+    before = peak_megabytes(attacked.pid)
+    for lane, path in product(LANES, PATHS):
+        body = body_of(LANES[lane], attack | {"stream": lane == "native"})
         with cpu_bound(2, attacked.pid):
             reply = post(attacked, path, body)
         assert_refused(reply, message)
+    assert peak_megabytes(attacked.pid) < before + 150
+
+
+MESSAGES = [USER, {"role": "assistant", "content": "x"}] * 7_000 + [USER]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"tools": tools(7_000)}, "tools: more than 2000 tools"),
+        ({"messages": MESSAGES}, "messages.10000: there are more than 10000 messages"),
+    ],
+    ids=["tools", "messages"],
+)
+def test_many_tools_and_messages_are_refused_on_the_translated_lane(attacked, fields, message, path):
+    """Each costs the platform's client up to a millisecond; a native upstream gets them (and has no route)."""
+    with cpu_bound(1.5, attacked.pid):
+        reply = post(attacked, path, body_of(LANES["translated"], fields))
+    assert_refused(reply, message)
+    with cpu_bound(1.5, attacked.pid):
+        assert post(attacked, "message", body_of(LANES["native"], fields)).status_code == 404
+
+
+def test_arguments_of_a_chat_completion_are_limited(attacked):
+    """In the other direction; 9 MB of brackets took 44 s and a gigabyte."""
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "[" * 9_000_000}}
+    messages = [
+        USER,
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": "x"},
+    ]
+    before = peak_megabytes(attacked.pid)
+    with cpu_bound(2, attacked.pid):
+        body = {"model": "messages/text", "messages": messages}
+        reply = httpx.post(f"{attacked.url}/v1/chat/completions", json=body, timeout=120)
+    assert reply.status_code == 400
+    assert reply.json()["error"]["message"].startswith("messages.1.tool_calls.0.function.arguments: ")
+    assert peak_megabytes(attacked.pid) < before + 200
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -13,6 +13,9 @@ from llama_stack_provider_messages.translation.messages_to_chat import ThinkingS
 USER = {"role": "user", "content": "Hi"}
 MANY = {f"field_{number:05}": 1 for number in range(300_000)}
 """5.9 MB of unknown fields."""
+EMPTY: list[list[Any]] = [[]] * 3_000_000
+"""12 MB of JSON without a single colon."""
+TOOLSET = {"type": "mcp_toolset", "mcp_server_name": "a"}
 
 
 def thinking(megabytes: int, times: int, seal: ThinkingSigner) -> list[dict[str, Any]]:
@@ -44,15 +47,30 @@ ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
         "context_management.edits.0: more than 1000 fields",
     ),
     "a few fields in many blocks": (
-        {"messages": [{"role": "user", "content": [{"type": "text", "text": "x", "a": 1, "b": 2}] * 100_000}]},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "x", "a": 1, "b": 2}] * 80_000}]},
         "messages.0.content.5000: the request has more than 10000 fields",
     ),
-    "objects of one field": (
-        {"a": 1, "system": [{"type": "later"}] * 1_000_000},
-        "system: more than 300000 fields and list items",
+    "fields given twice": ({"COPIES": 400_000}, "request: the object has more than 2000 fields"),
+    "objects of one field": ({"system": [{"type": "later"}] * 1_000_000}, "system: more than 500000 values"),
+    "empty lists for the system prompt": ({"system": EMPTY}, "system: more than 500000 values"),
+    "empty lists in a schema": (
+        {"tools": [{"name": "f", "input_schema": {"type": "object", "a": EMPTY}}]},
+        "tools: more than 500000 values",
     ),
-    "empty objects": ({"a": [{"b": 1}] * 1_001, "system": [{}] * 5_000_000}, "system: more than 300000 fields"),
-    "fields given twice": ({"DUPLICATES": 500_000}, "request: the object has more than 2000 fields"),
+    "empty lists in an unknown field": ({"x": EMPTY}, "x: more than 500000 values"),
+    "empty lists in a field given twice": ({"COPIES": 1, "copy": EMPTY}, "copy: more than 500000 values"),
+    "empty lists beside a lone surrogate": ({"y": "\ud800", "x": EMPTY}, "request: more than 500000 values"),
+    "empty strings": ({"x": [""] * 3_000_000}, "x: more than 500000 values"),
+    "names of tools": (
+        {"tools": [TOOLSET | {"configs": {str(number): 1 for number in range(600_000)}}]},
+        "tools: more than 500000 values",
+    ),
+    "objects of tools": (
+        {"tools": [TOOLSET | {"configs": {str(number): {"enabled": 3} for number in range(100_000)}}]},
+        "tools.0.configs: more than 1000 fields",
+    ),
+    "a long name": ({"a" * 10_000_000: 1}, "request: the name of a field has more than 1000 bytes; shorten it"),
+    "a long name in escapes": ({"\n" * 5_000_000: 1}, "request: the name of a field has more than 1000 bytes"),
 }
 """Fields of a request, and how the message of the 400 begins."""
 
@@ -60,9 +78,14 @@ ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
 def body_of(model: str, fields: dict[str, Any]) -> bytes:
     """Return a request with these fields."""
     fields = dict(fields)
-    copies = b'"copy": 1, ' * fields.pop("DUPLICATES", 0)
+    copies = b'"copy": 1, ' * fields.pop("COPIES", 0)
     request = {"model": model, "max_tokens": 9, "messages": [USER], **fields}
     return b"{" + copies + json.dumps(request).encode()[1:]
+
+
+def tools(count: int) -> list[dict[str, Any]]:
+    """Return the shortest tools there are."""
+    return [{"name": f"t{number}", "input_schema": {"type": "object"}} for number in range(count)]
 
 
 @contextmanager

@@ -10,11 +10,12 @@ max_tokens            lowered, if the upstream has refused it because it is abov
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from llama_stack_api_messages.json_members import Span, cuts, edited, elements, text_at, within
+from llama_stack_api_messages.errors import InvalidRequestError
+from llama_stack_api_messages.json_members import MembersLimitError, Span, cuts, edited, elements, text_at, within
 from llama_stack_api_messages.models import PromptRequest
 from llama_stack_api_messages.request_body import RequestBody
 from llama_stack_provider_messages.translation.billing import BILLING_HEADER, without_billing
@@ -32,6 +33,9 @@ type Edit = tuple[Span, bytes]
 
 PROMPT_FIELDS = ("system", "messages", "tools")
 """What of a request makes up its prompt."""
+MAX_EDITED = 10_000
+"""Messages and blocks that are looked into, at some 30 microseconds each."""
+_OWN_SIGNATURE = b'"' + SIGNATURE_PREFIX.encode()
 _COUNT = re.compile(rb"\d{1,18}")
 _THINKING = frozenset({"thinking", "redacted_thinking"})
 _FORWARDED = frozenset({"anthropic-version", "anthropic-beta", "traceparent", "tracestate", "baggage", "b3"})
@@ -71,7 +75,7 @@ def native_request(
         max_tokens: What to ask for instead of the client's, see ``window_limit``.
 
     Raises:
-        InvalidRequestError: It names no model, or several.
+        InvalidRequestError: It names no model, or several, or a block has too many fields.
     """
     edits: list[Edit] = []
     span = body.model_span
@@ -110,7 +114,7 @@ def window_limit(refusal: str, body: RequestBody[PromptRequest]) -> int | None:
 
 
 def _may_hold(data: bytes, strip: str) -> bool:
-    return strip == "all" or (strip == "own" and b'"' + SIGNATURE_PREFIX.encode() in data)
+    return strip == "all" or (strip == "own" and _OWN_SIGNATURE in data)
 
 
 def _billing(data: bytes, system: Span) -> Iterator[Edit]:
@@ -121,8 +125,8 @@ def _billing(data: bytes, system: Span) -> Iterator[Edit]:
         return
     parts = _elements(data, system)
     dropped = set()
-    for number, part in enumerate(parts):
-        place = within(data, part).get("text")
+    for number, part in _holding(data, parts, BILLING_HEADER.encode(), "system", iter(range(MAX_EDITED))):
+        place = _fields(data, part, f"system.{number}").get("text")
         text = text_at(data, place) or ""
         kept = without_billing(text)
         if text and not kept:
@@ -134,14 +138,21 @@ def _billing(data: bytes, system: Span) -> Iterator[Edit]:
 
 def _thinking(data: bytes, messages: Span, dropped: list[Dropped], *, own: bool) -> Iterator[Edit]:
     """Yield the edits that take thinking blocks out, and messages that would be left empty; note them."""
+    sign = _OWN_SIGNATURE if own else b"thinking"
+    budget = iter(range(MAX_EDITED))
     parts = _elements(data, messages)
     emptied = set()
-    for number, part in enumerate(parts):
-        content = within(data, part).get("content")
+    for number, part in _holding(data, parts, sign, "messages", budget):
+        path = f"messages.{number}"
+        content = _fields(data, part, path).get("content")
         blocks = _elements(data, content) if content else []
-        gone = {place for place, block in enumerate(blocks) if _is_thinking(data, block, own=own)}
+        gone = {
+            place
+            for place, block in _holding(data, blocks, sign, f"{path}.content", budget)
+            if _is_thinking(data, block, f"{path}.content.{place}", own=own)
+        }
         reason = "its signature was made here" if own else "the upstream did not accept a signature"
-        dropped += [Dropped(f"messages.{number}.content.{place}", "thinking", reason) for place in sorted(gone)]
+        dropped += [Dropped(f"{path}.content.{place}", "thinking", reason) for place in sorted(gone)]
         if gone and len(gone) == len(blocks):
             emptied.add(number)
         else:
@@ -149,13 +160,40 @@ def _thinking(data: bytes, messages: Span, dropped: list[Dropped], *, own: bool)
     yield from cuts(parts, emptied)
 
 
-def _is_thinking(data: bytes, block: Span, *, own: bool) -> bool:
-    fields = within(data, block)
+def _holding(
+    data: bytes, parts: Iterable[Span], sign: bytes, path: str, budget: Iterator[int]
+) -> Iterator[tuple[int, Span]]:
+    """Yield the elements of an array that hold some bytes, with their numbers.
+
+    Raises:
+        InvalidRequestError: The budget is used up.
+    """
+    for number, part in enumerate(parts):
+        if data.find(sign, part.start, part.end) < 0:
+            continue
+        if next(budget, None) is None:
+            raise InvalidRequestError(
+                f"{path}.{number}: more than {MAX_EDITED} messages and blocks up to here have to be changed for this "
+                "upstream; shorten the conversation"
+            )
+        yield number, part
+
+
+def _is_thinking(data: bytes, block: Span, path: str, *, own: bool) -> bool:
+    fields = _fields(data, block, path)
     kind = text_at(data, fields.get("type"))
     if kind not in _THINKING:
         return False
     signature = text_at(data, fields.get("data" if kind == "redacted_thinking" else "signature")) or ""
     return not own or signature.startswith(SIGNATURE_PREFIX)
+
+
+def _fields(data: bytes, place: Span, path: str) -> dict[str, Span]:
+    """Return where the fields of an object are; empty if something else is there."""
+    try:
+        return within(data, place)
+    except MembersLimitError as error:
+        raise InvalidRequestError(f"{path}: {error}") from None
 
 
 def _elements(data: bytes, array: Span) -> list[Span]:

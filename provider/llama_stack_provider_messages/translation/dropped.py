@@ -30,6 +30,9 @@ class DropLog:
         """Record one part that was left out."""
         self._entries.append(Dropped(path, feature, reason))
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
     def entries(self) -> tuple[Dropped, ...]:
         """Return the records in the order of the walk."""
         return tuple(self._entries)

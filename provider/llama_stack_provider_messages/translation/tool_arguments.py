@@ -131,6 +131,12 @@ def parse_tool_input(arguments: object, *, cut: bool = False) -> dict[str, Any]:
         arguments: A JSON string in the schema; objects and null occur.
         cut: The answer was cut off at the output limit.
     """
+    if isinstance(arguments, str):
+        value = _load(arguments)
+        if isinstance(value, dict):
+            return value
+        if value is _INVALID and mark_count(arguments) > _MAX_REPAIRED_MARKS:
+            return {"INVALID_JSON": arguments}
     collected = ToolInput()
     collected.add(arguments)
     return load_tool_input(collected.rest(cut=cut))
@@ -192,16 +198,35 @@ def _finite(text: str) -> float:
 _INFINITE = float("inf")
 _MAX_DEPTH = 200
 """Deeper input is broken: the encoder of whoever handles it next may run out of stack."""
+_CONTAINERS = frozenset({dict, list})
+_MAX_REPAIRED_MARKS = 20_000
+"""Brackets, quotes, commas and escapes of broken arguments that are repaired: Python looks at each several times, which
+takes seconds for a megabyte of them."""
 
 
 def _load(text: str, *, strict: bool = True) -> object:
     """Return the value of a JSON text, or ``_INVALID``; NaN and Infinity, which Python reads, are not JSON."""
-    if text.count("{") + text.count("[") > _MAX_DEPTH < _depth(text):
-        return _INVALID
     try:
-        return json.loads(text, strict=strict, parse_float=_finite, parse_constant=_refuse_constant)
+        value: object = json.loads(text, strict=strict, parse_float=_finite, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         return _INVALID
+    return _INVALID if text.count("{") + text.count("[") > _MAX_DEPTH and _is_deep(value) else value
+
+
+def _is_deep(value: object) -> bool:
+    """Return whether a value is nested deeper than ``_MAX_DEPTH``; level by level, without a call per value."""
+    level: list[Any] = [value] if type(value) in _CONTAINERS else []
+    for _ in range(_MAX_DEPTH):
+        inner = (part.values() if isinstance(part, dict) else part for part in level)
+        level = [part for parts in inner for part in parts if type(part) in _CONTAINERS]
+        if not level:
+            return False
+    return True
+
+
+def mark_count(text: str) -> int:
+    """Return how many characters of a text may be structure of JSON: no fewer than it has values."""
+    return sum(text.count(mark) for mark in '{}[],"\\')
 
 
 def _whole_object(text: str, *, raw: str = "") -> str:
@@ -251,11 +276,6 @@ def _object_end(text: str) -> int:
     return 0
 
 
-def _depth(text: str) -> int:
-    """Return how deep a text is nested; brackets in strings do not count."""
-    return max((depth for _, _, depth in _structure(text)), default=0)
-
-
 def _closers(text: str) -> str:
     """Return the brackets a text lacks; none where they would be a guess, see the module's table."""
     stack: list[str] = []
@@ -271,7 +291,7 @@ def _closers(text: str) -> str:
 
 _WHOLE = ("}", "]", '"', "true", "false", "null")
 """Ends of values that cannot go on."""
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*(?P<end>"?)|[{}\[\]]', re.DOTALL)
+_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+(?P<end>"?)|[{}\[\]]', re.DOTALL)
 _OPEN_STRING = "open"
 
 

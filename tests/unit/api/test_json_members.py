@@ -7,7 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llama_stack_api_messages.errors import InvalidRequestError
-from llama_stack_api_messages.json_members import Span, cuts, edited, elements, members, within
+from llama_stack_api_messages.json_members import (
+    MAX_MEMBERS,
+    MembersLimitError,
+    Span,
+    cuts,
+    edited,
+    elements,
+    members,
+    within,
+)
 from llama_stack_api_messages.models import CreateMessageRequest
 from llama_stack_api_messages.request_body import RequestBody
 
@@ -186,3 +195,19 @@ def test_many_members_of_one_name_are_found_in_one_pass():
     array = Counted(b'["\\ud800"' + b",2" * 500 + b"]")
     assert len(elements(array, Span(0, len(array)))) == 501
     assert array.decoded == 1
+
+
+def test_an_object_inside_with_too_many_members_is_not_taken_for_an_empty_one():
+    """A thinking block hid its type behind them."""
+    body = b'{"a":{' + b'"x":1,' * MAX_MEMBERS + b'"type":"thinking"}}'
+    with pytest.raises(MembersLimitError, match="more than 2000 fields"):
+        within(body, members(body)[0].value)
+
+
+@pytest.mark.parametrize("end", [b'"b":1}', b'"b":"\\ud800"}', b'"a":1,"a":2}'], ids=["plain", "surrogate", "twice"])
+@pytest.mark.parametrize("name", [b"x" * 1_000, b"\\n" * 10_000, b"x" * 3_000_000], ids=["short", "escapes", "long"])
+def test_a_long_name_is_refused(name, end):
+    """Wherever it is, and also where the fast parser has given up."""
+    for body in (b'{"' + name + b'":1,' + end, b'{"c":1,"' + name + b'":1,' + end):
+        with pytest.raises(MembersLimitError, match="the name of a field has more than 1000 bytes"):
+            members(body)

@@ -11,6 +11,7 @@ from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models import CreateMessageRequest
 from llama_stack_provider_messages.native.request import native_request, request_headers, window_limit
 from llama_stack_provider_messages.translation.messages_to_chat import SIGNATURE_PREFIX
+from support.attacks import cpu_bound
 
 BILLING = "x-anthropic-billing-header: cc=1; b=2"
 OWN = {"type": "thinking", "thinking": "hm", "signature": SIGNATURE_PREFIX + "abc"}
@@ -284,3 +285,44 @@ def test_credentials_go_along_where_they_are_asked_for():
 def test_a_version_is_always_sent():
     """Upstreams refuse requests without."""
     assert request_headers({}, frozenset(), credentials=False) == {"anthropic-version": "2023-06-01"}
+
+
+def test_a_block_with_too_many_fields_is_refused_where_thinking_is_taken_out():
+    """It counted as one without a type, so that its signature reached the upstream."""
+    block = b'{"x":1,' + b'"x":2,' * 2_000 + json.dumps(OWN).encode()[1:]
+    data = b'{"model":"ours","messages":[{"role":"assistant","content":[' + block + b"]}]}"
+    with pytest.raises(InvalidRequestError, match=r"^messages\.0\.content\.0: the object has more than 2000 fields; "):
+        sent(data, strip_thinking="own")
+
+
+@pytest.mark.parametrize("strip", ["own", "all"])
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{"role": "assistant", "content": [OWN] * 100_000}],
+        [{"role": "assistant", "content": [OWN]}] * 60_000,
+        [{"role": "assistant", "content": [OWN] * 10}] * 10_000,
+    ],
+    ids=["blocks", "messages", "both"],
+)
+def test_many_thinking_blocks_are_refused_where_they_are_taken_out(messages, strip):
+    """100 000 of them held the server for 5 s."""
+    body = body_of({"model": "ours", "messages": messages})
+    with (
+        cpu_bound(2),
+        pytest.raises(InvalidRequestError, match=r"^messages\.\d+.* more than 10000 "),
+    ):
+        native_request(body, "theirs", strip_billing=False, strip_thinking=strip)
+
+
+def test_many_blocks_without_thinking_are_not_looked_into():
+    """Beside one that is taken out; 160 000 of them held the server for 5 s."""
+    body = body_of({"model": "ours", "messages": [{"role": "assistant", "content": [OWN] + [TEXT] * 160_000}]})
+    with cpu_bound(2):
+        assert SIGNATURE_PREFIX.encode() not in native_request(body, "x", strip_billing=False, strip_thinking="own").data
+
+
+def test_many_billing_blocks_are_refused_where_they_are_taken_out():
+    body = body_of({"model": "ours", "messages": [], "system": [{"type": "text", "text": BILLING}] * 100_000})
+    with cpu_bound(2), pytest.raises(InvalidRequestError, match=r"^system\.10000: more than 10000 "):
+        native_request(body, "theirs", strip_billing=True, strip_thinking="none")

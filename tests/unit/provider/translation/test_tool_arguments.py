@@ -12,6 +12,7 @@ from llama_stack_provider_messages.translation.tool_arguments import (
     load_tool_input,
     parse_tool_input,
 )
+from support.attacks import cpu_bound
 
 
 @pytest.mark.parametrize(
@@ -93,6 +94,27 @@ def test_deep_arguments_are_an_object_that_can_be_sent(depth, pair):
     value = parse_tool_input('{"a": ' + start * depth + ("" if start == "[" else "1") + end * depth + "}")
     assert ("INVALID_JSON" in value) == (depth > 199)
     json.dumps([[[[[value]]]]])
+
+
+@pytest.mark.parametrize(
+    ("text", "broken"),
+    [
+        ("[" * 2_000_000, True),
+        ('{"a":' * 400_000, True),
+        ('{"b":1,' * 280_000, True),
+        ("{" + '"b":1,' * 330_000, True),
+        ('{"' + "\\n" * 1_000_000 + '":1', True),
+        ("{" + '"b":1,' * 330_000 + '"c":1}', False),
+        ('{"a":[' + "[]," * 660_000 + "[]]}", False),
+        ('"' + "[" * 2_000_000 + '"', False),
+    ],
+    ids=lambda value: value[:8] if isinstance(value, str) else "",
+)
+def test_megabytes_of_arguments_cost_little(text, broken):
+    """Two megabytes took 4 s and more; what is broken and large is kept as it is."""
+    with cpu_bound(1.5):
+        value = parse_tool_input(text)
+    assert (value == {"INVALID_JSON": text}) == broken
 
 
 def test_brackets_in_strings_are_not_depth():

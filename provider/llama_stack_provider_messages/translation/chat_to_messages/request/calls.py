@@ -15,7 +15,7 @@ from llama_stack_provider_messages.translation.chat_to_messages.read import (
     shown,
     text_at,
 )
-from llama_stack_provider_messages.translation.tool_arguments import parse_tool_input
+from llama_stack_provider_messages.translation.tool_arguments import mark_count, parse_tool_input
 
 from .schemas import WRAPPER
 
@@ -86,7 +86,10 @@ def _called(call: Record, path: str, ctx: TranslationContext) -> tuple[str, Bloc
 
 def _function(function: Record, path: str, ctx: TranslationContext) -> tuple[str, Block]:
     name = name_at(function.get("name"), f"{path}.name")
-    value = parse_tool_input(function.get("arguments"))
+    arguments = function.get("arguments")
+    if isinstance(arguments, str):
+        ctx.add_marks(mark_count(arguments), f"{path}.arguments")
+    value = parse_tool_input(arguments)
     return name, {WRAPPER: value} if name in ctx.wrapped else value
 
 

@@ -4,7 +4,7 @@ Every top-level field of the request is in exactly one of the tables of this mod
 model. ``CHECKED`` holds what may change the meaning or a guarantee, ``HINTS`` what the answer does not depend on.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models.request import CreateMessageRequest
 from llama_stack_provider_messages.translation.dropped import Dropped
-from llama_stack_provider_messages.translation.fields import field
+from llama_stack_provider_messages.translation.fields import field, list_field
 from llama_stack_provider_messages.translation.messages_to_chat.backend.estimate import estimate_tokens
 from llama_stack_provider_messages.translation.messages_to_chat.backend.optional import without_refused
 from llama_stack_provider_messages.translation.messages_to_chat.backend.output_limit import fit_window, output_limit
@@ -34,6 +34,12 @@ TRANSLATED = frozenset({
 
 HINTS = frozenset({"cache_control", "diagnostics", "fallback_credit_token", "user_profile_id"})
 """Fields the answer does not depend on."""
+
+MAX_TOOLS = 2_000
+"""Of a request to a backend of chat completions. The platform's client spends most of a millisecond on each."""
+MAX_MESSAGES = 10_000
+"""Likewise, with the blocks that become messages, calls or parts of their own (all but text): a third of a millisecond
+each. The longest context window has room for fewer."""
 
 _LONGEST_KEY = 64
 """The platform's request model takes no longer ``safety_identifier`` and ``prompt_cache_key``."""
@@ -67,10 +73,12 @@ def translate_request(request: CreateMessageRequest, ctx: TranslationContext) ->
     Raises:
         InvalidRequestError: A part of the request has no counterpart and is too much to leave out.
     """
+    _check_size(request)
     if ctx.policy.strict:
         check_strict(request, ctx)
     _check(request, ctx)
     tools = tool_fields(request, ctx)
+    _check_tools(tools.get("tools", ()))
     limits = output_limit(request, ctx)
     fields = {
         "messages": chat_messages(request, ctx),
@@ -89,6 +97,31 @@ def translate_request(request: CreateMessageRequest, ctx: TranslationContext) ->
         fields |= {"stream": True, **usage}
     sent = _merged(without_refused(fields, ctx), ctx.profile.extra_body)
     return ChatRequest(sent, _form(request, fields, ctx), ctx.log.entries())
+
+
+def _check_size(request: CreateMessageRequest) -> None:
+    _check_tools(request.tools or ())
+    count = 0
+    for index, message in enumerate(request.messages):
+        count += 1 + sum(_weight(block) for block in list_field(message, "content"))
+        if count > MAX_MESSAGES:
+            raise InvalidRequestError(
+                f"messages.{index}: there are more than {MAX_MESSAGES} messages and blocks (text blocks apart), up "
+                "to here, and each costs this server time for a model of this kind; shorten the conversation"
+            )
+
+
+def _weight(block: object) -> int:
+    """Return how many messages, calls and parts a block becomes."""
+    return sum(field(part, "type") != "text" for part in [block, *list_field(block, "content")])
+
+
+def _check_tools(tools: Sequence[object]) -> None:
+    if len(tools) > MAX_TOOLS:
+        raise InvalidRequestError(
+            f"tools: more than {MAX_TOOLS} tools are not accepted for a model of this kind, because each costs this "
+            "server time; send fewer"
+        )
 
 
 def _merged(fields: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,15 +19,13 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     translate_request,
 )
 from llama_stack_provider_messages.translation.messages_to_chat import thinking_signature as seals
-from llama_stack_provider_messages.translation.messages_to_chat.request.media.downloads import (
-    _CODECS,
-    _SINGLE_BYTE,
-)
+from llama_stack_provider_messages.translation.messages_to_chat.request import request as limits
+from llama_stack_provider_messages.translation.messages_to_chat.request.media.downloads import _CODECS, _SINGLE_BYTE
 from llama_stack_provider_messages.translation.messages_to_chat.thinking_signature import (
     MAX_SIGNED_BYTES,
     SignedReasoning,
 )
-from support.attacks import USER, cpu_bound, thinking
+from support.attacks import USER, cpu_bound, thinking, tools
 
 SEAL = ThinkingSigner(b"key", "a/m")
 PROFILE = Profile(reasoning_field="reasoning_content")
@@ -35,6 +33,47 @@ PROFILE = Profile(reasoning_field="reasoning_content")
 
 def request(**fields):
     return CreateMessageRequest.model_validate({"model": "m", "max_tokens": 9, "messages": [USER]} | fields)
+
+
+ANSWER = {"role": "assistant", "content": "x"}
+
+
+class TestSize:
+    """Tools and messages: the platform's client takes a millisecond and a third of one for each."""
+
+    @pytest.mark.parametrize("count", [limits.MAX_TOOLS + 1, 14_000])
+    def test_too_many_tools_are_refused(self, count):
+        """14 000 held the server for 15 s."""
+        asked = request(tools=tools(count))
+        with cpu_bound(0.5), pytest.raises(InvalidRequestError, match=r"^tools: more than 2000 tools .*; send fewer$"):
+            translate_request(asked, TranslationContext(PROFILE))
+
+    @pytest.mark.parametrize("count", [limits.MAX_MESSAGES + 1, 90_001])
+    def test_too_many_messages_are_refused(self, count):
+        """90 000 held the server for 27 s; the message names the first one that is too much."""
+        asked = request(messages=[USER, ANSWER] * (count // 2) + [USER])
+        message = r"^messages\.10000: .* more than 10000 messages and blocks .*; shorten the conversation$"
+        with cpu_bound(0.5), pytest.raises(InvalidRequestError, match=message):
+            translate_request(asked, TranslationContext(PROFILE))
+
+    @pytest.mark.parametrize("nested", [False, True])
+    def test_blocks_count_apart_from_text(self, nested):
+        """Calls, results and pictures become messages and parts of their own, also inside of results."""
+        picture = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "eA=="}}
+        blocks = [picture] * limits.MAX_MESSAGES
+        content = [{"type": "tool_result", "tool_use_id": "a", "content": blocks}] if nested else blocks
+        asked = request(messages=[{"role": "user", "content": content}])
+        with cpu_bound(0.5), pytest.raises(InvalidRequestError, match=r"^messages\.0: .* more than 10000"):
+            translate_request(asked, TranslationContext(PROFILE))
+
+    def test_what_is_at_a_limit_is_translated(self):
+        """Text blocks are joined, and any number is accepted."""
+        messages = [USER, ANSWER] * (limits.MAX_MESSAGES // 2 - 1) + [USER]
+        messages[0] = {"role": "user", "content": [{"type": "text", "text": "x"}] * 20_000}
+        asked = request(messages=messages, tools=tools(limits.MAX_TOOLS))
+        fields = translate_request(asked, TranslationContext(PROFILE)).fields
+        assert len(fields["messages"]) == limits.MAX_MESSAGES - 1
+        assert len(fields["tools"]) == limits.MAX_TOOLS
 
 
 class TestSignatures:
@@ -180,9 +219,9 @@ class TestNames:
 
 
 def test_names_of_tools_to_clear_are_looked_up_at_once():
-    """A list of 40 000 names was searched for each of 10 000 calls."""
-    calls = [{"type": "tool_use", "id": f"c{at}", "name": f"t{at}", "input": {"a": 1}} for at in range(10_000)]
-    results = [{"type": "tool_result", "tool_use_id": f"c{at}", "content": "x"} for at in range(10_000)]
+    """A list of 40 000 names was searched for each of 4 900 calls."""
+    calls = [{"type": "tool_use", "id": f"c{at}", "name": f"t{at}", "input": {"a": 1}} for at in range(4_900)]
+    results = [{"type": "tool_result", "tool_use_id": f"c{at}", "content": "x"} for at in range(4_900)]
     edit = {
         "type": "clear_tool_uses_20250919",
         "trigger": {"type": "tool_uses", "value": 0},
