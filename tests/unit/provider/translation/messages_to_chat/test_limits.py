@@ -4,7 +4,7 @@ import tracemalloc
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from llama_stack_api_messages.errors import InvalidRequestError
@@ -200,7 +200,9 @@ class TestCharsets:
     @settings(max_examples=30, deadline=None)
     def test_shifts_and_escapes_in_any_order_are_read(self, charset, raw):
         """Bytes that mean nothing are replaced, never an error."""
-        loaded = classify_download("document", "text/plain", charset, b"text" + b"".join(raw))
+        text = b"text" + b"".join(raw)
+        assume(b"%PDF-" not in text)
+        loaded = classify_download("document", "text/plain", charset, text)
         assert isinstance(loaded, LoadedText)
 
 
