@@ -99,7 +99,7 @@ def _damaged() -> InvalidRequestError:
 class RequestBody[M: PromptRequest]:
     """The body of a request for a model, as it came.
 
-    Who passes it on needs two of its members and neither pays for the rest nor refuses what it does not know.
+    Relaying needs two of its members only: the rest is neither parsed nor validated.
 
     Args:
         data: The bytes.

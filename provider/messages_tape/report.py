@@ -23,7 +23,7 @@ class Report:
         exchanges: How many it holds, or how many were recorded.
         unplayed: Exchanges no request came for.
         unexpected: Requests that are not on it, each with the closest exchange and a diff.
-        stayed: Exchanges whose client left when they were recorded, and stayed now.
+        stayed: Exchanges whose recorded client disconnected early, while this one kept waiting.
         left: Exchanges that were recorded whole, and whose client left before the end now.
         notes: The same of clients of a server, which may have sent more, or less, by then: no failure.
         differences: Of live answers in shape (``verify``).

@@ -82,7 +82,7 @@ def _body_model(endpoint: Callable[..., Any]) -> type[PromptRequest] | None:
 
 
 def _headers(request: Request) -> dict[str, str]:
-    """Return the headers; one that comes several times is a list, as HTTP has it."""
+    """Return the headers; repeated ones are joined with commas (RFC 9110, 5.2)."""
     found: dict[str, str] = {}
     for raw, value in request.scope["headers"]:
         name, text = raw.decode("latin-1"), value.decode("latin-1")

@@ -35,8 +35,8 @@ STREAM_HEADERS = {
 
 
 _OPEN_SECONDS = 10.0
-"""How long the way of a request may be looked for before it is pinged about: longer than an upstream is probed, or its
-refusal could not be the status any more."""
+"""How long lane selection may take before pings start: longer than a probe, because after the first ping an upstream's
+error can no longer be the HTTP status."""
 
 
 class EventStream(StreamingResponse):

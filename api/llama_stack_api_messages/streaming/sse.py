@@ -22,7 +22,7 @@ def unfinished_frame(tail: bytes) -> bytes:
     """Return what ends the frame that a stream broke off in, so that another one can follow; empty if it is whole.
 
     Cut off, the frame would be an event whose data may be no JSON, on which clients fail before they see the error
-    behind it. Named a ping, both official SDKs pass over it unread. A character cut in half is completed first: the
+    behind it. Named a ping, both official SDKs pass over it unread. A truncated UTF-8 sequence is completed first: the
     SDKs decode strictly.
 
     Args:

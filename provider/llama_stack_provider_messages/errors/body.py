@@ -64,7 +64,7 @@ _BLIND = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-"""What backends say of images that the model, not the picture, is the reason to refuse."""
+"""How backends say that the model has no vision (rather than that this image is bad)."""
 NO_VISION = "The model cannot read images"
 """How the message for all of them begins."""
 

@@ -41,7 +41,7 @@ _SIGNATURE = re.compile(r"signature.{0,60}thinking|thinking.{0,60}signature", re
 
 
 class NativeBackend:
-    """Relays.
+    """Answers through the Messages API of the backend itself.
 
     Args:
         platform: For its metrics.
@@ -75,7 +75,7 @@ class NativeBackend:
         return MessageReply(data, {**headers, COUNT_HEADER: "exact"})
 
     async def _estimate(self, body: RequestBody[CountTokensRequest], call: Call, route: Route) -> MessageReply:
-        """Count as if the request were translated; one that cannot be is no less welcome here."""
+        """Count as if the request were translated; a request that cannot be translated is still counted."""
         try:
             reply = await self._translated.count(body, call, route)
         except InvalidRequestError:

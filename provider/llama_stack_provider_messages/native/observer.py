@@ -27,7 +27,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class StreamObserver:
-    """Reads along.
+    """Extracts usage and the end of a relayed stream.
 
     Attributes:
         usage: The counts so far; of ``message_start`` and ``message_delta`` the later one wins, by field.

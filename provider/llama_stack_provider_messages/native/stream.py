@@ -46,7 +46,7 @@ class RequestMetrics:
         self._first = self._first or time.perf_counter() - self._began
 
     def end(self, usage: Mapping[str, Any], *, success: bool) -> None:
-        """Count."""
+        """Record the exchange in the metrics; only the first call counts."""
         if self._ended:
             return
         self._ended = True
@@ -67,7 +67,10 @@ class RequestMetrics:
 async def relayed(
     response: httpx.Response, echo: ModelNameRewriter, tally: RequestMetrics, upstream: Upstream
 ) -> AsyncGenerator[bytes]:
-    """Yield nothing once, and then the upstream's chunks; only an error event that holds a key is changed."""
+    """Yield an empty item, and then the upstream's chunks; only an error event that holds a key is changed.
+
+    Prime with ``anext()``: from then on, closing the generator closes the response.
+    """
     watch, errors, failure, unread = StreamObserver(), ErrorEventRedactor(upstream.secrets), None, False
     try:
         yield b""
@@ -116,7 +119,7 @@ async def _behind_the_end(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]
 async def repaired(
     response: httpx.Response, repair: StreamRepair, tally: RequestMetrics, upstream: Upstream
 ) -> AsyncGenerator[bytes]:
-    """Yield nothing once, and then the upstream's events, put right."""
+    """Yield an empty item, as ``relayed`` does, and then the upstream's events, repaired."""
     decoder = SSEDecoder()
     try:
         yield b""

@@ -69,7 +69,7 @@ async def whole_answer(asking: MessagesClient, body: Json, continuations: int) -
 async def streamed_answer(
     asking: MessagesClient, body: Json, translator: StreamTranslator, first: httpx.Response, continuations: int
 ) -> AsyncGenerator[Json]:
-    """Yield nothing once, so that closing this closes the response from there on, and then chunks.
+    """Prime with anext(): the first item is empty, so that closing this closes the response from then on; then chunks.
 
     Args:
         asking: Asks the upstream for the rest of an answer it paused.

@@ -26,7 +26,7 @@ type Probe = Callable[[Target, Upstream], Awaitable[tuple[int, bytes]]]
 
 
 class Lanes:
-    """Chooses.
+    """Selects the lane of each request.
 
     Args:
         native: The configuration, by inference provider id.

@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 _SOON_SECONDS = 10.0
-"""How long a verdict holds that is none, and any verdict at the least."""
+"""How long an inconclusive result is kept; also the minimum for every result."""
 NO_ROUTE = frozenset({404, 405, 501})
 """What servers answer to a path they do not have."""
 _NOT_UNDERSTOOD = frozenset({400, 422})

@@ -19,7 +19,7 @@ COUNT_HEADER = "x-messages-token-count"
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The way of one request.
+    """The lane chosen for one request.
 
     Attributes:
         target: The model that answers.

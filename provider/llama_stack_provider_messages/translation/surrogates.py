@@ -1,4 +1,4 @@
-"""Text that UTF-8 can carry: JSON may hold half of a surrogate pair, and a stream may be cut inside of one."""
+"""Repairs lone UTF-16 surrogates, which JSON allows and UTF-8 does not; a stream may be cut inside of a pair."""
 
 _FIRST_HALF = ("\ud800", "\udbff")
 

@@ -34,6 +34,6 @@ class Upstream:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What errors must not show: the key, and values of further headers that may be another one."""
+        """What errors must not show: the key, and other header values that look like keys."""
         values = [text.split(" ")[-1] for name, text in self.headers.items() if name.lower() not in _PUBLIC]
         return tuple(filter(None, [self.secret, *filter(_LIKE_A_KEY.fullmatch, values)]))

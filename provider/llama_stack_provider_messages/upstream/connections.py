@@ -68,7 +68,7 @@ def _pooled(verify: ssl.SSLContext | str | bool, proxy: str | None) -> PooledTra
 def _finite(
     configured: httpx.Timeout | None, connect_seconds: float | None, silence_seconds: float | None
 ) -> httpx.Timeout:
-    """Return timeouts none of which is endless."""
+    """Return finite timeouts."""
     known = configured or httpx.Timeout(None)
     return httpx.Timeout(
         connect=connect_seconds or _known(known.connect, _CONNECT_SECONDS),

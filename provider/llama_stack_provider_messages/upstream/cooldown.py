@@ -22,7 +22,7 @@ class Cooldown:
         self._until: dict[Hashable, float] = {}
 
     def active(self, key: Hashable) -> bool:
-        """Return whether it has failed a short while ago."""
+        """Return whether a key is in cooldown."""
         return self._clock() < self._until.get(key, 0.0)
 
     def start(self, key: Hashable) -> None:

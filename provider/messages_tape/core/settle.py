@@ -1,4 +1,4 @@
-"""Keeps a new recording close to the one it replaces: what came again in the same words keeps its old timing."""
+"""Keeps a new recording close to the one it replaces: unchanged exchanges keep their recorded timings."""
 
 from itertools import zip_longest
 from typing import Any

@@ -28,7 +28,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def keep_beside(path: Path, text: str) -> Path:
-    """Write what has no place in a file to a new one beside it; return which, ``hello.tape.yaml.conflict-1``."""
+    """Write a conflicting recording next to the file; return where, ``hello.tape.yaml.conflict-1``."""
     for number in count(1):
         beside = path.with_name(f"{path.name}.conflict-{number}")
         with suppress(FileExistsError):

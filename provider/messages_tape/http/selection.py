@@ -92,7 +92,7 @@ class TapeSelection:
 
     @property
     def answering(self) -> Session:
-        """Who answers what arrives now, ambient calls apart."""
+        """The session for new requests, ambient calls excluded."""
         return self._active or self._nobody
 
     @property

@@ -34,7 +34,7 @@ class SecretValues:
 
     Args:
         strong: Long or odd enough that text holds them only as the secret; they are blanked wherever they are.
-        weak: Could be a word by chance; nobody can tell, so a tape that holds one is not saved.
+        weak: Ambiguous: it could be a word by chance, so a tape that holds one is not saved.
     """
 
     strong: frozenset[str] = frozenset()

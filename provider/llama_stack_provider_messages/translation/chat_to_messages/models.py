@@ -2,7 +2,7 @@
 
 The Messages API answers 400 to a setting a model lacks, and which it lacks changes with every generation. Sources: the
 API's guides on thinking, tool use, structured outputs, prefill and system messages inside conversations, and the
-errors quoted in public issues. A model that is nobody's Claude is one behind a translating server, which takes what it
+errors quoted in public issues. Other model ids are assumed to be behind a translating server that takes what it
 gets: everything is allowed.
 """
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class ReplyOptions:
-    """What the response half needs to know of the request.
+    """What translating the reply needs from the request.
 
     A tool is in ``custom_tools`` and ``wrapped_tools`` under both of its names, where it had to be renamed.
 

@@ -20,7 +20,7 @@ from .calls import Call, OpenCalls
 from .content import blocks_of
 
 OPENING = "Begin."
-"""What the user says where nobody of the user's has said anything yet."""
+"""Placeholder first user message, where the conversation starts with the assistant."""
 
 NO_RESULT = "No result was provided for this call."
 

@@ -1,4 +1,4 @@
-"""A backend's refusal -> what to do otherwise, asking once more.
+"""Retry rules: how to change a request that the backend rejected.
 
     it names its output limit        ask for no more than that                     remembered for the model
     max_tokens is above its window   ask for what the estimated prompt leaves of it remembered: the window
@@ -10,7 +10,7 @@
     it refuses an optional field     leave that out (optional.py)                  remembered
 
 Each kind once per request, and nothing else is ever asked again: a retry must be able to succeed. Only what did
-succeed is remembered: refusals quote the request, so that their words may be the client's. No table of profiles
+succeed is remembered: error messages quote the request, so matched text may be the client's. No table of profiles
 knows every model; what a backend says of itself is surer than what a table says.
 """
 

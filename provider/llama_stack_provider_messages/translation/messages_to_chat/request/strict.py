@@ -2,7 +2,7 @@
 
 Lenient reading repairs or ignores all of this, for real clients send it. One table of checks; each looks at one rule
 and returns the whole message, or None. What depends on the model (thinking that is always on, temperature beside
-top_p), limits of JSON schemas and unknown values of ``anthropic-beta`` are refused by neither reading: the models
+top_p), limits of JSON schemas and unknown values of ``anthropic-beta`` are not checked in either mode: the models
 behind this server are others, and Claude Code adds betas with every release. History: strict_history.py.
 """
 

@@ -117,7 +117,7 @@ def _effort_switch(wish: ThinkingRequest, ctx: TranslationContext) -> dict[str, 
 
 
 def _effort_or_none(wish: ThinkingRequest, ctx: TranslationContext) -> str | None:
-    """Return the one word for all of the wish; none beside a budget, which says the same more exactly."""
+    """Return the effort that stands for the whole thinking request; none beside a budget, which is more exact."""
     if wish.thinks is False:
         return "none"
     if wish.effort and wish.budget is not None:

@@ -214,7 +214,10 @@ def _result_parts(content: Content, path: str, ctx: TranslationContext) -> list[
 
 
 def _assistant(content: Content, path: str, ctx: TranslationContext) -> AssistantTurn:
-    """Return an answer as the model wrote it: text goes on where it stopped to think, and not behind other work."""
+    """Return an answer as the model wrote it.
+
+    Text before and after thinking is joined without a break; after a tool call it starts a new paragraph.
+    """
     if content is None or isinstance(content, str):
         return AssistantTurn(_unless_blank(content or ""))
     turn = AssistantTurn()
