@@ -46,16 +46,16 @@ class MessagesImpl:
         self._aliases = Aliases(config.aliases, config.default_model)
         self._platform = platform
         self._catalog = Catalog(platform, self._aliases.exact)
-        probes, exchanges = Probes(config.native_probe_seconds), UpstreamClient()
+        probes, client = Probes(config.native_probe_seconds), UpstreamClient()
         translated = TranslatedBackend(
             platform,
-            exchanges,
+            client,
             key or random_key(),
             policy=config.policy(),
             profiles=Profiles(config.backends),
             media=MediaLoader(config.media_hosts, config.media_max_bytes, config.media_timeout_seconds),
         )
-        native = NativeBackend(platform, exchanges, probes, translated)
+        native = NativeBackend(platform, client, probes, translated)
         self._lanes = Lanes(config.native, probes, native.probe, may_ask=config.allow_lane_header)
         self._backends: dict[LaneName, Backend] = {"native": native, "translated": translated}
 

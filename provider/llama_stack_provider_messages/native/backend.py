@@ -22,7 +22,7 @@ from llama_stack_provider_messages.stack import Platform, Target, get_logger
 from llama_stack_provider_messages.translation.dropped import dropped_header, dropped_text
 from llama_stack_provider_messages.translation.messages_to_chat.backend.estimate import estimate_json
 from llama_stack_provider_messages.upstream.address import Upstream
-from llama_stack_provider_messages.upstream.client import UpstreamClient, UpstreamRequest, whole
+from llama_stack_provider_messages.upstream.client import UpstreamClient, UpstreamRequest, read_body
 from llama_stack_provider_messages.upstream.cooldown import Cooldown
 
 from .model_name import ModelNameRewriter, echoed
@@ -45,14 +45,14 @@ class NativeBackend:
 
     Args:
         platform: For its metrics.
-        exchanges: Asks upstreams.
+        client: Asks upstreams.
         probes: Told of upstreams that may have changed.
         translated: Counts tokens where the upstream does not.
     """
 
-    def __init__(self, platform: Platform, exchanges: UpstreamClient, probes: Probes, translated: Backend) -> None:
+    def __init__(self, platform: Platform, client: UpstreamClient, probes: Probes, translated: Backend) -> None:
         self._platform = platform
-        self._exchanges = exchanges
+        self._client = client
         self._probes = probes
         self._translated = translated
         self._without_counter = Cooldown()
@@ -69,7 +69,7 @@ class NativeBackend:
                 raise
             self._without_counter.start(asked)
             return await self._estimate(body, call, route)
-        data = await whole(response, route.target.provider_id)
+        data = await read_body(response, route.target.provider_id)
         _expect("input_tokens", data, _upstream(route))
         headers = carried_headers(response.headers, own_request_id=_upstream(route).settings.own_request_id)
         return MessageReply(data, {**headers, COUNT_HEADER: "exact"})
@@ -88,11 +88,11 @@ class NativeBackend:
 
     async def probe(self, target: Target, upstream: Upstream) -> tuple[int, bytes]:
         """Ask an upstream whether it has a Messages API; return status and body, 0 if there is no answer."""
-        question = UpstreamRequest(_MESSAGES, b"{}", request_headers({}, frozenset(), credentials=False), short=True)
+        request = UpstreamRequest(_MESSAGES, b"{}", request_headers({}, frozenset(), credentials=False), short=True)
         try:
             async with asyncio.timeout(_PROBE_SECONDS):
-                response = await self._exchanges.open(target, upstream, question)
-                return response.status_code, await whole(response, upstream.provider_id)
+                response = await self._client.send(target, upstream, request)
+                return response.status_code, await read_body(response, upstream.provider_id)
         except (MessagesError, TimeoutError) as error:
             logger.info("probe failed", provider_id=upstream.provider_id, reason=str(error))
             return 0, b""
@@ -100,14 +100,14 @@ class NativeBackend:
     async def close(self) -> None:
         """Close the connections."""
         await self._probes.close()
-        await self._exchanges.close()
+        await self._client.close()
 
     async def create(self, body: RequestBody[CreateMessageRequest], call: Call, route: Route) -> MessageReply:
         """Answer a request for a whole Message; see ``Messages.create_message``."""
         tally = RequestMetrics(self._platform, route.target, call, stream=False)
         try:
             response, asked = await self._accepted(_MESSAGES, body, call, route)
-            data = await whole(response, route.target.provider_id)
+            data = await read_body(response, route.target.provider_id)
             found = _expect("content", data, _upstream(route))
             tally.end(usage_of(data, found), success=True)
         finally:
@@ -142,7 +142,7 @@ class NativeBackend:
         response, asked = await self._accepted(_MESSAGES, body, call, route)
         if response.headers.get("content-type", "").lower().startswith("text/event-stream"):
             return response, asked
-        _expect("content", await whole(response, route.target.provider_id), _upstream(route))
+        _expect("content", await read_body(response, route.target.provider_id), _upstream(route))
         raise not_a_message(route.target.provider_id)
 
     async def _accepted(
@@ -165,9 +165,9 @@ class NativeBackend:
         upstream = _upstream(route)
         further = frozenset(name.lower() for name in upstream.settings.forward_headers)
         headers = request_headers(call.headers, further, credentials=upstream.settings.forward_client_auth)
-        question = UpstreamRequest(path, asked.data, headers, call.query)
+        request = UpstreamRequest(path, asked.data, headers, call.query)
         try:
-            return await self._exchanges.accepted(route.target, upstream, question)
+            return await self._client.send_ok(route.target, upstream, request)
         except MessagesError as error:
             if (_is_no_route(error) and path == _MESSAGES) or isinstance(error, BadGatewayError):
                 self._probes.doubt(upstream.provider_id)

@@ -14,7 +14,7 @@ from llama_stack_provider_messages.errors.redaction import redacted_json
 from llama_stack_provider_messages.stack import Target, get_logger
 from llama_stack_provider_messages.translation.chat_to_messages import error_of_event, events_of, is_error
 from llama_stack_provider_messages.upstream.address import Upstream
-from llama_stack_provider_messages.upstream.client import UpstreamClient, UpstreamRequest, whole
+from llama_stack_provider_messages.upstream.client import UpstreamClient, UpstreamRequest, read_body
 
 logger = get_logger(__name__)
 
@@ -29,7 +29,7 @@ class MessagesClient:
     """Asks one upstream for one model.
 
     Args:
-        exchanges: Sends.
+        client: Sends.
         target: The model.
         upstream: Where it is.
         headers: Of every request, beside those of the upstream.
@@ -39,14 +39,14 @@ class MessagesClient:
 
     def __init__(
         self,
-        exchanges: UpstreamClient,
+        client: UpstreamClient,
         target: Target,
         upstream: Upstream,
         headers: Mapping[str, str],
         retries: int,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._exchanges = exchanges
+        self._client = client
         self._target = target
         self._upstream = upstream
         self._headers = headers
@@ -71,7 +71,7 @@ class MessagesClient:
         for attempt in range(self._retries + 1):
             try:
                 response = await self._accepted(body)
-                return self._message(await whole(response, self.provider_id))
+                return self._message(await read_body(response, self.provider_id))
             except MessagesError as error:
                 await self._pause(error, attempt)
         raise AssertionError("the last attempt returns or raises")
@@ -89,14 +89,14 @@ class MessagesClient:
                 response = await self._accepted(body)
                 if response.headers.get("content-type", "").lower().startswith(_EVENTS):
                     return response
-                return _as_stream(self._message(await whole(response, self.provider_id)))
+                return _as_stream(self._message(await read_body(response, self.provider_id)))
             except MessagesError as error:
                 await self._pause(error, attempt)
         raise AssertionError("the last attempt returns or raises")
 
     async def _accepted(self, body: Mapping[str, Any]) -> httpx.Response:
-        question = UpstreamRequest(_PATH, encode_json(body), self._headers)
-        return await self._exchanges.accepted(self._target, self._upstream, question)
+        request = UpstreamRequest(_PATH, encode_json(body), self._headers)
+        return await self._client.send_ok(self._target, self._upstream, request)
 
     async def _pause(self, error: MessagesError, attempt: int) -> None:
         """Wait until the request may be sent again, or raise its error."""

@@ -45,7 +45,7 @@ class TranslatedBackend:
 
     Args:
         platform: The stack's models and inference.
-        exchanges: Asks backends for their tokenizers.
+        client: Asks backends for their tokenizers.
         key: Of the signatures.
         policy: What the operator wants of the translation.
         profiles: What backends take.
@@ -55,7 +55,7 @@ class TranslatedBackend:
     def __init__(
         self,
         platform: Platform,
-        exchanges: UpstreamClient,
+        client: UpstreamClient,
         key: bytes,
         *,
         policy: Policy,
@@ -63,7 +63,7 @@ class TranslatedBackend:
         media: MediaLoader,
     ) -> None:
         self._platform = platform
-        self._exchanges = exchanges
+        self._client = client
         self._counter = TokenCounter()
         self._key = key
         self._policy = policy
@@ -120,7 +120,7 @@ class TranslatedBackend:
         return MessageReply(encode_json(reply), {**dropped_header(chat.dropped), COUNT_HEADER: kind})
 
     async def _count(self, chat: ChatRequest, ctx: TranslationContext, target: Target) -> Count:
-        post = poster(self._exchanges, target)
+        post = poster(self._client, target)
         tokenizer, upstream = ctx.profile.tokenizer, target.provider_id
         return await self._counter.count(chat.fields, tokenizer, target.resource_id, post, upstream=upstream)
 

@@ -15,7 +15,7 @@ from llama_stack_provider_messages.translation.messages_to_chat.backend.tokenize
     TokenizerUnavailable,
     ways_to_count,
 )
-from llama_stack_provider_messages.upstream.client import UpstreamClient, UpstreamRequest, whole
+from llama_stack_provider_messages.upstream.client import UpstreamClient, UpstreamRequest, read_body
 from llama_stack_provider_messages.upstream.cooldown import REST_SECONDS, Cooldown
 from llama_stack_provider_messages.upstream.resolve import declared_by, upstream_of
 from llama_stack_provider_messages.upstream.settings import NativeSettings
@@ -91,17 +91,17 @@ async def _follow(steps: Steps, post: Post) -> Count:
         answer = await post(call.path, call.body)
 
 
-def poster(exchanges: UpstreamClient, target: Target) -> Post:
+def poster(client: UpstreamClient, target: Target) -> Post:
     """Return what asks the tokenizer of a backend, as its inference provider reaches it."""
 
     async def post(path: str, body: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any JSON
         upstream = upstream_of(target, NativeSettings(), await declared_by(target))
         if upstream is None:
             raise TokenizerUnavailable
-        question = UpstreamRequest(path, json.dumps(body).encode(), {}, short=True)
+        request = UpstreamRequest(path, json.dumps(body).encode(), {}, short=True)
         try:
-            response = await exchanges.open(target, upstream, question)
-            data = await whole(response, upstream.provider_id)
+            response = await client.send(target, upstream, request)
+            data = await read_body(response, upstream.provider_id)
         except MessagesError as error:
             raise TokenizerUnavailable from error
         if not response.is_success:

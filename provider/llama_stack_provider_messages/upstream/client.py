@@ -1,4 +1,4 @@
-"""HTTP exchanges with upstreams; what goes wrong on the way is an error of the protocol."""
+"""One HTTP request to an upstream; a failure on the way is an error of the Messages API."""
 
 import socket
 import ssl
@@ -52,18 +52,18 @@ class UpstreamRequest:
 
 
 class UpstreamClient:
-    """Asks upstreams, over connections that are kept."""
+    """Sends requests to upstreams, over pooled connections."""
 
     def __init__(self) -> None:
         self._clients = HttpClients()
 
-    async def accepted(self, target: Target, upstream: Upstream, question: UpstreamRequest) -> httpx.Response:
-        """Return the answer of an upstream that has accepted, with its body still to be read; the caller closes it.
+    async def send_ok(self, target: Target, upstream: Upstream, request: UpstreamRequest) -> httpx.Response:
+        """Return a successful response, with its body still to be read; the caller closes it.
 
         Raises:
-            MessagesError: It has not.
+            MessagesError: The upstream cannot be reached, or its status is not a success.
         """
-        response = await self.open(target, upstream, question)
+        response = await self.send(target, upstream, request)
         if response.is_success:
             return response
         body = await _beginning(response)
@@ -77,11 +77,11 @@ class UpstreamClient:
             now=datetime.now(UTC),
         )
 
-    async def open(self, target: Target, upstream: Upstream, question: UpstreamRequest) -> httpx.Response:
-        """Return the answer of an upstream, whatever its status, with its body still to be read.
+    async def send(self, target: Target, upstream: Upstream, request: UpstreamRequest) -> httpx.Response:
+        """Return a response of any status, with its body still to be read; the caller closes it.
 
         Raises:
-            MessagesError: There is none.
+            MessagesError: The upstream cannot be reached.
         """
         settings = upstream.settings
         try:
@@ -94,10 +94,9 @@ class UpstreamClient:
                 f"The backend '{upstream.provider_id}' cannot be reached: its network settings are wrong",
                 retryable=False,
             ) from error
-        headers = {**client.headers, **_JSON, **question.headers, **upstream.headers, **_betas(question, upstream)}
+        headers = {**client.headers, **_JSON, **request.headers, **upstream.headers, **_betas(request, upstream)}
         try:
-            request = _request(upstream, question, headers)
-            return await client.http.send(request, stream=True)
+            return await client.http.send(_http_request(upstream, request, headers), stream=True)
         except httpx.LocalProtocolError:  # of a client, every header has come through HTTP already
             raise _bad_key(upstream) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -108,26 +107,26 @@ class UpstreamClient:
         await self._clients.close()
 
 
-def _betas(question: UpstreamRequest, upstream: Upstream) -> dict[str, str]:
+def _betas(request: UpstreamRequest, upstream: Upstream) -> dict[str, str]:
     """Return the header with the betas of both, if both name some."""
-    named = [headers[_BETA] for headers in (question.headers, upstream.headers) if headers.get(_BETA)]
+    named = [headers[_BETA] for headers in (request.headers, upstream.headers) if headers.get(_BETA)]
     return {_BETA: ",".join(named)} if len(named) > 1 else {}
 
 
-def _request(upstream: Upstream, question: UpstreamRequest, headers: Mapping[str, str]) -> httpx.Request:
+def _http_request(upstream: Upstream, request: UpstreamRequest, headers: Mapping[str, str]) -> httpx.Request:
     """Return the request; ``build_request`` of a client takes 60 us more, for cookies and queries it looks for."""
-    extensions = {"timeout": _SHORT.as_dict()} if question.short else {}
-    url = _url(upstream.base_url + question.path)
-    if question.query:
+    extensions = {"timeout": _SHORT.as_dict()} if request.short else {}
+    url = _url(upstream.base_url + request.path)
+    if request.query:
         try:
-            url = httpx.URL(f"{url}?{question.query}")
+            url = httpx.URL(f"{url}?{request.query}")
         except httpx.InvalidURL:
             raise InvalidRequestError("The query string cannot be sent on to the backend; leave it out") from None
     try:
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     except UnicodeEncodeError:
         raise _bad_key(upstream) from None
-    return httpx.Request("POST", url, content=question.data, headers=raw, extensions=extensions)
+    return httpx.Request("POST", url, content=request.data, headers=raw, extensions=extensions)
 
 
 def _bad_key(upstream: Upstream) -> AuthenticationError:
@@ -139,7 +138,7 @@ def _bad_key(upstream: Upstream) -> AuthenticationError:
 _url = lru_cache(256)(httpx.URL)
 
 
-async def whole(response: httpx.Response, provider_id: str) -> bytes:
+async def read_body(response: httpx.Response, provider_id: str) -> bytes:
     """Return the body of an answer, and close it.
 
     Raises:

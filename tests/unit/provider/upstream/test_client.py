@@ -22,7 +22,7 @@ from llama_stack_provider_messages.upstream.client import (
     UpstreamClient,
     UpstreamRequest,
     connection_failure,
-    whole,
+    read_body,
 )
 from llama_stack_provider_messages.upstream.settings import NativeSettings
 
@@ -95,7 +95,7 @@ def question(headers=None, **options):
 
 async def test_a_question_is_a_post_of_the_bytes(script):
     """To the path below the base URL, as JSON, with the times of the client."""
-    response = await script.exchanges.open(TARGET, upstream(), question())
+    response = await script.exchanges.send(TARGET, upstream(), question())
     (request,) = script.transport.requests
     assert (request.method, str(request.url), request.content) == ("POST", "http://host/a/v1/messages", b'{"a": 1}')
     assert (request.headers["content-type"], request.headers["content-length"]) == ("application/json", "8")
@@ -106,14 +106,14 @@ async def test_a_question_is_a_post_of_the_bytes(script):
 
 async def test_a_short_question_does_not_wait_long(script):
     """It is not the client's own."""
-    await script.exchanges.open(TARGET, upstream(), question(short=True))
+    await script.exchanges.send(TARGET, upstream(), question(short=True))
     assert script.transport.requests[0].extensions["timeout"] == httpx.Timeout(5).as_dict()
 
 
 async def test_the_upstreams_headers_win_over_the_clients_and_those_over_the_networks(script):
     """A key of the provider is never replaced."""
     headers = {"x-api-key": "client", "x-org": "client", "x-a": "client", "content-type": "text/plain"}
-    await script.exchanges.open(TARGET, upstream(headers={"x-api-key": "ours", "x-org": "ours"}), question(headers))
+    await script.exchanges.send(TARGET, upstream(headers={"x-api-key": "ours", "x-org": "ours"}), question(headers))
     sent = script.transport.requests[0].headers
     assert [sent[name] for name in ("x-api-key", "x-org", "x-a", "x-net")] == ["ours", "ours", "client", "n"]
     assert len(sent.get_list("x-api-key")) == 1
@@ -126,14 +126,14 @@ async def test_the_upstreams_headers_win_over_the_clients_and_those_over_the_net
 async def test_betas_of_client_and_provider_add_up(script, clients, providers, sent):
     """The provider's switch something on; they do not take away what the client needs."""
     ours, theirs = ({"anthropic-beta": value} if value is not None else {} for value in (providers, clients))
-    await script.exchanges.open(TARGET, upstream(headers=ours), question(theirs))
+    await script.exchanges.send(TARGET, upstream(headers=ours), question(theirs))
     assert script.transport.requests[0].headers.get("anthropic-beta") == sent
 
 
 @pytest.mark.parametrize("query", ["beta=true", "a=1&a=2", "a=%2F%20", "flag", "a=b=c"])
 async def test_the_query_goes_along(script, query):
     """As it was sent."""
-    await script.exchanges.open(TARGET, upstream(), question(query=query))
+    await script.exchanges.send(TARGET, upstream(), question(query=query))
     assert script.transport.requests[0].url.query.decode() == query
 
 
@@ -141,14 +141,14 @@ async def test_the_query_goes_along(script, query):
 async def test_a_query_that_is_none_is_not_the_fault_of_the_base_url(script, query):
     """It is the client's, who is told; the backend may be fine."""
     with pytest.raises(InvalidRequestError):
-        await script.exchanges.open(TARGET, upstream(), question(query=query))
+        await script.exchanges.send(TARGET, upstream(), question(query=query))
 
 
 @pytest.mark.parametrize("value", ["\xe9", "a\xffb", "\u4f60"])
 async def test_a_header_that_is_not_ascii_is_no_failure_of_this_server(script, value):
     """Tracing headers of some clients hold names in UTF-8: passed on, left out, or refused."""
     try:
-        await script.exchanges.open(TARGET, upstream(), question({"baggage": value}))
+        await script.exchanges.send(TARGET, upstream(), question({"baggage": value}))
     except MessagesError:
         return
     assert script.transport.requests
@@ -157,7 +157,7 @@ async def test_a_header_that_is_not_ascii_is_no_failure_of_this_server(script, v
 async def test_a_key_that_is_not_ascii_is_no_failure_of_this_server(script):
     """A client may bring its own, copied with a dash or a quotation mark too many."""
     try:
-        await script.exchanges.open(TARGET, upstream(headers={"authorization": "Bearer \u2013sk"}), question())
+        await script.exchanges.send(TARGET, upstream(headers={"authorization": "Bearer \u2013sk"}), question())
     except MessagesError as error:
         assert "sk" not in error.message  # noqa: PT017 - either outcome is fine
 
@@ -165,17 +165,17 @@ async def test_a_key_that_is_not_ascii_is_no_failure_of_this_server(script):
 async def test_there_is_one_client_per_provider_and_times(script):
     """Others would have other times."""
     for seconds in (None, None, 3.0):
-        await script.exchanges.open(TARGET, upstream(connect_seconds=seconds, silence_seconds=9), question())
+        await script.exchanges.send(TARGET, upstream(connect_seconds=seconds, silence_seconds=9), question())
     other = Target("x/m", "x", "remote::vllm", "m")
-    await script.exchanges.open(other, upstream(connect_seconds=3.0, silence_seconds=9), question())
+    await script.exchanges.send(other, upstream(connect_seconds=3.0, silence_seconds=9), question())
     assert script.made == ((None, 9), (3.0, 9), (3.0, 9))
 
 
 async def test_closed_connections_are_made_anew(script):
     """The stack may go on."""
-    await script.exchanges.open(TARGET, upstream(), question())
+    await script.exchanges.send(TARGET, upstream(), question())
     await script.exchanges.close()
-    await script.exchanges.open(TARGET, upstream(), question())
+    await script.exchanges.send(TARGET, upstream(), question())
     assert len(script.made) == 2
 
 
@@ -183,9 +183,9 @@ async def test_closed_connections_are_made_anew(script):
 async def test_what_was_accepted_is_still_to_be_read(script, status):
     """Nothing of it has been asked for."""
     script.answer(status, b"a", b"b")
-    response = await script.exchanges.accepted(TARGET, upstream(), question())
+    response = await script.exchanges.send_ok(TARGET, upstream(), question())
     assert (response.status_code, script.body.given, script.body.closed) == (status, 0, False)
-    assert await whole(response, "up") == b"ab"
+    assert await read_body(response, "up") == b"ab"
     assert script.body.closed
 
 
@@ -194,7 +194,7 @@ async def test_what_was_refused_is_an_error_of_the_protocol(script, status):
     """With its hints and without the key; its connection is given back."""
     script.answer(status, OWN[:9], OWN[9:], retry_after="3", server="s", request_id="r")
     with pytest.raises(UpstreamError) as caught:
-        await script.exchanges.accepted(TARGET, upstream(secret="sk-sesame"), question())
+        await script.exchanges.send_ok(TARGET, upstream(secret="sk-sesame"), question())
     error = caught.value
     assert (error.status_code, error.message) == (status, "key [redacted]")
     assert error.headers == {"retry-after": "3", "request-id": "r"}
@@ -206,7 +206,7 @@ async def test_the_request_id_of_a_refusal_may_be_ours(script):
     """Where that is configured."""
     script.answer(400, OWN, request_id="r")
     with pytest.raises(UpstreamError) as caught:
-        await script.exchanges.accepted(TARGET, upstream(own_request_id=True), question())
+        await script.exchanges.send_ok(TARGET, upstream(own_request_id=True), question())
     assert (caught.value.headers, caught.value.verbatim) == ({}, False)
 
 
@@ -215,7 +215,7 @@ async def test_a_redirect_is_a_bad_gateway(script, status):
     """It is neither followed nor shown."""
     script.answer(status, b"", location="http://secret")
     with pytest.raises(BadGatewayError) as caught:
-        await script.exchanges.accepted(TARGET, upstream(), question())
+        await script.exchanges.send_ok(TARGET, upstream(), question())
     assert "secret" not in caught.value.message
     assert script.body.closed
 
@@ -224,7 +224,7 @@ async def test_of_a_refusal_without_end_only_the_beginning_is_read(script):
     """A megabyte says enough."""
     script.answer(500, *[b"x" * 65_536] * 1000)
     with pytest.raises(UpstreamError):
-        await script.exchanges.accepted(TARGET, upstream(), question())
+        await script.exchanges.send_ok(TARGET, upstream(), question())
     assert script.body.given == 17
     assert script.body.closed
 
@@ -234,7 +234,7 @@ async def test_a_refusal_that_breaks_off_keeps_its_status(script, failure):
     """That is worth more than its explanation."""
     script.answer(429, b'{"error":', failure, retry_after="3")
     with pytest.raises(UpstreamError) as caught:
-        await script.exchanges.accepted(TARGET, upstream(), question())
+        await script.exchanges.send_ok(TARGET, upstream(), question())
     assert (caught.value.status_code, caught.value.headers["retry-after"]) == (429, "3")
     assert script.body.closed
 
@@ -242,9 +242,9 @@ async def test_a_refusal_that_breaks_off_keeps_its_status(script, failure):
 async def test_a_body_that_breaks_off_is_an_error_of_the_protocol(script):
     """Half of it is nothing; its connection is given back."""
     script.answer(200, b"half", httpx.ReadError("at http://secret"))
-    response = await script.exchanges.open(TARGET, upstream(), question())
+    response = await script.exchanges.send(TARGET, upstream(), question())
     with pytest.raises(BadGatewayError, match="'up'"):
-        await whole(response, "up")
+        await read_body(response, "up")
     assert script.body.closed
 
 
@@ -252,9 +252,9 @@ async def test_a_body_that_breaks_off_is_an_error_of_the_protocol(script):
 async def test_an_answer_without_end_is_given_up(script, size):
     """Behind its limit nothing is read; asking again would not help, and the error says whose it is."""
     script.answer(200, *[bytes(size)] * (LONGEST_ANSWER // size), b"!", b"never read")
-    response = await script.exchanges.open(TARGET, upstream(), question())
+    response = await script.exchanges.send(TARGET, upstream(), question())
     with pytest.raises(BadGatewayError, match="'up' sent an answer of more than 64 MiB") as caught:
-        await whole(response, "up")
+        await read_body(response, "up")
     assert caught.value.retryable is False
     assert (script.body.given, script.body.closed) == (len(script.body.parts) - 1, True)
 
@@ -262,17 +262,17 @@ async def test_an_answer_without_end_is_given_up(script, size):
 async def test_an_answer_that_is_compressed_twice_is_refused(script):
     """A thousand bytes of it can be gigabytes."""
     script.answer(200, b"x", content_encoding="gzip, gzip")
-    response = await script.exchanges.open(TARGET, upstream(), question())
+    response = await script.exchanges.send(TARGET, upstream(), question())
     with pytest.raises(BadGatewayError, match="'up' compressed its answer twice"):
-        await whole(response, "up")
+        await read_body(response, "up")
     assert (script.body.given, script.body.closed) == (0, True)
 
 
 async def test_an_answer_as_long_as_the_limit_is_whole(script):
     """The limit is what may be, not what is too much."""
     script.answer(200, *[bytes(1 << 20)] * (LONGEST_ANSWER >> 20))
-    response = await script.exchanges.open(TARGET, upstream(), question())
-    assert len(await whole(response, "up")) == LONGEST_ANSWER
+    response = await script.exchanges.send(TARGET, upstream(), question())
+    assert len(await read_body(response, "up")) == LONGEST_ANSWER
 
 
 @pytest.mark.parametrize("base_url", ["None", "", "host", "ftp://host", "http://[::1", "//host"])
@@ -280,7 +280,7 @@ async def test_a_base_url_that_is_none_is_the_operators_mistake(base_url):
     """Told as such, and not to be tried again."""
     exchanges = UpstreamClient()
     with pytest.raises(BadGatewayError, match="'up' cannot be reached: its base URL is not a valid URL") as caught:
-        await exchanges.open(TARGET, upstream(base_url), question())
+        await exchanges.send(TARGET, upstream(base_url), question())
     assert caught.value.retryable is False
     await exchanges.close()
 
@@ -335,7 +335,7 @@ async def test_what_cannot_be_connected_is_an_error_of_the_protocol(script):
     """With its cause, for the log."""
     script.transport.answer = httpx.ConnectError("at http://secret")
     with pytest.raises(BadGatewayError) as caught:
-        await script.exchanges.open(TARGET, upstream(), question())
+        await script.exchanges.send(TARGET, upstream(), question())
     assert isinstance(caught.value.__cause__, httpx.ConnectError)
 
 
@@ -347,7 +347,7 @@ async def test_a_key_with_a_line_end_is_named_as_such(key):
     url = f"http://127.0.0.1:{server.getsockname()[1]}"
     try:
         with pytest.raises(AuthenticationError, match="'up' has characters") as caught:
-            await exchanges.open(TARGET, Upstream("up", url, {"x-api-key": key}, NativeSettings()), question())
+            await exchanges.send(TARGET, Upstream("up", url, {"x-api-key": key}, NativeSettings()), question())
     finally:
         server.close()
         await exchanges.close()
