@@ -58,7 +58,7 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
     """
 
     config: RemoteMessagesConfig
-    _exchanges: UpstreamClient = PrivateAttr(default_factory=UpstreamClient)
+    _upstream_client: UpstreamClient = PrivateAttr(default_factory=UpstreamClient)
     _known: dict[str, ModelEntry] = PrivateAttr(default_factory=dict)
 
     async def initialize(self) -> None:
@@ -67,7 +67,7 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
 
     async def shutdown(self) -> None:
         """Close the connections."""
-        await self._client.close()
+        await self._upstream_client.close()
 
     async def health(self) -> HealthResponse:
         """Report whether the upstream answers, and takes the configured key."""
@@ -238,7 +238,7 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
             self._is_anthropic(model),
             key,
         )
-        return MessagesClient(self._client, target, upstream, {}, self.config.max_retries)
+        return MessagesClient(self._upstream_client, target, upstream, {}, self.config.max_retries)
 
     def _headers(self, key: str | None, betas: tuple[str, ...] = ()) -> dict[str, str]:
         config = self.config

@@ -363,6 +363,6 @@ async def test_network_settings_that_do_not_work_are_a_bad_gateway(monkeypatch, 
 
     monkeypatch.setattr(module, "new_client", fail)
     with pytest.raises(BadGatewayError, match="'up' cannot be reached: its network settings") as caught:
-        await UpstreamClient().open(TARGET, upstream(), question())
+        await UpstreamClient().send(TARGET, upstream(), question())
     assert not caught.value.retryable
     assert "pem" not in caught.value.message

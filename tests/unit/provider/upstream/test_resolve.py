@@ -172,7 +172,7 @@ class UpstreamClient:
         self.answer = answer
         self.questions = []
 
-    async def open(self, target, upstream, question):
+    async def send(self, target, upstream, question):
         self.questions.append((upstream, question))
         if isinstance(self.answer, Exception):
             raise self.answer
