@@ -1,9 +1,10 @@
 """The Anthropic Messages API for llama-stack: protocol, models and routes.
 
-Here is what every user of the API needs, from the wire types (``models/``) to the protocol that a provider implements
-(``api.py``). How a request becomes an HTTP response is in ``routes/``, how a stream is sent in ``streaming/``; both
-import from here, and nothing here imports from them, apart from the two names the platform looks for, which are loaded
-when they are used: importing models or errors loads neither FastAPI nor the platform.
+The root of the package has what every user of the API needs, from the wire types (``models/``) to the protocol that a
+provider implements (``api.py``). ``routes/`` turns a request into an HTTP response, ``streaming/`` sends a stream; both
+import from the root, and the root does not import from them. The exceptions are the two names that the platform looks
+up, ``available_providers`` and ``create_router``: they are loaded on first use, so that importing models or errors
+loads neither FastAPI nor the platform.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""What an implementation of the Messages API offers to the routes."""
+"""The protocol between the HTTP routes and an implementation of the Messages API, and the types it uses."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,12 +11,12 @@ from .request_body import RequestBody
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One HTTP call, as far as an implementation needs to know it.
+    """The parts of one HTTP request that an implementation needs, apart from the body.
 
     Attributes:
         request_id: ``req_...``; sent back in the ``request-id`` header and in error bodies.
         headers: Request headers, names in lower case.
-        query: What stands behind the ``?`` of the URL, as it was sent.
+        query: The query string of the URL, without the ``?``, undecoded.
     """
 
     request_id: str
@@ -26,7 +26,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class MessageReply:
-    """A whole Message: its JSON body and the response headers that go with it."""
+    """A non-streaming response: its JSON body and its response headers."""
 
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -37,10 +37,11 @@ class StreamReply:
     """A stream the upstream has accepted.
 
     Attributes:
-        frames: Server-sent events as bytes. Closing it closes the upstream. It may raise ``MessagesError``.
+        frames: Server-sent events as bytes. Closing it closes the upstream response. It may raise ``MessagesError``.
         headers: Response headers.
-        relayed: The frames are the upstream's own chunks, wherever it cut them: each is sent by itself, when it comes.
-            Otherwise a frame is a whole event, and frames that are ready together leave together.
+        relayed: The frames are the upstream's own chunks, which may end inside an event; each is sent on its own as
+            soon as it arrives. Otherwise each frame is a complete event, and frames that are ready together are sent in
+            one write.
     """
 
     frames: AsyncGenerator[bytes]
@@ -50,13 +51,13 @@ class StreamReply:
 
 @dataclass(frozen=True, slots=True)
 class PendingStream:
-    """A stream whose upstream is still to be called.
+    """A stream whose upstream request has not been sent yet.
 
     Attributes:
-        connect: Calls the upstream; returns once it has accepted, raises ``MessagesError`` if it refuses.
-        headers: Response headers that are known before.
-        status_first: The upstream's status is to become ours: nothing is sent to the client before it has answered.
-            Otherwise pings may go out while it is silent.
+        connect: Sends the upstream request; returns once it is accepted, raises ``MessagesError`` if it is refused.
+        headers: Response headers that are known before the upstream responds.
+        status_first: Send nothing to the client before the upstream's status is known, so that it becomes the status of
+            our response. Otherwise pings may be sent while the upstream is silent.
     """
 
     connect: Callable[[], Awaitable[StreamReply]]
@@ -69,11 +70,11 @@ type Reply = MessageReply | StreamReply | PendingStream
 
 @dataclass(frozen=True, slots=True)
 class ServeSettings:
-    """What the routes need to know of an implementation's configuration.
+    """The settings of an implementation that the routes need.
 
     Attributes:
-        ping_seconds: A stream that was silent for so long gets a ``ping`` event.
-        max_request_bytes: Larger bodies are answered with 413, before and after decompression.
+        ping_seconds: Seconds of silence on a stream after which a ``ping`` event is sent.
+        max_request_bytes: Limit of the request body, before and after decompression; larger ones are answered with 413.
     """
 
     ping_seconds: float = 10.0
@@ -87,13 +88,13 @@ class Messages(Protocol):
     settings: ServeSettings
 
     async def create_message(self, body: RequestBody[CreateMessageRequest], call: Call) -> Reply:
-        """Answer one request: with a stream if ``body.stream``, else with a ``MessageReply``.
+        """Return the reply to a request: a stream if ``body.stream``, else a ``MessageReply``.
 
-        A ``StreamReply`` is returned once the upstream has accepted the request, so that a refusal
-        can still be answered with its own HTTP status.
+        A ``StreamReply`` is returned only after the upstream has accepted the request, so that an error
+        response of the upstream can still become the HTTP status.
 
         Raises:
-            MessagesError: Every failure a client may see.
+            MessagesError: Any failure that the client may see.
         """
         ...
 
@@ -101,22 +102,22 @@ class Messages(Protocol):
         """Return ``{"input_tokens": N}`` for the prompt of a request, without generating anything.
 
         Raises:
-            MessagesError: Every failure a client may see.
+            MessagesError: Any failure that the client may see.
         """
         ...
 
     async def list_models(self, query: ModelQuery) -> ModelList:
-        """Return a page of the names that the caller may send as a model.
+        """Return a page of the model names that the caller may use.
 
         Raises:
-            MessagesError: Every failure a client may see.
+            MessagesError: Any failure that the client may see.
         """
         ...
 
     async def get_model(self, name: str) -> ModelInfo:
-        """Return what is known of a name that a message may be asked of.
+        """Return the entry of one model name.
 
         Raises:
-            NotFoundError: Nothing answers it.
+            NotFoundError: No model has this name, or the caller may not use it.
         """
         ...

@@ -1,6 +1,6 @@
 """A failure as an HTTP response: status, headers and the error body of the Messages API.
 
-Used by the route class, by streams that have not begun, and by whatever else answers with an error.
+Used by the route class, by streams that have not started, and by the routes that always return an error.
 """
 
 import logging
@@ -14,11 +14,11 @@ from .json_bytes import encode_json
 logger = logging.getLogger(__name__)
 
 CLIENT_CLOSED = 499
-"""Status of a reply that nobody is there to read."""
+"""Status of the response after the client has disconnected (nginx's 499); it is seen in logs only."""
 
 
 def visible_error(error: BaseException, request_id: str) -> MessagesError:
-    """Return what the client may see of a failure. Anything unforeseen is logged in one line and stays inside."""
+    """Return the error to show to the client; an unexpected exception is logged in one line and becomes a plain 500."""
     if isinstance(error, MessagesError):
         return error
     if isinstance(error, HTTPException):
@@ -35,7 +35,7 @@ def _where(error: BaseException) -> str:
 
 
 def wire_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers HTTP can carry; an upstream's odd one must not cost the reply."""
+    """Return the headers that HTTP can carry; an invalid header of an upstream must not fail the response."""
     return {name: value for name, value in headers.items() if value.isascii() and value.isprintable()}
 
 

@@ -1,4 +1,4 @@
-"""The errors of the Messages API, as exceptions that know their own wire form.
+"""The errors of the Messages API, as exceptions that can build their own response body.
 
     MessagesError
     |- InvalidRequestError     400 invalid_request_error
@@ -14,9 +14,9 @@
     |  `- BadGatewayError      502 api_error
     |- GatewayTimeoutError     504 timeout_error
     |- OverloadedError         529 overloaded_error
-    `- UpstreamError           whatever an upstream that speaks the Messages API answered
+    `- UpstreamError           any status and type: the error response of a Messages API upstream
 
-A message says what failed and what to do. It never holds an upstream's key or address.
+A message says what failed and what to do. It never contains an upstream's key or address.
 """
 
 from collections.abc import Mapping
@@ -28,8 +28,8 @@ class MessagesError(Exception):
 
     Args:
         message: What failed and what to do about it.
-        details: Machine-readable part, e.g. ``{"error_code": "thread_unsupported_request"}``.
-        headers: Response headers to carry along (``retry-after``, rate limits).
+        details: Machine-readable details, e.g. ``{"error_code": "thread_unsupported_request"}``.
+        headers: Response headers to send with the error (``retry-after``, rate limits).
         retryable: Whether the same request may succeed later; None keeps the default of the class.
     """
 
@@ -61,7 +61,7 @@ class MessagesError(Exception):
 
 
 class InvalidRequestError(MessagesError):
-    """The request cannot be served as it stands."""
+    """The request is invalid and has to be changed."""
 
     status_code = 400
     error_type = "invalid_request_error"
@@ -83,7 +83,7 @@ class AuthenticationError(MessagesError):
 
 
 class BillingError(MessagesError):
-    """The account behind the upstream cannot pay."""
+    """The upstream account has no credit left."""
 
     status_code = 402
     error_type = "billing_error"
@@ -91,7 +91,7 @@ class BillingError(MessagesError):
 
 
 class PermissionDeniedError(MessagesError):
-    """The caller may not do this."""
+    """The caller is not allowed to do this."""
 
     status_code = 403
     error_type = "permission_error"
@@ -107,14 +107,14 @@ class NotFoundError(MessagesError):
 
 
 class ConflictError(MessagesError):
-    """The state of the resource forbids this now."""
+    """The current state of the resource does not allow the request."""
 
     status_code = 409
     error_type = "conflict_error"
 
 
 class RequestTooLargeError(MessagesError):
-    """The body is larger than the server or the upstream takes."""
+    """The body exceeds the size limit of the server or of the upstream."""
 
     status_code = 413
     error_type = "request_too_large"
@@ -122,24 +122,24 @@ class RequestTooLargeError(MessagesError):
 
 
 class RateLimitError(MessagesError):
-    """Too many requests; ``retry-after`` says when to come back."""
+    """Too many requests; ``retry-after`` says when to retry."""
 
     status_code = 429
     error_type = "rate_limit_error"
 
 
 class ApiError(MessagesError):
-    """Something broke on this side or behind it."""
+    """An internal error of this server or of the upstream."""
 
 
 class BadGatewayError(ApiError):
-    """The upstream cannot be reached, or its answer is not one."""
+    """The upstream cannot be reached, or its response is not valid."""
 
     status_code = 502
 
 
 class GatewayTimeoutError(MessagesError):
-    """The upstream did not answer in time."""
+    """The upstream did not respond in time."""
 
     status_code = 504
     error_type = "timeout_error"
@@ -169,19 +169,19 @@ ERROR_BY_STATUS: dict[int, type[MessagesError]] = {
     504: GatewayTimeoutError,
     529: OverloadedError,
 }
-"""The class for an HTTP status (PROTOCOL of the Messages API, errors table)."""
+"""The error class for each HTTP status (Messages API documentation, table of errors)."""
 
 
 class UpstreamError(MessagesError):
-    """An answer of an upstream that speaks the Messages API itself, passed on with its status.
+    """The error response of an upstream that speaks the Messages API, passed on with its status.
 
     Args:
-        status: Its HTTP status.
+        status: HTTP status of the upstream's response.
         error_type: Its ``error.type``.
-        message: Its message.
-        headers: Its headers, as far as a client acts on them.
-        raw: Its body as sent, if that is in the form of the API.
-        verbatim: Answer with that body, request id included.
+        message: Its ``error.message``.
+        headers: Those of its headers that clients act on.
+        raw: Its body as received, if it is an error body of the Messages API.
+        verbatim: Send ``raw`` to the client, with the upstream's request id; else build a new body.
     """
 
     def __init__(
@@ -202,7 +202,7 @@ class UpstreamError(MessagesError):
 
 
 def error_for_status(status: int) -> type[MessagesError]:
-    """Return the error class for any HTTP status: other 4xx are 400s, everything else is a 500."""
+    """Return the error class for an HTTP status: any other 4xx gives the 400 class, everything else the 500 class."""
     found = ERROR_BY_STATUS.get(status)
     if found:
         return found

@@ -5,9 +5,9 @@ import string
 
 _ID_ALPHABET = string.ascii_letters + string.digits
 _ID_TABLE = bytes(ord(_ID_ALPHABET[number % len(_ID_ALPHABET)]) for number in range(256))
-"""A letter for each random byte; ids have to be different, not unguessable."""
+"""Maps each random byte to a letter or digit; ids have to be unique, not unguessable."""
 
 
 def new_id(prefix: str) -> str:
-    """Return an id in the form of the API: ``req_`` or the like and 24 characters."""
+    """Return a new id in the form of the API: a prefix such as ``req_`` and 24 random characters."""
     return prefix + secrets.token_bytes(24).translate(_ID_TABLE).decode()

@@ -3,17 +3,17 @@
 import json
 
 _LINE_BREAKS = ("\u0085", "\u2028", "\u2029")
-"""Characters that some clients take for line ends although the standard does not."""
+"""Characters that some clients treat as line ends, although the standard of server-sent events does not."""
 
 _READABLE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _ESCAPED = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 
 def encode_json(value: object) -> bytes:
-    """Return compact JSON; characters a client may trip over are escaped.
+    """Return compact JSON; characters that some clients cannot handle are escaped.
 
-    Non-ASCII text stays readable, except line separators of Unicode and lone surrogates. Numbers that JSON
-    does not have (NaN, Infinity) are null.
+    Other non-ASCII text is not escaped. Escaped are the line separators of Unicode and lone surrogates. Numbers
+    that JSON does not have (NaN, Infinity) become null.
     """
     try:
         text = _READABLE.encode(value)

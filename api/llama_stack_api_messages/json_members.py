@@ -1,10 +1,10 @@
-"""Top-level members of a JSON object: where their values stand in its bytes, without decoding them.
+"""Locates the top-level members of a JSON object in its bytes, without decoding their values.
 
     {"max_tokens": 5, "messages": [...], "model": "a", "tools": [{"input_schema": {"properties": {"model": ...}}}]}
-                                                  ^^^ the one value of interest, of maybe a megabyte
+                                                  ^^^ the one value needed, of maybe a megabyte
 
-msgspec finds the extent of every value in one pass; between two values there are a comma, a name and a colon, so the
-values are found again by walking over those.
+msgspec returns the raw bytes of every value in one pass, but not their positions. Between two values there are only a
+comma, a name and a colon, so the positions follow from stepping over these.
 """
 
 import json
@@ -18,17 +18,17 @@ _OPEN = re.compile(rb"[ \t\r\n]*\{")
 _PIECE = rb'(?:[^"\\]{1,1000}+|\\.)'
 _FIRST = re.compile(rb'[ \t\r\n]*+("' + _PIECE + rb'{0,1000}+")[ \t\r\n]*+:[ \t\r\n]*+', re.DOTALL)
 _NEXT = re.compile(rb"[ \t\r\n]*+," + _FIRST.pattern, re.DOTALL)
-"""What is before a value, after the brace or the value before it."""
+"""The bytes between two values: comma, name, colon and white space."""
 _LONG_NAME = re.compile(rb'[ \t\r\n]*+,?+[ \t\r\n]*+"' + _PIECE + rb"{1000}+", re.DOTALL)
-"""A name with more pieces than those take: with an unlimited number of pieces a name of megabytes takes a second, and
-without the possessive ``+`` gigabytes."""
+"""A name that is too long for the patterns above. Their number of pieces is limited because, without a limit, a name of
+megabytes takes a second, and without the possessive ``+`` gigabytes of memory."""
 _CLOSE = re.compile(rb"[ \t\r\n]*\}[ \t\r\n]*\Z")
 _SPACE = re.compile(rb"[ \t\r\n]*")
 _COMMA = re.compile(rb"[ \t\r\n]*,[ \t\r\n]*")
 MAX_MEMBERS = 2_000
-"""Of one object, the same name several times counted as often; each costs ten microseconds."""
+"""Members of one object, duplicate names included; each costs ten microseconds."""
 MAX_NAME_BYTES = 1_000
-"""Of one member. The longest name of the API has 30; a name may be copied into paths, headers and logs."""
+"""Bytes of a member's name. The longest name of the API has 30; names may be copied into paths, headers and logs."""
 _ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
 _EXTENTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -38,31 +38,31 @@ class MembersLimitError(ValueError):
 
 
 class Span(NamedTuple):
-    """Where a value stands: from its first byte to behind its last."""
+    """Position of a value: its first byte, and the byte after its last."""
 
     start: int
     end: int
 
 
 class Member(NamedTuple):
-    """A name, decoded, and where its value stands."""
+    """A decoded name and the position of its value."""
 
     name: str
     value: Span
 
 
 def members(body: bytes) -> list[Member]:
-    """Return the top-level members in their order; a name may come several times.
+    """Return the top-level members in order, duplicate names included.
 
     Args:
         body: A JSON object.
 
     Raises:
-        ValueError: It is not, or (``MembersLimitError``) it has too many, or too long a name.
+        ValueError: The body is not a JSON object; as ``MembersLimitError``: too many members, or too long a name.
     """
     try:
         extents = {name: bytes(value) for name, value in _EXTENTS.decode(body).items()}
-    except (ValueError, RecursionError):  # it refuses half a surrogate, which a truncated text may end with
+    except (ValueError, RecursionError):  # msgspec rejects lone surrogates, which truncated texts may end with
         extents = {}
     try:
         found = _walk(body, extents) if extents else None
@@ -75,9 +75,9 @@ def members(body: bytes) -> list[Member]:
 
 
 def _walk(body: bytes, extents: dict[str, bytes]) -> list[Member] | None:
-    """Return the members, or None where a name comes several times with another value, whose extent is not known."""
+    """Return the members; None if a duplicate name has another value, because its extent is not known."""
     found: list[Member] = []
-    text = "" if extents else body.decode("latin-1")  # in which a character is a byte; decoded value by value below
+    text = "" if extents else body.decode("latin-1")  # one character per byte; each value is decoded below
     opened = _OPEN.match(body)
     if opened is None:
         return None
@@ -111,14 +111,14 @@ _DECODER = json.JSONDecoder(strict=False, parse_constant=_no_number)
 
 
 def elements(body: bytes, array: Span) -> list[Span]:
-    """Return where the elements of an array stand.
+    """Return the positions of the elements of an array.
 
     Args:
-        body: The bytes around it.
-        array: Where it stands.
+        body: The bytes that contain the array.
+        array: Position of the array.
 
     Raises:
-        ValueError: It is no JSON array.
+        ValueError: The value is not a JSON array.
     """
     try:
         sizes = [len(bytes(value)) for value in _ELEMENTS.decode(body[array.start : array.end])]
@@ -142,7 +142,7 @@ def _elements_one_by_one(body: bytes, array: Span) -> list[Span]:
 
 
 def _element_start(body: bytes, array: Span, before: Sequence[Span]) -> int:
-    """Return where the next element of an array begins."""
+    """Return the position of the first byte of the next element of an array."""
     return _end_of(_COMMA, body, before[-1].end) if before else _end_of(_SPACE, body, array.start + 1)
 
 
@@ -154,17 +154,17 @@ def _end_of(what: re.Pattern[bytes], body: bytes, position: int) -> int:
 
 
 def text_at(body: bytes, place: Span | None) -> str | None:
-    """Return the string that stands somewhere, None if there is none."""
+    """Return the string at a position, or None if the value is not a string."""
     if place is None or not body.startswith(b'"', place.start):
         return None
     try:
         return str(json.loads(body[place.start : place.end]))
-    except ValueError:  # control characters or other encodings: whoever reads the whole will refuse it
+    except ValueError:  # control characters or another encoding: parsing the whole body will reject it
         return None
 
 
 def within(body: bytes, value: Span) -> dict[str, Span]:
-    """Return the members of an object inside the bytes; empty if something else is there.
+    """Return the positions of an object's members by name; empty if the value is not an object.
 
     Raises:
         MembersLimitError: The object has too many members, or too long a name.
@@ -179,11 +179,11 @@ def within(body: bytes, value: Span) -> dict[str, Span]:
 
 
 def cuts(parts: Sequence[Span], dropped: Collection[int]) -> list[tuple[Span, bytes]]:
-    """Return the edits that take elements out of an array together with their commas.
+    """Return the edits that remove elements of an array, commas included.
 
     Args:
-        parts: Its elements.
-        dropped: Numbers of those to take out.
+        parts: Positions of all elements.
+        dropped: Indexes of the elements to remove.
     """
     kept = [number for number in range(len(parts)) if number not in dropped]
     if not kept:
@@ -195,7 +195,7 @@ def cuts(parts: Sequence[Span], dropped: Collection[int]) -> list[tuple[Span, by
 
 
 def edited(body: bytes, edits: Iterable[tuple[Span, bytes]]) -> bytes:
-    """Return the body with other values in some places, which must not overlap."""
+    """Return the body with the edits applied; their positions must not overlap."""
     pieces, position = [], 0
     for span, value in sorted(edits):
         pieces += [body[position : span.start], value]

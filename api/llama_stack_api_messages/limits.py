@@ -1,17 +1,18 @@
-"""Limits of what is cheap to send and expensive to read; checked on the bytes, before either lane looks at a request.
+"""Limits on request bodies that are cheap to send and expensive to parse; checked before either lane reads a request.
 
-    values                      to build an object for each costs memory and time in every parser
-    unknown fields              each one is named in a header and in a log
-    context_management.edits    each one goes over the whole history
+    values                      every parser builds an object for each, which costs memory and time
+    unknown fields              each one is named in a response header and in a log
+    context_management.edits    each one is applied to the whole history
 
 Values are counted without parsing: outside of strings, every value follows a comma or an opening bracket. Commas and
-brackets of the whole body are counted first, strings included; only if there are more than the limit, the strings are
-taken out and the rest is counted again.
+brackets of the whole body are counted first, strings included; only if the count exceeds the limit, the strings are
+removed and the rest is counted again.
 
 After that, parsing a body is affordable (half a million values at most), and unknown fields are counted in the parsed
 body. A body with few colons has few fields and is not parsed. A field is unknown if no object of the API has a field
-of this name, so that both lanes agree, without the validation that the native lane does not make. What is inside an
-unknown field or a free-form one is not looked at. What is not valid JSON is left to what reads the request next.
+of this name: so both lanes count the same fields, although the native lane does not validate requests. Fields inside
+an unknown or free-form field are not counted. Invalid JSON is not reported here; whatever parses the request reports
+it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -26,19 +27,20 @@ from .json_members import Member
 from .models.base import OpenModel
 
 MAX_VALUES = 500_000
-"""Fields and list items of a request, free-form ones included. Each takes a token or more, and several in practice:
+"""Fields and list items of a request, free-form ones included. Each takes at least one token, in practice several:
 the longest context window (a million tokens) has room for fewer."""
 MAX_UNKNOWN_FIELDS = 1_000
-"""Of one object."""
+"""Unknown fields of one object."""
 MAX_UNKNOWN_FIELDS_IN_ALL = 10_000
-"""Of a request: a block of a later version of the API, some fields each, in every message of a long session."""
+"""Unknown fields of a request. Allows for a long session in which every message has a block of a later API version,
+with a few unknown fields each."""
 MAX_EDITS = 8
 """The API documents two kinds of edits, and clients send each once."""
 FREE_FORM = frozenset({"input", "input_schema", "input_examples", "schema", "classifier_context"})
-"""Fields whose value has any names, such as the arguments of a tool call."""
+"""Fields whose value may have any member names, such as the arguments of a tool call."""
 
 _MARKS = b",[{"
-"""What comes before a value of a list or an object; a bracket that is closed at once has none."""
+"""Bytes that precede a value of a list or an object. A bracket that is closed at once has no value."""
 _NOT_MARKS = bytes(set(range(256)) - set(_MARKS))
 _SPACE = b" \t\r\n"
 _CONTAINERS = frozenset({dict, list})
@@ -46,11 +48,11 @@ _CHUNK_BYTES = 256 * 1024
 _EXTENTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 type _Place = tuple["_Place", str | int] | None
-"""Where a value is: the place of what holds it, and its name or number there."""
+"""Path of a value: the path of its parent, and its name or index there."""
 
 
 def check_values(data: bytes) -> None:
-    """Refuse a request with too many values; the message names the field of the request that has the most.
+    """Reject a request with too many values; the message names the top-level field that has the most.
 
     Raises:
         InvalidRequestError: There are more than ``MAX_VALUES``.
@@ -74,9 +76,9 @@ def _mark_count(data: bytes) -> int:
 def _without_strings(data: bytes) -> Iterator[bytes]:
     """Yield a JSON text in chunks, with one quote in place of each string and without white space.
 
-    Where a chunk ends inside of an empty list or object, its brackets do not meet, and it counts twice.
+    If a chunk ends between the two brackets of an empty list or object, the caller counts it as having a value.
     """
-    text = data.replace(b"\\\\", b"").replace(b'\\"', b"")  # every quote that is left begins or ends a string
+    text = data.replace(b"\\\\", b"").replace(b'\\"', b"")  # every remaining quote begins or ends a string
     inside = 0
     for start in range(0, len(text), _CHUNK_BYTES):
         parts = text[start : start + _CHUNK_BYTES].split(b'"')
@@ -93,11 +95,11 @@ def _largest_field(data: bytes) -> str:
 
 
 def check_edits(data: bytes, members: Iterable[Member]) -> None:
-    """Refuse a request with too many context edits.
+    """Reject a request with too many context edits.
 
     Args:
         data: The body.
-        members: Its top-level members.
+        members: The top-level members of the body.
 
     Raises:
         InvalidRequestError: There are more than ``MAX_EDITS``.
@@ -115,20 +117,20 @@ def check_edits(data: bytes, members: Iterable[Member]) -> None:
 
 
 def check_unknown_fields(data: bytes) -> None:
-    """Refuse a request with too many unknown fields.
+    """Reject a request with too many unknown fields.
 
     Args:
-        data: The body; it has passed ``check_values``.
+        data: The body, already checked with ``check_values``.
 
     Raises:
-        InvalidRequestError: There are more than ``MAX_UNKNOWN_FIELDS`` in one object, or ``..._IN_ALL`` in all.
+        InvalidRequestError: More than ``MAX_UNKNOWN_FIELDS`` in one object, or ``..._IN_ALL`` in the request.
     """
-    if data.count(b":") > MAX_UNKNOWN_FIELDS:  # as many fields at most: text has colons, too
+    if data.count(b":") > MAX_UNKNOWN_FIELDS:  # an upper bound of the number of fields: text has colons, too
         _UnknownFields().count(_parsed(data), None)
 
 
 def _parsed(data: bytes) -> Any:  # noqa: ANN401 - any JSON value
-    """Return the value of a JSON text, None if it is not valid."""
+    """Return the decoded JSON text, None if it is not valid."""
     try:
         return from_json(data)
     except ValueError:
@@ -136,7 +138,7 @@ def _parsed(data: bytes) -> Any:  # noqa: ANN401 - any JSON value
 
 
 class _UnknownFields:
-    """Counts the unknown fields of a request, and refuses it as soon as there are too many."""
+    """Counts the unknown fields of a request, and raises as soon as there are too many."""
 
     def __init__(self) -> None:
         self._known = _field_names()
@@ -144,7 +146,7 @@ class _UnknownFields:
         self._in_all = 0
 
     def count(self, value: Any, place: _Place) -> None:  # noqa: ANN401 - any JSON value
-        """Count those of a value and of what is in it; nested no deeper than the parser allows."""
+        """Count the unknown fields of a value, recursively; the parser has limited the nesting depth."""
         if isinstance(value, dict):
             if not value.keys() <= self._known:
                 self._add(len(value.keys() - self._known), place)

@@ -4,7 +4,7 @@ from .stack import API_NAME, Api, InlineProviderSpec, ProviderSpec
 
 
 def available_providers() -> list[ProviderSpec]:
-    """Return the provider specs; called by the platform after it has added the API to its ``Api`` enum."""
+    """Return the provider specs. The platform calls this after it has added the API to its ``Api`` enum."""
     return [
         InlineProviderSpec(
             api=Api(API_NAME),

@@ -1,4 +1,4 @@
-"""A request body: read within bounds, and understood as far as somebody asks."""
+"""A request body: read with size limits, and parsed only when needed."""
 
 import contextlib
 import json
@@ -15,28 +15,29 @@ from .limits import check_edits, check_unknown_fields, check_values
 from .models import PromptRequest, describe_validation_error
 
 _GZIP = 16 + zlib.MAX_WBITS
-"""zlib's way to ask for the gzip container."""
+"""zlib's ``wbits`` for the gzip format."""
 _MAX_RATIO = 100
-"""Compression beyond this is no request: text reaches 20, and a bomb would keep the parser busy for seconds."""
+"""Highest compression ratio accepted: text reaches 20; a decompression bomb would keep the parser busy for seconds."""
 _MAX_GZIP_MEMBERS = 64
-"""What is left behind each is copied; clients send one."""
+"""Clients send one member; the bytes after each member are copied, so their number is limited."""
 _SMALL_BODY = 1024 * 1024
 """Bytes after decompression below which the ratio does not matter."""
 _FLAGS = {b"true": True, b"false": False, b"null": False}
 _DRAIN_FACTOR = 4
-"""How many times the limit is read and thrown away, so that a client that sends on still sees the answer."""
+"""A body that is too large is read and discarded up to this many times the limit, so that a client that is still
+sending gets to read the error response."""
 
 
 class Incoming(Protocol):
-    """What is read of an HTTP request; Starlette's have it."""
+    """The part of Starlette's request that is needed here."""
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Names in any case."""
+        """Return the request headers, names in any case."""
         ...
 
     def stream(self) -> AsyncIterator[bytes]:
-        """Return the body in parts."""
+        """Return the body in chunks."""
         ...
 
 
@@ -44,8 +45,8 @@ async def read_body(request: Incoming, limit: int) -> bytes:
     """Return the decoded body.
 
     Raises:
-        RequestTooLargeError: It has more than ``limit`` bytes, before or after decompression.
-        InvalidRequestError: It is compressed in a way this server does not know, or damaged.
+        RequestTooLargeError: The body has more than ``limit`` bytes, before or after decompression.
+        InvalidRequestError: The content encoding is not supported, or the compressed data are damaged.
     """
     parts: list[bytes] = []
     size = 0
@@ -97,23 +98,23 @@ def _damaged() -> InvalidRequestError:
 
 
 class RequestBody[M: PromptRequest]:
-    """The body of a request for a model, as it came.
+    """The body of a request that names a model, as received.
 
-    Relaying needs two of its members only: the rest is neither parsed nor validated.
+    Relaying needs two members only, ``model`` and ``stream``: the rest is neither parsed nor validated.
 
     Args:
         data: The bytes.
-        kind: What they are to be parsed as.
+        kind: The class to parse them into.
 
     Attributes:
         members: Its top-level members.
-        model: The model asked for.
-        model_span: Where that name stands. It has to stand there once: readers differ about which of several counts,
-            in Go even ``Model`` does, and the model that was checked has to be the one that answers.
-        stream: Whether the answer has to be a stream.
+        model: The requested model.
+        model_span: Position of that name in the bytes. The member must be unique: JSON parsers differ about which
+            duplicate wins, Go even accepts ``Model``, and the model that was authorized has to be the one that is used.
+        stream: Whether the client requested a stream.
 
     Raises:
-        InvalidRequestError: The bytes are no JSON object, it names no model or several, or exceeds a limit.
+        InvalidRequestError: The bytes are not a JSON object, ``model`` is missing or duplicate, or a limit is exceeded.
     """
 
     def __init__(self, data: bytes, kind: type[M]) -> None:
@@ -129,7 +130,7 @@ class RequestBody[M: PromptRequest]:
 
     @classmethod
     def of(cls, params: "RequestBody[M] | M") -> "RequestBody[M]":
-        """Return the body of a request that came without bytes, in library-client mode; any other as it is."""
+        """Return the body of a parsed request (library-client mode); a ``RequestBody`` is returned unchanged."""
         if isinstance(params, RequestBody):
             return params
         return cls(params.model_dump_json(by_alias=True, exclude_unset=True).encode(), type(params))
@@ -144,7 +145,7 @@ class RequestBody[M: PromptRequest]:
         return text_at(self.data, self.model_span)
 
     def _flag(self, name: str) -> bool:
-        """Return what the last member of a name says, as parsers do; what is no boolean may be refused."""
+        """Return a boolean member; of duplicates the last one wins, as in JSON parsers. Other values are validated."""
         said = [self.data[value.start : value.end] for member, value in self.members if member == name]
         if said and said[-1] not in _FLAGS:
             return bool(getattr(self.parsed, name, False))
@@ -152,10 +153,10 @@ class RequestBody[M: PromptRequest]:
 
     @cached_property
     def parsed(self) -> M:
-        """The whole request.
+        """Return the parsed and validated request.
 
         Raises:
-            InvalidRequestError: It does not fit; the message begins with the JSON path.
+            InvalidRequestError: The request is not valid; the message begins with the JSON path.
         """
         return parse(self._kind, self.data)
 
@@ -170,7 +171,7 @@ def _members(data: bytes) -> list[Member]:
 
 
 def parse[B: BaseModel](model: type[B], body: bytes) -> B:
-    """Return the request; the error names the first place in the body that is wrong, and what is wrong with it."""
+    """Return the parsed body; the error of an invalid one begins with the JSON path of its first invalid value."""
     if b"NaN" in body or b"Infinity" in body:
         _refuse_constants(body)
     try:
@@ -180,10 +181,10 @@ def parse[B: BaseModel](model: type[B], body: bytes) -> B:
 
 
 def _refuse_constants(body: bytes) -> None:
-    """Refuse numbers that JSON does not have; parsers differ about them, and the backend would see them again."""
+    """Reject NaN and Infinity, which are not JSON: parsers differ about them, and the backend would receive them."""
 
     def refuse(name: str) -> None:
         raise InvalidRequestError(f"The request body is not valid JSON: {name} is not a number; send null")
 
-    with contextlib.suppress(ValueError, RecursionError):  # told better by the validation that follows
+    with contextlib.suppress(ValueError, RecursionError):  # the validation that follows has better messages
         json.loads(body, parse_constant=refuse)

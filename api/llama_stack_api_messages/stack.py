@@ -1,6 +1,6 @@
 """The only module of this package that imports the platform.
 
-The platform's successor offers the same names elsewhere, so support for it ends here.
+The platform's successor has the same names in other modules, so only this file has to change for it.
 """
 
 from llama_stack_api import Api, ConflictError, InlineProviderSpec, ProviderSpec

@@ -1,6 +1,6 @@
-"""How an inference provider says that its backend speaks the Messages API itself.
+"""The optional method by which an inference provider declares that its backend speaks the Messages API.
 
-A provider object that has this one method is asked before anything is guessed or probed:
+A provider that has this method is used as declared; without it, the backend is found by configuration or probe:
 
     class MyInference:
         async def messages_upstream(self, resource_id: str) -> MessagesUpstream | None:
@@ -14,15 +14,15 @@ from typing import Protocol, runtime_checkable
 
 @dataclass(frozen=True, slots=True)
 class MessagesUpstream:
-    """A server with ``/v1/messages``.
+    """A server with the endpoint ``/v1/messages``.
 
     Attributes:
-        base_url: As an Anthropic SDK takes it, without ``/v1``.
-        headers: Credentials for this request, and what else it needs; names in lower case. They win over
-            the client's, but for ``anthropic-beta``, which is added to it.
-        preferred: Whether requests should go there; False leaves that to the operator (``native: {...: on}``).
-        anthropic: It is Anthropic's own API; None if the provider does not know.
-        secret: The key, which is kept out of errors; needed where it is in another header than ``x-api-key`` and
+        base_url: Base URL as an Anthropic SDK takes it, without ``/v1``.
+        headers: Credentials and other headers for this request, names in lower case. They win over the
+            client's headers, except ``anthropic-beta``, which is merged with the client's.
+        preferred: Whether the native lane is the default; False: only if the operator sets ``native: {...: on}``.
+        anthropic: Whether it is Anthropic's own API; None if the provider does not know.
+        secret: The key, to be redacted from errors; needed if it is in another header than ``x-api-key`` and
             ``authorization``.
     """
 
@@ -35,14 +35,14 @@ class MessagesUpstream:
 
 @runtime_checkable
 class SpeaksMessages(Protocol):
-    """An inference provider with a Messages API behind it."""
+    """An inference provider whose backend has a Messages API."""
 
     async def messages_upstream(self, resource_id: str) -> MessagesUpstream | None:
-        """Return where requests for a model of this provider may go as they are, None if there is no such place.
+        """Return the Messages API upstream for a model of this provider, None if there is none.
 
-        Called for every request, in its context, so that per-request credentials can be used.
+        Called for every request, in its context, so that it can return the credentials of the request.
 
         Args:
-            resource_id: The model, as the backend names it.
+            resource_id: The backend's name of the model.
         """
         ...

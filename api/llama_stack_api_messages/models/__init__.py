@@ -1,4 +1,4 @@
-"""The wire objects of the Messages API: requests, answers, stream events, errors."""
+"""The wire objects of the Messages API: requests, responses, stream events, errors."""
 
 from .base import (
     CacheControlEphemeral,

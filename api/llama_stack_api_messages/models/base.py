@@ -1,9 +1,9 @@
-"""What every wire model is made of: open objects, unions by `type`, and unions by shape.
+"""The building blocks of the wire models: open objects, unions by `type`, and unions by shape.
 
-Two kinds of union occur in the protocol, and both are built here so that they validate inside pydantic's core (no
-Python call per value) and leave clean error paths:
+The protocol has two kinds of union. Both are built here so that they validate inside pydantic's core (no Python call
+per value) and give readable error paths:
 
-* `Annotated[A | B | UnknownX, ByType()]` picks the member by its `type`. A `type` no member knows lands in the
+* `Annotated[A | B | UnknownX, ByType()]` picks the member by its `type`. A `type` of no member is parsed as the
   `Unknown` subclass of the union, so that a newer client never fails on a new name.
 * `Annotated[str | list[A], OneOf()]` picks the first alternative that fits.
 
@@ -22,10 +22,10 @@ KNOWN_TYPE_ERROR = "known_type"
 
 
 def _stop_lists(part: object, owner: type) -> None:
-    """Set the flag on all lists of a model's fields (a field's annotation could do so, and one would forget it)."""
+    """Set `fail_fast` on all list fields of a model. Annotating each field would do, too, but is easily forgotten."""
     if isinstance(part, dict):
         if part.get("type") == "model" and part.get("cls") is not owner:
-            return  # has done so itself
+            return  # has set its own lists
         if part.get("type") == "list":
             part["fail_fast"] = True
         for inner in part.values():
@@ -36,7 +36,7 @@ def _stop_lists(part: object, owner: type) -> None:
 
 
 class OpenModel(BaseModel):
-    """An immutable wire object that keeps the keys it does not know."""
+    """An immutable wire object that keeps unknown keys."""
 
     model_config = ConfigDict(
         extra="allow", frozen=True, validate_by_alias=True, validate_by_name=True, serialize_by_alias=True
@@ -44,24 +44,24 @@ class OpenModel(BaseModel):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Make every list stop at its first error: a reply names only one, and a body may hold a million."""
+        """Make every list stop at its first error: a response names only one, and a body may have a million."""
         schema = handler(source)
         _stop_lists(schema, cls)
         return schema
 
 
 class Unknown(OpenModel):
-    """The landing place of a `type` this version does not know; every other key is in `model_extra`."""
+    """An object whose `type` this version does not know; every other key is in `model_extra`."""
 
     type: str = Field(min_length=1, description="A type this server does not know.")
 
 
 class ByType:
-    """Marks a union whose members are told apart by `type`; exactly one member is an `Unknown`.
+    """Marks a union whose members are distinguished by `type`; exactly one member is an `Unknown`.
 
     Args:
         untyped: The member that also takes objects without a `type` (or with an empty one).
-        untyped_tag: How that member is called in error paths.
+        untyped_tag: Name of that member in error paths.
     """
 
     def __init__(self, untyped: type[OpenModel] | None = None, untyped_tag: str = "") -> None:
@@ -69,7 +69,7 @@ class ByType:
         self.untyped_tag = untyped_tag
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Build: known types by a table lookup, else untyped, else the fallback."""
+        """Build the union: known types by table lookup, else the untyped member, else the fallback."""
         known: dict[str, CoreSchema] = {}
         fallback: CoreSchema | None = None
         for member in get_args(source):
@@ -89,10 +89,10 @@ class ByType:
 
 
 class OneOf:
-    """Marks a union whose members are told apart by shape; the first one that fits wins."""
+    """Marks a union whose members are distinguished by shape; the first one that validates wins."""
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Build the union with labels that never show in an error path."""
+        """Build the union with labels, which `validation.py` removes from error paths."""
         members = get_args(source)
         labelled = [(handler.generate_schema(part), f"<{index}>") for index, part in enumerate(members)]
         return core_schema.union_schema([*labelled], mode="left_to_right")
@@ -110,16 +110,16 @@ class Known:
 
 
 class NullIsEmpty:
-    """Marks an object where clients also send null and mean `{}`."""
+    """Marks an object for which clients also send null, meaning `{}`."""
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Accept null without a Python call for the values that are objects already."""
+        """Accept null, without a Python call for values that are objects."""
         empty = core_schema.no_info_after_validator_function(lambda _: {}, core_schema.none_schema())
         return core_schema.union_schema([(handler(source), "<0>"), (empty, "<1>")], mode="left_to_right")
 
 
 def type_tags(member: type[BaseModel]) -> list[str]:
-    """Return the non-empty literals that a model's `type` field declares."""
+    """Return the non-empty literals of a model's `type` field."""
     return [tag for tag in _literals(member.model_fields["type"].annotation) if tag]
 
 
@@ -130,7 +130,7 @@ def _literals(annotation: object) -> list[str]:
 
 
 def _reject_known(known: frozenset[str], fallback: CoreSchema) -> CoreSchema:
-    """Keep a broken object of a known type out of the fallback."""
+    """Return the fallback schema, which rejects known types: an invalid object of a known type must be an error."""
 
     def check(value: Unknown) -> Unknown:
         if value.type in known:
@@ -151,7 +151,7 @@ class CacheControlEphemeral(OpenModel):
 
 
 class Cacheable(OpenModel):
-    """What blocks and tools that may end a cached prefix have."""
+    """The common field of blocks and tools that may end a cached prefix."""
 
     cache_control: CacheControlEphemeral | None = Field(
         default=None, description="Ends a cacheable prefix of the prompt here."

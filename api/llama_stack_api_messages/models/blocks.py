@@ -1,4 +1,4 @@
-"""The unions of all content blocks: what a message of a request and what an answer may hold."""
+"""The unions of all content blocks: those of messages in a request, and those of a response."""
 
 from typing import Annotated
 
@@ -57,7 +57,7 @@ _AnswerBlock = (
     | CompactionBlock
     | FallbackBlock
 )
-"""What an answer may hold, and therefore the history of a request too."""
+"""Blocks of a response, and therefore of the history in a request, too."""
 
 type ResponseBlock = Annotated[_AnswerBlock | UnknownBlock, ByType()]
 

@@ -1,4 +1,4 @@
-"""The list of models, and what may be asked of it."""
+"""The list of models and its query parameters."""
 
 from typing import Any, Literal, Self
 
@@ -8,14 +8,14 @@ from pydantic_core import PydanticCustomError
 from .base import OpenModel
 
 Lifecycle = Literal["active", "deprecated", "retired"]
-"""Stages of a model; `retired` ones answer no more."""
+"""Stages of a model; `retired` models are no longer served."""
 
 UNKNOWN_DATE = "1970-01-01T00:00:00Z"
-"""What stands for a release date nobody knows (documentation of `created_at`)."""
+"""The value for an unknown release date (documentation of `created_at`)."""
 
 
 class ModelInfo(OpenModel):
-    """A name that may be sent as the `model` of a message."""
+    """A name that may be sent as the `model` of a request."""
 
     type: Literal["model"] = Field(default="model", description="Kind of object.")
     id: str = Field(description="The name.")
@@ -40,7 +40,7 @@ class ModelList(OpenModel):
 
 
 class ModelQuery(OpenModel):
-    """Which page of the list is wanted."""
+    """Query parameters of the list."""
 
     limit: int = Field(default=20, ge=1, le=1000, description="Most models on the page.")
     after_id: str | None = Field(default=None, description="The page begins behind this id.")

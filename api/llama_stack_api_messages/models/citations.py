@@ -8,13 +8,13 @@ from .base import ByType, OpenModel, Unknown
 
 
 class _Citation(OpenModel):
-    """What every citation has."""
+    """The common fields of all citations."""
 
     cited_text: str = Field(description="The passage, word for word.")
 
 
 class _DocumentCitation(_Citation):
-    """What citations of a document have."""
+    """The common fields of citations of a document."""
 
     document_index: int = Field(description="Position of the document among the documents of the request, from 0.")
     document_title: str | None = Field(default=None, description="Title of the document.")

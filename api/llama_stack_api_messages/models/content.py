@@ -18,7 +18,7 @@ class TextBlock(Cacheable):
 
 
 class ImageTransformations(OpenModel):
-    """What may be done to an image before the model sees it."""
+    """Allowed processing of an image before the model sees it."""
 
     oversized_image: Annotated[str, Known("downsize", "error")] | None = Field(
         default=None, description="Whether an image over the size limit is scaled down or refused."
@@ -26,7 +26,7 @@ class ImageTransformations(OpenModel):
 
 
 class ImageBlock(Cacheable):
-    """A picture."""
+    """An image."""
 
     type: Literal["image"]
     source: ImageSource = Field(description="Where the bytes are.")
@@ -41,7 +41,7 @@ type TextOrImage = Annotated[TextBlock | ImageBlock | UnknownBlock, ByType()]
 
 
 class ContentSource(OpenModel):
-    """A document made of blocks, which citations may point at."""
+    """A document made of blocks, which citations may refer to."""
 
     type: Literal["content"]
     content: Annotated[str | list[TextOrImage], OneOf()] = Field(description="The document as one text or as blocks.")
@@ -73,7 +73,7 @@ class SearchResultBlock(Cacheable):
 
 
 class ThinkingBlock(OpenModel):
-    """Reasoning of an earlier or of this answer."""
+    """Reasoning of an earlier or of this response."""
 
     type: Literal["thinking"]
     thinking: str = Field(description="The reasoning; empty where it is withheld.")
@@ -81,7 +81,7 @@ class ThinkingBlock(OpenModel):
 
 
 class RedactedThinkingBlock(OpenModel):
-    """Reasoning that only the server can read."""
+    """Encrypted reasoning, which only the server can read."""
 
     type: Literal["redacted_thinking"]
     data: str = Field(description="Opaque data, to be sent back unchanged.")
@@ -150,7 +150,7 @@ class DownloadStarted(OpenModel):
 
 
 class DownloadCompleted(OpenModel):
-    """A download has ended well."""
+    """A download has completed."""
 
     type: Literal["download_completed"]
     download_id: str = Field(description="Id of the download.")
@@ -192,7 +192,7 @@ type ToolResultItem = Annotated[
 
 
 class ToolResultBlock(Cacheable):
-    """The answer to a tool call."""
+    """The result of a tool call."""
 
     type: Literal["tool_result"]
     tool_use_id: str = Field(description="Id of the call.")

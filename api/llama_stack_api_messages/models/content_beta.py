@@ -22,7 +22,7 @@ class AdvisorResultBlock(OpenModel):
 
 
 class AdvisorRedactedResultBlock(OpenModel):
-    """The advice, for the server's eyes only."""
+    """The advice, encrypted: only the server can read it."""
 
     type: Literal["advisor_redacted_result"]
     encrypted_content: str = Field(description="Opaque advice, to be sent back unchanged.")
@@ -36,7 +36,7 @@ class AdvisorToolResultError(ServerToolError):
 
 
 class AdvisorToolResultBlock(Cacheable):
-    """The outcome of asking the advisor."""
+    """The result of an advisor call."""
 
     type: Literal["advisor_tool_result"]
     tool_use_id: str = Field(description="Id of the server tool call.")
@@ -56,7 +56,7 @@ class McpToolUseBlock(Cacheable):
 
 
 class McpToolResultBlock(Cacheable):
-    """The answer to a call of an MCP tool."""
+    """The result of an MCP tool call."""
 
     type: Literal["mcp_tool_result"]
     tool_use_id: str = Field(description="Id of the call.")
@@ -118,7 +118,7 @@ class ToolAdditionBlock(Cacheable):
 
 
 class ToolRemovalBlock(Cacheable):
-    """From here on the tool is gone."""
+    """From here on the tool is not available."""
 
     type: Literal["tool_removal"]
     tool: ToolChangeTarget = Field(description="Which tool.")
@@ -128,7 +128,7 @@ type ToolChange = Annotated[ToolAdditionBlock | ToolRemovalBlock | UnknownToolCh
 
 
 class CompactionBlock(Cacheable):
-    """A summary that stands for everything before it."""
+    """A summary that replaces everything before it."""
 
     type: Literal["compaction"]
     content: str | None = Field(default=None, description="The summary; null where compaction failed.")
@@ -158,7 +158,7 @@ type FallbackTrigger = Annotated[FallbackRefusalTrigger | UnknownTrigger, ByType
 
 
 class FallbackBlock(OpenModel):
-    """Here another model took over."""
+    """From here on another model generates the response."""
 
     type: Literal["fallback"]
     from_: FallbackInfo = Field(alias="from", description="The model that refused.")

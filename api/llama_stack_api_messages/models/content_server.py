@@ -31,7 +31,7 @@ class ServerToolUseBlock(Cacheable):
 
 
 class UnknownResult(Unknown):
-    """An outcome of a server tool of a type this server does not know."""
+    """A server tool result of a type this server does not know."""
 
 
 TOOL_ERROR_CODES = (
@@ -40,17 +40,17 @@ TOOL_ERROR_CODES = (
     "unsupported_content_type", "content_too_large", "execution_time_exceeded", "output_file_too_large",
     "file_not_found", "prompt_too_long", "overloaded", "model_not_found",
 )  # fmt: skip
-"""Why server tools fail, all tools together."""
+"""Error codes of all server tools."""
 
 
 class ServerToolError(OpenModel):
-    """What the failures of server tools share."""
+    """The common fields of server tool errors."""
 
     error_code: Annotated[str, Known(*TOOL_ERROR_CODES)] = Field(description="What went wrong.")
 
 
 class _ServerResult(Cacheable):
-    """What the results of server tools share."""
+    """The common fields of server tool results."""
 
     tool_use_id: str = Field(description="Id of the server tool call.")
 
@@ -75,7 +75,7 @@ type WebSearchFailure = Annotated[WebSearchToolResultError | UnknownResult, ByTy
 
 
 class WebSearchToolResultBlock(_ServerResult):
-    """What a web search found."""
+    """The result of a web search."""
 
     type: Literal["web_search_tool_result"]
     content: Annotated[list[WebSearchResultBlock] | WebSearchFailure, OneOf()] = Field(
@@ -100,7 +100,7 @@ class WebFetchToolResultError(ServerToolError):
 
 
 class WebFetchToolResultBlock(_ServerResult):
-    """The outcome of a fetch."""
+    """The result of a fetch."""
 
     type: Literal["web_fetch_tool_result"]
     content: Annotated[WebFetchResultBlock | WebFetchToolResultError | UnknownResult, ByType()] = Field(
@@ -110,7 +110,7 @@ class WebFetchToolResultBlock(_ServerResult):
 
 
 class _ProcessResult(OpenModel):
-    """How a process ended."""
+    """Exit code and output of a process."""
 
     stderr: str = Field(description="Standard error.")
     return_code: int = Field(description="Exit code.")
@@ -124,7 +124,7 @@ class CodeExecutionOutputBlock(OpenModel):
 
 
 class CodeExecutionResultBlock(_ProcessResult):
-    """What the code printed."""
+    """The output of the code."""
 
     type: Literal["code_execution_result"]
     stdout: str = Field(description="Standard output.")
@@ -132,7 +132,7 @@ class CodeExecutionResultBlock(_ProcessResult):
 
 
 class EncryptedCodeExecutionResultBlock(_ProcessResult):
-    """What the code printed, for the server's eyes only."""
+    """The output of the code, encrypted: only the server can read it."""
 
     type: Literal["encrypted_code_execution_result"]
     encrypted_stdout: str = Field(description="Opaque standard output, to be sent back unchanged.")
@@ -146,7 +146,7 @@ class CodeExecutionToolResultError(ServerToolError):
 
 
 class CodeExecutionToolResultBlock(_ServerResult):
-    """The outcome of a code execution."""
+    """The result of a code execution."""
 
     type: Literal["code_execution_tool_result"]
     content: Annotated[
@@ -163,7 +163,7 @@ class BashCodeExecutionOutputBlock(OpenModel):
 
 
 class BashCodeExecutionResultBlock(_ProcessResult):
-    """What the command printed."""
+    """The output of the command."""
 
     type: Literal["bash_code_execution_result"]
     stdout: str = Field(description="Standard output.")
@@ -177,7 +177,7 @@ class BashCodeExecutionToolResultError(ServerToolError):
 
 
 class BashCodeExecutionToolResultBlock(_ServerResult):
-    """The outcome of a command."""
+    """The result of a command."""
 
     type: Literal["bash_code_execution_tool_result"]
     content: Annotated[BashCodeExecutionResultBlock | BashCodeExecutionToolResultError | UnknownResult, ByType()] = (
@@ -222,7 +222,7 @@ class TextEditorCodeExecutionToolResultError(ServerToolError):
 
 
 class TextEditorCodeExecutionToolResultBlock(_ServerResult):
-    """The outcome of an edit."""
+    """The result of an edit."""
 
     type: Literal["text_editor_code_execution_tool_result"]
     content: Annotated[
@@ -250,7 +250,7 @@ class ToolSearchToolResultError(ServerToolError):
 
 
 class ToolSearchToolResultBlock(_ServerResult):
-    """The outcome of a tool search."""
+    """The result of a tool search."""
 
     type: Literal["tool_search_tool_result"]
     content: Annotated[ToolSearchToolSearchResultBlock | ToolSearchToolResultError | UnknownResult, ByType()] = Field(

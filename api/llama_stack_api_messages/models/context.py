@@ -1,4 +1,4 @@
-"""How a long conversation is kept short: context management edits, compaction and threads (all beta)."""
+"""Ways to shorten a long conversation: context management edits, compaction and threads (all beta)."""
 
 from typing import Annotated, Literal
 
@@ -42,7 +42,7 @@ type Amount = Annotated[InputTokens | ToolUses | ThinkingTurns | AllThinkingTurn
 
 
 class ClearToolUsesEdit(OpenModel):
-    """Forget old tool results."""
+    """Clear old tool results."""
 
     type: Literal["clear_tool_uses_20250919"]
     trigger: Amount | None = Field(default=None, description="When to start; 100000 input tokens by default.")
@@ -55,7 +55,7 @@ class ClearToolUsesEdit(OpenModel):
 
 
 class ClearThinkingEdit(OpenModel):
-    """Forget old thinking."""
+    """Clear old thinking blocks."""
 
     type: Literal["clear_thinking_20251015"]
     keep: Annotated[Literal["all"] | Amount, OneOf()] | None = Field(
@@ -86,7 +86,7 @@ class ContextManagement(OpenModel):
 
 
 class CompactionConfig(OpenModel):
-    """Asks for a summary instead of an answer."""
+    """Requests a summary instead of a response."""
 
     type: Literal["summarize"]
     instructions: str | None = Field(default=None, description="What the summary shall hold.")
@@ -99,7 +99,7 @@ class ThreadCreate(OpenModel):
 
 
 class ThreadContinue(OpenModel):
-    """Go on with a stored conversation."""
+    """Continue a stored conversation."""
 
     type: Literal["continue"]
     previous_message_id: str = Field(description="Id of the last answer.")

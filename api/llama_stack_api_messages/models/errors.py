@@ -26,7 +26,7 @@ ERROR_TYPES: tuple[ErrorType, ...] = get_args(ErrorType)
 
 
 class ErrorDetail(OpenModel):
-    """What went wrong."""
+    """Type and message of an error."""
 
     type: Annotated[str, Known(*ERROR_TYPES)] = Field(description="Broad category.")
     message: str = Field(description="What failed and what to do.")
@@ -34,7 +34,7 @@ class ErrorDetail(OpenModel):
 
 
 class ErrorBody(OpenModel):
-    """The body of every reply that is not a success."""
+    """The body of every error response."""
 
     type: Literal["error"] = Field(description="Kind of object.")
     error: ErrorDetail = Field(description="The error.")

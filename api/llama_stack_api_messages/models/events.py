@@ -1,4 +1,4 @@
-"""Stream events and deltas. The hot path writes plain records; these models read and document them."""
+"""Stream events and deltas. Streaming writes plain dicts for speed; these models parse and document them."""
 
 from typing import Annotated, Literal
 
@@ -35,7 +35,7 @@ class ThinkingDelta(OpenModel):
 
 
 class SignatureDelta(OpenModel):
-    """The seal of a thinking block."""
+    """The signature of a thinking block."""
 
     type: Literal["signature_delta"]
     signature: str = Field(description="The signature.")
@@ -97,7 +97,7 @@ class ContentBlockStopEvent(OpenModel):
 
 
 class MessageDelta(OpenModel):
-    """Fields of the message that are known at its end."""
+    """Message fields that are known only at its end."""
 
     stop_reason: Annotated[str, Known(*STOP_REASONS)] | None = Field(default=None, description="Why it stopped.")
     stop_sequence: str | None = Field(default=None, description="The stop sequence that was hit.")

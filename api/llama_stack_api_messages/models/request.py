@@ -44,14 +44,14 @@ class InputMessage(OpenModel):
 
 
 def _messages(value: list[InputMessage]) -> list[InputMessage]:
-    """Refuse an empty conversation in the words of the protocol."""
+    """Reject an empty conversation with the protocol's error message."""
     if not value:
         raise PydanticCustomError("no_messages", "at least one message is required")
     return value
 
 
 class JsonOutputFormat(OpenModel):
-    """The answer has to be JSON of this schema."""
+    """The response has to be JSON of this schema."""
 
     type: Literal["json_schema"]
     schema_: JsonObject = Field(alias="schema", description="JSON schema of the answer.")
@@ -66,7 +66,7 @@ class TaskBudget(OpenModel):
 
 
 class OutputConfig(OpenModel):
-    """Settings of the answer."""
+    """Output settings of the response."""
 
     effort: Effort | None = Field(default=None, description="How hard the model should work.")
     format: JsonOutputFormat | None = Field(default=None, description="Structure of the answer.")
@@ -74,7 +74,7 @@ class OutputConfig(OpenModel):
 
 
 class Metadata(OpenModel):
-    """Facts about the request."""
+    """Metadata of the request."""
 
     user_id: str | None = Field(default=None, description="Opaque id of the end user.")
 
@@ -95,13 +95,13 @@ class ContainerConfig(OpenModel):
 
 
 class DiagnosticsConfig(OpenModel):
-    """Asks why the prompt cache was missed."""
+    """Requests the reason of a prompt cache miss."""
 
     previous_message_id: str | None = Field(default=None, description="Id of the answer to compare with.")
 
 
 class McpToolConfiguration(OpenModel):
-    """Which tools of an MCP server are used (older form)."""
+    """Selects tools of an MCP server (older form)."""
 
     enabled: bool | None = Field(default=None, description="Whether its tools are offered.")
     allowed_tools: list[str] | None = Field(default=None, description="Only these.")
@@ -135,21 +135,21 @@ class FallbackCreditToken(OpenModel):
 
 
 class BillingPolicy(OpenModel):
-    """Who pays."""
+    """The account to bill."""
 
     type: Literal["billing_policy"]
     bill_to: Annotated[str, Known("self", "user_profile")] | None = Field(default=None, description="The payer.")
 
 
 class Safeguard(OpenModel):
-    """A check of the answer that the client asks for."""
+    """A check of the response that the client requests."""
 
     type: Annotated[str, Known("dangerous_tool_use")] = Field(description="Kind of check.")
     classifier_context: Any = Field(default=None, description="What the check should know.")
 
 
 class PromptRequest(OpenModel):
-    """Everything that shapes the prompt; shared by creating a message and counting its tokens."""
+    """The fields that make up the prompt; shared by creating a message and counting its tokens."""
 
     model: str = Field(min_length=1, description="Model or alias to use.")
     messages: Annotated[list[InputMessage], AfterValidator(_messages)] = Field(
@@ -173,11 +173,11 @@ class PromptRequest(OpenModel):
 
 
 class CountTokensRequest(PromptRequest):
-    """The body of a token count."""
+    """The body of a token count request."""
 
 
 class CreateMessageRequest(PromptRequest):
-    """The body that creates a message."""
+    """The body of a request that creates a message."""
 
     max_tokens: int | None = Field(
         default=None, ge=0, description="Most tokens to produce; 0 only warms the prompt cache, none is a default."

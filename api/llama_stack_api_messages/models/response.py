@@ -1,4 +1,4 @@
-"""The answer: a message, or a token count."""
+"""The response: a message, or a token count."""
 
 from typing import Annotated, Literal, get_args
 
@@ -60,14 +60,14 @@ class Container(OpenModel):
 
 
 class CacheMissChanged(OpenModel):
-    """The prompt differs from the earlier one."""
+    """The prompt differs from the cached one."""
 
     type: Literal["model_changed", "system_changed", "tools_changed", "messages_changed"]
     cache_missed_input_tokens: int = Field(description="Tokens that could not be read from the cache.")
 
 
 class CacheMissNotComparable(OpenModel):
-    """There was nothing to compare with."""
+    """There was no cached prompt to compare with."""
 
     type: Literal["previous_message_not_found", "unavailable"]
 
@@ -85,7 +85,7 @@ class Diagnostics(OpenModel):
 
 
 class AppliedClearToolUses(OpenModel):
-    """Old tool results were forgotten."""
+    """Old tool results were cleared."""
 
     type: Literal["clear_tool_uses_20250919"]
     cleared_tool_uses: int = Field(description="How many tool uses.")
@@ -93,7 +93,7 @@ class AppliedClearToolUses(OpenModel):
 
 
 class AppliedClearThinking(OpenModel):
-    """Old thinking was forgotten."""
+    """Old thinking blocks were cleared."""
 
     type: Literal["clear_thinking_20251015"]
     cleared_thinking_turns: int = Field(description="How many turns.")
@@ -105,7 +105,7 @@ class UnknownAppliedEdit(Unknown):
 
 
 class AppliedContextManagement(OpenModel):
-    """Edits that were applied."""
+    """The applied context edits."""
 
     applied_edits: list[Annotated[AppliedClearToolUses | AppliedClearThinking | UnknownAppliedEdit, ByType()]] = Field(
         description="The edits, in order."
@@ -113,7 +113,7 @@ class AppliedContextManagement(OpenModel):
 
 
 class ThinkingTransformation(OpenModel):
-    """Replayed thinking that did not fit was dropped or let through."""
+    """Replayed thinking whose prefix has changed was dropped or accepted."""
 
     type: Literal["thinking_dropped", "thinking_mismatch_allowed"]
     path: str = Field(description="Which block of the request.")
@@ -136,7 +136,7 @@ type InputTransformation = Annotated[ThinkingTransformation | UnknownTransformat
 
 
 class Message(OpenModel):
-    """The model's answer."""
+    """The model's response."""
 
     id: str = Field(description="Id of the message.")
     type: Literal["message"] = Field(description="Kind of object.")
@@ -165,7 +165,7 @@ class CountTokensContextManagement(OpenModel):
 
 
 class MessageTokensCount(OpenModel):
-    """The answer to a token count."""
+    """The response of a token count."""
 
     input_tokens: int = Field(description="Input tokens of the request.")
     context_management: CountTokensContextManagement | None = Field(

@@ -1,4 +1,4 @@
-"""Where media come from: inline bytes, addresses, uploaded files."""
+"""Sources of media: inline bytes, URLs, uploaded files."""
 
 from typing import Annotated, Literal
 
@@ -8,7 +8,7 @@ from .base import ByType, Known, OpenModel, Unknown
 
 
 class Base64Source(OpenModel):
-    """Bytes inside the request: a picture or a PDF."""
+    """Inline bytes: an image or a PDF."""
 
     type: Literal["base64"]
     media_type: Annotated[str, Known("image/jpeg", "image/png", "image/gif", "image/webp", "application/pdf")] = Field(
@@ -18,7 +18,7 @@ class Base64Source(OpenModel):
 
 
 class TextSource(OpenModel):
-    """A plain text inside the request."""
+    """Inline plain text."""
 
     type: Literal["text"]
     media_type: Annotated[str, Known("text/plain")] = Field(description="Media type of the text.")
@@ -26,7 +26,7 @@ class TextSource(OpenModel):
 
 
 class UrlSource(OpenModel):
-    """An address to fetch from."""
+    """A URL to fetch."""
 
     type: Literal["url"]
     url: str = Field(description="The address.")

@@ -1,4 +1,4 @@
-"""How the model may think, and which tool it may call."""
+"""The thinking modes and the tool choices of a request."""
 
 from typing import Annotated, Literal
 
@@ -8,7 +8,7 @@ from .base import ByType, Known, OpenModel, Unknown
 
 
 class ThinkingBlockBinding(OpenModel):
-    """What happens to replayed thinking whose prefix has changed."""
+    """The handling of replayed thinking whose prefix has changed."""
 
     prefix_mismatch_behavior: Annotated[str, Known("error", "drop_block")] | None = Field(
         default=None, description="Refuse the request or drop the block."
@@ -16,7 +16,7 @@ class ThinkingBlockBinding(OpenModel):
 
 
 class _Thinking(OpenModel):
-    """What the modes that think share."""
+    """The common fields of the modes with thinking."""
 
     display: Annotated[str, Known("summarized", "omitted", "updates")] | None = Field(
         default=None, description="How much of the reasoning the answer shows."
@@ -59,7 +59,7 @@ type ThinkingConfig = Annotated[
 
 
 class _ToolChoice(OpenModel):
-    """What the choices that allow a call share."""
+    """The common fields of the choices that allow a call."""
 
     disable_parallel_tool_use: bool | None = Field(default=None, description="At most one call in the answer.")
 

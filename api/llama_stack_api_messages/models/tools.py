@@ -12,7 +12,7 @@ COMPUTER_TOOLSET_MEMBERS = (
     "left_click_drag", "right_click", "middle_click", "double_click", "triple_click", "scroll", "wait", "screenshot",
     "zoom",
 )  # fmt: skip
-"""What a `computer_toolset_*` entry declares, in the order of the documentation."""
+"""Members of a `computer_toolset_*` entry, in the order of the documentation."""
 
 BROWSER_TOOLSET_MEMBERS = (
     "navigate", "list_tabs", "new_tab", "switch_tab", "close_tab", "read_page", "get_page_text", "read_console",
@@ -20,7 +20,7 @@ BROWSER_TOOLSET_MEMBERS = (
     "right_click", "middle_click", "double_click", "triple_click", "hover", "left_click_drag", "left_mouse_down",
     "left_mouse_up", "mouse_move", "scroll", "type", "key", "hold_key", "wait", "javascript_exec",
 )  # fmt: skip
-"""What a `browser_toolset_*` entry declares, in the order of the documentation."""
+"""Members of a `browser_toolset_*` entry, in the order of the documentation."""
 
 BROWSER_MEMBERS_OFF_BY_DEFAULT = frozenset({"read_console", "read_network", "file_upload", "javascript_exec"})
 
@@ -31,7 +31,7 @@ type AllowedCaller = Annotated[
 
 
 class _Tool(Cacheable):
-    """What every tool with a name may carry."""
+    """The common fields of all tools with a name."""
 
     allowed_callers: list[AllowedCaller] | None = Field(default=None, description="Who may call the tool.")
     defer_loading: bool | None = Field(default=None, description="Hide the tool until a tool reference names it.")
@@ -97,7 +97,7 @@ class ToolMemberConfig(OpenModel):
 
 
 class _Toolset(Cacheable):
-    """What both nameless client toolsets carry."""
+    """The common fields of the two client toolsets, which have no name."""
 
     configs: dict[str, ToolMemberConfig | None] | None = Field(default=None, description="Settings by member name.")
 
@@ -115,7 +115,7 @@ class BrowserToolset(_Toolset):
 
 
 class UserLocation(OpenModel):
-    """Where the user roughly is."""
+    """The user's approximate location."""
 
     type: Literal["approximate"]
     city: str | None = Field(default=None, description="City.")
@@ -125,7 +125,7 @@ class UserLocation(OpenModel):
 
 
 class _WebTool(_Tool):
-    """What the web tools of the server share."""
+    """The common fields of the web server tools."""
 
     max_uses: int | None = Field(default=None, description="How often the model may use it in one request.")
     allowed_domains: list[str] | None = Field(default=None, description="Only these domains.")
@@ -151,19 +151,19 @@ class UrlSourceToolReference(OpenModel):
 
 
 class UrlsFromAll(OpenModel):
-    """Addresses from everywhere may be fetched."""
+    """URLs of any origin may be fetched."""
 
     type: Literal["all"]
 
 
 class UrlsFromNone(OpenModel):
-    """No address of this origin may be fetched."""
+    """No URL of this origin may be fetched."""
 
     type: Literal["none"]
 
 
 class UrlsFromTools(OpenModel):
-    """Addresses of the named tools only, or of all but these, may be fetched."""
+    """Only URLs from the named tools, or from all but these, may be fetched."""
 
     type: Literal["only", "except"]
     tools: list[UrlSourceToolReference] = Field(description="The tools.")
@@ -177,7 +177,7 @@ type UrlSourceRule = Annotated[UrlsFromAll | UrlsFromNone | UrlsFromTools | Unkn
 
 
 class WebFetchUrlSources(OpenModel):
-    """Which addresses may be fetched, by their origin."""
+    """Rules for which URLs may be fetched, by their origin."""
 
     client_tool_results: UrlSourceRule | None = Field(default=None, description="Those in client tool results.")
     server_tool_results: UrlSourceRule | None = Field(default=None, description="Those in server tool results.")
@@ -217,7 +217,7 @@ class ToolSearchTool(_Tool):
 
 
 class AdvisorTool(_Tool):
-    """Asks a second model for advice."""
+    """Requests advice from a second model."""
 
     type: Literal["advisor_20260301"]
     name: Literal["advisor"] = Field(description="Fixed name.")

@@ -1,4 +1,4 @@
-"""Token counts of an answer."""
+"""Token counts of a response."""
 
 from typing import Annotated, Literal
 
@@ -22,13 +22,13 @@ class CacheCreation(OpenModel):
 
 
 class OutputTokensDetails(OpenModel):
-    """What the output tokens were spent on."""
+    """A breakdown of the output tokens."""
 
     thinking_tokens: int = Field(default=0, description="Tokens of reasoning, part of `output_tokens`.")
 
 
 class ServerToolUsage(OpenModel):
-    """How often server tools were used."""
+    """The number of uses of each server tool."""
 
     web_search_requests: int = Field(default=0, description="Web searches.")
     web_fetch_requests: int = Field(default=0, description="Fetched pages.")
@@ -53,7 +53,7 @@ class UnknownCreditStatus(Unknown):
 
 
 class FallbackCreditUsage(OpenModel):
-    """What became of a fallback credit."""
+    """The result of redeeming a fallback credit."""
 
     status: Annotated[FallbackCreditRedeemed | FallbackCreditNotApplied | UnknownCreditStatus, ByType()] = Field(
         description="Used or not."
@@ -71,7 +71,7 @@ class _Iteration(OpenModel):
 
 
 class MessageIteration(_Iteration):
-    """A call that produced a part of the answer."""
+    """A call that produced a part of the response."""
 
     type: Literal["message"]
     model: str | None = Field(default=None, description="Model that was called.")
@@ -108,7 +108,7 @@ type Iteration = Annotated[
 
 
 class _Usage(OpenModel):
-    """Counts that the whole message and the last event share."""
+    """The common counts of a message and of the last `message_delta`."""
 
     output_tokens: int = Field(description="Tokens produced, thinking included.")
     cache_creation_input_tokens: int | None = Field(default=None, description="Input tokens written to the cache.")
@@ -132,6 +132,6 @@ class Usage(_Usage):
 
 
 class MessageDeltaUsage(_Usage):
-    """Counts so far, in `message_delta`; each one replaces the earlier one."""
+    """The counts of a `message_delta`; cumulative, each replaces the earlier one."""
 
     input_tokens: int | None = Field(default=None, description="Uncached input tokens, where known only now.")

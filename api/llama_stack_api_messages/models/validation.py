@@ -1,7 +1,8 @@
-"""From pydantic's list of errors to the one sentence a client gets: `messages.0.content.0.text.text: Field required`.
+"""Turns pydantic's list of errors into one error message: `messages.0.content.0.text.text: Field required`.
 
-The path is pydantic's own, with the tag of a union behind the element it belongs to. The labels of our unions
-(`<known>`, `<0>`; see `base.py`) are left out, and of several alternatives the one that got furthest speaks.
+The path is pydantic's own, with the tag of a union after the element it belongs to. The labels of our unions
+(`<known>`, `<0>`; see `base.py`) are removed. Of several alternatives, the error of the one that validated furthest is
+reported.
 """
 
 from collections.abc import Sequence
@@ -13,16 +14,16 @@ from pydantic_core import ErrorDetails
 from .base import KNOWN_TYPE_ERROR
 
 _SIDE_EFFECTS = frozenset({"union_tag_invalid", "union_tag_not_found", KNOWN_TYPE_ERROR, "none_required"})
-"""Errors that only say that another alternative is responsible."""
+"""Errors of a union alternative that was not meant, next to the error of the one that was."""
 
 _WORDING = dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "Input should be a valid dictionary")
-"""One text for what pydantic says in three ways, one of them with the names of our classes."""
+"""One message for three of pydantic's, one of which contains the names of our classes."""
 
 _EXPECTED = "Input should be "
 
 
 def describe_validation_error(error: ValidationError) -> str:
-    """Return `<path>: <message>` of the first error, in the words of the protocol where it has some."""
+    """Return `<path>: <message>` of the first error, with the protocol's own message where there is one."""
     errors = error.errors(include_url=False, include_input=False)
     rivals = _first([item for item in errors if item["type"] not in _SIDE_EFFECTS] or errors)
     first = rivals[0]
@@ -36,7 +37,7 @@ def describe_validation_error(error: ValidationError) -> str:
 
 
 def _path(error: ErrorDetails) -> str:
-    """Join the location without labels; a missing field that only the whole object could notice comes last."""
+    """Return the location without labels; a missing field reported by a model-level check is appended."""
     parts = [str(part) for part in error["loc"] if not _is_label(part)]
     if error["type"] == "missing_field":
         parts.append(str(error["ctx"]["field"]))
@@ -44,7 +45,7 @@ def _path(error: ErrorDetails) -> str:
 
 
 def _message(rivals: Sequence[ErrorDetails]) -> str:
-    """Return the text of the error, or of all alternatives that were refused at their very beginning."""
+    """Return the message of the error; if all alternatives were rejected at once, list what each expects."""
     texts = [_WORDING.get(item["type"], item["msg"]) for item in rivals]
     if len(texts) == 1 or not all(text.startswith(_EXPECTED) for text in texts):
         return texts[0]
@@ -53,7 +54,7 @@ def _message(rivals: Sequence[ErrorDetails]) -> str:
 
 
 def _first(errors: Sequence[ErrorDetails], start: int = 0) -> Sequence[ErrorDetails]:
-    """Return the first error; where alternatives meet, that of the first one that got past its beginning, or all."""
+    """Return the first error; in a union, that of the first alternative that validated further, or those of all."""
     location = errors[0]["loc"]
     fork = next((at for at in range(start, len(location)) if _is_label(location[at])), None)
     if fork is None:

@@ -1,7 +1,7 @@
 """The HTTP routes: one file for each group of endpoints, and the route class that all of them share.
 
-A new endpoint belongs here. What it answers comes from the implementation of ``Messages``; how a stream is sent is the
-business of ``streaming/``. Imports go from here to ``streaming/`` and to the package's root, never back.
+A new endpoint belongs here. The implementation of ``Messages`` produces its replies, and ``streaming/`` sends streams.
+Imports go from here to ``streaming/`` and to the package's root, never back.
 """
 
 from .messages import create_router

@@ -1,11 +1,13 @@
-"""A failure of a chat completion that knows its own answer.
+"""An exception for failed chat completions that carries its own HTTP response.
 
-The platform makes its own body of an exception: the message, and nothing else. ``retry-after``, rate limits, type and
-code of an error would be lost, and an exception it does not know it logs with a rendered traceback, which stops every
-request for seconds. So a provider raises this one (inside a stream that has begun the platform still renders its own):
+The platform turns an exception into a body of its own with the message only. ``retry-after``, rate limits, error type
+and code are lost, and an exception of unknown class is logged with a rendered traceback, which blocks every request
+for seconds. So a provider raises this exception instead:
 
-* wherever the platform's own handler gets it, it answers with the right status and message: it knows the parent class;
-* while this API is served too, the failure is answered as it is.
+* the platform's own handler knows its parent class, and responds with the right status and message;
+* if this API is served too, ``answer_failures`` makes the server respond with its full body and headers.
+
+Inside a stream that has started, the platform still writes its own error.
 """
 
 from collections.abc import Mapping
@@ -24,7 +26,7 @@ class CompletionError(ConflictError):  # type: ignore[misc] # the platform has n
 
     Args:
         status: The HTTP status.
-        body: In OpenAI's form, ``{"error": {"message": ..., "type": ..., "code": ..., "param": ...}}``.
+        body: The body in OpenAI's form, ``{"error": {"message": ..., "type": ..., "code": ..., "param": ...}}``.
         headers: Response headers.
     """
 
@@ -36,10 +38,11 @@ class CompletionError(ConflictError):  # type: ignore[misc] # the platform has n
 
 
 def answer_failures(app: FastAPI) -> None:
-    """Have the server answer ``CompletionError`` with its own body and headers. Idempotent.
+    """Make the server respond to ``CompletionError`` with its own body and headers. Idempotent.
 
-    The server has built its middleware when the lifespan of a router begins, and read its table of handlers for the
-    last time, so that the handler is given to the middleware itself. If that is not found, the platform's answers.
+    When the lifespan of a router begins, the server has already built its middleware from its table of exception
+    handlers. So the handler is registered in the middleware itself. If that is not found, the platform's handler
+    stays in use.
 
     Args:
         app: The server.

@@ -33,7 +33,7 @@ PATHS = ("/v1/messages", "/anthropic/v1/messages")
 COUNT = "/count_tokens"
 
 PROBES = ("/", "/api/hello")
-"""Asked by Claude Code at start-up; any answer will do."""
+"""Claude Code requests these at start-up; any response will do."""
 
 _ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"]
 
@@ -48,16 +48,16 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 class _NoImplementation:
-    """Stands in where the routes are listed and never called."""
+    """A placeholder for when the routes are only listed, never called."""
 
     settings = ServeSettings()
 
 
 def create_router(impl: Messages | None) -> APIRouter:
-    """Return the routes over an implementation. Called by the platform several times per process.
+    """Return the router of an implementation. The platform calls this several times per process.
 
     Args:
-        impl: Answers the requests. The platform passes None where it only lists the routes, for ``/v1/inspect/routes``.
+        impl: Produces the replies. The platform passes None if it only lists the routes, for ``/v1/inspect/routes``.
     """
     impl = cast("Messages", _NoImplementation()) if impl is None else impl
     create_message = _create_message(impl)
@@ -112,7 +112,7 @@ def _create_message(impl: Messages) -> Callable[[CreateMessageRequest], Awaitabl
 
 def _count_tokens(impl: Messages) -> Callable[[CountTokensRequest], Awaitable[Response]]:
     async def count_tokens(params: Annotated[CountTokensRequest, Body(...)]) -> Response:
-        """Count the tokens a prompt has, without answering it."""
+        """Count the tokens of a prompt, without generating a response."""
         return await _whole(impl.count_tokens(RequestBody.of(params), current_call()))
 
     count_tokens.max_request_bytes = impl.settings.max_request_bytes  # type: ignore[attr-defined]
@@ -120,7 +120,7 @@ def _count_tokens(impl: Messages) -> Callable[[CountTokensRequest], Awaitable[Re
 
 
 async def _whole(work: Coroutine[Any, Any, Reply]) -> Response:
-    """Return the response of a whole reply; the work is given up when the client leaves."""
+    """Return the response of a non-streaming reply; cancel the work if the client disconnects."""
     request = current_request()
     reply = await (run_while_connected(request.receive, work) if request else work)
     if reply is None:

@@ -1,12 +1,13 @@
-"""The list of models in the form of the API, also where the platform has one of its own.
+"""The routes of the model list, also at ``/v1/models``, where the platform has a route of its own.
 
-``GET /v1/models`` belongs to the platform, which answers in the form of OpenAI. It includes the routers of its APIs in
-random order, so a second route for the path would win in some processes and lose in others. Ours for that path
+``GET /v1/models`` belongs to the platform, which responds in OpenAI's form. The platform includes the routers of its
+APIs in random order, so a second route for the path would win in some processes and lose in others. Therefore our
+routes for that path
 
-* are not there for a request without ``anthropic-version``, which every client of this API sends and no other does;
-* are put in front of all others when the server starts, by the lifespan of the router, instead of being part of it.
+* match only requests with ``anthropic-version``, a header that every client of this API sends and no other client does;
+* are not part of the router: its lifespan inserts them before all other routes when the server starts.
 
-So the platform's tables of routes (authentication, metrics, library-client mode) keep its own route for the path.
+So the platform's tables of routes (authentication, metrics, library-client mode) keep the platform's own route.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -29,10 +30,10 @@ from .route import MessagesRoute, add_refusal, current_call, current_request
 
 SHARED = "/v1/models"
 OWN = "/anthropic/v1/models"
-"""For clients that are given ``<stack>/anthropic`` as their base URL; the platform has nothing there."""
+"""For clients that have ``<stack>/anthropic`` as their base URL; the platform has no route there."""
 
 ONE = "/{model_id:path}"
-"""Ids hold slashes."""
+"""``path`` because model ids contain slashes."""
 
 VERSION_HEADER = b"anthropic-version"
 
@@ -46,10 +47,10 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 class VersionedRoute(MessagesRoute):
-    """Answers GET requests that name a version of the API; for any other it is not there."""
+    """A route that matches only requests with the header ``anthropic-version``."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Return whether the request is one of these; never a partial match, which would answer 405."""
+        """Return a full match or none; a partial match would be answered with 405."""
         match, child_scope = super().matches(scope)
         if match is Match.FULL and any(name == VERSION_HEADER for name, _ in scope["headers"]):
             return match, child_scope
@@ -74,13 +75,13 @@ def add_model_routes(router: APIRouter, impl: Messages) -> None:
 def models_lifespan(
     impl: Messages, others: Sequence[BaseRoute] = ()
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """Return the lifespan of a router: while the server runs, requests with a version find our list of models.
+    """Return the lifespan of a router; it inserts our model routes before all others while the server runs.
 
-    Entering it again, for a router that is included twice, changes nothing that a client sees.
+    Entering it twice, for a router that is included twice, changes nothing that a client sees.
 
     Args:
-        impl: Lists them.
-        others: Routes that are to be found first too: the server goes through those of all its APIs.
+        impl: Lists the models.
+        others: Further routes to insert first, so that the server does not search those of all its APIs before.
     """
 
     @asynccontextmanager
@@ -99,7 +100,7 @@ def models_lifespan(
 
 def _list_models(impl: Messages) -> Callable[..., Awaitable[Response]]:
     async def list_models(query: Annotated[ModelQuery, Query()] = _ALL) -> Response:
-        """List the models that may be used, by their names and by the names the server's configuration gives them."""
+        """List the models that the caller may use: served models and configured aliases."""
         asked = _query(current_call().query) if current_request() else query
         return _json(await impl.list_models(asked))
 
@@ -108,7 +109,7 @@ def _list_models(impl: Messages) -> Callable[..., Awaitable[Response]]:
 
 def _get_model(impl: Messages) -> Callable[..., Awaitable[Response]]:
     async def get_model(model_id: str = "") -> Response:
-        """Get what is known of a model, by any name that a message may ask for it with."""
+        """Get a model by any name that a request may use for it."""
         request = current_request()
         name = request.path_params["model_id"] if request else unquote(model_id)
         if not name:
@@ -119,10 +120,10 @@ def _get_model(impl: Messages) -> Callable[..., Awaitable[Response]]:
 
 
 def _query(text: str) -> ModelQuery:
-    """Return what a query string asks for; of a member that comes several times the last counts, unless it is a list.
+    """Return the parsed query string; of a repeated parameter the last one wins, unless it is a list (``[]``).
 
     Raises:
-        InvalidRequestError: A member has a wrong value; the message begins with its name.
+        InvalidRequestError: A parameter has an invalid value; the message begins with its name.
     """
     members = parse_qs(text, keep_blank_values=True)
     try:

@@ -1,7 +1,7 @@
-"""The route class: whatever goes wrong behind it becomes an error body of the Messages API. And routes that refuse.
+"""The route class, which turns every exception of an endpoint into an error body; and routes that always refuse.
 
-Nothing may escape: an exception that reaches the server is logged by the platform with a rendered
-traceback, which stops every request for seconds.
+No exception may escape: the platform logs an exception that reaches the server with a rendered traceback,
+which blocks every request for seconds.
 """
 
 import typing
@@ -25,19 +25,20 @@ _REQUEST: ContextVar[Request | None] = ContextVar("messages_request", default=No
 
 
 def current_call() -> Call:
-    """Return the HTTP call being answered; outside of one (library-client mode) a call without headers or body."""
+    """Return the running HTTP call; in library-client mode a new call without headers."""
     return _CALL.get() or Call(request_id=new_id("req_"))
 
 
 def current_request() -> Request | None:
-    """Return the HTTP request being answered, or None in library-client mode."""
+    """Return the running HTTP request, or None in library-client mode."""
     return _REQUEST.get()
 
 
 class MessagesRoute(APIRoute):
-    """Reads the body itself, calls the endpoint with it, and answers every failure in the envelope of the API.
+    """Reads the body itself, calls the endpoint with it, and returns every failure as an error body of the API.
 
-    An endpoint that names a model gets a ``RequestBody`` of it, whatever the content type, and parses it or does not.
+    An endpoint with a ``PromptRequest`` parameter gets a ``RequestBody`` of that class instead, whatever the content
+    type, and parses it only if needed.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -55,7 +56,7 @@ class MessagesRoute(APIRoute):
                 response: Response = await endpoint(*arguments)
             except ClientDisconnect:
                 return Response(status_code=CLIENT_CLOSED)
-            except Exception as error:  # noqa: BLE001 - the last line of defence: see the module docstring
+            except Exception as error:  # noqa: BLE001 - no exception may escape: see the module docstring
                 return error_response(visible_error(error, call.request_id), call.request_id)
             response.headers.setdefault("request-id", call.request_id)
             return response
@@ -64,9 +65,9 @@ class MessagesRoute(APIRoute):
 
 
 def add_refusal(router: APIRouter, path: str, methods: list[str], error: MessagesError) -> None:
-    """Answer requests of these methods with an error.
+    """Add a route that answers these methods with an error.
 
-    It is a plain route of Starlette: the platform lists FastAPI's routes as endpoints (``/v1/inspect/routes``).
+    It is a plain Starlette route, because the platform lists FastAPI routes as endpoints (``/v1/inspect/routes``).
     """
 
     async def refuse(_request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""A stream of events as an HTTP response: encoding, pings in silence, clients that leave, reading ahead.
+"""Sends a stream of events as an HTTP response: encoding, pings, client disconnects, read-ahead.
 
-What the events say is decided elsewhere; nothing here reads them. Imports go from here to the package's root only.
+Nothing here reads or changes the content of events. Imports go from here to the package's root only.
 """

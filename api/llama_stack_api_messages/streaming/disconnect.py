@@ -1,7 +1,7 @@
-"""Work that ends when its client goes away.
+"""Cancels the work for a request when its client disconnects.
 
-Starlette tells nobody that a client left while an endpoint awaits, so a request that waits for its
-upstream would keep the upstream busy for an answer nobody reads.
+Starlette does not cancel an endpoint when the client disconnects. So a request that waits for its upstream
+would keep the upstream busy with a response that no client reads.
 """
 
 import asyncio
@@ -19,44 +19,46 @@ _GRACE_SECONDS = 1.0
 _WARN_SECONDS = 60.0
 _warned_at: float | None = None
 _READ_ON_ITEMS = 10_000
-"""How much a stream may still have buffered; one that never waits for anything is not read to its end."""
+"""Buffered items that may be read from a cancelled stream; a stream that never suspends is not read any further."""
 
 type Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 async def disconnected(receive: Receive) -> None:
-    """Return when the client has gone. The request body must have been read before."""
+    """Return when the client has disconnected. The request body must have been read before."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
 async def end(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel tasks and wait until they have cleaned up; one that will not be cancelled is left to itself."""
+    """Cancel tasks and wait for them, at most ``_GRACE_SECONDS``; a task that ignores cancellation is left running."""
     for task in tasks:
         task.cancel()
     done, stubborn = await asyncio.wait(tasks, timeout=_GRACE_SECONDS)
     for task in done:
         if not task.cancelled():
-            task.exception()  # seen, so that asyncio does not report it
+            task.exception()  # marks it as retrieved, so that asyncio does not log it
     if stubborn:
         _warn(len(stubborn))
 
 
 def _warn(count: int) -> None:
-    """Log at most once in a while: a backend that will not be cancelled has many calls."""
+    """Log, rate-limited: with a backend that ignores cancellation this happens on many requests."""
     global _warned_at  # noqa: PLW0603 - one log per process
     now = time.monotonic()
     if _warned_at is None or now - _warned_at > _WARN_SECONDS:
         _warned_at = now
-        logger.warning("%d tasks of a call that is over do not end; there may be more", count)
+        logger.warning(
+            "%d tasks did not end after the request was cancelled; further warnings are suppressed for a while", count
+        )
 
 
 async def abandon(stream: AsyncGenerator[Any]) -> None:
-    """End a stream so that everything under it lets go at once, however many generators are stacked on it.
+    """End a stream so that all nested generators release their resources at once.
 
-    Closing the outermost generator is not enough: an ``async for`` does not close what it iterates, so the
-    connection below would stay open until the garbage collector comes by. Cancelled inside its next read,
-    every layer unwinds.
+    Closing the outermost generator is not enough: an ``async for`` does not close the iterator it reads, so the
+    upstream connection would stay open until garbage collection. Cancelled during its next read, every layer
+    unwinds.
     """
 
     async def read_on() -> None:
@@ -68,12 +70,12 @@ async def abandon(stream: AsyncGenerator[Any]) -> None:
                 break
 
     reading = asyncio.create_task(read_on())
-    await asyncio.sleep(0)  # lets it run to where it waits for the upstream
+    await asyncio.sleep(0)  # lets the task run until it waits for the upstream
     await end(reading)
 
 
 async def run_while_connected[T](receive: Receive, work: Coroutine[Any, Any, T]) -> T | None:
-    """Run a coroutine and return its result, or cancel it and return None when the client leaves first."""
+    """Run a coroutine and return its result; cancel it and return None if the client disconnects first."""
     task = asyncio.create_task(work)
     watch = asyncio.create_task(disconnected(receive))
     try:

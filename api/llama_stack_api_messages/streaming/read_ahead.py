@@ -1,7 +1,7 @@
 """Reads a stream ahead of its client.
 
-A task of its own takes frames from the upstream while another sends them, so that frames which are ready
-together leave in one write, silence can be filled with pings, and a slow client stops the reading.
+One task reads frames from the upstream while another sends them to the client. So frames that are ready together
+are sent in one write, pings can be sent while the upstream is silent, and a slow client pauses the reading.
 """
 
 import asyncio
@@ -9,9 +9,9 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 _HIGH_WATER = 64 * 1024
-"""Bytes read ahead of the client before reading stops."""
+"""Bytes buffered for the client before reading pauses."""
 _BURST = 32
-"""Frames taken without letting the sender run; a buffered upstream never suspends by itself."""
+"""Frames read before yielding to the sending task; an upstream with buffered data never suspends by itself."""
 
 
 class Pump:
@@ -21,7 +21,7 @@ class Pump:
         source: The frames of the upstream.
 
     Attributes:
-        finished: No more frames will come.
+        finished: Whether the source has ended; no more frames will be added.
     """
 
     def __init__(self, source: AsyncGenerator[bytes]) -> None:
@@ -33,7 +33,7 @@ class Pump:
         self._drained = asyncio.Event()
 
     async def run(self) -> None:
-        """Read to the end. Raises what the upstream raises; the frames before it can still be taken."""
+        """Read the source to its end. Raises what the source raises; frames read before that can still be taken."""
         try:
             async with aclosing(self._source) as frames:
                 async for frame in frames:
@@ -53,7 +53,7 @@ class Pump:
             await self._drained.wait()
 
     async def wait(self, seconds: float) -> bool:
-        """Wait for news (frames or the end); return False if there was none for so long."""
+        """Wait for frames or the end of the source; return False on timeout."""
         if self._filled.is_set():
             return True
         try:

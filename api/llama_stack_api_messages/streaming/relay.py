@@ -1,7 +1,8 @@
-"""Sends the chunks of an upstream as they come, one by one, with pings in the pauses.
+"""Sends the chunks of an upstream as they arrive, one by one, with pings while it is silent.
 
-Nothing is read ahead: while the client takes its time nothing is read from the upstream, so memory stays flat and the
-upstream is slowed down. A chunk may end anywhere in an event, so what was sent last decides where a ping may stand.
+Nothing is read ahead: while a slow client is being sent to, nothing is read from the upstream, so that memory stays
+flat and back-pressure reaches the upstream. A chunk may end inside an event, so a ping is sent only if the last bytes
+sent complete an event.
 """
 
 import asyncio
@@ -14,10 +15,10 @@ from .sse import PING, TAIL, unfinished_frame
 
 
 class Relay:
-    """One stream on its way to the client.
+    """Sends one stream to the client.
 
     Args:
-        send: Of ASGI; the response must have been started.
+        send: ASGI ``send``; the response must have been started.
         ping_seconds: Silence after which a ``ping`` event is sent, if the last frame is complete.
 
     Attributes:
@@ -34,7 +35,7 @@ class Relay:
         self._active_at = 0.0
 
     async def run(self, frames: AsyncGenerator[bytes]) -> None:
-        """Send all chunks. Raises what the upstream raises; the chunks before it have been sent."""
+        """Send all chunks. Raises what the upstream raises; chunks received before that have been sent."""
         self._active_at = self._clock()
         pinging = asyncio.create_task(self._ping())
         try:
@@ -56,7 +57,7 @@ class Relay:
             if left > 0:
                 await asyncio.sleep(left)
                 continue
-            if not (self._sending or unfinished_frame(self.tail)):  # a client that is slow is not silent
+            if not (self._sending or unfinished_frame(self.tail)):  # a slow client is no silence of the upstream
                 sending = self._send({"type": "http.response.body", "body": PING, "more_body": True})
                 self._pinging = asyncio.ensure_future(sending)
                 await self._pinging

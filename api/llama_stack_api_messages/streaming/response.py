@@ -1,12 +1,13 @@
-"""The HTTP response of a stream: headers when the upstream's status is known, frames, pings, errors.
+"""The HTTP response of a stream: its headers, frames, pings and errors.
 
 States of a response, in order:
 
     waiting    nothing sent; a failure is still a JSON body with its own status
     streaming  200 sent, because the upstream accepted or the first ping was due; a failure is an ``error`` event
-    ended      last frame sent, or the client is gone and the upstream closed
+    ended      last frame sent, or the client has disconnected and the upstream response is closed
 
-Where the upstream's status is to become ours, no ping goes out before it has answered.
+If the upstream's status is to become the status of this response (``PendingStream.status_first``), no ping is sent
+before the upstream has responded.
 """
 
 import asyncio
@@ -40,10 +41,10 @@ error can no longer be the HTTP status."""
 
 
 class EventStream(StreamingResponse):
-    """Streams a reply; also iterable through ``body_iterator``, as the platform's library client does.
+    """Streams a reply; the platform's library client iterates over ``body_iterator`` instead.
 
     Args:
-        open_stream: Calls the upstream; returns once it has accepted, or with what to wait for.
+        open_stream: Calls the upstream; returns its accepted stream, or a ``PendingStream``.
         call: The HTTP call being answered.
         ping_seconds: Silence after which a ``ping`` event is sent.
     """
@@ -58,7 +59,7 @@ class EventStream(StreamingResponse):
         self._request_id = call.request_id
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        """Answer over ASGI; returns within moments when the client goes away, with the upstream closed."""
+        """Send the response over ASGI; if the client disconnects, close the upstream response and return promptly."""
         sending = asyncio.create_task(self._send(send))
         gone = asyncio.create_task(disconnected(receive))
         try:
@@ -83,13 +84,13 @@ class EventStream(StreamingResponse):
             answered = connecting if reply.status_first else self._while_pinging(send, connecting, reply.headers)
             reply = await answered
         stream = _stream(reply)
-        async with aclosing(stream.frames) as frames:  # from here on, whatever happens
+        async with aclosing(stream.frames) as frames:  # closed from here on, also on errors
             if not self._started:
                 await self._start(send, stream.headers)
             await (self._relay(send, frames) if stream.relayed else self._pump(send, frames))
 
     async def _relay(self, send: Send, frames: AsyncGenerator[bytes]) -> None:
-        """Send chunks as they come, and a ping per interval of silence."""
+        """Send chunks as they arrive, and a ping after each interval of silence."""
         relay = Relay(send, self._ping_seconds)
         try:
             await relay.run(frames)
@@ -99,9 +100,9 @@ class EventStream(StreamingResponse):
     async def _while_pinging[R](
         self, send: Send, work: Awaitable[R], headers: Mapping[str, str], seconds: float | None = None
     ) -> R:
-        """Return the result of work; begin the stream and send a ping after each interval in which it is not done.
+        """Return the result of ``work``; after each interval in which it is not done, send a ping.
 
-        The first interval has so many seconds.
+        The first ping starts the response. ``seconds`` is the length of the first interval.
         """
         task = asyncio.ensure_future(work)
         pause = seconds or self._ping_seconds
@@ -126,7 +127,7 @@ class EventStream(StreamingResponse):
         await send({"type": "http.response.start", "status": 200, "headers": raw})
 
     async def _pump(self, send: Send, frames: AsyncGenerator[bytes]) -> None:
-        """Send frames, those that are ready together in one write, and a ping per interval of silence."""
+        """Send frames, those that are ready together in one write, and a ping after each interval of silence."""
         pump = Pump(frames)
         reading = asyncio.create_task(pump.run())
         try:
@@ -149,7 +150,7 @@ class EventStream(StreamingResponse):
         reading.result()
 
     async def _chunks(self) -> AsyncGenerator[bytes]:
-        """Yield the frames without a task that reads ahead: the library client waits for every task of its loop."""
+        """Yield the frames without a read-ahead task: the library client waits for every task of its loop."""
         try:
             reply = await self._open_stream()
             if isinstance(reply, PendingStream):

@@ -1,9 +1,9 @@
-"""An upstream's failure -> an error of the Messages API.
+"""Translates an upstream's error body into an error of the Messages API.
 
-The status decides, after five cases that no status tells apart: the prompt does not fit, the model cannot see, the
-content is against a policy, the account cannot pay, and the stack's own key was refused (which is not the client's
-401). Texts of upstreams are
-taken over redacted and only when they are texts: no HTML, no keys, no addresses.
+The status selects the error class, except in five cases that have no status of their own: the prompt is too long, the
+model has no vision, the content violates a policy, the account has no credit, and the stack's own key was refused
+(which must not become a 401 for the client). The upstream's message is passed on only if it is a sentence (not HTML),
+with keys and addresses redacted.
 """
 
 import json
@@ -49,7 +49,8 @@ STATUS_BY_NAME: dict[str, int] = {
     "UNAVAILABLE": 503,
     "DEADLINE_EXCEEDED": 504,
 }
-"""Errors inside a stream have no status, but a name (OpenAI, vLLM, Anthropic-like gateways, Gemini's gRPC names)."""
+"""Status by error name: errors inside a stream have no status (OpenAI, vLLM, Anthropic-like gateways, Gemini's gRPC
+names)."""
 
 _BLIND_STATUSES = frozenset({400, 404, 415, 422, 500, 501})
 _BLIND = re.compile(
@@ -66,24 +67,24 @@ _BLIND = re.compile(
 )
 """How backends say that the model has no vision (rather than that this image is bad)."""
 NO_VISION = "The model cannot read images"
-"""How the message for all of them begins."""
+"""Start of the error message for all of these."""
 
 
 class ContentPolicyError(InvalidRequestError):
-    """The upstream's content policy forbids the request; the API itself answers with a refusal, not with an error."""
+    """The upstream's content policy rejects the request; Anthropic's API responds with stop reason ``refusal`` instead."""
 
 
 class ContextOverflowError(InvalidRequestError):
-    """The context window is full; in the middle of an answer, the answer has filled it, and ends there."""
+    """The context window is full. In the middle of a stream, the response itself has filled it and ends there."""
 
 
 _POLICY_STATUSES = frozenset({400, 403, 422})
-"""403 is OpenRouter's moderation, which names what it flagged."""
+"""Statuses of a policy error; 403 is OpenRouter's moderation, which names the flagged categories."""
 _POLICY_CODES = frozenset(
     {"content_policy_violation", "content_filter", "ResponsibleAIPolicyViolation", "moderation_blocked",
      "data_inspection_failed"}
 )  # fmt: skip
-"""OpenAI and LiteLLM, Azure twice, OpenAI, DashScope."""
+"""Error codes of OpenAI and LiteLLM, Azure (two), OpenAI, DashScope."""
 _POLICY = re.compile(
     r"content management policy"  # Azure
     r"|ResponsibleAIPolicyViolation"
@@ -126,13 +127,13 @@ def translate_error(
     *,
     now: datetime | None = None,
 ) -> MessagesError:
-    """Return the error a client gets for an upstream's failure.
+    """Return the client's error for an upstream's error body.
 
     Args:
         status: The upstream's HTTP status; None for an error inside a stream.
         body: The decoded body: ``{"error": {...}}``, its inner object, text, or None.
         headers: The upstream's response headers.
-        now: The time, to turn the durations of OpenAI's rate limit headers into timestamps.
+        now: Current time, to convert the durations in OpenAI's rate limit headers to timestamps.
     """
     error = _error_object(body)
     code = _effective_status(status, error)
@@ -156,14 +157,14 @@ def translate_error(
 
 
 def status_inside(body: object) -> int:
-    """Return the HTTP status that the body of an error names, by number or by name; 500 where it names none."""
+    """Return the HTTP status in an error body, given as a number or a name; 500 if there is none."""
     return _effective_status(None, _error_object(body))
 
 
 def _error_object(body: object) -> dict[str, Any]:
-    """Return the part with message, type and code.
+    """Return the object with message, type and code.
 
-    OpenAI nests it under ``error``, vLLM used not to, Ollama has a string there, FastAPI says ``detail``, Gemini
+    OpenAI nests it under ``error``, older vLLM does not, Ollama has a string there, FastAPI uses ``detail``, Gemini
     wraps everything in a list.
     """
     if isinstance(body, list) and body and isinstance(body[0], Mapping):
@@ -179,7 +180,7 @@ def _error_object(body: object) -> dict[str, Any]:
 
 
 def _sentences(message: object) -> object:
-    """Return the fields that FastAPI found wrong as a sentence each, any other message as it is; Mistral nests them."""
+    """Return FastAPI's list of invalid fields (nested by Mistral) as sentences, any other message unchanged."""
     wrong = message.get("detail") if isinstance(message, Mapping) else message
     if not isinstance(wrong, list):
         return wrong
@@ -205,7 +206,7 @@ def _from_record(body: object) -> dict[str, Any]:
 
 
 def _effective_status(status: int | None, error: dict[str, Any]) -> int:
-    """Return the HTTP status, else what the body says in code, type or status: a number, quoted or not, or a name."""
+    """Return the HTTP status, else the status in code, type or status of the body: a number, quoted or not, or a name."""
     if status is not None:
         return status
     for name in (str(error.get(key)) for key in ("code", "type", "status")):
@@ -217,7 +218,7 @@ def _effective_status(status: int | None, error: dict[str, Any]) -> int:
 
 
 def _blind_message(status: int, error: dict[str, Any]) -> str | None:
-    """Return what to say for a model that cannot read images; llama.cpp answers 500, which clients would retry."""
+    """Return the message for a model without vision, else None; llama.cpp responds with 500, which clients would retry."""
     text = _said(error, "")
     if status not in _BLIND_STATUSES or not _BLIND.search(text):
         return None
@@ -230,11 +231,11 @@ def _is_quota(status: int, error: dict[str, Any]) -> bool:
 
 
 _MARKUP = re.compile(r"\s*<[A-Za-z!?/]")
-"""A page; ``<400>`` is how DashScope begins a sentence."""
+"""Start of an HTML page; not ``<400>``, which begins messages of DashScope."""
 
 
 def _said(error: dict[str, Any], otherwise: str) -> str:
-    """Return the upstream's own words, redacted; what is no sentence (HTML, nested data, nothing) is not passed on."""
+    """Return the upstream's message, redacted; ``otherwise`` if it is not a sentence (HTML, nested data, empty)."""
     text = error.get("message")
     if not isinstance(text, str) or not text.strip() or "<html" in text[:500].lower() or _MARKUP.match(text):
         return otherwise
@@ -247,7 +248,7 @@ _AS_IS = ("retry-after", "retry-after-ms")
 
 
 def _carried_headers(headers: Mapping[str, str], now: datetime | None) -> dict[str, str]:
-    """Return the headers a client acts on: when to come back, and the limits under their Anthropic names."""
+    """Return the headers that clients act on: ``retry-after``, and rate limits under their Anthropic names."""
     carried: dict[str, str] = {}
     for name, value in headers.items():
         lower = name.lower()
@@ -261,7 +262,7 @@ def _carried_headers(headers: Mapping[str, str], now: datetime | None) -> dict[s
 
 
 def _reset_time(duration: str, now: datetime | None) -> str:
-    """Return the timestamp a duration such as ``6m0s`` or ``250ms`` from now; ``""`` when it is none."""
+    """Return the timestamp of now plus a duration such as ``6m0s`` or ``250ms``; ``""`` if it is not a duration."""
     found = _DURATION.fullmatch(duration.strip())
     if now is None or found is None or not any(found.groups()):
         return ""

@@ -1,8 +1,8 @@
-"""Exceptions of the platform and of its inference providers, as errors of the Messages API.
+"""Translates exceptions of the platform and of its inference providers into errors of the Messages API.
 
 Providers raise what their SDKs raise: openai's tree, httpx's or httpx2's (openai 2 lets them through when a
-connection dies mid-stream), the platform's own, and bare ValueErrors. Texts pass ``translate_error`` or
-stay in the log, so that no key or address of an upstream leaks.
+connection dies mid-stream), the platform's own, and bare ValueErrors. A message goes through ``translate_error`` or
+only to the log, so that no key or address of an upstream leaks.
 """
 
 import json
@@ -39,17 +39,17 @@ from .redaction import redact, redacted_error, redacted_json, redacted_text
 logger = get_logger(__name__)
 
 _NOT_AN_ANSWER = (AttributeError, IndexError, KeyError, TypeError, json.JSONDecodeError, UnicodeError)
-"""What the openai SDK and its callers run into when an upstream answers 200 with something else, HTML for instance."""
+"""Raised by the openai SDK and its callers when an upstream responds with 200 and an unexpected body, such as HTML."""
 _CREDENTIALS = (AuthenticationError.status_code, PermissionDeniedError.status_code)
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The keys of a backend.
+    """The API keys of a backend.
 
     Attributes:
-        configured: The operator's.
-        used: That of the running request.
+        configured: The operator's key.
+        used: The key used for the current request.
     """
 
     configured: str | None = field(default=None, repr=False)
@@ -57,15 +57,15 @@ class Keys:
 
     @property
     def given(self) -> bool:
-        """Whether the request brings its own, in its provider data.
+        """Return whether the request has its own key, in its provider data.
 
-        A key of the operator that is refused must not look like the client's: clients would ask for a login, in vain.
+        If the operator's key is refused, the client must not get a 401: it would ask its user for a login, in vain.
         """
         return bool(self.used) and self.used != self.configured
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What nobody may read."""
+        """Return the keys, which must be redacted."""
         return tuple(filter(None, [self.configured, self.used]))
 
 
@@ -73,12 +73,12 @@ NO_KEYS = Keys()
 
 
 def translate_failure(error: Exception, provider_id: str, keys: Keys = NO_KEYS) -> MessagesError:
-    """Return what the client is told about a failed call of an inference provider; log what it is not told.
+    """Return the client's error for a failed call of an inference provider; log the cause.
 
     Args:
-        error: Whatever the call raised.
-        provider_id: Name of the inference provider, which the message may show.
-        keys: Of the backend; its words may hold them.
+        error: The exception that the call raised.
+        provider_id: Id of the inference provider, which the message may show.
+        keys: The keys of the backend; redacted, because its messages may contain them.
     """
     if isinstance(error, MessagesError):
         return error
@@ -99,11 +99,11 @@ def translate_failure(error: Exception, provider_id: str, keys: Keys = NO_KEYS) 
 
 
 def keys_of(provider: Any) -> Keys:  # noqa: ANN401 - providers have no common type
-    """Return the keys that an inference provider asks its backend with in the running request."""
+    """Return the keys that an inference provider uses for the current request."""
     try:
         used = provider._get_api_key_from_config_or_provider_data()  # noqa: SLF001 - as in ``connection_of``
         found = [key if isinstance(key, str) and key else None for key in (provider.get_api_key(), used)]
-    except (AttributeError, ValueError):  # it knows no keys, or none of requests
+    except (AttributeError, ValueError):  # it has no keys, or no keys per request
         return NO_KEYS
     return Keys(*found)
 
@@ -151,7 +151,7 @@ def _translate_other(error: Exception, provider_id: str) -> MessagesError:
 
 
 def _is_a(error: Exception, name: str) -> bool:
-    """Whether an exception is of httpx's tree; httpx2 has the same names, and either may be missing."""
+    """Return whether an exception is of this httpx class; httpx2 has the same names, and either may be missing."""
     return any(cls.__name__ == name and cls.__module__.startswith("httpx") for cls in type(error).__mro__)
 
 

@@ -1,29 +1,29 @@
-"""A prompt that does not fit: every backend's wording -> the one sentence clients act on.
+"""Recognizes every backend's error for a prompt that is too long, and returns the wording that clients act on.
 
-Claude Code compacts the conversation on ``prompt is too long`` and asks for less output on ``input length and
-`max_tokens` exceed context limit``; on any other wording it gives up (litellm 36546, omlx 26). A conversation
-compacted for nothing is lost, so a wording counts only if it says that something was exceeded.
+Claude Code compacts the conversation on ``prompt is too long`` and lowers ``max_tokens`` on ``input length and
+`max_tokens` exceed context limit``; on any other wording it gives up (litellm 36546, omlx 26). Compacting a
+conversation without need loses its content, so a message matches only if it says that a limit was exceeded.
 """
 
 import re
 from typing import Any
 
 _STATUSES = frozenset({400, 413, 422, 500, 502, 503})
-"""422 is TGI's; 500 llama.cpp's and Ollama's; 502 and 503 are what gateways make of a backend's 400 (LiteLLM)."""
+"""422 is used by TGI, 500 by llama.cpp and Ollama, 502 and 503 by gateways for a backend's 400 (LiteLLM)."""
 
 _CODES = frozenset(
     {"context_length_exceeded", "exceed_context_size_error", "context_window_exceeded", "model_context_window_exceeded"}
 )
 
 _NUMBERED = (
-    # OpenAI, DeepSeek, older vLLM, OpenRouter, SGLang: prompt and output apart
+    # OpenAI, DeepSeek, older vLLM, OpenRouter, SGLang: prompt and output separately
     (
         r"maximum context length (?:is|of) (?P<limit>\d+) tokens.*?(?P<asked>\d+) (?:tokens )?(?:in the messages|in "
         r"your prompt|of text input|from the input messages).*?(?P<output>\d+) (?:tokens )?(?:in|for) the (?:comp|out)"
     ),
     # vLLM: the output limit alone is too large
     r"context length is (?P<limit>\d+) tokens and your request has (?P<asked>\d+) input tokens \((?P<output>\d+) >",
-    # newer vLLM; its prompts are counted only up to the limit, hence "at least"
+    # newer vLLM; it counts prompts only up to the limit, hence "at least"
     r"passed (?P<asked>\d+) input tokens and requested (?P<output>\d+) output tokens.*?length is only (?P<limit>\d+)",
     (
         r"context length is (?P<limit>\d+) tokens.*?requested (?P<output>\d+) output tokens and your prompt contains "
@@ -84,10 +84,11 @@ _ANY = re.compile("|".join(_UNNUMBERED), re.IGNORECASE | re.DOTALL)
 
 
 def overflow_message(status: int, error: dict[str, Any]) -> str | None:
-    """Return the sentence for an error that says the prompt does not fit, None for any other error.
+    """Return the message for an error that says the prompt is too long, None for any other error.
 
     Args:
-        status: The status the error has or names; rate limits and refused keys speak of lengths too.
+        status: The HTTP status, or the one in the body; it excludes rate limits and refused keys, which mention lengths,
+            too.
         error: The error's message, type and code.
     """
     if status not in _STATUSES:

@@ -1,7 +1,7 @@
-"""Keys and addresses out of an upstream's words, before a client reads them.
+"""Redacts keys and addresses from an upstream's messages before a client reads them.
 
-Names of models, tools and fields look much like keys. What tells them apart is a long run of letters and digits
-between two separators: keys have one, names do not.
+Names of models, tools and fields look similar to keys. The difference: a key has a long run of mixed letters and digits
+between two separators, a name does not.
 """
 
 import json
@@ -13,13 +13,13 @@ from llama_stack_api_messages.errors import MessagesError, UpstreamError
 
 _SECRETS = r"""
     \bBearer\s+(?!(?:tokens?|auth\w*|schemes?|credentials?|keys?|headers?|is|was|not|missing|required)\b(?!\.\w))
-        [^\s"',;]+                                # authorization values, not talk about them
+        [^\s"',;]+                                # authorization values, not sentences about them
     | \bBasic\s+(?=[\w+/]*(?:\d|[a-z][A-Z]|=))[\w+/]+={0,2}
     | (?i:(?<![\w-])(?:[\w-]*api[-_ ]?key|[\w-]*(?:access|auth|session|refresh)[-_]token|[\w-]*secret
         |[\w-]*passw(?:or)?d|[\w-]*subscription-key|token|pwd)
         (?:=\s*["']?[^\s"'&,;)\]}]+               # name=value
-        |["']?\s*:\s*["']?(?!\d{1,7}\b)(?=[^\s"',;]*\d)[^\s"',;)\]}]{6,}))  # name: value, but no sentence or token id
-    | \b(?:sk|pk|rk|key|gsk|xai|nvapi)[-_]        # keys by their usual prefixes, masked ones too
+        |["']?\s*:\s*["']?(?!\d{1,7}\b)(?=[^\s"',;]*\d)[^\s"',;)\]}]{6,}))  # name: value, but not a sentence or a token id
+    | \b(?:sk|pk|rk|key|gsk|xai|nvapi)[-_]        # keys by their usual prefixes, also masked ones
         (?=[\w*.-]{0,99}?(?:\*|\.\.\w|(?<![A-Za-z0-9])(?=[A-Za-z]*\d)[A-Za-z0-9]{8,}|[A-Za-z0-9]{20,}))[\w*.-]{4,}[\w*]
     | \b(?:AIza[\w-]{6,}|A(?:KIA|SIA)[0-9A-Z]{8,}|gh[oprsu]_[A-Za-z0-9]{6,}|github_pat_\w{6,}|glpat-[\w-]{6,}
         |xox[abeprs]-[\w-]{6,}|hf_[A-Za-z0-9]{10,})
@@ -41,30 +41,30 @@ _ADDRESSES = r"""
     | \bhost=\S+                                  # as Python's HTTP clients print them
     """
 _HIDDEN = re.compile(f"(?P<redacted>{_SECRETS})|(?i:(?P<address>{_ADDRESSES}))", re.VERBOSE)
-"""One pattern, so that of a key inside a URL and the URL around it the one that begins first is hidden whole."""
+"""One pattern for both: if a URL contains a key, the match that begins first is redacted completely."""
 _LONGEST = 8000
-"""No message needs more, and the patterns must not be given pages to search."""
+"""Limit of a message in characters, which bounds the time of the patterns."""
 
 
 def redact(text: str) -> str:
-    """Return the beginning of a text without keys, tokens, URLs and host names."""
+    """Return the first ``_LONGEST`` characters of a text, with keys, tokens, URLs and host names redacted."""
     return _HIDDEN.sub(lambda found: f"[{found.lastgroup}]", text[:_LONGEST])
 
 
 _REDACTED = "[redacted]"
 _JSON_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
-"""A string, or what is there of one that is cut off: so no byte is searched twice."""
+"""A JSON string, or a truncated one at the end of the text, so that no byte is searched twice."""
 _LENIENT = json.JSONDecoder(strict=False)
 _SHORTEST_SECRET = 8
-"""Shorter keys are placeholders such as ``test`` or ``none``, and words of every message."""
+"""Minimum length of a key to redact; shorter ones are placeholders such as ``test`` or ``none``, also common words."""
 
 type Secrets = Collection[str]
 
 
 def redacted(body: bytes, secrets: Secrets) -> bytes:
-    """Return an upstream's words without the keys it was called with, in JSON however they are written.
+    """Return an upstream's body with the given keys redacted, also where JSON escapes write them differently.
 
-    Only the strings that hold a key are written anew. Linear in the length of the body, which may be cut anywhere.
+    Only the strings that contain a key are rewritten. The body may be truncated; the time is linear in its length.
     """
     secrets = _effective(secrets)
     encoding = json.detect_encoding(body)
@@ -81,12 +81,12 @@ def redacted(body: bytes, secrets: Secrets) -> bytes:
 
 
 def redacted_json(value: Any, secrets: Secrets) -> Any:  # noqa: ANN401 - any JSON
-    """Return decoded JSON without the keys an upstream was asked with."""
+    """Return decoded JSON with the given keys redacted."""
     return json.loads(_JSON_STRING.sub(lambda found: _cleaned(found[0], secrets), json.dumps(value)))
 
 
 def redacted_error[E: MessagesError](error: E, secrets: Secrets) -> E:
-    """Return an error whose words do not hold a key."""
+    """Redact the given keys from an error's message and raw body; return the same error."""
     error.message = redacted_text(error.message, secrets)
     if isinstance(error, UpstreamError) and error.raw:
         error.raw = redacted(error.raw, secrets)
@@ -94,7 +94,7 @@ def redacted_error[E: MessagesError](error: E, secrets: Secrets) -> E:
 
 
 def _cleaned(string: str, secrets: Secrets) -> str:
-    """Return a JSON string, which may be cut off, without the keys; as it is, if it has none or is not one."""
+    """Return a JSON string, which may be truncated, with the keys redacted; unchanged if it has none or is not valid."""
     for end in ("", '"'):
         try:
             value = _LENIENT.decode(string + end)
@@ -106,12 +106,12 @@ def _cleaned(string: str, secrets: Secrets) -> str:
 
 
 def redacted_text(text: str, secrets: Secrets) -> str:
-    """Return text without the keys an upstream was asked with."""
+    """Return a text with the given keys redacted."""
     for secret in _effective(secrets):
         text = text.replace(secret, _REDACTED)
     return text
 
 
 def _effective(secrets: Secrets) -> list[str]:
-    """Return the secrets that are no words, the longest first, for one may be a part of another."""
+    """Return the secrets that are long enough to redact, longest first, because one may be part of another."""
     return sorted((secret for secret in secrets if len(secret) >= _SHORTEST_SECRET), key=len, reverse=True)

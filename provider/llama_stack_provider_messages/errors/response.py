@@ -1,7 +1,7 @@
-"""An upstream's refusal -> the error a client gets: the same status, type, message and headers.
+"""Translates an upstream's HTTP error response into the client's error: same status, type, message and headers.
 
-A body in the form of the API goes on as it is. Any other (OpenAI's, llama.cpp's, a page, nothing) is read as the
-translated lane reads it, and put into the envelope.
+An error body of the Messages API is passed on unchanged. Any other body (OpenAI's, llama.cpp's, an HTML page, an empty
+one) is translated as on the translated lane (``body.py``).
 """
 
 import json
@@ -25,11 +25,11 @@ _CREDENTIALS = (401, 403)
 
 
 def carried_headers(headers: Mapping[str, str], *, own_request_id: bool = False) -> dict[str, str]:
-    """Return the headers of an upstream that a client gets to see.
+    """Return the upstream's response headers that are passed on to the client.
 
     Args:
-        headers: The upstream's.
-        own_request_id: Leave its ``request-id`` out.
+        headers: The upstream's response headers.
+        own_request_id: Whether to omit its ``request-id``.
     """
     kept = {
         name.lower(): value
@@ -51,16 +51,16 @@ def upstream_failure(
     own_request_id: bool = False,
     now: datetime | None = None,
 ) -> MessagesError:
-    """Return the error for an answer that is no success.
+    """Return the error for a response whose status is not 2xx.
 
     Args:
-        status: The upstream's.
-        body: The upstream's.
-        headers: The upstream's.
-        provider_id: Names the upstream in messages.
-        secrets: The keys it was asked with, which must not come back in its words.
-        own_request_id: Answer with this server's request id.
-        now: The time, for OpenAI's rate limit headers.
+        status: The upstream's HTTP status.
+        body: Its response body.
+        headers: Its response headers.
+        provider_id: Id of its provider, for messages.
+        secrets: The keys of the request, to be redacted from its message.
+        own_request_id: Whether to use this server's request id instead of the upstream's.
+        now: Current time, for OpenAI's rate limit headers.
     """
     if 300 <= status < 400:
         remedy = "set base_url to the final address, redirects are not followed"
@@ -72,18 +72,18 @@ def upstream_failure(
     if error := _own_form(clean):
         kind, text, verbatim = error["type"], error["message"], not own_request_id
         return UpstreamError(status, kind, text, headers=carried, raw=clean, verbatim=verbatim)
-    words = status if status not in _CREDENTIALS else 400  # the status stays, and with it whose key it is about
+    words = status if status not in _CREDENTIALS else 400  # keep 401 and 403: here the key is not translated to a 5xx
     seen = translate_error(words, clean, headers, now=now)
     carried = {**seen.headers, **carried}
     if isinstance(seen, InvalidRequestError) and error_for_status(status).retryable:
-        seen.headers = carried  # a prompt that is too long or a picture, whatever the status said
+        seen.headers = carried  # too long a prompt or an image without vision, whatever the status
         return seen
     kind = error_for_status(status).error_type
     return UpstreamError(status, kind, seen.message, headers=carried)
 
 
 def not_a_message(provider_id: str) -> BadGatewayError:
-    """Return the error for a success that is no Message."""
+    """Return the error for a 2xx response whose body is not a Message."""
     return BadGatewayError(
         f"The backend '{provider_id}' did not answer in the form of the Messages API; if it has none, switch its "
         "native lane off"
@@ -91,7 +91,7 @@ def not_a_message(provider_id: str) -> BadGatewayError:
 
 
 def _own_form(body: bytes) -> dict[str, str] | None:
-    """Return the error of a body in the form of the API."""
+    """Return the ``error`` object of a Messages API error body, None for any other body."""
     try:
         decoded = json.loads(body)
     except (ValueError, RecursionError):

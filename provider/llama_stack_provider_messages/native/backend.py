@@ -1,4 +1,4 @@
-"""The native lane: the client's bytes to an upstream that speaks Messages itself, and its bytes back."""
+"""The native lane: passes the client's bytes to an upstream that speaks the Messages API, and its bytes back."""
 
 import asyncio
 import json
@@ -34,20 +34,21 @@ from .stream import RequestMetrics, relayed, repaired
 logger = get_logger(__name__)
 
 _PROBE_SECONDS = 8.0
-"""A request waits for the first one; less than the ten seconds after which a stream gets its first ping."""
+"""Timeout of a probe. The first request waits for it, so it is shorter than the ten seconds until the first ping."""
 _MESSAGES, _COUNT = "/v1/messages", "/v1/messages/count_tokens"
 _SIGNATURE = re.compile(r"signature.{0,60}thinking|thinking.{0,60}signature", re.IGNORECASE | re.DOTALL)
-"""``Invalid `signature` in `thinking` block``: of another model, another organisation, or invented (codex2api 613)."""
+"""``Invalid `signature` in `thinking` block``: a signature of another model or organisation, or an invented one
+(codex2api 613)."""
 
 
 class NativeBackend:
-    """Answers through the Messages API of the backend itself.
+    """Serves requests through the Messages API of the backend itself.
 
     Args:
-        platform: For its metrics.
-        client: Asks upstreams.
-        probes: Told of upstreams that may have changed.
-        translated: Counts tokens where the upstream does not.
+        platform: Records the metrics.
+        client: Sends requests to upstreams.
+        probes: The probe results; an unexpected failure shortens their lifetime.
+        translated: Counts tokens if the upstream cannot.
     """
 
     def __init__(self, platform: Platform, client: UpstreamClient, probes: Probes, translated: Backend) -> None:
@@ -58,7 +59,7 @@ class NativeBackend:
         self._without_counter = Cooldown()
 
     async def count(self, body: RequestBody[CountTokensRequest], call: Call, route: Route) -> MessageReply:
-        """Count with the upstream's own counter, or estimate if it has none."""
+        """Return the upstream's own token count, or an estimate if it has no such endpoint."""
         asked = (route.target.provider_id, route.target.resource_id)
         if self._without_counter.active(asked):
             return await self._estimate(body, call, route)
@@ -75,7 +76,7 @@ class NativeBackend:
         return MessageReply(data, {**headers, COUNT_HEADER: "exact"})
 
     async def _estimate(self, body: RequestBody[CountTokensRequest], call: Call, route: Route) -> MessageReply:
-        """Count as if the request were translated; a request that cannot be translated is still counted."""
+        """Return the token count of the translated request; if it cannot be translated, estimate from its JSON."""
         try:
             reply = await self._translated.count(body, call, route)
         except InvalidRequestError:
@@ -87,7 +88,7 @@ class NativeBackend:
         return MessageReply(reply.body, {**reply.headers, COUNT_HEADER: "estimate"})
 
     async def probe(self, target: Target, upstream: Upstream) -> tuple[int, bytes]:
-        """Ask an upstream whether it has a Messages API; return status and body, 0 if there is no answer."""
+        """Probe an upstream for a Messages API; return status and body of its response, status 0 if there is none."""
         request = UpstreamRequest(_MESSAGES, b"{}", request_headers({}, frozenset(), credentials=False), short=True)
         try:
             async with asyncio.timeout(_PROBE_SECONDS):
@@ -103,7 +104,7 @@ class NativeBackend:
         await self._client.close()
 
     async def create(self, body: RequestBody[CreateMessageRequest], call: Call, route: Route) -> MessageReply:
-        """Answer a request for a whole Message; see ``Messages.create_message``."""
+        """Return the reply to a non-streaming request; see ``Messages.create_message``."""
         tally = RequestMetrics(self._platform, route.target, call, stream=False)
         try:
             response, asked = await self._accepted(_MESSAGES, body, call, route)
@@ -119,7 +120,7 @@ class NativeBackend:
         return MessageReply(answer, _reply_headers(response, asked, route))
 
     async def stream(self, body: RequestBody[CreateMessageRequest], call: Call, route: Route) -> StreamReply:
-        """Answer a request for a stream; returns once the upstream has accepted."""
+        """Return the reply to a streaming request, once the upstream has accepted it."""
         tally = RequestMetrics(self._platform, route.target, call, stream=True)
         accepted = None
         try:
@@ -148,7 +149,7 @@ class NativeBackend:
     async def _accepted(
         self, path: str, body: RequestBody[Any], call: Call, route: Route
     ) -> tuple[httpx.Response, Outgoing]:
-        """Return the upstream's answer with the request it was for."""
+        """Return the upstream's response and the accepted request, after one retry with a changed request if needed."""
         asked = _outgoing(body, route)
         try:
             return await self._ask(path, asked, call, route), asked
@@ -157,7 +158,10 @@ class NativeBackend:
             if again is None or again.data == asked.data:
                 raise
             logger.info(
-                "asking again", request_id=call.request_id, dropped=dropped_text(again.dropped), refusal=refusal.message
+                "retrying with a changed request",
+                request_id=call.request_id,
+                dropped=dropped_text(again.dropped),
+                refusal=refusal.message,
             )
             return await self._ask(path, again, call, route), again
 
@@ -188,7 +192,7 @@ def _upstream(route: Route) -> Upstream:
 
 
 def _again(refusal: UpstreamError, body: RequestBody[PromptRequest], route: Route) -> Outgoing | None:
-    """Return the request to send once more after a refusal, None where nothing here would help."""
+    """Return the changed request for a retry after an error response, None if no change here would help."""
     if refusal.status_code != 400:
         return None
     if _SIGNATURE.search(refusal.message):
@@ -213,15 +217,15 @@ def _outgoing(
 
 
 def _is_no_route(error: MessagesError) -> bool:
-    """Whether an upstream knows no such path; of a model it does not know, it says so in the form of the API."""
+    """Return whether the upstream lacks the endpoint; for an unknown model it sends an API error body instead."""
     return isinstance(error, UpstreamError) and error.status_code in NO_ROUTE and error.raw is None
 
 
 def _expect(name: str, data: bytes, upstream: Upstream) -> list[Member]:
-    """Return the members of an answer, one of which has this name.
+    """Return the top-level members of a response body that has a member of this name.
 
     Raises:
-        MessagesError: It is another answer; of an error that came with a status of success, that error.
+        MessagesError: The member is missing; if the body is an error with a success status, that error.
     """
     try:
         found = members(data)

@@ -1,16 +1,16 @@
-"""Keys of the operator in the ``error`` events of a stream.
+"""Redacts the operator's keys from the ``error`` events of a stream.
 
 A stream on the native lane passes byte for byte, with one exception: an upstream may repeat the key it was called with
-in the error that ends a stream, and clients show errors to users and log them. So an event is held while it may be an
-error, and passes without the keys once it is complete:
+in the error that ends a stream, and clients show errors to users and log them. So an event is held back while it may be
+an error, and is passed on without the keys once it is complete:
 
     event: error                   from here on, everything is held until the blank line
-    data: {"type":"err             passes as it comes, for no key can be in it ...
-    or","error":{...}}             ... and this is held: what data has no type of the API may be an error
+    data: {"type":"err             passed on at once, because it cannot contain a key ...
+    or","error":{...}}             ... and this is held: data without a known event type may be an error
 
-Any other event is released as soon as its data says what it is (``{"type":"content_block_delta"``). Where the type is
-not the first member, the event is held until its blank line. An event without a key passes as it was sent, and of an
-event with one only the strings that hold it are written anew.
+Any other event is released as soon as the type in its data is known (``{"type":"content_block_delta"``). If the type is
+not the first member, the event is held until its blank line. An event without a key is passed on unchanged; in an event
+with a key, only the strings that contain it are rewritten.
 """
 
 import json
@@ -24,10 +24,10 @@ EVENT_TYPES = frozenset({
     "message_stop", "ping",
 })  # fmt: skip
 MAX_ERROR_BYTES = 1024 * 1024
-"""Length of an event that is held. A longer one is replaced by a short error of our own if it may be one."""
+"""Limit of a held event. A longer one is replaced by a short error event of our own if it may be an error."""
 
 _TOO_LONG = (
-    b"\nevent: ping\n\n"  # the name makes clients skip what has passed of the event
+    b"\nevent: ping\n\n"  # makes clients skip the part of the event that has been sent
     b'event: error\ndata: {"type":"error","error":{"type":"api_error",'
     b'"message":"The backend sent an error event of more than 1 MiB"}}\n\n'
 )
@@ -37,17 +37,17 @@ _LINE = re.compile(rb"[^\r\n]*+(?:\r\n|\r|\n)?")
 _ERROR, _DATA = b"error", b"data:"
 _BOM = b"\xef\xbb\xbf"
 _SEARCHED_BYTES = 256
-"""How much of a line, and of the data of an event, is looked at to tell what it is."""
+"""Bytes of a line, and of an event's data, that are searched for the event's type."""
 _OPENING = re.compile(rb'\s*+(?:\{\s*+(?:"(?:t(?:y(?:p(?:e(?:"\s*+(?::\s*+(?:"([a-z_]{0,64}+))?)?)?)?)?)?)?)?)?')
-"""The longest beginning of ``{"type":"content_block_delta`` that data has."""
+"""Matches the longest prefix of ``{"type":"content_block_delta`` that the data begins with."""
 _MENTIONS_ERROR = re.compile(rb'(?<!\\)"error"')
-"""A string of its own, not a word of a text."""
+"""The JSON string ``"error"``, not the quoted word inside another string."""
 
 
 def tells_another_event(kind: object, name: bytes) -> bool:
     """Return whether an event is not an error, by the type in its data and its name.
 
-    It has a type of the API, or one that the API may get: then its name is the same.
+    It is not if its type is a known one, or an unknown one that equals the event's name (a later version of the API).
     """
     if not isinstance(kind, str):
         return False
@@ -55,7 +55,7 @@ def tells_another_event(kind: object, name: bytes) -> bool:
 
 
 class ErrorEventRedactor:
-    """Takes the chunks of a stream and returns them with the keys taken out of its error events.
+    """Takes the chunks of a stream and returns them with keys redacted from its error events.
 
     Args:
         secrets: The keys the upstream was called with.
@@ -63,22 +63,22 @@ class ErrorEventRedactor:
 
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
-        self._line = b""  # the beginning of the running line
-        self._first = True  # the running line is the first of the stream
+        self._line = b""  # the first bytes of the current line
+        self._first = True  # the current line is the first of the stream
         self._after_cr = False
         self._begin_event()
 
     def _begin_event(self) -> None:
-        self._inside = False  # a byte of the event has come
+        self._inside = False  # a byte of the event has arrived
         self._name = b""
-        self._in_data = False  # its first `data:` has come
-        self._decided = False  # the rest of it passes
-        self._dropped = False  # it was too long, and has been replaced
-        self._passed = b""  # the opening of its data, which has passed
-        self._held = bytearray()  # what follows it
+        self._in_data = False  # its first `data:` has arrived
+        self._decided = False  # the rest of the event is passed on
+        self._dropped = False  # the event was too long, and has been replaced
+        self._passed = b""  # the prefix of its data that has been passed on
+        self._held = bytearray()  # the bytes held after that prefix
 
     def feed(self, chunk: bytes) -> bytes:
-        """Take the next bytes; return those that can pass."""
+        """Take the next bytes; return those that can be sent."""
         if not chunk or not self._secrets:
             return chunk
         if not self._inside and not self._after_cr and _ERROR not in chunk and chunk.endswith(_BLANK):
@@ -95,7 +95,7 @@ class ErrorEventRedactor:
         return b"".join(passing)
 
     def close(self) -> bytes:
-        """Return what is held of an event without a blank line; of an error that broke off, nothing."""
+        """Return the held bytes of an event without a blank line; nothing if it is a truncated error."""
         self._read_name()
         whole = self._passed + self._held
         broken = _decoded(_data_of(whole)) is None and (self._name == _ERROR or bool(_MENTIONS_ERROR.search(whole)))
@@ -119,7 +119,7 @@ class ErrorEventRedactor:
         return passing
 
     def _take(self, data: bytes) -> bytes:
-        """Take bytes of a line; return what can pass."""
+        """Take bytes of a line; return those that can be sent."""
         if self._decided or not (self._in_data or self._name == _ERROR):
             return b"" if self._dropped else data
         passing = b""
@@ -135,7 +135,7 @@ class ErrorEventRedactor:
         return passing + rest
 
     def _take_opening(self, data: bytes) -> bytes:
-        """Take data while nothing is held; return what belongs to the opening, all of it if it tells another event."""
+        """Take data while nothing is held; return its part of the prefix, or all of it if the event is not an error."""
         whole = self._passed + data
         opening = _OPENING.match(whole)
         end = max(len(self._passed), opening.end() if opening else 0)
@@ -163,7 +163,7 @@ class ErrorEventRedactor:
             self._name = line.removeprefix(b"event:").strip()
 
     def _without_keys(self) -> bytes:
-        """Return what is held: as it was sent, unless the event may be an error."""
+        """Return the held bytes, with the keys redacted if the event may be an error."""
         whole = self._passed + self._held
         event = _decoded(_data_of(whole))
         kind = event.get("type") if isinstance(event, Mapping) else None

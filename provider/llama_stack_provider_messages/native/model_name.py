@@ -1,7 +1,7 @@
-"""The model's name in an answer: a client reads the name it asked for, not the upstream's.
+"""Replaces the upstream's model name in a response with the name that the client requested.
 
-Only ``model`` of a Message and of the one in ``message_start`` are that name. What else has that member, or the
-upstream's name in it (in content, metadata, another event) is the upstream's to say, and passes as it is.
+Only two members are replaced: ``model`` of a Message, and ``message.model`` of a ``message_start`` event. Any other
+member of that name, and the upstream's model name elsewhere (in content, metadata, another event), is not changed.
 """
 
 import json
@@ -11,12 +11,12 @@ from llama_stack_api_messages.json_members import Member, edited
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _SPACE = rb"(?:[ \t\r\n]|(?<=[\r\n])data:)*+"
-"""The data of an event may stand on several lines."""
+"""White space inside data, which may be split over several ``data:`` lines."""
 _NESTED = 6
-"""How deep values in front of the name may be nested; in what is known of ``message_start`` it is two. Behind deeper
-ones the upstream's name stays: a pattern without a limit would be a parser."""
+"""How deeply values before the name may be nested; in known ``message_start`` events it is two. After deeper ones the
+upstream's name is not replaced: a regular expression needs a limit, no limit would take a parser."""
 _LONGEST = 16_384
-"""Bytes of a stream in which the name is searched."""
+"""Bytes at the start of a stream in which the name is searched."""
 
 
 def _value(depth: int) -> bytes:
@@ -29,7 +29,7 @@ def _value(depth: int) -> bytes:
 
 _OTHER_MEMBERS = rb"(?:(?!%s)" + _STRING + _SPACE + rb":" + _SPACE + _value(_NESTED) + _SPACE + rb"," + _SPACE + rb")*+"
 _START = rb"(?:\A(?:\xef\xbb\xbf)?|(?<=[\r\n]))"
-"""Of a line; a byte order mark may stand in front of the first one."""
+"""The start of a line; the first line may begin with a byte order mark."""
 _EVENT_NAME = re.compile(_START + rb"event:[ ]?([^\r\n]*)")
 _DATA = re.compile(_START + rb"(?=data:)")
 _EVENT_END = re.compile(rb"(?>\r\n|\r|\n){2}")
@@ -47,21 +47,21 @@ _CANDIDATE = b'"model"'
 _VALUE = re.compile(_CANDIDATE + _SPACE + b":" + _SPACE + b'(?=")')
 _UNFINISHED = re.compile(_CANDIDATE + rb"[ \t\r\ndat:]{0,256}\Z")
 _MOST_CANDIDATES = 64
-"""How often the name of the member may come before it is the right one."""
+"""How many members named ``model`` may be examined before the right one."""
 _TOO_LATE = re.compile(
     _START + rb"event:[ ]?(?:content_block_|message_delta|message_stop)"
     rb'|"type"[ ]?:[ ]?"(?:content_block_start|content_block_delta|message_delta|message_stop)"'
 )
 _OVERLAP = 64
-"""Bytes that a chunk may have of what makes it too late."""
+"""Bytes that the search overlaps with the previous chunk, for a pattern split between two chunks."""
 
 
 def _is_start(lines: bytes, members: bytes) -> bool:
-    """Return whether an event is ``message_start``: by its type, else by its name, else by its form.
+    """Return whether an event is ``message_start``: by its type, else by its name, else by its shape.
 
     Args:
-        lines: Of the event, in front of its data.
-        members: Of its data, in front of ``message``.
+        lines: The event's lines before its data.
+        members: The members of its data before ``message``.
     """
     position = 0
     while member := _MEMBER.match(members, position):
@@ -73,16 +73,16 @@ def _is_start(lines: bytes, members: bytes) -> bool:
 
 
 class ModelNameRewriter:
-    """Replaces the name in ``message_start`` as the bytes go by.
+    """Replaces the model name in ``message_start`` of a stream.
 
-    Everything is passed on when it comes, except the name itself, which waits for its end. The whole is searched once
-    for each place where the name may stand, not once for each chunk.
+    All bytes are passed on as they arrive, except the name itself, which is held until it is complete. The buffer is
+    searched once for each possible position of the name, not once for each chunk.
 
     Args:
-        model: What the client asked for.
+        model: The model name that the client requested.
 
     Attributes:
-        done: Nothing more will be changed.
+        done: Whether all further bytes pass unchanged.
     """
 
     def __init__(self, model: str) -> None:
@@ -90,10 +90,10 @@ class ModelNameRewriter:
         self._name = json.dumps(model).encode()
         self._seen = b""
         self._passed = 0
-        self._event = 0  # where the first event begins that is not known to be another one
-        self._next = 0  # where the next place may be
+        self._event = 0  # start of the first event that may be message_start
+        self._next = 0  # where to search on
         self._places = 0
-        self._named: int | None = None  # where the name begins
+        self._named: int | None = None  # position of the name
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes; return those to pass on."""
@@ -116,13 +116,13 @@ class ModelNameRewriter:
         return self._pass_to(self._named) + self._name + self._seen[name.end() :]
 
     def close(self) -> bytes:
-        """Return what is still held when the upstream has ended."""
+        """Return the bytes still held at the end of the stream."""
         held = b"" if self.done else self._pass_to(len(self._seen))
         self.done = True
         return held
 
     def _find(self) -> int | None:
-        """Return where the name begins, once that is there."""
+        """Return the position of the name, once it has arrived."""
         while (place := self._seen.find(_CANDIDATE, self._next, _LONGEST)) >= 0:
             value = _VALUE.match(self._seen, place, _LONGEST)
             if value is None and _UNFINISHED.match(self._seen, place):
@@ -135,7 +135,7 @@ class ModelNameRewriter:
         return None
 
     def _searched(self) -> int | None:
-        """Return where the name begins, if it is in what has come."""
+        """Search the bytes received so far; return the position of the name, None if it is not among them."""
         while True:
             blank = _EVENT_END.search(self._seen, self._event, _LONGEST)
             data = _DATA.search(self._seen, self._event, blank.start() if blank else _LONGEST)
@@ -152,12 +152,12 @@ class ModelNameRewriter:
 
 
 def echoed(body: bytes, found: list[Member], model: str) -> bytes:
-    """Return a whole Message under the name the client asked for.
+    """Return a Message with the model name that the client requested.
 
     Args:
-        body: As the upstream sent it.
-        found: Its members.
-        model: The name.
+        body: The Message as the upstream sent it.
+        found: Its top-level members.
+        model: The requested model name.
     """
     name = json.dumps(model).encode()
     places = [value for member, value in found if member == "model" and body.startswith(b'"', value.start)]

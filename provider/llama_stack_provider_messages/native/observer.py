@@ -1,6 +1,6 @@
-"""What passes by in a stream: its usage, and whether it comes to an end.
+"""Extracts usage and the end of a relayed stream, without changing it.
 
-Only the few events that tell are decoded; every other byte is searched, not read.
+Only the few events with that information are decoded; all other bytes are only searched.
 """
 
 import json
@@ -13,16 +13,16 @@ from llama_stack_api_messages.json_members import Member
 from .error_event import tells_another_event
 
 _MESSAGE, _ERROR = b'"message_', b'"error"'
-"""What the data of an event that tells contains: of ``message_start``, ``_delta`` or ``_stop``, or of an error."""
+"""Data of an event to decode contains one of these: ``message_start``, ``_delta`` or ``_stop``, or an error."""
 _ERROR_NAME = b"error"
-"""Clients take an event of this name for an error, whatever its data."""
+"""Clients treat an event of this name as an error, whatever its data."""
 _BLANK = (b"\n\n", b"\r\n\r\n")
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _LONGEST = 65_536
-"""Bytes of an event; those that tell are short, and what is longer is not kept."""
+"""Limit of an event in bytes; events to decode are short, and longer ones are not buffered."""
 _LONG_ERROR = re.compile(rb'\s*\{\s*"type"\s*:\s*"error"')
 _LAST = (b'"message_stop"', _ERROR)
-"""What the data of an event that ends a stream contains."""
+"""Data of an event that ends a stream contains one of these."""
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -30,10 +30,10 @@ class StreamObserver:
     """Extracts usage and the end of a relayed stream.
 
     Attributes:
-        usage: The counts so far; of ``message_start`` and ``message_delta`` the later one wins, by field.
-        complete: Everything of the message has come, or an ``error`` event has said that it will not.
-        over: The stream has said so itself, with its last event.
-        failed: That was an error.
+        usage: The counts so far, merged by field: ``message_delta`` overrides ``message_start``.
+        complete: The message is complete, or an ``error`` event has ended it.
+        over: The last event of the stream (``message_stop`` or an error) has arrived.
+        failed: The stream ended with an error.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class StreamObserver:
         if _MESSAGE not in data and _ERROR_NAME not in data and not self._size and data.endswith(_BLANK):
             return
         if self._after_cr:
-            data = data.removeprefix(b"\n")  # the other half of a CRLF
+            data = data.removeprefix(b"\n")  # the second half of a CRLF
         self._after_cr = data.endswith(b"\r")
         first, *others = _LINE_END.split(data)
         self._keep(first)
@@ -62,11 +62,11 @@ class StreamObserver:
             self._keep(line)
 
     def close(self) -> bool:
-        """Take the last event, which may lack its blank line; return whether that is all the stream lacks."""
+        """Take the end of the stream; return whether only the blank line of the last event is missing."""
         if self._line:
             self._end_line()
         whole = isinstance(_decoded(b"\n".join(self._data)), Mapping)
-        if not whole:  # it broke off: nothing of it counts, nor its name
+        if not whole:  # truncated: its data and its name are ignored
             self._data = []
         self._end_event()
         return whole and self.complete
@@ -85,7 +85,7 @@ class StreamObserver:
         if line.startswith(b"data:"):
             self._data.append(line.removeprefix(b"data:"))
             if any(mark in line for mark in _LAST):
-                self._read(b"\n".join(self._data), self._name)  # whether or not its blank line ever comes
+                self._read(b"\n".join(self._data), self._name)  # without waiting for its blank line
         elif line.startswith(b"event:"):
             self._name = line.removeprefix(b"event:").strip()
         elif not line:
@@ -123,7 +123,7 @@ class StreamObserver:
 
 
 def usage_of(body: bytes, found: list[Member]) -> dict[str, Any]:
-    """Return the usage of a whole Message, empty if it has none."""
+    """Return the usage of a Message, empty if it has none."""
     for name, value in found:
         if name == "usage":
             usage = _decoded(body[value.start : value.end])

@@ -1,11 +1,11 @@
-"""A request on its way to an upstream that speaks the Messages API: the client's bytes, as few as can be changed.
+"""Builds the request for a Messages API upstream from the client's bytes, with as few changes as possible.
 
-model                 the upstream's name for it, always
-billing block         taken out of ``system`` if the upstream is not Anthropic's: it changes with every request, and
-so costs the prefix cache
-signatures of ours    their thinking blocks are taken out if the upstream checks signatures, because it would answer
-400 to them; all thinking blocks, if it has done so to others (CLIProxyAPI 2172)
-max_tokens            lowered, if the upstream has refused it because it is above its context window (vLLM)
+model                 always replaced with the upstream's name of the model
+billing block         removed from ``system`` unless the upstream is Anthropic's: it changes with every request, which
+                      defeats the prefix cache
+thinking blocks       those with signatures of this server are removed if the upstream verifies signatures, because it
+                      would respond with 400; all, if it has rejected another signature (CLIProxyAPI 2172)
+max_tokens            lowered if the upstream has rejected it as larger than its context window (vLLM)
 """
 
 import json
@@ -32,25 +32,26 @@ from llama_stack_provider_messages.upstream.address import CREDENTIALS
 type Edit = tuple[Span, bytes]
 
 PROMPT_FIELDS = ("system", "messages", "tools")
-"""What of a request makes up its prompt."""
+"""The members of a request that make up its prompt."""
 MAX_EDITED = 10_000
-"""Messages and blocks that are looked into, at some 30 microseconds each."""
+"""Limit of messages and blocks that are searched, at some 30 microseconds each."""
 _OWN_SIGNATURE = b'"' + SIGNATURE_PREFIX.encode()
 _COUNT = re.compile(rb"\d{1,18}")
 _THINKING = frozenset({"thinking", "redacted_thinking"})
 _FORWARDED = frozenset({"anthropic-version", "anthropic-beta", "traceparent", "tracestate", "baggage", "b3"})
 _FORWARDED_FAMILIES = ("x-b3-", "x-claude-code-")
-"""Of tracing, and of sessions, by which routers in front of several engines find the one with the prefix cache."""
+"""Header prefixes of tracing, and of sessions, by which routers before several engines select the one with the prefix
+cache."""
 _DEFAULT_VERSION = "2023-06-01"
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """The body for the upstream.
+    """The request body for the upstream.
 
     Args:
-        data: The bytes.
-        dropped: What was taken out or lowered, apart from the billing block.
+        data: The body as bytes.
+        dropped: The removed or lowered fields, except the billing block.
     """
 
     data: bytes
@@ -68,14 +69,14 @@ def native_request(
     """Return the body for an upstream.
 
     Args:
-        body: As the client sent it.
-        model: As the upstream names it.
-        strip_billing: Take the billing block out.
-        strip_thinking: Which thinking blocks to take out: those with signatures of this server, or all.
-        max_tokens: What to ask for instead of the client's, see ``window_limit``.
+        body: The client's request.
+        model: The upstream's name of the model.
+        strip_billing: Whether to remove the billing block.
+        strip_thinking: Which thinking blocks to remove: none, those with signatures of this server, or all.
+        max_tokens: Replaces the client's ``max_tokens``, see ``window_limit``.
 
     Raises:
-        InvalidRequestError: It names no model, or several, or a block has too many fields.
+        InvalidRequestError: ``model`` is missing or duplicate, or a block has too many fields.
     """
     edits: list[Edit] = []
     span = body.model_span
@@ -94,13 +95,13 @@ def native_request(
 
 
 def window_limit(refusal: str, body: RequestBody[PromptRequest]) -> int | None:
-    """Return the ``max_tokens`` for which to ask an upstream that refused a larger one; None for other refusals.
+    """Return the ``max_tokens`` for a retry after the upstream refused a larger one; None for other errors.
 
-    None as well where the prompt leaves hardly any room, by its estimate: the client has to shorten it.
+    Also None if the prompt, by its estimate, leaves hardly any room: then the client has to shorten it.
 
     Args:
-        refusal: What the upstream said.
-        body: As the client sent it.
+        refusal: The upstream's error message.
+        body: The client's request.
     """
     places = dict(body.members)
     if "max_tokens" not in places:
@@ -137,7 +138,7 @@ def _billing(data: bytes, system: Span) -> Iterator[Edit]:
 
 
 def _thinking(data: bytes, messages: Span, dropped: list[Dropped], *, own: bool) -> Iterator[Edit]:
-    """Yield the edits that take thinking blocks out, and messages that would be left empty; note them."""
+    """Yield the edits that remove thinking blocks, and messages left empty by that; append them to ``dropped``."""
     sign = _OWN_SIGNATURE if own else b"thinking"
     budget = iter(range(MAX_EDITED))
     parts = _elements(data, messages)
@@ -163,10 +164,10 @@ def _thinking(data: bytes, messages: Span, dropped: list[Dropped], *, own: bool)
 def _holding(
     data: bytes, parts: Iterable[Span], sign: bytes, path: str, budget: Iterator[int]
 ) -> Iterator[tuple[int, Span]]:
-    """Yield the elements of an array that hold some bytes, with their numbers.
+    """Yield index and position of the array elements that contain ``sign``.
 
     Raises:
-        InvalidRequestError: The budget is used up.
+        InvalidRequestError: The budget of elements to search is used up.
     """
     for number, part in enumerate(parts):
         if data.find(sign, part.start, part.end) < 0:
@@ -189,7 +190,7 @@ def _is_thinking(data: bytes, block: Span, path: str, *, own: bool) -> bool:
 
 
 def _fields(data: bytes, place: Span, path: str) -> dict[str, Span]:
-    """Return where the fields of an object are; empty if something else is there."""
+    """Return the positions of an object's fields by name; empty if the value is not an object."""
     try:
         return within(data, place)
     except MembersLimitError as error:
@@ -204,12 +205,12 @@ def _elements(data: bytes, array: Span) -> list[Span]:
 
 
 def request_headers(sent: Mapping[str, str], further: frozenset[str], *, credentials: bool) -> dict[str, str]:
-    """Return the headers of a client that go to the upstream.
+    """Return the client's headers to forward to the upstream.
 
     Args:
-        sent: By the client, names in lower case.
-        further: Names the configuration adds.
-        credentials: Whether the client's own are among them.
+        sent: The client's headers, names in lower case.
+        further: Names of further headers to forward, from the configuration.
+        credentials: Whether to forward the client's credentials.
     """
     names = _FORWARDED | further | (CREDENTIALS if credentials else frozenset())
     kept = {name: value for name, value in sent.items() if name in names or name.startswith(_FORWARDED_FAMILIES)}

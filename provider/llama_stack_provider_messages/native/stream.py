@@ -1,4 +1,4 @@
-"""The frames of a stream on the native lane: the upstream's chunks as they are, or its events put right."""
+"""The frames of a stream on the native lane: the upstream's chunks unchanged, or its events repaired."""
 
 import asyncio
 import json
@@ -26,11 +26,12 @@ from .repair import StreamRepair
 logger = get_logger(__name__)
 
 _END_SECONDS = 0.5
-"""How long an upstream may stay open behind its last event. Read to its end, a connection can be used again."""
+"""How long an upstream may keep the stream open after its last event. A connection is reusable only if read to its
+end."""
 
 
 class RequestMetrics:
-    """Counts one exchange in the platform's metrics, once."""
+    """Records one exchange in the platform's metrics, once."""
 
     def __init__(self, platform: Platform, target: Target, call: Call, *, stream: bool) -> None:
         self._platform = platform
@@ -42,7 +43,7 @@ class RequestMetrics:
         self._first: float | None = None
 
     def first(self) -> None:
-        """Note that bytes have come; the first time counts."""
+        """Record the time of the first bytes; further calls do nothing."""
         self._first = self._first or time.perf_counter() - self._began
 
     def end(self, usage: Mapping[str, Any], *, success: bool) -> None:
@@ -60,14 +61,14 @@ class RequestMetrics:
             first_seconds=self._first,
             tokens=tokens if type(tokens) is int else None,
         )
-        if logger.isEnabledFor(logging.DEBUG):  # a suppressed line costs 20 us all the same
+        if logger.isEnabledFor(logging.DEBUG):  # a suppressed log call still costs 20 us
             logger.debug("relayed", request_id=self._call.request_id, model=self._target.model_id, usage=dict(usage))
 
 
 async def relayed(
     response: httpx.Response, echo: ModelNameRewriter, tally: RequestMetrics, upstream: Upstream
 ) -> AsyncGenerator[bytes]:
-    """Yield an empty item, and then the upstream's chunks; only an error event that holds a key is changed.
+    """Yield an empty item, then the upstream's chunks; only the model name and keys in error events are replaced.
 
     Prime with ``anext()``: from then on, closing the generator closes the response.
     """
@@ -96,7 +97,7 @@ async def relayed(
     if rest := errors.feed(echo.close()) + errors.close():
         yield rest
     if unread:
-        yield b"\n\n"  # without a blank line no client reads the last event, which may be an error
+        yield b"\n\n"  # without a blank line clients ignore the last event, which may be an error
     if failure and not watch.over:
         raise connection_failure(failure, upstream.provider_id) from failure
     if not watch.complete:
@@ -104,7 +105,7 @@ async def relayed(
 
 
 async def _behind_the_end(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
-    """Yield what comes behind the last event; an upstream that does not close is left."""
+    """Yield the chunks after the last event, for at most ``_END_SECONDS``."""
     clock = asyncio.get_running_loop().time
     until = clock() + _END_SECONDS
     while (left := until - clock()) > 0:
@@ -156,9 +157,9 @@ def _decoded(data: str) -> object:
 
 
 def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
-    """Return the body as the upstream cut it; unpacked, if something on the way has packed what nobody asked it to.
+    """Return the body in the upstream's chunks, decompressed if a proxy compressed it unasked.
 
-    ``aiter_raw`` would count the bytes, which costs more than looking at them does here.
+    ``aiter_raw`` is avoided: it counts the bytes, which costs more than processing them does here.
     """
     packed = response.headers.get("content-encoding", "identity") != "identity"
     return response.aiter_bytes() if packed else aiter(cast("AsyncIterable[bytes]", response.stream))

@@ -1,6 +1,6 @@
-"""Which served model answers a requested name.
+"""Resolves a requested model name to a served model.
 
-Clients insist on names of their own (``claude-sonnet-4-5``), the platform knows only ``provider_id/model``.
+Clients send fixed names (``claude-sonnet-4-5``), while the platform knows only ``provider_id/model``.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ class Aliases:
 
     Args:
         table: Names and patterns (``*``, ``?``) to model ids, in order.
-        default_model: Answers what nothing else does.
+        default_model: The model for names that match nothing else.
 
     Attributes:
         exact: The names of the table, without the patterns.
@@ -24,13 +24,13 @@ class Aliases:
         self._default = default_model
 
     def resolve(self, name: str, is_served: Callable[[str], bool]) -> str | None:
-        """Return the model id for a requested name, or None if nothing answers it.
+        """Return the model id for a requested name, or None if there is none.
 
         Order: exact alias, served model, first matching pattern, default model.
 
         Args:
             name: The model name of the request.
-            is_served: Whether the platform takes the name as it stands.
+            is_served: Returns whether the platform serves a model of this name.
         """
         if name in self.exact:
             return self.exact[name]

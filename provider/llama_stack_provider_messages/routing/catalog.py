@@ -1,4 +1,4 @@
-"""What the list of models shows: the models of the platform, and the names the configuration gives them."""
+"""The model list: the models of the platform and the configured aliases."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,15 +7,15 @@ from llama_stack_api_messages.models.catalog import ModelInfo, ModelList, ModelQ
 from llama_stack_provider_messages.stack import ModelTypeError, Platform, check_allowed
 
 _LONGEST_NAME = 500
-"""No id has more characters, and an error repeats no more."""
+"""Characters of an id that an error repeats; no valid id is longer."""
 
 
 class Catalog:
     """The names a caller may send as the model of a message.
 
     Args:
-        platform: The stack's models; it knows who is asking.
-        aliases: Other names, none of them a pattern, to model ids.
+        platform: The stack's models, as far as the current caller may use them.
+        aliases: Exact aliases (no patterns) to model ids.
     """
 
     def __init__(self, platform: Platform, aliases: Mapping[str, str]) -> None:
@@ -40,7 +40,7 @@ class Catalog:
         )
 
     async def _answers(self) -> dict[str, str]:
-        """Return the names, each with the id of the model that answers; an alias hides a model of the same name."""
+        """Return all names with their model ids; an alias hides a model of the same name."""
         served = set(await self._platform.served_models())
         own = {name: name for name in served if name not in self._aliases}
         return own | {
@@ -50,7 +50,7 @@ class Catalog:
         }
 
     async def _may_use(self, model_id: str) -> bool:
-        """Return whether a model that is not listed answers the caller: providers take names they do not list."""
+        """Return whether the caller may use an unlisted model: providers accept names that they do not list."""
         try:
             if target := await self._platform.locate(model_id):
                 check_allowed(target)
@@ -60,17 +60,17 @@ class Catalog:
 
 
 def model_info(name: str, model_id: str) -> ModelInfo:
-    """Return what is known of a name: its id is the name asked for, as in a message that it answers.
+    """Return the list entry of a name; its id is the requested name, as in the ``model`` of a response.
 
     Args:
-        name: As clients send it.
-        model_id: Of the model that answers.
+        name: The name that clients send.
+        model_id: Id of the model it resolves to.
     """
     return ModelInfo(id=name, display_name=name if name == model_id else f"{name} ({model_id})")
 
 
 def _window(names: Sequence[str], query: ModelQuery) -> tuple[Sequence[str], bool]:
-    """Return the names of a page, and whether more follow in the direction asked for."""
+    """Return the names of a page, and whether more follow in the requested direction."""
     if query.before_id is not None:
         end = _position(names, "before_id", query.before_id)
         start = max(0, end - query.limit)

@@ -1,7 +1,7 @@
-"""Which way a request goes: to the backend's own Messages API, or translated.
+"""Selects the lane of a request: native (the backend's own Messages API) or translated (chat completions).
 
-In this order: what the request asks for, if the operator allows it; what the configuration says of the inference
-provider; what the provider says of itself; what a probe of its backend has found.
+In order of precedence: the lane header of the request, if the operator allows it; the configuration of the inference
+provider; the provider's own declaration (``SpeaksMessages``); the result of a probe of its backend.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -29,10 +29,10 @@ class Lanes:
     """Selects the lane of each request.
 
     Args:
-        native: The configuration, by inference provider id.
-        probes: What is known of upstreams.
+        native: The settings by inference provider id.
+        probes: The probe results of upstreams.
         probe: Sends a probe.
-        may_ask: Whether a request may ask for a lane.
+        may_ask: Whether a request may select its lane by header.
     """
 
     def __init__(self, native: Mapping[str, NativeSettings], probes: Probes, probe: Probe, *, may_ask: bool) -> None:
@@ -43,16 +43,16 @@ class Lanes:
         self._last: dict[str, str] = {}
 
     async def choose(self, target: Target, call: Call) -> Route:
-        """Return the way of a request.
+        """Return the route of a request.
 
         Raises:
-            InvalidRequestError: It asks for a lane that is not there.
-            MessagesError: The provider cannot say where its backend is.
+            InvalidRequestError: The request selects a lane that does not exist.
+            MessagesError: The native lane is required, but the address of the backend is not available.
         """
         route = await self._choose(target, self._asked(call))
         if route.reason != "asked" and self._last.get(target.provider_id) != route.header:
             self._last[target.provider_id] = route.header
-            logger.info("lane chosen", provider_id=target.provider_id, lane=route.lane, reason=route.reason)
+            logger.info("lane selected", provider_id=target.provider_id, lane=route.lane, reason=route.reason)
         return route
 
     def _asked(self, call: Call) -> LaneName | None:

@@ -1,15 +1,15 @@
-"""Whether an upstream has a Messages endpoint: asked once in a while, remembered in between.
+"""Probes whether an upstream has a Messages endpoint, and caches the result.
 
-    POST /v1/messages {}     a body that no server can answer with a generation
+    POST /v1/messages {}     a request that no server can answer with a generation
 
-    no such route            404, 405, 501, a redirect             translate
-    its credentials missing  401, 403 in the form of the API       native
-    not understood           400, 422                              native
-    anything else            in the form of the API                native
-                             no connection, or another form        not known: translate, and ask again soon
+    no such route            404, 405, 501, a redirect             translated
+    credentials missing      401, 403 with an API error body       native
+    invalid request          400, 422                              native
+    any other response       with an API error body                native
+                             other body, or no connection          not known: translated, and probe again soon
 
-Go's routers answer 404 to a known path with another method, so it has to be POST. A request waits for the first probe
-of its upstream and never for another one: later ones run beside it, with the last verdict still in force.
+The method has to be POST, because Go's routers answer 404 to a known path with another method. A request waits only for
+the first probe of its upstream: later probes run in the background while the last result stays in use.
 """
 
 import asyncio
@@ -21,15 +21,15 @@ from dataclasses import dataclass
 _SOON_SECONDS = 10.0
 """How long an inconclusive result is kept; also the minimum for every result."""
 NO_ROUTE = frozenset({404, 405, 501})
-"""What servers answer to a path they do not have."""
+"""Status codes that servers return for a path they do not have."""
 _NOT_UNDERSTOOD = frozenset({400, 422})
 
 type Ask = Callable[[], Awaitable[tuple[int, bytes]]]
-"""Sends the probe; returns status and body, status 0 if there is no answer."""
+"""Sends the probe; returns status and body, status 0 if there is no response."""
 
 
 def verdict(status: int, body: bytes) -> bool | None:
-    """Return what the answer to a probe says: whether there is a Messages endpoint; None if it does not tell."""
+    """Return whether the response to a probe shows a Messages endpoint; None if it is inconclusive."""
     if status in NO_ROUTE or 300 <= status < 400:
         return False
     if status in _NOT_UNDERSTOOD or _own_form(body):
@@ -53,10 +53,10 @@ class _Known:
 
 
 class Probes:
-    """The verdicts, by name of the upstream.
+    """The probe results, by name of the upstream.
 
     Args:
-        seconds: How long one holds.
+        seconds: Lifetime of a conclusive result.
         clock: Monotonic seconds.
     """
 
@@ -67,7 +67,7 @@ class Probes:
         self._running: dict[str, asyncio.Task[None]] = {}
 
     async def speaks_messages(self, name: str, ask: Ask) -> bool | None:
-        """Return the verdict on an upstream, waiting for it only if there never was one."""
+        """Return the probe result of an upstream; waits for a probe only if there was none yet."""
         known = self._known.get(name)
         if known is None or self._clock() >= known.until:
             task = self._start(name, ask)
@@ -76,7 +76,7 @@ class Probes:
         return self._known[name].native
 
     def doubt(self, name: str) -> None:
-        """Have an upstream asked again soon, because it failed in a way that may mean it changed."""
+        """Shorten the lifetime of a result, because the upstream failed in a way that may mean it has changed."""
         if known := self._known.get(name):
             known.until = min(known.until, known.since + _SOON_SECONDS)
 
@@ -89,13 +89,13 @@ class Probes:
     async def _probe(self, name: str, ask: Ask) -> None:
         native = verdict(*await ask())
         settled = native is not None
-        if not settled and name in self._known:  # an upstream that is away for a moment has not changed
+        if not settled and name in self._known:  # a short outage does not change the result
             native = self._known[name].native
         now = self._clock()
         self._known[name] = _Known(native, now, now + (self._seconds if settled else _SOON_SECONDS))
 
     async def close(self) -> None:
-        """End the probes under way in this loop."""
+        """Cancel the running probes of this event loop."""
         loop = asyncio.get_running_loop()
         tasks = [task for task in self._running.values() if task.get_loop() is loop]
         for task in tasks:

@@ -1,4 +1,4 @@
-"""What can answer a Messages request: the contract of a lane, and what leads to it."""
+"""The route of a request, and the interface of a lane."""
 
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -11,10 +11,10 @@ from llama_stack_provider_messages.upstream.address import Upstream
 type LaneName = Literal["native", "translated"]
 
 LANE_HEADER = "x-messages-lane"
-"""Response header with lane and reason; request header to ask for one, where the configuration allows it."""
+"""Response header with lane and reason; also a request header to select the lane, if the configuration allows it."""
 
 COUNT_HEADER = "x-messages-token-count"
-"""Whether a count is ``exact`` or an ``estimate``."""
+"""Response header: whether a token count is ``exact`` or an ``estimate``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +22,11 @@ class Route:
     """The lane chosen for one request.
 
     Attributes:
-        target: The model that answers.
-        lane: Which way it goes.
-        reason: Why: ``configured``, ``declared`` (by the provider), ``probed``, ``default`` (of the provider type) or
-            ``asked`` (by the request).
-        upstream: Where to, on the native lane.
+        target: The model to use.
+        lane: The selected lane.
+        reason: Why it was selected: ``configured``, ``declared`` (by the provider), ``probed``, ``unanswered``
+            (inconclusive probe), ``default`` (of the provider type) or ``asked`` (by the request).
+        upstream: The upstream of the native lane; None on the translated lane.
     """
 
     target: Target
@@ -36,30 +36,30 @@ class Route:
 
     @property
     def header(self) -> str:
-        """The value of the response header."""
+        """Return the value of ``LANE_HEADER``."""
         return f"{self.lane}; reason={self.reason}"
 
     @property
     def status_first(self) -> bool:
-        """Whether the status of the answer has to be known before anything is sent to the client."""
+        """Return whether the upstream's status must be known before anything is sent to the client."""
         return self.upstream is not None and not self.upstream.settings.ping_before_status
 
 
 class Backend(Protocol):
-    """A lane: turns a request into a reply."""
+    """The interface of a lane, which turns a request into a reply."""
 
     async def create(self, body: RequestBody[CreateMessageRequest], call: Call, route: Route) -> MessageReply:
-        """Answer a request for a whole Message; see ``Messages.create_message``."""
+        """Return the reply to a non-streaming request; see ``Messages.create_message``."""
         ...
 
     async def stream(self, body: RequestBody[CreateMessageRequest], call: Call, route: Route) -> StreamReply:
-        """Answer a request for a stream; returns once the upstream has accepted."""
+        """Return the reply to a streaming request, once the upstream has accepted it."""
         ...
 
     async def count(self, body: RequestBody[CountTokensRequest], call: Call, route: Route) -> MessageReply:
-        """Count its tokens; see ``Messages.count_tokens``."""
+        """Return the token count of a prompt; see ``Messages.count_tokens``."""
         ...
 
     async def close(self) -> None:
-        """Release connections and threads; called in the loop that served."""
+        """Release connections and threads; called in the event loop that served the requests."""
         ...

@@ -1,5 +1,5 @@
 """One HTTP request to a backend that speaks the Messages API: its address, settings, connections and response.
 
-What is sent, and what becomes of the answer, is decided by the lanes and by ``remote/``, which import from here.
-Imports go from here to ``errors/`` and ``stack/``.
+The lanes and ``remote/`` build the requests and process the responses; they import from here. Imports go from here to
+``errors/`` and ``stack/``.
 """

@@ -1,4 +1,4 @@
-"""Where a backend that speaks the Messages API is, and the credentials it is called with."""
+"""The address and credentials of a backend that speaks the Messages API."""
 
 import re
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from .settings import NativeSettings
 CREDENTIALS = frozenset({"x-api-key", "authorization"})
 _PUBLIC = frozenset({"anthropic-version", "anthropic-beta", "content-type", "accept", "user-agent"})
 _LIKE_A_KEY = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z]).{8,}")
-"""Letters and digits; a value of letters alone is a word, which errors may hold."""
+"""At least eight characters with letters and digits; a value without digits is a word, which errors may contain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +17,12 @@ class Upstream:
     """A backend that speaks the Messages API.
 
     Attributes:
-        provider_id: Name of its inference provider, which messages may show.
-        base_url: Without ``/v1``.
-        headers: Credentials of this request, and others of the provider.
-        settings: How the operator wants it used.
-        anthropic: It is Anthropic's own API.
-        secret: The key among the headers.
+        provider_id: Id of its inference provider, which errors may show.
+        base_url: Base URL without ``/v1``.
+        headers: Credentials for this request, and other headers of the provider.
+        settings: The operator's settings of the native lane.
+        anthropic: Whether it is Anthropic's own API.
+        secret: The key in the headers.
     """
 
     provider_id: str
@@ -34,6 +34,6 @@ class Upstream:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What errors must not show: the key, and other header values that look like keys."""
+        """Return the values to redact from errors: the key, and other header values that look like keys."""
         values = [text.split(" ")[-1] for name, text in self.headers.items() if name.lower() not in _PUBLIC]
         return tuple(filter(None, [self.secret, *filter(_LIKE_A_KEY.fullmatch, values)]))

@@ -1,4 +1,4 @@
-"""One HTTP request to an upstream; a failure on the way is an error of the Messages API."""
+"""Sends HTTP requests to upstreams; failures are raised as errors of the Messages API."""
 
 import socket
 import ssl
@@ -23,13 +23,13 @@ from .address import Upstream
 from .connections import HttpClients, new_client
 
 _SHORT = httpx.Timeout(5.0)
-"""For questions that are not the client's own: probes."""
+"""Timeout of requests that no client made, such as probes."""
 _JSON = {"content-type": "application/json"}
 _BETA = "anthropic-beta"
 _LONGEST_ERROR = 1024 * 1024
 LONGEST_ANSWER = 64 * 1024 * 1024
-"""Bytes of a whole answer. Pictures and files may be in it, as base64; an upstream that never ends must not fill the
-memory, which all requests share."""
+"""Limit in bytes of a non-streaming response body, which may contain images and files as base64. Without a limit an
+endless response would fill the memory of the process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +37,11 @@ class UpstreamRequest:
     """One request to an upstream.
 
     Attributes:
-        path: Behind the base URL.
+        path: Path after the base URL.
         data: The body.
-        headers: Beside those of the upstream, which win.
-        query: Behind the ``?``.
-        short: It has to be answered within seconds.
+        headers: Request headers; those of the upstream win.
+        query: The query string, without the ``?``.
+        short: Whether to use a timeout of a few seconds.
     """
 
     path: str
@@ -89,7 +89,7 @@ class UpstreamClient:
                 f"{target.provider_id} {settings.connect_seconds} {settings.silence_seconds}",
                 lambda: new_client(network_of(target.provider), settings.connect_seconds, settings.silence_seconds),
             )
-        except (OSError, ValueError) as error:  # certificates that are not there, a proxy that is none
+        except (OSError, ValueError) as error:  # missing certificate files, an invalid proxy URL
             raise BadGatewayError(
                 f"The backend '{upstream.provider_id}' cannot be reached: its network settings are wrong",
                 retryable=False,
@@ -97,7 +97,7 @@ class UpstreamClient:
         headers = {**client.headers, **_JSON, **request.headers, **upstream.headers, **_betas(request, upstream)}
         try:
             return await client.http.send(_http_request(upstream, request, headers), stream=True)
-        except httpx.LocalProtocolError:  # of a client, every header has come through HTTP already
+        except httpx.LocalProtocolError:  # headers of clients came by HTTP and are valid
             raise _bad_key(upstream) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise connection_failure(error, upstream.provider_id) from error
@@ -108,13 +108,13 @@ class UpstreamClient:
 
 
 def _betas(request: UpstreamRequest, upstream: Upstream) -> dict[str, str]:
-    """Return the header with the betas of both, if both name some."""
+    """Return the merged ``anthropic-beta`` header if both the request and the upstream have one."""
     named = [headers[_BETA] for headers in (request.headers, upstream.headers) if headers.get(_BETA)]
     return {_BETA: ",".join(named)} if len(named) > 1 else {}
 
 
 def _http_request(upstream: Upstream, request: UpstreamRequest, headers: Mapping[str, str]) -> httpx.Request:
-    """Return the request; ``build_request`` of a client takes 60 us more, for cookies and queries it looks for."""
+    """Return the HTTP request. ``AsyncClient.build_request`` takes 60 us more, for merging cookies and queries."""
     extensions = {"timeout": _SHORT.as_dict()} if request.short else {}
     url = _url(upstream.base_url + request.path)
     if request.query:
@@ -139,7 +139,7 @@ _url = lru_cache(256)(httpx.URL)
 
 
 async def read_body(response: httpx.Response, provider_id: str) -> bytes:
-    """Return the body of an answer, and close it.
+    """Return the body of a response, and close the response.
 
     Raises:
         MessagesError: The connection broke, or the body is longer than ``LONGEST_ANSWER``.
@@ -147,12 +147,12 @@ async def read_body(response: httpx.Response, provider_id: str) -> bytes:
     if "," in response.headers.get("content-encoding", ""):
         await response.aclose()
         raise BadGatewayError(f"The backend '{provider_id}' compressed its answer twice", retryable=False)
-    body = bytearray()  # a list of parts would be larger than they are, where they are small
+    body = bytearray()  # a list of many small chunks would take more memory than their bytes
     try:
         async for part in response.aiter_bytes():
             body += part
             if len(body) > LONGEST_ANSWER:
-                body.clear()  # the traceback would keep it
+                body.clear()  # the traceback would keep the memory
                 raise BadGatewayError(
                     f"The backend '{provider_id}' sent an answer of more than {LONGEST_ANSWER >> 20} MiB; ask for less",
                     retryable=False,
@@ -165,7 +165,7 @@ async def read_body(response: httpx.Response, provider_id: str) -> bytes:
 
 
 async def _beginning(response: httpx.Response) -> bytes:
-    """Return as much of an error as anybody needs."""
+    """Return the first bytes of an error body, about ``_LONGEST_ERROR``."""
     parts: list[bytes] = []
     size = 0
     try:
@@ -175,18 +175,18 @@ async def _beginning(response: httpx.Response) -> bytes:
             if size > _LONGEST_ERROR:
                 break
     except httpx.HTTPError:
-        return b"".join(parts)  # the status is known, and worth more than that its explanation broke off
+        return b"".join(parts)  # the status is known and more useful than the broken connection
     finally:
         await response.aclose()
     return b"".join(parts)
 
 
 def connection_failure(error: Exception, provider_id: str) -> MessagesError:
-    """Return what a client is told about an exchange that failed on the way; no addresses.
+    """Return the error for a failed HTTP exchange; its message contains no addresses.
 
     Args:
-        error: Of httpx.
-        provider_id: Names the upstream.
+        error: The exception of httpx.
+        provider_id: Id of the upstream's provider, for the message.
     """
     backend = f"The backend '{provider_id}'"
     if isinstance(error, httpx.PoolTimeout):

@@ -1,7 +1,7 @@
-"""HTTP clients of upstreams: one for each, kept alive, made in the event loop that uses it.
+"""HTTP clients of upstreams: one for each upstream and event loop, with keep-alive connections.
 
-Without redirects, cookies, proxies of the environment and retries: what a client gets is the answer to its request,
-from the host that is configured, once.
+Redirects, cookies, retries and proxies of the environment are off: each request is sent exactly once, to the configured
+host.
 """
 
 import asyncio
@@ -19,10 +19,10 @@ from llama_stack_provider_messages.stack import Network
 from .pools import POOL_SIZE, PooledTransport
 
 _STREAMS = 1_000
-"""Requests under way at once; more wait for a connection."""
+"""Limit of concurrent requests; further ones wait for a connection."""
 _IDLE_SECONDS = 4.0
-"""How long a connection stays open unused: less than the five seconds after which uvicorn (vLLM, SGLang, stacks) and
-Node close theirs, or a request would meet the closing and fail."""
+"""How long an idle connection is kept open: less than the five seconds after which uvicorn (vLLM, SGLang, stacks) and
+Node close it; otherwise a request could be sent on a connection that is being closed, and fail."""
 _CONNECT_SECONDS = 10.0
 _SILENCE_SECONDS = 600.0
 _WRITE_SECONDS = 60.0
@@ -34,8 +34,8 @@ def new_client(network: Network, connect_seconds: float | None, silence_seconds:
 
     Args:
         network: The settings of its inference provider.
-        connect_seconds: How long connecting may take; None leaves it to those, or to a default.
-        silence_seconds: How long the next bytes may take, likewise.
+        connect_seconds: Connect timeout; None: that of the network settings, or a default.
+        silence_seconds: Read timeout (between two chunks); None likewise.
     """
     options = dict(network.options)
     verify = options.pop("verify", True)
@@ -54,7 +54,7 @@ def new_client(network: Network, connect_seconds: float | None, silence_seconds:
 
 
 def _pooled(verify: ssl.SSLContext | str | bool, proxy: str | None) -> PooledTransport:
-    context = httpx.create_ssl_context(verify, trust_env=False)  # once: it reads certificates for 25 ms
+    context = httpx.create_ssl_context(verify, trust_env=False)  # once: reading the certificates takes 25 ms
     limits = httpx.Limits(
         max_connections=POOL_SIZE, max_keepalive_connections=POOL_SIZE, keepalive_expiry=_IDLE_SECONDS
     )
@@ -68,7 +68,7 @@ def _pooled(verify: ssl.SSLContext | str | bool, proxy: str | None) -> PooledTra
 def _finite(
     configured: httpx.Timeout | None, connect_seconds: float | None, silence_seconds: float | None
 ) -> httpx.Timeout:
-    """Return finite timeouts."""
+    """Return finite timeouts: the configured ones, else defaults."""
     known = configured or httpx.Timeout(None)
     return httpx.Timeout(
         connect=connect_seconds or _known(known.connect, _CONNECT_SECONDS),
@@ -83,20 +83,20 @@ def _known(seconds: float | None, default: float) -> float:
 
 
 class Client(NamedTuple):
-    """A client and the headers it would add to every request."""
+    """An HTTP client, and the default headers that it would add to every request."""
 
     http: httpx.AsyncClient
     headers: Mapping[str, str]
 
 
 class HttpClients:
-    """The clients in use, by event loop and name of the upstream."""
+    """Holds the HTTP clients by event loop and name of the upstream."""
 
     def __init__(self) -> None:
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Client]] = WeakKeyDictionary()
 
     def get(self, name: str, make: Callable[[], httpx.AsyncClient]) -> Client:
-        """Return the client of the running loop for an upstream."""
+        """Return the client of the running event loop for an upstream; make it on first use."""
         clients = self._clients.setdefault(asyncio.get_running_loop(), {})
         if name not in clients:
             made = make()
@@ -104,6 +104,6 @@ class HttpClients:
         return clients[name]
 
     async def close(self) -> None:
-        """Close those of the running loop; those of other loops hold no connection any more."""
+        """Close the clients of the running loop; those of other loops have no open connections any more."""
         for client in self._clients.pop(asyncio.get_running_loop(), {}).values():
             await client.http.aclose()

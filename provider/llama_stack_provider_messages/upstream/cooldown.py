@@ -1,20 +1,20 @@
-"""Remembers for a while which backends have failed."""
+"""Cooldowns after failures of a backend."""
 
 import time
 from collections.abc import Callable, Hashable
 
 REST_SECONDS = 60.0
 _MOST = 1_000
-"""Models that are remembered: a provider may take any name."""
+"""Limit of keys kept: a provider may accept any model name."""
 
 
 class Cooldown:
-    """Remembers for a while who has failed, so that nobody waits for the same failure twice.
+    """Puts keys in cooldown after a failure, so that no further request waits for the same failure.
 
-    Nothing in it belongs to an event loop.
+    It is not bound to an event loop.
 
     Args:
-        clock: Monotonic seconds.
+        clock: Returns monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -26,7 +26,7 @@ class Cooldown:
         return self._clock() < self._until.get(key, 0.0)
 
     def start(self, key: Hashable) -> None:
-        """Note a failure; of too many the oldest is forgotten."""
+        """Start the cooldown of a key after a failure; above the limit of keys the oldest is removed."""
         self._until.pop(key, None)
         while len(self._until) >= _MOST:
             del self._until[next(iter(self._until))]

@@ -1,8 +1,8 @@
-"""Many connections at the price of few.
+"""A transport for many connections, made of small connection pools.
 
-httpcore looks at every pair of its connections whenever a request begins or ends: two hundred idle ones cost it 20 ms
-each time. So connections are kept in pools of a few, and a request goes to the first pool with room: those in front are
-used again and again, those behind fall idle and are closed.
+httpcore compares every pair of its connections whenever a request begins or ends: two hundred idle connections cost
+20 ms each time. So connections are kept in several small pools, and a request goes to the first pool with room. The
+first pools are always reused; the last ones become idle and are closed.
 """
 
 import asyncio
@@ -14,12 +14,12 @@ POOL_SIZE = 16
 
 
 class PooledTransport(httpx.AsyncBaseTransport):
-    """Spreads requests over transports.
+    """Distributes requests over several small transports.
 
     Args:
-        make: Makes one for ``POOL_SIZE`` connections.
-        most: Connections in all; further requests wait at the transport with the fewest, for its pool timeout.
-        idle_seconds: After that the last pools are closed if nothing uses them.
+        make: Makes a transport for ``POOL_SIZE`` connections.
+        most: Limit of all connections; further requests wait at the transport with the fewest, up to the pool timeout.
+        idle_seconds: The last pools are closed after being unused for this long.
     """
 
     def __init__(self, make: Callable[[], httpx.AsyncBaseTransport], most: int, idle_seconds: float) -> None:
@@ -40,7 +40,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
         finally:
             if not answered:
                 pool.release()
-        response.stream = _Counted(response.stream, pool)  # type: ignore[arg-type]  # it was asked for asynchronously
+        response.stream = _Counted(response.stream, pool)  # type: ignore[arg-type]  # the request was async
         return response
 
     def _free(self) -> "_Pool":
@@ -53,7 +53,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
         return min(self._pools, key=lambda pool: pool.busy)
 
     async def _close_idle(self) -> None:
-        """Close the last pools if they have been idle; nobody else would notice that their connections have expired."""
+        """Close the last pools after they were idle; httpcore closes expired connections only on the next request."""
         now = asyncio.get_running_loop().time()
         while not (last := self._pools[-1]).busy and now - last.idle_since > self._idle_seconds:
             self._pools.pop()
@@ -72,13 +72,13 @@ class _Pool:
         self.idle_since = 0.0
 
     def release(self) -> None:
-        """Note that a request is over."""
+        """Count a request as finished."""
         self.busy -= 1
         self.idle_since = asyncio.get_running_loop().time()
 
 
 class _Counted(httpx.AsyncByteStream):
-    """The body of a response, which gives its connection back when it is closed."""
+    """The body of a response; closing it releases its place in the pool."""
 
     def __init__(self, stream: httpx.AsyncByteStream, pool: _Pool) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""Where the backend of a model is, and with which credentials it is asked."""
+"""Resolves the upstream of a model: its address and the credentials for the request."""
 
 from llama_stack_api_messages import MessagesUpstream, SpeaksMessages
 from llama_stack_provider_messages.errors.exceptions import translate_failure
@@ -11,26 +11,26 @@ ANTHROPIC_TYPES = frozenset({"remote::anthropic"})
 
 
 async def declared_by(target: Target) -> MessagesUpstream | None:
-    """Return what a provider says of its backend's Messages API; None also if it says nothing.
+    """Return the upstream that a provider declares; None if it declares none.
 
     Raises:
-        MessagesError: It cannot say, because its engine does not start.
+        MessagesError: The provider's engine does not start.
     """
     if not isinstance(target.provider, SpeaksMessages):
         return None
     try:
         return await target.provider.messages_upstream(target.resource_id)
-    except RuntimeError as error:  # of an engine that does not start
+    except RuntimeError as error:  # an engine did not start
         raise translate_failure(error, target.provider_id) from error
 
 
 def upstream_of(target: Target, settings: NativeSettings, declared: MessagesUpstream | None) -> Upstream | None:
-    """Return where to, with the credentials of this request; None if nobody knows.
+    """Return the upstream with the credentials of this request; None if no base URL is known.
 
     Args:
         target: The model.
-        settings: Of the operator; they win.
-        declared: By its provider; without it the base URL and key of the provider count.
+        settings: The operator's settings, which win.
+        declared: The upstream that the provider declares; without it, the provider's base URL and key are used.
     """
     connection = None if declared else connection_of(target.provider)
     base_url = settings.base_url or (declared.base_url if declared else connection.base_url if connection else None)

@@ -7,11 +7,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 type Mode = Literal["auto", "on", "off"]
 
 _MODES = {True: "on", False: "off"}
-"""What YAML makes of ``on`` and ``off``."""
+"""YAML parses ``on`` and ``off`` as booleans."""
 
 
 class NativeSettings(BaseModel):
-    """One entry of ``native``: a mode alone, or a mapping with these fields."""
+    """One entry of ``native``: a mode, or a mapping with these fields."""
 
     model_config = ConfigDict(extra="forbid")
 

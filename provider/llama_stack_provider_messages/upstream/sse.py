@@ -1,7 +1,7 @@
 """Decoding of server-sent events from bytes.
 
-The standard (WHATWG HTML, 9.2) ends lines at CR, LF or CRLF and nowhere else; text splitters also cut at U+2028
-and U+0085, which JSON may hold as they are. So lines are cut in the bytes and decoded one by one.
+The standard (WHATWG HTML, 9.2) ends lines at CR, LF or CRLF only. Python's ``str.splitlines`` also splits at U+2028
+and U+0085, which JSON may contain unescaped. So the bytes are split into lines, and each line is decoded.
 """
 
 import re
@@ -16,9 +16,9 @@ class ServerSentEvent:
     """One event.
 
     Args:
-        data: The data lines, joined by line feeds.
-        event: Its name, ``message`` where the stream gives none.
-        id: The last event id the stream gave.
+        data: The values of its data lines, joined by line feeds.
+        event: Its name, ``message`` if the stream gives none.
+        id: The last event id of the stream.
     """
 
     data: str
@@ -27,10 +27,10 @@ class ServerSentEvent:
 
 
 class SSEDecoder:
-    """Turns bytes, however they are cut, into events. Sans-IO: ``feed`` bytes, ``close`` at the end."""
+    """Decodes chunks of any size into events. Sans-IO: call ``feed`` with bytes and ``close`` at the end."""
 
     def __init__(self) -> None:
-        self._partial: list[bytes] = []  # joined once per line: a long line in many pieces stays cheap
+        self._partial: list[bytes] = []  # joined once per line, so that a long line in many chunks stays cheap
         self._after_cr = False
         self._at_start = True
         self._data: list[str] = []
@@ -38,9 +38,9 @@ class SSEDecoder:
         self._id = ""
 
     def feed(self, data: bytes) -> list[ServerSentEvent]:
-        """Take bytes; return the events that are complete."""
+        """Take the next bytes; return the events that they complete."""
         if self._after_cr and data:
-            data = data.removeprefix(b"\n")  # the other half of a CRLF
+            data = data.removeprefix(b"\n")  # the second half of a CRLF
             self._after_cr = False
         if not data:
             return []
@@ -54,7 +54,7 @@ class SSEDecoder:
         return [event for line in lines if (event := self._line(line))]
 
     def close(self) -> list[ServerSentEvent]:
-        """Return what the end of the stream completes: servers forget the last empty line."""
+        """Return the event that the end of the stream completes: servers often omit the last blank line."""
         rest = b"".join(self._partial)
         self._partial = []
         events = (self._line(rest) if rest else None, self._dispatch())

@@ -1,4 +1,4 @@
-"""The parts of an answer, put right; the same for a whole one and for a stream."""
+"""Repairs the parts of a response; the same for a Message and for a stream."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeGuard
@@ -15,7 +15,7 @@ BROKEN = "The backend did not answer in the form of the Messages API"
 CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 """Blocks with an ``input``."""
 _TEXTS = {"text": ("text",), "thinking": ("thinking", "signature")}
-"""Fields of a block that are always there, and texts."""
+"""Text fields that a block of a type always has."""
 _USAGE: dict[str, type | tuple[type, ...]] = {
     "input_tokens": int,
     "cache_creation_input_tokens": int,
@@ -28,20 +28,20 @@ _USAGE: dict[str, type | tuple[type, ...]] = {
     "inference_geo": str,
     "speed": str,
 }
-"""What the documented fields of ``usage`` hold where they are not null."""
+"""Types of the documented ``usage`` fields when they are not null."""
 
 
 def repair_message(message: object, model: str, new_id: NewId) -> dict[str, Any]:
-    """Return a whole Message, put right.
+    """Return a repaired Message.
 
     Args:
-        message: As decoded.
-        model: The name the client asked for.
+        message: The decoded response body.
+        model: The model name that the client requested.
         new_id: Makes an id from a prefix such as ``msg_``.
 
     Raises:
-        BadGatewayError: It is none.
-        MessagesError: An error came in its place: that error.
+        BadGatewayError: The body is not a Message.
+        MessagesError: The body is an error: that error.
     """
     if not isinstance(message, Mapping):
         raise BadGatewayError(BROKEN)
@@ -55,27 +55,27 @@ def repair_message(message: object, model: str, new_id: NewId) -> dict[str, Any]
 
 
 def is_error(body: Mapping[str, Any]) -> bool:
-    """Return whether an object of no known type is an error: one inside ``error``, or code and message alone.
+    """Return whether an object of unknown type is an error: with a member ``error``, or with code and message only.
 
-    llama.cpp sends the latter where a stream fails, named ``event: error`` outside of the data.
+    llama.cpp sends the latter when a stream fails; only the ``event:`` line names it an error.
     """
     bare = bool(text_of(body.get("message"))) and body.get("code") is not None
     return bare or bool(body.get("error"))
 
 
 def is_block(value: object) -> TypeGuard[Mapping[str, Any]]:
-    """Return whether a value says which block it is."""
+    """Return whether a value is an object with a block type."""
     return isinstance(value, Mapping) and isinstance(value.get("type"), str)
 
 
 def shell_of(message: Mapping[str, Any], model: str, new_id: NewId, counts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a message with everything but its content and end; fields of a later API stay.
+    """Return a message without content, stop reason and stop sequence; unknown fields are kept.
 
     Args:
-        message: As the upstream began it.
-        model: The name the client asked for.
-        new_id: Makes the id, if the upstream's is not one of a message.
-        counts: See ``counts_of``.
+        message: The upstream's message or the start of it.
+        model: The model name that the client requested.
+        new_id: Makes the id, if the upstream's is not a message id.
+        counts: The usage from ``counts_of``.
     """
     given = message.get("id")
     own_id = given if isinstance(given, str) and given.startswith("msg_") else new_id("msg_")
@@ -84,10 +84,10 @@ def shell_of(message: Mapping[str, Any], model: str, new_id: NewId, counts: Mapp
 
 
 def block_of(given: Mapping[str, Any], new_id: NewId) -> Block:
-    """Return a block with the fields of its kind; one of another kind is as it was.
+    """Return a block with all fields of its type; a block of unknown type is not changed.
 
     Raises:
-        BadGatewayError: It is a call of nothing: nobody can answer that.
+        BadGatewayError: It is a call without a tool name, which the client could not answer.
     """
     kind = given["type"]
     block = {**given, **{name: text_of(given.get(name)) for name in _TEXTS.get(kind, ())}}
@@ -107,11 +107,11 @@ def _input_of(given: object) -> dict[str, Any]:
 
 
 def ending_of(said: Mapping[str, Any], *, called: bool) -> dict[str, Any]:
-    """Return the stop reason with what belongs to it.
+    """Return the stop reason and the fields that belong to it.
 
     Args:
-        said: What the upstream says of it.
-        called: The answer has a call for the client.
+        said: The upstream's object with stop reason and stop sequence.
+        called: Whether the response has a client tool call.
     """
     sequence, reason = text_of(said.get("stop_sequence")), text_of(said.get("stop_reason")) or "end_turn"
     if sequence:
@@ -127,7 +127,7 @@ def ending_of(said: Mapping[str, Any], *, called: bool) -> dict[str, Any]:
 
 
 def counts_of(usage: object) -> dict[str, Any]:
-    """Return what an upstream's ``usage`` tells: no nulls, and no field that holds something else than it has to."""
+    """Return the valid fields of an upstream's ``usage``: without nulls and values of a wrong type."""
     return {name: value for name, value in mapping_of(usage).items() if _fits(name, value)}
 
 
@@ -136,15 +136,15 @@ def _fits(name: str, value: object) -> bool:
 
 
 def usage_of(counts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``usage`` with all its fields, those that ``counts_of`` found and the others."""
+    """Return ``usage`` with all documented fields, from the counts that ``counts_of`` found."""
     return usage_fields({"cache_write": counts.get("cache_creation_input_tokens", 0)}) | dict(counts)
 
 
 def mapping_of(value: object) -> Mapping[str, Any]:
-    """Return an object; an empty one for everything else."""
+    """Return the value if it is an object, else an empty one."""
     return value if isinstance(value, Mapping) else {}
 
 
 def text_of(value: object) -> str:
-    """Return a text; an empty one for everything else."""
+    """Return the value if it is a string, else an empty one."""
     return value if isinstance(value, str) else ""

@@ -1,16 +1,16 @@
-"""The order of a stream's events, put right.
+"""Repairs the order of a stream's events.
 
-What the upstream calls a block is its index there; the client sees indexes of ours, without gaps. One block is open at
-a time, and what is for another one comes late:
+The upstream's block indexes are replaced by our own, without gaps. The client sees one open block at a time, so a delta
+for any other block of the upstream is late:
 
-late                     becomes
+late delta               becomes
 text, thinking           a new block
-arguments of a call      an error: dropped or in another place, they would make a call the model did not mean
+arguments of a call      an error: dropped or moved, they would make a call that the model did not intend
 a signature, a citation  nothing: its block is complete without it
 an empty delta           nothing
 
-Deltas of a type that is not known here do not pass: no block is known to take them. Arguments are held nowhere; an
-``input`` that is whole in the start of a call becomes one delta at its end, unless the upstream sends arguments too.
+Deltas of unknown type are dropped, because it is not known which block takes them. Arguments are not buffered. If a
+call starts with its whole ``input``, that becomes one delta at its end, unless the upstream sends arguments, too.
 """
 
 import re
@@ -41,23 +41,23 @@ type Event = dict[str, Any]
 
 _UNFINISHED = "The backend ended the stream before its answer was complete"
 _EVENT_NAME = re.compile(r"[\w.:-]+", re.ASCII)
-"""What can stand in the ``event:`` line of a frame."""
+"""Valid values of the ``event:`` line of a frame."""
 _PLACED = frozenset({"type", "id", "role", "model", "content", "usage", "delta"})
-"""Names that mean something else in ``message_delta`` or in the message it completes."""
+"""Names that have another meaning in ``message_delta`` or in the message it completes."""
 
 
 class StreamRepair:
-    """Events of an upstream in, events that obey the grammar out.
+    """Takes the events of an upstream and returns events in the order that the API prescribes.
 
     Args:
-        model: The name the client asked for.
+        model: The model name that the client requested.
         new_id: Makes an id from a prefix such as ``msg_``.
-        request_id: Named by an error event.
+        request_id: Goes into an error event.
 
     Attributes:
-        finished: Nothing more will come out.
-        complete: The answer has come to its end.
-        usage: As the last event reports it.
+        finished: Whether the last event has been returned.
+        complete: Whether the response is complete.
+        usage: The counts as the last event reports them.
     """
 
     def __init__(self, model: str, new_id: NewId, request_id: str = "") -> None:
@@ -71,14 +71,14 @@ class StreamRepair:
         self._started = False
         self._next = 0
         self._open: tuple[object, str] | None = None
-        self._last: dict[str, Any] | None = None  # the delta that the open block ends with
+        self._last: dict[str, Any] | None = None  # the delta to send at the end of the open block
         self._called = self._spoke = False
-        self._said: dict[str, Any] | None = None  # of all message_deltas
+        self._said: dict[str, Any] | None = None  # merged from all message_deltas
         self._beside: dict[str, Any] = {}
         self._ended = False
 
     def feed(self, event: object) -> list[Event]:
-        """Take one decoded event, whatever it is; return what comes out of it."""
+        """Take one decoded event of any kind; return the events to send."""
         if self.finished:
             return []
         if not isinstance(event, Mapping):
@@ -89,11 +89,11 @@ class StreamRepair:
             return step(self, event) if step else self._other(kind, event)
         except MessagesError as error:
             return self.fail(error)
-        except RecursionError:  # an input that is too deep to be written
+        except RecursionError:  # an input that is nested too deeply to be encoded
             return self.fail(BadGatewayError(BROKEN))
 
     def finish(self) -> list[Event]:
-        """Take the end of the upstream; an answer that did not say why it ends is not complete."""
+        """Take the end of the upstream's stream; a response without a stop reason is incomplete, an error."""
         if self.finished:
             return []
         if not self._ended:
@@ -110,7 +110,7 @@ class StreamRepair:
         ]
 
     def fail(self, error: MessagesError) -> list[Event]:
-        """Take a failure; nothing comes after it. An answer that has filled the context window ends so."""
+        """Take a failure, which ends the stream; a full context window becomes a stop reason instead of an error."""
         if self.finished:
             return []
         if isinstance(error, ContextOverflowError) and self._spoke:
@@ -218,7 +218,7 @@ def _told(part: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _split(block: Block) -> tuple[Block, dict[str, Any] | None]:
-    """Return a block as it begins, and the delta it ends with."""
+    """Return the block for ``content_block_start``, and the delta to send at its end."""
     if block["type"] == "thinking":
         return {**block, "signature": ""}, {"type": "signature_delta", "signature": block["signature"]}
     if block["type"] in CALLS and block["input"]:
