@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 async def get_provider_impl(config: "MessagesConfig", deps: dict[Any, Any]) -> "MessagesImpl":
-    """Return the provider; called by the platform, in an event loop that does not serve."""
+    """Return the provider; the platform calls this in an event loop that does not serve requests."""
     from .impl import MessagesImpl
     from .stack import STATE_FOLDER, Platform, register_routes
     from .translated.signing_key import signing_key

@@ -107,7 +107,7 @@ class MessagesConfig(BaseModel):
     )
 
     def policy(self) -> Policy:
-        """Return what the translation of requests needs to know."""
+        """Return the settings that the translation of requests needs."""
         return Policy(
             strict=self.validation == "strict",
             default_max_tokens=self.default_max_tokens,

@@ -1,4 +1,4 @@
-"""The Messages API over what the stack serves."""
+"""The builtin implementation of the Messages API, over the models that the stack serves."""
 
 from collections.abc import Awaitable
 from dataclasses import replace
@@ -25,20 +25,20 @@ from .upstream.client import UpstreamClient
 logger = get_logger(__name__)
 
 _LISTED_MODELS = 20
-"""Model names in a 404; more would hide the remedy."""
+"""Limit of model names listed in a 404; more would hide the advice at its end."""
 _LONGEST_NAME = 500
-"""No model has a longer one, and logs and backends get it as it is."""
+"""Limit of a model name in characters; logs and backends get the name unchanged."""
 
 
 class MessagesImpl:
-    """Finds the model a request is for and hands it to the lane that can answer.
+    """Resolves the model of a request, selects the lane, and returns the reply of the lane.
 
-    It keeps nothing that belongs to an event loop: the platform constructs it in one that does not serve.
+    It is not bound to an event loop: the platform constructs it in one that does not serve requests.
 
     Args:
         config: The provider's configuration.
         platform: The stack's models and inference.
-        key: Of the signatures; without one they are good for the life of the process.
+        key: Signs thinking blocks; without it a random key is used, and signatures are valid until the process ends.
     """
 
     def __init__(self, config: MessagesConfig, platform: Platform, key: bytes | None = None) -> None:
@@ -60,12 +60,12 @@ class MessagesImpl:
         self._backends: dict[LaneName, Backend] = {"native": native, "translated": translated}
 
     async def shutdown(self) -> None:
-        """Release what the lanes hold."""
+        """Close the connections and threads of the lanes."""
         for backend in self._backends.values():
             await backend.close()
 
     async def create_message(self, body: RequestBody[CreateMessageRequest], call: Call) -> Reply:
-        """Answer a request; see ``Messages.create_message``."""
+        """Return the reply to a request; see ``Messages.create_message``."""
         route = await self._route(body.model, call)
         backend = self._backends[route.lane]
         if not body.stream:
@@ -77,16 +77,16 @@ class MessagesImpl:
         return PendingStream(connect, {LANE_HEADER: route.header}, route.status_first)
 
     async def count_tokens(self, body: RequestBody[CountTokensRequest], call: Call) -> MessageReply:
-        """Count the tokens of a prompt; see ``Messages.count_tokens``."""
+        """Return the token count of a prompt; see ``Messages.count_tokens``."""
         route = await self._route(body.model, call)
         return await _told(route, self._backends[route.lane].count(body, call, route))
 
     async def list_models(self, query: ModelQuery) -> ModelList:
-        """Return a page of the names that answer; see ``Messages.list_models``."""
+        """Return a page of the model names; see ``Messages.list_models``."""
         return await self._catalog.page(query)
 
     async def get_model(self, name: str) -> ModelInfo:
-        """Return what is known of a name; see ``Messages.get_model``."""
+        """Return the entry of one model name; see ``Messages.get_model``."""
         target = await self._target(name)
         try:
             check_allowed(target)
@@ -98,7 +98,7 @@ class MessagesImpl:
         target = await self._target(name)
         try:
             check_allowed(target)
-        except ValueError:  # it names all that are, and what an alias stands for
+        except ValueError:  # its message lists all allowed models and reveals the target of an alias
             text = f"model: {name[:_LONGEST_NAME]} is not among the models that its provider allows"
             raise InvalidRequestError(f"{text}. {await self._remedy()}") from None
         return await self._lanes.choose(target, call)
@@ -111,7 +111,7 @@ class MessagesImpl:
             raise InvalidRequestError(f"model: {name} is not a language model") from None
         if target:
             return target
-        if model_id not in (None, name):  # only for the operator: the caller may not be allowed to know
+        if model_id not in (None, name):  # log only: the caller may not be allowed to know
             logger.warning("model not available to the caller", requested=name, stands_for=model_id)
         raise await self._not_served(name)
 
@@ -125,7 +125,7 @@ class MessagesImpl:
 
 
 async def _told[R: MessageReply | StreamReply](route: Route, work: Awaitable[R]) -> R:
-    """Return a reply, or raise its failure, with a header that names the lane."""
+    """Return the lane's reply, or raise its error, with the lane header added."""
     try:
         reply = await work
     except MessagesError as error:

@@ -71,7 +71,7 @@ NO_VISION = "The model cannot read images"
 
 
 class ContentPolicyError(InvalidRequestError):
-    """The upstream's content policy rejects the request; Anthropic's API responds with stop reason ``refusal`` instead."""
+    """The upstream's content policy rejects the request; the API itself uses stop reason ``refusal``, not an error."""
 
 
 class ContextOverflowError(InvalidRequestError):
@@ -206,7 +206,7 @@ def _from_record(body: object) -> dict[str, Any]:
 
 
 def _effective_status(status: int | None, error: dict[str, Any]) -> int:
-    """Return the HTTP status, else the status in code, type or status of the body: a number, quoted or not, or a name."""
+    """Return the HTTP status, else that in code, type or status of the body: a number, quoted or not, or a name."""
     if status is not None:
         return status
     for name in (str(error.get(key)) for key in ("code", "type", "status")):
@@ -218,7 +218,7 @@ def _effective_status(status: int | None, error: dict[str, Any]) -> int:
 
 
 def _blind_message(status: int, error: dict[str, Any]) -> str | None:
-    """Return the message for a model without vision, else None; llama.cpp responds with 500, which clients would retry."""
+    """Return the message for a model without vision, else None; llama.cpp uses 500, which clients would retry."""
     text = _said(error, "")
     if status not in _BLIND_STATUSES or not _BLIND.search(text):
         return None

@@ -87,8 +87,8 @@ def overflow_message(status: int, error: dict[str, Any]) -> str | None:
     """Return the message for an error that says the prompt is too long, None for any other error.
 
     Args:
-        status: The HTTP status, or the one in the body; it excludes rate limits and refused keys, which mention lengths,
-            too.
+        status: The HTTP status, or the one in the body; it excludes rate limits and refused keys, whose messages may
+            mention lengths, too.
         error: The error's message, type and code.
     """
     if status not in _STATUSES:

@@ -13,13 +13,13 @@ from llama_stack_api_messages.errors import MessagesError, UpstreamError
 
 _SECRETS = r"""
     \bBearer\s+(?!(?:tokens?|auth\w*|schemes?|credentials?|keys?|headers?|is|was|not|missing|required)\b(?!\.\w))
-        [^\s"',;]+                                # authorization values, not sentences about them
+        [^\s"',;]+                                # authorization values, not talk about them
     | \bBasic\s+(?=[\w+/]*(?:\d|[a-z][A-Z]|=))[\w+/]+={0,2}
     | (?i:(?<![\w-])(?:[\w-]*api[-_ ]?key|[\w-]*(?:access|auth|session|refresh)[-_]token|[\w-]*secret
         |[\w-]*passw(?:or)?d|[\w-]*subscription-key|token|pwd)
         (?:=\s*["']?[^\s"'&,;)\]}]+               # name=value
-        |["']?\s*:\s*["']?(?!\d{1,7}\b)(?=[^\s"',;]*\d)[^\s"',;)\]}]{6,}))  # name: value, but not a sentence or a token id
-    | \b(?:sk|pk|rk|key|gsk|xai|nvapi)[-_]        # keys by their usual prefixes, also masked ones
+        |["']?\s*:\s*["']?(?!\d{1,7}\b)(?=[^\s"',;]*\d)[^\s"',;)\]}]{6,}))  # name: value, but no sentence or token id
+    | \b(?:sk|pk|rk|key|gsk|xai|nvapi)[-_]        # keys by their usual prefixes, masked ones too
         (?=[\w*.-]{0,99}?(?:\*|\.\.\w|(?<![A-Za-z0-9])(?=[A-Za-z]*\d)[A-Za-z0-9]{8,}|[A-Za-z0-9]{20,}))[\w*.-]{4,}[\w*]
     | \b(?:AIza[\w-]{6,}|A(?:KIA|SIA)[0-9A-Z]{8,}|gh[oprsu]_[A-Za-z0-9]{6,}|github_pat_\w{6,}|glpat-[\w-]{6,}
         |xox[abeprs]-[\w-]{6,}|hf_[A-Za-z0-9]{10,})
@@ -94,7 +94,7 @@ def redacted_error[E: MessagesError](error: E, secrets: Secrets) -> E:
 
 
 def _cleaned(string: str, secrets: Secrets) -> str:
-    """Return a JSON string, which may be truncated, with the keys redacted; unchanged if it has none or is not valid."""
+    """Return a JSON string, which may be truncated, with the keys redacted; unchanged if it has none or is invalid."""
     for end in ("", '"'):
         try:
             value = _LENIENT.decode(string + end)

@@ -72,7 +72,7 @@ def upstream_failure(
     if error := _own_form(clean):
         kind, text, verbatim = error["type"], error["message"], not own_request_id
         return UpstreamError(status, kind, text, headers=carried, raw=clean, verbatim=verbatim)
-    words = status if status not in _CREDENTIALS else 400  # keep 401 and 403: here the key is not translated to a 5xx
+    words = status if status not in _CREDENTIALS else 400  # 401 and 403 are passed on with their own status
     seen = translate_error(words, clean, headers, now=now)
     carried = {**seen.headers, **carried}
     if isinstance(seen, InvalidRequestError) and error_for_status(status).retryable:

@@ -1,4 +1,4 @@
-"""``inline::llama-cpp``: llama.cpp's server, embedded, as an inference provider of the platform."""
+"""``inline::llama-cpp``: an inference provider that runs llama.cpp's server as a child process."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -8,10 +8,10 @@ if TYPE_CHECKING:
 
 
 async def get_provider_impl(config: "LlamaCppConfig", _deps: dict[Any, Any]) -> "LlamaCppInference":
-    """Return the provider; called by the platform, in an event loop that does not serve.
+    """Return the provider; the platform calls this in an event loop that does not serve requests.
 
     Raises:
-        ValueError: The model file or the engine is not there; the stack does not start.
+        ValueError: The model file or the engine package is missing; the stack does not start.
     """
     from .impl import LlamaCppInference
     from .model_file import check_engine, check_model_files
@@ -19,5 +19,5 @@ async def get_provider_impl(config: "LlamaCppConfig", _deps: dict[Any, Any]) -> 
     check_engine()
     check_model_files(config)
     provider = LlamaCppInference(config=config)
-    await provider.initialize()  # the platform leaves this to us
+    await provider.initialize()  # the platform does not call it
     return provider

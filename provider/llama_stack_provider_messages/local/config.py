@@ -54,16 +54,16 @@ class LlamaCppConfig(BaseModel):
     @field_validator("model_path", "mmproj_path", mode="before")
     @classmethod
     def _unset_is_empty(cls, value: object) -> object:
-        return "" if value is None else value  # what `${env.MODEL_PATH:=}` becomes
+        return "" if value is None else value  # the value of an unset `${env.MODEL_PATH:=}`
 
     @property
     def model_file(self) -> Path:
-        """The model to serve."""
+        """Return the path of the model file."""
         return Path(self.model_path).expanduser() if self.model_path else BUNDLED_MODEL
 
     @property
     def mmproj_file(self) -> Path | None:
-        """The image projector, if there is one."""
+        """Return the path of the image projector, None if there is none."""
         return Path(self.mmproj_path).expanduser() if self.mmproj_path else None
 
     @classmethod

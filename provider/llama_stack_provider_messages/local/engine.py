@@ -1,4 +1,4 @@
-"""The engine as its users see it: an address that answers, started when needed and again after a crash."""
+"""Starts the engine when needed, restarts it after a crash, and provides its address."""
 
 import asyncio
 import threading
@@ -9,18 +9,18 @@ from concurrent.futures import Future
 from .process import EngineError, EngineProcess
 
 _FREE_RESTARTS = 2
-"""Failures in a row after which it is started again at once; then the pauses double, from one second on."""
+"""Consecutive failures with an immediate restart; after that the pauses start at one second and double."""
 _LONGEST_PAUSE = 30.0
 _STABLE_SECONDS = 60.0
-"""A run of this length clears the failures before it."""
+"""A run of this length resets the count of failures."""
 
 
 class Engine:
-    """Runs at most one child at a time; every method may be called from any thread and event loop.
+    """Runs at most one child process at a time; all methods are safe to call from any thread and event loop.
 
     Args:
-        new_process: Makes the next run, not yet started.
-        clock: Monotonic seconds.
+        new_process: Makes the next process, not yet started.
+        clock: Returns monotonic seconds.
     """
 
     def __init__(self, new_process: Callable[[], EngineProcess], clock: Callable[[], float] = time.monotonic) -> None:
@@ -32,10 +32,10 @@ class Engine:
         self._closed = False
 
     def start(self) -> Future[str]:
-        """Start the engine unless it is running or starting; return its address to come.
+        """Start the engine unless it is running or starting; return a future of its address.
 
         Raises:
-            EngineError: It has failed repeatedly and is left alone for a while, or it is shut down.
+            EngineError: The engine is in cooldown after repeated failures, or shut down.
         """
         with self._lock:
             if self._closed:
@@ -63,17 +63,17 @@ class Engine:
         self._failures = failures
 
     async def address(self) -> str:
-        """Return the address of the running engine, starting it if need be.
+        """Return the address of the engine; start it if it is not running.
 
         Raises:
-            EngineError: It does not start; the message says why.
+            EngineError: The engine does not start; the message gives the reason.
         """
         starting = self.start()
         return starting.result() if starting.done() else await asyncio.wrap_future(starting)
 
     @property
     def running_address(self) -> str:
-        """The address, without starting anything.
+        """Return the address of the running engine, without starting it.
 
         Raises:
             EngineError: The engine is not running.
@@ -85,23 +85,23 @@ class Engine:
 
     @property
     def pid(self) -> int | None:
-        """Process id of the child, if there is one."""
+        """Return the process id of the child, None if there is none."""
         current = self._current
         return current.pid if current and not current.ended.is_set() else None
 
     @property
     def failure(self) -> str:
-        """How the last run ended if it has ended, else an empty string."""
+        """Return how the last run ended; empty if it has not ended."""
         current = self._current
         return current.end if current and current.ended.is_set() else ""
 
     def wait_for_end(self, seconds: float) -> str:
-        """Wait until the current run ends, at most so long; return how it ended, empty if it did not."""
+        """Wait up to ``seconds`` for the current run to end; return how it ended, empty if it did not."""
         current = self._current
         return current.end if current and current.ended.wait(seconds) else ""
 
     def close(self) -> None:
-        """End the child and start no other."""
+        """End the child process and do not start another."""
         with self._lock:
             self._closed = True
             current = self._current

@@ -1,4 +1,4 @@
-"""The inference provider: the platform's requests, answered by the engine."""
+"""The inference provider: passes the platform's requests to the engine."""
 
 import asyncio
 import secrets
@@ -21,15 +21,15 @@ from .options import engine_options
 from .process import EngineError, EngineProcess
 
 COMMAND = (sys.executable, "-P", str(Path(__file__).with_name("server.py")))
-"""Runs the engine's child."""
+"""Command of the child process."""
 _END_SECONDS = 1.0
-"""How long after its connections a crashed engine itself may be seen to end."""
+"""How long to wait for a crashed engine's process to end after its connections broke."""
 
 
 class LlamaCppInference(OpenAIMixin):  # type: ignore[misc] # the platform's server has no types
-    """Serves one model, whatever name a request gives it.
+    """Serves one model under any name.
 
-    Nothing in it belongs to an event loop: the platform constructs it in one that does not serve.
+    It is not bound to an event loop: the platform constructs it in one that does not serve requests.
     """
 
     config: LlamaCppConfig
@@ -37,7 +37,7 @@ class LlamaCppInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
     _clients: LoopClients = PrivateAttr()
 
     def model_post_init(self, _context: Any, /) -> None:  # noqa: ANN401 - pydantic's signature
-        """Make the engine, not yet started."""
+        """Create the engine, not yet started."""
         key = secrets.token_urlsafe()
         self._clients = LoopClients(key, self.config.silence_timeout_seconds)
         self._engine = Engine(
@@ -45,33 +45,33 @@ class LlamaCppInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         )
 
     async def initialize(self) -> None:
-        """Begin to load the model if it is to be preloaded; the stack goes on starting meanwhile."""
+        """Start loading the model in the background if ``preload`` is set."""
         if self.config.preload:
             self._engine.start()
 
     async def shutdown(self) -> None:
-        """End the engine."""
+        """Stop the engine."""
         await self._clients.close()
         await asyncio.to_thread(self._engine.close)
 
     async def health(self) -> HealthResponse:
-        """Report how the engine is, without starting it."""
+        """Report the state of the engine, without starting it."""
         if failure := self._engine.failure:
             return HealthResponse(status=HealthStatus.ERROR, message=f"The embedded engine {failure}")
         return HealthResponse(status=HealthStatus.OK)
 
     @property
     def engine(self) -> Engine:
-        """The engine behind this provider."""
+        """Return the engine."""
         return self._engine
 
     @property
     def client(self) -> AsyncOpenAI:
-        """A client of the running engine."""
+        """Return an OpenAI client for the running engine."""
         return self._clients.get(self.get_base_url())
 
     async def messages_upstream(self, resource_id: str) -> MessagesUpstream:  # noqa: ARG002 - there is one model
-        """Return the engine's own Messages API, which is used only if the operator says so: it deviates.
+        """Return the engine's own Messages API; used only if the operator sets it, because it deviates from the API.
 
         Raises:
             EngineError: The engine does not start.
@@ -83,39 +83,39 @@ class LlamaCppInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         return f"{self._engine.running_address}/v1"
 
     async def list_models(self) -> list[Model] | None:
-        """Return the one model, named like its file."""
+        """Return the one model, named after its file."""
         return [self.construct_model_from_identifier(self.config.model_file.stem)]
 
     async def check_model_availability(self, model: str) -> bool:  # noqa: ARG002 - any name will do
-        """Return True: every name means the one model."""
+        """Return True: every name refers to the one model."""
         return True
 
     async def should_refresh_models(self) -> bool:
-        """Return False: the model stays the same."""
+        """Return False: the model does not change."""
         return False
 
     async def _get_provider_model_id(self, model: str) -> str:
-        """Return the name as it is; the platform would look it up in its database on every request."""
+        """Return the name unchanged; the platform's method looks it up in its database on every request."""
         return model
 
     async def _maybe_overwrite_id(self, resp: Any, stream: bool | None) -> Any:  # noqa: ANN401, ARG002
-        """Return the answer as it is; the platform would wrap a stream so that it cannot be closed any more."""
+        """Return the response unchanged; the platform's method wraps a stream so that it cannot be closed."""
         return resp
 
     def _validate_model_allowed(self, provider_model_id: str) -> None:
         """Accept every name."""
 
     async def openai_chat_completion(self, params: Any) -> Any:  # noqa: ANN401 - the platform's request, the SDK's answer
-        """Answer a chat completion; streaming, returns an async generator once the engine has accepted.
+        """Return a chat completion; if streaming, an async generator of chunks, once the engine has accepted.
 
         Raises:
             EngineError: The engine does not start, or crashed.
-            openai.APIStatusError: The engine refused; a prompt too long is a BadRequestError with its numbers.
+            openai.APIStatusError: The engine refused; too long a prompt is a BadRequestError with the token counts.
         """
         return await self._answer(super().openai_chat_completion, params)
 
     async def openai_completion(self, params: Any) -> Any:  # noqa: ANN401 - as above
-        """Answer a text completion; see ``openai_chat_completion``."""
+        """Return a text completion; see ``openai_chat_completion``."""
         return await self._answer(super().openai_completion, params)
 
     async def _answer(self, call: Callable[[Any], Awaitable[Any]], params: Any) -> Any:  # noqa: ANN401 - as above
@@ -129,7 +129,7 @@ class LlamaCppInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         return self._relay(answer) if params.stream else answer
 
     async def _relay(self, stream: AsyncStream[Any]) -> AsyncGenerator[Any]:
-        """Pass the chunks on; closing this closes the connection at once, which stops the engine."""
+        """Yield the chunks; closing the generator closes the connection at once, which stops the generation."""
         try:
             async with stream:
                 async for chunk in stream:
@@ -145,9 +145,9 @@ class LlamaCppInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         return EngineError(f"{what}. The next request starts it again if need be")
 
     async def openai_embeddings(self, params: Any) -> Any:  # noqa: ANN401 - the platform's request
-        """Refuse: the engine runs a language model."""
+        """Raise an error: the engine runs a language model."""
         raise NotImplementedError("inline::llama-cpp serves a language model and makes no embeddings")
 
     async def rerank(self, request: Any) -> Any:  # noqa: ANN401 - the platform's request
-        """Refuse: the engine runs a language model."""
+        """Raise an error: the engine runs a language model."""
         raise NotImplementedError("inline::llama-cpp serves a language model and does not rerank")

@@ -1,4 +1,4 @@
-"""What can be checked before the engine is started, so that the stack fails at once and in one line."""
+"""Checks before the engine is started, so that the stack fails at once with a one-line error."""
 
 import importlib.util
 from pathlib import Path
@@ -17,7 +17,7 @@ def check_engine() -> None:
 
 
 def check_model_files(config: LlamaCppConfig) -> None:
-    """Raise a ValueError if a configured file is not there or no GGUF file; its contents are the engine's matter."""
+    """Raise a ValueError if a configured file is missing or not a GGUF file; its contents are not checked."""
     _check("model_path", config.model_file, "set MODEL_PATH to a GGUF file")
     if config.mmproj_file:
         _check("mmproj_path", config.mmproj_file, "it has to name a GGUF file")

@@ -1,13 +1,13 @@
-"""What the engine is told: our configuration in llama.cpp's words."""
+"""Converts the provider's configuration to llama.cpp's parameters."""
 
 from typing import Any
 
 from .config import LlamaCppConfig
 
 MAX_CONNECTIONS = 64
-"""Requests handed to the engine at once; it queues those that have no slot. More wait on our side."""
+"""Limit of concurrent requests to the engine, which queues those without a slot; further ones wait in the client."""
 _SPARE_HTTP_THREADS = 4
-"""The engine keeps a thread per connection; a closing one may still hold its thread."""
+"""Extra threads: the engine uses one thread per connection, and a closing connection may still occupy its thread."""
 _SMALL_MODEL_BYTES = 64 * 2**20
 
 
@@ -16,13 +16,13 @@ def engine_options(config: LlamaCppConfig, key: str) -> dict[str, Any]:
 
     Args:
         config: The provider's configuration.
-        key: What a request has to present: other users of the machine reach the port too.
+        key: API key that requests must send, because other users of the machine can reach the port, too.
     """
     options: dict[str, Any] = {
         "model.path": str(config.model_file),
         "n_ctx": config.context_size,
         "n_parallel": config.parallel,
-        "kv_unified": True,  # one request alone may use the whole context
+        "kv_unified": True,  # a single request may use the whole context
         "n_gpu_layers": config.gpu_layers,
         "cache_ram_mib": config.prompt_cache_mib,
         "hostnames": ["127.0.0.1"],
@@ -43,8 +43,8 @@ def engine_options(config: LlamaCppConfig, key: str) -> dict[str, Any]:
 def _threads(config: LlamaCppConfig) -> int:
     """Return the number of threads, 0 for the engine's choice.
 
-    llama.cpp's threads spin while they wait for one another: on a machine that is busy otherwise, two of them
-    were 1000 times slower at a tiny model than one, which has enough with one anyway.
+    llama.cpp's threads spin while they wait for one another. On a busy machine, a tiny model was 1000 times slower
+    with two threads than with one, and one is enough for it.
     """
     small = config.model_file.stat().st_size < _SMALL_MODEL_BYTES
     return config.threads or (1 if small else 0)

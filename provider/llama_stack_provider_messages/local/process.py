@@ -1,4 +1,4 @@
-"""One run of the engine's child process, from its start to its end."""
+"""One run of the engine's child process: start, supervision, end."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from llama_stack_provider_messages.stack import get_logger
 logger = get_logger(__name__)
 
 _STOP_SECONDS = 3.0
-"""The platform gives a provider five seconds to shut down."""
+"""How long the child may take to stop; less than the five seconds that the platform gives a provider to shut down."""
 _KEPT_LOG_LINES = 40
 _SHOWN_LOG_LINES = 2
 _ERROR_LINE = re.compile(r"[\d.]+ E +(.*)")
@@ -27,28 +27,28 @@ _READ_BYTES = 65536
 
 
 class EngineError(RuntimeError):
-    """The engine cannot answer; the message says why. The platform and the Messages API answer with its status."""
+    """The engine cannot serve; the message gives the reason. The error response gets its status."""
 
     status_code = 503
 
 
 class EngineProcess:
-    """Starts the child in a thread that then supervises it: waits for its report, keeps the end of its log, reaps it.
+    """Starts the child in a thread that supervises it: reads its report, keeps the end of its log, reaps it.
 
-    The thread lives as long as the child: the kernel ends the child with the thread that started it.
+    The thread lives as long as the child, because the kernel ends the child when the thread that started it ends.
 
     Args:
-        command: What to run; it reads the options from stdin and reports its address on stdout.
-        options: Handed over as one JSON line.
-        start_seconds: How long the report may take.
-        clock: Monotonic seconds.
+        command: Command line of the child; it reads the options from stdin and reports its address on stdout.
+        options: Sent to the child as one JSON line.
+        start_seconds: Timeout of the report.
+        clock: Returns monotonic seconds.
 
     Attributes:
-        ready: The address, once the engine answers; or an EngineError.
-        ended: Set when the child is gone.
-        started_at: When the run began.
-        ended_at: When it ended.
-        end: How it ended, for messages.
+        ready: Future of the address, or an EngineError.
+        ended: Set when the child has ended.
+        started_at: Clock time of the start.
+        ended_at: Clock time of the end.
+        end: How the run ended, for messages.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class EngineProcess:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.ready: Future[str] = Future()
-        self.ready.set_running_or_notify_cancel()  # a request that goes away must not cancel it for others
+        self.ready.set_running_or_notify_cancel()  # a cancelled request must not cancel it for others
         self.ended = threading.Event()
         self.started_at = self.ended_at = clock()
         self.end = ""
@@ -80,11 +80,11 @@ class EngineProcess:
 
     @property
     def pid(self) -> int | None:
-        """Process id of the child, once it is started."""
+        """Return the process id of the child, None before its start."""
         return self._process.pid if self._process else None
 
     def stop(self) -> None:
-        """End the child and wait until it is gone."""
+        """Stop the child and wait for its end."""
         with self._lock:
             self._stopping = True
             process = self._process
@@ -156,7 +156,7 @@ class EngineProcess:
         return max(0.0, self.started_at + self._start_seconds - self._clock())
 
     def _take_report(self, data: bytes) -> None:
-        """Take the address from the child's one short line; anything else on stdout is log."""
+        """Read the address from the child's report line; any other output is log."""
         if not data.startswith(b'{"address"'):
             self._take_log(data)
             return
@@ -178,7 +178,7 @@ class EngineProcess:
         return f"ended with code {returncode}: {self._last_words()}"
 
     def _last_words(self) -> str:
-        """Return the first errors of the log, else its end, without the folder of the model."""
+        """Return the first errors of the log, else its last lines, without the model's folder."""
         lines = list(self._log)
         errors = list(dict.fromkeys(found[1] for line in lines if (found := _ERROR_LINE.match(line))))
         text = " | ".join(errors[:_SHOWN_LOG_LINES] or lines[-_SHOWN_LOG_LINES:]) or "it logged nothing"

@@ -1,4 +1,4 @@
-"""Where the platform looks for the provider's spec when run.yaml names this package as its ``module``."""
+"""The platform imports the provider spec from here if run.yaml names this package as its ``module``."""
 
 from llama_stack_provider_messages.stack import Api, InlineProviderSpec, ProviderSpec
 

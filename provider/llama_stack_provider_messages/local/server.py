@@ -1,8 +1,8 @@
-"""The child process: llama.cpp's server, until the parent ends.
+"""The child process: runs llama.cpp's server until the parent ends.
 
-Started as a file, not as a module, and with the standard library and the engine alone, so that it costs no memory
-for the platform. Reads one JSON line of options from stdin and answers with one on stdout: ``{"address": ...}``.
-Its stdin stays open; the end of it is the end of the parent.
+It is started as a file, not as a module, and imports only the standard library and the engine, so that the platform
+takes no memory in it. It reads one JSON line of options from stdin and writes one to stdout: ``{"address": ...}``.
+Stdin stays open; its end means that the parent has ended.
 """
 
 import ctypes
@@ -18,9 +18,9 @@ _PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent() -> None:
-    """Have the kernel end this process with the thread that started it, and end now if that is gone already.
+    """Make the kernel kill this process when the parent thread ends; exit now if it has already ended.
 
-    Loading a model holds the interpreter's lock, so a thread that waits for the end of stdin is not enough.
+    A thread that waits for the end of stdin is not enough, because loading a model holds the interpreter's lock.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -29,14 +29,14 @@ def die_with_parent() -> None:
 
 
 def exit_at_end_of_stdin() -> None:
-    """Wait until the parent is gone; leave without llama.cpp's destructor, which can wait for ever."""
+    """Wait for the end of the parent; exit without llama.cpp's destructor, which can hang."""
     while os.read(0, 4096):
         pass
     os._exit(0)
 
 
 def parameters(engine: Any, options: dict[str, Any]) -> Any:  # noqa: ANN401 - the engine has no types
-    """Return the engine's parameters with the options set; their names may be dotted."""
+    """Return the engine's parameters with the options set; option names may be dotted."""
     params = engine.CommonParams()
     for name, value in options.items():
         *path, last = name.split(".")
@@ -48,13 +48,13 @@ def parameters(engine: Any, options: dict[str, Any]) -> Any:  # noqa: ANN401 - t
 
 
 def main() -> None:
-    """Serve until stdin ends or a signal comes."""
+    """Serve until stdin ends or a signal arrives."""
     options = json.loads(sys.stdin.buffer.readline() or b"{}")
     die_with_parent()
     watcher = threading.Thread(target=exit_at_end_of_stdin, daemon=True)
     watcher.start()
     report = os.dup(1)
-    os.dup2(2, 1)  # whatever the engine prints is log
+    os.dup2(2, 1)  # all output of the engine is log
     import xllamacpp
 
     try:

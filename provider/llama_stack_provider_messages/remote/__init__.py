@@ -1,4 +1,4 @@
-"""``remote::messages``: a backend that speaks the Messages API only, as an inference provider of the platform."""
+"""``remote::messages``: an inference provider for backends that speak only the Messages API."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -8,9 +8,9 @@ if TYPE_CHECKING:
 
 
 async def get_adapter_impl(config: "RemoteMessagesConfig", _deps: dict[Any, Any]) -> "MessagesInference":
-    """Return the provider; called by the platform, in an event loop that does not serve."""
+    """Return the provider; the platform calls this in an event loop that does not serve requests."""
     from .impl import MessagesInference
 
     provider = MessagesInference(config=config)
-    await provider.initialize()  # the platform leaves this to us
+    await provider.initialize()  # the platform does not call it
     return provider

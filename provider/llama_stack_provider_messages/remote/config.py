@@ -13,11 +13,11 @@ _AUTH = re.compile(r"x-api-key|bearer|header:[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE = re.compile(r"[\x20-\x7e]*")
 _WORD = re.compile(r"[\x21-\x7e]+")
 _FRAMING = frozenset({"content-length", "transfer-encoding", "host", "content-type", "content-encoding"})
-"""Headers that say where a body ends, and of what it is."""
+"""Headers of message framing and content type, which must not be configured."""
 
 
 class ModelEntry(BaseModel):
-    """One model of the upstream: its name alone, or a mapping with these fields."""
+    """One model of the upstream: a name, or a mapping with these fields."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -39,17 +39,17 @@ class ModelEntry(BaseModel):
 
 
 class RemoteMessagesProviderData(BaseModel):
-    """What a request may bring in ``x-llamastack-provider-data``; also ``<provider_id>_api_key``, which wins."""
+    """Keys that a request may send in ``x-llamastack-provider-data``; also ``<provider_id>_api_key``, which wins."""
 
     model_config = ConfigDict(extra="allow", hide_input_in_errors=True)  # the platform logs the errors
 
     messages_api_key: Any = Field(default=None, repr=False, description="Key for the upstream of this request.")
 
     def key(self, provider_id: str) -> str | None:
-        """Return the key that a request brings for a provider.
+        """Return the key that a request sends for a provider.
 
         Raises:
-            InvalidRequestError: It is no string; the configured one must not stand in for it.
+            InvalidRequestError: The key is not a string; the configured key is not used in its place.
         """
         named = {**(self.model_extra or {}), "messages_api_key": self.messages_api_key}
         for name in (f"{provider_id}_api_key", "messages_api_key"):
@@ -155,7 +155,7 @@ class RemoteMessagesConfig(RemoteInferenceProviderConfig):  # type: ignore[misc]
         return {name.lower(): text for name, text in value.items()}
 
     def credentials(self, key: str | None) -> dict[str, str]:
-        """Return the header with a key; none without."""
+        """Return the header with the key; empty without a key."""
         if not key:
             return {}
         if self.auth == "bearer":

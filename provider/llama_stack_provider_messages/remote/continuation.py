@@ -1,4 +1,4 @@
-"""Answers of the upstream -> answers of the provider. Owns the ``async for``; an answer it paused is continued."""
+"""Reads the upstream's responses for the provider, and continues a response that stopped with ``pause_turn``."""
 
 import asyncio
 import json
@@ -27,31 +27,31 @@ type Json = dict[str, Any]
 
 _PAUSED, _ERROR = "pause_turn", "error"
 _SHOWN = frozenset({"text", "thinking", "redacted_thinking", "tool_use"})
-"""Blocks that a chat completion has a place for."""
+"""Block types that a chat completion can represent."""
 _LINGER_SECONDS = 0.5
-"""How long a backend may keep a stream open behind its last event; read to its end, a connection is used again."""
+"""How long a backend may keep a stream open after its last event. A connection is reusable only if read to its end."""
 
 
 def continuation(body: Mapping[str, Any], message: Mapping[str, Any]) -> Json | None:
-    """Return the request that goes on where the upstream paused, None if there is no content to go on from."""
+    """Return the request that continues a paused response, None if that has no content."""
     content = paused_content(message)
     return {**body, "messages": [*body["messages"], {"role": "assistant", "content": content}]} if content else None
 
 
 def left_out(message: Mapping[str, Any]) -> tuple[Dropped, ...]:
-    """Return the blocks of a Message that its chat completion does not show."""
+    """Return the blocks of a Message that its chat completion cannot represent."""
     kinds = [str(block.get("type")) if isinstance(block, dict) else "block" for block in message["content"]]
     reason = "a chat completion has no place for it"
     return tuple(Dropped(f"content.{at}", kind, reason) for at, kind in enumerate(kinds) if kind not in _SHOWN)
 
 
 async def whole_answer(asking: MessagesClient, body: Json, continuations: int) -> Json:
-    """Return a Message, continued where the upstream paused.
+    """Return a Message; requests its continuation if the upstream paused it.
 
     Args:
-        asking: Asks the upstream.
+        asking: Sends requests to the upstream.
         body: The request.
-        continuations: How often it may be continued; a pause after that is the end.
+        continuations: Limit of continuations; a pause after that ends the response.
 
     Raises:
         MessagesError: The upstream failed.
@@ -69,14 +69,16 @@ async def whole_answer(asking: MessagesClient, body: Json, continuations: int) -
 async def streamed_answer(
     asking: MessagesClient, body: Json, translator: StreamTranslator, first: httpx.Response, continuations: int
 ) -> AsyncGenerator[Json]:
-    """Prime with anext(): the first item is empty, so that closing this closes the response from then on; then chunks.
+    """Yield an empty item, then the chat completion chunks of a stream and its continuations.
+
+    Prime with ``anext()``: from then on, closing the generator closes the response.
 
     Args:
-        asking: Asks the upstream for the rest of an answer it paused.
+        asking: Requests the rest of a paused response from the upstream.
         body: The request.
-        translator: Of this answer.
-        first: What the upstream answered to the request.
-        continuations: How often it may be continued; a pause after that is the end.
+        translator: The stream translator of this response.
+        first: The upstream's response to the request.
+        continuations: Limit of continuations; a pause after that ends the response.
 
     Raises:
         MessagesError: The upstream failed; the chunks before it have been yielded.
@@ -106,16 +108,16 @@ async def streamed_answer(
 
 
 def _may_pause(body: Json) -> bool:
-    """Return whether the upstream has tools of its own to run; only then an answer is kept, to be sent back."""
+    """Return whether the request has server tools; only then the response may pause, and is kept for a continuation."""
     return any("input_schema" not in tool for tool in body.get("tools", ()))
 
 
 class _Reading:
-    """The events of one message.
+    """Translates the events of one message.
 
     Args:
-        translator: Takes them.
-        keep: The message may be asked for.
+        translator: Translates each event.
+        keep: Whether to keep the message for ``message()``.
     """
 
     def __init__(self, translator: StreamTranslator, *, keep: bool) -> None:
@@ -124,10 +126,10 @@ class _Reading:
         self._events: list[Json] = []
 
     def take(self, sent: ServerSentEvent, asking: MessagesClient) -> list[Json]:
-        """Take an event; return its chunks.
+        """Take an event; return the chunks for it.
 
         Raises:
-            MessagesError: It is an error.
+            MessagesError: The event is an error.
         """
         event = _decoded(sent)
         if event is None:
@@ -139,7 +141,7 @@ class _Reading:
         return _checked(self._translator.feed(event), self._translator)
 
     def message(self, provider_id: str) -> Json:
-        """Return the message the events add up to."""
+        """Return the Message that the events add up to."""
         try:
             return fold(event for event in self._events if isinstance(event.get("type"), str))
         except (StreamGrammarError, KeyError, TypeError, AttributeError) as error:
@@ -147,10 +149,10 @@ class _Reading:
 
 
 def _checked(chunks: list[Json], translator: StreamTranslator) -> list[Json]:
-    """Return chunks, none of which is an error: for the platform, that has to be raised.
+    """Return the chunks; an error chunk is raised instead, as the platform requires.
 
     Raises:
-        MessagesError: One is: something that cannot be translated, or the end too soon.
+        MessagesError: An event cannot be translated, or the stream ended too early.
     """
     if translator.failure:
         raise translator.failure
@@ -179,7 +181,7 @@ async def _events(
 
 
 async def _next(chunks: AsyncGenerator[bytes], translator: StreamTranslator) -> bytes | None:
-    """Return the next chunk, None at the end; behind the last event the end has to come soon."""
+    """Return the next chunk, None at the end; after the last event it waits for ``_LINGER_SECONDS`` at most."""
     try:
         async with asyncio.timeout(_LINGER_SECONDS if translator.complete else None):
             return await anext(chunks, None)
@@ -188,7 +190,7 @@ async def _next(chunks: AsyncGenerator[bytes], translator: StreamTranslator) -> 
 
 
 def _decoded(sent: ServerSentEvent) -> Json | None:
-    """Return an event; None for what is none. What is called an error is one, whatever its data."""
+    """Return the decoded event, None if it is not valid. An event named ``error`` is an error, whatever its data."""
     try:
         event = json.loads(sent.data)
     except (ValueError, RecursionError):

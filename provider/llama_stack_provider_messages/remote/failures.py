@@ -1,10 +1,10 @@
-"""Failures of the provider's own, in OpenAI's form."""
+"""Errors raised by this provider itself, with bodies in OpenAI's form."""
 
 from llama_stack_api_messages.routes.completion_error import CompletionError
 
 
 class ModelNotAllowedError(CompletionError, ValueError):
-    """The model is not among those the configuration allows; a ``ValueError`` as with other providers."""
+    """The model is not in ``allowed_models``; a ``ValueError``, as with other providers."""
 
     def __init__(self, model: str) -> None:
         text = f"The model '{model}' is not in allowed_models of its provider"
@@ -12,11 +12,11 @@ class ModelNotAllowedError(CompletionError, ValueError):
 
 
 class NotOfferedError(CompletionError, NotImplementedError):
-    """The Messages API has no such thing."""
+    """The Messages API has no counterpart for the call."""
 
 
 def not_offered(what: str) -> NotOfferedError:
-    """Return the failure for a call that has no counterpart."""
+    """Return the error for a call that has no counterpart in the Messages API."""
     text = f"remote::messages does not offer {what}"
     return NotOfferedError(501, _body(text, "invalid_request_error", "not_implemented"))
 

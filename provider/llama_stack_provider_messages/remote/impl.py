@@ -1,4 +1,4 @@
-"""The inference provider: the platform's requests, answered by a server that speaks the Messages API."""
+"""The inference provider: translates the platform's chat completions for an upstream that speaks the Messages API."""
 
 import time
 from collections.abc import AsyncGenerator
@@ -54,7 +54,7 @@ _HEALTH_SECONDS = 3.0
 class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's server has no types
     """Serves the models of one upstream.
 
-    Nothing in it belongs to an event loop: the platform constructs it in one that does not serve.
+    It is not bound to an event loop: the platform constructs it in one that does not serve requests.
     """
 
     config: RemoteMessagesConfig
@@ -62,7 +62,7 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
     _known: dict[str, ModelEntry] = PrivateAttr(default_factory=dict)
 
     async def initialize(self) -> None:
-        """Remember what the configuration says of the models."""
+        """Read the models from the configuration."""
         self._known = {entry.id: entry for entry in self.config.models or []}
 
     async def shutdown(self) -> None:
@@ -70,7 +70,7 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         await self._upstream_client.close()
 
     async def health(self) -> HealthResponse:
-        """Report whether the upstream answers, and takes the configured key."""
+        """Report whether the upstream responds and accepts the configured key."""
         key = self.get_api_key()
         try:
             status = await self._listing().status(self._headers(key), _HEALTH_SECONDS)
@@ -83,15 +83,15 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         return HealthResponse(status=HealthStatus.OK)
 
     def get_base_url(self) -> str:
-        """Return the base URL, as an Anthropic SDK takes it."""
+        """Return the base URL as an Anthropic SDK takes it, without ``/v1``."""
         return self.config.base_url
 
     async def messages_upstream(self, resource_id: str) -> MessagesUpstream:
-        """Return the upstream itself: requests of the Messages API go there as they are."""
+        """Return the upstream: requests of the Messages API are passed through to it (native lane)."""
         key = self._get_api_key_from_config_or_provider_data()
         headers = self._headers(key)
         if "anthropic_version" not in self.config.model_fields_set:
-            del headers["anthropic-version"]  # the client's own
+            del headers["anthropic-version"]  # the client sends its own
         return MessagesUpstream(self.config.base_url, headers, anthropic=self._is_anthropic(resource_id), secret=key)
 
     def _is_anthropic(self, resource_id: str) -> bool:
@@ -104,17 +104,17 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         return (entry and entry.type) or resource_id
 
     def _get_api_key_from_config_or_provider_data(self) -> str | None:
-        """Return the key of this request: its own, for this provider or for all of this type, else the configured."""
+        """Return the key in the request's provider data (of this provider, else of this type), else the configured key."""
         data: RemoteMessagesProviderData | None = self.get_request_provider_data()
         return (data.key(self.__provider_id__) if data else None) or self.get_api_key() or None
 
     # models
 
     async def list_models(self) -> list[Model] | None:
-        """Return the models of the configuration, else those the upstream lists; None if it has no list.
+        """Return the configured models, else those that the upstream lists; None if it has no list.
 
         Raises:
-            CompletionError: The upstream does not answer.
+            CompletionError: The upstream does not respond.
         """
         entries = self.config.models
         if entries is None:
@@ -133,7 +133,7 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
             key = self._get_api_key_from_config_or_provider_data()
             entries = await self._listing().models(self._headers(key), [key] if key else [])
         except MessagesError as error:
-            logger.warning("no list of models", provider_id=self.__provider_id__, reason=error.message[:500])
+            logger.warning("listing models failed", provider_id=self.__provider_id__, reason=error.message[:500])
             raise _failure(error) from None
         if entries is not None:
             return entries
@@ -141,21 +141,21 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         return [ModelEntry(id=name) for name in self.config.allowed_models or []] or None
 
     def construct_model_from_identifier(self, identifier: str) -> Model:
-        """Return a model as the platform lists it, with its limits as far as known."""
+        """Return a model for the platform's list, with its limits if known."""
         entry = self._known.get(identifier)
         limits = {"max_tokens": entry.max_tokens, "context_length": entry.context} if entry else {}
         metadata = {name: value for name, value in limits.items() if value}
         return language_model(self.__provider_id__, identifier, metadata)
 
     async def _get_provider_model_id(self, model: str) -> str:
-        """Return the name as it is: the platform's router has looked it up."""
+        """Return the name unchanged: the platform's router has already resolved it."""
         return model
 
     def _validate_model_allowed(self, provider_model_id: str) -> None:
-        """Refuse a model that is not among ``allowed_models``.
+        """Reject a model that is not in ``allowed_models``.
 
         Raises:
-            ModelNotAllowedError: It is not.
+            ModelNotAllowedError: The model is not in ``allowed_models``.
         """
         allowed = self.config.allowed_models
         if allowed is not None and provider_model_id not in allowed:
@@ -164,7 +164,7 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
     # inference
 
     async def openai_chat_completion(self, params: Any) -> Any:  # noqa: ANN401 - the platform's request, the SDK's answer
-        """Answer a chat completion; streaming, returns an async generator once the upstream has accepted.
+        """Return a chat completion; if streaming, an async generator of chunks, once the upstream has accepted.
 
         Raises:
             CompletionError: The request cannot be translated, or the upstream refused or failed.
@@ -185,7 +185,7 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         translator = StreamTranslator(asked.form, created=int(time.time()), new_id=lambda: new_id(""))
         first = await asking.stream(asked.body)
         pieces = streamed_answer(asking, asked.body, translator, first, self.config.max_continuations)
-        await anext(pieces)  # from here on, closing it closes the response
+        await anext(pieces)  # from here on, closing the generator closes the response
 
         async def chunks() -> AsyncGenerator[Any]:
             async with aclosing(pieces):
@@ -202,7 +202,7 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         return made
 
     def _tell(self, model: str, what: str, dropped: tuple[Dropped, ...]) -> None:
-        """Log what was left out of a request or an answer."""
+        """Log the dropped fields of a request, or the dropped blocks of a response."""
         if dropped:
             where = {"provider_id": self.__provider_id__, "model": model, "of": what}
             logger.info("dropped in translation", **where, dropped=dropped_text(dropped))
@@ -254,22 +254,22 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         return ModelLister(self.config.base_url, self.__provider_id__, network_of(self))
 
     async def openai_chat_completions_with_reasoning(self, params: Any) -> Any:  # noqa: ANN401 - as above
-        """Answer a chat completion for the Responses API, with the reasoning beside it."""
+        """Return a chat completion with its reasoning, for the Responses API."""
         answer = await self.openai_chat_completion(params)
         if params.stream:
             return _with_reasoning(answer)
         return completion_with_reasoning(answer, reasoning_of(answer.choices[0].message))
 
     async def openai_completion(self, params: Any) -> Any:  # noqa: ANN401, ARG002 - the platform's request
-        """Refuse: the Messages API continues no bare prompt."""
+        """Raise an error: the Messages API has no text completions."""
         raise not_offered("legacy completions; use /v1/chat/completions")
 
     async def openai_embeddings(self, params: Any) -> Any:  # noqa: ANN401, ARG002 - the platform's request
-        """Refuse: the Messages API has no embeddings."""
+        """Raise an error: the Messages API has no embeddings."""
         raise not_offered("embeddings")
 
     async def rerank(self, request: Any) -> Any:  # noqa: ANN401, ARG002 - the platform's request
-        """Refuse: the Messages API does not rerank."""
+        """Raise an error: the Messages API has no reranking."""
         raise not_offered("reranking")
 
 

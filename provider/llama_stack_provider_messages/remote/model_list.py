@@ -1,4 +1,4 @@
-"""The models of an upstream: its own list, page by page."""
+"""Reads the model list of an upstream, page by page."""
 
 import json
 from collections.abc import AsyncIterator, Collection, Mapping
@@ -17,7 +17,7 @@ from llama_stack_provider_messages.upstream.connections import new_client
 from .config import ModelEntry
 
 NO_LIST = frozenset({404, 405, 501})
-"""What servers answer that have no such path."""
+"""Statuses of servers that do not have the path."""
 
 _PATH = "/v1/models"
 _PAGE = "1000"
@@ -25,13 +25,13 @@ _MOST_PAGES = 100
 
 
 class ModelLister:
-    """Reads the list; each time with a client of its own, because that happens in several event loops, and rarely.
+    """Reads the list, each time with a new HTTP client, because that happens rarely and in several event loops.
 
     Args:
-        base_url: Without ``/v1``.
-        provider_id: Names the upstream in errors.
-        network: How it is reached.
-        seconds: How long an answer may take, unless the network settings say so.
+        base_url: Base URL without ``/v1``.
+        provider_id: Id of the provider, for errors.
+        network: Network settings of the provider.
+        seconds: Timeout of a response, unless the network settings have one.
     """
 
     def __init__(self, base_url: str, provider_id: str, network: Network, seconds: float = 20.0) -> None:
@@ -44,7 +44,7 @@ class ModelLister:
         """Return the models; None if the upstream has no list.
 
         Raises:
-            MessagesError: It refuses, or cannot be asked.
+            MessagesError: The upstream refused or cannot be reached.
         """
         found: dict[str, ModelEntry] = {}
         async for page in self._pages(headers, secrets):
@@ -69,10 +69,10 @@ class ModelLister:
                 after = last
 
     async def status(self, headers: Mapping[str, str], seconds: float) -> int:
-        """Return the status the list is answered with.
+        """Return the HTTP status of a request for the list.
 
         Raises:
-            MessagesError: There is no answer.
+            MessagesError: The upstream does not respond.
         """
         async with new_client(self._network, seconds, seconds) as client:
             return (await self._get(client, headers, {})).status_code

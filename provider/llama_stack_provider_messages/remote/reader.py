@@ -1,8 +1,8 @@
-"""The body of a response, read by a task of its own.
+"""Reads the body of a response in a separate task.
 
-The platform's server cancels a stream whose client has left, and cancels it again at every turn of the loop until it
-has ended. httpcore, interrupted while it closes, leaves the connection open, and the upstream goes on for nobody. The
-reading task is cancelled once.
+When a client disconnects, the platform's server cancels its stream, and cancels it again in every iteration of the
+event loop until it has ended. If httpcore is cancelled while it closes a connection, the connection stays open, and the
+upstream keeps generating. The reading task is cancelled only once.
 """
 
 import asyncio
@@ -13,14 +13,14 @@ import httpx
 from llama_stack_api_messages.streaming.disconnect import end
 
 _AHEAD = 16
-"""Chunks that are read ahead of who takes them."""
+"""Limit of chunks read ahead of the consumer."""
 
 
 async def chunks_of(response: httpx.Response) -> AsyncGenerator[bytes]:
-    """Yield the body as it comes, and close the response.
+    """Yield the chunks of the body as they arrive, and close the response.
 
     Raises:
-        httpx.HTTPError: The connection broke; what came before it has been yielded.
+        httpx.HTTPError: The connection broke; the chunks received before have been yielded.
     """
     queue: asyncio.Queue[bytes | httpx.HTTPError | None] = asyncio.Queue(_AHEAD)
     reading = asyncio.create_task(_read(response, queue))

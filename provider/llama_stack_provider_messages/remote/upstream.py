@@ -1,4 +1,4 @@
-"""One request to the upstream, sent again only where the configuration says so."""
+"""Sends requests to the upstream, with retries as configured."""
 
 import asyncio
 import json
@@ -21,20 +21,20 @@ logger = get_logger(__name__)
 _PATH = "/v1/messages"
 _EVENTS = "text/event-stream"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
-"""Seconds; a longer ``retry-after`` is left to the client, which knows whether it wants to wait."""
+"""Pauses before a retry in seconds. With a longer ``retry-after`` the error is returned: the client decides."""
 _WORTH_A_RETRY = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 
 
 class MessagesClient:
-    """Asks one upstream for one model.
+    """Sends Messages API requests for one model to one upstream.
 
     Args:
-        client: Sends.
+        client: The HTTP client.
         target: The model.
-        upstream: Where it is.
-        headers: Of every request, beside those of the upstream.
-        retries: How often a request is sent again.
-        sleep: Waits for seconds.
+        upstream: The upstream.
+        headers: Headers of every request, in addition to those of the upstream.
+        retries: Limit of retries per request.
+        sleep: Waits for a number of seconds.
     """
 
     def __init__(
@@ -55,18 +55,18 @@ class MessagesClient:
 
     @property
     def provider_id(self) -> str:
-        """Names the upstream in errors."""
+        """Return the id of the provider, for errors."""
         return self._upstream.provider_id
 
     def error_in(self, event: Mapping[str, Any]) -> MessagesError | None:
-        """Return the error in an event, or in a body with status 200, without the credentials it was asked with."""
+        """Return the error of an event, or of a body with status 200, redacted; None if there is none."""
         return error_of_event(redacted_json(event, self._upstream.secrets)) if is_error(event) else None
 
     async def message(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a whole Message.
+        """Send a non-streaming request; return the Message.
 
         Raises:
-            MessagesError: There is none.
+            MessagesError: The upstream refused or failed, or its response is not a Message.
         """
         for attempt in range(self._retries + 1):
             try:
@@ -77,12 +77,12 @@ class MessagesClient:
         raise AssertionError("the last attempt returns or raises")
 
     async def stream(self, body: Mapping[str, Any]) -> httpx.Response:
-        """Return the answer of an upstream that has accepted, as a stream; the caller closes it.
+        """Send a streaming request; return the response once the upstream has accepted. The caller closes it.
 
-        One that answers with a whole Message is taken at its word.
+        If the upstream responds with a whole Message, it is converted to a stream.
 
         Raises:
-            MessagesError: It has not.
+            MessagesError: The upstream refused or failed.
         """
         for attempt in range(self._retries + 1):
             try:
@@ -99,7 +99,7 @@ class MessagesClient:
         return await self._client.send_ok(self._target, self._upstream, request)
 
     async def _pause(self, error: MessagesError, attempt: int) -> None:
-        """Wait until the request may be sent again, or raise its error."""
+        """Wait until the request may be retried, or raise its error."""
         seconds = _seconds(error, attempt)
         if attempt >= self._retries or seconds is None:
             logger.warning(
@@ -110,7 +110,7 @@ class MessagesClient:
                 message=error.message[:500],
             )
             raise error
-        logger.info("asking again", provider_id=self.provider_id, status=error.status_code, seconds=seconds)
+        logger.info("retrying", provider_id=self.provider_id, status=error.status_code, seconds=seconds)
         await self._sleep(seconds)
 
     def _message(self, data: bytes) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def _as_stream(message: Mapping[str, Any]) -> httpx.Response:
 
 
 def _seconds(error: MessagesError, attempt: int) -> float | None:
-    """Return after how many seconds a request may be sent again; None: it may not."""
+    """Return the pause before a retry in seconds; None: do not retry."""
     if error.status_code not in _WORTH_A_RETRY or error.headers.get("x-should-retry") == "false":
         return None
     if isinstance(error, BadGatewayError) and not error.retryable:

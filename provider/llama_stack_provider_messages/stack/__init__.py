@@ -1,6 +1,7 @@
-"""The platform. Nothing else in this package imports it, and everything else imports it from here.
+"""The interface to the platform. The rest of this package imports the platform only from here.
 
-One module for each platform over the same small interface; ``inference.py`` has what only inference providers need.
+Each supported platform has one module with the same small interface. ``inference.py`` has the additional names that
+inference providers need.
 """
 
 from .llama_stack import (

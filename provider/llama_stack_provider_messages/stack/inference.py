@@ -1,4 +1,4 @@
-"""What the platform has only for inference providers; beside ``stack.py`` of the package, the only importer of it."""
+"""The platform's names for inference providers. Only this module and ``llama_stack.py`` import the platform."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ __all__ = [
 
 
 def language_model(provider_id: str, name: str, metadata: dict[str, Any]) -> Model:
-    """Return a language model as the platform lists it."""
+    """Return a language model for the platform's list."""
     return Model(
         provider_id=provider_id,
         provider_resource_id=name,
@@ -37,15 +37,15 @@ def language_model(provider_id: str, name: str, metadata: dict[str, Any]) -> Mod
 
 
 def stream_options(asked: dict[str, Any] | None, *, stream: bool) -> dict[str, Any] | None:
-    """Return the options of a stream: usage is asked for while the platform traces, whatever the client says."""
+    """Return the stream options; usage is always requested while the platform traces."""
     return get_stream_options_for_telemetry(asked, stream)  # type: ignore[no-any-return]
 
 
 def chunk_with_reasoning(chunk: Any, text: str | None) -> Any:  # noqa: ANN401 - the SDK's object, the platform's wrapper
-    """Return a chunk as the Responses API reads it."""
+    """Return a chunk with reasoning in the form that the Responses API reads."""
     return OpenAIChatCompletionChunkWithReasoning(chunk=chunk, reasoning_content=text)
 
 
 def completion_with_reasoning(completion: Any, text: str | None) -> Any:  # noqa: ANN401 - likewise
-    """Return a completion as the Responses API reads it."""
+    """Return a completion with reasoning in the form that the Responses API reads."""
     return OpenAIChatCompletionWithReasoning(completion=completion, reasoning_content=text)

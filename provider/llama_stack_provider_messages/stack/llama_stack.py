@@ -1,6 +1,7 @@
-"""The only module of this package that imports the platform.
+"""The platform llama-stack: its names, and ``Platform`` over its router.
 
-The platform's successor offers the same names elsewhere, so support for it ends here.
+Only this module and ``inference.py`` import the platform. The platform's successor has the same names in other modules,
+so only these files have to change for it.
 """
 
 import contextlib
@@ -65,11 +66,11 @@ __all__ = [
 ]
 
 STATE_FOLDER = LLAMA_STACK_CONFIG_DIR / "messages"
-"""Where this provider keeps what has to outlive the process."""
+"""Folder for files that have to outlive the process, such as the signing key."""
 
 _STAND_IN = [OpenAIUserMessageParam(role="user", content="-")]
-"""Passes the platform's validation in place of the real messages, which are assigned afterwards as plain dicts:
-its message classes reject or drop what many backends take (images in tool results, reasoning in history)."""
+"""Placeholder for the platform's validation. The real messages are assigned afterwards as plain dicts, because the
+platform's message classes reject or drop what many backends accept (images in tool results, reasoning in history)."""
 
 
 def get_logger(name: str) -> Any:  # noqa: ANN401 - the platform's logger has no public type
@@ -78,7 +79,7 @@ def get_logger(name: str) -> Any:  # noqa: ANN401 - the platform's logger has no
 
 
 def register_routes() -> None:
-    """Make the routes known to library-client mode, which does not look for external ones. Idempotent."""
+    """Register the routes for library-client mode, which does not find external APIs itself. Idempotent."""
     spec = ExternalApiSpec(module="llama_stack_api_messages", name=API_NAME, protocol="Messages")
     register_external_api_routers({Api(API_NAME): spec})
 
@@ -88,11 +89,11 @@ class Target:
     """The model that answers a request.
 
     Attributes:
-        model_id: As the platform names it, ``provider_id/model``.
-        provider_id: Name of the inference provider in run.yaml.
+        model_id: The platform's name of the model, ``provider_id/model``.
+        provider_id: Id of the inference provider in run.yaml.
         provider_type: Its type, e.g. ``remote::vllm``.
-        resource_id: As the backend names the model.
-        reads_objects: Whether the provider reads messages by attribute, to load their images, as Ollama's does.
+        resource_id: The backend's name of the model.
+        reads_objects: Whether the provider accesses messages by attribute, to load their images, as Ollama's does.
         provider: The provider itself.
     """
 
@@ -106,12 +107,12 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """How a provider's configuration wants its backend to be reached.
+    """The network settings in a provider's configuration.
 
     Attributes:
-        options: Arguments of ``httpx.AsyncClient``: ``verify``, ``timeout`` and ``headers``, as far as configured.
-        proxies: URL patterns of httpx (``https://``, ``all://host``) to the address of a proxy, or to None for none.
-        proxy_ca: File with the certificate of the proxy.
+        options: The configured arguments of ``httpx.AsyncClient``: ``verify``, ``timeout`` and ``headers``.
+        proxies: URL patterns of httpx (``https://``, ``all://host``) to the URL of a proxy; None: connect directly.
+        proxy_ca: File with the CA certificate of the proxy.
     """
 
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -121,28 +122,28 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A backend, as its inference provider reaches it.
+    """The address and key that an inference provider uses for its backend.
 
     Attributes:
-        base_url: Without the ``/v1`` at its end.
-        key: Of this request: the client's own for this provider, else the configured one; None if it needs none.
+        base_url: Base URL without ``/v1``.
+        key: The key for this request: the client's own for this provider, else the configured one; None: not needed.
     """
 
     base_url: str
     key: str | None = field(default=None, repr=False)
 
 
-_NO_KEY = "NO KEY REQUIRED"  # what several providers of the platform give as a key
+_NO_KEY = "NO KEY REQUIRED"  # the placeholder key of several providers of the platform
 
 
 def connection_of(provider: Any) -> Connection | None:  # noqa: ANN401 - providers have no common type
-    """Return how a provider reaches its backend; None if it does not say."""
+    """Return the connection of a provider to its backend; None if the provider does not expose it."""
     if not isinstance(provider, OpenAIMixin):
         return None
     try:
         base_url = str(provider.get_base_url())
         key = provider._get_api_key_from_config_or_provider_data()  # noqa: SLF001 - get_api_key() knows no request
-    except ValueError:  # nothing is configured, or no keys per request are foreseen
+    except ValueError:  # no key is configured, or keys per request are not supported
         return None
     return Connection(base_url.rstrip("/").removesuffix("/v1"), None if key in ("", _NO_KEY) else key)
 
@@ -151,7 +152,7 @@ def network_of(provider: Any) -> Network:  # noqa: ANN401 - as above
     """Return the network settings of a provider."""
     config = getattr(getattr(provider, "config", None), "network", None)
     options = _build_network_client_kwargs(config)
-    options.pop("mounts", None)  # made anew: these have limits of their own and forget no_proxy
+    options.pop("mounts", None)  # rebuilt by us: these have their own limits and ignore no_proxy
     if "verify" not in options and (shared := getattr(provider, "shared_ssl_context", None)):
         options["verify"] = shared
     proxy = config.proxy if config else None
@@ -166,7 +167,7 @@ def network_of(provider: Any) -> Network:  # noqa: ANN401 - as above
 
 
 def _pattern_of(host: str) -> str | None:
-    """Return httpx's pattern for a host that is reached directly; None for what is no host."""
+    """Return httpx's URL pattern for a host to connect to directly; None if it is not a valid host."""
     with contextlib.suppress(ValueError):
         host = f"[{host}]" if ip_address(host).version == 6 else host
     pattern = f"all://{'*' if host.startswith('.') else ''}{host}"
@@ -178,17 +179,17 @@ def _pattern_of(host: str) -> str | None:
 
 
 def check_allowed(target: Target) -> None:
-    """Refuse a model that is not in its provider's list of allowed ones, as its own inference would.
+    """Reject a model that is not in its provider's list of allowed models, as the provider's inference does.
 
     Raises:
-        ValueError: It is not.
+        ValueError: The model is not allowed.
     """
     if isinstance(target.provider, OpenAIMixin):
-        target.provider._validate_model_allowed(target.resource_id)  # noqa: SLF001 - the platform leaves it to its callers
+        target.provider._validate_model_allowed(target.resource_id)  # noqa: SLF001 - only the provider's own inference calls it
 
 
 class _Record(dict[str, Any]):
-    """A dict whose keys are attributes too."""
+    """A dict whose keys are also attributes."""
 
     __getattr__ = dict.get
     __setattr__ = dict.__setitem__
@@ -201,9 +202,10 @@ def _records(value: Any) -> Any:  # noqa: ANN401 - any JSON
 
 
 class _Router(InferenceRouter):  # type: ignore[misc]  # the platform has no types
-    """The platform's router. Its own looks through the choices of a whole answer, and fails where there are none.
+    """The platform's router, except that it accepts a non-streaming response without choices.
 
-    Such an answer holds the backend's error (OpenRouter answers 200 then), which the translation reads.
+    The platform's own method fails on such a response. It contains the backend's error (OpenRouter sends it with status
+    200), which the translation reads.
     """
 
     async def _nonstream_openai_chat_completion(self, provider: Any, params: Any) -> Any:  # noqa: ANN401 - the platform's
@@ -213,12 +215,12 @@ class _Router(InferenceRouter):  # type: ignore[misc]  # the platform has no typ
 class Platform:
     """The stack's models and inference, as this provider needs them.
 
-    Inference goes through a router of our own without a store: the stack's own one writes every
-    conversation to SQL, which stalls the server at a few dozen concurrent requests on SQLite.
-    Routing, access rules and metrics are the same.
+    Inference uses a separate router without a store: the stack's own router writes every conversation to SQL,
+    which stalls the server at a few dozen concurrent requests on SQLite. Routing, access rules and metrics are
+    the same.
 
     Args:
-        deps: The implementations the platform hands to the provider.
+        deps: The API implementations that the platform passes to the provider.
     """
 
     def __init__(self, deps: Mapping[Any, Any]) -> None:
@@ -226,18 +228,18 @@ class Platform:
         self._router = _Router(self._models)
 
     def is_served(self, name: str) -> bool:
-        """Whether the platform would route the name itself.
+        """Return whether the platform can route the name itself.
 
-        It knows models as ``provider_id/model`` only, and passes any model name to a provider it has.
+        It routes ``provider_id/model`` only, with any model name if the provider exists.
         """
         provider_id, slash, _ = name.partition("/")
         return bool(slash) and provider_id in self._models.impls_by_provider_id
 
     async def locate(self, model_id: str) -> Target | None:
-        """Return where the model runs, or None if there is no such model or the caller may not use it.
+        """Return the target of a model id, or None if there is no such model or the caller may not use it.
 
         Raises:
-            ModelTypeError: It is not a language model.
+            ModelTypeError: The model is not a language model.
         """
         try:
             provider, resource_id = await self._router._get_model_provider(model_id, ModelType.llm)  # noqa: SLF001 - only way that covers unregistered ids
@@ -262,15 +264,15 @@ class Platform:
         first_seconds: float | None = None,
         tokens: int | None = None,
     ) -> None:
-        """Count a call that did not go through the platform's inference, in the platform's own metrics.
+        """Record a request in the platform's metrics that did not go through the platform's inference.
 
         Args:
-            target: The model that answered.
-            stream: Whether it was a stream.
-            success: Whether it came to its end.
-            seconds: From the request to the end of the answer.
-            first_seconds: From the request to the first bytes of the answer.
-            tokens: Output tokens.
+            target: The model used.
+            stream: Whether the request was streaming.
+            success: Whether the response was complete.
+            seconds: Seconds from the request to the end of the response.
+            first_seconds: Seconds from the request to the first bytes of the response.
+            tokens: Number of output tokens.
         """
         status = "success" if success else "error"
         model, provider = target.model_id, target.provider_id
@@ -282,15 +284,15 @@ class Platform:
             inference_tokens_per_second.record(tokens / seconds, attributes=attributes)
 
     async def served_models(self) -> list[str]:
-        """Return the ids of the language models the caller may use."""
+        """Return the ids of the language models that the caller may use."""
         listed = await self._models.list_models()
         return sorted(model.identifier for model in listed.data if model.model_type == ModelType.llm)
 
     async def chat(self, target: Target, fields: Mapping[str, Any]) -> Any:  # noqa: ANN401 - objects of the openai SDK
-        """Run a chat completion; streaming, it returns an async iterator once the upstream has accepted.
+        """Return a chat completion; if streaming, an async iterator of chunks, once the upstream has accepted.
 
         Args:
-            target: The model that answers.
+            target: The model to use.
             fields: Chat completion fields with ``messages`` as plain dicts.
         """
         rest = {name: value for name, value in fields.items() if name != "messages"}

@@ -1,6 +1,6 @@
-"""The translated lane: a Messages request as chat completions through the platform's inference, and the answer back.
+"""The translated lane: sends a Messages request as a chat completion and translates the response back.
 
-``backend.py`` is the lane; the translation itself is pure and lives in ``translation/``. Here is what it needs from the
-world: the profile of a backend (``profiles.py``), token counts (``counting.py``), the key of the signatures
-(``signing_key.py``) and media from addresses (``media/``). Nothing imports from here but ``impl.py``.
+``backend.py`` is the lane; the translation itself is free of I/O and is in ``translation/``. The other modules have the
+I/O and state that it needs: the profile of a backend (``profiles.py``), token counts (``counting.py``), the signing key
+(``signing_key.py``) and media from URLs (``media/``). Only ``impl.py`` imports from here.
 """

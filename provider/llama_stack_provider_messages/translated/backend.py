@@ -41,14 +41,14 @@ logger = get_logger(__name__)
 
 
 class TranslatedBackend:
-    """Answers through ``/v1/chat/completions`` of whatever provider serves the model.
+    """Serves requests through ``/v1/chat/completions`` of the provider that serves the model.
 
     Args:
         platform: The stack's models and inference.
-        client: Asks backends for their tokenizers.
-        key: Of the signatures.
-        policy: What the operator wants of the translation.
-        profiles: What backends take.
+        client: Sends requests to the tokenizers of backends.
+        key: The key that signs thinking blocks.
+        policy: The operator's settings of the translation.
+        profiles: The capabilities of backends.
         media: Fetches and reads the media of requests.
     """
 
@@ -71,11 +71,11 @@ class TranslatedBackend:
         self._media = media
 
     async def create(self, body: RequestBody[CreateMessageRequest], call: Call, route: Route) -> MessageReply:
-        """Answer a request for a whole Message; see ``Messages.create_message``."""
+        """Return the reply to a non-streaming request; see ``Messages.create_message``."""
         return cast("MessageReply", await self._answer(body, call, route))
 
     async def stream(self, body: RequestBody[CreateMessageRequest], call: Call, route: Route) -> StreamReply:
-        """Answer a request for a stream; returns once the backend has accepted."""
+        """Return the reply to a streaming request, once the backend has accepted it."""
         return cast("StreamReply", await self._answer(body, call, route))
 
     async def _answer(
@@ -105,7 +105,7 @@ class TranslatedBackend:
         return MessageReply(encode_json(await _gathered(events, translator)), headers)
 
     async def count(self, body: RequestBody[CountTokensRequest], call: Call, route: Route) -> MessageReply:
-        """Count with the backend's tokenizer, or estimate; see ``Messages.count_tokens``."""
+        """Return the count of the backend's tokenizer, or an estimate; see ``Messages.count_tokens``."""
         request, target = parse(CreateMessageRequest, body.data).model_copy(update={"max_tokens": 1}), route.target
         ctx = await self._context(request, call, target, ThinkingSigner(self._key, target.model_id))
         chat = translate_request(request, ctx)
@@ -125,25 +125,25 @@ class TranslatedBackend:
         return await self._counter.count(chat.fields, tokenizer, target.resource_id, post, upstream=upstream)
 
     async def close(self) -> None:
-        """Release what loads media."""
+        """Release the threads and connections of the media loader."""
         await self._media.close()
 
     async def _context(
         self, request: CreateMessageRequest, call: Call, target: Target, seal: ThinkingSigner
     ) -> TranslationContext:
-        """Return a request's walk with the media it needs."""
+        """Return the translation context of a request, with its media loaded."""
         ctx = TranslationContext(self._profiles.of(target), self._policy, headers=call.headers, seal=seal)
         return replace(ctx, media=await self._media.load(request, ctx))
 
     async def _ask(
         self, request: CreateMessageRequest, ctx: TranslationContext, chat: ChatRequest, target: Target
     ) -> tuple[ChatRequest, Any]:
-        """Return the backend's answer with the request it was for, which its refusals may have changed."""
+        """Return the accepted request and the backend's response; a rejected request is adapted and retried."""
         tried: dict[str, Adaptation] = {}
         while True:
             try:
                 answer = await self._platform.chat(target, chat.fields)
-            except Exception as error:  # providers raise anything, and a failure must keep its status
+            except Exception as error:  # providers raise any exception, and its status must be kept
                 failure = translate_failure(error, target.provider_id, keys_of(target.provider))
                 adaptation = adapt(failure, chat.fields, ctx.profile, tried)
                 if adaptation is None:
@@ -151,13 +151,18 @@ class TranslatedBackend:
             else:
                 self._learn(target, tried.values())
                 return chat, answer
-            logger.info("asking again", model=target.model_id, because=adaptation.kind, refusal=failure.message)
+            logger.info(
+                "retrying with an adapted request",
+                model=target.model_id,
+                because=adaptation.kind,
+                refusal=failure.message,
+            )
             ctx = _adapted(ctx, adaptation)
             chat = translate_request(request, ctx)
             tried[adaptation.kind] = adaptation
 
     def _learn(self, target: Target, adaptations: Iterable[Adaptation]) -> None:
-        """Remember what made the backend answer; words of a refusal alone may be the client's own, repeated."""
+        """Remember the adaptations of a successful retry; the error alone may only quote the client's own text."""
         for adaptation in adaptations:
             if adaptation.lasting:
                 self._profiles.learn(target, adaptation.changes)
@@ -168,7 +173,7 @@ def _adapted(ctx: TranslationContext, adaptation: Adaptation) -> TranslationCont
 
 
 def _stoppable(request: CreateMessageRequest) -> CreateMessageRequest:
-    """Return the request as the backend gets it: with stop sequences as a stream, which can be ended at one of them."""
+    """Return the request to send; with stop sequences it is a stream, which can be ended at one of them."""
     if not request.stop_sequences or request.max_tokens == 0:
         return request
     return request.model_copy(update={"stream": True})
@@ -205,10 +210,10 @@ async def _events(
         async for chunk in chunks:
             for event in translator.feed(chunk):
                 yield event
-            if translator.finished:  # a stop sequence or an error: what the upstream still says is for nobody
+            if translator.finished:  # a stop sequence or an error: the rest of the upstream's stream is not needed
                 break
         events = translator.finish()
-    except Exception as error:  # noqa: BLE001 - as above, when the answer has begun
+    except Exception as error:  # noqa: BLE001 - as above, after the response has started
         events = translator.fail(translate_failure(error, target.provider_id, keys_of(target.provider)))
     finally:
         await abandon(chunks)
@@ -223,7 +228,7 @@ async def _frames(events: AsyncGenerator[dict[str, Any]]) -> AsyncGenerator[byte
 
 
 async def _gathered(events: AsyncGenerator[dict[str, Any]], translator: StreamTranslator) -> dict[str, Any]:
-    """Return the message that the events of a stream add up to."""
+    """Return the Message that the events of a stream add up to."""
     collected = [event async for event in events]
     if translator.failure:
         raise translator.failure

@@ -1,4 +1,4 @@
-"""Counts the prompt of a chat request: by the backend's own tokenizer, else by an estimate. Nothing is generated."""
+"""Counts the prompt tokens of a chat request with the backend's tokenizer, else by an estimate. Generates nothing."""
 
 import json
 import time
@@ -25,20 +25,20 @@ __all__ = ["Count", "Post", "TokenCounter", "TokenizerUnavailable"]
 logger = get_logger(__name__)
 
 type Post = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
-"""Takes a path below the root of the backend and a body; returns the decoded JSON of a 2xx answer.
+"""Takes a path below the root of the backend and a body; returns the decoded JSON of a 2xx response.
 
-Raises TokenizerUnavailable for anything else, and does not wait long: clients send two dozen counts at once.
+Raises TokenizerUnavailable for any other response. Its timeout is short: clients send two dozen counts at once.
 """
 
 _ABOUT_THE_REQUEST = {400, 413, 422, 500}
-"""What servers answer, at once, to a conversation that the template cannot take; llama.cpp also says 500."""
+"""Statuses that servers return at once for a conversation that the chat template rejects; 500 is llama.cpp's."""
 
 
 class TokenCounter:
-    """Counts prompts, and leaves a tokenizer alone for a while that failed.
+    """Counts prompts; a tokenizer that failed is in cooldown, during which prompts are estimated.
 
     Args:
-        clock: Monotonic seconds.
+        clock: Returns monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -51,10 +51,10 @@ class TokenCounter:
 
         Args:
             fields: The chat request, as ``translate_request`` makes it.
-            kind: Which tokenizer the backend has (``Profile.tokenizer``), None for none.
-            model: As the backend names it.
-            post: Makes a call to the backend.
-            upstream: Tells backends apart that have a model of the same name.
+            kind: Tokenizer API of the backend (``Profile.tokenizer``), None if it has none.
+            model: The backend's name of the model.
+            post: Sends a request to the backend.
+            upstream: Distinguishes backends that have a model of the same name.
         """
         whole = (upstream, model)
         for way in ways_to_count(kind, fields):
@@ -80,7 +80,7 @@ class TokenCounter:
 
 
 async def _follow(steps: Steps, post: Post) -> Count:
-    """Make the calls of a way to count, and return its result."""
+    """Send the requests of a counting method, and return its result."""
     answer: Any = None
     while True:
         try:
@@ -92,7 +92,7 @@ async def _follow(steps: Steps, post: Post) -> Count:
 
 
 def poster(client: UpstreamClient, target: Target) -> Post:
-    """Return what asks the tokenizer of a backend, as its inference provider reaches it."""
+    """Return a function that sends requests to a backend's tokenizer, with its provider's address and credentials."""
 
     async def post(path: str, body: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any JSON
         upstream = upstream_of(target, NativeSettings(), await declared_by(target))

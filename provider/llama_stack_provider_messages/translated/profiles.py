@@ -1,4 +1,4 @@
-"""Which profile a target has: the table's, with what the configuration overrides and what the model has taught."""
+"""The profile of a target: built-in, with the overrides of the configuration and the changes learned from errors."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,15 +7,15 @@ from llama_stack_provider_messages.stack import Target
 from llama_stack_provider_messages.translation.messages_to_chat import Profile, profile_for
 
 _MOST = 1_000
-"""Models that are remembered: a provider may take any name."""
+"""Limit of profiles kept: a provider may accept any model name."""
 
 
 class Profiles:
-    """Finds the profile of a target and remembers it, and what refusals said of the model, until the process ends.
+    """Resolves profiles and caches them, with the changes learned from a model's error responses.
 
     Args:
-        overrides: Of the configuration: fields of a profile by provider type, provider id or model id. What is said of
-            the smaller group wins.
+        overrides: Profile fields from the configuration, by provider type, provider id or model id. The more specific
+            entry wins.
     """
 
     def __init__(self, overrides: Mapping[str, Mapping[str, Any]]) -> None:
@@ -29,7 +29,7 @@ class Profiles:
         return self._known[target.model_id]
 
     def learn(self, target: Target, changes: Mapping[str, Any]) -> None:
-        """Remember what a refusal said of a model."""
+        """Change fields of a model's profile, as learned from an error response."""
         self._remember(target, self.of(target).but(**changes))
 
     def _remember(self, target: Target, profile: Profile) -> None:

@@ -1,7 +1,7 @@
-"""The key of this server's signatures: configured, or made once and kept.
+"""The key that signs thinking blocks: configured, or generated once and kept in a file.
 
-A key that changes makes every signature somebody else's, and the reasoning in it is lost. So it has to outlive
-restarts and be the same in all workers: whoever comes first puts it in place whole, and everybody reads it from there.
+If the key changes, older signatures do not verify, and the reasoning in them is lost. So the key has to survive
+restarts and be the same in all workers: the first process creates the file atomically, and all processes read it.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ _KEY_BYTES = 32
 
 
 def random_key() -> bytes:
-    """Return a new key."""
+    """Return a new random key."""
     return secrets.token_bytes(_KEY_BYTES)
 
 
@@ -26,8 +26,8 @@ def signing_key(secret: str | None, path: Path) -> bytes:
     """Return the key.
 
     Args:
-        secret: As configured; without one the file is used.
-        path: Of the file; it is created, readable for its owner only, when it does not exist.
+        secret: The configured secret; None: use the file.
+        path: The key file; if it does not exist it is created, readable by its owner only.
     """
     if secret:
         return secret.encode()
@@ -53,9 +53,9 @@ def _read(path: Path) -> bytes:
 
 
 def _create(path: Path) -> None:
-    """Put a new key in place, unless another process was faster; nobody ever sees half of one."""
+    """Create the key file atomically, unless another process has created it first."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent)  # only its owner may read it
+    handle, name = tempfile.mkstemp(dir=path.parent)  # readable by its owner only
     with os.fdopen(handle, "w") as file:
         file.write(random_key().hex())
     try:

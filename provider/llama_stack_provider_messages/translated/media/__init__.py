@@ -1,5 +1,5 @@
-"""Loads what the media of a request need before it is translated: the text of PDFs, and what is at addresses.
+"""Loads the media of a request before it is translated: the text of PDFs, and the content of URLs.
 
-``loader.py`` is the way in. Fetching has bounds on size, time, redirects and where an address may lead; a PDF is read
-in a child process, which can be bounded and stopped. Imports go to ``translation/`` only.
+``loader.py`` is the entry point. Fetching is limited in size, time, redirects and target addresses. A PDF is read in a
+child process, which can be limited and killed. Imports go to ``translation/`` only.
 """

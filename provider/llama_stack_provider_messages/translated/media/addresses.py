@@ -1,7 +1,7 @@
-"""Which addresses of the network may be fetched from: public ones, and those the configuration names.
+"""Resolves hosts to addresses that may be fetched from: public ones, and those that the configuration allows.
 
-A name is resolved once, all its addresses are checked, and the connection goes to one of them: a name that points
-elsewhere a moment later (DNS rebinding) gains nothing.
+A name is resolved once, all its addresses are checked, and the connection goes to one of them. So a name that resolves
+to another address a moment later (DNS rebinding) has no effect.
 """
 
 import asyncio
@@ -13,23 +13,23 @@ type Address = IPv4Address | IPv6Address
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 _PLATFORM = frozenset({ip_address("168.63.129.16")})
-"""Azure's host agent, reachable from each of its machines (learn.microsoft.com, what-is-ip-address-168-63-129-16)."""
+"""Azure's host agent, reachable from every Azure machine (learn.microsoft.com, what-is-ip-address-168-63-129-16)."""
 
 
 class NotPublicError(Exception):
-    """A host has no address that may be fetched from, or does not exist; which of them is not told."""
+    """A host does not exist, or has an address that is not public; the error does not reveal which."""
 
 
 async def resolve(host: str, port: int, allowed: Collection[str]) -> list[str]:
     """Return the addresses of a host.
 
     Args:
-        host: Name or address.
-        port: Where the connection will go.
+        host: Host name or address.
+        port: Port of the connection.
         allowed: Names and addresses that may be private.
 
     Raises:
-        NotPublicError: There is none, or one of them is not public.
+        NotPublicError: The host has no address, or one that is not public.
     """
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -43,7 +43,7 @@ async def resolve(host: str, port: int, allowed: Collection[str]) -> list[str]:
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address is one of the public internet; one that carries another is judged by that one too."""
+    """Return whether an address is public; an IPv4 address embedded in an IPv6 address must be public, too."""
     inner = _carried(address) if isinstance(address, IPv6Address) else None
     if inner is not None and not is_public(inner):
         return False

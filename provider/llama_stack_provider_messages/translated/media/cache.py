@@ -1,4 +1,4 @@
-"""A small bounded memory for what was loaded: a conversation sends the same document again with every turn."""
+"""A bounded cache of loaded media: a conversation sends the same document again with every turn."""
 
 import threading
 import time
@@ -8,23 +8,23 @@ from collections.abc import Callable
 from llama_stack_provider_messages.translation.messages_to_chat import Failed, Loaded, LoadedFile
 
 _LEAST_WEIGHT = 1024
-"""Of an entry, for its key and overhead."""
+"""Minimum bytes counted for an entry, for its key and overhead."""
 
 
 def weight_of(value: Loaded) -> int:
-    """Return about how many bytes a value holds."""
+    """Return the approximate size of a value in bytes."""
     if isinstance(value, Failed):
         return _LEAST_WEIGHT
     return _LEAST_WEIGHT + (len(value.data) if isinstance(value, LoadedFile) else sum(map(len, value.pages)))
 
 
 class MediaCache:
-    """Keeps what was used last, up to a weight and an age.
+    """An LRU cache, limited by total size and age.
 
     Args:
-        capacity: Weight of all entries together; a value heavier than a quarter of it is not kept.
-        max_age_seconds: After this an entry is gone; none: never.
-        clock: Tells the seconds.
+        capacity: Total bytes of all entries; a value larger than a quarter of it is not cached.
+        max_age_seconds: Lifetime of an entry; None: unlimited.
+        clock: Returns monotonic seconds.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class MediaCache:
         self._lock = threading.Lock()
 
     def get(self, key: str) -> Loaded | None:
-        """Return what is kept under a key."""
+        """Return the cached value of a key, None if there is none."""
         with self._lock:
             value, kept_at = self._entries.get(key, (None, 0.0))
             if value is None:
@@ -50,7 +50,7 @@ class MediaCache:
             return value
 
     def put(self, key: str, value: Loaded) -> None:
-        """Keep a value; the entries used longest ago make room."""
+        """Cache a value; evict the least recently used entries to make room."""
         weight = weight_of(value)
         if weight > self._capacity // 4:
             return

@@ -1,4 +1,4 @@
-"""Fetches media from addresses, with bounds on size, time, redirects and where they may lead."""
+"""Fetches media from URLs, with limits on size, time, redirects and target addresses."""
 
 import asyncio
 import re
@@ -17,20 +17,20 @@ _MAX_CONNECTIONS = 16
 _LAST_PORT = 65535
 _PORTS = {"http": 80, "https": 443}
 _CHARSET = re.compile(r""";\s*charset\s*=\s*["']?([a-z0-9._:-]{1,40})""")
-"""The parameter of a content type. Its encoded form (``charset*=``, RFC 2231) is decoded by nobody: by any codec."""
+"""The ``charset`` parameter of a content type; its encoded form (``charset*=``, RFC 2231) is not supported."""
 
 
 class FetchError(Exception):
-    """Nothing was fetched; the text is for the client."""
+    """Fetching failed; the message is for the client."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What stands at an address.
+    """The content of a URL.
 
     Args:
-        media_type: As the server calls it, in lower case.
-        charset: Of a text, as the server says.
+        media_type: The media type of the response, in lower case.
+        charset: The charset of the response, for texts.
         data: The bytes.
     """
 
@@ -41,15 +41,15 @@ class Fetched:
 
 @dataclass(slots=True)
 class Budget:
-    """How many bytes the addresses of one request may still hold."""
+    """The bytes that may still be fetched for one request."""
 
     left: int
 
     def take(self, size: int) -> None:
-        """Count bytes.
+        """Subtract fetched bytes.
 
         Raises:
-            FetchError: There are more than were left.
+            FetchError: The budget is exceeded.
         """
         self.left -= size
         if self.left < 0:
@@ -57,13 +57,13 @@ class Budget:
 
 
 class Fetcher:
-    """Downloads over HTTP, without proxies, cookies or connections that are used twice.
+    """Downloads over HTTP, without proxies, cookies or connection reuse.
 
-    An idle connection is found again by address and port: it could have been opened for another name.
+    Connections are pooled by address and port, so a reused one could have been opened for another host name.
 
     Args:
         hosts: Names and addresses that may be fetched from although they are not public.
-        seconds: How long one address may take, redirects included.
+        seconds: Timeout of one URL, redirects included.
     """
 
     def __init__(self, hosts: Collection[str], seconds: float) -> None:
@@ -72,10 +72,10 @@ class Fetcher:
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = WeakKeyDictionary()
 
     async def fetch(self, url: str, budget: Budget) -> Fetched:
-        """Return what stands at an address.
+        """Return the content of a URL.
 
         Raises:
-            FetchError: It cannot be had; the text says why, and nothing about this server's network.
+            FetchError: Fetching failed; the message gives the reason without revealing this server's network.
         """
         try:
             async with asyncio.timeout(self._seconds):
@@ -97,7 +97,7 @@ class Fetcher:
 
     @asynccontextmanager
     async def _get(self, url: httpx.URL) -> AsyncGenerator[httpx.Response]:
-        """Connect to an address that was checked; name and certificate are still those of the host."""
+        """Send the request to a checked address; the Host header and the TLS name are still those of the URL."""
         if url.scheme not in _PORTS or not url.host or (url.port or 0) > _LAST_PORT:
             raise FetchError("the address leads to something that is not of the web; send the bytes in base64")
         addresses = await resolve(url.host, url.port or _PORTS[url.scheme], self._hosts)
@@ -127,7 +127,7 @@ class Fetcher:
         return self._clients[loop]
 
     async def close(self) -> None:
-        """Close the client of the running loop; those of other loops hold no connection."""
+        """Close the client of the running loop; those of other loops have no open connections."""
         client = self._clients.pop(asyncio.get_running_loop(), None)
         if client:
             await client.aclose()

@@ -1,4 +1,4 @@
-"""Loads what a request wants (``needed_media``); what cannot be loaded is a value too, as its place decides."""
+"""Loads the media that a request needs (``needed_media``); a failure is returned as a value, not raised."""
 
 import asyncio
 from collections.abc import Collection, Mapping
@@ -23,16 +23,16 @@ _PDF_SECONDS = 30.0
 _FETCHES_AT_ONCE = 4
 _FETCHED_BYTES = 128 * 1024 * 1024
 _FETCHED_SECONDS = 300.0
-"""A conversation fetches an image once, not with every turn; a new one sees what changed."""
+"""Lifetime of fetched media in the cache, so that a conversation does not fetch an image again with every turn."""
 
 
 class MediaLoader:
-    """Loads media, and keeps nothing that belongs to an event loop but its HTTP client.
+    """Loads media; only its HTTP client is bound to an event loop.
 
     Args:
         hosts: Names and addresses that may be fetched from although they are not public.
-        max_bytes: How much the addresses of one request may hold.
-        seconds: How long one address may take.
+        max_bytes: Limit of fetched bytes per request.
+        seconds: Timeout of one URL.
     """
 
     def __init__(self, hosts: Collection[str], max_bytes: int, seconds: float) -> None:
@@ -42,7 +42,7 @@ class MediaLoader:
         self._pdfs = PdfTexts(_PDF_SECONDS)
 
     async def load(self, request: PromptRequest, ctx: TranslationContext) -> Mapping[str, Loaded]:
-        """Return what could be loaded for a request, or why not, by the JSON path of the block."""
+        """Return the loaded media of a request, or the reason of the failure, by the JSON path of the block."""
         wanted = needed_media(request, ctx)
         if not wanted:
             return {}

@@ -1,4 +1,4 @@
-"""The text of PDFs, read in child processes (see pdf_child.py), a few at a time, each document once."""
+"""Extracts the text of PDFs in child processes (see pdf_child.py), a few at a time, and caches it."""
 
 import asyncio
 import json
@@ -30,14 +30,14 @@ PROBLEMS = {
     "time": f"reading the text of the PDF took too long; {_INSTEAD}",
     "broken": f"the text of the PDF could not be read, it may be damaged; {_INSTEAD}",
 }
-"""What keeps a PDF from being read -> what the client is told."""
+"""Error message for each problem that the child reports."""
 
 
 class PdfTexts:
-    """Reads the text of PDFs.
+    """Extracts and caches the text of PDFs.
 
     Args:
-        seconds: How long one may take.
+        seconds: Timeout of one PDF.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -47,7 +47,7 @@ class PdfTexts:
         self._children: set[Child] = set()
 
     async def read(self, data: str) -> Loaded:
-        """Return the text of a PDF in base64; it is decoded only if it is new."""
+        """Return the text of a base64-encoded PDF; it is decoded only if its text is not cached."""
         if self._threads is None:
             self._threads = ThreadPoolExecutor(_AT_ONCE, "messages-pdf")
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, data)
@@ -62,7 +62,7 @@ class PdfTexts:
         return value
 
     def close(self) -> None:
-        """End the children that still read, and the threads that wait for them."""
+        """Kill the running child processes, and end the threads that wait for them."""
         for child in tuple(self._children):
             child.kill()
         if self._threads:
@@ -71,12 +71,12 @@ class PdfTexts:
 
 
 def read_in_child(data: bytes, seconds: float, children: set[Child] | None = None) -> LoadedText | Failed:
-    """Return the text of a PDF, read in a process of its own; blocks for up to ``seconds``.
+    """Return the text of a PDF, extracted in a child process; blocks for up to ``seconds``.
 
     Args:
         data: The PDF.
-        seconds: How long it may take.
-        children: Holds the process while it runs.
+        seconds: Timeout.
+        children: Contains the child process while it runs.
     """
     try:
         answer = json.loads(_ask_child(data, seconds, set() if children is None else children))
@@ -90,13 +90,13 @@ def read_in_child(data: bytes, seconds: float, children: set[Child] | None = Non
 
 
 def _ask_child(data: bytes, seconds: float, children: set[Child]) -> bytes:
-    # Of the environment only what Python needs to start: the rest holds the keys of upstreams.
+    # Pass only the variables that Python needs to start: others contain the keys of upstreams.
     env = {name: os.environ[name] for name in _NEEDED if name in os.environ}
     env["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-    # By its file and not as a module: importing this package would cost ten times what reading a PDF does.
+    # Run as a file, not as a module: importing this package takes ten times as long as reading a PDF.
     command = [sys.executable, "-P", pdf_child.__file__, str(int(seconds) + 1)]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=env) as child:  # noqa: S603 - this very interpreter
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=env) as child:  # noqa: S603 - our own interpreter
         children.add(child)
         try:
             return child.communicate(data, seconds)[0]

@@ -1,7 +1,7 @@
 """The program that reads a PDF: bytes on stdin, ``{"pages": [...]}`` or ``{"problem": ...}`` in JSON on stdout.
 
-It runs in a process of its own, because a PDF is a program of its sender: a small one can unfold to gigabytes, or keep
-a reader busy for hours, and pypdf raises what comes. Whatever happens here, the server reads one answer or none.
+It runs in a process of its own because a PDF is untrusted: a small one can decompress to gigabytes or keep a reader
+busy for hours, and pypdf raises any exception. Whatever happens here, the server reads one result or none.
 """
 
 import io
@@ -11,18 +11,18 @@ import sys
 from typing import Any
 
 MAX_PAGES = 600
-"""As many as the Messages API takes."""
+"""Limit of the Messages API."""
 MAX_CHARACTERS = 8_000_000
-"""More than any context window holds."""
+"""More than fits into any context window."""
 MEMORY_BYTES = 1 << 30
-"""Address space; pypdf itself stops a compressed stream at 75 MB."""
+"""Limit of the address space; pypdf itself stops a compressed stream at 75 MB."""
 
 
 def read(data: bytes) -> dict[str, Any]:
-    """Return the text of each page, or what keeps this program from it.
+    """Return the text of each page, or the problem that prevents it.
 
     Raises:
-        Exception: Any at all; the PDF is broken.
+        Exception: Of any class; the PDF is broken.
     """
     from pypdf import PdfReader
 
@@ -44,12 +44,12 @@ def read(data: bytes) -> dict[str, Any]:
 
 
 def _clean(text: str) -> str:
-    """Return text without what JSON or a database refuses: halves of surrogate pairs, NUL."""
+    """Return text without characters that JSON or a database rejects: lone surrogates, NUL."""
     return text.replace("\0", "").encode(errors="replace").decode().strip()
 
 
 def bound(seconds: int) -> None:
-    """Limit what this process may use, where the system can: it must end even if nobody waits for it any more."""
+    """Limit CPU time and memory of this process if the system can, so that it ends even if its parent is gone."""
     try:
         import resource
     except ImportError:  # Windows
@@ -57,12 +57,12 @@ def bound(seconds: int) -> None:
     for limit, value in ((resource.RLIMIT_AS, MEMORY_BYTES), (resource.RLIMIT_CPU, seconds)):
         try:
             resource.setrlimit(limit, (value, value))
-        except (OSError, ValueError):  # macOS knows no limit of address space
+        except (OSError, ValueError):  # macOS has no limit of the address space
             continue
 
 
 def main() -> None:
-    """Answer one request."""
+    """Read one PDF from stdin and write the result to stdout."""
     bound(int(sys.argv[1]))
     logging.disable()
     sys.stdout.write(json.dumps(read(sys.stdin.buffer.read())))
