@@ -65,7 +65,7 @@ class MessagesRoute(APIRoute):
 
 
 def add_refusal(router: APIRouter, path: str, methods: list[str], error: MessagesError) -> None:
-    """Add a route that answers these methods with an error.
+    """Add a route that responds to these methods with an error.
 
     It is a plain Starlette route, because the platform lists FastAPI routes as endpoints (``/v1/inspect/routes``).
     """

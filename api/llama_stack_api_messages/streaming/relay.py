@@ -57,7 +57,9 @@ class Relay:
             if left > 0:
                 await asyncio.sleep(left)
                 continue
-            if not (self._sending or unfinished_frame(self.tail)):  # a slow client is no silence of the upstream
+            if not (
+                self._sending or unfinished_frame(self.tail)
+            ):  # while a slow client is being sent to, no ping is due
                 sending = self._send({"type": "http.response.body", "body": PING, "more_body": True})
                 self._pinging = asyncio.ensure_future(sending)
                 await self._pinging

@@ -29,7 +29,7 @@ _NUMBERED = (
         r"context length is (?P<limit>\d+) tokens.*?requested (?P<output>\d+) output tokens and your prompt contains "
         r"(?:at least )?(?P<asked>\d+) (?:input )?tokens"
     ),
-    # Anthropic, in its own words
+    # Anthropic
     r"input length and `?max_tokens`? exceed context limit: (?P<asked>\d+) \+ (?P<output>\d+) > (?P<limit>\d+)",
     # OpenAI, vLLM, OpenRouter
     (
@@ -50,7 +50,7 @@ _NUMBERED = (
     r"maximum prompt length is (?P<limit>\d+) but the request contains (?P<asked>\d+) tokens",
     r"configured limit of (?P<limit>\d+) tokens\. Your messages resulted in (?P<asked>\d+) tokens",
     r"Prompt contains (?P<asked>\d+) tokens.*?with (?P<limit>\d+) maximum context length",
-    # engines behind gateways: TensorRT-LLM and Poolside, Mistral's older servers, RKLLM, Kimi, Cerebras
+    # backends of gateways: TensorRT-LLM and Poolside, Mistral's older servers, RKLLM, Kimi, Cerebras
     (
         r"(?:prompt|input) length \(?(?P<asked>\d+)\)? exceeds (?:max_model_len|(?:the )?model's maximum context "
         r"length|the maximum allowed input length of) \(?(?P<limit>\d+)"

@@ -86,7 +86,7 @@ def register_routes() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The model that answers a request.
+    """The model to use for a request.
 
     Attributes:
         model_id: The platform's name of the model, ``provider_id/model``.
@@ -142,7 +142,7 @@ def connection_of(provider: Any) -> Connection | None:  # noqa: ANN401 - provide
         return None
     try:
         base_url = str(provider.get_base_url())
-        key = provider._get_api_key_from_config_or_provider_data()  # noqa: SLF001 - get_api_key() knows no request
+        key = provider._get_api_key_from_config_or_provider_data()  # noqa: SLF001 - get_api_key() ignores the key of the request
     except ValueError:  # no key is configured, or keys per request are not supported
         return None
     return Connection(base_url.rstrip("/").removesuffix("/v1"), None if key in ("", _NO_KEY) else key)
