@@ -48,9 +48,7 @@ def _warn(count: int) -> None:
     now = time.monotonic()
     if _warned_at is None or now - _warned_at > _WARN_SECONDS:
         _warned_at = now
-        logger.warning(
-            "%d tasks did not end after the request was cancelled; further warnings are suppressed for a while", count
-        )
+        logger.warning("%d tasks of a call that is over do not end; there may be more", count)
 
 
 async def abandon(stream: AsyncGenerator[Any]) -> None:

@@ -59,7 +59,7 @@ class Keys:
     def given(self) -> bool:
         """Return whether the request has its own key, in its provider data.
 
-        If the operator's key is refused, the client must not get a 401: it would request a new login from its user, in vain.
+        If the operator's key is refused, the client must not get a 401: it would start a new login, in vain.
         """
         return bool(self.used) and self.used != self.configured
 

@@ -104,7 +104,7 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         return (entry and entry.type) or resource_id
 
     def _get_api_key_from_config_or_provider_data(self) -> str | None:
-        """Return the key of the request's provider data (this provider's, else this type's), else the configured key."""
+        """Return the key of the request's provider data (this provider's, else the type's), else the configured key."""
         data: RemoteMessagesProviderData | None = self.get_request_provider_data()
         return (data.key(self.__provider_id__) if data else None) or self.get_api_key() or None
 
