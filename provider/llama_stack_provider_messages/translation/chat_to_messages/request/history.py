@@ -1,12 +1,12 @@
 """Chat messages -> alternating turns that satisfy the Messages API's rules.
 
-    first turn                   a user turn; a placeholder is inserted if the conversation starts with the assistant
-    consecutive turns, same role merged into one turn
-    tool results                 first in the user turn after their calls, in the order of the calls
-    a call without a result      gets an error result
-    a result without a call      becomes text in place
-    system messages              stay between a user turn and an assistant turn; elsewhere they become user text
-    thinking without text, calls moved to the next assistant message, or dropped: no turn may end with thinking
+    first turn                    a user turn; a placeholder is inserted if the conversation starts with the assistant
+    consecutive turns, same role  merged into one turn
+    tool results                  first in the user turn after their calls, in the order of the calls
+    a call without a result       gets an error result
+    a result without a call       becomes text in place
+    system messages               stay between a user turn and an assistant turn; elsewhere they become user text
+    thinking without text, calls  moved to the next assistant message, or dropped: no turn may end with thinking
 
 The API answers 400 where one of these rules is broken; see its errors on ``tool_use`` ids, roles and final blocks. The
 messages are processed in one pass, because a conversation may have a hundred thousand of them.

@@ -1,10 +1,10 @@
 """Functions and custom tools -> tools of the Messages API.
 
-function                      {name, description, input_schema, strict}
-... whose schema is not a plain object the same, with its arguments wrapped in ``input``
-custom tool                   a tool with one string ``input``; a grammar is described, not enforced
-web_search_options            the API's web search tool
-no tools, but calls in the history     declarations of the called tools, not callable: the API requires them
+function                             {name, description, input_schema, strict}
+function, schema not a plain object  the same, with its arguments wrapped in ``input``
+custom tool                          a tool with one string ``input``; a grammar is described, not enforced
+web_search_options                   the API's web search tool
+no tools, but calls in the history   declarations of the called tools, not callable: the API requires them
 """
 
 from collections.abc import Callable, Iterable
