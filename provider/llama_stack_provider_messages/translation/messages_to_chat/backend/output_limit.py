@@ -33,7 +33,7 @@ MARGIN = 1.5
 """Safety factor for the estimated prompt tokens."""
 _TEMPLATE_TOKENS = 256
 _TEMPLATE_SHARE = 8
-"""Reserve for text that a chat template adds, about tools for instance: so many tokens, at most an 8th of the window."""
+"""Reserve in tokens for text that a chat template adds, e.g. about tools, and its limit: an 8th of the window."""
 
 
 def output_limit(request: CreateMessageRequest, ctx: TranslationContext) -> dict[str, Any]:
