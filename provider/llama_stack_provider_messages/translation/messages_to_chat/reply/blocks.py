@@ -59,7 +59,7 @@ class TextBlock:
         return [{"type": "text_delta", "text": piece} for piece in pieces]
 
     def last_deltas(self, *, cut: bool) -> list[Event]:  # noqa: ARG002 - text is text, cut or not
-        """Return what is due before the stop."""
+        """Return the deltas to send before the stop."""
         return [{"type": "citations_delta", "citation": citation} for citation in self._cite()]
 
 
@@ -161,7 +161,7 @@ class ToolUseBlock:
         return [{"type": "input_json_delta", "partial_json": piece} for piece in (*first, *([text] if text else ()))]
 
     def last_deltas(self, *, cut: bool) -> list[Event]:
-        """Return what is due before the stop."""
+        """Return the deltas to send before the stop."""
         self._closed = True
         text = self.input.rest(cut=cut)
         return [{"type": "input_json_delta", "partial_json": text}] if text else []

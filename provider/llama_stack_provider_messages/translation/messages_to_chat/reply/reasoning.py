@@ -1,7 +1,7 @@
 """Reads text and reasoning of a message or delta, whichever fields the server uses.
 
-``reasoning_details`` (OpenRouter, MiniMax) hold more than text: ids, formats, the model vendor's signatures, and entries
-with only encrypted data. Backends require them back unchanged and in order
+``reasoning_details`` (OpenRouter, MiniMax) hold more than text: ids, formats, the model vendor's signatures, and
+entries with only encrypted data. Backends require them back unchanged and in order
 (openrouter.ai/docs/use-cases/reasoning-tokens). So each entry is kept complete: in a thinking block, or in a redacted
 block that only the backend can read.
 """

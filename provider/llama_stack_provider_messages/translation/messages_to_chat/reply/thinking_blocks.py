@@ -55,7 +55,7 @@ class ThinkingBlock:
         return [] if self._omit else [{"type": "thinking_delta", "thinking": piece} for piece in pieces]
 
     def last_deltas(self, *, cut: bool) -> list[dict[str, Any]]:  # noqa: ARG002 - text is text, cut or not
-        """Return what is due before the stop."""
+        """Return the deltas to send before the stop."""
         return [{"type": "signature_delta", "signature": self._signature()}]
 
     def _signature(self) -> str:
