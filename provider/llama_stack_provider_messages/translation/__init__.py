@@ -1,7 +1,7 @@
-"""Translations between the Messages API and chat completions: pure functions and objects, without I/O, clock or chance.
+"""Translations between the Messages API and chat completions. Pure: no I/O, no clock, no randomness.
 
-One folder for each direction; neither imports the other. What both need stands here: what was left out
-(``dropped.py``), names and ids (``names.py``), reading fields of loose objects (``fields.py``), events and the Message
-they add up to (``events.py``), arguments of tool calls (``tool_arguments.py``), and text that UTF-8 cannot carry
-(``surrogates.py``).
+One folder for each direction; neither imports the other. Shared modules are in this folder: the log of dropped parts
+(``dropped.py``), names and ids (``names.py``), field access on loosely typed objects (``fields.py``), base64 data in
+requests (``inline_data.py``), folding stream events into a Message (``events.py``), tool call arguments
+(``tool_arguments.py``), lone surrogates (``surrogates.py``) and Claude Code's billing header (``billing.py``).
 """

@@ -1,4 +1,4 @@
-"""What a translation left out, and why: nothing is dropped silently."""
+"""Records of the request parts a translation dropped, with reasons: nothing is dropped silently."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """One part of a request that the backend will not see.
+    """One part of a request that is not sent to the backend.
 
     Args:
         path: JSON path in the request, e.g. ``tools.3``.
-        feature: What it is called in the API, e.g. ``web_search``.
-        reason: Why the backend does not get it.
+        feature: Its name in the API, e.g. ``web_search``.
+        reason: Why it was dropped.
     """
 
     path: str
@@ -21,25 +21,25 @@ class Dropped:
 
 
 class DropLog:
-    """Collects ``Dropped`` records while a request is walked."""
+    """Collects ``Dropped`` records while a request is translated."""
 
     def __init__(self) -> None:
         self._entries: list[Dropped] = []
 
     def note(self, path: str, feature: str, reason: str) -> None:
-        """Record one part that was left out."""
+        """Record one dropped part."""
         self._entries.append(Dropped(path, feature, reason))
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def entries(self) -> tuple[Dropped, ...]:
-        """Return the records in the order of the walk."""
+        """Return the records in the order they were added."""
         return tuple(self._entries)
 
 
 HEADER = "x-messages-dropped"
-"""Response header that names what was left out."""
+"""Response header that lists the paths of the dropped parts."""
 
 _LONGEST_HEADER = 1_000
 _LONGEST_TEXT = 4_000
@@ -48,19 +48,20 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_.\[\]-]")
 
 
 def dropped_header(dropped: Iterable[Dropped]) -> dict[str, str]:
-    """Return the header with the paths of what was left out, each once; no header when nothing was.
+    """Return the header with the paths of the dropped parts, without duplicates; ``{}`` when nothing was dropped.
 
-    Field names come from the client, so that anything but letters, digits and ``_ . - [ ]`` is percent-encoded. What
-    does not fit into about 1000 bytes is counted: ``a, b, ... 12 more``.
+    Field names come from the client, so every character except letters, digits and ``_ . - [ ]`` is percent-encoded.
+    Paths that do not fit into about 1000 bytes are only counted: ``a, b, ... 12 more``.
     """
     paths = dict.fromkeys(entry.path for entry in dropped)
     return {HEADER: _listed(map(_safe, paths), len(paths), _LONGEST_HEADER)} if paths else {}
 
 
 def dropped_text(dropped: Iterable[Dropped]) -> str:
-    """Return what was left out, each with the reason, for a line of a log: encoded and counted like the header.
+    """Return the dropped parts with their reasons as one log line, encoded and shortened like the header.
 
-    A log is no place for what a client likes to write there, and the platform's renders a megabyte for a minute.
+    Encoded, because clients must not write arbitrary text into the log. Shortened, because the platform's logger takes
+    a minute to render a megabyte.
     """
     entries = tuple(dropped)
     items = (f"{_safe(entry.path)} ({_plain(entry.reason)})" for entry in entries)
@@ -68,7 +69,7 @@ def dropped_text(dropped: Iterable[Dropped]) -> str:
 
 
 def _listed(items: Iterator[str], count: int, longest: int) -> str:
-    """Return a list that is not longer than a limit. Items that do not fit are not made, only counted."""
+    """Return the items as a list no longer than a limit. Items that do not fit are not rendered, only counted."""
     shown: list[str] = []
     size = 0
     for item in items:

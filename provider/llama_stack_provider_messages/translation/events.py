@@ -1,7 +1,7 @@
-"""Events of a Messages stream -> the message they add up to.
+"""Folds the events of a Messages stream into one message.
 
-Tracing, batches and tests look at a stream as at a unary answer. What a later API version adds (events, blocks,
-deltas) passes; what breaks the grammar does not.
+Tracing, batches and tests read a stream like a unary response. Unknown events, blocks and deltas of later API versions
+are accepted; violations of the stream grammar raise.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -13,14 +13,14 @@ type Block = dict[str, Any]
 
 
 class StreamGrammarError(ValueError):
-    """The events are not a Messages stream."""
+    """The events are not a valid Messages stream."""
 
 
 class StreamFailedError(Exception):
     """The stream ended with an ``error`` event.
 
     Args:
-        event: That event.
+        event: The ``error`` event.
     """
 
     def __init__(self, event: Mapping[str, Any]) -> None:
@@ -29,11 +29,11 @@ class StreamFailedError(Exception):
 
 
 def fold(events: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the message, in the wire form of a unary answer.
+    """Return the message, in the wire form of a unary response.
 
     Raises:
         StreamFailedError: The stream holds an ``error`` event.
-        StreamGrammarError: Something is missing, twice or out of order.
+        StreamGrammarError: An event is missing, duplicated or out of order.
     """
     state = _Fold()
     for event in events:
@@ -144,4 +144,4 @@ _DELTAS: dict[str, Callable[[Block, Mapping[str, Any]], None]] = {
     "signature_delta": _set_signature,
     "citations_delta": _add_citation,
 }
-"""What each delta does to its block; ``input_json_delta`` waits for the stop."""
+"""Delta type -> how it changes its block; ``input_json_delta`` is applied at ``content_block_stop``."""

@@ -1,21 +1,21 @@
-"""Reading records of the chat completions schema without knowing their class.
+"""Field access on chat completions records of any class.
 
-SDK objects built without validation, leaner objects and plain dicts all answer ``field``; a field
-that is missing, null or of another type than the schema says is as good as absent.
+``field`` works on SDK objects built without validation, on leaner objects and on plain dicts. A field that is missing,
+null or of the wrong type counts as absent.
 """
 
 from typing import Any
 
 
 def field(record: object, name: str) -> Any:  # noqa: ANN401 - whatever the backend sent
-    """Return a field of an object or of a dict, None when it has none."""
+    """Return a field of an object or dict, None when it is missing."""
     if isinstance(record, dict):
         return record.get(name)
     return getattr(record, name, None)
 
 
 def text_field(record: object, name: str) -> str:
-    """Return a field that should hold text, ``""`` when it does not."""
+    """Return a field that should hold a string, ``""`` when it does not."""
     value = field(record, name)
     return value if isinstance(value, str) else ""
 
@@ -27,7 +27,7 @@ def list_field(record: object, name: str) -> list[Any]:
 
 
 def first_choice(record: object) -> object | None:
-    """Return the choice with index 0; others exist only when n > 1 was asked, which this project never does."""
+    """Return the choice with index 0. Others exist only for ``n`` > 1, which this project never sends."""
     for choice in list_field(record, "choices"):
         if field(choice, "index") in (0, None):
             return choice  # type: ignore[no-any-return]

@@ -1,15 +1,15 @@
-"""Bytes inside a request: base64 as clients write it, and what the bytes are."""
+"""Base64 data in requests: decodes what clients send and detects the media type."""
 
 import binascii
 import re
 
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
-"""What the Messages API takes, and what backends that see take."""
+"""Image types that the Messages API accepts, and that backends with vision accept."""
 
 PDF = "application/pdf"
 
 _LONGEST_HEAD = 300
-"""Of a data URL: its media type with parameters."""
+"""Maximum length of a data URL's media type with parameters."""
 
 _ODD = re.compile(r"[^\w.+/-]", re.ASCII)
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
@@ -25,16 +25,16 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
 """First bytes -> media type."""
 
 _BRANDS = {b"WEBP": "image/webp", b"WAVE": "audio/wav", b"AVI ": "video/x-msvideo"}
-"""What stands behind the eight bytes of a RIFF file's beginning."""
+"""Bytes 8 to 11 of a RIFF file -> media type."""
 
 _PDF_WITHIN = 1024
-"""A PDF may have other bytes before its header; readers look this far."""
+"""A PDF may have other bytes before its header; PDF readers search this many bytes."""
 
 
 def read_base64(data: str) -> tuple[str, bytes] | None:
-    """Return base64 as every backend takes it, and its bytes; None if it is none, or empty.
+    """Return normalized base64, as every backend accepts it, and its bytes; None if it is invalid or empty.
 
-    Clients send it with line breaks, without padding, in the alphabet of addresses, or as a whole data URL.
+    Clients send base64 with line breaks, without padding, in the URL-safe alphabet, or as a whole data URL.
     """
     try:
         raw = binascii.a2b_base64(data, strict_mode=True)
@@ -57,7 +57,7 @@ _URL_SAFE = str.maketrans("-_", "+/")
 
 
 def data_url(url: str) -> tuple[str, str] | None:
-    """Return media type and base64 of a data URL; None for another address, and for data in another form."""
+    """Return media type and base64 of a data URL; None for other URLs and for data URLs that are not base64."""
     url = url.lstrip()
     head, comma, _ = url[:_LONGEST_HEAD].partition(",")
     scheme, _, kind = head.partition(":")
@@ -67,12 +67,12 @@ def data_url(url: str) -> tuple[str, str] | None:
 
 
 def plain_name(kind: str) -> str:
-    """Return a type as a client or server calls it, fit for a message and a header."""
+    """Return a media type named by a client or server, safe to use in an error message and a header."""
     return _ODD.sub("?", kind[:60])
 
 
 def media_type_of(raw: bytes) -> str:
-    """Return what the bytes are, ``""`` where nothing is known about them."""
+    """Return the media type detected from the bytes, ``""`` if unknown."""
     start = raw[:64].lstrip() if raw[:1].isspace() else raw[:16]
     if start.startswith(b"RIFF"):
         return _BRANDS.get(start[8:12], "")

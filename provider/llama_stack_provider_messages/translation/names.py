@@ -1,12 +1,12 @@
-"""Names of tools and ids of calls, as a backend can take them, and back.
+"""Translates tool names and tool call ids into forms that backends accept, and back.
 
-Both directions are pure functions of the name or id, so that nothing has to be remembered between requests and a
-prompt stays the same from turn to turn.
+Both directions are pure functions of the name or id: no state is kept between requests, and a prompt stays the same
+from turn to turn.
 
-    tool of the client   -> itself, or its beginning and a hash where a backend would refuse it
-    member of a toolset  -> ``computer__left_click``
-    id of a backend      -> itself, or wrapped where the Messages API would refuse it; unwrapped when it comes back
-    id of a client       -> itself, or a hash where the backend's form of ids is another
+    client's tool name   -> unchanged, or a prefix of it plus a hash if a backend would reject it
+    toolset member       -> ``computer__left_click``
+    backend's call id    -> unchanged, or wrapped if the Messages API would reject it; unwrapped when it comes back
+    client's call id     -> unchanged, or a hash if the backend requires another form of ids
 """
 
 import re
@@ -19,10 +19,10 @@ type IdForm = Literal["any", "short", "nine"]
 """See ``Profile.call_ids``."""
 
 TOOLSET_NAMES = ("computer", "browser")
-"""What the members of a toolset carry as ``toolset_name``."""
+"""Values of ``toolset_name`` on the calls of toolset members."""
 
 LONGEST_NAME = 64
-"""OpenAI's limit for names of functions; the Messages API takes 128 characters."""
+"""OpenAI's limit for function names, in characters; the Messages API allows 128."""
 
 _LEGAL = re.compile(r"[a-zA-Z0-9_-]+")
 _DIGEST = 12
@@ -30,11 +30,11 @@ _DIGEST = 12
 
 @dataclass(frozen=True, slots=True)
 class ClientName:
-    """A tool as the client knows it.
+    """The client's name of a tool.
 
     Args:
-        name: Its name, or that of a toolset's member.
-        toolset: The toolset the member belongs to.
+        name: The tool's name, or the name of a toolset member.
+        toolset: The toolset of a member.
     """
 
     name: str
@@ -42,9 +42,10 @@ class ClientName:
 
 
 def backend_name(name: str, toolset: str | None = None) -> str:
-    """Return the name a backend gets for a tool of the client, or for a member of a toolset.
+    """Return the backend's name for a client's tool or for a toolset member.
 
-    ``computer.left_click``, as references and older clients write it, is that member too: no other name holds a dot.
+    ``computer.left_click``, the form in references and from older clients, also names a member: no other name has a
+    dot.
     """
     head, _, member = name.partition(".")
     if toolset is None and member and head in TOOLSET_NAMES:
@@ -58,15 +59,15 @@ def backend_name(name: str, toolset: str | None = None) -> str:
 
 _WRAPPED = "toolu_up_"
 _LONGEST_ID = 8192
-"""LiteLLM packs Gemini's thought signatures into ids, which were seen with 4572 characters (tau2-bench 559)."""
+"""LiteLLM packs Gemini's thought signatures into ids; ids of 4572 characters occur (tau2-bench 559)."""
 
 
 def client_id(upstream_id: str) -> str:
-    """Return the id a client gets for a backend's; ``""`` when none can be made of it.
+    """Return the client's id for a backend's call id; ``""`` when the id is unusable.
 
-    The Messages API wants letters, digits, ``_`` and ``-``. Any other id is wrapped so that it can be read back:
-    Kimi's template prints ``functions.name:0`` from the history, and a model that sees another form there calls no
-    tools any more (llxprt-code 713, exo 2281). One that is too long to be carried along becomes a hash.
+    The Messages API allows letters, digits, ``_`` and ``-``. Any other id is wrapped reversibly: Kimi's template prints
+    ``functions.name:0`` from the history, and a model that sees another form there stops calling tools
+    (llxprt-code 713, exo 2281). An id that is too long to wrap becomes a hash.
     """
     if len(upstream_id) > _LONGEST_ID:
         return f"toolu_{_hash(upstream_id)[:32]}"
@@ -79,14 +80,14 @@ def client_id(upstream_id: str) -> str:
 
 
 def backend_id(call_id: str, form: IdForm = "any") -> str:
-    """Return the id a backend gets for a client's: its own one, where the client got it from there."""
+    """Return the backend's id for a client's call id: the backend's original id if ``client_id`` wrapped it."""
     return fitting_id(_unwrapped(call_id), form)
 
 
 def fitting_id(call_id: str, form: IdForm) -> str:
-    """Return an id in the form a backend takes, the same for the call and its result.
+    """Return an id in the form a backend accepts, the same for the call and its result.
 
-    OpenAI takes 40 characters (autogen 6377, camel 2215), Mistral exactly nine letters and digits (its error 3280).
+    OpenAI allows 40 characters (autogen 6377, camel 2215), Mistral exactly nine letters and digits (its error 3280).
     """
     if _FORMS[form].fullmatch(call_id):
         return call_id
@@ -103,7 +104,7 @@ _FORMS: dict[str, re.Pattern[str]] = {
 
 
 def _unwrapped(call_id: str) -> str:
-    """Return what ``client_id`` wrapped; an id that only looks like it stays."""
+    """Return the id that ``client_id`` wrapped; an id that only looks wrapped is returned unchanged."""
     if not call_id.startswith(_WRAPPED):
         return call_id
     payload = call_id.removeprefix(_WRAPPED)

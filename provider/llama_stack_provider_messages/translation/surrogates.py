@@ -1,10 +1,10 @@
-"""Repairs lone UTF-16 surrogates, which JSON allows and UTF-8 does not; a stream may be cut inside of a pair."""
+"""Repairs lone UTF-16 surrogates, which JSON allows and UTF-8 does not; a stream may split a surrogate pair."""
 
 _FIRST_HALF = ("\ud800", "\udbff")
 
 
 def replace_lone_surrogates(text: str) -> str:
-    """Return a text whose halves are joined where they belong together, and U+FFFD where they are alone."""
+    """Return a text with surrogate pairs joined and lone surrogates replaced by U+FFFD."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -13,18 +13,18 @@ def replace_lone_surrogates(text: str) -> str:
 
 
 class SurrogateJoiner:
-    """Joins a text that comes in pieces; half a character at the end of one waits for the next."""
+    """Joins surrogate pairs across pieces of a text: a high surrogate at the end of a piece is held for the next."""
 
     def __init__(self) -> None:
         self._held = ""
 
     def add(self, piece: str) -> str:
-        """Take a piece; return what is whole."""
+        """Add a piece; return the text that is complete."""
         text = self._held + piece
         self._held = text[-1:] if _FIRST_HALF[0] <= text[-1:] <= _FIRST_HALF[1] else ""
         return replace_lone_surrogates(text.removesuffix(self._held))
 
     def rest(self) -> str:
-        """Return what stands for the half that nothing followed, ``""`` for none."""
+        """Return U+FFFD for a held surrogate at the end of the text, ``""`` if none is held."""
         held, self._held = self._held, ""
         return replace_lone_surrogates(held)

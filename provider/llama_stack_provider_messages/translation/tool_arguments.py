@@ -1,16 +1,16 @@
-"""Arguments of a tool call: the model's text -> the object ``tool_use.input`` must be.
+"""Tool call arguments: parses the model's text into the object that ``tool_use.input`` requires.
 
-Models and their servers send broken JSON now and then, and a client's accumulator raises on it. So arguments are
-released one complete top-level member at a time, as the Messages API does by default, and what is released is
-always the beginning of a valid object. What cannot be saved goes under the key ``INVALID_JSON``, so that a
-client sees a call it can refuse and the model sees what it wrote. Unary answers and streams use the same object.
+Models and their servers sometimes send broken JSON, and a client's accumulator raises on it. So arguments are released
+one complete top-level member at a time, as the Messages API does by default, and the released text is always the
+beginning of a valid object. Arguments that cannot be repaired are put under the key ``INVALID_JSON``: the client gets a
+call it can reject, and the model sees its own output. Unary responses and streams use the same class.
 
-A client runs what it gets, so nothing is completed by guess. Missing brackets are closed only behind a value
-that is whole, and not inside an array, where more elements may have been meant:
+Clients execute tool calls, so values are never guessed. Missing brackets are added only after a complete value, and
+never inside an array, where more elements may have been intended:
 
-    {"a": {"b": "c"    ->  {"a": {"b": "c"}}      behind a string, a bracket, true, false, null
-    {"limit": 1        ->  INVALID_JSON           it may have become 1000
-    {"edits": [{}      ->  INVALID_JSON           there may have been more edits
+    {"a": {"b": "c"    ->  {"a": {"b": "c"}}      after a string, a bracket, true, false, null
+    {"limit": 1        ->  INVALID_JSON           it may be the start of 1000
+    {"edits": [{}      ->  INVALID_JSON           more edits may be missing
 """
 
 import json
@@ -24,13 +24,13 @@ _STEPS = {"{": 1, "[": 1, "}": -1, "]": -1}
 
 
 class ToolInput:
-    """Collects the arguments of one call from pieces of any size."""
+    """Collects the arguments of one tool call from pieces of any size."""
 
     def __init__(self) -> None:
-        self._held: list[str] = []  # pieces from the last release on
-        self._ready: list[str] = []  # complete members, not taken yet
+        self._held: list[str] = []  # pieces since the last release
+        self._ready: list[str] = []  # complete members not taken yet
         self._released = False
-        self._first = ""  # the first character that is no white space; "" while there is none
+        self._first = ""  # the first non-blank character, "" until one arrives
         self._depth = 0
         self._in_string = False
         self._escaped = False
@@ -38,7 +38,7 @@ class ToolInput:
         self.complete = False
 
     def add(self, piece: object) -> None:
-        """Take more of the arguments; servers send strings, but also whole objects, and null for nothing."""
+        """Add a piece of the arguments; servers send strings, whole objects, and null for nothing."""
         text = arguments_text(piece)
         if not text:
             return
@@ -50,20 +50,20 @@ class ToolInput:
 
     @property
     def blank(self) -> bool:
-        """Whether nothing but white space came."""
+        """Whether the arguments so far are empty or white space."""
         return not self._first
 
     def take(self) -> str:
-        """Return the members that became complete since the last call."""
+        """Return the text of the members completed since the last call."""
         ready = "".join(self._ready)
         self._ready.clear()
         return ready
 
     def rest(self, *, cut: bool) -> str:
-        """Return what completes the object.
+        """Return the text that completes the object.
 
         Args:
-            cut: The answer was cut off, so an incomplete object stays open, as the Messages API leaves it.
+            cut: The response was truncated, so an incomplete object stays open, as in the Messages API.
         """
         ready, tail = self.take(), "".join(self._held)
         if cut and self._first == "{" and not self.complete:
@@ -74,7 +74,7 @@ class ToolInput:
         return ready + _whole_object(tail)
 
     def extend(self, members: dict[str, Any]) -> None:
-        """Add members, which are new and at least one, to an object that is complete and has some."""
+        """Add one or more new members to a complete, non-empty object."""
         tail = "".join(self._held)
         body = _whole_object("{" + tail[1:] if self._released else tail)
         self._held = [(tail[:1] if self._released else "{") + body[1:-1] + "," + dump_json(members)[1:]]
@@ -107,7 +107,7 @@ class ToolInput:
         return found.end()
 
     def _at_member_end(self, mark: str) -> bool:
-        """Follow one structural character; True for a comma between members of the outermost object."""
+        """Track one structural character; True for a comma between members of the outermost object."""
         if mark == '"':
             self._in_string = True
         self._depth += _STEPS.get(mark, 0)
@@ -125,11 +125,11 @@ class ToolInput:
 
 
 def parse_tool_input(arguments: object, *, cut: bool = False) -> dict[str, Any]:
-    """Return the input object for the arguments of a complete answer.
+    """Return the input object for the arguments in a unary response.
 
     Args:
-        arguments: A JSON string in the schema; objects and null occur.
-        cut: The answer was cut off at the output limit.
+        arguments: A JSON string according to the schema; some servers send an object or null.
+        cut: The response was truncated at the output limit.
     """
     if isinstance(arguments, str):
         value = _load(arguments)
@@ -143,7 +143,7 @@ def parse_tool_input(arguments: object, *, cut: bool = False) -> dict[str, Any]:
 
 
 def load_tool_input(text: str) -> dict[str, Any]:
-    """Return the object of accumulated ``partial_json``; of a cut one, its complete members."""
+    """Return the object for accumulated ``partial_json``; if truncated, only its complete members."""
     for candidate in (text or "{}", text + "}"):
         value = _load(candidate)
         if value is not _INVALID:
@@ -152,15 +152,15 @@ def load_tool_input(text: str) -> dict[str, Any]:
 
 
 def dump_json(value: object) -> str:
-    """Return JSON as models write it: keys in their order, a space after colon and comma, text unescaped.
+    """Return JSON as models write it: key order kept, a space after colon and comma, non-ASCII unescaped.
 
-    Prompts must not change from turn to turn, or the backend's prefix cache is lost (ollama ac83ac20c). Numbers that
-    JSON does not have (NaN, Infinity) are null.
+    Prompts must not change from turn to turn, or the backend's prefix cache misses (ollama ac83ac20c). NaN and
+    Infinity, which JSON lacks, become null.
     """
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
         text.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair, which no HTTP body can carry as it is
+    except UnicodeEncodeError:  # a lone surrogate, which UTF-8 cannot encode
         return json.dumps(value)
     except ValueError:
         return dump_json(json.loads(json.dumps(value), parse_constant=lambda _: None))
@@ -168,9 +168,9 @@ def dump_json(value: object) -> str:
 
 
 def arguments_text(arguments: object) -> str:
-    """Return arguments as text. Servers send a string, but also a whole object, and null for nothing.
+    """Return tool call arguments as text. Servers send a string, a whole object, or null for nothing.
 
-    A value that is not JSON becomes text that is not JSON either, and is found when the text is parsed.
+    A value that is not valid JSON becomes text that is not valid JSON, which is detected when the text is parsed.
     """
     if arguments is None or isinstance(arguments, str):
         return arguments or ""
@@ -188,7 +188,7 @@ def _refuse_constant(name: str) -> None:
 
 
 def _finite(text: str) -> float:
-    """Return a number; one beyond every float would become Infinity, which no client can read."""
+    """Return a finite number; one beyond the float range would become Infinity, which is not valid JSON."""
     value = float(text)
     if abs(value) == _INFINITE:
         _refuse_constant(text)
@@ -197,15 +197,15 @@ def _finite(text: str) -> float:
 
 _INFINITE = float("inf")
 _MAX_DEPTH = 200
-"""Deeper input is broken: the encoder of whoever handles it next may run out of stack."""
+"""Levels of nesting. Deeper input counts as invalid: a later JSON encoder may exceed its recursion limit."""
 _CONTAINERS = frozenset({dict, list})
 _MAX_REPAIRED_MARKS = 20_000
-"""Brackets, quotes, commas and escapes of broken arguments that are repaired: Python looks at each several times, which
-takes seconds for a megabyte of them."""
+"""Maximum number of brackets, quotes, commas and escapes in arguments that are repaired. Repair visits each several
+times, which takes seconds for a megabyte of them."""
 
 
 def _load(text: str, *, strict: bool = True) -> object:
-    """Return the value of a JSON text, or ``_INVALID``; NaN and Infinity, which Python reads, are not JSON."""
+    """Return the value of a JSON text, or ``_INVALID``; NaN and Infinity, which Python accepts, are invalid."""
     try:
         value: object = json.loads(text, strict=strict, parse_float=_finite, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
@@ -214,7 +214,7 @@ def _load(text: str, *, strict: bool = True) -> object:
 
 
 def _is_deep(value: object) -> bool:
-    """Return whether a value is nested deeper than ``_MAX_DEPTH``; level by level, without a call per value."""
+    """Return whether a value is nested deeper than ``_MAX_DEPTH``. Works level by level, without recursion."""
     level: list[Any] = [value] if type(value) in _CONTAINERS else []
     for _ in range(_MAX_DEPTH):
         inner = (part.values() if isinstance(part, dict) else part for part in level)
@@ -225,15 +225,15 @@ def _is_deep(value: object) -> bool:
 
 
 def mark_count(text: str) -> int:
-    """Return how many characters of a text may be structure of JSON: no fewer than it has values."""
+    """Return the number of potentially structural JSON characters in a text, an upper bound for its values."""
     return sum(text.count(mark) for mark in '{}[],"\\')
 
 
 def _whole_object(text: str, *, raw: str = "") -> str:
-    """Return arguments as the text of an object; ``raw`` is what the model wrote, where that differs."""
+    """Return arguments as JSON text of an object; ``raw`` is the model's original text, if it differs."""
     text = text.strip()
     value = _load(text or "{}")
-    if isinstance(value, str):  # encoded twice
+    if isinstance(value, str):  # double-encoded
         inner = _load(value)
         value = inner if isinstance(inner, dict) else value
         return dump_json(value if isinstance(value, dict) else {"value": value})
@@ -245,10 +245,10 @@ def _whole_object(text: str, *, raw: str = "") -> str:
 
 
 def _repaired(text: str, raw: str) -> str:
-    """Return broken arguments as the text of an object, whatever it takes."""
+    """Return broken arguments as JSON text of an object, with ``INVALID_JSON`` as the last resort."""
     text = _FALSE_STARTS.sub("", text)
     end = _object_end(text)
-    head = text[:end] if end else text  # what follows an object is noise
+    head = text[:end] if end else text  # ignore anything after the object
     if isinstance(_load(head), dict):
         return head
     for candidate in (head, head + _closers(head)):
@@ -259,17 +259,17 @@ def _repaired(text: str, raw: str) -> str:
 
 
 _FALSE_STARTS = re.compile(r"\A(?:\{\s*\}\s*)+(?=\{)")
-"""Empty objects in front of the object: a server's false starts."""
+"""Empty objects before the real object, as some servers send them."""
 
 
 def _has_members(members: str) -> bool:
-    """Whether these are members of an object, at least one."""
+    """Whether the text is one or more members of an object."""
     value = _load("{" + members + "}")
     return isinstance(value, dict) and bool(value)
 
 
 def _object_end(text: str) -> int:
-    """Return where the outermost object ends, 0 when it does not."""
+    """Return the end position of the outermost object, 0 if it is not closed."""
     for position, _, depth in _structure(text):
         if depth == 0:
             return position
@@ -277,7 +277,7 @@ def _object_end(text: str) -> int:
 
 
 def _closers(text: str) -> str:
-    """Return the brackets a text lacks; none where they would be a guess, see the module's table."""
+    """Return the closing brackets a text lacks; ``""`` where closing would be a guess (see the module's table)."""
     stack: list[str] = []
     for _, mark, _ in _structure(text):
         if mark == _OPEN_STRING:
@@ -290,13 +290,13 @@ def _closers(text: str) -> str:
 
 
 _WHOLE = ("}", "]", '"', "true", "false", "null")
-"""Ends of values that cannot go on."""
+"""Endings of complete values, which no further character can extend."""
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+(?P<end>"?)|[{}\[\]]', re.DOTALL)
 _OPEN_STRING = "open"
 
 
 def _structure(text: str) -> Iterator[tuple[int, str, int]]:
-    """Yield brackets and an unfinished string with the position behind each and the depth there."""
+    """Yield each bracket, and an unfinished string, with the position after it and the depth there."""
     depth = 0
     for token in _TOKEN.finditer(text):
         mark = token[0][0]

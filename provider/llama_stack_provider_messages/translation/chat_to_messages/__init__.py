@@ -1,4 +1,4 @@
-"""Chat completions -> Messages API: requests to an upstream that speaks Messages; answers, streams and errors back."""
+"""Chat completions -> Messages API: translates requests to a Messages upstream, and responses and errors back."""
 
 from llama_stack_provider_messages.translation.surrogates import replace_lone_surrogates
 

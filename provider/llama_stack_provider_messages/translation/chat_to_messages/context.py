@@ -1,4 +1,4 @@
-"""What every step of a request's translation needs, and where it leaves what later steps need."""
+"""Shared state of one request's translation: options for every step, and results that later steps need."""
 
 from collections import Counter
 from collections.abc import Collection
@@ -14,9 +14,10 @@ from .options import TranslationOptions
 from .read import Record, plain
 
 MAX_DROPPED = 10_000
-"""Unknown fields and other parts of a request that are left out; each is named in a log."""
+"""Maximum number of dropped parts per request, unknown fields included; each is logged."""
 MAX_ARGUMENT_MARKS = 2_000_000
-"""Brackets, quotes, commas and escapes in the arguments of all calls of a request: about half a million values."""
+"""Maximum number of brackets, quotes, commas and escapes in all tool call arguments of a request: about half a million
+values."""
 
 type Block = dict[str, Any]
 """A content block, tool or other part of the Messages request."""
@@ -24,12 +25,12 @@ type Block = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A place where the client wants the prompt cached up to.
+    """A cache breakpoint set by the client.
 
     Args:
-        block: The content block that ends there.
-        path: Where the request says so.
-        ttl: For how long.
+        block: The content block that ends at the breakpoint.
+        path: JSON path of the breakpoint in the request.
+        ttl: Lifetime of the cache entry.
     """
 
     block: Block
@@ -39,18 +40,18 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class TranslationContext:
-    """One request on its way.
+    """State of one request's translation.
 
     Args:
-        options: What the caller said about model and upstream.
-        log: What was left out so far.
-        names: Upstream's name of a renamed tool -> the client's.
+        options: The caller's settings for model and upstream.
+        log: The parts dropped so far.
+        names: Upstream's name of a renamed tool -> the client's name.
         marks: Cache breakpoints in the order of the request.
-        instructions: What the model has to be told in words, behind the system prompt.
+        instructions: Texts to append to the system prompt.
         custom: Client's names of custom tools.
         wrapped: Client's names of functions whose arguments are wrapped.
         betas: Names for the ``anthropic-beta`` header.
-        spent: What was counted so far against a limit of the request, by the name of what is limited.
+        spent: Name of a limit of the request -> the amount used so far.
     """
 
     options: TranslationOptions
@@ -65,24 +66,24 @@ class TranslationContext:
 
     @property
     def traits(self) -> Traits:
-        """What the model can."""
+        """The features and limits of the model."""
         return self.options.traits
 
     def drop(self, path: str, feature: str, reason: str) -> None:
-        """Record something that was left out or repaired and may change the answer.
+        """Record a part that was dropped or repaired, where that may change the response.
 
         Raises:
-            InvalidRequestError: The translation is strict, or too much of the request was left out.
+            InvalidRequestError: The translation is strict, or too many parts were dropped.
         """
         if self.options.strict:
             raise InvalidRequestError(f"{path}: {reason}; change the request, or turn strict translation off")
         self.hint(path, feature, reason)
 
     def hint(self, path: str, feature: str, reason: str) -> None:
-        """Record something that was left out and the answer does not depend on.
+        """Record a dropped part that does not affect the response.
 
         Raises:
-            InvalidRequestError: Too much of the request was left out.
+            InvalidRequestError: Too many parts were dropped.
         """
         if len(self.log) == MAX_DROPPED:
             raise InvalidRequestError(
@@ -92,16 +93,16 @@ class TranslationContext:
         self.log.note(path, feature, reason)
 
     def unknown(self, record: Record, known: Collection[str], path: str) -> None:
-        """Record the fields of an object that this server does not know; empty ones are no loss."""
+        """Record the unknown fields of an object; empty ones are ignored."""
         for name, value in record.items():
             if value and name not in known:
                 self.hint(f"{path}.{plain(name)}", plain(name), "this server does not know the field")
 
     def add_marks(self, count: int, path: str) -> None:
-        """Count the structure of the arguments of a call.
+        """Add the structural characters of one call's arguments to the request's total.
 
         Raises:
-            InvalidRequestError: All calls up to this one have too much.
+            InvalidRequestError: The total exceeds ``MAX_ARGUMENT_MARKS``.
         """
         self.spent["marks"] += count
         if self.spent["marks"] > MAX_ARGUMENT_MARKS:
@@ -111,12 +112,12 @@ class TranslationContext:
             )
 
     def upstream_name(self, name: str) -> str:
-        """Return the upstream's name of a tool, remembered if it is another one."""
+        """Return the upstream's name of a tool; a changed name is recorded in ``names``."""
         found = upstream_name(name)
         if found != name:
             self.names[found] = name
         return found
 
     def both_names(self, names: set[str]) -> frozenset[str]:
-        """Return tools under the client's and under the upstream's names."""
+        """Return the tool names, both the client's and the upstream's."""
         return frozenset(names) | {upstream_name(name) for name in names}

@@ -1,9 +1,9 @@
-"""What a family of models can, told by the model's id.
+"""Features and limits of model families, looked up by model id.
 
-The Messages API answers 400 to a setting a model lacks, and which it lacks changes with every generation. Sources: the
-API's guides on thinking, tool use, structured outputs, prefill and system messages inside conversations, and the
-errors quoted in public issues. Other model ids are assumed to be behind a translating server that takes what it
-gets: everything is allowed.
+The Messages API answers 400 to a setting that the model does not support, and support changes with every generation.
+Sources: the API's guides on thinking, tool use, structured outputs, prefill and system messages inside conversations,
+and the errors quoted in public issues. Ids that are not Claude models are assumed to be served by a translating server
+that accepts every setting: everything is allowed.
 """
 
 import re
@@ -11,26 +11,26 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
-"""Levels of ``output_config.effort``, rising."""
+"""Levels of ``output_config.effort``, in ascending order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What a model takes.
+    """The settings a model supports.
 
     Args:
-        thinking: How thinking is switched on: it is ``adaptive`` and has an effort, it has a ``budget``, or ``none``.
+        thinking: How thinking is controlled: ``adaptive`` with an effort, by a token ``budget``, or ``none``.
         always_on: Thinking cannot be switched off.
-        off: The mode that switches thinking off.
-        efforts: Levels of effort an adaptive model knows.
-        summarized: The text of thinking has to be asked for.
-        sampling: ``temperature``, ``top_p`` and ``top_k`` are taken.
-        both_samplings: ``temperature`` and ``top_p`` are taken together.
-        thinking_samplings: They are taken while the model thinks.
-        prefill: A final assistant message is continued.
+        off: The value of ``thinking.type`` that switches thinking off.
+        efforts: Effort levels an adaptive model supports.
+        summarized: The thinking text is returned only on request.
+        sampling: ``temperature``, ``top_p`` and ``top_k`` are accepted.
+        both_samplings: ``temperature`` and ``top_p`` are accepted together.
+        thinking_samplings: Sampling fields are accepted while thinking is on.
+        prefill: The model continues a final assistant message.
         forced_tools: ``tool_choice`` may force a call.
-        mid_system: System messages may stand inside the conversation.
-        structured: ``output_config.format`` and strict tools are taken.
+        mid_system: System messages may appear inside the conversation.
+        structured: ``output_config.format`` and strict tools are accepted.
     """
 
     thinking: Literal["adaptive", "budget", "none"] = "budget"
@@ -73,19 +73,19 @@ FAMILIES: tuple[tuple[str, tuple[int, int], Traits], ...] = (
     ("", (3, 7), _BUDGETS),
     ("", (0, 0), _EARLY),
 )
-"""Line, ``""`` for any; the version from which on; traits. The first row that fits counts."""
+"""Model line (``""`` for any), first version, traits. The first matching row applies."""
 
 _CLAUDE = re.compile(r"claude(?=[-.@\s]|$)")
 _LINE = re.compile(r"haiku|sonnet|opus|fable|mythos")
 _VERSION = re.compile(r"[-.](?P<major>\d)(?:[-.](?P<minor>\d)(?!\d))?(?!\d)")
 _LATEST = (5, 0)
-"""The version of a Claude that names none, like ``claude-opus-latest``."""
+"""The version assumed for a Claude id without one, like ``claude-opus-latest``."""
 
 
 def traits_of(model_id: str) -> Traits:
-    """Return what a model can, by its id.
+    """Return the traits of a model by its id.
 
-    Ids come with prefixes and suffixes of clouds: ``anthropic/claude-sonnet-4-5``,
+    Ids may have cloud prefixes and suffixes: ``anthropic/claude-sonnet-4-5``,
     ``us.anthropic.claude-opus-4-1-20250805-v1:0``, ``claude-3-7-sonnet@20250219``.
     """
     found = _CLAUDE.search(name := model_id.lower())

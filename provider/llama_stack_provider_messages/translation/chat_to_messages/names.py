@@ -1,6 +1,6 @@
-"""Names of tools and ids of calls as the Messages API takes them.
+"""Tool names and tool call ids in the form the Messages API accepts.
 
-Both are functions of what the client sent, so that the prompt stays the same from turn to turn.
+Both depend only on the client's request, so the prompt stays the same from turn to turn.
 """
 
 import re
@@ -10,7 +10,7 @@ from hashlib import sha256
 from llama_stack_provider_messages.translation.names import client_id
 
 LONGEST_NAME = 128
-"""Characters of a tool's name: the API's error says ``^[a-zA-Z0-9_-]{1,128}$``, its guide 64."""
+"""Characters in a tool name: ``^[a-zA-Z0-9_-]{1,128}$`` according to the API's error, 64 according to its guide."""
 
 _LEGAL = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _ODD = re.compile(r"[^a-zA-Z0-9_-]")
@@ -18,7 +18,7 @@ _DIGEST = 12
 
 
 def upstream_name(name: str) -> str:
-    """Return the name the upstream gets for a tool: itself, or its beginning and a hash where that is no legal name."""
+    """Return the upstream's name for a tool: unchanged, or a prefix of it plus a hash if the name is not valid."""
     if _LEGAL.fullmatch(name):
         return name
     digest = sha256(name.encode(errors="surrogatepass")).hexdigest()[:_DIGEST]
@@ -27,17 +27,17 @@ def upstream_name(name: str) -> str:
 
 @dataclass(slots=True)
 class CallIds:
-    """Gives each call of a conversation an id of its own; many backends count their calls from 0 in every answer."""
+    """Gives each call of a conversation a unique id; many backends count calls from 0 in every response."""
 
     _taken: set[str] = field(default_factory=set)
     _copies: dict[str, int] = field(default_factory=dict)
 
     def fresh(self, wanted: str, path: str) -> str:
-        """Return the id for a call: the client's, if it is legal and still free.
+        """Return the id for a call: the client's, if it is valid and not in use.
 
         Args:
             wanted: The client's id, ``""`` for none.
-            path: Where the call stands, for one without an id.
+            path: JSON path of the call, from which a missing id is derived.
         """
         base = client_id(wanted) or f"call_{path.replace('.', '_')}"
         found = base

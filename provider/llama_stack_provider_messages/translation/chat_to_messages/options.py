@@ -1,4 +1,4 @@
-"""What a request's translation is told about the upstream and the model."""
+"""Options of a request's translation: settings of the upstream and the model."""
 
 from dataclasses import dataclass, field
 
@@ -7,15 +7,15 @@ from .models import Traits
 
 @dataclass(frozen=True, slots=True)
 class TranslationOptions:
-    """How one request is translated.
+    """Options for the translation of one request.
 
     Args:
         model: The upstream's name of the model.
-        max_tokens: Tokens of output when the request names no limit, which the Messages API needs; best the model's
-            own maximum.
-        traits: What the model can; see ``traits_of``.
-        strict: Answer 400 instead of leaving out what changes the answer, and instead of repairing the history.
-        max_output: Tokens the model can put out at most; none: unknown, and nothing is lowered.
+        max_tokens: Output limit in tokens for requests without one, because the Messages API requires a limit;
+            preferably the model's own maximum.
+        traits: The settings the model supports; see ``traits_of``.
+        strict: Answer 400 instead of dropping parts that change the response, and instead of repairing the history.
+        max_output: The model's maximum output in tokens; None if unknown: no limit is lowered then.
     """
 
     model: str

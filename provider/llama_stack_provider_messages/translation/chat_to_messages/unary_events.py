@@ -1,4 +1,4 @@
-"""A whole message -> the events of a stream, for upstreams that answer at once what was asked for piece by piece."""
+"""Turns a complete message into stream events, for upstreams that answer a streaming request with a unary response."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -7,10 +7,10 @@ _END = ("stop_reason", "stop_sequence", "stop_details")
 
 
 def events_of(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the events that add up to a message, each block whole in its first.
+    """Yield stream events for a message; each ``content_block_start`` holds the complete block.
 
     Args:
-        message: As decoded; its ``content`` is a list.
+        message: The decoded message; its ``content`` is a list.
     """
     yield {"type": "message_start", "message": {**message, "content": []}}
     for index, block in enumerate(message["content"]):

@@ -1,4 +1,4 @@
-"""Messages API -> chat completions: requests on their way in, answers, streams and errors on their way out."""
+"""Messages API -> chat completions: translates requests to the backend, and responses and errors back."""
 
 from llama_stack_provider_messages.translation.inline_data import PDF, read_base64
 

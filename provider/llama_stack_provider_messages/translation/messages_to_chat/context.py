@@ -1,4 +1,4 @@
-"""What every step of a request's translation needs to know, and where it notes what it leaves out."""
+"""Shared state of one request's translation: settings for every step, and the log of dropped parts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -14,14 +14,14 @@ from .thinking_signature import InflateBudget, ThinkingSigner
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How strictly requests are read; the same for every backend.
+    """How strictly requests are validated; the same for every backend.
 
     Args:
         strict: Answer 400 where the API itself does, instead of repairing the request.
-        default_max_tokens: Stands in for a missing ``max_tokens``.
-        server_tools: Tools that a server would have to run: ``remove`` them and say so, or ``reject`` the request.
-        content_policy: What an upstream's refusal on policy grounds is: a ``refusal`` of the model, or an ``error``.
-        media_urls: Addresses of media: ``pass`` those of images to the backend, ``fetch`` all, ``reject`` the request.
+        default_max_tokens: Used if ``max_tokens`` is missing.
+        server_tools: Server tools: ``remove`` them from the request and log that, or ``reject`` the request.
+        content_policy: How to report a rejection by the upstream's content policy: as a ``refusal`` or an ``error``.
+        media_urls: URLs of media: ``pass`` image URLs to the backend, ``fetch`` all, or ``reject`` the request.
     """
 
     strict: bool = False
@@ -33,21 +33,21 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class TranslationContext:
-    """One request on its way.
+    """State of one request's translation.
 
     Args:
-        profile: What the backend takes.
-        policy: How the request is read.
-        media: What was loaded for the blocks of ``needed_media``, by their JSON paths.
-        log: What was left out so far.
-        names: Tools whose name the backend does not take -> the client's name.
-        missing: Tools that a reference names and the request does not have.
-        headers: Of the HTTP call, names in lower case; none when there was no HTTP call.
-        room: Tokens that the backend's context window leaves for the answer, once the backend has said so.
-        edits: The context management edits that cleared something, as the answer reports them.
-        seal: Opens the signatures of thinking blocks; without one they are all somebody else's.
-        inflate_budget: What these signatures may still carry, in this translation; the next one of the request has its
-            own.
+        profile: The features and limits of the backend.
+        policy: How strictly the request is validated.
+        media: Loaded media for the blocks of ``needed_media``, by JSON path.
+        log: The parts dropped so far.
+        names: Backend's name of a renamed tool -> the client's name.
+        missing: Tools that a reference names and the request does not declare.
+        headers: Headers of the HTTP request, names in lower case; empty without an HTTP request.
+        room: Tokens left for the response in the backend's context window, once the backend has reported it.
+        edits: The context management edits that cleared something, as reported in the response.
+        seal: Opens the signatures of thinking blocks; if None, all signatures count as foreign.
+        inflate_budget: Bytes that the signatures may still inflate to in this translation. A retry of the request gets
+            a new budget.
     """
 
     profile: Profile
@@ -63,11 +63,11 @@ class TranslationContext:
     inflate_budget: InflateBudget = field(default_factory=InflateBudget)
 
     def anew(self, **changes: Any) -> "TranslationContext":  # noqa: ANN401 - any field
-        """Return a walk that has noted nothing yet, with other values."""
+        """Return a copy with an empty log and changed values."""
         return replace(
             self, log=DropLog(), names={}, missing=set(), edits=[], inflate_budget=InflateBudget(), **changes
         )
 
     def drop(self, path: str, feature: str, reason: str) -> None:
-        """Record one part that was left out."""
+        """Record one dropped part."""
         self.log.note(path, feature, reason)

@@ -1,4 +1,4 @@
-"""What was loaded for the media of a request, by the lane; the translation reads nothing itself."""
+"""Results of loading a request's media. The caller loads them, because the translation does no I/O."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,8 @@ class LoadedText:
     """The text of a document.
 
     Args:
-        pages: One text for each page; a single one for what has no pages.
-        paged: Whether these are the pages of a PDF.
+        pages: One text per page; a single text for a document without pages.
+        paged: Whether the texts are the pages of a PDF.
     """
 
     pages: tuple[str, ...]
@@ -18,10 +18,10 @@ class LoadedText:
 
 @dataclass(frozen=True, slots=True)
 class LoadedFile:
-    """A file as it is.
+    """A file, passed on unchanged.
 
     Args:
-        media_type: What its bytes say.
+        media_type: Media type detected from the bytes.
         data: The bytes in base64.
     """
 
@@ -31,10 +31,10 @@ class LoadedFile:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Nothing could be loaded.
+    """Loading failed.
 
     Args:
-        reason: Goes to the client, behind the path; says what to do.
+        reason: Error message for the client, sent after the JSON path; says what to do.
     """
 
     reason: str

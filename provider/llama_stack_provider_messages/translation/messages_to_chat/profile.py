@@ -1,4 +1,4 @@
-"""What a backend takes beyond, or short of, the common form of chat completions; presets.py holds those of many."""
+"""Profiles: how a backend differs from the common form of chat completions; presets.py has the known backends."""
 
 from typing import Any, Literal
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Profile(BaseModel):
-    """Settings of one kind of backend. The defaults suit a server nothing is known about."""
+    """Features and limits of one kind of backend. The defaults suit an unknown server."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -109,5 +109,5 @@ class Profile(BaseModel):
     )
 
     def but(self, **changes: Any) -> "Profile":  # noqa: ANN401 - any field
-        """Return a copy with other values, checked like the fields themselves."""
+        """Return a copy with changed values, validated like the fields."""
         return Profile.model_validate({**dict(self), **changes})

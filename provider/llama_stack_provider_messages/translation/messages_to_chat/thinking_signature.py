@@ -1,16 +1,16 @@
-"""Signatures of our own: what a model thought, packed so that a client can carry it from turn to turn.
+"""Our own thinking signatures: reasoning packed into the signature, so that the client sends it back unchanged.
 
     signature = "mts1." + base64url(mac + deflate(kind + payload))
 
-The mac is the first half of HMAC-SHA-256. A payload is the text, or, where a backend gave more than text (OpenRouter's
-``reasoning_details``), JSON of both and of the model they come from: encrypted reasoning is of use to its model alone,
-and others answer 400 to it.
+The mac is the first half of HMAC-SHA-256. The payload is the text. If the backend sent more than text (OpenRouter's
+``reasoning_details``), the payload is JSON with the text, the details and the model they come from: encrypted reasoning
+is usable only by its own model, and others answer 400 to it.
 
-So reasoning comes back whole from a client that never saw it (``display: omitted``), cut it or edited it. What does
-not verify is somebody else's, and none of our business.
+So the complete reasoning comes back, even if the client never got the text (``display: omitted``), truncated it or
+edited it. A signature that does not verify was made by another server and is ignored.
 
-Repeated text deflates to a thousandth, and a client may echo one signature in every message. So a signature is inflated
-only as far as the budget of its request reaches, and nothing is signed that no budget would open.
+Repeated text deflates to a thousandth of its size, and a client may repeat one signature in every message. So
+signatures are inflated only up to a byte budget per request, and no signature is made that would exceed the budget.
 """
 
 import hmac
@@ -26,21 +26,21 @@ _MAC_BYTES = 16
 _RAW_DEFLATE = -15
 _TEXT, _JSON = b"t", b"j"
 MAX_INFLATED_BYTES = 16 * 1024 * 1024
-"""What all signatures of a request may carry together: four million tokens, more than any context window holds."""
+"""Inflated bytes of all signatures of a request: four million tokens, more than any context window holds."""
 MAX_SIGNED_BYTES = 8 * 1024 * 1024
-"""What one signature may carry, so that a long answer can be echoed and continued."""
+"""Inflated bytes of one signature; below ``MAX_INFLATED_BYTES``, so that a long response can be sent back."""
 
 type Detail = dict[str, Any]
-"""An entry of ``reasoning_details``, as the backend made it."""
+"""An entry of ``reasoning_details``, as sent by the backend."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignedReasoning:
-    """Reasoning of one block.
+    """The reasoning of one thinking block.
 
     Args:
-        text: In words.
-        details: As the backend wants it back, where that is more than the text.
+        text: The reasoning text.
+        details: Entries of ``reasoning_details`` to send back to the backend, if it sent any.
     """
 
     text: str = ""
@@ -48,12 +48,12 @@ class SignedReasoning:
 
 
 class InflateLimitError(Exception):
-    """The signatures of a request carry more than ``MAX_INFLATED_BYTES``."""
+    """The signatures of a request inflate to more than ``MAX_INFLATED_BYTES``."""
 
 
 @dataclass(slots=True)
 class InflateBudget:
-    """How many bytes the signatures of one translation of a request may still carry."""
+    """Bytes that the signatures may still inflate to in one translation of a request."""
 
     left: int = MAX_INFLATED_BYTES
 
@@ -62,17 +62,17 @@ class Sign(Protocol):
     """Makes a signature."""
 
     def __call__(self, text: str, details: Sequence[Detail] = ()) -> str:
-        """Return the signature of a block with this text; ``""`` claims nothing."""
+        """Return the signature of a thinking block with this text; ``""`` means unsigned."""
         ...
 
 
 def unsigned(text: str, details: Sequence[Detail] = ()) -> str:  # noqa: ARG001 - the shape of Sign
-    """Return the empty signature: no claim about who thought this."""
+    """Return the empty signature."""
     return ""
 
 
 def seal(payload: bytes, key: bytes) -> str:
-    """Return the signature that carries a payload."""
+    """Return a signature with the payload."""
     deflate = zlib.compressobj(wbits=_RAW_DEFLATE)
     packed = deflate.compress(payload) + deflate.flush()
     return PREFIX + urlsafe_b64encode(_mac(packed, key) + packed).rstrip(b"=").decode()
@@ -83,11 +83,11 @@ def unseal(signature: str, key: bytes, budget: InflateBudget | None = None) -> b
 
     Args:
         signature: As the client sent it.
-        key: Of the server.
-        budget: What the signatures of the request may still carry; this one alone if None.
+        key: The server's key.
+        budget: Bytes left for the signatures of the request; if None, this signature gets a full budget.
 
     Raises:
-        InflateLimitError: It is larger than what is left of the budget.
+        InflateLimitError: The payload is larger than the rest of the budget.
     """
     if not signature.startswith(PREFIX) or not signature.isascii():
         return None
@@ -114,11 +114,11 @@ def _mac(packed: bytes, key: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class ThinkingSigner:
-    """Signs and opens for one model.
+    """Makes and opens signatures for one model.
 
     Args:
-        key: Known to the server alone.
-        model: Whose details these are, as the platform names it.
+        key: Secret key of the server.
+        model: The platform's id of the model that made the details.
     """
 
     key: bytes
@@ -128,7 +128,7 @@ class ThinkingSigner:
         return f"ThinkingSigner(model={self.model!r})"
 
     def sign(self, text: str, details: Sequence[Detail] = ()) -> str:
-        """Return the signature of a block, none for one that is too long: its visible text goes back instead."""
+        """Return the signature of a block, ``""`` if it is too long: then the visible text is sent back instead."""
         if details:
             record = {"model": self.model, "text": text, "details": list(details)}
             payload = _JSON + json.dumps(record, separators=(",", ":")).encode()
@@ -137,12 +137,12 @@ class ThinkingSigner:
         return seal(payload, self.key) if len(payload) <= MAX_SIGNED_BYTES else unsigned(text)
 
     def open(self, signature: str, budget: InflateBudget | None = None) -> SignedReasoning | None:
-        """Return what a signature of ours carries, None for any other; the details only of the same model.
+        """Return the reasoning in one of our signatures, None for any other; details only if the model is the same.
 
-        The budget is that of ``unseal``.
+        For ``budget`` see ``unseal``.
 
         Raises:
-            InflateLimitError: It carries more than what is left of the budget.
+            InflateLimitError: The payload is larger than the rest of the budget.
         """
         payload = unseal(signature, self.key, budget)
         if payload is None:

@@ -1,4 +1,4 @@
-"""A Message, or its events -> a chat completion, or its chunks; errors in OpenAI's envelope.
+"""Message -> chat completion, stream events -> chunks, errors -> OpenAI's error envelope.
 
-``response.py`` and ``stream.py`` read the same tables, so that the chunks add up to the completion.
+``response.py`` and ``stream.py`` use the same tables, so the chunks of a stream add up to the completion.
 """

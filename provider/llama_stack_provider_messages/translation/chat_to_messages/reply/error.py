@@ -1,4 +1,4 @@
-"""An error of the Messages API -> OpenAI's envelope, status and headers."""
+"""Translates errors of the Messages API into OpenAI's error envelope, status and headers."""
 
 import re
 from collections.abc import Mapping
@@ -29,22 +29,22 @@ STATUS_BY_TYPE: dict[str, int] = {
     "memory_precondition_failed_error": 409,
     "memory_path_conflict_error": 409,
 }
-"""The status of an error that came inside a stream, where there is none (errors table of the Messages API)."""
+"""Error type -> HTTP status, for errors inside a stream, which have no status (errors table of the Messages API)."""
 
 _OVERLOADED = 503
-"""OpenAI's clients know no 529."""
+"""Sent in place of 529, which OpenAI's clients do not know."""
 _RETRIED = frozenset({408, 409, 429})
-"""Statuses below 500 that the SDKs send again (README of the openai SDK)."""
+"""Statuses below 500 that the SDKs retry (README of the openai SDK)."""
 _TOO_LONG = {"type": "invalid_request_error", "code": "context_length_exceeded"}
 
 
 @dataclass(frozen=True, slots=True)
 class OpenAIError:
-    """An answer that is no success, as OpenAI's clients read it.
+    """An error response in OpenAI's format.
 
     Args:
         status: HTTP status.
-        body: ``{"error": {"message", "type", "param", "code"}}``, also what a stream ends with.
+        body: ``{"error": {"message", "type", "param", "code"}}``, also the last chunk of a failed stream.
         headers: Response headers, names in lower case.
     """
 
@@ -54,11 +54,11 @@ class OpenAIError:
 
 
 def translate_error(error: MessagesError, *, now: datetime | None = None) -> OpenAIError:
-    """Return an error as OpenAI's clients expect it: the same words and status, except where these have another.
+    """Return an error in OpenAI's format. Message and status are kept, except where OpenAI's API uses others.
 
     Args:
         error: The error.
-        now: The time, with its zone, to turn timestamps of rate limits into durations; without it they are left out.
+        now: The current time, timezone-aware, to turn rate limit timestamps into durations; if None, they are omitted.
     """
     status = _OVERLOADED if error.status_code == OverloadedError.status_code else error.status_code
     code = (error.details or {}).get("error_code")
@@ -77,10 +77,10 @@ def translate_error(error: MessagesError, *, now: datetime | None = None) -> Ope
 
 
 def error_of_event(event: Mapping[str, Any]) -> MessagesError:
-    """Return the error of an ``error`` event, or of a body in its place.
+    """Return the error in an ``error`` event, or in an error body sent in its place.
 
-    Of one in the form of the API type, message and details are kept; any other is read as the other direction does,
-    but for its status: whose key a 401 is about is the client's to know here.
+    An error in the API's format keeps its type, message and details. Any other is parsed as in the other direction,
+    except that 401 and 403 are kept: here the API key may be the client's own.
     """
     inner = event.get("error")
     kind, text = text_field(inner, "type"), text_field(inner, "message").strip()
@@ -100,7 +100,7 @@ def _foreign(body: dict[str, Any]) -> MessagesError:
 
 
 def is_error(event: Mapping[str, Any]) -> bool:
-    """Return whether an event, or a body, is an error; llama.cpp names its own outside of the data."""
+    """Return whether an event or body is an error. llama.cpp marks its errors outside of the event data."""
     if event.get("type") == "error" or event.get("error"):
         return True
     return event.get("code") is not None and isinstance(event.get("message"), str)
@@ -111,14 +111,14 @@ _RATE_HEADER = re.compile(r"anthropic-ratelimit-((?:input-|output-)?tokens|reque
 
 
 def openai_headers(headers: Mapping[str, str], now: datetime | None = None) -> dict[str, str]:
-    """Return the headers a client acts on, under OpenAI's names; others are left out.
+    """Return the rate limit and retry headers under OpenAI's names; other headers are omitted.
 
-    Limits of input and output tokens, which OpenAI does not tell apart, keep their names behind ``x-ratelimit-limit-``;
-    those of the input are also the limits of tokens where there are no common ones.
+    OpenAI has no separate limits for input and output tokens; these are sent with their own names after
+    ``x-ratelimit-limit-``. The input limits also fill in for missing limits of all tokens.
 
     Args:
-        headers: Of an answer of the Messages API, success or not.
-        now: The time, with its zone; see ``translate_error``.
+        headers: Response headers of the Messages API, of a success or an error.
+        now: The current time, timezone-aware; see ``translate_error``.
     """
     found: dict[str, str] = {}
     for name, value in headers.items():
@@ -138,7 +138,7 @@ def openai_headers(headers: Mapping[str, str], now: datetime | None = None) -> d
 
 
 def _duration(timestamp: str, now: datetime | None) -> str:
-    """Return the time until a timestamp (RFC 3339) as OpenAI writes it, ``6m0s``; ``""`` when it is none."""
+    """Return the time until an RFC 3339 timestamp in OpenAI's format, ``6m0s``; ``""`` if it is invalid."""
     if now is None:
         return ""
     try:

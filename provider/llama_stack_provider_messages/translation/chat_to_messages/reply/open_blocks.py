@@ -1,8 +1,8 @@
-"""The blocks of a message while they are open: what each event about one adds to the chat completion.
+"""Open content blocks of a streamed message: turns the events of each block into deltas of the chat completion.
 
-Arguments leave member by member (tool_input.py of the other direction), so that what has left is always the beginning
-of a valid object; those that have to be unwrapped leave at the end of their block. A call that is cut off is closed
-like a broken one: never as if it were whole.
+Tool call arguments are sent one member at a time (tool_arguments.py), so the text sent so far is always the beginning
+of a valid object. Arguments that must be unwrapped are sent at the end of their block. A truncated call is closed like
+a broken one, never as if it were complete.
 """
 
 from itertools import count
@@ -24,11 +24,11 @@ KIND_OF_DELTA: dict[str, str] = {
     "signature_delta": "thinking",
     "input_json_delta": "tool_use",
 }
-"""Type of a delta -> type of its block; deltas of other types belong to blocks that are not shown."""
+"""Type of a delta -> type of its block; other deltas belong to blocks that chat completions cannot show."""
 
 
 class Text:
-    """Text, shown as it comes."""
+    """A text block, sent as it arrives."""
 
     kind = "text"
 
@@ -40,17 +40,17 @@ class Text:
         self._halves = SurrogateJoiner()
 
     def begin(self) -> list[Delta]:
-        """Return the text the block begins with."""
+        """Return the text in ``content_block_start``."""
         return self._show(self._first)
 
     def add(self, delta: object) -> list[Delta]:
-        """Take text or a citation."""
+        """Add a text or citation delta."""
         if (citation := field(delta, "citation")) is not None:
             self._citations.append(citation)
         return self._show(text_field(delta, "text"))
 
     def end(self) -> list[Delta]:
-        """Return what is left; what was cited is annotated now, for its end is known."""
+        """Return the remaining text; citations are annotated now, when the end position is known."""
         rest = self._content(self._halves.rest())
         self._words.cite(self._citations, self._start, self._path)
         return rest
@@ -64,11 +64,11 @@ class Text:
 
 
 class Thinking:
-    """Reasoning, under each name clients know it by.
+    """A thinking block, sent under every field name that clients read.
 
     Args:
-        indexes: Numbers the entries of ``reasoning_details``; clients put the pieces of one together by its index.
-        block: The block as it begins.
+        indexes: Numbers the entries of ``reasoning_details``; clients join the pieces of an entry by its index.
+        block: The block in ``content_block_start``.
     """
 
     kind = "thinking"
@@ -80,16 +80,16 @@ class Thinking:
         self._index: int | None = None
 
     def begin(self) -> list[Delta]:
-        """Return what the block begins with."""
+        """Return the deltas for ``content_block_start``."""
         return self.add(self._block)
 
     def add(self, delta: object) -> list[Delta]:
-        """Take words or the signature."""
+        """Add a thinking or signature delta."""
         words = self._words(self._halves.add(text_field(delta, "thinking")))
         return [*words, *self._seal(replace_lone_surrogates(text_field(delta, "signature")))]
 
     def end(self) -> list[Delta]:
-        """Return what is left."""
+        """Return the remaining text."""
         return self._words(self._halves.rest())
 
     def _words(self, text: str) -> list[Delta]:
@@ -105,7 +105,7 @@ class Thinking:
 
 
 class Whole:
-    """A block that says everything when it begins, or nothing at all."""
+    """A block whose deltas, if any, are all known at its start."""
 
     kind = "whole"
 
@@ -113,7 +113,7 @@ class Whole:
         self._deltas = list(deltas)
 
     def begin(self) -> list[Delta]:
-        """Return all there is."""
+        """Return all deltas."""
         return self._deltas
 
     def add(self, _delta: object) -> list[Delta]:
@@ -126,7 +126,7 @@ class Whole:
 
 
 def redacted(indexes: "count[int]", block: object) -> Whole:
-    """Return a block of reasoning that only the upstream can read."""
+    """Return a redacted thinking block, which only the upstream can read."""
     data = replace_lone_surrogates(text_field(block, "data"))
     if not data:
         return Whole()
@@ -134,13 +134,13 @@ def redacted(indexes: "count[int]", block: object) -> Whole:
 
 
 class Call:
-    """A call of a tool.
+    """An open tool call block.
 
     Args:
-        form: What the request says of the answer's form.
-        block: The block as it begins.
+        form: Reply options from the request.
+        block: The block in ``content_block_start``.
         completion: Id of the completion.
-        position: Of the call among the calls, from 0.
+        position: Index of the call among the calls, from 0.
 
     Raises:
         BadGatewayError: The tool has no name.
@@ -159,7 +159,7 @@ class Call:
         self._input, self._halves = ToolInput(), SurrogateJoiner()
 
     def begin(self) -> list[Delta]:
-        """Return the call without arguments."""
+        """Return the delta with id and name, without arguments."""
         if self._legacy:
             return [{"function_call": {"name": self._name, "arguments": ""}}]
         tool, member = ("custom", "input") if self._how == "custom" else ("function", "arguments")
@@ -167,13 +167,13 @@ class Call:
         return [{"tool_calls": [entry]}]
 
     def add(self, delta: object) -> list[Delta]:
-        """Take a piece of the input; return the arguments that are complete."""
+        """Add a piece of the input; return the arguments that are complete."""
         piece = field(delta, "partial_json")
         self._input.add(self._halves.add(piece) if isinstance(piece, str) else piece)
         return self._piece(self._input.take()) if self._how == "plain" else []
 
     def end(self) -> list[Delta]:
-        """Return the rest of the arguments: all of them, where they came with the block or have to be unwrapped."""
+        """Return the remaining arguments: all of them if they came with the block or must be unwrapped."""
         self._input.add(self._halves.rest())
         if self._input.blank and self._given:
             return self._piece(arguments_of(self._given, self._how))
@@ -181,7 +181,10 @@ class Call:
         return self._piece(rest if self._how == "plain" else arguments_of(load_tool_input(rest), self._how))
 
     def _piece(self, text: str) -> list[Delta]:
-        """Return a piece of the arguments; the platform's chunks want a name in each, and clients append it."""
+        """Return a delta with a piece of the arguments.
+
+        The platform's chunks require a name in each delta, and clients append the names.
+        """
         if not text:
             return []
         if self._legacy:

@@ -1,4 +1,4 @@
-"""How the answer to a chat completions request has to look, as far as only the request says it."""
+"""Options that translating a response needs from its request."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class ReplyOptions:
-    """What translating the reply needs from the request.
+    """Options for the reply, taken from the request.
 
-    A tool is in ``custom_tools`` and ``wrapped_tools`` under both of its names, where it had to be renamed.
+    A renamed tool is in ``custom_tools`` and ``wrapped_tools`` under both of its names.
 
     Args:
-        model: The name the client asked for, echoed.
+        model: The client's model name, echoed in the reply.
         include_usage: The stream ends with a chunk of usage (``stream_options.include_usage``).
-        legacy_functions: The request had ``functions``: a call is answered as ``function_call``.
-        custom_tools: Tools whose calls are answered as ``custom``, with the text under ``input`` as the input.
-        wrapped_tools: Functions whose arguments came as ``{"input": ...}``: what is under that key are the arguments.
-        json_object: ``response_format`` asked for any JSON object, which the model was told in words.
-        tool_names: Upstream's name of a tool -> the client's, for the renamed ones.
+        legacy_functions: The request had ``functions``: a tool call is returned as ``function_call``.
+        custom_tools: Tools whose calls are returned as ``custom``, with the text under ``input`` as the input.
+        wrapped_tools: Functions whose arguments come as ``{"input": ...}``: the value of that key is returned.
+        json_object: ``response_format`` requires any JSON object; the model only has an instruction to write one.
+        tool_names: Upstream's name of a renamed tool -> the client's name.
     """
 
     model: str

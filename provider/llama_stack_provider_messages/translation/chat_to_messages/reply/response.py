@@ -1,7 +1,7 @@
-"""A message -> a chat completion; and the parts of an answer that its stream makes too.
+"""Translates a Message into a chat completion, with the helpers that the stream translation shares.
 
-A chat completion has one text, one run of reasoning and a list of calls. So texts of all blocks are joined, and what a
-server tool did or a later version of the API adds is left out: ``dropped_blocks`` says what.
+A chat completion has one text, one reasoning text and a list of tool calls. So the texts of all blocks are joined.
+Blocks of server tools and of later API versions are dropped; ``dropped_blocks`` lists them.
 """
 
 import json
@@ -29,12 +29,12 @@ def translate_response(message: Mapping[str, Any], form: ReplyOptions, *, create
     """Return the chat completion for a message, in the wire form.
 
     Args:
-        message: As decoded.
-        form: What the request says of the answer's form.
-        created: The time, in seconds since 1970.
+        message: The decoded message.
+        form: Reply options from the request.
+        created: Unix time in seconds.
 
     Raises:
-        MessagesError: It is no message; of an error that came in its place, that error.
+        MessagesError: ``message`` is not a valid message; if it is an error body, that error.
     """
     answer = _read(message, form, created)
     usage = message.get("usage")
@@ -51,7 +51,7 @@ def translate_response(message: Mapping[str, Any], form: ReplyOptions, *, create
 
 
 def dropped_blocks(message: Mapping[str, Any], form: ReplyOptions) -> tuple[Dropped, ...]:
-    """Return what of a message its chat completion does not show, by its path in the message.
+    """Return the parts of a message that its chat completion lacks, by their path in the message.
 
     Raises:
         MessagesError: As ``translate_response``.
@@ -60,14 +60,14 @@ def dropped_blocks(message: Mapping[str, Any], form: ReplyOptions) -> tuple[Drop
 
 
 def completion_id(given: object) -> str:
-    """Return the id of the chat completion for that of a message; ``""`` for none."""
+    """Return the chat completion id for a message id, ``""`` if there is none."""
     if not isinstance(given, str) or not given:
         return ""
     return replace_lone_surrogates(given if given.startswith(_ID) else _ID + given.removeprefix("msg_"))
 
 
 def call_id(given: object, completion: str, position: int) -> str:
-    """Return the id of a call: the upstream's, or one made of the completion's and the call's position."""
+    """Return the id of a tool call: the upstream's, or one made from the completion id and the call's position."""
     return (
         replace_lone_surrogates(given)
         if isinstance(given, str) and given
@@ -76,10 +76,10 @@ def call_id(given: object, completion: str, position: int) -> str:
 
 
 def call_name(block: object) -> str:
-    """Return the upstream's name of the tool that is called.
+    """Return the upstream's name of the called tool.
 
     Raises:
-        BadGatewayError: It has none.
+        BadGatewayError: The call has no name.
     """
     if name := replace_lone_surrogates(text_field(block, "name")):
         return name
@@ -87,16 +87,17 @@ def call_name(block: object) -> str:
 
 
 def call_kind(name: str, form: ReplyOptions) -> Literal["plain", "wrapped", "custom"]:
-    """Return how the arguments of a tool are answered; see ``ReplyOptions``."""
+    """Return how the arguments of a tool are returned; see ``ReplyOptions``."""
     if name in form.custom_tools and not form.legacy_functions:
         return "custom"
     return "wrapped" if name in form.wrapped_tools else "plain"
 
 
 def arguments_of(tool_input: object, kind: Literal["plain", "wrapped", "custom"]) -> str:
-    """Return the arguments of a call as JSON without white space, or the text a custom tool gets.
+    """Return the arguments of a call as JSON without white space, or the input text of a custom tool.
 
-    A model that forgot the wrapping is taken at its word. Text for a custom tool is JSON where there is none.
+    If the model left out the wrapper, its input is used as it is. A custom tool call without a text gets the input as
+    JSON.
     """
     value = {} if tool_input is None else tool_input
     inner = value["input"] if isinstance(value, dict) and value.keys() == {"input"} else None
@@ -109,17 +110,17 @@ def arguments_of(tool_input: object, kind: Literal["plain", "wrapped", "custom"]
 
 def _compact(value: object) -> str:
     try:
-        plain = json.loads(dump_json(value))  # without what JSON does not have, such as NaN
+        plain = json.loads(dump_json(value))  # removes values that JSON lacks, such as NaN
         return replace_lone_surrogates(json.dumps(plain, ensure_ascii=False, separators=(",", ":")))
     except RecursionError:
         raise BadGatewayError("The backend sent a tool call whose arguments are nested too deep") from None
 
 
 class JsonText:
-    """Text that has to be one JSON object, which the model was only told.
+    """Extracts one JSON object from text, where the model only has an instruction to write one.
 
-    What begins with a brace passes as it comes. Anything else is held, for a model may put words or a code fence
-    around the object: in the end the object is shown, or everything when there is none.
+    Text that begins with a brace passes as it arrives. Any other text is held, because a model may put prose or a code
+    fence around the object. At the end the object is returned, or the whole text if it holds none.
     """
 
     def __init__(self) -> None:
@@ -127,7 +128,7 @@ class JsonText:
         self._held: list[str] = []
 
     def add(self, text: str) -> str:
-        """Take more text; return what can be shown."""
+        """Add text; return the text that can be sent."""
         if not (self._passes or self._held):
             text = text.lstrip()
             self._passes = text.startswith("{")
@@ -137,7 +138,7 @@ class JsonText:
         return ""
 
     def rest(self) -> str:
-        """Return what is shown at the end."""
+        """Return the text to send at the end."""
         text = "".join(self._held)
         self._held.clear()
         inner = text[text.find("{") : text.rfind("}") + 1]
@@ -153,10 +154,10 @@ def _is_json(text: str) -> bool:
 
 
 class Words:
-    """The text of an answer and what it cites; positions are characters of the text as shown.
+    """The text of a response and its citations; positions count characters of the text as sent.
 
     Attributes:
-        annotations: The citations so far.
+        annotations: The annotations so far.
     """
 
     def __init__(self, form: ReplyOptions, log: DropLog) -> None:
@@ -166,15 +167,15 @@ class Words:
         self._log = log
 
     def add(self, text: str) -> str:
-        """Take text of a block; return what is shown of it now."""
+        """Add text of a block; return the text that can be sent now."""
         return self._shown(self._json.add(text) if self._json else text)
 
     def rest(self) -> str:
-        """Return the text that is shown at the end."""
+        """Return the text to send at the end."""
         return self._shown(self._json.rest() if self._json else "")
 
     def cite(self, citations: list[Any], start: int, path: str) -> None:
-        """Annotate the text from a position on: a citation is about the whole of its block."""
+        """Annotate the text from ``start`` to its end: a citation covers its whole block."""
         for citation in citations:
             found = _annotation(citation, start, self.length)
             if found is None:
@@ -188,11 +189,11 @@ class Words:
 
 
 _SOURCES = {"web_search_result_location": "url", "search_result_location": "source"}
-"""Citations of what may stand in the web -> their field for its address."""
+"""Type of a citation of a web source -> its field with the URL."""
 
 
 def _annotation(citation: object, start: int, end: int) -> dict[str, Any] | None:
-    """Return a citation as annotation, None for one without an address; ``content`` is OpenRouter's addition."""
+    """Return a citation as annotation, None if it has no URL; ``content`` is OpenRouter's extension."""
     url = replace_lone_surrogates(text_field(citation, _SOURCES.get(text_field(citation, "type"), "")))
     if not url.startswith(("https://", "http://")):
         return None
@@ -207,7 +208,7 @@ def _annotation(citation: object, start: int, end: int) -> dict[str, Any] | None
 
 
 class _Answer:
-    """What one message says."""
+    """Collects the contents of one message."""
 
     def __init__(self, form: ReplyOptions, completion: str) -> None:
         self.id = completion

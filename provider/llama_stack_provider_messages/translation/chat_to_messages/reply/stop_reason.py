@@ -1,4 +1,4 @@
-"""Why an answer ended: stop reasons of the Messages API -> finish reasons; and answers that only paused."""
+"""Translates stop reasons of the Messages API into finish reasons; handles ``pause_turn``."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,21 +18,22 @@ FINISH_REASONS: dict[str, str] = {
     "pause_turn": "length",
     "compaction": "stop",
 }
-"""``pause_turn`` gets here only when nobody continued the answer: it is cut then, which ``stop`` would deny."""
+"""Stop reason -> finish reason. ``pause_turn`` arrives here only if the response was not continued: it is truncated
+then, so ``stop`` would be wrong."""
 
 _PAUSE = "pause_turn"
 
 
 def finish_reason(reason: object, *, calls: bool, legacy: bool = False) -> str:
-    """Return the finish reason of an answer; an unknown stop reason, or none, is ``stop``.
+    """Return the finish reason of a response; an unknown or missing stop reason is ``stop``.
 
-    A natural end behind a call is ``tool_calls``, for clients run calls only then (llama.cpp says ``end_turn`` there);
-    ``tool_use`` without a call a client could run is ``stop``.
+    ``end_turn`` after a tool call is ``tool_calls``, because clients execute calls only then (llama.cpp sends
+    ``end_turn`` there). ``tool_use`` without a call for the client is ``stop``.
 
     Args:
         reason: The stop reason.
-        calls: Whether the answer holds a call for the client.
-        legacy: The request had ``functions``, whose calls are ``function_call``.
+        calls: Whether the response holds a call for the client.
+        legacy: The request had ``functions``, whose calls end with ``function_call``.
     """
     found = FINISH_REASONS.get(reason, "stop") if isinstance(reason, str) else "stop"
     if found not in ("stop", "tool_calls"):
@@ -43,7 +44,7 @@ def finish_reason(reason: object, *, calls: bool, legacy: bool = False) -> str:
 
 
 def stop_match(reason: object, sequence: object) -> dict[str, str]:
-    """Return the stop sequence that ended an answer as vLLM reports it, beside the finish reason; ``{}`` for none."""
+    """Return the matched stop sequence as a field next to the finish reason, as vLLM reports it; ``{}`` for none."""
     return (
         {"stop_reason": replace_lone_surrogates(sequence)}
         if reason == "stop_sequence" and isinstance(sequence, str)
@@ -52,20 +53,20 @@ def stop_match(reason: object, sequence: object) -> dict[str, str]:
 
 
 def explanation(reason: object, details: object) -> str:
-    """Return why the model refused, in words; ``""`` if it did not, or does not say."""
+    """Return the model's explanation of a refusal; ``""`` without a refusal or an explanation."""
     said = details.get("explanation") if isinstance(details, Mapping) else None
     return replace_lone_surrogates(said) if reason == "refusal" and isinstance(said, str) else ""
 
 
 def needs_continuation(message: Mapping[str, Any]) -> bool:
-    """Return whether the server only paused: the request is sent again with this answer behind it, as it is."""
+    """Return whether the server paused the turn: the caller then resends the request with this response appended."""
     return message.get("stop_reason") == _PAUSE
 
 
 def paused_content(message: Mapping[str, Any]) -> list[Any]:
-    """Return the content to send back for a continuation, without the blanks that are an error there.
+    """Return the content to send back for a continuation, without white space that the API rejects.
 
-    These are blank texts, and blanks at the very end.
+    It rejects blank texts and trailing white space.
     """
     content = [block for block in _blocks(message) if not _is_blank(block)]
     if content and text_field(content[-1], "type") == "text":
@@ -78,9 +79,9 @@ def _is_blank(block: object) -> bool:
 
 
 def continued(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one message of a paused answer and its continuation.
+    """Return a paused message and its continuation as one message.
 
-    Content follows content and counts are added; the end is the second's, id and model are the first's.
+    Content is concatenated and token counts are added. The stop reason is the second's, id and model are the first's.
     """
     content = [*_blocks(first), *_blocks(second)]
     counts = added(_counts(first), _counts(second))

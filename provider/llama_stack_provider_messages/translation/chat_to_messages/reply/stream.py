@@ -1,17 +1,19 @@
-"""Events of a Messages stream -> chunks of a chat completion. Sans-IO: end and failure are inputs.
+"""Translates events of a Messages stream into chunks of a chat completion.
+
+Sans-IO: the caller feeds events, and reports the end or the failure of the upstream's stream.
 
     wait    --message_start, or any content-->  chunk with the role, open
-    open    --blocks, deltas-->                 chunks; stop reason and usage are only remembered
+    open    --blocks, deltas-->                 chunks; stop reason and usage are stored
     open    --message_stop-->                   last chunks, done; after ``pause_turn``: paused
     open    --finish, a stop reason is known--> last chunks, done
-    open    --finish, none is known-->          error, done
-    paused  --resume-->                         open: what comes continues the same completion
+    open    --finish, no stop reason-->         error, done
+    paused  --resume-->                         open: the next events continue the same completion
     paused  --finish-->                         last chunks, done
     any     --fail, error event-->              error, done
     done    --anything-->                       nothing
 
-Blocks are known by their index and may overlap: chat completions allow that for calls, and llama.cpp ends all of its
-blocks together. What an open block adds is decided in open_blocks.py.
+Blocks are identified by their index and may overlap: chat completions allow that for calls, and llama.cpp ends all its
+blocks together. open_blocks.py makes the deltas of an open block.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,18 +38,18 @@ _LOST_ARGUMENTS = f"{BROKEN}: arguments came for a call that was not open"
 
 
 class StreamTranslator:
-    """Translates one answer.
+    """Translates the stream of one response.
 
     Args:
-        form: What the request says of the answer's form.
-        created: The time, in seconds since 1970.
-        new_id: Makes an id, for a message that has none.
+        form: Reply options from the request.
+        created: Unix time in seconds.
+        new_id: Makes an id for a message without one.
 
     Attributes:
         finished: No further event is needed.
-        complete: The upstream's message has come to its end.
-        failure: What the stream failed of, once the last chunk says so.
-        stop_reason: The upstream's; ``pause_turn`` asks for a continuation, see ``resume``.
+        complete: The upstream's message is complete.
+        failure: The error that ended the stream, set with the error chunk.
+        stop_reason: The upstream's stop reason; ``pause_turn`` requires a continuation, see ``resume``.
     """
 
     def __init__(self, form: ReplyOptions, *, created: int, new_id: Callable[[], str]) -> None:
@@ -68,16 +70,16 @@ class StreamTranslator:
 
     @property
     def usage(self) -> dict[str, Any]:
-        """The upstream's counts so far, those before a continuation included."""
+        """The upstream's token counts so far, including those before a continuation."""
         return added(self._earlier, self._counts)
 
     @property
     def dropped(self) -> tuple[Dropped, ...]:
-        """What of the answer no chunk shows, by its path in the upstream's message."""
+        """The parts of the response that no chunk contains, by their path in the upstream's message."""
         return self._log.entries()
 
     def feed(self, event: Mapping[str, Any]) -> list[Chunk]:
-        """Take one decoded event; return the chunks that are due."""
+        """Process one decoded event; return the resulting chunks."""
         if self.finished or self.complete:
             return []
         if not isinstance(event, Mapping):
@@ -89,7 +91,7 @@ class StreamTranslator:
         return self._guarded(step, self, event) if step else []
 
     def resume(self) -> list[Chunk]:
-        """Take the decision to continue a paused answer: the events of the next message follow."""
+        """Continue a paused response: the events of the next message follow."""
         if self.finished:
             return []
         chunks = self._guarded(self._close_all)
@@ -98,7 +100,7 @@ class StreamTranslator:
         return chunks
 
     def finish(self) -> list[Chunk]:
-        """Take the end of the upstream's stream; return the last chunks."""
+        """Process the end of the upstream's stream; return the last chunks."""
         if self.finished:
             return []
         if self.stop_reason is None and not self.complete:
@@ -106,14 +108,14 @@ class StreamTranslator:
         return self._guarded(self._finish)
 
     def fail(self, error: MessagesError) -> list[Chunk]:
-        """Take a failure; return the chunk that says so, after which nothing follows."""
+        """Process a failure of the upstream; return the error chunk, which is the last."""
         if self.finished:
             return []
         self.finished, self.failure = True, error
         return [translate_error(error).body]
 
     def _guarded(self, step: Callable[..., list[Chunk]], *inputs: object) -> list[Chunk]:
-        """Take a step; what it raises is the upstream's failure."""
+        """Run one step; an exception it raises counts as a failure of the upstream."""
         try:
             return step(*inputs)
         except MessagesError as error:
@@ -125,7 +127,7 @@ class StreamTranslator:
         return self._begin(field(message, "id"))
 
     def _begin(self, message_id: object = None) -> list[Chunk]:
-        """Return the chunk that opens the completion, once."""
+        """Return the first chunk of the completion, once."""
         if self._head:
             return []
         self._head = {
@@ -146,7 +148,7 @@ class StreamTranslator:
         return self._chunks(block.begin())
 
     def _block(self, block: object) -> Block:
-        """Return a block that begins; its path is the one in the message that all messages of the answer add up to."""
+        """Return a new block. Its path is that in the joined message, if the response was continued."""
         path, kind = f"content.{self._places}", text_field(block, "type")
         self._places += 1
         if kind == "tool_use":
@@ -178,7 +180,7 @@ class StreamTranslator:
         return self._stray(key, kind, delta)
 
     def _stray(self, key: object, kind: str, delta: object) -> list[Chunk]:
-        """Take a delta whose block never began: words begin one, arguments are of no call that is known."""
+        """Process a delta without ``content_block_start``: text starts a block, tool arguments are an error."""
         if kind == "tool_use":
             if field(delta, "partial_json"):
                 raise BadGatewayError(_LOST_ARGUMENTS)
@@ -221,7 +223,7 @@ class StreamTranslator:
         return chunks
 
     def _last_deltas(self) -> list[Delta]:
-        """Return what is known only in the end; all annotations at once, for they have no index to merge by."""
+        """Return the last deltas: all annotations at once, because clients cannot merge them without an index."""
         refusal = explanation(self.stop_reason, self._end.get("stop_details"))
         deltas = {"content": self._words.rest(), "annotations": self._words.annotations, "refusal": refusal}
         return [{name: value} for name, value in deltas.items() if value]
@@ -259,6 +261,6 @@ _STEPS: dict[str, Callable[[StreamTranslator, Mapping[str, Any]], list[Chunk]]] 
 
 
 def _key(event: Mapping[str, Any]) -> object:
-    """Return what a block is known by: its index, None where that is no number."""
+    """Return the key of a block: its index, None if that is not a number."""
     index = event.get("index")
     return index if isinstance(index, int) else None

@@ -1,4 +1,4 @@
-"""Token counts of the Messages API -> ``usage`` of chat completions."""
+"""Translates token counts of the Messages API into ``usage`` of chat completions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,14 +6,15 @@ from typing import Any
 type Usage = Mapping[str, Any]
 
 SERVICE_TIERS: dict[str, str] = {"standard": "default", "priority": "priority", "batch": "flex"}
-"""Tiers of an answer -> those of the openai SDK's ``service_tier`` literal."""
+"""Service tier of a response -> value of the openai SDK's ``service_tier`` literal."""
 
 
 def translate_usage(usage: Usage) -> dict[str, Any]:
-    """Return ``usage`` of a chat completion; what is missing counts as 0.
+    """Return ``usage`` of a chat completion; missing counts are 0.
 
-    ``prompt_tokens`` counts cached tokens, ``input_tokens`` does not (PROTOCOL of both APIs), so the three counts are
-    added. ``output_tokens`` already holds the reasoning; how much of it is said only where the upstream says so.
+    ``prompt_tokens`` includes cached tokens, ``input_tokens`` does not (by the references of both APIs), so the three
+    counts are added. ``output_tokens`` already includes reasoning; ``reasoning_tokens`` is set only if the upstream
+    reports it.
     """
     read, written = _count(usage, "cache_read_input_tokens"), _count(usage, "cache_creation_input_tokens")
     prompt, output = _count(usage, "input_tokens") + read + written, _count(usage, "output_tokens")
@@ -30,7 +31,7 @@ def translate_usage(usage: Usage) -> dict[str, Any]:
 
 
 def service_tier(usage: Usage) -> dict[str, str]:
-    """Return ``service_tier`` of a chat completion as a field; none where the upstream names none."""
+    """Return the ``service_tier`` field of a chat completion, ``{}`` if the upstream reports none."""
     if usage.get("speed") == "fast":
         return {"service_tier": "priority"}
     said = usage.get("service_tier")
@@ -39,13 +40,13 @@ def service_tier(usage: Usage) -> dict[str, str]:
 
 
 def updated(usage: Usage, later: object) -> dict[str, Any]:
-    """Return counts after a later event of the same stream: each one replaces the earlier, null says nothing."""
+    """Return the counts after a later event of the same stream: each replaces the earlier one, null is ignored."""
     news = later if isinstance(later, Mapping) else {}
     return {**usage, **{name: value for name, value in news.items() if value is not None}}
 
 
 def added(first: Usage, second: Usage) -> dict[str, Any]:
-    """Return the counts of two requests together; what is no count (tier, region) is the second's."""
+    """Return the summed counts of two requests; other values (tier, region) are the second's."""
     return {**first, **{name: _together(first.get(name), value) for name, value in second.items()}}
 
 
@@ -64,7 +65,7 @@ def _sum(first: object, second: object) -> object:
 
 
 def _count(record: Usage, name: str) -> int:
-    """Return a count; some servers write them as floats."""
+    """Return a count; some servers send floats."""
     value = record.get(name)
     if isinstance(value, float) and value.is_integer():
         value = int(value)

@@ -1,4 +1,4 @@
-"""A chat request -> a Messages request; ``request.py`` is the list of the steps, in order.
+"""Chat request -> Messages request; ``request.py`` lists the steps in order.
 
-``unsupported.py`` refuses what has no equal. What the answer has to look like is kept in ``reply/options.py``.
+``unsupported.py`` rejects fields without an equivalent. Options for the reply are in ``reply/options.py``.
 """

@@ -1,8 +1,8 @@
 """``prompt_cache_breakpoint`` of content parts -> ``cache_control`` of blocks.
 
-Some clients of OpenAI's write ``cache_control`` into the parts themselves, as OpenRouter and LiteLLM take it.
-The API takes four at most, and none of an hour behind one of five minutes. The newest four are worth most: they stand
-where the next turn goes on.
+Some OpenAI clients write ``cache_control`` into content parts, which OpenRouter and LiteLLM accept. The Messages API
+allows four breakpoints, and rejects a one-hour breakpoint after a five-minute one. The newest four are kept, because
+the next turn continues there.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ _FEATURE = "prompt_cache_breakpoint"
 
 
 def mark(block: Block, part: Record, path: str, ctx: TranslationContext) -> None:
-    """Remember that the prompt is cached up to a block, if its part says so."""
+    """Record a cache breakpoint at a block, if its part has one."""
     for name in (_FEATURE, "cache_control"):
         if part.get(name) is not None:
             where = f"{path}.{name}"
@@ -29,18 +29,18 @@ def mark(block: Block, part: Record, path: str, ctx: TranslationContext) -> None
 
 
 def gather(block: Block, start: int, ctx: TranslationContext) -> None:
-    """Move the breakpoints since ``start`` to the block that holds their blocks; the last one covers the others."""
+    """Replace the breakpoints from index ``start`` by one at the enclosing block; the last one covers the others."""
     if inner := ctx.marks[start:]:
         ctx.marks[start:] = [Mark(block, inner[-1].path, inner[-1].ttl)]
         _leave(inner[:-1], "the result they stand in has one", ctx)
 
 
 def apply_marks(prompt: Iterable[Block], ctx: TranslationContext) -> None:
-    """Write the newest breakpoints into their blocks, and note the others.
+    """Write the newest breakpoints into their blocks, and log the others as dropped.
 
     Args:
-        prompt: The blocks of the prompt in their order, which may not be that of the request.
-        ctx: The request on its way.
+        prompt: The blocks in prompt order, which may differ from the order in the request.
+        ctx: State of the translation.
     """
     by_block = {id(entry.block): entry for entry in ctx.marks}
     marks = [by_block[id(block)] for block in prompt if id(block) in by_block]

@@ -1,4 +1,4 @@
-"""Calls in earlier answers -> ``tool_use`` blocks, and the results that belong to them."""
+"""Tool calls in earlier assistant messages -> ``tool_use`` blocks, and matching calls with results."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -22,12 +22,12 @@ from .schemas import WRAPPER
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of an earlier answer.
+    """One tool call of an earlier assistant message.
 
     Args:
         block: Its ``tool_use`` block.
-        key: What a result names it by: ``id`` and the client's id, or ``name`` and the function of a legacy call.
-        path: Where it stands.
+        key: How a result refers to it: ``id`` and the client's id, or ``name`` and the function of a legacy call.
+        path: Its JSON path in the request.
     """
 
     block: Block
@@ -37,16 +37,16 @@ class Call:
 
 @dataclass(slots=True)
 class OpenCalls:
-    """The calls of one turn that have no result yet, by what their results name them with."""
+    """The calls of one turn without a result, by ``Call.key``."""
 
     _waiting: dict[tuple[str, str], deque[Call]] = field(default_factory=dict)
 
     def add(self, call: Call) -> None:
-        """Wait for the result of a call."""
+        """Add a call that needs a result."""
         self._waiting.setdefault(call.key, deque()).append(call)
 
     def answer(self, key: tuple[str, str]) -> Call | None:
-        """Return the call that a result is for, the first one of two with the same id; None if there is none."""
+        """Return the call of a result, the first of two with the same id; None if no call matches."""
         waiting = self._waiting.get(key)
         return waiting.popleft() if waiting else None
 
@@ -58,7 +58,7 @@ def calls_of(message: Record, path: str, ids: CallIds, ctx: TranslationContext) 
     """Yield the calls of an assistant message.
 
     Raises:
-        InvalidRequestError: A call is none the schema knows.
+        InvalidRequestError: A call does not match the schema.
     """
     for call, where in records_at(message.get("tool_calls"), f"{path}.tool_calls"):
         wanted = text_at(call.get("id"), f"{where}.id")
@@ -72,7 +72,7 @@ def calls_of(message: Record, path: str, ids: CallIds, ctx: TranslationContext) 
 
 
 def _called(call: Record, path: str, ctx: TranslationContext) -> tuple[str, Block]:
-    """Return the client's name of a tool and the input of its call; servers leave the type of functions out."""
+    """Return the client's tool name and the input of a call; some servers omit ``type`` of function calls."""
     kind = call.get("type")
     if kind == "custom":
         path = f"{path}.custom"

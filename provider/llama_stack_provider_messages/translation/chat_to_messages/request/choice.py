@@ -3,7 +3,7 @@
     none                auto                required            a name              allowed_tools
     {"type": "none"}    {"type": "auto"}    {"type": "any"}     {"type": "tool"}    fewer tools, and auto or any
 
-A model that takes no forced choice is told in words, behind the system prompt.
+For a model that does not support a forced choice, an instruction is appended to the system prompt.
 """
 
 from dataclasses import dataclass
@@ -21,22 +21,22 @@ from llama_stack_provider_messages.translation.chat_to_messages.read import (
 )
 
 MODES: dict[str, str] = {"none": "none", "auto": "auto", "required": "any"}
-"""Modes of OpenAI's API -> types of the Messages API's choice."""
+"""OpenAI's ``tool_choice`` modes -> types of the Messages API's ``tool_choice``."""
 
 _ALLOWED = ("auto", "required")
 _ONE_ONLY = ("auto", "any", "tool")
-"""Types that take ``disable_parallel_tool_use``."""
+"""Types that accept ``disable_parallel_tool_use``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which tools the model may call, and which it must.
+    """Which tools the model may call, and whether it must call one.
 
     Args:
-        type: Of the Messages API's choice, ``""`` if the request says nothing.
-        path: Where the request says it.
+        type: Type of the Messages API's ``tool_choice``, ``""`` if the request has no choice.
+        path: JSON path of the choice in the request.
         tool: Client's name of the tool that must be called.
-        allowed: Client's names of the tools that are left; none: all.
+        allowed: Client's names of the allowed tools; all tools if None.
     """
 
     type: str = ""
@@ -51,10 +51,10 @@ class Choice:
 
 
 def choice_of(chat: Record, tools: dict[str, Block]) -> Choice:
-    """Return what a request says of its tools.
+    """Return the tool choice of a request.
 
     Raises:
-        InvalidRequestError: It says something else, or names a tool that is not there.
+        InvalidRequestError: The choice is invalid, or names a tool that is not in the request.
     """
     name = "tool_choice" if chat.get("tool_choice") is not None else "function_call"
     value = chat.get(name)
@@ -97,16 +97,16 @@ def _name(entry: Record, path: str) -> str:
 
 
 def choice_field(choice: Choice, chat: Record, names: list[str], ctx: TranslationContext) -> dict[str, Any]:
-    """Return ``tool_choice`` of the Messages request, nothing where it says nothing.
+    """Return the ``tool_choice`` field of the Messages request, ``{}`` if it has none.
 
     Args:
-        choice: What the request says.
+        choice: The tool choice of the request.
         chat: The request.
-        names: Upstream's names of the tools that are left.
-        ctx: The request on its way.
+        names: Upstream's names of the allowed tools.
+        ctx: State of the translation.
 
     Raises:
-        InvalidRequestError: A call is forced and there is no tool.
+        InvalidRequestError: A call is required and there are no tools.
     """
     parallel = chat.get("parallel_tool_calls")
     single = (not flag_at(parallel, "parallel_tool_calls") and parallel is not None) or bool(chat.get("functions"))
@@ -121,7 +121,7 @@ def choice_field(choice: Choice, chat: Record, names: list[str], ctx: Translatio
 
 
 def _told(choice: Choice, ctx: TranslationContext) -> str:
-    """Ask for a call in words, and leave the choice to the model."""
+    """Add an instruction to call a tool; return the type to send in place of the forced choice."""
     ctx.drop(choice.path, "tool_choice", "the model cannot be forced to call a tool; it is asked to")
     tool = f"the tool {ctx.upstream_name(choice.tool)}" if choice.tool else "one of the tools"
     ctx.instructions.append(f"Answer by calling {tool}, not with text.")

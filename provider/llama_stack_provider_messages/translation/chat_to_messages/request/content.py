@@ -1,6 +1,6 @@
 """Content of a chat message -> content blocks.
 
-The Messages API refuses a text block without visible text, so blank parts are gone. What a role may say is its table.
+The Messages API rejects blank text blocks, so blank parts are dropped. Each role has a table of the parts it may hold.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,16 +17,16 @@ type Handlers = Mapping[str, Handler]
 
 
 def blocks_of(content: object, path: str, ctx: TranslationContext, handlers: Handlers) -> list[Block]:
-    """Return the blocks of a string, of a list of parts, or of nothing.
+    """Return the content blocks for a string or a list of parts; ``[]`` for null.
 
     Args:
-        content: What the message says.
-        path: Where it stands.
-        ctx: The request on its way.
-        handlers: What the role may say, by the parts' types.
+        content: The content of the message.
+        path: Its JSON path.
+        ctx: State of the translation.
+        handlers: Part types allowed for the role -> their handlers.
 
     Raises:
-        InvalidRequestError: It is something else, or a part the role cannot have.
+        InvalidRequestError: The content has another type, or a part is not allowed for the role.
     """
     if content is None or isinstance(content, str):
         return _present(text_block(content or "", path, ctx))
@@ -39,7 +39,7 @@ def blocks_of(content: object, path: str, ctx: TranslationContext, handlers: Han
 
 
 def text_block(text: str, path: str, ctx: TranslationContext) -> Block | None:
-    """Return a text as a block, None for a blank one; white space is noted, nothing at all is nothing lost."""
+    """Return a text block, None for a blank text; dropped white space is logged, an empty text is not."""
     if text.strip():
         return {"type": "text", "text": text}
     if text:
@@ -52,7 +52,7 @@ def _present(block: Block | None) -> list[Block]:
 
 
 def _block(part: object, path: str, ctx: TranslationContext, handlers: Handlers) -> Block | None:
-    if isinstance(part, str):  # some clients list plain strings
+    if isinstance(part, str):  # some clients send plain strings as parts
         return text_block(part, path, ctx)
     record = record_at(part, path)
     kind = record.get("type")
@@ -79,7 +79,7 @@ def _audio(_part: Record, path: str, _ctx: TranslationContext) -> Block:
 
 
 PART_FIELDS = frozenset({"type", "text", "refusal", "image_url", "file", "prompt_cache_breakpoint", "cache_control"})
-"""What parts hold."""
+"""Known fields of content parts."""
 
 SYSTEM_PARTS: Handlers = {"text": _text}
 ASSISTANT_PARTS: Handlers = {"text": _text, "refusal": _refusal}

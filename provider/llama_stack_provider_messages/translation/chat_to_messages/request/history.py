@@ -1,15 +1,15 @@
-"""Messages of a chat -> turns of the Messages API, in a form it takes.
+"""Chat messages -> alternating turns that satisfy the Messages API's rules.
 
-    first turn                   the user's; a stand-in goes before an answer that begins the conversation
-    turns of one role            one turn
-    results                      in the user turn behind their calls, first in it and in the order of the calls
-    a call without a result      gets an error in its place
-    a result without a call      becomes text where it stands
-    system messages              stay, between a user turn and an answer; elsewhere they become text of the user
-    thoughts of a silent answer  join the next answer, or are left out: no turn may end with them
+    first turn                    a user turn; a placeholder is inserted if the conversation starts with the assistant
+    consecutive turns, same role  merged into one turn
+    tool results                  first in the user turn after their calls, in the order of the calls
+    a call without a result       gets an error result
+    a result without a call       becomes text in place
+    system messages               stay between a user turn and an assistant turn; elsewhere they become user text
+    thinking without text, calls  moved to the next assistant message, or dropped: no turn may end with thinking
 
-Each rule is one the API answers 400 to; see the errors on ``tool_use`` ids, roles and final blocks. The walk over the
-messages is one pass: a conversation may have a hundred thousand of them.
+The API answers 400 where one of these rules is broken; see its errors on ``tool_use`` ids, roles and final blocks. The
+messages are processed in one pass, because a conversation may have a hundred thousand of them.
 """
 
 from dataclasses import dataclass, field
@@ -27,19 +27,19 @@ NO_RESULT = "No result was provided for this call."
 
 @dataclass(slots=True)
 class UserTurn:
-    """What the user and the user's tools said, and what the system said behind it."""
+    """A user turn: tool results, the user's blocks, and system messages after them."""
 
     results: dict[str, Block] = field(default_factory=dict)
     blocks: list[Block] = field(default_factory=list)
     system: list[Block] = field(default_factory=list)
 
     def say(self, blocks: list[Block]) -> None:
-        """Take more of the user's words in; system messages before them lose their place."""
+        """Append user blocks; system messages before them become user text."""
         self.remind()
         self.blocks += blocks
 
     def remind(self) -> None:
-        """Make the system's words the user's."""
+        """Turn the system messages into user text."""
         for block in self.system:
             block["text"] = f"<system-reminder>\n{block['text']}\n</system-reminder>"
         self.blocks += self.system
@@ -48,7 +48,7 @@ class UserTurn:
 
 @dataclass(slots=True)
 class AssistantTurn:
-    """What the model thought, said and called."""
+    """An assistant turn: thinking, text and tool calls."""
 
     blocks: list[Block] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
@@ -61,16 +61,16 @@ class History:
     def __init__(self, ctx: TranslationContext) -> None:
         self._ctx = ctx
         self._turns: list[UserTurn | AssistantTurn] = []
-        self._thoughts: list[Block] = []  # of an answer that said nothing yet
+        self._thoughts: list[Block] = []  # of assistant messages without text and calls
         self._thoughts_path = ""
 
     @property
     def begun(self) -> bool:
-        """Whether anybody but the system has said something."""
+        """Whether there is any message except system messages."""
         return bool(self._turns or self._thoughts)
 
     def answered(self, thoughts: list[Block], blocks: list[Block], calls: list[Call], path: str) -> None:
-        """Add an answer of the model."""
+        """Add an assistant message."""
         if not blocks and not calls:
             self._thoughts += thoughts
             self._thoughts_path = path if thoughts else self._thoughts_path
@@ -86,7 +86,7 @@ class History:
         self._thoughts = []
 
     def said(self, blocks: list[Block]) -> None:
-        """Add a message of the user."""
+        """Add a user message."""
         if blocks:
             self._user().say(blocks)
 
@@ -96,15 +96,15 @@ class History:
             self._user().system += blocks
 
     def resulted(self, key: tuple[str, str], blocks: list[Block], path: str) -> Block | None:
-        """Add the result of a call.
+        """Add a tool result.
 
         Args:
-            key: How the result names its call, see ``Call.key``.
-            blocks: What it says.
-            path: Where it stands.
+            key: How the result refers to its call, see ``Call.key``.
+            blocks: Its content.
+            path: Its JSON path.
 
         Returns:
-            The block that holds it, None where it became text.
+            The ``tool_result`` block, None if the result became text.
         """
         turn = self._user()
         call = asked.open.answer(key) if (asked := self._asked()) else None
@@ -131,7 +131,7 @@ class History:
         return turn
 
     def _asked(self) -> AssistantTurn | None:
-        """Return the answer before the user's turn."""
+        """Return the assistant turn before the current user turn."""
         before = self._turns[-2] if len(self._turns) > 1 else None
         return before if isinstance(before, AssistantTurn) else None
 
@@ -141,7 +141,7 @@ class History:
             self._thoughts = []
 
     def messages(self) -> list[Block]:
-        """Return the messages for the upstream, none if nobody said anything."""
+        """Return the messages for the upstream, ``[]`` if the conversation is empty."""
         self._forget_thoughts()
         if self._turns and isinstance(self._turns[0], AssistantTurn):
             reason = "the Messages API wants the user to begin; a stand-in does"
@@ -172,10 +172,10 @@ class History:
 
 
 def opening() -> Block:
-    """Return the block that stands in for a user who has not said anything."""
+    """Return the placeholder block for a missing first user message."""
     return {"type": "text", "text": OPENING}
 
 
 def _plain(blocks: list[Block]) -> str | list[Block]:
-    """Return a result's blocks, a single text as a string."""
+    """Return the content of a tool result; a single text becomes a string."""
     return blocks[0]["text"] if len(blocks) == 1 and blocks[0]["type"] == "text" else blocks

@@ -16,10 +16,10 @@ _SCHEMES = ("http://", "https://")
 
 
 def image_block(part: Record, path: str, ctx: TranslationContext) -> Block:
-    """Return the image block of an ``image_url`` part; its ``url`` may stand for the object, as some clients send it.
+    """Return the image block for an ``image_url`` part; some clients send the URL in place of the object.
 
     Raises:
-        InvalidRequestError: It is neither an address nor an image the API takes.
+        InvalidRequestError: It is neither a web URL nor a supported image.
     """
     image, path = part.get("image_url"), f"{path}.image_url"
     if isinstance(image, str):
@@ -45,10 +45,10 @@ def _image(url: str, path: str) -> Block:
 
 
 def file_block(part: Record, path: str, ctx: TranslationContext) -> Block:
-    """Return the block of a ``file`` part: what it is, its bytes say, and its data URL where they do not.
+    """Return the block for a ``file`` part. Its bytes decide the media type, then its data URL.
 
     Raises:
-        InvalidRequestError: There is no data, or it is nothing the API takes.
+        InvalidRequestError: There is no data, or its media type is not supported.
     """
     file, path = record_at(part.get("file"), f"{path}.file"), f"{path}.file"
     data, title = text_at(file.get("file_data"), f"{path}.file_data"), text_at(file.get("filename"), f"{path}.filename")

@@ -1,4 +1,4 @@
-"""The messages of a chat: the leading system prompt, and the history behind it (history.py)."""
+"""Reads the messages of a chat request: the leading system prompt, then the history (history.py)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,13 +24,13 @@ from .thinking_history import thoughts_of
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Reads messages one by one.
+    """Reads the messages of a request, one method per role.
 
     Args:
-        ctx: The request on its way.
+        ctx: State of the translation.
         history: The turns so far.
         system: The system prompt so far.
-        ids: Of the calls so far.
+        ids: The call ids so far.
     """
 
     ctx: TranslationContext
@@ -39,7 +39,7 @@ class Reader:
     ids: CallIds = field(default_factory=CallIds)
 
     def instructions(self, message: Record, path: str) -> None:
-        """Take a system or developer message in."""
+        """Add a system or developer message."""
         self.no_name(message, path)
         blocks = blocks_of(message.get("content"), f"{path}.content", self.ctx, SYSTEM_PARTS)
         if self.history.begun:
@@ -48,14 +48,14 @@ class Reader:
             self.system.extend(blocks)
 
     def question(self, message: Record, path: str) -> None:
-        """Take a message of the user in; a name goes in front of it, as the model reads who speaks."""
+        """Add a user message; its ``name`` becomes a prefix of the text, so that the model knows the speaker."""
         blocks = blocks_of(message.get("content"), f"{path}.content", self.ctx, USER_PARTS)
         if name := text_at(message.get("name"), f"{path}.name"):
             _sign(blocks, name)
         self.history.said(blocks)
 
     def answer(self, message: Record, path: str) -> None:
-        """Take an earlier answer in."""
+        """Add an assistant message."""
         self.no_name(message, path)
         thoughts = thoughts_of(message, path, self.ctx)
         blocks = blocks_of(message.get("content"), f"{path}.content", self.ctx, ASSISTANT_PARTS)
@@ -65,11 +65,11 @@ class Reader:
         self.history.answered(thoughts, blocks or _spoken(message, f"{path}.audio", self.ctx), calls, path)
 
     def tool_result(self, message: Record, path: str) -> None:
-        """Take the result of a call in."""
+        """Add a tool result."""
         self._result(("id", name_at(message.get("tool_call_id"), f"{path}.tool_call_id")), message, path)
 
     def function_result(self, message: Record, path: str) -> None:
-        """Take the result of a legacy call in, which names the function."""
+        """Add the result of a legacy function call, which refers to its call by function name."""
         self._result(("name", name_at(message.get("name"), f"{path}.name")), message, path)
 
     def _result(self, key: tuple[str, str], message: Record, path: str) -> None:
@@ -79,7 +79,7 @@ class Reader:
             gather(result, start, self.ctx)
 
     def no_name(self, message: Record, path: str) -> None:
-        """Note a name that has no place: the model would take one in its own answers for a habit."""
+        """Drop and log a ``name``: as a prefix in assistant messages, the model would imitate it."""
         if message.get("name"):
             self.ctx.hint(f"{path}.name", "name", "the Messages API has no names; only those of users are told")
 
@@ -93,7 +93,7 @@ def _sign(blocks: list[Block], name: str) -> None:
 
 
 def _spoken(message: Record, path: str, ctx: TranslationContext) -> list[Block]:
-    """Return what an answer in audio said, as far as the client kept the transcript."""
+    """Return the transcript of an audio response, if the client sent it."""
     if message.get("audio") is None:
         return []
     transcript = text_at(record_at(message["audio"], path).get("transcript"), f"{path}.transcript")
@@ -111,7 +111,7 @@ ROLES: Mapping[str, Callable[[Reader, Record, str], None]] = {
     "tool": Reader.tool_result,
     "function": Reader.function_result,
 }
-"""Roles of a chat's messages -> what reads them."""
+"""Role of a message -> its method."""
 
 _SHARED = frozenset({"role", "content", "name"})
 _ANSWER = {"refusal", "tool_calls", "function_call", "audio", "reasoning", "reasoning_content", "reasoning_details"}
@@ -123,14 +123,14 @@ FIELDS: Mapping[str, frozenset[str]] = {
     "tool": _SHARED | {"tool_call_id"},
     "function": _SHARED,
 }
-"""Roles -> the fields their messages have."""
+"""Role -> known fields of its messages."""
 
 
 def conversation(chat: Record, ctx: TranslationContext) -> tuple[list[Block], list[Block]]:
     """Return the system prompt's blocks and the messages of a request.
 
     Raises:
-        InvalidRequestError: A message is none the schema knows, or nobody says anything.
+        InvalidRequestError: A message does not match the schema, or all messages are empty.
     """
     reader = Reader(ctx, History(ctx))
     for message, path in records_at(chat.get("messages"), "messages"):
@@ -150,7 +150,7 @@ def conversation(chat: Record, ctx: TranslationContext) -> tuple[list[Block], li
 
 
 def _prefill(messages: list[Block], chat: list[Record], ctx: TranslationContext) -> None:
-    """Make the final answer one that the model continues; one with a blank message behind it is none.
+    """Prepare the final assistant message as a prefill. A blank message after it is rejected.
 
     ``final assistant content cannot end with trailing whitespace`` is an error of the API.
     """

@@ -1,4 +1,4 @@
-"""``response_format`` -> ``output_config.format``, or words where there is no such thing."""
+"""``response_format`` -> ``output_config.format``, or an instruction to a model without structured outputs."""
 
 import json
 from typing import Any
@@ -13,10 +13,10 @@ _JSON_ONLY = "Answer with one JSON object and nothing else: no text around it an
 
 
 def output_format(chat: Record, ctx: TranslationContext) -> tuple[dict[str, Any], bool]:
-    """Return ``format`` for ``output_config``, and whether the model was only told to answer with JSON.
+    """Return ``format`` for ``output_config``, and whether JSON is only requested by an instruction.
 
     Raises:
-        InvalidRequestError: The format is none of OpenAI's.
+        InvalidRequestError: The format is not one of OpenAI's.
     """
     if chat.get("response_format") is None:
         return {}, False
@@ -38,7 +38,7 @@ def output_format(chat: Record, ctx: TranslationContext) -> tuple[dict[str, Any]
 
 
 def _schema(asked: Record, ctx: TranslationContext) -> Schema | None:
-    """Return the schema, with name and description where it has none of its own; None for any object."""
+    """Return the schema, with name and description added if it lacks them; None if any object is allowed."""
     path = "response_format.json_schema"
     named = record_at(asked.get("json_schema"), path)
     if named.get("schema") is None:

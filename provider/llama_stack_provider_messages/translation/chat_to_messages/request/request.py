@@ -1,7 +1,7 @@
-"""A chat completions request -> the body of a Messages request.
+"""Translates a chat completions request into the body of a Messages request.
 
-Every field of OpenAI's request is in exactly one of the tables here and in refused.py; a test holds them against the
-SDK's.
+Every field of OpenAI's request is in exactly one of the tables here and in unsupported.py; a test compares the tables
+with the SDK's fields.
 """
 
 import json
@@ -31,20 +31,20 @@ TRANSLATED = frozenset({
     "tool_choice", "function_call", "parallel_tool_calls", "response_format", "reasoning_effort", "stream",
     "stream_options", "user", "safety_identifier", "service_tier", "web_search_options",
 })  # fmt: skip
-"""Fields with a counterpart."""
+"""Fields with an equivalent."""
 
 EXTENSIONS = frozenset({"thinking", "top_k"})
-"""Fields of the Messages API that clients of OpenAI's send in ``extra_body``."""
+"""Fields of the Messages API that OpenAI clients send in ``extra_body``."""
 
 
 @dataclass(frozen=True, slots=True)
 class MessagesRequest:
-    """What a chat completions request became.
+    """The translation of a chat completions request.
 
     Args:
         body: JSON for ``POST /v1/messages``; the same request gives the same bytes.
-        dropped: What the model will not see, and what was repaired.
-        form: How the answer has to look.
+        dropped: The dropped and repaired parts.
+        form: Options for the reply.
         betas: Names for the ``anthropic-beta`` header.
     """
 
@@ -59,11 +59,11 @@ def translate_request(chat: Mapping[str, Any], options: TranslationOptions) -> M
 
     Args:
         chat: The request as plain JSON; null means absent.
-        options: What the upstream and the model take.
+        options: Settings of the upstream and the model.
 
     Raises:
-        InvalidRequestError: The request is none, or a part of it has no counterpart and is too much to leave out. The
-            message begins with the place: ``messages.2.content.0: ...``.
+        InvalidRequestError: The request is invalid, or a part of it has no equivalent and cannot be dropped. The
+            message begins with the JSON path: ``messages.2.content.0: ...``.
     """
     ctx = TranslationContext(options)
     name = text_at(chat.get("model"), "model") or options.model
@@ -86,7 +86,7 @@ def translate_request(chat: Mapping[str, Any], options: TranslationOptions) -> M
 
 
 KNOWN = TRANSLATED | EXTENSIONS | CHECKED.keys() | WARNED.keys() | HINTS.keys()
-"""All fields with a meaning."""
+"""All known fields."""
 
 
 def _body(chat: Record, ctx: TranslationContext) -> tuple[dict[str, Any], bool]:
@@ -123,7 +123,7 @@ def _body(chat: Record, ctx: TranslationContext) -> tuple[dict[str, Any], bool]:
 
 
 _ALWAYS = ("temperature", "top_p", "top_k", "max_tokens")
-"""Fields that also go when they are 0."""
+"""Fields that are sent even if they are 0."""
 
 
 def _called(messages: list[Block]) -> list[str]:
@@ -150,10 +150,10 @@ def _include_usage(chat: Record, ctx: TranslationContext) -> bool:
 
 
 def _sendable(body: dict[str, Any], ctx: TranslationContext) -> dict[str, Any]:
-    """Return a body that can be sent as UTF-8.
+    """Return a body that can be encoded as UTF-8.
 
     Raises:
-        InvalidRequestError: Something in it is no JSON, such as NaN.
+        InvalidRequestError: A value is not valid JSON, such as NaN.
     """
     try:
         text = json.dumps(body, ensure_ascii=False, allow_nan=False)

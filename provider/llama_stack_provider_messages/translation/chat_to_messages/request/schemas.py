@@ -1,8 +1,8 @@
-"""JSON schemas as the Messages API takes them.
+"""Rewrites JSON schemas into the subset that the Messages API accepts.
 
-A tool's ``input_schema`` is an object and has no alternatives at its top. What constrains the model's output, an answer
-with a schema or a strict tool, is held to less: every object is closed, and there are no limits on numbers, lengths and
-lists. Such a limit goes into the description, where the model at least reads it.
+A tool's ``input_schema`` must be an object without alternatives at its top level. Schemas that constrain the model's
+output (structured outputs and strict tools) allow fewer keywords: every object must be closed, and limits on numbers,
+lengths and lists are rejected. Such a limit is moved into the description, where the model can read it.
 
 Source: the API's guide on structured outputs, and ``input_schema does not support oneOf, allOf, or anyOf at the top
 level``.
@@ -19,14 +19,14 @@ from llama_stack_provider_messages.translation.chat_to_messages.read import Reco
 type Schema = dict[str, Any]
 
 WRAPPER = "input"
-"""The property that holds what is no object by itself."""
+"""The property that wraps parameters that are not a plain object."""
 
 _ALTERNATIVES = ("oneOf", "anyOf", "allOf")
 _DEFINITIONS = ("$defs", "definitions")
 
 
 def closed_object(**properties: Schema) -> Schema:
-    """Return an object with these properties, all of them required."""
+    """Return a closed object schema with these properties, all required."""
     return {
         "type": "object",
         "properties": properties,
@@ -36,17 +36,17 @@ def closed_object(**properties: Schema) -> Schema:
 
 
 def needs_wrapper(schema: Record) -> bool:
-    """Whether a function's parameters cannot stand at the top of an ``input_schema``."""
+    """Whether a function's parameters are not allowed at the top level of an ``input_schema``."""
     kind = schema.get("type")
     other = kind is not None and kind != "object" and not (isinstance(kind, list) and "object" in kind)
     return other or any(name in schema for name in _ALTERNATIVES)
 
 
 def input_schema(parameters: object, path: str) -> Schema:
-    """Return a function's parameters as an ``input_schema``, under ``input`` if they need it.
+    """Return a function's parameters as an ``input_schema``, wrapped in ``input`` if necessary.
 
     Raises:
-        InvalidRequestError: They are no object, or nested too deeply.
+        InvalidRequestError: The parameters are not an object, or nested too deeply.
     """
     schema = dict(record_at({} if parameters is None else parameters, path))
     check_depth(schema, path)
@@ -59,7 +59,7 @@ def input_schema(parameters: object, path: str) -> Schema:
 
 
 def _repointed(value: Any) -> Any:  # noqa: ANN401 - any JSON
-    """Return a schema whose references to the old top lead to its new place; definitions stayed at the top."""
+    """Return a schema with references to its old root updated; definitions stay at the root."""
     if isinstance(value, list):
         return [_repointed(item) for item in value]
     if not isinstance(value, dict):
@@ -75,10 +75,10 @@ _HOISTED = tuple(f"#/{name}/" for name in _DEFINITIONS)
 
 
 def closed_schema(schema: object, path: str, ctx: TranslationContext) -> Schema:
-    """Return a schema the API can hold the model to; what it cannot is noted.
+    """Return a schema that the API can enforce; keywords it cannot enforce are logged as dropped.
 
     Raises:
-        InvalidRequestError: It is no object, or nested too deeply.
+        InvalidRequestError: The schema is not an object, or nested too deeply.
     """
     check_depth(schema, path)
     return _closed(record_at(schema, path), path, ctx)
@@ -132,7 +132,7 @@ def _text(value: object) -> str:
 
 
 def _one(value: object, path: str, ctx: TranslationContext) -> Schema:
-    """Return a schema; ``true`` is one that takes anything."""
+    """Return a schema; ``true`` becomes one that accepts any value."""
     return _closed({} if isinstance(value, bool) else record_at(value, path), path, ctx)
 
 
@@ -147,10 +147,10 @@ def _named(value: object, path: str, ctx: TranslationContext) -> dict[str, Schem
 
 
 _KEPT = frozenset({"type", "description", "title", "enum", "const", "default", "required", "pattern", "$ref"})
-"""Keywords that stay as they are."""
+"""Keywords that are kept unchanged."""
 
 _NULLABLE = ("const", "default")
-"""Keywords for which null is a value; it is as good as absent for the others."""
+"""Keywords that may be null; for all others null means absent."""
 
 _HELD: dict[str, Callable[[object, str, TranslationContext], Any]] = {
     "items": _one,
@@ -161,7 +161,7 @@ _HELD: dict[str, Callable[[object, str, TranslationContext], Any]] = {
     "$defs": _named,
     "definitions": _named,
 }
-"""Keywords that hold schemas; ``oneOf`` becomes ``anyOf``, which a model that writes one value does not tell apart."""
+"""Keywords that hold schemas; ``oneOf`` becomes ``anyOf``, which is equivalent for a model that writes one value."""
 
 _FORMATS = frozenset(
     {"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}
@@ -170,7 +170,7 @@ _CHECKED: dict[str, Callable[[Any], bool]] = {
     "format": lambda value: isinstance(value, str) and value in _FORMATS,
     "minItems": lambda value: value in (0, 1) and not isinstance(value, bool),
 }
-"""Keywords that stay with some values."""
+"""Keywords that are kept for some values."""
 
 _SILENT = frozenset({"$schema", "$id", "$comment", "additionalProperties"})
-"""Keywords that say nothing of an answer, and the one that has a rule of its own."""
+"""Keywords dropped without a log: they do not affect the output; ``additionalProperties`` has its own rule."""

@@ -1,4 +1,4 @@
-"""Settings of a chat request that have an equal, or nearly one: limits, sampling, account, stop sequences."""
+"""Translates settings with an equivalent or a near one: output limit, sampling, account, stop sequences."""
 
 from hashlib import sha256
 from typing import Any
@@ -20,10 +20,10 @@ _HOTTEST = 2
 """OpenAI's highest ``temperature``; the Messages API's is 1."""
 
 _LONGEST_USER = 256
-"""Characters of ``metadata.user_id``."""
+"""Maximum characters of ``metadata.user_id``."""
 
 FAST_BETA = "fast-mode-2026-02-01"
-"""Some models want it named for ``speed``."""
+"""Beta that some models require for ``speed``."""
 
 SERVICE_TIERS: dict[str, dict[str, str]] = {
     "auto": {"service_tier": "auto"},
@@ -33,17 +33,17 @@ SERVICE_TIERS: dict[str, dict[str, str]] = {
     "flex": {"service_tier": "auto"},
     "scale": {"service_tier": "auto"},
 }
-"""OpenAI's tiers -> what the Messages API has instead."""
+"""OpenAI's service tiers -> the fields of the Messages API."""
 
 _INEXACT = ("flex", "scale")
-"""Tiers whose price and pace the other API does not have."""
+"""Tiers whose price and speed the Messages API does not offer."""
 
 
 def limit(chat: Record, thinking: Thinking, ctx: TranslationContext) -> int:
-    """Return ``max_tokens``, which the Messages API needs.
+    """Return ``max_tokens``, which the Messages API requires.
 
     Raises:
-        InvalidRequestError: A limit is no whole number from 1 on.
+        InvalidRequestError: A limit is not a whole number of at least 1.
     """
     newer, older = (count_at(chat.get(name), name) for name in ("max_completion_tokens", "max_tokens"))
     if newer is not None and older not in (None, newer):
@@ -59,10 +59,10 @@ def limit(chat: Record, thinking: Thinking, ctx: TranslationContext) -> int:
 
 
 def sampling(chat: Record, thinking: Thinking, ctx: TranslationContext) -> dict[str, Any]:
-    """Return the sampling fields; which ones a model takes, its family says.
+    """Return the sampling fields that the model supports.
 
     Raises:
-        InvalidRequestError: A value is out of its range.
+        InvalidRequestError: A value is out of range.
     """
     temperature, top_p = (
         number_at(chat.get("temperature"), "temperature", _HOTTEST),
@@ -86,7 +86,7 @@ def _unsampled(thinking: Thinking, ctx: TranslationContext) -> str:
 
 
 def _without(fields: dict[str, Any], names: tuple[str, ...], reason: str, ctx: TranslationContext) -> dict[str, Any]:
-    """Return fields without some; 1 is what the model does anyway, and nothing lost."""
+    """Return the fields without ``names``; each is logged as dropped unless it is 1, the model's default."""
     for name in names:
         if name in fields and (fields[name] != 1 or name == "top_k"):
             ctx.drop(name, name, reason)
@@ -94,10 +94,10 @@ def _without(fields: dict[str, Any], names: tuple[str, ...], reason: str, ctx: T
 
 
 def stop_sequences(chat: Record, ctx: TranslationContext) -> dict[str, Any]:
-    """Return ``stop_sequences``: each must hold more than white space.
+    """Return ``stop_sequences``; the API requires each to hold more than white space.
 
     Raises:
-        InvalidRequestError: ``stop`` is neither a text nor a list of texts.
+        InvalidRequestError: ``stop`` is neither a string nor a list of strings.
     """
     stop = chat.get("stop")
     texts = (
@@ -113,10 +113,10 @@ def stop_sequences(chat: Record, ctx: TranslationContext) -> dict[str, Any]:
 
 
 def account(chat: Record, ctx: TranslationContext) -> dict[str, Any]:
-    """Return who asks, and at what pace.
+    """Return ``metadata`` with the user id, and the fields for the service tier.
 
     Raises:
-        InvalidRequestError: The tier is none of OpenAI's.
+        InvalidRequestError: The tier is not one of OpenAI's.
     """
     users = {name: text for name in ("safety_identifier", "user") if (text := text_at(chat.get(name), name))}
     chosen = next(iter(users.values()), "")

@@ -1,11 +1,11 @@
-"""``reasoning_effort`` -> thinking and effort, in the form the model's family has them.
+"""``reasoning_effort`` -> thinking and effort, in the form of the model's family.
 
     family      none                   minimal, low, medium, high, xhigh, max
     adaptive    {"type": off}          {"type": "adaptive"} and output_config.effort
-    budget      {"type": "disabled"}   {"type": "enabled", "budget_tokens": ...}, and room for it in max_tokens
-    none        nothing                nothing, noted
+    budget      {"type": "disabled"}   {"type": "enabled", "budget_tokens": ...}, and max_tokens is raised to fit it
+    none        nothing                nothing, logged as dropped
 
-A request may also hold the Messages API's own ``thinking``, as Anthropic's layer for OpenAI clients takes it.
+A request may also hold the Messages API's own ``thinking``, which Anthropic's OpenAI-compatible API accepts.
 """
 
 from collections.abc import Iterable, Mapping
@@ -31,7 +31,7 @@ EFFORTS: dict[str, str] = {
     "xhigh": "xhigh",
     "max": "max",
 }
-"""OpenAI's levels but ``none`` -> levels of the Messages API, rising."""
+"""OpenAI's levels except ``none`` -> levels of the Messages API, in ascending order."""
 
 BUDGETS: dict[str, int] = {
     "minimal": 1024,
@@ -41,24 +41,24 @@ BUDGETS: dict[str, int] = {
     "xhigh": 32000,
     "max": 32000,
 }
-"""OpenAI's levels but ``none`` -> tokens of thinking."""
+"""OpenAI's levels except ``none`` -> thinking budget in tokens."""
 
 LEAST_BUDGET = 1024
 """``thinking.enabled.budget_tokens: Input should be greater than or equal to 1024``."""
 
 _ROOM = 1024
-"""Tokens an answer has behind the thoughts, unless the request wants fewer."""
+"""Tokens left for the response after thinking, unless the request has a lower limit."""
 _OFF = ("disabled", "between_tools")
 
 
 @dataclass(frozen=True, slots=True)
 class Thinking:
-    """How the model is to think.
+    """The thinking settings of the Messages request.
 
     Args:
-        path: Which field of the request says so.
-        config: ``thinking`` of the Messages request, empty: the model's default.
-        effort: ``output_config.effort``, ``""``: the model's default.
+        path: The field of the chat request they come from.
+        config: ``thinking`` of the Messages request; empty for the model's default.
+        effort: ``output_config.effort``; ``""`` for the model's default.
     """
 
     path: str = "reasoning_effort"
@@ -72,15 +72,15 @@ class Thinking:
 
     @property
     def budget(self) -> int:
-        """Tokens of thinking, 0 where there is no budget."""
+        """Thinking budget in tokens, 0 without a budget."""
         return self.config.get("budget_tokens", 0) if self.on else 0
 
 
 def thinking_of(chat: Record, ctx: TranslationContext) -> Thinking:
-    """Return how the model is to think.
+    """Return the thinking settings for a request.
 
     Raises:
-        InvalidRequestError: The effort is none of OpenAI's, or ``thinking`` is in no form of the Messages API.
+        InvalidRequestError: The effort is not one of OpenAI's, or ``thinking`` is not valid in the Messages API.
     """
     effort = text_at(chat.get("reasoning_effort"), "reasoning_effort")
     if effort and effort != "none" and effort not in EFFORTS:
@@ -106,7 +106,7 @@ def _own(value: object) -> Record:
 
 
 def _beside(effort: str, ctx: TranslationContext) -> str:
-    """Return the level that goes with the client's own ``thinking``; only adaptive models have both."""
+    """Return the effort level to send with the client's own ``thinking``; only adaptive models accept both."""
     if effort in EFFORTS and ctx.traits.thinking == "adaptive":
         return _level(effort, ctx)
     if effort:
@@ -127,7 +127,7 @@ def _adaptive(effort: str, ctx: TranslationContext) -> Thinking:
 
 
 def _level(effort: str, ctx: TranslationContext) -> str:
-    """Return the level of an effort, or the highest below it that the model has."""
+    """Return the level for an effort, or the next lower one that the model supports."""
     levels, wanted = list(dict.fromkeys(EFFORTS.values())), EFFORTS[effort]
     known = [level for level in levels[: levels.index(wanted) + 1] if level in ctx.traits.efforts]
     if not known or known[-1] != wanted:
@@ -156,12 +156,12 @@ _FAMILIES = {"adaptive": _adaptive, "budget": _budget, "none": _none}
 def allowed_thinking(
     thinking: Thinking, messages: list[dict[str, Any]], ctx: TranslationContext, *, forced: bool
 ) -> Thinking:
-    """Return how the model can think in this conversation: not at all where that would be refused.
+    """Return the thinking settings for this conversation: switched off where the API would reject thinking.
 
     Args:
-        thinking: What the request asks for.
+        thinking: The settings of the request.
         messages: The history for the upstream.
-        ctx: The request on its way.
+        ctx: State of the translation.
         forced: ``tool_choice`` forces a call.
     """
     if not thinking.on:
@@ -172,14 +172,14 @@ def allowed_thinking(
     ctx.drop(thinking.path, thinking.path, reasons[0])
     if ctx.traits.always_on:
         return Thinking(thinking.path, effort=thinking.effort)
-    return Thinking(thinking.path, {"type": ctx.traits.off})  # the highest efforts cannot go with it
+    return Thinking(thinking.path, {"type": ctx.traits.off})  # the highest efforts require thinking
 
 
 def _reasons(thinking: Thinking, messages: list[dict[str, Any]], *, forced: bool) -> Iterable[str]:
-    """Yield why the Messages API refuses thinking here.
+    """Yield the reasons why the Messages API would reject thinking here.
 
     ``Thinking may not be enabled when tool_choice forces tool use.`` and ``Expected `thinking` or `redacted_thinking`,
-    but found ...`` are errors of budgets alone; a continued answer cannot begin with thinking in any mode.
+    but found ...`` occur only with budgets; a prefilled response cannot begin with thinking in any mode.
     """
     if messages[-1]["role"] == "assistant":
         yield "a continued answer cannot begin with thinking"
@@ -190,17 +190,17 @@ def _reasons(thinking: Thinking, messages: list[dict[str, Any]], *, forced: bool
 
 
 def _unthought_calls(messages: list[dict[str, Any]]) -> bool:
-    """Whether the model is in the middle of calls that begin without a thought."""
+    """Whether the history ends in a tool use loop that started without a thinking block."""
     last = next((message for message in reversed(messages) if message["role"] == "assistant"), None)
     calls = last is not None and last["content"][-1]["type"] == "tool_use"
     return last is not None and calls and last["content"][0]["type"] not in ("thinking", "redacted_thinking")
 
 
 def room_for(thinking: Thinking, asked: int, ctx: TranslationContext) -> int:
-    """Return ``max_tokens`` with room for the thoughts, which count as output.
+    """Return ``max_tokens`` with room for thinking, which counts as output.
 
-    ``max_tokens`` must be greater than ``thinking.budget_tokens``; OpenAI's limit counts thoughts too, but is often
-    meant for the answer. A limit above a budget of the client's own is what it wants.
+    ``max_tokens`` must be greater than ``thinking.budget_tokens``. OpenAI's limit includes reasoning, but clients often
+    mean the visible response. A limit above the client's own budget is kept.
     """
     if thinking.path == "thinking" and asked > thinking.budget:
         return asked if ctx.options.max_output is None else min(asked, ctx.options.max_output)

@@ -1,7 +1,7 @@
-"""Reasoning that a client brings back -> thinking blocks.
+"""Reasoning in earlier assistant messages -> thinking blocks.
 
-Only the server that signed a thought can check it, and it refuses one without a signature. So what comes without is
-left out, as servers do that speak chat completions themselves.
+The upstream verifies the signature of each thinking block and rejects a block without one. So reasoning without a
+signature is dropped, as servers of chat completions do.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from llama_stack_provider_messages.translation.chat_to_messages.context import B
 from llama_stack_provider_messages.translation.chat_to_messages.read import Record, records_at, text_at
 
 _ALIASES = ("reasoning_content", "reasoning")
-"""Names the text of reasoning goes by; the same text, where ``reasoning_details`` are there too."""
+"""Field names of the reasoning text; they repeat the text of ``reasoning_details``, if both are present."""
 
 _UNSIGNED = "only reasoning with its signature goes back to the model: bring reasoning_details back"
 
@@ -19,7 +19,7 @@ def thoughts_of(message: Record, path: str, ctx: TranslationContext) -> list[Blo
     """Return the thinking blocks of an assistant message.
 
     Raises:
-        InvalidRequestError: ``reasoning_details`` is no list of objects.
+        InvalidRequestError: ``reasoning_details`` is not a list of objects.
     """
     details = f"{path}.reasoning_details"
     found = [_thought(entry, where, ctx) for entry, where in _joined(message.get("reasoning_details"), details)]
@@ -34,7 +34,10 @@ def thoughts_of(message: Record, path: str, ctx: TranslationContext) -> list[Blo
 
 
 def _joined(details: object, path: str) -> Iterator[tuple[Record, str]]:
-    """Yield the thoughts; a client of a stream may have kept the pieces of one, which have the same ``index``."""
+    """Yield the entries with the pieces of each joined: a streaming client may send them back as separate entries.
+
+    Pieces of one entry have the same ``index``.
+    """
     entries = list(records_at(details, path))
     texts: list[str] = []
     for (entry, where), (following, _) in zip(entries, [*entries, ({}, "")][1:], strict=True):
@@ -52,7 +55,7 @@ def _goes_on(entry: Record, following: Record) -> bool:
 
 
 def _thought(entry: Record, path: str, ctx: TranslationContext) -> Block | None:
-    """Return one thought. Its text may be empty: a model may keep it to itself, and give the signature alone."""
+    """Return one thinking block. Its text may be empty: some models return the signature only."""
     kind = entry.get("type")
     signature = text_at(entry.get("signature"), f"{path}.signature")
     if kind == "reasoning.text" and signature:

@@ -1,10 +1,10 @@
 """Functions and custom tools -> tools of the Messages API.
 
-function                      {name, description, input_schema, strict}
-... whose schema is no plain object    the same, with its arguments under ``input``
-custom tool                   a tool that takes one text under ``input``; a grammar is told, not held
-web_search_options            the API's own search
-no tools, but calls in the history     the called tools, which cannot be called: the API wants them declared
+function                             {name, description, input_schema, strict}
+function, schema not a plain object  the same, with its arguments wrapped in ``input``
+custom tool                          a tool with one string ``input``; a grammar is described, not enforced
+web_search_options                   the API's web search tool
+no tools, but calls in the history   declarations of the called tools, not callable: the API requires them
 """
 
 from collections.abc import Callable, Iterable
@@ -30,10 +30,10 @@ _LOCATION = ("city", "region", "country", "timezone")
 
 
 def tools_of(chat: Record, ctx: TranslationContext) -> dict[str, Block]:
-    """Return the tools of a request by the client's names; the walk learns which are custom or wrapped.
+    """Return the tools of a request by the client's names; ``ctx`` records which are custom or wrapped.
 
     Raises:
-        InvalidRequestError: A tool is none the schema knows, or two of one name differ.
+        InvalidRequestError: A tool does not match the schema, or two different tools have the same name.
     """
     entries = list(records_at(chat.get("tools"), "tools"))
     legacy = list(records_at(chat.get("functions"), "functions"))
@@ -118,10 +118,10 @@ _KINDS: dict[str, Callable[[Record, str, TranslationContext], tuple[str, Block]]
 
 
 def web_search(options: object, tools: dict[str, Block], ctx: TranslationContext) -> list[Block]:
-    """Return the API's search for ``web_search_options``, nothing where they are absent.
+    """Return the API's web search tool for ``web_search_options``, ``[]`` if they are absent.
 
     Raises:
-        InvalidRequestError: A function of the client has its name.
+        InvalidRequestError: A client's function has the same name.
     """
     path = "web_search_options"
     if options is None:
@@ -146,5 +146,5 @@ def _location(location: object, path: str, ctx: TranslationContext) -> dict[str,
 
 
 def recalled(names: Iterable[str]) -> list[Block]:
-    """Return tools for the calls of a history whose request declares none."""
+    """Return declarations for the tools called in the history of a request without ``tools``."""
     return [{"name": name, "input_schema": {"type": "object", "properties": {}}} for name in dict.fromkeys(names)]

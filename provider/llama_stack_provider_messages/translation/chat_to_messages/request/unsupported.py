@@ -1,4 +1,4 @@
-"""Fields of a chat request without an equal: refused where the answer's form depends on them, otherwise noted."""
+"""Fields of a chat request without an equivalent: rejected if they change the response format, otherwise logged."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,23 +23,23 @@ WARNED: dict[str, str] = {
     "prompt_cache_retention": "the Messages API caches up to breakpoints alone",
     "verbosity": "the Messages API has no such setting; say it in the system prompt",
 }
-"""Fields that change an answer a little -> why they do not reach the model."""
+"""Fields with a small effect on the response -> why they are dropped."""
 
 HINTS: dict[str, str] = {
     "metadata": "the upstream keeps no requests",
     "prompt_cache_key": "the Messages API needs no key for its cache",
 }
-"""Fields the answer does not depend on."""
+"""Fields without effect on the response -> why they are dropped."""
 
 _DEFAULTS: dict[str, Any] = {"verbosity": "medium"}
-"""Values that say what the model does anyway, besides 0, false and what is empty."""
+"""Values equal to the model's default; 0, false and empty values count as defaults, too."""
 
 
 def check_fields(chat: Record, ctx: TranslationContext) -> None:
-    """Refuse or note what has no equal.
+    """Reject the unsupported fields of a request, or log them as dropped.
 
     Raises:
-        InvalidRequestError: The answer would not be what the request asks for.
+        InvalidRequestError: The response could not have the form that the request requires.
     """
     for name, check in CHECKED.items():
         if chat.get(name) is not None:
@@ -81,7 +81,7 @@ def _count(value: object, path: str, _ctx: TranslationContext) -> None:
 
 
 def _moderation(value: object, path: str, ctx: TranslationContext) -> None:
-    """Blocking is a guarantee; scoring is something the answer can do without."""
+    """Reject moderation that blocks, which is a guarantee; drop moderation that only scores."""
     policy = record_at(value, path).get("policy")
     for side in ("input", "output"):
         where = f"{path}.policy.{side}"
@@ -105,4 +105,4 @@ CHECKED: dict[str, Callable[[object, str, TranslationContext], None]] = {
     "moderation": _moderation,
     "store": _store,
 }
-"""Fields that are fine with some values and too much with others."""
+"""Fields accepted with some values and rejected with others."""

@@ -1,5 +1,5 @@
-"""What kinds of backends take, and what to do when one refuses.
+"""Features and limits of the known backends, and retry rules for rejected requests.
 
-The facts of one backend are: its row in ``presets.py``, its way to count tokens (``tokenizers.py``), the words in which
-it refuses (``adapt.py``, and ``errors/overflow.py`` for prompts that are too long). A new backend begins with a row.
+A backend consists of a row in ``presets.py``, its token counting API (``tokenizers.py``) and the texts of its error
+messages (``adapt.py``, and ``errors/overflow.py`` for prompts that are too long). To add one, begin with the row.
 """

@@ -1,17 +1,19 @@
 """Retry rules: how to change a request that the backend rejected.
 
-    it names its output limit        ask for no more than that                     remembered for the model
-    max_tokens is above its window   ask for what the estimated prompt leaves of it remembered: the window
-    prompt and output do not fit     ask for what the window leaves                not remembered: prompts differ
-    it wants the system prompt first later system messages become user text        remembered
-    it reads no images               tell the model of those in tool results       remembered; the user's are a 400
-    it takes tools without thinking  send reasoning_effort "none" with tools       remembered
-    it does not switch thinking      leave the switch out                          remembered if the model never thinks
-    it refuses an optional field     leave that out (optional.py)                  remembered
+    error of the backend             change to the request                         kept for later requests
 
-Each kind once per request, and nothing else is ever asked again: a retry must be able to succeed. Only what did
-succeed is remembered: error messages quote the request, so matched text may be the client's. No table of profiles
-knows every model; what a backend says of itself is surer than what a table says.
+    output limit of the model        lower max_tokens to the limit                 yes, per model
+    max_tokens above context window  lower it to the window minus the estimate     yes: the window
+    prompt and output do not fit     lower max_tokens to the rest of the window    no: prompts differ
+    system prompt must come first    later system messages become user text        yes
+    no image input                   replace images in tool results by a note      yes; a user's images are a 400
+    tools only without thinking      send reasoning_effort "none" with tools       yes
+    no thinking switch               omit the switch                               yes, if the model never thinks
+    optional field rejected          omit the field (optional.py)                  yes
+
+Each rule applies once per request, and no other error is retried: a retry must be able to succeed. A change is kept
+only after the retry succeeded: error messages quote the request, so matched text may come from the client. The rules
+exist because no table of profiles covers every model, and a backend's own error is more reliable than a table.
 """
 
 import re
@@ -28,18 +30,19 @@ from .optional import OPTIONAL
 from .output_limit import MARGIN, least_room, refused_window
 
 _STATUSES = frozenset({400, 404, 413, 422, 500})
-"""404 is MLX servers', 422 FastAPI's; llama.cpp answers 500 when a template raises (mistral-vibe 1006)."""
+"""Statuses of rejected requests: MLX servers send 404, FastAPI 422; llama.cpp sends 500 when a template raises
+(mistral-vibe 1006)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Adaptation:
-    """What to do otherwise.
+    """A change to a rejected request.
 
     Args:
         kind: Name of the rule.
-        changes: Fields of the profile.
-        lasting: The changes hold for every request to this model.
-        room: Tokens the context window leaves for the answer.
+        changes: Changed fields of the profile.
+        lasting: The changes apply to every later request to this model.
+        room: Tokens left for the response in the context window.
     """
 
     kind: str
@@ -54,13 +57,13 @@ type Rule = Callable[[str, Mapping[str, Any], Profile], Adaptation | None]
 def adapt(
     failure: MessagesError, fields: Mapping[str, Any], profile: Profile, tried: Container[str]
 ) -> Adaptation | None:
-    """Return how to ask again after a refusal, None when that is not to be done.
+    """Return the change for a retry, None if the error is not to be retried.
 
     Args:
-        failure: The refusal, as the client would see it.
-        fields: The chat request that was refused.
-        profile: Of the backend, as it was when the request was made.
-        tried: The kinds that were tried for this request.
+        failure: The backend's error, in the form sent to the client.
+        fields: The rejected chat request.
+        profile: The backend's profile when the request was translated.
+        tried: The rules already tried for this request.
     """
     if failure.status_code not in _STATUSES or isinstance(failure, ContentPolicyError):
         return None
@@ -71,7 +74,7 @@ def adapt(
 _OUTPUT_LIMITS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        # OpenAI and what copies it (optillm 4, opencode-ai/opencode 140)
+        # OpenAI and compatible servers (optillm 4, opencode-ai/opencode 140)
         r"max_(?:completion_)?tokens['`\"]? is too large: \d+.{0,20}? supports at most (?P<limit>\d+)",
         # DeepSeek and DashScope
         r"range of max_(?:completion_)?tokens (?:is|should be) \[\d+, ?(?P<limit>\d+)\]",
@@ -96,7 +99,7 @@ def _asked(fields: Mapping[str, Any], profile: Profile) -> int:
 
 
 def output_limit(refusal: str, fields: Mapping[str, Any], profile: Profile) -> Adaptation | None:
-    """Take the limit a backend names over for the model."""
+    """Adopt the output limit in a backend's error for the model."""
     for found in filter(None, (pattern.search(refusal) for pattern in _OUTPUT_LIMITS)):
         numbers = found.groupdict()
         limit = int(numbers["limit"]) if numbers.get("limit") else int(numbers["end"]) - 1
@@ -106,21 +109,24 @@ def output_limit(refusal: str, fields: Mapping[str, Any], profile: Profile) -> A
 
 
 _SUM = re.compile(r"input length and `max_tokens` exceed context limit: (\d+) \+ (\d+) > (\d+)")
-"""overflow.py's form of every backend's wording."""
+"""The common form into which errors/overflow.py rewrites every backend's error message."""
 
 
 def model_window(refusal: str, fields: Mapping[str, Any], profile: Profile) -> Adaptation | None:
-    """Take the context window over that vLLM names; output_limit.py makes ``max_tokens`` fit into it."""
+    """Adopt the context window in vLLM's error; output_limit.py lowers ``max_tokens`` to fit."""
     window = refused_window(refusal, _asked(fields, profile))
     return None if window is None else Adaptation("model window", {"context_window": window}, lasting=True)
 
 
 def context_window(refusal: str, fields: Mapping[str, Any], profile: Profile) -> Adaptation | None:
-    """Ask for what the window leaves, if that is a 16th of it or 4096 tokens; with less, the client has to compact.
+    """Lower ``max_tokens`` to the rest of the context window.
 
-    vLLM counts a prompt only as far as it would fit and says "at least" (vllm 42474): the sum is then one more
-    than the window, and the length of the prompt has to be estimated: with a margin, but no longer than halfway from
-    what was counted to the window.
+    There is no retry if the rest is less than a 16th of the window and less than 4096 tokens: then the client has to
+    compact the conversation.
+
+    vLLM stops counting a prompt where it no longer fits and reports "at least" (vllm 42474): the sum is then the window
+    plus one. In that case the prompt is estimated, with a margin, but at most halfway from the reported count to the
+    window.
     """
     found = _SUM.search(refusal)
     if not found:
@@ -144,7 +150,7 @@ _SYSTEM_FIRST = re.compile(
 
 
 def system_first(refusal: str, fields: Mapping[str, Any], profile: Profile) -> Adaptation | None:
-    """Give later system messages as user text, where a template takes the system prompt first and nowhere else."""
+    """Turn later system messages into user text, for chat templates that allow only a leading system prompt."""
     later = any(message["role"] == "system" for message in fields["messages"][1:])
     if later and profile.inline_system == "system" and _SYSTEM_FIRST.search(refusal):
         return Adaptation("system first", {"inline_system": "user"}, lasting=True)
@@ -152,7 +158,7 @@ def system_first(refusal: str, fields: Mapping[str, Any], profile: Profile) -> A
 
 
 def no_images(refusal: str, _fields: Mapping[str, Any], profile: Profile) -> Adaptation | None:
-    """Read no images: one that a tool returned stays in the history, and would end the conversation."""
+    """Send no images: an image in a tool result stays in the history, so every later request would fail."""
     if profile.images == "parts" and refusal.startswith(NO_VISION):
         return Adaptation("images", {"images": "reject"}, lasting=True)
     return None
@@ -162,9 +168,9 @@ _TOOLS_WITHOUT_THINKING = re.compile(r"function tools with reasoning_effort are 
 
 
 def tools_without_thinking(refusal: str, fields: Mapping[str, Any], _profile: Profile) -> Adaptation | None:
-    """Switch thinking off beside tools, for GPT-5.4 and later on chat completions (openai-openapi 541, litellm 34569).
+    """Switch thinking off with tools, for GPT-5.4 and later on chat completions (openai-openapi 541, litellm 34569).
 
-    5.5 and 5.6 refuse tools also without the field, because they think unless told otherwise; only "none" helps.
+    5.5 and 5.6 reject tools even without the field, because they think by default; only "none" helps.
     "Please use /v1/responses instead", 5.6: "use /v1/responses or set reasoning_effort to 'none'".
     """
     thinks = fields.get("reasoning_effort") != "none"
@@ -174,20 +180,20 @@ def tools_without_thinking(refusal: str, fields: Mapping[str, Any], _profile: Pr
 
 
 SWITCH_FIELDS = frozenset({"reasoning_effort", "chat_template_kwargs", "thinking", "reasoning", "enable_thinking"})
-"""Fields of the chat request that the switches set; that of a budget is the profile's."""
+"""Fields of the chat request that switch thinking; the field of a budget is named by the profile."""
 
 _ABOUT_THINKING = re.compile(r"reasoning|think|chat_template_kwargs", re.IGNORECASE)
 
 
 def without_switches(fields: Mapping[str, Any], refusal: str, profile: Profile | None = None) -> dict[str, Any] | None:
-    """Return a chat request without what switches thinking, if that is what a backend refused; else None.
+    """Return a chat request without its thinking fields, if the backend rejected one of them; else None.
 
-    No table knows every model, and a wish to think must never cost the answer.
+    No table covers every model, and a thinking setting must never make a request fail.
 
     Args:
-        fields: The chat request the backend refused with 400.
-        refusal: What it said.
-        profile: Of the backend, which names a field for the budget.
+        fields: The chat request that the backend rejected with 400.
+        refusal: The backend's error message.
+        profile: The backend's profile, which names the field of the budget.
     """
     budget = (profile.budget_field or "").partition(".")[0] if profile else ""
     switches = SWITCH_FIELDS | {budget}
@@ -205,7 +211,7 @@ _NEVER_THINKS = re.compile(
 
 
 def thinking_switch(refusal: str, fields: Mapping[str, Any], profile: Profile) -> Adaptation | None:
-    """Leave out the switch; a refused value of it says nothing about the next request."""
+    """Omit the thinking switch. A rejected value is not kept: the next request may have another value."""
     if without_switches(fields, refusal, profile) is None:
         return None
     changes = {"thinking": "none"} | ({"budget_field": None} if profile.budget_field else {})
@@ -222,7 +228,7 @@ _REFUSED_FIELD = re.compile(
 
 
 def refused_field(refusal: str, fields: Mapping[str, Any], profile: Profile) -> Adaptation | None:
-    """Leave out a field that the answer can do without; reasoning models take no temperature, for instance."""
+    """Omit an optional field; reasoning models do not accept ``temperature``, for instance."""
     found = _REFUSED_FIELD.search(refusal)
     name = next(filter(None, found.groups()), "") if found else ""
     if name not in OPTIONAL or name not in fields:
@@ -234,4 +240,4 @@ RULES: tuple[Rule, ...] = (
     output_limit, model_window, context_window, system_first, no_images, tools_without_thinking, thinking_switch,
     refused_field,
 )  # fmt: skip
-"""What a refusal is looked through for, in this order."""
+"""The rules, in the order they are tried."""

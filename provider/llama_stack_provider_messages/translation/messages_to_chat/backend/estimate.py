@@ -1,7 +1,7 @@
-"""How many tokens a chat request may have, where nobody counts.
+"""Estimates the tokens of a request, for backends that do not count.
 
-About four bytes of UTF-8 make a token, in English and in code, and roughly elsewhere; the client's context meter has
-to move, and needs no more.
+A token is about four bytes of UTF-8 in English and in code, and roughly that in other languages. This is precise
+enough for the client's context meter.
 """
 
 import json
@@ -12,19 +12,19 @@ from pydantic import BaseModel
 
 _BYTES = 4
 _IMAGE = 1_500
-"""Tokens of a picture of usual size."""
+"""Tokens of an image of usual size."""
 _MEDIA = frozenset({"image", "image_url", "file", "input_audio"})
 _SEALED = {"cache_control", "signature", "encrypted_content"}
-"""What of a block the model does not read."""
+"""Fields of a block that the model does not read."""
 _PER_MESSAGE = 4
-"""Tokens a template adds around a message."""
+"""Tokens that a chat template adds per message."""
 
 
 def estimate_tokens(fields: Mapping[str, Any]) -> int:
-    """Return the estimate for the prompt of a chat completions request.
+    """Return the estimated prompt tokens of a chat completions request.
 
     Args:
-        fields: The request; its messages, tools and answer format make up the prompt.
+        fields: The request; its messages, tools and response format make up the prompt.
     """
     messages = fields.get("messages") or []
     shapes = [fields[name] for name in ("tools", "response_format") if fields.get(name)]
@@ -33,7 +33,7 @@ def estimate_tokens(fields: Mapping[str, Any]) -> int:
 
 
 def estimate_blocks(content: str | BaseModel | Iterable[BaseModel] | None) -> int:
-    """Return the estimate for a part of a Messages request: a text, a block, or a list of blocks or tools."""
+    """Return the estimated tokens of a part of a Messages request: a text, a block, or a list of blocks or tools."""
     if content is None or isinstance(content, str):
         return -(-_length(content or "") // _BYTES)
     blocks = [content] if isinstance(content, BaseModel) else content
@@ -41,10 +41,10 @@ def estimate_blocks(content: str | BaseModel | Iterable[BaseModel] | None) -> in
 
 
 def estimate_json(data: bytes) -> int:
-    """Return the estimate for a part of a request that nobody has understood.
+    """Return the estimated tokens of a part of a request that was not parsed.
 
     Args:
-        data: JSON, or what was meant to be.
+        data: JSON, valid or not.
     """
     try:
         return -(-_size(json.loads(data)) // _BYTES)
@@ -53,12 +53,12 @@ def estimate_json(data: bytes) -> int:
 
 
 def _length(text: str) -> int:
-    """Return how many bytes a text has in UTF-8; half a surrogate pair counts as one."""
+    """Return the UTF-8 length of a text in bytes; a lone surrogate counts as one byte."""
     return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
 
 def _size(value: object) -> int:
-    """Return the bytes of all text in a value; a picture or file counts as what its tokens would be."""
+    """Return the bytes of all text in a value; an image or file counts as its estimated tokens in bytes."""
     if isinstance(value, str):
         return _length(value)
     if isinstance(value, Mapping):

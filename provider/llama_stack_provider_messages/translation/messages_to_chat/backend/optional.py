@@ -1,4 +1,4 @@
-"""Fields of a chat request that an answer can do without, where a backend or one of its models refuses them."""
+"""Optional fields of a chat request, which are omitted if a backend or one of its models rejects them."""
 
 from typing import Any
 
@@ -15,11 +15,11 @@ OPTIONAL: dict[str, str] = {
     "prompt_cache_key": "",
     "stream_options": "",
 }
-"""Field -> its path in the Messages request; ``""`` where it is a hint, or of this server's own."""
+"""Field -> its path in the Messages request; ``""`` if it is a hint or was added by this server."""
 
 
 def without_refused(fields: dict[str, Any], ctx: TranslationContext) -> dict[str, Any]:
-    """Return a chat request without the fields the profile says the backend refuses; losses are noted."""
+    """Return a chat request without the fields that the backend rejects by its profile; dropped ones are logged."""
     for name in ctx.profile.without:
         if name in fields and OPTIONAL.get(name, name):
             ctx.drop(OPTIONAL.get(name, name), name, "the backend refuses the setting")

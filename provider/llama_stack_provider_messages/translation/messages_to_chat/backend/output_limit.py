@@ -1,16 +1,16 @@
-"""``max_tokens`` -> the backend's output limit, lowered to what the model and its context window allow.
+"""``max_tokens`` -> the backend's output limit, lowered to the limits of the model and its context window.
 
-vLLM refuses a ``max_tokens`` above its window, which Claude Code's 32,000 often is, and names nothing but the window:
+vLLM rejects a ``max_tokens`` above its context window, as Claude Code's 32,000 often is, and reports only the window:
 
     max_tokens=5000 cannot be greater than max_model_len=4096. Please request fewer output tokens.      0.32
     max_tokens=38000 cannot be greater than max_model_len=max_total_tokens=32768. Please ...            0.20
     max_tokens=38000cannot be greater than max_model_len=max_total_tokens=32768. Please ...             0.19
     max_completion_tokens=131072 cannot be greater than max_model_len=128000                            NVIDIA NIM
 
-(vllm/renderers/params.py, vllm 40324.) Older versions also refuse prompt and output that are longer together (0.20:
-vllm 42474), so that asking for the window itself would not help: the prompt is estimated, generously. Where the
-estimate leaves hardly any room, a little is asked for all the same, and the backend, which counts, says whether the
-prompt is too long.
+(vllm/renderers/params.py, vllm 40324.) Older versions also reject a request whose prompt and output together exceed
+the window (0.20: vllm 42474), so sending the window as limit would not help. Instead the prompt is estimated with a
+margin and subtracted. If the estimate leaves hardly any room, a small limit is sent anyway, and the backend, which
+counts exactly, decides whether the prompt is too long.
 """
 
 import re
@@ -30,16 +30,16 @@ _ABOVE_WINDOW = re.compile(
 _LEAST_SHARE = 16
 _LEAST_ROOM = 4096
 MARGIN = 1.5
-"""Our estimate of a prompt may be off by so much."""
+"""Safety factor for the estimated prompt tokens."""
 _TEMPLATE_TOKENS = 256
 _TEMPLATE_SHARE = 8
-"""A chat template adds words of its own, about tools for instance: so many tokens, at most an 8th of the window."""
+"""Reserve in tokens for text that a chat template adds, e.g. about tools, and its limit: an 8th of the window."""
 
 
 def output_limit(request: CreateMessageRequest, ctx: TranslationContext) -> dict[str, Any]:
-    """Return the output limit, lowered to what the backend takes.
+    """Return the field of the output limit, lowered to the backend's maximum.
 
-    ``max_tokens: 0`` only warms the prompt cache: one token is the least a backend makes; the answer drops it.
+    ``max_tokens: 0`` only warms the prompt cache. Backends generate at least one token; the reply drops it.
     """
     if request.max_tokens == 0 and request.stream:
         raise InvalidRequestError("max_tokens: 0 cannot be combined with stream")
@@ -53,7 +53,7 @@ def output_limit(request: CreateMessageRequest, ctx: TranslationContext) -> dict
 
 
 def fit_window(request: CreateMessageRequest, fields: dict[str, Any], ctx: TranslationContext) -> TranslationContext:
-    """Lower the output limit of a chat request if it is above the context window; return the walk with the room."""
+    """Lower the output limit of a chat request that exceeds the context window; return a context with the room."""
     name, window = ctx.profile.output_limit, ctx.profile.context_window
     if window is None or fields[name] <= window:
         return ctx
@@ -69,11 +69,11 @@ def _note(request: CreateMessageRequest, limit: int, name: str, ctx: Translation
 
 
 def refused_window(refusal: str, asked: int) -> int | None:
-    """Return the context window a refusal names because ``max_tokens`` is larger; None for any other refusal.
+    """Return the context window in an error about a larger ``max_tokens``; None for any other error.
 
     Args:
-        refusal: What the backend said, which may hold words of the client.
-        asked: The ``max_tokens`` it was sent.
+        refusal: The backend's error message, which may quote the request.
+        asked: The ``max_tokens`` of the rejected request.
     """
     found = _ABOVE_WINDOW.search(refusal)
     if found is None or int(found["asked"]) != asked:
@@ -83,11 +83,11 @@ def refused_window(refusal: str, asked: int) -> int | None:
 
 
 def window_room(window: int, prompt: int) -> int:
-    """Return the tokens a window leaves for the answer to a prompt of about so many tokens."""
+    """Return the tokens left for the response in a context window, given the estimated prompt tokens."""
     template = min(_TEMPLATE_TOKENS, window // _TEMPLATE_SHARE)
     return max(window - int(prompt * MARGIN) - template, least_room(window))
 
 
 def least_room(window: int) -> int:
-    """Return the room below which a prompt counts as too long: a 16th of the window, at most 4096 tokens."""
+    """Return the room, in tokens, below which a prompt is too long: a 16th of the window, at most 4096."""
     return max(1, min(window // _LEAST_SHARE, _LEAST_ROOM))

@@ -1,9 +1,9 @@
-"""Profiles of backends: by a name that configuration may give with ``like``, and by the platform's provider type.
+"""Profiles of known backends, by preset name (``like`` in the configuration) and by the platform's provider type.
 
-A name serves whatever is reached through a provider of another type, as OpenRouter is through ``remote::openai``.
-Where nothing is known of a backend the field keeps its default, which suits a server of the common form. What has a
-source has it beside it; what has none is assumed. Model families differ, so a refusal of a switch is answered by
-asking again without it (thinking.py), and configuration overrides single fields.
+Preset names are for backends behind a provider of another type, such as OpenRouter through ``remote::openai``.
+Fields without a known value keep their default, which suits the common form of chat completions. Sources are given in
+comments; values without a source are assumed. Model families differ, so a request with a rejected thinking switch is
+retried without it (adapt.py), and the configuration can override single fields.
 """
 
 from collections.abc import Mapping
@@ -27,24 +27,24 @@ PRESETS: dict[str, Profile] = {
         documents="file",
         prefill="reject",
     ),
-    # vLLM reads `reasoning` of earlier messages and hands it to the template under both names (chat_utils.py).
+    # vLLM reads `reasoning` of earlier messages and passes it to the template under both names (chat_utils.py).
     # `thinking_token_budget` is a 400 unless the server has a reasoning parser or --reasoning-config: no default.
     "vllm": _TEMPLATE_SERVER.but(
         efforts=_LEVELS, template_efforts=(), prefill="continue", reasoning_field="reasoning", tokenizer="vllm"
     ),
-    # docs.sglang.io, "Thinking Budget": `reasoning_effort` goes to the template, a budget of the template is a hint.
+    # docs.sglang.io, "Thinking Budget": `reasoning_effort` goes to the template, a budget in the template is a hint.
     "sglang": _TEMPLATE_SERVER.but(
         efforts=_LEVELS, template_efforts=(), prefill="continue", reasoning_field="reasoning_content"
     ),
-    # llama.cpp reads a named choice as "auto" (26535), and lets text without end come before a required call (27217).
-    # A budget in the request counts unless the server was started with one (23673).
+    # llama.cpp treats a named choice as "auto" (26535), and allows unlimited text before a required call (27217).
+    # A budget in the request applies unless the server was started with one (23673).
     "llama_cpp": _TEMPLATE_SERVER.but(
         forced_calls=False,
         budget_field="thinking_budget_tokens",
         reasoning_field="reasoning_content",
         tokenizer="llama_cpp",
     ),
-    # Ollama answers 400 to a level when the model does not think or has no levels; models that think do so unasked.
+    # Ollama answers 400 to a level if the model does not think or has no levels; thinking models think by default.
     # The platform's own adapter: "Ollama's CC endpoint expects 'reasoning' on assistant messages".
     "ollama": Profile(thinking="effort", efforts=("none",), reasoning_field="reasoning"),
     "lmstudio": Profile(top_k=True, inline_thinking="tagged"),
@@ -73,28 +73,28 @@ PRESETS: dict[str, Profile] = {
         top_k=True,
         documents="file",
     ),
-    # Every field it does not know is a 422: `stream_options` (yetone/avante.nvim 2347), `max_completion_tokens`
-    # (editor-code-assistant/eca 231), `reasoning_content` (charmbracelet/crush 1590); usage comes unasked.
+    # Every unknown field is a 422: `stream_options` (yetone/avante.nvim 2347), `max_completion_tokens`
+    # (editor-code-assistant/eca 231), `reasoning_content` (charmbracelet/crush 1590); usage is always sent.
     "mistral": Profile(stream_usage=False, user_field=None, call_ids="nine", prefill="prefix"),
-    # console.groq.com/docs/reasoning: without tools reasoning comes raw, inside <think>.
+    # console.groq.com/docs/reasoning: without tools, reasoning is in the text, inside <think>.
     "groq": Profile(output_limit="max_completion_tokens", inline_thinking="tagged"),
-    # inference-docs.cerebras.ai/capabilities/reasoning: Qwen's reasoning comes raw.
+    # inference-docs.cerebras.ai/capabilities/reasoning: Qwen's reasoning is in the text.
     "cerebras": Profile(
         output_limit="max_completion_tokens", thinking="effort", efforts=_LEVELS, inline_thinking="tagged"
     ),
-    # Level and budget together are a 400, so is an effort the model lacks (discuss.ai.google.dev 112648). Assumed: the
-    # place of the budget.
+    # 400 for level and budget together, and for an effort the model does not support (discuss.ai.google.dev 112648).
+    # Assumed: the field of the budget.
     "gemini": Profile(
         thinking="effort",
         efforts=("none", "minimal", *_LEVELS),
         budget_field="extra_body.google.thinking_config.thinking_budget",
     ),
-    # The platform talks to Gemini itself here, and passes unknown fields to a class that refuses most of them.
+    # The platform calls Gemini's own API here, and passes unknown fields to a class that rejects most of them.
     "vertexai": Profile(thinking="effort", efforts=("none", "minimal", *_LEVELS, "xhigh"), top_k=True),
     "xai": Profile(prefill="reject"),
-    # docs.anthropic.com/en/api/openai-sdk: `thinking` is taken, system messages move to the front, efforts are ignored.
+    # docs.anthropic.com/en/api/openai-sdk: accepts `thinking`, moves system messages to the front, ignores efforts.
     "anthropic": Profile(thinking="messages", budget_field="thinking.budget_tokens", inline_system="user"),
-    # Our own other direction (translation/chat_to_messages), where the native lane is off.
+    # Our own chat completions API (translation/chat_to_messages), if the native lane (pass-through) is off.
     "messages": Profile(
         thinking="messages",
         budget_field="thinking.budget_tokens",
@@ -108,19 +108,19 @@ PRESETS: dict[str, Profile] = {
     ),
     # The platform's own adapter: "Bedrock's CC endpoint expects 'reasoning' on assistant messages".
     "bedrock": Profile(thinking="effort", efforts=_LEVELS, reasoning_field="reasoning"),
-    # Assumed, as are the efforts of Bedrock.
+    # Assumed, like the efforts of Bedrock.
     "fireworks": Profile(thinking="effort", efforts=("none", *_LEVELS), top_k=True),
-    # Assumed: DeepSeek R1 writes its tags into the text there. The rule is harmless for text without them.
+    # Assumed: DeepSeek R1 writes its tags into the text there. Text without tags is not affected.
     "together": Profile(top_k=True, inline_thinking="tagged"),
     "sambanova": Profile(top_k=True, inline_thinking="tagged"),
-    # Assumed: NIM serves templates as vLLM does.
+    # Assumed: NIM uses chat templates like vLLM.
     "nvidia": Profile(thinking="template"),
     # The platform's adapter: "WatsonX does not support stream_options".
     "watsonx": Profile(stream_usage=False),
 }
-"""By a name that configuration may give with ``like``."""
+"""Preset name (``like`` in the configuration) -> profile."""
 
-# Azure answers 400 "Invalid Value: 'file'" to models that read files at OpenAI (azure-sdk-for-net 51873,
+# Azure answers 400 "Invalid Value: 'file'" for models that read files at OpenAI (azure-sdk-for-net 51873,
 # openai-python 2826).
 PRESETS["azure"] = PRESETS["openai"].but(documents="text")
 
@@ -147,12 +147,13 @@ PROVIDER_PRESETS: dict[str, str] = {
 }
 """The platform's provider type -> preset; any other gets ``Profile()``.
 
-So do four of its own: what is behind ``remote::passthrough`` is not known (and its client refuses fields beyond
-OpenAI's), nor is anything special of ``remote::databricks``, ``remote::llama-openai-compat`` and ``remote::oci``.
+Four of the platform's own types also get it: the backend of ``remote::passthrough`` is unknown (and its client rejects
+fields beyond OpenAI's), and no differences are known for ``remote::databricks``, ``remote::llama-openai-compat`` and
+``remote::oci``.
 """
 
 _UNSIGNED_CALLS = {"call_extra": {"google": {"thought_signature": "skip_thought_signature_validator"}}}
-"""What Gemini 3 takes in place of a signature (ai.google.dev/gemini-api/docs/thought-signatures)."""
+"""Placeholder that Gemini 3 accepts for a missing signature (ai.google.dev/gemini-api/docs/thought-signatures)."""
 
 _NO_THINKING: dict[str, Any] = {"efforts": (), "thinking": "none"}
 _OPENAI_FAMILIES: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -169,7 +170,7 @@ _OPENAI_FAMILIES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("gpt-5-", {"efforts": ("minimal", *_LEVELS)}),
     ("gpt-5$", {"efforts": ("minimal", *_LEVELS)}),
 )
-"""OpenAI's models read PDFs if they see; gpt-4o is the first (developers.openai.com/api/docs/guides/file-inputs)."""
+"""OpenAI's models with vision read PDFs, from gpt-4o on (developers.openai.com/api/docs/guides/file-inputs)."""
 
 _FAMILIES: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
     "openai": _OPENAI_FAMILIES,
@@ -187,9 +188,9 @@ _FAMILIES: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
     "mistral": (("mistral-small", {"thinking": "effort", "efforts": ("none", "high")}),),
     "xai": (("grok-3-mini", {"thinking": "effort", "efforts": ("low", "high")}),),
 }
-"""Preset -> beginning of the backend's name of a model (``$`` marks its end) -> what differs.
+"""Preset -> prefix of the backend's model name (``$`` marks its end) -> fields that differ.
 
-A service that answers 400 to an effort the model does not have would get every request twice.
+Without these rows, a service that answers 400 to an unsupported effort would get every request twice.
 """
 
 
@@ -197,12 +198,12 @@ def profile_for(provider_type: str, model: str = "", overrides: Mapping[str, Any
     """Return the profile of a provider.
 
     Args:
-        provider_type: Of the platform, e.g. ``remote::vllm``.
-        model: The backend's name of the model, where it is known; the families of some services differ.
-        overrides: Fields of the profile, and ``like`` with the name of a preset.
+        provider_type: The platform's provider type, e.g. ``remote::vllm``.
+        model: The backend's model name, if known; some services differ by model family.
+        overrides: Fields of the profile, and ``like`` with a preset name.
 
     Raises:
-        pydantic.ValidationError: The overrides hold a field or value that does not exist.
+        pydantic.ValidationError: The overrides hold an unknown field or an invalid value.
     """
     changes = dict(overrides or {})
     preset = changes.pop("like", None) or PROVIDER_PRESETS.get(provider_type)

@@ -1,14 +1,15 @@
-"""What to ask the tokenizer of a backend, so that a count is the ``prompt_tokens`` the same request would report.
+"""Calls to a backend's tokenizer, so that the count equals the ``prompt_tokens`` of the same request.
 
-A way to count is a generator: it yields calls, is sent their decoded answers, and returns the count. None of the
-calls makes the backend generate.
+A counting method is a generator: it yields HTTP calls, receives their decoded responses, and returns the count. No call
+makes the backend generate.
 
     vllm        /tokenize, which applies the template to messages and tools
-    llama_cpp   /v1/chat/completions/input_tokens, which reads a chat request whole; servers from before it was there:
+    llama_cpp   /v1/chat/completions/input_tokens, which accepts a complete chat request; on older servers
                 /apply-template, then /tokenize
 
-llama.cpp builds the prompt in all its routes with one function, so each field counts as it does in an answer. vLLM's
-``/tokenize`` knows fewer fields than its chat completions; where one of the others may matter, the count says so.
+llama.cpp builds the prompt in all routes with one function, so every field counts as in a completion. vLLM's
+``/tokenize`` supports fewer fields than its chat completions; if an unsupported field may matter, the count is not
+marked as exact.
 """
 
 from collections.abc import Callable, Generator, Mapping
@@ -20,10 +21,10 @@ type Fields = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many tokens a prompt has.
+    """The number of tokens in a prompt.
 
     Args:
-        tokens: With those the backend may have cached.
+        tokens: The count, including cached tokens.
         exact: Whether the backend would report the same number.
     """
 
@@ -33,22 +34,22 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class TokenizerCall:
-    """A POST to make.
+    """A POST request to the backend.
 
     Args:
-        path: Below the root of the server, not below ``/v1``.
-        body: To be sent as JSON.
+        path: Path relative to the root of the server, not to ``/v1``.
+        body: The JSON body.
     """
 
     path: str
     body: dict[str, Any]
 
 
-class TokenizerUnavailable(Exception):  # noqa: N818 - a state of the backend, which counting.py gets by with
-    """The backend does not count.
+class TokenizerUnavailable(Exception):  # noqa: N818 - a state of the backend, which the caller handles by estimating
+    """The backend cannot count tokens.
 
     Args:
-        status: What it answered; None when nothing came, or nothing that can be read.
+        status: HTTP status of its response; None without a response, or if the body was not readable.
     """
 
     def __init__(self, status: int | None = None) -> None:
@@ -58,18 +59,18 @@ class TokenizerUnavailable(Exception):  # noqa: N818 - a state of the backend, w
 
 type Steps = Generator[TokenizerCall, Any, Count]
 type Way = Callable[[Fields, str], Steps]
-"""Takes the fields of a chat request and the backend's name of the model."""
+"""A counting method. Arguments: the fields of a chat request and the backend's model name."""
 
 
 def ways_to_count(kind: str | None, fields: Fields) -> tuple[Way, ...]:
-    """Return the ways to have a prompt counted, best first; none where an estimate has to do.
+    """Return the counting methods for a prompt, best first; ``()`` if only an estimate is possible.
 
-    Pictures and files are one of these cases: their tokens depend on how the model cuts them up, which some servers
-    do for a count, at the cost of an answer's beginning, and others do not.
+    Prompts with images or files are only estimated: their tokens depend on the model's image processing. Some servers
+    run it for a count, which costs as much as the start of a completion, and others do not.
 
     Args:
-        kind: Which tokenizer the backend has, a key of ``WAYS``.
-        fields: Of the chat request.
+        kind: The backend's tokenizer, a key of ``WAYS``.
+        fields: The fields of the chat request.
     """
     return () if _has_media(fields) else WAYS.get(kind or "", ())
 
@@ -83,10 +84,10 @@ _VLLM_FIELDS = (
     "messages", "tools", "add_generation_prompt", "continue_final_message", "add_special_tokens", "chat_template",
     "chat_template_kwargs", "media_io_kwargs", "mm_processor_kwargs",
 )  # fmt: skip
-"""Of its ``TokenizeChatRequest``; any other is ignored, and older servers log a warning about it."""
+"""Fields of ``TokenizeChatRequest``. vLLM ignores others; older servers log a warning about them."""
 
 _VLLM_UNSEEN = {"reasoning_effort", "documents", "truncate_prompt_tokens"}
-"""What shapes a prompt and ``TokenizeChatRequest`` does not have. The effort goes in as the template gets it."""
+"""Fields that change a prompt and that ``TokenizeChatRequest`` lacks. The effort is passed as a template argument."""
 
 
 def _vllm(fields: Fields, model: str) -> Steps:
@@ -98,20 +99,20 @@ def _vllm(fields: Fields, model: str) -> Steps:
 
 
 def _is_seen_whole(fields: Fields, model: str) -> bool:
-    """Whether vLLM's tokenizer is told all that shapes the prompt.
+    """Whether vLLM's tokenizer gets every field that changes the prompt.
 
-    It may be set to leave tools out of the prompt when none is to be called, and it writes prompts for gpt-oss
-    without a template, unless it counts them.
+    vLLM may be configured to omit tools from the prompt for ``tool_choice: none``. It builds prompts for gpt-oss
+    without a template, except in the tokenizer.
     """
     hidden = fields.get("tool_choice") == "none" and "tools" in fields
     return not (hidden or _VLLM_UNSEEN & fields.keys() or "gpt-oss" in model.lower())
 
 
 _OF_THE_ANSWER = {"stream", "stream_options", "max_tokens", "max_completion_tokens"}
-"""Fields that say nothing of a prompt."""
+"""Fields that do not change the prompt."""
 
 _ONLY_LOADED = "?autoload=false"
-"""A router of llama.cpp servers would load the model, and unload another, only to count."""
+"""Query that keeps a llama.cpp router from loading the model, and unloading another, only to count."""
 
 
 def _llama_cpp(fields: Fields, model: str) -> Steps:
@@ -121,7 +122,7 @@ def _llama_cpp(fields: Fields, model: str) -> Steps:
 
 
 def _llama_cpp_in_two_steps(fields: Fields, model: str) -> Steps:
-    """The second step does what an answer begins with: it adds the BOS token, and knows special tokens in the text."""
+    """Apply the template, then tokenize as a completion does: with the BOS token and special tokens."""
     answer = yield TokenizerCall(f"/apply-template{_ONLY_LOADED}", _prompt_fields(fields, model))
     text = {"content": _value(answer, "prompt", str), "add_special": True, "parse_special": True}
     answer = yield TokenizerCall(f"/tokenize{_ONLY_LOADED}", {"model": model, **text})
@@ -133,7 +134,7 @@ def _prompt_fields(fields: Fields, model: str) -> dict[str, Any]:
 
 
 def _value[T](answer: object, name: str, kind: type[T]) -> T:
-    """Return a value of an answer; another server may have the same path."""
+    """Return a value of a response, checked, because another server may have the same path."""
     value = answer.get(name) if isinstance(answer, dict) else None
     if type(value) is not kind:  # True is an int to isinstance
         raise TokenizerUnavailable
@@ -141,4 +142,4 @@ def _value[T](answer: object, name: str, kind: type[T]) -> T:
 
 
 WAYS: dict[str, tuple[Way, ...]] = {"vllm": (_vllm,), "llama_cpp": (_llama_cpp, _llama_cpp_in_two_steps)}
-"""``Profile.tokenizer`` -> the ways to count, best first."""
+"""``Profile.tokenizer`` -> counting methods, best first."""

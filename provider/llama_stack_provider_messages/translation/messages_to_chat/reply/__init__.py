@@ -1,5 +1,5 @@
-"""The answer of a backend -> a Message, whole (``response.py``) or as events (``stream.py``).
+"""Backend response -> Message, unary (``response.py``) or as stream events (``stream.py``).
 
-Both read the same tables, so that the events of a stream add up to the Message. Nothing here knows the request, but for
-what ``options.py`` keeps of it.
+Both use the same tables, so the events of a stream add up to the Message. Facts about the request come only from
+``options.py``.
 """

@@ -1,18 +1,18 @@
-"""Content blocks of a stream: pieces go in as they come, events come out in the one legal order.
+"""Content blocks of a stream: accepts deltas in any order and emits events in the order the Messages API requires.
 
-The Messages API never interleaves: one block is open at a time, indexes are contiguous, a block is
-start, deltas, stop. Backends do interleave. So blocks stand in a queue; only its head is open, and what belongs to
-another block waits until the head can close. Text and thinking close when anything follows them; a tool
-call closes when its arguments are a complete object, or at the end of the stream.
+The Messages API never interleaves blocks: one block is open at a time, indexes are contiguous, and a block is start,
+deltas, stop. Backends do interleave. So blocks are kept in a queue. Only its head is open; deltas of other blocks wait
+until the head closes. Text and thinking close when another block follows. A tool call closes when its arguments are a
+complete object, or at the end of the stream.
 
     head text      +  tool call      ->  stop text, start call
     head call      +  other call     ->  other waits; when the head is complete: stop head, start other
     head call      +  text           ->  the same
     end of stream                    ->  every block in turn: start, deltas, stop
-    head blank text                  ->  waits for more text; anything else behind it, or the end: left out
+    head blank text                  ->  waits for more text; dropped if another block follows or the stream ends
 
-Text of white space alone is left out because the API refuses such a block when it comes back in the history; vLLM
-streams a line break between thinking and a call.
+Blank text is dropped because the API rejects such a block in the history; vLLM streams a line break between thinking
+and a call.
 """
 
 import json
@@ -30,10 +30,10 @@ type Event = dict[str, Any]
 
 
 class TextBlock:
-    """Text as it comes, and at its end what it cites. It is ready once there is more than white space.
+    """A text block with its citations at the end. It is ready once it holds more than white space.
 
     Args:
-        cite: Returns the citations that are due.
+        cite: Returns the new citations.
     """
 
     kind = "text"
@@ -45,7 +45,7 @@ class TextBlock:
         self._cite = cite
 
     def add(self, piece: str) -> None:
-        """Take more text."""
+        """Add text."""
         self._pieces.append(piece)
         self.ready = self.ready or not piece.isspace()
 
@@ -59,22 +59,22 @@ class TextBlock:
         return [{"type": "text_delta", "text": piece} for piece in pieces]
 
     def last_deltas(self, *, cut: bool) -> list[Event]:  # noqa: ARG002 - text is text, cut or not
-        """Return what is due before the stop."""
+        """Return the deltas to send before the stop."""
         return [{"type": "citations_delta", "citation": citation} for citation in self._cite()]
 
 
 class ToolUseBlock:
-    """A tool call. Its start waits for the name, and for the id until arguments can be sent.
+    """A tool call block. Its start waits for the name; it waits for the id only until there are arguments to send.
 
     Args:
-        claim: Returns the id to use for the backend's, which may be ``""``.
-        form: Knows the names of the tools. A name that is the beginning of another may still grow (calls.py), and
-            holds the start until there are arguments.
-        extra: What the backend signed the call with.
+        claim: Returns the client's id for the backend's id, which may be ``""``.
+        form: Holds the tool names. A name that is a prefix of another may be incomplete (calls.py); the start then
+            waits for arguments.
+        extra: The backend's signature of the call.
 
     Attributes:
-        repeat: What came with the name of this call again, once it was complete, see calls.py. The block stays open
-            until it is decided what the repetition's arguments mean.
+        repeat: A repetition of this call that arrived after the call was complete, see calls.py. The block stays open
+            until the repetition is resolved.
     """
 
     kind = "tool_use"
@@ -85,7 +85,7 @@ class ToolUseBlock:
         self.input = ToolInput()
         self.extra = extra
         self.repeat: ToolUseBlock | None = None
-        self.arguments: list[str] = []  # as they came
+        self.arguments: list[str] = []  # as received
         self._members: dict[str, str] = {}
         self._claim = claim
         self._form = form
@@ -93,14 +93,14 @@ class ToolUseBlock:
         self._released = ""
 
     def add(self, call_id: str, name: str, arguments: str) -> None:
-        """Take one delta; the first id and the first name stay."""
+        """Add one delta; the first id and the first name are kept."""
         self.upstream_id = self.upstream_id or call_id
         self.name = self.name or name
         self.arguments.append(arguments)
         self.input.add(arguments)
 
     def absorb(self, again: "ToolUseBlock") -> bool:
-        """Take the input of a repetition with the same id; return False where it is another call (calls.py)."""
+        """Adopt the input of a repetition with the same id; return False if it is another call (calls.py)."""
         first, second = self.comparable(), again.comparable()
         if not second or first == second:
             return True
@@ -117,7 +117,7 @@ class ToolUseBlock:
         return True
 
     def comparable(self) -> dict[str, str]:
-        """Return the members of the decoded input, each value as text in one form; decoded once."""
+        """Return the members of the decoded input, each value as normalized JSON text; cached."""
         if not self._members:
             value = parse_tool_input("".join(self.arguments))
             self._members = {name: json.dumps(member, sort_keys=True) for name, member in value.items()}
@@ -125,7 +125,7 @@ class ToolUseBlock:
 
     @property
     def latest(self) -> "ToolUseBlock":
-        """What the next piece of arguments belongs to."""
+        """The block that receives the next piece of arguments: the repetition if there is one."""
         return self.repeat if self.repeat and not self.repeat.input.blank else self
 
     @property
@@ -141,12 +141,12 @@ class ToolUseBlock:
 
     @property
     def complete(self) -> bool:
-        """Whether the arguments are an object and nothing more can belong to it."""
+        """Whether the arguments are a complete object and no repetition is pending."""
         return bool(self.name) and self.input.complete and self.latest is self
 
     @property
     def empty(self) -> bool:
-        """Whether this is padding: no name and no arguments ever came."""
+        """Whether the call is padding, without name and arguments."""
         return not self.name and self.input.blank
 
     def start(self) -> Event:
@@ -154,14 +154,14 @@ class ToolUseBlock:
         return self._form.tool_use(self._claim(self.upstream_id), self.name, {})
 
     def deltas(self) -> list[Event]:
-        """Return what came since the last call; the first delta is empty, as the API's own is."""
+        """Return the new deltas since the last call; the first one is empty, as in the API."""
         text, self._released = self._released + self.input.take(), ""
         first = [] if self._opened else [""]
         self._opened = True
         return [{"type": "input_json_delta", "partial_json": piece} for piece in (*first, *([text] if text else ()))]
 
     def last_deltas(self, *, cut: bool) -> list[Event]:
-        """Return what is due before the stop."""
+        """Return the deltas to send before the stop."""
         self._closed = True
         text = self.input.rest(cut=cut)
         return [{"type": "input_json_delta", "partial_json": text}] if text else []
@@ -171,7 +171,7 @@ type Block = TextBlock | ThinkingBlock | RedactedBlock | ToolUseBlock
 
 
 class BlockQueue:
-    """The blocks that are open or waiting; see the module's rules."""
+    """The open block and the waiting ones; see the module's rules."""
 
     def __init__(self) -> None:
         self._blocks: deque[Block] = deque()
@@ -180,22 +180,22 @@ class BlockQueue:
 
     @property
     def tail(self) -> Block | None:
-        """The block that came last, unless it is closed."""
+        """The last block, None if it is closed."""
         return self._blocks[-1] if self._blocks else None
 
     @property
     def text_index(self) -> int | None:
-        """The index of the open block if it is text and nothing waits: its pieces need no queue."""
+        """The index of the open block if it is text and no block waits: its text can be sent directly."""
         if self._open and len(self._blocks) == 1 and self._blocks[0].kind == "text":
             return self._index
         return None
 
     def append(self, block: Block) -> None:
-        """Put a block behind the others."""
+        """Append a block to the queue."""
         self._blocks.append(block)
 
     def advance(self) -> list[Event]:
-        """Return the events that are due now."""
+        """Return the events that can be sent now."""
         events: list[Event] = []
         while self._blocks:
             head = self._blocks[0]
@@ -210,8 +210,8 @@ class BlockQueue:
         """Return the events that close every block.
 
         Args:
-            cut: The answer was cut off: the last call keeps incomplete arguments.
-            stopped: It was stopped at text: every call keeps them, and one that is not known by name is none.
+            cut: The response was truncated: the last call keeps incomplete arguments.
+            stopped: A stop sequence in the text ended it: every call keeps them, and calls without a name are dropped.
         """
         events: list[Event] = []
         while self._blocks:

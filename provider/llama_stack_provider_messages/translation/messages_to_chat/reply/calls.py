@@ -1,19 +1,19 @@
-"""Which tool call a delta belongs to.
+"""Assigns tool call deltas to tool calls.
 
-The schema keys deltas on ``index``, with id and name in the first one. Servers differ:
+By the schema, ``index`` identifies the call, and the first delta has id and name. Servers differ:
 
     new id on a known index                  a new call (Gemini- and Ollama-like servers send 0 for all: ccNexus 89)
     new id, no name, call still incomplete   the same call, from a server that makes an id per delta
-    no id, new name on a known index         a new call, unless the call has no name yet, or its name goes on
+    no id, new name on a known index         a new call, unless the call has no name yet, or its name continues
     same name, call complete, more arguments a new call (LiteLLM's test_parallel_tool_calls); with the same id it may be
                                              the same call again, see below
     same name, call complete, no arguments   the name is repeated; arguments that follow are those of the row above
     same id, new name, call complete         a new call
     no index                                 by id; else the last call
 
-A complete call may come again with its id and name: some servers repeat it at the end, send ``{}`` before the
-arguments, or send all arguments so far each time. A client must not run such a call twice. So the second one is held
-until its arguments are complete, and the decoded inputs are compared:
+A complete call may be repeated with its id and name: some servers repeat it at the end, send ``{}`` before the
+arguments, or send all arguments so far each time. A client must not execute such a call twice. So the repetition is
+held until its arguments are complete, and the decoded inputs are compared:
 
     first            second                  result
     {"city":"Oslo"}  {"city": "Oslo"}        one call: equal
@@ -22,9 +22,9 @@ until its arguments are complete, and the decoded inputs are compared:
     {"a":1}          {"a":1,"b":2}           one call with the second input, or the first if that is already closed
     {"city":"Oslo"}  {"city":"Rome"}         two calls
 
-A name comes in one piece, as a rule. It goes on with another piece when the call is the same (index and id, where
-they are sent), no arguments came yet, both pieces together begin the name of a tool of the request, and not each
-piece is the name of a tool by itself: ``get_`` and ``weather`` are one call, ``time`` and ``date`` are two.
+A name usually arrives in one piece. A second piece continues it if all of this holds: the call is the same (index and
+id, if sent), there are no arguments yet, both pieces together are a prefix of a tool name of the request, and the
+pieces are not both tool names themselves. ``get_`` and ``weather`` are one call, ``time`` and ``date`` are two.
 """
 
 from collections.abc import Iterable, Iterator
@@ -39,11 +39,11 @@ from .reasoning import call_extra
 
 
 class CallIds:
-    """Gives each call an id that is legal in the Messages API and unique in the answer.
+    """Gives each call an id that is valid in the Messages API and unique in the response.
 
     Args:
         new_id: Makes an id for a prefix.
-        taken: Ids that are in use: backends that count from 0 in every answer repeat those of earlier calls.
+        taken: Ids in use: backends that count from 0 in every response repeat those of earlier calls.
     """
 
     def __init__(self, new_id: NewId, taken: Iterable[str] = ()) -> None:
@@ -51,7 +51,7 @@ class CallIds:
         self._taken = set(taken)
 
     def claim(self, upstream_id: str) -> str:
-        """Return the backend's id when it can stay, else a new one."""
+        """Return the client's form of the backend's id if it is valid and free, else a new id."""
         known = client_id(upstream_id)
         chosen = known if known and known not in self._taken else self._new_id("toolu_")
         self._taken.add(chosen)
@@ -63,7 +63,7 @@ class CallTracker:
 
     Args:
         new_id: Makes an id for a prefix.
-        form: Knows the names of the request's tools.
+        form: Holds the tool names of the request.
     """
 
     def __init__(self, new_id: NewId, form: ReplyOptions) -> None:
@@ -73,7 +73,7 @@ class CallTracker:
         self.blocks: list[ToolUseBlock] = []
 
     def feed(self, delta: object) -> Iterator[ToolUseBlock]:
-        """Take the calls of one delta; yield the blocks that are new."""
+        """Process the tool calls of one delta; yield new blocks."""
         for call in list_field(delta, "tool_calls"):
             index = field(call, "index")
             yield from self._take(index if isinstance(index, int) else None, text_field(call, "id"), call)
@@ -81,7 +81,7 @@ class CallTracker:
             yield from self._take("function_call", "", {"function": legacy})
 
     def finish(self) -> Iterator[ToolUseBlock]:
-        """Decide what the held repetitions are: the stream has ended. Yield the blocks that are new."""
+        """Resolve the held repetitions at the end of the stream; yield new blocks."""
         for block in list(self.blocks):
             yield from self._settle(block, None)
 
@@ -115,14 +115,14 @@ class CallTracker:
         yield block
 
     def _settle(self, block: ToolUseBlock, index: int | str | None) -> Iterator[ToolUseBlock]:
-        """Make a repetition part of its call or, where it is another call, yield it."""
+        """Merge a repetition into its call or, if it is another call, yield it."""
         again, same = block.repeat, _same_id(block)
         block.repeat = None
         if again and not again.input.blank and not (same and block.absorb(again)):
             yield from self._announce(again, index)
 
     def _goes_on(self, block: ToolUseBlock, call_id: str, name: str) -> bool:
-        """Whether this is another piece of the call's name; see the module's rule."""
+        """Whether ``name`` continues the call's name; see the module's rule."""
         if not (name and block.name and block.input.blank and call_id in ("", block.upstream_id)):
             return False
         whole, tools = block.name + name, self._form.tools
@@ -137,7 +137,7 @@ class CallTracker:
 
 
 def _starts_anew(block: ToolUseBlock, call_id: str, name: str) -> bool:
-    """Whether a delta for a known index begins a call that is surely another one; see the module's first table."""
+    """Whether a delta for a known index certainly starts another call; see the module's first table."""
     same_id = bool(call_id) and call_id == block.upstream_id
     if call_id and block.upstream_id and not same_id:
         return bool(name) or block.input.blank or block.input.complete

@@ -1,7 +1,7 @@
-"""``url_citation`` annotations -> citations of the answer's text, as web search of the Messages API gives them.
+"""``url_citation`` annotations -> citations in the form of the Messages API's web search.
 
-OpenAI's search models and OpenRouter's web plug-in annotate the text of an answer with the pages it draws on. A stream
-may bring an annotation before the words it is about, so both forms resolve them when the text is complete.
+OpenAI's search models and OpenRouter's web plug-in annotate the text of a response with its sources. A stream may send
+an annotation before the text it covers, so annotations are resolved when the text is complete.
 """
 
 from typing import Any
@@ -10,11 +10,11 @@ from llama_stack_provider_messages.translation.fields import field, list_field, 
 
 
 def url_citations(annotations: list[Any], text: str) -> list[dict[str, Any]]:
-    """Return the citations for annotations; what has no address is none.
+    """Return the citations for annotations; those without a URL are ignored.
 
     Args:
-        annotations: Of a message or of all deltas so far.
-        text: The backend's text, which their indexes point into.
+        annotations: Annotations of a message or of all deltas so far.
+        text: The backend's text, to which their indexes refer.
     """
     records = [field(annotation, "url_citation") or annotation for annotation in annotations]
     return [_citation(record, text) for record in records if text_field(record, "url")]

@@ -1,4 +1,4 @@
-"""What the request decides about the form of its answer; unary answers and streams share it."""
+"""Options for the reply that come from the request, for unary responses and streams."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,24 +17,24 @@ type NewId = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class ReplyOptions:
-    """How the answer to one request has to look.
+    """Options for the reply to one request.
 
     Args:
-        model: The name the client asked for, echoed.
+        model: The client's model name, echoed in the reply.
         thinking: ``shown``; ``omitted``: blocks without their text; ``hidden``: no blocks.
         inline: Where the text may hold reasoning, see think_tags.py.
-        discard: The request only warms the prompt cache (``max_tokens: 0``): its answer is empty.
+        discard: The request only warms the prompt cache (``max_tokens: 0``): its reply is empty.
         stops: The stop sequences, see text_filter.py.
-        tools: The names of the tools, as the backend has them.
-        names: Those of them the client knows by another name.
-        call_ids: The ids of earlier calls: one for two calls, and a client takes the second result for the first's.
-        prefill: The final assistant message the backend was to continue, and may repeat.
-        extras: Optional message fields that are present when they were asked for.
-        safeguards: Types of the safeguards asked for.
-        fast: ``speed: fast`` was asked for.
-        credit: A fallback credit was to be redeemed.
-        prompt_estimate: Tokens the prompt may have, for backends that do not count.
-        windowed: The limit of the answer is what the context window left.
+        tools: The backend's names of the tools.
+        names: Backend's name of a renamed tool -> the client's name.
+        call_ids: The ids of earlier calls, not to be reused: clients would mix up the results of two calls with one id.
+        prefill: The final assistant message that the backend continues, and may repeat.
+        extras: Optional message fields that are present only if requested.
+        safeguards: Types of the requested safeguards.
+        fast: The request had ``speed: fast``.
+        credit: The request had a fallback credit token.
+        prompt_estimate: Estimated prompt tokens, for backends that do not count.
+        windowed: The output limit was lowered to the rest of the context window.
         refusals: A refusal by the backend's content policy is a message with stop reason ``refusal``, not an error.
     """
 
@@ -57,7 +57,7 @@ class ReplyOptions:
 
     @classmethod
     def of(cls, request: object, edits: Sequence[dict[str, Any]] = ()) -> "ReplyOptions":
-        """Return the form for a request and its edits, without what its translation decides (names, prefill ...)."""
+        """Return the options from a request and its edits, without those its translation sets (names, prefill ...)."""
         return cls(
             model=str(field(request, "model")),
             thinking=_thinking_form(request),
@@ -71,28 +71,28 @@ class ReplyOptions:
         )
 
     def tool_use(self, tool_id: str, name: str, tool_input: dict[str, Any]) -> dict[str, Any]:
-        """Return a ``tool_use`` block under the client's name of the tool; every call is the model's own."""
+        """Return a ``tool_use`` block with the client's tool name; the caller is always the model itself."""
         known = self.names.get(name) or ClientName(name)
         block = {"type": "tool_use", "id": tool_id, "name": known.name, "input": tool_input}
         member = {"toolset_name": known.toolset} if known.toolset else {}
         return {**block, **member, "caller": {"type": "direct"}}
 
     def applied_edits(self) -> dict[str, Any]:
-        """Return what a ``message_delta`` repeats of the extras."""
+        """Return the extras that ``message_delta`` repeats."""
         return {name: value for name, value in self.extras if name == "context_management"}
 
     def safeguard_results(self) -> dict[str, Any]:
-        """Return what an end says of the safeguards that were asked for: there is no classifier here.
+        """Return the results of the requested safeguards: ``unavailable``, because there is no classifier here.
 
-        On ``unavailable`` Claude Code asks its own. A verdict that nobody reached would switch the user's safety check
-        off.
+        On ``unavailable`` Claude Code uses its own classifier. A made-up verdict would switch off the user's safety
+        check.
         """
         status = {"type": "unavailable", "reason": "this server has no safety classifier"}
         results = [{"type": kind, "status": status} for kind in self.safeguards]
         return {"safeguard_results": results} if results else {}
 
     def usage(self, counts: Counts, service_tier: object) -> dict[str, Any]:
-        """Return ``usage`` for an answer to this request."""
+        """Return ``usage`` for a response to this request."""
         usage = usage_fields(counts, service_tier)
         if self.fast and usage["service_tier"] == "priority":
             usage["speed"] = "fast"
@@ -101,7 +101,7 @@ class ReplyOptions:
         return usage
 
     def message(self, message_id: str, usage: dict[str, Any]) -> dict[str, Any]:
-        """Return a message without content and without an end."""
+        """Return a message without content and stop reason."""
         return {
             "id": message_id,
             "type": "message",

@@ -1,9 +1,9 @@
-"""The words of an answer: text and reasoning of a message or of a delta, whatever field a server uses.
+"""Reads text and reasoning of a message or delta, whichever fields the server uses.
 
-``reasoning_details`` (OpenRouter, MiniMax) hold more than words: ids, formats, the signatures of the model's maker,
-and entries of nothing but encrypted data. Backends want them back unchanged and in order
-(openrouter.ai/docs/use-cases/reasoning-tokens), so each entry stays together, as a run of words or as a block of
-its own that only the backend can read.
+``reasoning_details`` (OpenRouter, MiniMax) hold more than text: ids, formats, the model vendor's signatures, and
+entries with only encrypted data. Backends require them back unchanged and in order
+(openrouter.ai/docs/use-cases/reasoning-tokens). So each entry is kept complete: in a thinking block, or in a redacted
+block that only the backend can read.
 """
 
 from dataclasses import dataclass
@@ -12,11 +12,12 @@ from llama_stack_provider_messages.translation.fields import field, list_field, 
 from llama_stack_provider_messages.translation.messages_to_chat.thinking_signature import Detail
 
 _ALIASES = ("reasoning_content", "reasoning")
-"""DeepSeek, SGLang and llama.cpp; vLLM since 0.11, Ollama, OpenRouter. Both at once hold the same text."""
+"""First: DeepSeek, SGLang, llama.cpp. Second: vLLM since 0.11, Ollama, OpenRouter. If both are sent, the text is the
+same."""
 
 
 _WORDS = ("text", "summary")
-"""Fields of an entry that hold words, and come piece by piece."""
+"""Fields of an entry that hold text, which is streamed in pieces."""
 
 _WORDED = frozenset({"reasoning.text", "reasoning.summary"})
 
@@ -26,8 +27,8 @@ class ReasoningPiece:
     """A piece of reasoning.
 
     Args:
-        text: Its words.
-        detail: The entry they come from; without words it is for the backend alone.
+        text: The reasoning text.
+        detail: The entry it comes from; an entry without text is only for the backend.
     """
 
     text: str
@@ -35,8 +36,8 @@ class ReasoningPiece:
 
 
 def thoughts_of(record: object) -> list[ReasoningPiece]:
-    """Return the reasoning of a message or delta; of fields with the same words, from one."""
-    extra = getattr(record, "model_extra", None)  # where SDK objects keep it; an attribute they lack is slow to miss
+    """Return the reasoning of a message or delta; text that several fields repeat is returned once."""
+    extra = getattr(record, "model_extra", None)  # SDK objects keep it here; looking up a missing attribute is slow
     source = record if extra is None else extra
     details = [entry for entry in list_field(source, "reasoning_details") if isinstance(entry, dict)]
     if not details:
@@ -57,13 +58,13 @@ def _entry_text(entry: Detail) -> str:
 
 
 CALL_EXTRA = "tool_call.extra_content"
-"""Type of an entry of our own: what a backend wants back beside the call that follows."""
+"""Type of our own entry for fields that the backend requires back on the following tool call."""
 
 
 def call_extra(call: object) -> ReasoningPiece | None:
-    """Return what a call carries for the backend alone: Gemini's signature of the thought behind it.
+    """Return the fields of a call that are only for the backend: Gemini's thought signature.
 
-    Gemini 3 answers 400 to a call that comes back without (discuss.ai.google.dev 109823, crmne/ruby_llm 588).
+    Gemini 3 answers 400 to a call sent back without it (discuss.ai.google.dev 109823, crmne/ruby_llm 588).
     """
     extra = field(call, "extra_content")
     return (
@@ -72,15 +73,15 @@ def call_extra(call: object) -> ReasoningPiece | None:
 
 
 def is_worded(entry: Detail) -> bool:
-    """Whether an entry is part of a thinking block; others are blocks of their own.
+    """Whether an entry is part of a thinking block; others become redacted blocks.
 
-    A piece of a stream may hold nothing but the signature of words that came before.
+    A streamed piece may hold only the signature of earlier text.
     """
     return text_field(entry, "type") in _WORDED or any(name in entry for name in _WORDS)
 
 
 class DetailRun:
-    """Entries as they come: pieces of one entry of a stream share their type and index, and follow each other."""
+    """Joins streamed entries: pieces of one entry are consecutive and share type and index."""
 
     def __init__(self) -> None:
         self.entries: list[Detail] = []
@@ -92,7 +93,7 @@ class DetailRun:
         return all(piece.get(name) == self.entries[-1].get(name) for name in ("type", "index"))
 
     def add(self, piece: Detail) -> None:
-        """Take a piece: words and data are appended, anything else is said once, or again."""
+        """Add a piece: text and data are appended, other fields are replaced."""
         if not self.takes(piece):
             self.entries.append(dict(piece))
             return
@@ -105,7 +106,7 @@ class DetailRun:
 
 
 def content_text(record: object) -> str:
-    """Return the visible text of a message or delta; a refusal is text too, so that plain clients show it."""
+    """Return the visible text of a message or delta. Includes a refusal, so that every client shows it."""
     return (text_field(record, "content") or _parts(record, "text")) + text_field(record, "refusal")
 
 
@@ -120,6 +121,6 @@ def _part_text(part: object, kind: str) -> str:
 
 
 def argument_text(function: object) -> str:
-    """Return the arguments of a call or of a piece of one, as text of about their length; some send an object."""
+    """Return the arguments of a call or delta as text, to measure their length; some servers send an object."""
     arguments = field(function, "arguments")
     return arguments if isinstance(arguments, str) else "" if arguments is None else str(arguments)

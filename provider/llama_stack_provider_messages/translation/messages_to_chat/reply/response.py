@@ -1,4 +1,4 @@
-"""A chat completion -> a message."""
+"""Translates a chat completion into a message."""
 
 from typing import Any
 
@@ -22,16 +22,16 @@ from .usage import byte_length, estimated_counts, token_counts
 def translate_response(
     completion: object, form: ReplyOptions, new_id: NewId, *, sign: Sign = unsigned
 ) -> dict[str, Any]:
-    """Return the message for a complete answer, in the wire form.
+    """Return the message for a unary response, in the wire form.
 
     Args:
         completion: A record of the chat completions schema, read by field names only.
-        form: How the answer has to look.
+        form: Options for the reply.
         new_id: Makes an id for a prefix such as ``msg_``.
-        sign: Makes the signature of a thinking block, see seal.py.
+        sign: Makes the signature of a thinking block, see thinking_signature.py.
 
     Raises:
-        MessagesError: The backend's record is an error or holds no answer.
+        MessagesError: The backend's record is an error or holds no choice.
     """
     choice = first_choice(completion)
     reason = finish_reason(choice)
@@ -45,7 +45,7 @@ def translate_response(
     calls = _calls(record)
     texts = TextFilter(form.stops, form.prefill)
     words = _words(record, form, sign, texts, alone=not calls)
-    if texts.fired:  # calls come behind the text
+    if texts.fired:  # calls come after the text
         calls = []
     cut = bool(calls) and not calls[-1][2].complete and cuts(reason)
     message["content"] = [*words, *_tool_uses(calls, form, CallIds(new_id, form.call_ids), sign, cut=cut)]
@@ -62,14 +62,14 @@ def translate_response(
 
 
 def refused(form: ReplyOptions, new_id: NewId, explanation: str) -> dict[str, Any]:
-    """Return the message for a request that the backend's content policy refused before there was an answer."""
+    """Return the refusal message for a request that the backend rejected by its content policy."""
     stop = stop_fields("content_filter", calls=False, cut=False, refusal=explanation, match=None)
     usage = form.usage(estimated_counts(form.prompt_estimate, 0), None)
     return form.message(new_id("msg_"), usage) | form.safeguard_results() | stop
 
 
 def _said(record: object) -> int:
-    """Return how many bytes the backend said."""
+    """Return the bytes of output in the backend's message."""
     calls = [field(call, "function") for call in list_field(record, "tool_calls")] + [field(record, "function_call")]
     texts = (
         *(thought.text for thought in thoughts_of(record)),
@@ -90,20 +90,20 @@ def _check(completion: object, choice: object, reason: str | None) -> None:
 
 
 def _prewarmed(message: dict[str, Any]) -> dict[str, Any]:
-    """Answer ``max_tokens: 0``: the backend made one token, which the client did not ask for."""
+    """Return the reply to ``max_tokens: 0``, without the one token that the backend generated."""
     message["usage"] |= {"output_tokens": 0, "output_tokens_details": None}
     return message | {"stop_reason": "max_tokens"}
 
 
 def _words(record: object, form: ReplyOptions, sign: Sign, texts: TextFilter, *, alone: bool) -> list[dict[str, Any]]:
-    """Return the thinking and text blocks; one that would be empty is left out, and so is blank text (blocks.py).
+    """Return the thinking and text blocks, without empty blocks and blank text (blocks.py).
 
     Args:
         record: The message.
-        form: Whether thinking is shown; hidden reasoning that is all there is becomes text, or it would be lost.
-        sign: Makes the signature of a thinking block, see seal.py.
-        texts: Decides what of the text is shown.
-        alone: There are no calls beside the words.
+        form: Whether thinking is shown. Hidden reasoning becomes text if the response has nothing else.
+        sign: Makes the signature of a thinking block, see thinking_signature.py.
+        texts: Filters the text.
+        alone: The response has no tool calls.
     """
     splitter = ThinkSplitter(form.inline)
     pieces = splitter.add(content_text(record)) + splitter.rest()
@@ -133,7 +133,7 @@ type _Call = tuple[str, str, ToolInput, ReasoningPiece | None]
 
 
 def _calls(record: object) -> list[_Call]:
-    """Return id, name, arguments and extra of each call; padding without name and arguments is none."""
+    """Return id, name, arguments and extra of each call; padding without name and arguments is skipped."""
     found = [
         (text_field(call, "id"), field(call, "function"), call_extra(call)) for call in list_field(record, "tool_calls")
     ]

@@ -1,4 +1,4 @@
-"""Why an answer ended: finish reasons of chat completions -> stop reasons of the Messages API."""
+"""Translates finish reasons of chat completions into stop reasons of the Messages API."""
 
 from collections.abc import Collection
 from typing import Any
@@ -12,8 +12,8 @@ STOP_REASONS: dict[str, str] = {
     "content_filter": "refusal",
     "function_call": "end_turn",
 }
-"""The schema's own reasons. A call in the answer makes it ``tool_use`` whatever the reason says; without
-one, ``tool_calls`` is the end of a turn."""
+"""The schema's finish reasons. A response with a tool call gets ``tool_use`` for any of them; ``tool_calls`` without
+a call is ``end_turn``."""
 
 DIALECT_STOP_REASONS: dict[str, str] = {
     "end_turn": "end_turn",
@@ -26,33 +26,33 @@ DIALECT_STOP_REASONS: dict[str, str] = {
     "sensitive": "refusal",
     "SAFETY": "refusal",
 }
-"""Reasons outside the schema that servers of it send (TGI, Mistral, GLM, gateways)."""
+"""Finish reasons outside the schema (TGI, Mistral, GLM, gateways)."""
 
 FAILURES = frozenset({"error", "abort", "network_error", "insufficient_system_resource"})
-"""Reasons that mean the answer broke (OpenRouter, SGLang and vLLM, GLM, DeepSeek): an error, never a stop reason."""
+"""Finish reasons of failed responses (OpenRouter, SGLang and vLLM, GLM, DeepSeek): an error, never a stop reason."""
 
 
 def finish_reason(choice: object) -> str | None:
-    """Return the finish reason of a choice; ``""`` and the string ``"null"`` (APISIX tests 14 and 16) are none."""
+    """Return the finish reason of a choice; ``""`` and the string ``"null"`` (APISIX tests 14 and 16) give None."""
     reason = field(choice, "finish_reason")
     return reason if isinstance(reason, str) and reason not in ("", "null") else None
 
 
 def stop_reason(reason: str | None) -> str:
-    """Return the stop reason of a finish reason, calls aside; unknown ones end a turn."""
+    """Return the stop reason for a finish reason, without regard to calls; ``end_turn`` if unknown."""
     return STOP_REASONS.get(reason or "") or DIALECT_STOP_REASONS.get(reason or "", "end_turn")
 
 
 def cuts(reason: str | None) -> bool:
-    """Whether an answer with this finish reason may stop inside the arguments of a call."""
+    """Whether a response with this finish reason may be truncated inside the arguments of a call."""
     return stop_reason(reason) in ("max_tokens", "refusal")
 
 
 def stop_match(choice: object, stops: Collection[str]) -> str | None:
     """Return the stop sequence that vLLM (``stop_reason``) or SGLang (``matched_stop``) reports.
 
-    Token ids are none, and neither are strings the client did not ask for: SGLang names the end of a turn in the
-    model's template there too.
+    Token ids are ignored, and so are strings that the client did not request: SGLang also reports the template's
+    end-of-turn string there.
     """
     values = (field(choice, name) for name in ("stop_reason", "matched_stop"))
     return next((value for value in values if isinstance(value, str) and value in stops), None)
@@ -68,16 +68,16 @@ def stop_fields(
     fired: str | None = None,
     windowed: bool = False,
 ) -> dict[str, Any]:
-    """Return ``stop_reason``, ``stop_sequence`` and ``stop_details`` of an answer.
+    """Return ``stop_reason``, ``stop_sequence`` and ``stop_details`` of a response.
 
     Args:
-        reason: The finish reason, None when the backend sent none.
-        calls: Whether the answer holds a tool call.
+        reason: The finish reason, None if the backend sent none.
+        calls: Whether the response holds a tool call.
         cut: Whether its last tool call is incomplete.
-        refusal: The model's own words of refusal, ``""`` without one.
-        match: The stop string that ended the answer, when the backend names it.
-        fired: The stop sequence this side found in the text; whatever else the answer was, it ended there.
-        windowed: The limit of the answer was what the context window left.
+        refusal: The model's refusal text, ``""`` without one.
+        match: The stop sequence reported by the backend, if any.
+        fired: The stop sequence that this server found in the text; it takes precedence.
+        windowed: The output limit was lowered to the rest of the context window.
     """
     if fired:
         return {"stop_reason": "stop_sequence", "stop_sequence": fired, "stop_details": None}

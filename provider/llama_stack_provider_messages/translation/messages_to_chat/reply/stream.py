@@ -1,17 +1,19 @@
-"""Chunks of a chat completion -> events of a Messages stream. Sans-IO: end and failure are inputs.
+"""Translates chunks of a chat completion into events of a Messages stream.
+
+Sans-IO: the caller feeds chunks, and reports the end or the failure of the backend's stream.
 
     wait   --first choice or usage-->  message_start, open
-    open   --feed-->                   content blocks (blocks.py); finish reason and usage are only remembered
+    open   --feed-->                   content blocks (blocks.py); finish reason and usage are stored
     open   --finish-->                 blocks closed, message_delta with usage, message_stop, done
     any    --fail, error in a chunk--> error, done
     done   --anything-->               nothing
 
-``message_delta`` waits for ``finish`` because usage comes after the finish reason, before it, or with it.
-``finished`` becomes true when nothing that still comes matters: a stop sequence ended the text (text_filter.py) or
-the stream failed. The caller stops reading then, and still calls ``finish``. Usage, which comes last, is lost with it:
-if no chunk had any, ``output_tokens`` is the number of chunks that held words or calls.
-A stream that ends without a finish reason ends a turn if it said anything and no call is left open; without a
-word, or inside the arguments of a call, it is an error, for a client must not take it for an answer.
+``message_delta`` waits for ``finish`` because usage may arrive before, with or after the finish reason.
+``finished`` becomes true when later chunks do not matter: a stop sequence ended the text (text_filter.py) or the stream
+failed. The caller then stops reading and calls ``finish``. Usage, which is sent last, is lost in that case; if no
+chunk had usage, ``output_tokens`` is the number of chunks that held text or calls.
+A stream without a finish reason is an ``end_turn`` if it had content and no call is incomplete. Without content, or
+inside the arguments of a call, it is an error, so that the client does not accept a truncated response.
 """
 
 from typing import Any
@@ -34,17 +36,17 @@ from .usage import Counts, byte_length, estimated_counts, token_counts
 
 
 class StreamTranslator:
-    """Translates one answer.
+    """Translates the stream of one response.
 
     Args:
-        form: How the answer has to look.
+        form: Options for the reply.
         new_id: Makes an id for a prefix such as ``msg_``.
-        sign: Makes the signature of a thinking block, see seal.py.
+        sign: Makes the signature of a thinking block, see thinking_signature.py.
         request_id: Id for ``error`` events; null without one.
 
     Attributes:
         finished: No further chunk is needed.
-        failure: What the stream failed of, once the ``error`` event says so.
+        failure: The error that ended the stream, set with the ``error`` event.
     """
 
     def __init__(
@@ -75,7 +77,7 @@ class StreamTranslator:
         self._service_tier: object = None
 
     def feed(self, chunk: object) -> list[Event]:
-        """Take one chunk; return the events that are due."""
+        """Process one chunk; return the resulting events."""
         if self._text_index is not None:
             text = _only_text(chunk)
             if text:
@@ -85,7 +87,7 @@ class StreamTranslator:
         return [] if self.finished else self._feed(chunk)
 
     def finish(self) -> list[Event]:
-        """Return the last events: the backend's stream has ended."""
+        """Process the end of the backend's stream; return the last events."""
         if self._done:
             return []
         for block in self._calls.finish():
@@ -99,10 +101,10 @@ class StreamTranslator:
         return [*events, self._message_delta(cut=cut), {"type": "message_stop"}]
 
     def fail(self, error: MessagesError) -> list[Event]:
-        """Return the ``error`` event, after which nothing follows: the backend failed.
+        """Process a failure of the backend; return the ``error`` event, which is the last.
 
-        Where its content policy was the reason, the message ends as a refusal instead; where what it has said so far
-        has filled the context window, as that.
+        Exceptions: a rejection by the content policy ends the message as a refusal, and an output that has filled the
+        context window ends it with that stop reason.
         """
         if self._done:
             return []
@@ -146,7 +148,7 @@ class StreamTranslator:
             self._match = self._match or stop_match(choice, self._form.stops)
 
     def _take(self, delta: object) -> None:
-        """Queue the payload of one delta; every part of it, for one chunk may hold all of them (litellm 30014)."""
+        """Queue all contents of one delta: one chunk may hold text, reasoning and calls (litellm 30014)."""
         thoughts, text, calls = thoughts_of(delta), content_text(delta), field(delta, "tool_calls")
         self._pieces += bool(thoughts or text or calls)
         self._annotations += annotations_of(delta)
@@ -164,13 +166,13 @@ class StreamTranslator:
         self.finished = self._filter.fired is not None
 
     def _count(self, delta: object, thoughts: list[ReasoningPiece]) -> None:
-        """Count what text does not hold; text is counted at the end."""
+        """Count output other than text; text is counted at the end."""
         calls = [field(call, "function") for call in list_field(delta, "tool_calls")] + [field(delta, "function_call")]
         self._bytes += sum(byte_length(thought.text) for thought in thoughts)
         self._bytes += sum(byte_length(argument_text(call)) for call in calls)
 
     def _cite(self) -> list[dict[str, Any]]:
-        """Return the citations of what was annotated so far, each once."""
+        """Return the citations for the new annotations, each once."""
         found, self._annotations = self._annotations, []
         return url_citations(found, "".join(self._texts)) if found else []
 
@@ -198,7 +200,7 @@ class StreamTranslator:
         tail.add(text)
 
     def _append(self, block: Block) -> None:
-        """Queue a block behind what is left of the text; nothing comes behind a stop sequence."""
+        """Queue a block after the held text; blocks after a stop sequence are dropped."""
         self._show(self._filter.rest())
         if not self._filter.fired:
             self._queue.append(block)
@@ -210,7 +212,7 @@ class StreamTranslator:
         self._append(block)
 
     def _show_rest(self) -> None:
-        """Show what is left; hidden reasoning that is all there is becomes text, or the answer would be lost."""
+        """Send the held text. Hidden reasoning becomes text if the response has nothing else."""
         self._take_words(self._splitter.rest())
         if not (self._wrote or self._called):
             self._show(self._filter.add("".join(self._hidden)))
@@ -230,7 +232,7 @@ class StreamTranslator:
 
     @property
     def _cut(self) -> bool:
-        """Whether the answer was cut off inside the arguments of its last call."""
+        """Whether the response was truncated inside the arguments of its last call."""
         calls = self._calls.blocks
         return bool(calls) and not calls[-1].input.complete and cuts(self._reason)
 
@@ -270,11 +272,11 @@ class StreamTranslator:
         self._text_index = None
 
 
-def _only_text(chunk: Any) -> str | None:  # noqa: ANN401 - see record.py
-    """Return the text of a chunk that holds nothing else: the hot path, one attribute access per field.
+def _only_text(chunk: Any) -> str | None:  # noqa: ANN401 - see fields.py
+    """Return the text of a chunk with only text, None for other chunks. Hot path: one attribute access per field.
 
-    Anything unusual gives None and takes the long way. ``model_extra`` is where SDK objects keep reasoning; an
-    attribute of theirs that does not exist is slow to miss.
+    Other chunks take the slow path. SDK objects keep reasoning in ``model_extra``; looking up a missing attribute on
+    them is slow.
     """
     try:
         (choice,) = chunk.choices
@@ -296,7 +298,7 @@ def _only_text(chunk: Any) -> str | None:  # noqa: ANN401 - see record.py
 
 
 def _failure(error: object, reason: str | None) -> MessagesError | None:
-    """Return the error of a chunk, None without one (OpenRouter sends one with finish reason ``error``)."""
+    """Return the error in a chunk, None without one (OpenRouter sends one with finish reason ``error``)."""
     if error:
         return translate_error(None, {"error": error})
     if reason not in FAILURES:

@@ -1,26 +1,26 @@
-"""What of an answer's text is shown: not the prefill, and nothing from a stop sequence on.
+"""Filters the text of a response: removes a repeated prefill, and everything from a stop sequence on.
 
-Backends strip a stop sequence without naming it, and take few of them; so none is sent to them, and the text is
-searched here. The stop sequence that is complete first wins, as it would in a server that looks at every character;
-of two that end at the same place it is the longer one. Text is held back only while it may be the beginning of a
-stop sequence, which is less than the longest of them; a stop sequence does not reach across blocks.
+Backends strip a stop sequence without reporting it, and accept only a few of them. So stop sequences are not sent to
+the backend; the text is searched here. The stop sequence that is completed first wins, as in a server that checks every
+character; of two that end at the same position, the longer one wins. Text is held back only while it may be the
+beginning of a stop sequence, so less than the longest one. Stop sequences do not match across blocks.
 
-Some backends repeat the prefill in front of what they continue (llama.cpp: the whole answer does, its stream does
-not). Text that begins with the prefill loses it, once.
+Some backends repeat the prefill before the continuation (llama.cpp: in unary responses, not in streams). A prefill at
+the beginning of the text is removed once.
 """
 
 from collections.abc import Iterable
 
 
 class TextFilter:
-    """Text goes in as it comes, what may be shown comes out. However the text is cut, the outcome is the same.
+    """Filters streamed text. The result does not depend on how the text is split into chunks.
 
     Args:
         stops: The request's stop sequences.
-        prefill: The final assistant message the backend was to continue.
+        prefill: The final assistant message that the backend continues.
 
     Attributes:
-        fired: The stop sequence that ended the text; nothing more is shown.
+        fired: The stop sequence that ended the text; all later text is dropped.
     """
 
     def __init__(self, stops: Iterable[str] = (), prefill: str = "") -> None:
@@ -31,11 +31,11 @@ class TextFilter:
 
     @property
     def idle(self) -> bool:
-        """Whether all text passes from now on."""
+        """Whether all later text passes unchanged."""
         return not (self._stops or self._prefill)
 
     def add(self, text: str) -> str:
-        """Take more text; return what may be shown now."""
+        """Add text; return the text that can be sent now."""
         if self.fired:
             return ""
         text, self._held = self._held + text, ""
@@ -46,9 +46,9 @@ class TextFilter:
         return self._before_stop(text.removeprefix(prefill))
 
     def rest(self) -> str:
-        """Return what is still held back: the text ends here."""
+        """Return the held text at the end of the text."""
         shown = ""
-        if self._prefill and self._held:  # it was the beginning of the prefill, and nothing more
+        if self._prefill and self._held:  # only a prefix of the prefill arrived
             self._prefill = ""
             shown = self.add("")
         held, self._held = self._held, ""
@@ -65,7 +65,7 @@ class TextFilter:
 
 
 def _beginning(stop: str, text: str) -> int:
-    """Return where the text ends in a beginning of the stop sequence; the text's length when it does not."""
+    """Return the position of the longest suffix that is a prefix of ``stop``; the text's length if there is none."""
     at = text.find(stop[0], max(0, len(text) - len(stop) + 1))
     while at >= 0 and not stop.startswith(text[at:]):
         at = text.find(stop[0], at + 1)

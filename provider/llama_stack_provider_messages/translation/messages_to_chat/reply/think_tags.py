@@ -1,11 +1,11 @@
-"""Reasoning inside the text of an answer: ``<think>`` words ``</think>`` text.
+"""Splits reasoning from the text of a response: ``<think>`` reasoning ``</think>`` text.
 
-    tagged   white space, then <think>   reasoning up to </think>; anything else is text, all of it
-    open     from the first character    reasoning up to </think>, with a <think> in front or without
+    tagged   text that starts with <think>, after white space   reasoning up to </think>; any other text is all text
+    open     any text                                           reasoning up to </think>, with or without <think>
 
-``open`` is for templates that put ``<think>`` into the prompt, so that the answer holds the end alone. White space
-next to the tags belongs to neither side. A missing end leaves reasoning alone, as a token limit does. A second
-pair of tags is text.
+``open`` is for templates that put ``<think>`` into the prompt, so that the response holds only the end tag. White space
+next to the tags is removed. Without an end tag, as after a token limit, everything is reasoning. A second pair of tags
+is text.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ type Piece = tuple[Literal["thinking", "text"], str]
 
 
 class ThinkSplitter:
-    """Text goes in as it comes; pieces of reasoning and text come out, the same ones joined however it is cut.
+    """Splits streamed text into reasoning and text. The joined result does not depend on the chunks.
 
     Args:
         mode: Where reasoning may be.
@@ -30,14 +30,14 @@ class ThinkSplitter:
         self._held = ""
 
     def add(self, text: str) -> list[Piece]:
-        """Take more text; return the pieces that are certain now."""
+        """Add text; return the pieces that are certain now."""
         if self._state == "text":
             return [("text", text)] if text else []
         self._held += text
         return [piece for piece in self._pieces() if piece[1]]
 
     def rest(self) -> list[Piece]:
-        """Return what is still held back: the text, or its part before a call, ends here."""
+        """Return the held pieces at the end of the text, or of its part before a call."""
         held, self._held = self._held, ""
         if self._state == "begin":
             seen = held.strip()
@@ -60,7 +60,7 @@ class ThinkSplitter:
             yield ("text", text)
 
     def _begin(self) -> None:
-        """Leave the beginning as soon as it is certain what it is."""
+        """Leave the start state once it is certain whether the text starts with reasoning."""
         seen = self._held.lstrip()
         if _OPEN.startswith(seen):
             return
@@ -71,7 +71,7 @@ class ThinkSplitter:
             self._state, self._held = "inside", words
 
     def _inside(self) -> str:
-        """Return the reasoning that is certain; held is what may be the end, and white space in front of it."""
+        """Return the certain reasoning; a possible end tag, and white space before it, are held."""
         words, end, behind = self._held.partition(_CLOSE)
         if end:
             self._state, self._held = "behind", behind

@@ -1,9 +1,9 @@
-"""Content blocks of reasoning; unary answers and streams build the same ones.
+"""Thinking and redacted thinking blocks, for unary responses and streams.
 
-    words, with or without an entry      thinking; the signature carries all of it, entries included
-    an entry without words (encrypted)   redacted_thinking, whose data carries the entry
+    text, with or without an entry      thinking; the signature carries the text and the entries
+    an entry without text (encrypted)   redacted_thinking, whose data carries the entry
 
-Blocks follow the order of the entries, so that the list can be put together again from what a client sends back.
+Blocks keep the order of the entries, so the list can be rebuilt from the blocks that a client sends back.
 """
 
 from typing import Any
@@ -14,11 +14,11 @@ from .reasoning import DetailRun, ReasoningPiece, is_worded
 
 
 class ThinkingBlock:
-    """Reasoning; exactly one signature, right before the stop.
+    """A thinking block, with exactly one signature, right before the stop.
 
     Args:
         sign: Makes the signature of the whole text.
-        omit: Keep the text from the client.
+        omit: Do not send the text to the client.
     """
 
     kind = "thinking"
@@ -33,7 +33,7 @@ class ThinkingBlock:
         self._details = DetailRun()
 
     def add(self, thought: ReasoningPiece) -> None:
-        """Take more reasoning."""
+        """Add reasoning."""
         if thought.text:
             self._text.append(thought.text)
         if thought.detail is not None:
@@ -55,7 +55,7 @@ class ThinkingBlock:
         return [] if self._omit else [{"type": "thinking_delta", "thinking": piece} for piece in pieces]
 
     def last_deltas(self, *, cut: bool) -> list[dict[str, Any]]:  # noqa: ARG002 - text is text, cut or not
-        """Return what is due before the stop."""
+        """Return the deltas to send before the stop."""
         return [{"type": "signature_delta", "signature": self._signature()}]
 
     def _signature(self) -> str:
@@ -64,7 +64,7 @@ class ThinkingBlock:
 
 
 class RedactedBlock:
-    """Reasoning for the backend alone; it starts complete, so only when something else follows.
+    """A redacted thinking block, only for the backend. It is sent complete at its start, when another block follows.
 
     Args:
         sign: Packs the entry.
@@ -83,7 +83,7 @@ class RedactedBlock:
         return self._details.takes(piece)
 
     def add(self, piece: Detail) -> None:
-        """Take a piece of the entry."""
+        """Add a piece of the entry."""
         self._details.add(piece)
 
     def start(self) -> dict[str, Any]:
@@ -104,13 +104,13 @@ class RedactedBlock:
 
 
 def block_for(thought: ReasoningPiece, tail: object, sign: Sign, *, omit: bool) -> ThinkingBlock | RedactedBlock | None:
-    """Add a piece of reasoning to the last block; return a new block where it needs one.
+    """Add a piece of reasoning to the last block, or return a new block for it.
 
     Args:
         thought: The piece.
-        tail: The last block, if it is not closed.
-        sign: Makes signatures; without any there is nothing an encrypted entry could be packed in, and it is left out.
-        omit: Keep words from the client.
+        tail: The last block, None if it is closed.
+        sign: Makes signatures; if they are empty, an encrypted entry cannot be packed and is dropped.
+        omit: Do not send the text to the client.
     """
     if thought.detail is None or is_worded(thought.detail):
         block = tail if isinstance(tail, ThinkingBlock) else ThinkingBlock(sign, omit=omit)

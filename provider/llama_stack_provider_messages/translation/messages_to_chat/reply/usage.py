@@ -1,4 +1,4 @@
-"""Token counts of chat completions -> ``usage`` of the Messages API."""
+"""Translates token counts of chat completions into ``usage`` of the Messages API."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ SERVICE_TIERS: dict[str, str] = {
     "scale": "priority",
     "standard": "standard",
 }
-"""Tiers of the openai SDK's ``service_tier`` literal -> the Messages API's."""
+"""Values of the openai SDK's ``service_tier`` literal -> tiers of the Messages API."""
 
 _CACHE_READ = ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens")
 _CACHE_WRITE = ("cache_write_tokens", "cache_creation_tokens", "cache_creation_input_tokens", "created_cache_tokens")
@@ -21,14 +21,14 @@ _CACHE_WRITE = ("cache_write_tokens", "cache_creation_tokens", "cache_creation_i
 _BYTES_PER_TOKEN = 4
 
 type Counts = dict[str, int]
-"""Counts that are known; one that is 0 or missing is not."""
+"""Known counts; a count that is 0 or missing is unknown."""
 
 
 def token_counts(usage: object) -> Counts:
     """Return the counts of one usage record.
 
-    Several records of a stream add up with ``|``: each holds what was known then, and a 0 says nothing (a last
-    record of zeros must not wipe the others).
+    Merge the records of a stream with ``|``. Zeros are left out, so that a last record of zeros does not overwrite
+    earlier counts.
     """
     counts = {
         "prompt": _count(usage, "prompt_tokens"),
@@ -41,31 +41,31 @@ def token_counts(usage: object) -> Counts:
 
 
 def byte_length(text: str) -> int:
-    """Return how many bytes a text has in UTF-8; half a surrogate pair counts as one."""
+    """Return the UTF-8 length of a text in bytes; a lone surrogate counts as one byte."""
     return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
 
 def estimated_counts(prompt: int, output_bytes: int) -> Counts:
-    """Return counts to stand in for unknown ones: the client's context meter has to move (any-llm 1180, litellm 31069).
+    """Return estimates for unknown counts, for the client's context meter (any-llm 1180, litellm 31069).
 
     Args:
-        prompt: The estimate of the prompt.
-        output_bytes: Length of all the backend said, of which about four make a token.
+        prompt: Estimated prompt tokens.
+        output_bytes: Bytes of the backend's output; about four make a token.
     """
     return {"prompt": prompt, "output": -(-output_bytes // _BYTES_PER_TOKEN)}
 
 
 def translate_usage(usage: object, service_tier: object = None) -> dict[str, Any]:
-    """Return ``usage`` for the one record of a unary answer."""
+    """Return ``usage`` for the usage record of a unary response."""
     return usage_fields(token_counts(usage), service_tier)
 
 
 def usage_fields(counts: Counts, service_tier: object = None) -> dict[str, Any]:
-    """Return every documented key; counts that are unknown are 0, objects that do not apply null.
+    """Return ``usage`` with every documented key; unknown counts are 0, objects that do not apply are null.
 
-    ``prompt_tokens`` counts cached tokens, ``input_tokens`` does not (PROTOCOL of both APIs): the difference is
-    taken. Where the prompt is known, cache counts above it are lowered, so that the three add up to the prompt.
-    ``completion_tokens`` already holds the reasoning.
+    ``prompt_tokens`` includes cached tokens, ``input_tokens`` does not (by the references of both APIs), so the cache
+    counts are subtracted. If the prompt is known, cache counts above it are lowered, so that the three add up to the
+    prompt. ``completion_tokens`` already includes reasoning.
     """
     prompt, cache_read, cache_write = (counts.get(name, 0) for name in ("prompt", "cache_read", "cache_write"))
     if prompt:
@@ -87,7 +87,7 @@ def usage_fields(counts: Counts, service_tier: object = None) -> dict[str, Any]:
 
 
 def _detail(usage: object, names: tuple[str, ...]) -> int:
-    """Return a cache count, in ``prompt_tokens_details`` (OpenAI) or beside it (DeepSeek, DashScope)."""
+    """Return a cache count, from ``prompt_tokens_details`` (OpenAI) or from the record itself (DeepSeek, DashScope)."""
     for record in (field(usage, "prompt_tokens_details"), usage):
         for name in names:
             if count := _count(record, name):
@@ -96,7 +96,7 @@ def _detail(usage: object, names: tuple[str, ...]) -> int:
 
 
 def _count(record: object, name: str) -> int:
-    """Return a count; some servers write them as floats, and ``true`` is not a number."""
+    """Return a count; some servers send floats, and ``true`` is not a number."""
     value = field(record, name)
     if isinstance(value, bool):
         return 0

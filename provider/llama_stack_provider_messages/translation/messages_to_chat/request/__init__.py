@@ -1,5 +1,5 @@
-"""A Messages request -> a chat request; ``request.py`` is the list of the steps, in order.
+"""Messages request -> chat request; ``request.py`` lists the steps in order.
 
-``media/`` has images and documents, ``tools/`` the tools that the backend is offered. What the answer has to look like
-is decided here and read in ``reply/``; what a kind of backend takes is in ``backend/``. Imports go to both of them.
+``media/`` has images and documents, ``tools/`` the tools sent to the backend. Options for the reply are set here and
+read in ``reply/``; the features and limits of backends are in ``backend/``. This folder imports from both.
 """

@@ -1,8 +1,8 @@
 """``cache_control`` -> ``prompt_cache_breakpoint`` on content parts, for backends that take it (OpenAI from gpt-5.6).
 
-A client moves its last marker along with the conversation. So that a text is the same prompt with and without it,
-content is a list of parts wherever a marker could stand, marked or not. There is no place for markers on tools, calls
-and answers; they are hints, and left out.
+A client moves its last breakpoint along with the conversation. Content is a list of parts wherever a breakpoint is
+possible, so that a text gives the same prompt with and without one. Tools, tool calls and assistant messages cannot
+carry breakpoints; theirs are hints, and dropped.
 """
 
 from typing import Any
@@ -13,14 +13,14 @@ from llama_stack_provider_messages.translation.messages_to_chat.context import T
 KEY = "prompt_cache_breakpoint"
 
 TTLS: dict[str, dict[str, str]] = {"5m": {}, "1h": {"ttl": "12h"}}
-"""Lifetime -> that of the breakpoint: at least as long. None is the backend's default of 30 minutes."""
+"""TTL of the Messages API -> fields of the breakpoint, at least as long; ``{}``: the backend's 30 minutes."""
 
 _MOST = 4
-"""Breakpoints a backend writes per request."""
+"""Maximum number of breakpoints per request."""
 
 
 def marker_of(record: object, ctx: TranslationContext) -> dict[str, Any]:
-    """Return the breakpoint a block carries, as fields of a part; none where the backend takes none."""
+    """Return a block's breakpoint as fields of a part; ``{}`` if the backend does not accept breakpoints."""
     control = field(record, "cache_control")
     if control is None or not ctx.profile.cache_breakpoints:
         return {}
@@ -28,12 +28,12 @@ def marker_of(record: object, ctx: TranslationContext) -> dict[str, Any]:
 
 
 def last_marker(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the last breakpoint among parts that become one."""
+    """Return the last breakpoint among parts that are merged into one."""
     return next(({KEY: part[KEY]} for part in reversed(parts) if KEY in part), {})
 
 
 def place_breakpoints(messages: list[dict[str, Any]], request: object, ctx: TranslationContext) -> None:
-    """Mark the end of the prompt if the whole request is to be cached, and keep the newest four breakpoints."""
+    """Mark the end of the prompt if the request has ``cache_control``, and keep the newest four breakpoints."""
     parts = [part for message in messages for part in list_field(message, "content")]
     if parts:
         parts[-1] |= marker_of(request, ctx)

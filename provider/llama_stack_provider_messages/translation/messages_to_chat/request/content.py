@@ -1,4 +1,4 @@
-"""Content blocks -> parts of chat messages. One table per place a block can stand in."""
+"""Content blocks -> parts of chat messages. One table of handlers per kind of message."""
 
 from collections.abc import Callable
 from typing import Any
@@ -28,7 +28,7 @@ type Handler = Callable[[Any, str, TranslationContext], Part | list[Part] | None
 
 
 def text_of(block: TextBlock, _path: str, _ctx: TranslationContext) -> Part | None:
-    """Return a text block's part; empty ones are what clients echo back, and upstreams refuse them."""
+    """Return the part for a text block, None if it is empty: clients echo empty texts, and upstreams reject them."""
     return text_part(block.text) if block.text.strip() else None
 
 
@@ -42,7 +42,7 @@ def search_result(block: SearchResultBlock, path: str, ctx: TranslationContext) 
 
 
 def tool_reference(block: ToolReferenceBlock, _path: str, ctx: TranslationContext) -> Part:
-    """Return what a tool search found, under the name it has for the model (tool_changes.py declares it)."""
+    """Return the tool found by a tool search, by its name for the model (tool_changes.py declares it)."""
     if block.tool_name in ctx.missing:
         return text_part(f"Tool {block.tool_name} is not available")
     return text_part(f"Loaded tool {backend_name(block.tool_name)}")
@@ -67,11 +67,11 @@ def _change(change: Any) -> str:  # noqa: ANN401 - kinds share fields, and new o
 
 
 def nothing(_block: AnyBlock, _path: str, _ctx: TranslationContext) -> None:
-    """Leave no part: the block says nothing to the model."""
+    """Return None: the block has no content for the model."""
 
 
 def unknown_item(block: AnyBlock, path: str, ctx: TranslationContext) -> Part:
-    """Return a note in place of a part of a tool result nobody knows, so that the model and the loop go on."""
+    """Return a note to the model in place of an unknown part of a tool result, so that the tool loop continues."""
     ctx.drop(path, block.type, "this server cannot read such blocks; the model is told so")
     return text_part(f"[{block.type}: this model cannot read it]")
 
@@ -82,7 +82,7 @@ USER_BLOCKS: dict[str, Handler] = {
     "document": document,
     "search_result": search_result,
 }
-"""What may stand in a user message besides tool results."""
+"""Blocks allowed in a user message besides tool results."""
 
 RESULT_BLOCKS: dict[str, Handler] = {
     **USER_BLOCKS,
@@ -92,11 +92,11 @@ RESULT_BLOCKS: dict[str, Handler] = {
     "browser_state": browser_state,
     "": unknown_item,
 }
-"""What may stand in a tool result; under ``""`` what becomes of anything else."""
+"""Blocks allowed in a tool result; ``""`` handles all others."""
 
 
 SYSTEM_BLOCKS: dict[str, Handler] = {"text": text_of, "tool_addition": nothing, "tool_removal": nothing}
-"""What may stand in a system prompt or message; changes of the tools are not told but made."""
+"""Blocks allowed in a system prompt or message; tool changes are applied (tool_changes.py), not sent as text."""
 
 _TO_ANSWER = "move it to an assistant message"
 _TO_RESULT = "move it into the content of a tool_result"
@@ -111,7 +111,7 @@ SERVER_RESULTS = (
     "tool_search_tool_result",
     "advisor_tool_result",
 )
-"""What tools that a server ran came back with."""
+"""Result blocks of server tools."""
 
 USER_REFUSALS: dict[str, str] = {
     **dict.fromkeys(
@@ -134,16 +134,16 @@ USER_REFUSALS: dict[str, str] = {
     "tool_removal": _TO_SYSTEM,
     "container_upload": "this server has no containers; send the content of the file as text",
 }
-"""What may not stand in a user message -> the remedy."""
+"""Blocks not allowed in a user message -> what to do."""
 
 SYSTEM_REFUSALS: dict[str, str] = {"tool_result": "move it to the user message behind the call"}
-"""The same for a system message, which takes text alone."""
+"""Blocks not allowed in a system message, which holds only text -> what to do."""
 
 _REMEDY = "remove the block or send its content as text"
 
 
 def parts_of(block: AnyBlock, path: str, ctx: TranslationContext, handlers: dict[str, Handler]) -> list[Part]:
-    """Return the parts for a block, none for one that leaves nothing."""
+    """Return the parts for a block, ``[]`` if it has no content for the model."""
     handler = handlers.get(block.type) or handlers.get("")
     if handler is None:
         rules = SYSTEM_REFUSALS if handlers is SYSTEM_BLOCKS else USER_REFUSALS
@@ -156,5 +156,5 @@ def parts_of(block: AnyBlock, path: str, ctx: TranslationContext, handlers: dict
 
 
 def unsupported(block: AnyBlock, path: str, remedy: str) -> InvalidRequestError:
-    """Return the error for a block that would be lost."""
+    """Return the error for a block that is not supported here."""
     return InvalidRequestError(f"{path}: blocks of type '{block.type}' are not supported here; {remedy}")

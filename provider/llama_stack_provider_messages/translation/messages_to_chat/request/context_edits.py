@@ -1,10 +1,10 @@
-"""Which messages the backend gets: the conversation behind its last compaction, with the edits the client asked for.
+"""Selects the messages for the backend: those after the last compaction, with the requested context edits applied.
 
-    messages  ->  compaction: what came before is gone, its summary is the first message
+    messages  ->  compaction: earlier messages are removed, its summary is the first message
               ->  context_management.edits, in their order
 
-Messages keep their number in the request, and blocks their place: one that goes leaves an empty text, which says
-nothing, so that every path is still the client's. The request itself is not changed.
+Messages and blocks keep their index: a removed block is replaced by an empty text, so that every JSON path still refers
+to the client's request. The request itself is not changed.
 
 Rules and defaults are those of the API's page on context editing (docs: build-with-claude/context-editing).
 """
@@ -34,7 +34,7 @@ def history(request: PromptRequest, ctx: TranslationContext) -> list[Numbered]:
     """Return the messages to translate; the edits that cleared something are in ``ctx.edits``.
 
     Raises:
-        InvalidRequestError: The policy is strict, and the API refuses the order of the edits.
+        InvalidRequestError: The policy is strict, and the API rejects the order of the edits.
     """
     messages = compacted(request)
     for index, edit in enumerate(list_field(request.context_management, "edits")):
@@ -52,9 +52,9 @@ def history(request: PromptRequest, ctx: TranslationContext) -> list[Numbered]:
 
 
 def compacted(request: PromptRequest) -> list[Numbered]:
-    """Return what the last compaction left: its summary as a message of the user, then what follows it.
+    """Return the summary of the last compaction as a user message, and the messages after it.
 
-    A compaction that failed has no content and is none.
+    A failed compaction has no content and is ignored.
     """
     messages = list(enumerate(request.messages))
     for at in range(len(messages) - 1, -1, -1):
@@ -84,11 +84,11 @@ _AMOUNTS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "clear_thinking_20251015": {"keep": ("thinking_turns", "all")},
 }
-"""Edit -> its settings that are amounts -> the types of amount they take."""
+"""Edit -> its settings with amounts -> the allowed types of the amount."""
 
 
 def _odd_amount(edit: Any) -> str | None:  # noqa: ANN401 - any edit
-    """Return the name of a setting whose amount is of a type that says nothing there."""
+    """Return the name of a setting whose amount has a type that is not allowed there, None if all are valid."""
     kinds = ((name, field(field(edit, name), "type"), taken) for name, taken in _AMOUNTS[edit.type].items())
     return next((name for name, kind, taken in kinds if kind is not None and kind not in taken), None)
 
@@ -99,7 +99,7 @@ def _odd_amount(edit: Any) -> str | None:  # noqa: ANN401 - any edit
 def _clear_thinking(
     messages: list[Numbered], edit: ClearThinkingEdit, _request: PromptRequest, ctx: TranslationContext
 ) -> list[Numbered]:
-    """Clear the thinking of all turns but the last ones: one, or as many as ``keep`` says."""
+    """Clear the thinking of all turns except the last ``keep`` ones (default: one)."""
     if edit.keep == "all" or field(edit.keep, "type") == "all":
         return messages
     turns = _turns_that_think(messages)
@@ -119,7 +119,7 @@ def _clear_thinking(
 
 
 def _turns_that_think(messages: list[Numbered]) -> list[list[int]]:
-    """Return the places of the messages with thinking, those of one turn together: results do not end a turn."""
+    """Return the indexes of messages with thinking, grouped by turn; tool results do not end a turn."""
     turns: list[list[int]] = [[]]
     for at, (_, message) in enumerate(messages):
         if message.role == "user" and not _only_results(message):
@@ -140,7 +140,7 @@ def _only_results(message: InputMessage) -> bool:
 def _clear_tool_uses(
     messages: list[Numbered], edit: ClearToolUsesEdit, request: PromptRequest, ctx: TranslationContext
 ) -> list[Numbered]:
-    """Clear the results of all tool uses but the last ones, once there are too many or the prompt is too long."""
+    """Clear the results of all tool uses except the last ones, if the trigger (uses or tokens) is reached."""
     calls = [block for block in _blocks(messages) if block.type in _CALLS]
     if not _triggered(messages, edit, request, len(calls)):
         return messages
@@ -171,10 +171,10 @@ def _cleared_inputs(edit: ClearToolUsesEdit) -> Callable[[str], bool]:
 def _without_results(
     messages: list[Numbered], old: Container[int], clears_input: Callable[[str], bool]
 ) -> tuple[list[Numbered], int, int]:
-    """Return the messages with the results of old calls cleared, the tokens that saves, and the number of results.
+    """Return the messages with the results of old calls cleared, the saved tokens, and the number of results.
 
-    Servers that count calls from 0 in every answer repeat their ids: a result belongs to the last call of its id. So
-    ``old`` holds the calls themselves, by identity.
+    Servers that count calls from 0 in every response repeat ids: a result belongs to the last call with its id. So
+    ``old`` holds the identities of the call objects.
     """
     saved = uses = 0
     gone: set[str] = set()
@@ -217,7 +217,7 @@ EDITS: dict[str, Callable[[list[Numbered], Any, PromptRequest, TranslationContex
     "clear_tool_uses_20250919": _clear_tool_uses,
     "clear_thinking_20251015": _clear_thinking,
 }
-"""Edits that are made here."""
+"""Supported edits."""
 
 UNKNOWN_EDITS: dict[str, str] = {"compact_20260112": "this server does not summarise conversations"}
-"""Edits that are left out -> why."""
+"""Unsupported edits, which are dropped -> why."""

@@ -1,1 +1,1 @@
-"""Images and documents of a request: what has to be fetched or read for them, and the parts they become."""
+"""Images and documents of a request: which media must be loaded, and the parts they are translated to."""

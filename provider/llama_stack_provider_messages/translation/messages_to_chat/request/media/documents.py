@@ -1,10 +1,10 @@
 """Documents -> text, or file parts where the backend reads PDFs.
 
-    text, content       text in place; images inside content as parts
-    base64, url (PDF)   by the profile: a `file` part, its `text` page by page, or refused
-    file                refused
+    text, content       text in place; images in content as parts
+    base64, url (PDF)   by the profile: a `file` part, its `text` page by page, or rejected
+    file                rejected
 
-As with images (images.py), what cannot be read is a 400 in a user message and a note to the model in a tool result.
+As with images (images.py), an unreadable document is a 400 in a user message and a note to the model in a tool result.
 """
 
 import re
@@ -35,14 +35,14 @@ from llama_stack_provider_messages.translation.tool_arguments import dump_json
 from .images import NOT_LOADED, cause_of, check_address, image, result_image, unsupported_source
 
 type Show = Callable[..., Part]
-"""The handler of images of the place a document stands in."""
+"""The image handler of the enclosing message or tool result."""
 
 _UNSAFE = re.compile(r"[^\w .()-]+")
 _LONGEST_NAME = 100
 
 
 def document(block: DocumentBlock, path: str, ctx: TranslationContext) -> list[Part]:
-    """Return a user's document.
+    """Return the parts for a document in a user message.
 
     Raises:
         InvalidRequestError: It cannot be read here.
@@ -51,7 +51,7 @@ def document(block: DocumentBlock, path: str, ctx: TranslationContext) -> list[P
 
 
 def result_document(block: DocumentBlock, path: str, ctx: TranslationContext) -> list[Part]:
-    """Return a document of a tool result; one that cannot be read is named."""
+    """Return the parts for a document in a tool result; a note if it cannot be read."""
     try:
         return _document(block, path, ctx, result_image)
     except InvalidRequestError as error:
@@ -62,7 +62,7 @@ def result_document(block: DocumentBlock, path: str, ctx: TranslationContext) ->
 
 
 def document_text(block: DocumentBlock, path: str, ctx: TranslationContext) -> str:
-    """Return a document of an assistant message, which holds nothing but text."""
+    """Return a document of an assistant message as text."""
     texts: list[str] = []
     for part in result_document(block, path, ctx):
         if part["type"] == "text":
@@ -125,7 +125,7 @@ def _linked_parts(url: str, block: DocumentBlock, path: str, ctx: TranslationCon
 
 
 def _inline_parts(declared: str, data: str, block: DocumentBlock, path: str, ctx: TranslationContext) -> list[Part]:
-    """Return the parts of bytes in base64. Those the lane has loaded already are not decoded again."""
+    """Return the parts for base64 data. Data that the caller has already loaded is not decoded again."""
     if loaded := ctx.media.get(path):
         return _loaded_parts(loaded, block, path, ctx)
     read = read_base64(data)
@@ -143,7 +143,7 @@ def _inline_parts(declared: str, data: str, block: DocumentBlock, path: str, ctx
 
 
 def not_read(kind: str) -> str:
-    """Return why bytes of a media type are no document, and what to do."""
+    """Return the error text for a media type that is not a supported document."""
     if kind in IMAGE_TYPES:
         return "this is an image; send it as an image"
     if kind == PDF:
@@ -164,7 +164,7 @@ def _loaded_parts(loaded: Loaded, block: DocumentBlock, path: str, ctx: Translat
 
 
 def _pages(loaded: LoadedText, path: str, ctx: TranslationContext) -> str:
-    """Return the text under the number of each page, so that the model can name the page it speaks of."""
+    """Return the text with a heading for each page number, so that the model can refer to pages."""
     if not loaded.paged:
         return "\n".join(loaded.pages)
     ctx.drop(path, "document", "the backend reads no PDF; the model gets its text, without pictures and layout")
@@ -172,7 +172,7 @@ def _pages(loaded: LoadedText, path: str, ctx: TranslationContext) -> str:
 
 
 def filename(title: str | None) -> str:
-    """Return a file name for a title, without what could be a path."""
+    """Return a file name for a title, without path separators."""
     name = _UNSAFE.sub("_", (title or "")[:_LONGEST_NAME]).strip(" ._")
     if not name:
         return "document.pdf"

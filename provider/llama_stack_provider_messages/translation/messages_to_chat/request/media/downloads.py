@@ -1,4 +1,4 @@
-"""What stood at an address -> what a block becomes of it."""
+"""Classifies downloaded bytes as a file, a text, or a failure."""
 
 import codecs
 from base64 import b64encode
@@ -30,20 +30,20 @@ _CODECS = _SINGLE_BYTE | {
     "shift_jis", "cp932", "euc_jp", "iso2022_jp", "gb2312", "gbk", "gb18030", "hz", "big5", "cp950", "euc_kr", "cp949",
     "iso2022_kr", "johab",
 }  # fmt: skip
-"""Codecs of charsets that texts of the web have, which read any bytes in linear time. Python has others: punycode takes
-the square of it, idna and undefined raise what is not a LookupError; and to look a name up imports a module."""
+"""Codecs of web charsets, which decode any bytes in linear time. Python's other codecs are excluded: punycode takes
+quadratic time, idna and undefined raise errors other than LookupError, and looking up a name imports a module."""
 _CHARSETS = {codec: codec for codec in _CODECS} | {alias: codec for alias, codec in aliases.items() if codec in _CODECS}
-"""Name of a charset, as Python normalises it -> codec."""
+"""Charset name, as normalized by Python -> codec."""
 
 
 def classify_download(kind: Literal["image", "document"], declared: str, charset: str, raw: bytes) -> Loaded:
-    """Return a file or a text, or why it is neither.
+    """Return the download as a file or a text, or the reason why it is unsupported.
 
     Args:
-        kind: What the block says it is.
-        declared: Media type the server gave, in lower case.
-        charset: Of a text, as the server says.
-        raw: The bytes.
+        kind: The type of the block.
+        declared: Media type in the response headers, in lower case.
+        charset: Charset in the response headers.
+        raw: The response body.
     """
     if kind == "image":
         shown = shown_type(raw, declared)
@@ -61,7 +61,7 @@ def _encoded(raw: bytes) -> str:
 
 
 def _decoded(raw: bytes, charset: str) -> str:
-    """Return a text; one whose charset is unknown here is most likely UTF-8, and shows where it is not."""
+    """Return the decoded text. An unknown charset is decoded as UTF-8, with replacement characters for errors."""
     codec = _CHARSETS.get(normalize_encoding(charset).lower(), "utf_8")
     if codec in _SINGLE_BYTE:
         return codecs.charmap_decode(raw, "strict", _characters(codec))[0]
@@ -70,5 +70,5 @@ def _decoded(raw: bytes, charset: str) -> str:
 
 @cache
 def _characters(codec: str) -> str:
-    """Return the character of each byte; replacing undefined bytes one by one would take half a second per megabyte."""
+    """Return the character for each byte value. A table, because replacing bytes singly takes 0.5 s per megabyte."""
     return bytes(range(256)).decode(codec, errors="replace")

@@ -1,7 +1,7 @@
-"""Images -> image parts, with the media type their bytes have.
+"""Images -> image parts, with the media type detected from their bytes.
 
-An image that cannot be shown is a 400 where the user sent it: the answer would be about something else. In a tool
-result the model is told instead, so that the loop goes on.
+An unsupported image is a 400 in a user message, because the response would ignore it. In a tool result it becomes a
+note to the model, so that the tool loop continues.
 """
 
 from llama_stack_api_messages.errors import InvalidRequestError
@@ -26,10 +26,10 @@ _SPELLINGS = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-p
 
 
 def image(block: ImageBlock, path: str, ctx: TranslationContext) -> Part:
-    """Return a user's image, or a note to the model where the profile wants one.
+    """Return the part for an image in a user message, or a note to the model if the profile sets that.
 
     Raises:
-        InvalidRequestError: The image cannot be shown to the model.
+        InvalidRequestError: The image is not supported.
     """
     if ctx.profile.images == "placeholder":
         return _note_instead(path, ctx)
@@ -41,7 +41,7 @@ def image(block: ImageBlock, path: str, ctx: TranslationContext) -> Part:
 
 
 def result_image(block: ImageBlock, path: str, ctx: TranslationContext) -> Part:
-    """Return an image of a tool result, or a note to the model."""
+    """Return the part for an image in a tool result, or a note to the model."""
     if ctx.profile.images == "reject":
         return _note_instead(path, ctx)
     try:
@@ -58,7 +58,7 @@ def _note_instead(path: str, ctx: TranslationContext) -> Part:
 
 
 def cause_of(error: InvalidRequestError) -> str:
-    """Return what a refusal says without the path and the remedy, which are for who wrote the request."""
+    """Return the cause in an error message, without the path and the advice, which are for the client."""
     return error.message.partition(": ")[2].partition(";")[0]
 
 
@@ -72,7 +72,7 @@ def _address(block: ImageBlock, path: str, ctx: TranslationContext) -> str:
 
 
 def _linked(url: str, path: str, ctx: TranslationContext) -> str:
-    """Return the address for the backend: as it is, or as a data URL of what this server has loaded from there."""
+    """Return the URL for the backend: unchanged, or a data URL with the bytes that this server loaded."""
     if inline := data_url(url):
         return _inline(*inline, f"{path}.source")
     check_address(url, f"{path}.source", ctx)
@@ -97,16 +97,17 @@ def _inline(declared: str, data: str, path: str) -> str:
 
 
 def shown_type(raw: bytes, declared: str) -> str:
-    """Return the media type of an image backends take; ``""`` for anything else.
+    """Return the media type of an image that backends accept, ``""`` for any other.
 
-    The bytes decide, as clients name many a picture after its file; the declared type stands for unknown bytes.
+    The bytes decide, because clients often derive the type from the file name. The declared type is used only if the
+    bytes are not recognized.
     """
     found = media_type_of(raw) or _SPELLINGS.get(declared.lower(), declared.lower())
     return found if found in IMAGE_TYPES else ""
 
 
 def not_shown(raw: bytes, declared: str) -> str:
-    """Return why an image is refused, and what to do."""
+    """Return the error text for an unsupported image."""
     found = media_type_of(raw) or declared
     return (
         "this is a PDF; send it as a document"
@@ -119,10 +120,10 @@ NOT_LOADED = Failed("the address was not loaded; send the bytes in base64")
 
 
 def check_address(url: str, path: str, ctx: TranslationContext) -> None:
-    """Refuse an address that no backend may read: other schemes reach files of the backend's machine.
+    """Reject a URL with another scheme than http and https, which could reach files on the backend's machine.
 
     Raises:
-        InvalidRequestError: The policy takes no addresses, or this is none of the web.
+        InvalidRequestError: The policy rejects URLs, or this is not a web URL.
     """
     if ctx.policy.media_urls == "reject":
         raise InvalidRequestError(f"{path}.url: this server takes no addresses; send the bytes in base64")

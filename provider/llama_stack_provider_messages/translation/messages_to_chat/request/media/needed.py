@@ -1,4 +1,4 @@
-"""What of a request has to be loaded before it can be translated: addresses to fetch, PDFs to read the text of."""
+"""Finds the media to load before a request can be translated: URLs to fetch, and PDFs to extract text from."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ _PDF_START = "JVBERi"
 
 @dataclass(frozen=True, slots=True)
 class NeededMedia:
-    """One thing to load.
+    """One medium to load.
 
     Args:
         path: JSON path of the block it belongs to.
-        kind: What the block is.
-        url: Where it is, ``""`` if ``data`` has it.
+        kind: The type of the block.
+        url: Its URL, ``""`` if ``data`` is set.
         data: A PDF in base64, as the client sent it.
     """
 
@@ -34,7 +34,7 @@ class NeededMedia:
 
 
 def needed_media(request: PromptRequest, ctx: TranslationContext) -> list[NeededMedia]:
-    """Return what to load for a request, in the order of its blocks; nothing for what a compaction stands for."""
+    """Return the media to load for a request, in the order of its blocks, from the last compaction on."""
     found: list[NeededMedia] = []
     for index, message in compacted(request):
         if message.role != "system" and not isinstance(message.content, str):
