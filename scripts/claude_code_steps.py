@@ -77,7 +77,7 @@ def expect(condition: object, reason: str) -> None:
 
 
 def results(*patterns: str) -> Callable[[Run, int], None]:
-    """Return a check: one tool message per call follows the calls, in call order, each with text matching its pattern."""
+    """Return a check: one tool message per call follows the calls, in call order, with text matching its pattern."""
 
     def check(run: Run, step: int) -> None:
         behind = run.after(step)
