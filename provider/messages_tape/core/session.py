@@ -71,7 +71,7 @@ class Session:
         self._rules = rules or Rules()
         self._patterns = tuple(ambient)
         self._hint = hint
-        self._strong: set[str] = set()  # grows by update(), which two threads may call at once
+        self._strong: set[str] = set()  # changed by update() only: two threads may add at once
         self._weak: set[str] = set()
         self._playlist = Playlist(tape.exchanges, tape.ignore)
         self._tape = tape

@@ -19,7 +19,8 @@ def stamp_of(text: str) -> str:
 
 def write_whole(path: Path, text: str) -> None:
     """Write a file atomically: readers and concurrent writers never see a partial file."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.{uuid4().hex}.part")  # uuid: threads of one process
+    # the uuid keeps the threads of one process apart
+    part = path.with_name(f".{path.name}.{os.getpid()}.{uuid4().hex}.part")
     try:
         part.write_text(text, encoding="utf-8", newline="\n")
         part.replace(path)

@@ -37,7 +37,8 @@ def _format(text: str) -> Iterator[str]:
         return
     for error in Draft202012Validator(json_schema()).iter_errors(parse(text)):
         broken = best_match([error])  # of several alternatives, the closest one
-        rule = f"{broken.validator}: {json.dumps(broken.validator_value)}"[:_WIDTH]  # not the value: may be secret
+        # the rule only: the value may be secret
+        rule = f"{broken.validator}: {json.dumps(broken.validator_value)}"[:_WIDTH]
         yield f"{dotted(tuple(broken.absolute_path))}: against the JSON Schema ({rule}); {FORMAT_REMEDY}"
 
 

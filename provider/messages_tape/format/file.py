@@ -22,7 +22,7 @@ _MAX_DEPTH = 100
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Reads YAML by the rules of version 1.2: ``no`` and ``2026-11-20`` are text."""
 
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - as its base class has it
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - declared like this in the base class
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)

@@ -44,7 +44,7 @@ class SecretValues:
     def of(cls, values: Iterable[str], harmless: frozenset[str] = frozenset()) -> "SecretValues":
         """Return the secrets among values sent as credentials; dummies, harmless and short values are left out."""
         found = {value for value in values if value not in harmless and value.lower() not in _DUMMIES}
-        found = {value for value in found if not _SCHEME_AND_KEY.match(value)}  # the key alone is among them
+        found = {value for value in found if not _SCHEME_AND_KEY.match(value)}  # the bare key is also in the set
         strong = frozenset(filter(_is_strong, found))
         return cls(strong, frozenset(value for value in found - strong if len(value) >= _WEAK_CHARACTERS))
 

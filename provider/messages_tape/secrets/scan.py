@@ -34,7 +34,7 @@ _LOOKS = re.compile(rf"(?<!{_WORD})(?:{'|'.join(f'(?:{pattern})' for pattern in 
 _NAMES = {name: re.compile(pattern) for name, pattern in CREDENTIALS.items()}
 
 _ESCAPED = re.compile(r"\\+(?:[nrtbf]|u00[01][0-9A-Fa-f])")
-"""Escaped white space in (nested) JSON; its last letter, as in ``\\\\n``, is not part of the word after it."""
+"""Escaped white space in JSON, also nested. The letter of the escape (n, r, t) is not part of the following word."""
 _ESCAPED_CHARACTER = re.compile(r"\\+(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2}))")
 """Escaped characters of JSON, JavaScript and Python, also nested."""
 _BEARER = re.compile(r"(?i)\bbearer\s+((?=\S*[0-9])[A-Za-z0-9._~+/=-]{16,})")
