@@ -12,7 +12,7 @@ PROBE = {"model": "any", "max_tokens": 1, "messages": [{"role": "user", "content
 
 
 def answers(url: str) -> bool:
-    """Return whether the stack responds with a Message; exit with its error if that is permanent (a 4xx)."""
+    """Return whether the stack responds with a Message; exit with its error if the status is below 500."""
     request = urllib.request.Request(
         f"{url}/v1/messages", json.dumps(PROBE).encode(), {"content-type": "application/json"}
     )

@@ -58,7 +58,7 @@ def _remove(path: Path, folder: Path) -> None:
 
 
 def _exchanges(arguments: Namespace) -> int:
-    """Play a tape to a client, and remove the exchanges that it did not request."""
+    """Play a tape to a client; list the exchanges that it did not request, and with ``--yes`` remove them."""
     place, tape = existing(str(arguments.folder))
     code, report, unplayed = play(place, arguments)
     wrong = [*report.unexpected, *report.stayed]

@@ -52,7 +52,7 @@ class TapeFixture:
         """The address of the tape server; selects this tape on first use.
 
         Raises:
-            TapeError: The tape does not exist and cannot be recorded; the message says what to do.
+            TapeError: The tape to play does not exist, or the tape cannot be recorded; the message says what to do.
         """
         if self._take("server"):
             mode = self._begin()
