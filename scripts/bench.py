@@ -1,11 +1,11 @@
-"""Measures what a request costs the server, as a ratio in one run.
+"""Measures the server's CPU time per request of our route, as a ratio to the platform's route in the same run.
 
-A fake upstream in a process of its own answers at once, streaming in 200 text chunks. The stack is a real
-``llama stack run`` with JSON logs. Rounds alternate between the routes; the CPU time is that of the server
-process alone, threads included.
+A fake upstream in its own process responds without delay; its streams have 200 text chunks. The stack is a real
+``llama stack run`` with JSON logs. Rounds alternate between the routes. Only the CPU time of the server process is
+counted, including its threads.
 
-Before that, what a long request costs alone: a body of 150 kB with 200 messages and 22 tools, from bytes to the chat
-request, beside what reading and writing the same JSON costs.
+First it measures the translation alone: parsing and translating a 150 kB body with 200 messages and 22 tools,
+compared with parsing and serializing the same JSON.
 """
 
 import argparse
@@ -44,7 +44,7 @@ WARM_UP = 20
 
 
 async def load(url: str, route: str, *, stream: bool, requests: int, concurrency: int) -> None:
-    """Send requests, at most so many at a time, and read the answers to the end."""
+    """Send requests, at most ``concurrency`` at a time, and read the responses to the end."""
     body = {**ROUTES[route], "stream": stream}
     gate = asyncio.Semaphore(concurrency)
 
@@ -59,7 +59,7 @@ async def load(url: str, route: str, *, stream: bool, requests: int, concurrency
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the CPU time a process has used, in seconds; to the nanosecond where the kernel tells, else in ticks."""
+    """Return the CPU time of a process in seconds; with nanosecond resolution if available, otherwise ticks."""
     try:
         return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
     except OSError:
@@ -68,7 +68,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def measure(stack: StackProcess, arguments: argparse.Namespace) -> dict[tuple[str, bool], list[float]]:
-    """Return CPU milliseconds per request for each round of each route, streaming and not."""
+    """Return the CPU milliseconds per request for each round of each route, non-streaming and streaming."""
     cases = [(route, stream) for stream in (False, True) for route in ROUTES]
     seen: dict[tuple[str, bool], list[float]] = {case: [] for case in cases}
     for number in range(arguments.rounds + 1):
@@ -94,7 +94,7 @@ def report(seen: dict[tuple[str, bool], list[float]]) -> None:
 
 
 def long_request() -> bytes:
-    """Return a body as an agent sends it late in its work."""
+    """Return a request body like that of an agent with a long conversation."""
     paths = {"type": "object", "properties": {"path": {"type": "string"}, "limit": {"type": "integer"}}}
     tools = [{"name": f"tool_{n}", "description": "What it does. " * 95, "input_schema": paths} for n in range(22)]
     messages: list[dict[str, Any]] = []
@@ -114,12 +114,12 @@ def long_request() -> bytes:
 
 
 def text(words: str) -> dict[str, Any]:
-    """Return a text block."""
+    """Return a text content block."""
     return {"type": "text", "text": words}
 
 
 def translation() -> None:
-    """Print what parsing and translating a long request costs."""
+    """Print the CPU time of parsing and translating a long request."""
     raw, profile = long_request(), profile_for("remote::vllm")
     ours = cpu_of(lambda: translate_request(CreateMessageRequest.model_validate_json(raw), TranslationContext(profile)))
     plain = cpu_of(lambda: json.dumps(json.loads(raw)))

@@ -1,10 +1,10 @@
-"""What the native lane costs the server, beside a bare relay: uvicorn, FastAPI and httpx, and nothing that reads.
+"""Compares the native lane (requests are passed through) with a bare relay: uvicorn, FastAPI and httpx, no parsing.
 
-An upstream in a process of its own answers at once, streaming in 200 events, each an HTTP chunk of its own. Rounds
-alternate between the stack and the relay; CPU time is that of the server process alone, threads included, and the time
-to the first byte that of one client at a time.
+An upstream in its own process responds without delay; its streams have 200 events, each in its own HTTP chunk. Rounds
+alternate between the stack and the relay. Only the CPU time of the server process is counted, including its threads.
+The time to the first byte is measured with one client at a time.
 
-Last, token counts: 28 at once, as Claude Code sends them, on the local distribution with its engine.
+Finally it measures 28 concurrent token counts, as Claude Code sends them, on the local distribution with its engine.
 """
 
 import argparse
@@ -46,12 +46,12 @@ WARM_UP = 20
 
 
 def event(kind: str, **fields: object) -> bytes:
-    """Return a frame."""
+    """Return the SSE bytes of an event."""
     return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n".encode()
 
 
 def answers() -> tuple[bytes, list[bytes]]:
-    """Return a whole Message and the frames of a streamed one."""
+    """Return the JSON of a Message, and the SSE events of a streaming one."""
     usage = {"input_tokens": 12, "output_tokens": CHUNKS}
     message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "bench", "content": [], "usage": usage}
     message |= {"stop_reason": None, "stop_sequence": None}
@@ -70,7 +70,7 @@ def answers() -> tuple[bytes, list[bytes]]:
 
 
 async def upstream() -> None:
-    """Serve ``/v1/messages`` on bare sockets, as fast as they take it."""
+    """Serve ``/v1/messages`` without an HTTP library, as fast as the socket allows."""
     whole, frames = answers()
     head = b"HTTP/1.1 200 OK\r\ncontent-type: %s\r\n"
     plain = head % b"application/json" + b"content-length: %d\r\n\r\n" % len(whole) + whole
@@ -102,7 +102,7 @@ async def upstream() -> None:
 
 
 def bare_relay(target: str, port: int) -> None:
-    """Serve the relay that the lane is compared with."""
+    """Serve the relay with which the native lane is compared."""
     clients: list[httpx.AsyncClient] = []
 
     @asynccontextmanager
@@ -128,7 +128,7 @@ def bare_relay(target: str, port: int) -> None:
 
 
 async def load(url: str, case: str, requests: int, concurrency: int) -> None:
-    """Send requests, at most so many at a time, and read the answers to the end."""
+    """Send requests, at most ``concurrency`` at a time, and read the responses to the end."""
     body, stream = CASES[case]
     content = json.dumps({**body, "stream": stream}).encode()
     gate = asyncio.Semaphore(concurrency)
@@ -160,7 +160,7 @@ async def first_bytes(url: str, requests: int) -> list[float]:
 
 
 def measure(servers: dict[str, tuple[str, int]], arguments: argparse.Namespace) -> None:
-    """Print CPU per request and time to the first byte of each server, and the ratio between the two."""
+    """Print the CPU time per request and the time to the first byte of each server, and their ratios."""
     cpu: dict[tuple[str, str], list[float]] = {(case, name): [] for case in CASES for name in servers}
     first: dict[str, list[float]] = {name: [] for name in servers}
     for number in range(arguments.rounds + 1):
@@ -180,7 +180,7 @@ def measure(servers: dict[str, tuple[str, int]], arguments: argparse.Namespace) 
 
 
 def counts(rounds: int) -> None:
-    """Print how long a burst of token counts takes on the local distribution."""
+    """Print the duration of a burst of token counts on the local distribution."""
     env = {"MESSAGES_APIS_DIR": str(ROOT / "distributions" / "apis.d"), "LLAMA_STACK_LOG_FORMAT": "json"}
     tool = {"description": "What it does. " * 95, "input_schema": {"type": "object"}}
     bodies = [
@@ -208,7 +208,7 @@ def counts(rounds: int) -> None:
 
 
 def row(name: str, native: list[float], bare: list[float]) -> None:
-    """Print one comparison."""
+    """Print one row of the comparison."""
     ours, theirs = statistics.median(native), statistics.median(bare)
     pairs = sorted(one / other for one, other in zip(native, bare, strict=True))
     tenth = len(pairs) // 10
@@ -218,14 +218,14 @@ def row(name: str, native: list[float], bare: list[float]) -> None:
 
 
 def started(*role: str) -> subprocess.Popen[str]:
-    """Start this file in another role."""
-    quiet = subprocess.DEVNULL  # a pipe that nobody reads would stop the server
+    """Start this file in another role, ``upstream`` or ``relay``, in a new process."""
+    quiet = subprocess.DEVNULL  # an unread pipe would fill up and block the server
     out = subprocess.PIPE if role == ("upstream",) else quiet
     return subprocess.Popen([sys.executable, __file__, *role], stdout=out, stderr=quiet, text=True)
 
 
 def wait_for(url: str) -> None:
-    """Return once a server answers."""
+    """Wait until a server responds."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         try:
@@ -238,7 +238,7 @@ def wait_for(url: str) -> None:
 
 
 def main() -> None:
-    """Start upstream, relay and stack, measure, report; or play one of the first two."""
+    """Start upstream, relay and stack, measure, and report; or run as upstream or relay."""
     if sys.argv[1:2] == ["upstream"]:
         asyncio.run(upstream())
     if sys.argv[1:2] == ["relay"]:

@@ -1,8 +1,8 @@
-"""Checks the sizes of source files and functions, and what must not be published.
+"""Checks the sizes of source files and functions, and that tracked files can be published.
 
-That is: paths of one machine, names of registries in lock files, non-ASCII source.
+Not to be published: absolute paths of a developer's machine, registry URLs in lock files, non-ASCII source.
 
-Prints each finding with its place and ends with 1 if there is one.
+Prints each finding with its place; the exit code is 1 if there are findings.
 """
 
 import ast
@@ -20,7 +20,7 @@ MAX_FUNCTION_LINES, MAX_FILE_LINES = 60, 600
 
 
 def size_findings() -> Iterator[str]:
-    """Yield files and functions that are two concepts by their length."""
+    """Yield files and functions that exceed the size limits."""
     for path in sorted(path for top in ("api", "provider") for path in (ROOT / top).rglob("*.py")):
         shown, text = path.relative_to(ROOT).as_posix(), path.read_text()
         if text.count("\n") > MAX_FILE_LINES:
@@ -33,7 +33,7 @@ def size_findings() -> Iterator[str]:
 
 
 def published_findings() -> Iterator[str]:
-    """Yield paths of one machine, names of registries in lock files, and non-ASCII source in tracked files."""
+    """Yield machine paths, registry URLs in lock files, and non-ASCII source in tracked files."""
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in tracked.splitlines():
         try:

@@ -1,6 +1,7 @@
-"""Checks the files beside tapes that hold what a client saw: each has its tape, holds JSON, and no credential.
+"""Checks the ``.client.jsonl`` files next to tapes, which hold the responses that a client received.
 
-Prints each finding with its place and ends with 1 if there is one. Usage: check_seen.py FOLDER
+Each file needs its tape, has to be JSON lines, and must not contain a credential. Prints each finding with its place;
+the exit code is 1 if there are findings. Usage: check_seen.py FOLDER
 """
 
 import json
@@ -14,7 +15,7 @@ SEEN = ".client.jsonl"
 
 
 def findings(path: Path) -> Iterator[str]:
-    """Yield what is wrong with a file."""
+    """Yield the problems of a file."""
     tape = path.with_name(path.name.removesuffix(SEEN) + SUFFIX)
     if not tape.exists():
         yield f"{path}: there is no {tape.name}; remove the file"

@@ -1,6 +1,7 @@
-"""Checks what no linter knows: which room may import which, cycles of imports, and pure rooms.
+"""Checks the import rules: the order of packages, no import cycles, and packages without I/O ("pure").
 
-A room is a folder of ``ROOMS``; a module belongs to the deepest one around it, and imports its own and those before it.
+A room is a package listed in ``ROOMS``. A module belongs to the innermost room that contains it. It may import from its
+own room and from rooms earlier in the list.
 """
 
 import ast
@@ -24,12 +25,12 @@ PLATFORM, ITS_ROOMS = {"llama_stack", "llama_stack_api"}, {API, f"{PROVIDER}.sta
 
 
 def around(module: str, rooms: list[str]) -> str:
-    """Return the deepest of some rooms that a module is in, an empty string for none."""
+    """Return the innermost of ``rooms`` that contains a module, or an empty string."""
     return max((room for room in rooms if f"{module}.".startswith(f"{room}.")), key=len, default="")
 
 
 def imports(tree: ast.AST, module: str, *, is_package: bool) -> Iterator[tuple[int, str]]:
-    """Yield line and absolute name of each import; those for type checking only are left out."""
+    """Yield the line and the absolute name of each import, except those under ``if TYPE_CHECKING``."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
@@ -42,7 +43,7 @@ def imports(tree: ast.AST, module: str, *, is_package: bool) -> Iterator[tuple[i
 
 
 def import_findings(tree: ast.AST, module: str, *, is_package: bool) -> Iterator[tuple[int, str]]:
-    """Yield imports against the rules; the ``__init__`` of a room may import what is below it."""
+    """Yield imports that break a rule; the ``__init__`` of a room may import from the rooms inside it."""
     own = around(module, ROOMS)
     for line, name in imports(tree, module, is_package=is_package):
         top, other = name.split(".")[0], around(name, ROOMS)

@@ -1,7 +1,7 @@
-"""Plays a task that uses tools with Claude Code itself, headless, against a running stack, and checks each step.
+"""Runs the real Claude Code, headless, on a task with tools against a running stack, and checks each step.
 
-The stack is a real ``llama stack run``; its model is a script behind a ``remote::vllm`` provider, so that all runs
-are the same.
+The stack is a real ``llama stack run``. Its model is a scripted upstream of a ``remote::vllm`` provider, so that all
+runs are the same.
 """
 
 import argparse
@@ -27,14 +27,14 @@ from support.upstream import BEHAVIOURS, FakeUpstream  # noqa: E402 - likewise
 MODEL = "tour"
 SECONDS = 180
 LONGEST = 600
-"""Characters of a reason that are shown."""
+"""Maximum length of a printed failure reason, in characters."""
 TOOLS = "Read,Edit,Bash,Agent,Task,ToolSearch,WebSearch"
 FOREIGN = ("anthropic_", "claude")
-"""Settings of the caller that would change the run, by how their names begin."""
+"""Prefixes of the caller's environment variables that would change the run."""
 
 
 def environment(folder: Path, url: str) -> dict[str, str]:
-    """Return the environment of Claude Code: nothing of the caller's settings, and no way out but the stack."""
+    """Return the environment of Claude Code: without the caller's settings and proxies, with the stack as its API."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -51,7 +51,7 @@ def environment(folder: Path, url: str) -> dict[str, str]:
 
 
 def claude(binary: str, folder: Path, url: str) -> int | None:
-    """Run Claude Code on the prompt and return its exit code, None if it had to be ended."""
+    """Run Claude Code on the prompt; return its exit code, or None after a timeout."""
     command = [binary, "-p", PROMPT, "--output-format", "stream-json", "--verbose", "--allowedTools", TOOLS]
     command += ["--debug-file", str(folder / "debug.log")]
     with (
@@ -73,7 +73,7 @@ def claude(binary: str, folder: Path, url: str) -> int | None:
 
 
 def play(binary: str, folder: Path, backend: Backend) -> Run:
-    """Start backend and stack, run Claude Code, and return what happened."""
+    """Start backend and stack, run Claude Code, and return the results."""
     for name in ("stack", "home", "tmp"):
         (folder / name).mkdir()
     BEHAVIOURS[MODEL] = backend.answer
@@ -95,7 +95,7 @@ def play(binary: str, folder: Path, backend: Backend) -> Run:
 
 
 def passed(name: str, check: Callable[..., None], *arguments: object) -> bool:
-    """Print a line for a check and return whether it holds."""
+    """Run a check, print its result on a line, and return whether it passed."""
     try:
         check(*arguments)
     except AssertionError as reason:
@@ -106,7 +106,7 @@ def passed(name: str, check: Callable[..., None], *arguments: object) -> bool:
 
 
 def examine(binary: str, folder: Path, *, system_first: bool) -> bool:
-    """Play the tour in a folder and return whether every check holds."""
+    """Run the tour in a folder; return whether every check passed."""
     make_project(folder / "project")
     steps = tour(folder / "project")
     started = time.monotonic()
@@ -120,7 +120,7 @@ def examine(binary: str, folder: Path, *, system_first: bool) -> bool:
 
 
 def main() -> int:
-    """Play the tour, in a folder that is kept if the caller names one."""
+    """Run the tour in the folder of ``--keep``, or in a temporary one."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="a new folder for requests, events and logs")
     parser.add_argument(

@@ -1,6 +1,7 @@
-"""The scripted backend: chat completions whose answer follows from the conversation in the request.
+"""The scripted backend: a chat completions server that derives its response from the conversation in the request.
 
-Each call id holds the number of the step it belongs to, so that the newest one in a request tells which step is next.
+Each tool call id contains the number of its step. The highest number in the tool messages of a request determines the
+next step.
 """
 
 import json
@@ -23,7 +24,7 @@ OVERFLOW = (
 )
 SYSTEM_FIRST = "System message must be at the beginning."
 MOST_REQUESTS = 60
-"""After so many the backend says nothing more that keeps Claude Code going."""
+"""Limit of requests; after that the backend only sends a final text, so that Claude Code ends."""
 MAIN, SUB_AGENT, WEB_SEARCH, COMPACTION, UNKNOWN = "main", "sub-agent", "web search", "compaction", "unknown"
 
 type Call = tuple[str, dict[str, Any]]
@@ -35,11 +36,11 @@ class Step:
     """One turn of the main conversation.
 
     Attributes:
-        name: What the step shows.
-        check: Raises AssertionError with the reason where it does not hold; gets the run and the step's number.
-        calls: Tools the backend calls, with their input.
-        text: What it says instead.
-        overflow: It answers that the prompt is too long instead.
+        name: The behaviour that the step shows.
+        check: Called with the run and the step's number; raises AssertionError with the reason if it fails.
+        calls: Tool calls of the backend's response, with their input.
+        text: The response text, if there are no calls.
+        overflow: Whether the response is the error that the prompt is too long.
     """
 
     name: str
@@ -51,12 +52,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Request:
-    """A request as the backend saw it.
+    """A request as the backend received it.
 
     Attributes:
         kind: The conversation it belongs to.
-        step: Number of the step it was answered with; None outside of the main conversation.
-        usage: What the answer reported; empty for an error.
+        step: Number of the step of the response; None outside of the main conversation.
+        usage: Usage in the response; empty for an error.
     """
 
     kind: str
@@ -76,18 +77,18 @@ class Request:
 
 
 def text_of(message: Message) -> str:
-    """Return the text of a message, whatever form its content has."""
+    """Return the text of a message whose content is a string or a list of parts."""
     content = message["content"] or ""
     return content if isinstance(content, str) else "\n".join(part.get("text", "") for part in content)
 
 
 def call_id(step: int | str, place: int) -> str:
-    """Return the id of a call: the step's number (``side`` for the sub-agent) and the call's place in it."""
+    """Return the id of a tool call: the step's number (``side`` for the sub-agent) and the call's index in the step."""
     return f"call_{step}_{place}"
 
 
 def kind_of(body: dict[str, Any]) -> str:
-    """Tell which conversation a request belongs to, by its prompts."""
+    """Return the kind of conversation that a request belongs to, judged by its prompts."""
     asked = [text_of(message) for message in body["messages"] if message["role"] == "user"]
     if not asked:
         return UNKNOWN
@@ -102,11 +103,12 @@ def kind_of(body: dict[str, Any]) -> str:
 
 @dataclass
 class Backend:
-    """Plays the steps, and keeps what it was asked.
+    """Plays the steps, and records the requests.
 
     Attributes:
-        system_first: Refuses system messages behind the first place, as some chat templates do.
-        requests: What it did not refuse in this way, in order.
+        steps: The steps of the main conversation.
+        system_first: Whether to reject system messages after the first message, as some chat templates do.
+        requests: The requests that were not rejected for that reason, in order.
     """
 
     steps: list[Step]
@@ -114,7 +116,7 @@ class Backend:
     requests: list[Request] = field(default_factory=list)
 
     async def answer(self, conn: "Connection") -> None:
-        """Answer one chat completion, streaming."""
+        """Respond to a chat completions request with a stream."""
         body = conn.exchange.body
         if self.system_first and any(message["role"] == "system" for message in body["messages"][1:]):
             await conn.json({"error": {"message": SYSTEM_FIRST, "type": "BadRequestError", "code": 400}}, 400)
@@ -148,7 +150,7 @@ class Backend:
 
     @staticmethod
     def _side(kind: str, body: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
-        """Return calls and text for a request outside of the main conversation."""
+        """Return the tool calls and the text for a request outside of the main conversation."""
         if kind == SUB_AGENT and not any(message["role"] == "tool" for message in body["messages"]):
             return _calls("side", (("Bash", {"command": SUB_COMMAND, "description": "Visit the side station"}),)), ""
         texts = {SUB_AGENT: SUB_REPORT, WEB_SEARCH: WEB_ANSWER, COMPACTION: f"<summary>{SUMMARY}</summary>"}
@@ -167,7 +169,7 @@ def _calls(step: int | str, calls: tuple[Call, ...]) -> list[dict[str, Any]]:
 
 
 def _usage(body: dict[str, Any]) -> dict[str, Any]:
-    """Return a usage that differs from request to request, a part of it cached."""
+    """Return a usage that depends on the number of messages, with some cached tokens."""
     prompt, cached = 100 * len(body["messages"]), 10 * len(body["messages"])
     return {
         "prompt_tokens": prompt,

@@ -1,4 +1,4 @@
-"""What Claude Code is led through: a table of what the backend says and what must come of it."""
+"""The steps of the Claude Code tour: the backend's response in each step, and the check of its effect."""
 
 import base64
 import json
@@ -20,7 +20,7 @@ PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAW
 
 
 def make_project(folder: Path) -> None:
-    """Write the files of the tour."""
+    """Create the project folder with the files of the tour."""
     folder.mkdir()
     (folder / NOTES).write_text("colour: red\n")
     (folder / PICTURE).write_bytes(base64.b64decode(PNG))
@@ -31,11 +31,12 @@ class Run:
     """A finished run.
 
     Attributes:
-        requests: What the backend was asked.
-        events: What Claude Code printed, one JSON object each.
+        project: The project folder.
+        requests: The requests to the backend.
+        events: The JSON events that Claude Code printed.
         debug: Its debug log.
         stack_log: The log of the stack.
-        exit_code: How it ended; None if it had to be ended.
+        exit_code: Its exit code; None after a timeout.
     """
 
     project: Path
@@ -50,14 +51,14 @@ class Run:
         return [request for request in self.requests if request.kind == kind]
 
     def at(self, step: int) -> Request:
-        """Return the request that was answered with a step."""
+        """Return the request to which the backend responded with a step."""
         found = [request for request in self.of(backend.MAIN) if request.step == step]
         expect(found, f"the conversation did not get to step {step}")
         expect(len(found) == 1, f"step {step} was asked for {len(found)} times")
         return found[0]
 
     def after(self, step: int) -> list[Message]:
-        """Return what the request after a step has behind that step's calls."""
+        """Return the messages after a step's tool calls in the next request."""
         self.at(step)
         messages = self.at(step + 1).messages
         called = [place for place, message in enumerate(messages) if _calls(message, step)]
@@ -70,13 +71,13 @@ def _calls(message: Message, step: int) -> bool:
 
 
 def expect(condition: object, reason: str) -> None:
-    """Raise AssertionError with the reason where the condition does not hold."""
+    """Raise AssertionError with the reason if the condition is false."""
     if not condition:
         raise AssertionError(reason)
 
 
 def results(*patterns: str) -> Callable[[Run, int], None]:
-    """Return a check: directly behind the calls is one tool message for each, in call order, with such a text."""
+    """Return a check: one tool message per call follows the calls, in call order, with text matching its pattern."""
 
     def check(run: Run, step: int) -> None:
         behind = run.after(step)
@@ -91,14 +92,14 @@ def results(*patterns: str) -> Callable[[Run, int], None]:
 
 
 def edited(run: Run, step: int) -> None:
-    """The file has changed on disk, and the model is told."""
+    """The file has changed on disk, and the tool result says so."""
     results("has been updated")(run, step)
     text = (run.project / NOTES).read_text()
     expect(text == "colour: blue\n", f"the file holds {text!r}")
 
 
 def pictured(run: Run, step: int) -> None:
-    """The image follows all tool messages, in a user message, as what it is."""
+    """The image follows all tool messages, in a user message, with its correct media type."""
     results("image", "^beside$")(run, step)
     message = run.after(step)[2]
     expect(message["role"] == "user", f"behind the tool messages: {message['role']}")
@@ -107,7 +108,7 @@ def pictured(run: Run, step: int) -> None:
 
 
 def delegated(run: Run, step: int) -> None:
-    """The sub-agent has a conversation of its own, works in it, and its report comes back."""
+    """The sub-agent has its own conversation, runs a tool in it, and its report is the tool result."""
     results(backend.SUB_REPORT)(run, step)
     side = run.of(backend.SUB_AGENT)
     expect(len(side) == 2, f"{len(side)} requests of the sub-agent")
@@ -120,7 +121,7 @@ def delegated(run: Run, step: int) -> None:
 
 
 def loaded(run: Run, step: int) -> None:
-    """A deferred tool is there once it was looked up, behind the others."""
+    """A deferred tool is added after the other tools once ToolSearch has found it."""
     results("WebSearch")(run, step)
     before, now = run.at(step).tools, run.at(step + 1).tools
     expect("WebSearch" not in before, "the tool was there before")
@@ -128,7 +129,7 @@ def loaded(run: Run, step: int) -> None:
 
 
 def search_refused(run: Run, step: int) -> None:
-    """The search request reaches the model without the server tool; the main conversation goes on with its answer."""
+    """The search request reaches the model without the server tool; the main conversation continues with the result."""
     side = run.of(backend.WEB_SEARCH)
     expect(len(side) == 1, f"{len(side)} search requests")
     expect("tool_choice" not in side[0].body, "it has a tool_choice and no tools")
@@ -139,7 +140,7 @@ def search_refused(run: Run, step: int) -> None:
 
 
 def compacted(run: Run, step: int) -> None:
-    """The overflow has its wording; Claude Code asks for a summary of what was there, and goes on from it."""
+    """The overflow error has the expected wording; Claude Code requests a summary and continues with it."""
     full = run.at(step)
     expect(TOO_LONG in run.debug, f"Claude Code was not told {TOO_LONG!r}")
     summaries = run.of(backend.COMPACTION)
@@ -153,7 +154,7 @@ def compacted(run: Run, step: int) -> None:
 
 
 def finished(run: Run, step: int) -> None:
-    """Claude Code ends well, with the text of the model."""
+    """Claude Code exits with success, and its result is the model's text."""
     run.at(step)
     expect(run.exit_code == 0, f"exit code {run.exit_code}")
     result = _result(run)
@@ -169,7 +170,7 @@ def _result(run: Run) -> dict[str, Any]:
 
 
 def bash(command: str) -> backend.Call:
-    """Return a call of the shell."""
+    """Return a call of the Bash tool."""
     return "Bash", {"command": command, "description": "Take a step of the tour"}
 
 
@@ -215,14 +216,14 @@ def tour(project: Path) -> list[Step]:
 
 
 def _neighbours(run: Run) -> Iterator[tuple[Request, Request]]:
-    """Yield consecutive requests of the main conversation, but not those around the compaction."""
+    """Yield pairs of consecutive requests of the main conversation, except the pair around the compaction."""
     main = run.of(backend.MAIN)
     expect(len(main) > 1, f"{len(main)} requests")
     yield from ((one, two) for one, two in pairwise(main) if one.usage)
 
 
 def no_billing(run: Run) -> None:
-    """Claude Code sends its billing header, and no prompt has it."""
+    """Claude Code sends its billing header, and no request to the backend contains it."""
     expect(BILLING in run.debug, "Claude Code does not send it any more: nothing was tested")
     expect(run.requests, "no requests")
     guilty = [number for number, request in enumerate(run.requests) if BILLING in json.dumps(request.body)]
@@ -230,7 +231,7 @@ def no_billing(run: Run) -> None:
 
 
 def prefixes(run: Run) -> None:
-    """Each request of the main conversation begins with the messages of the one before."""
+    """Each request of the main conversation begins with the messages of the previous one."""
     for one, two in _neighbours(run):
         pairs = zip(one.messages, two.messages, strict=False)
         place = next((number for number, (old, new) in enumerate(pairs) if old != new), len(one.messages))
@@ -238,7 +239,7 @@ def prefixes(run: Run) -> None:
 
 
 def stable_tools(run: Run) -> None:
-    """The tools of the main conversation stay as they are; a loaded one comes behind them."""
+    """The tools of the main conversation do not change; a loaded tool is added at the end."""
     main = run.of(backend.MAIN)
     expect(main and main[0].tools, "no tools")
     for one, two in pairwise(main):
@@ -257,7 +258,7 @@ def streaming(run: Run) -> None:
 
 
 def usage(run: Run) -> None:
-    """Claude Code counts exactly the tokens the backend reported, cached ones apart."""
+    """Claude Code counts exactly the tokens that the backend reported; cached tokens are counted separately."""
     models = list(_result(run)["modelUsage"].values())
     expect(len(models) == 1, f"{len(models)} models were counted")
     counted = models[0]
@@ -269,7 +270,7 @@ def usage(run: Run) -> None:
 
 
 def nothing_else(run: Run) -> None:
-    """Every request is one the script knows, and none but the overflow failed."""
+    """Every request is of a known kind, and only the overflow request failed."""
     expect(not run.of(backend.UNKNOWN), f"{len(run.of(backend.UNKNOWN))} requests of an unknown kind")
     failures = re.findall(r"API error \(attempt.*", run.debug)
     expect(len(failures) == 1, f"{len(failures)} failed: {failures}")

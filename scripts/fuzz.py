@@ -1,7 +1,7 @@
-"""Runs schemathesis against the Messages API of a running stack over a scripted upstream.
+"""Runs schemathesis against the Messages API of a running stack with a scripted upstream.
 
-The schema is the one the stack publishes, with a reply for every status an error can have; the checks are that no
-reply is a 5xx, and that each has the declared shape. Usage: fuzz.py SCHEMATHESIS EXAMPLES
+The schema is the published one, which declares a response for every error status. The checks are that no response is
+a 5xx, and that each has the declared shape. Usage: fuzz.py SCHEMATHESIS EXAMPLES
 """
 
 import json
@@ -22,14 +22,14 @@ CHECKS = "not_a_server_error,content_type_conformance,response_schema_conformanc
 
 
 def messages_schema(url: str) -> dict[str, object]:
-    """Return the published schema with our route alone."""
+    """Return the published schema, reduced to our route."""
     schema = httpx.get(f"{url}/openapi.json", timeout=60).raise_for_status().json()
     schema["paths"] = {path: item for path, item in schema["paths"].items() if path == "/v1/messages"}
     return dict(schema)
 
 
 def main() -> int:
-    """Return schemathesis' status, or 1 if the log of the stack holds a failure that nobody foresaw."""
+    """Return the exit code of schemathesis, or 1 if the stack's log has a traceback or an unexpected error."""
     program, examples = sys.argv[1:]
     with tempfile.TemporaryDirectory() as name, FakeUpstream() as upstream:
         folder = Path(name)

@@ -1,4 +1,4 @@
-"""Waits until a stack answers a Message. Usage: wait_ready.py URL PID [SECONDS]."""
+"""Waits until a stack responds with a Message. Usage: wait_ready.py URL PID [SECONDS]."""
 
 import http.client
 import json
@@ -12,7 +12,7 @@ PROBE = {"model": "any", "max_tokens": 1, "messages": [{"role": "user", "content
 
 
 def answers(url: str) -> bool:
-    """Return whether the stack gives a Message; end with what it says if it says something that will not change."""
+    """Return whether the stack responds with a Message; exit with its error if the status is below 500."""
     request = urllib.request.Request(
         f"{url}/v1/messages", json.dumps(PROBE).encode(), {"content-type": "application/json"}
     )
@@ -28,7 +28,7 @@ def answers(url: str) -> bool:
 
 
 def main(url: str, pid: int, seconds: float = 180) -> None:
-    """Poll until the deadline, or until the process is gone."""
+    """Poll until the stack is ready; exit with an error at the deadline or if the process has ended."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if answers(url):

@@ -1,18 +1,18 @@
-"""The record and replay harness: what an upstream said on the wire, as a file that tests play.
+"""Records HTTP exchanges with an upstream to tape files, and replays them in tests.
 
-It needs neither llama-stack nor an SDK. Its rooms, from the inside out, each importing only those before it:
+It needs neither llama-stack nor an SDK. Its folders, from the inside out; each imports only from those above it:
 
-    format/     a tape as a file: its model, YAML, JSON Schema, limits
-    reading/    what bodies and streams say: events, folded answers, text for people
+    format/     the tape file: its model, YAML, JSON Schema, limits
+    reading/    parses bodies and streams: events, folded messages, readable text
     secrets/    keeps credentials out of tapes
-    core/       which recorded exchange answers a request, and what is recorded; no network and no files
+    core/       matches requests to recorded exchanges and records new ones; no network and no files
     files/      opens, checks and saves tapes
-    http/       two adapters: a transport inside a program, a server in front of another one
+    http/       two adapters: a transport inside a program, a server in place of the upstream
     testing/    the pytest plugin, and the stacks and servers that tests need
     cli/        the command ``messages-tape``
 
-``errors.py`` and ``report.py`` are shared. docs/tapes.md describes the files. Public names are loaded on first use,
-because the pytest plugin is imported by every test run of an environment.
+``errors.py`` and ``report.py`` are shared. docs/tapes.md describes the file format. Public names are loaded on first
+use, because the pytest plugin is imported by every test run of an environment.
 """
 
 import importlib

@@ -1,35 +1,35 @@
-"""What goes wrong with tapes.
+"""The exceptions of this package.
 
 TapeError
-  TapeFormatError     a file is not a tape, or one of a newer format
-  TapeMissingError    there is no tape to replay, and nothing was to be recorded
-  TapeConflictError   somebody else wrote the file while a tape was recorded, so it was not replaced
-  UnsafeTapeError     a tape still holds what looks like a credential, so it was not saved
-  TapeUsageError      a mode without what it needs, or a tape selected while another is
-  TapeMismatchError   what happened is not what the tape holds
+  TapeFormatError     a file is not a valid tape, or has a newer format
+  TapeMissingError    the tape to replay does not exist, and the mode does not record
+  TapeConflictError   another process wrote the file during the recording, so it was not replaced
+  UnsafeTapeError     the tape contains a value that looks like a credential, so it was not saved
+  TapeUsageError      a wrong use: a mode without its upstream, a tape selected while another one is
+  TapeMismatchError   the program's requests do not match the tape
 """
 
 from collections.abc import Sequence
 
 
 class TapeError(Exception):
-    """The root of the tree above."""
+    """The base class of all exceptions of this package."""
 
 
 class TapeFormatError(TapeError):
-    """A file is not a tape this version reads."""
+    """A file is not a tape that this version can read."""
 
 
 class TapeMissingError(TapeError):
-    """There is no tape of this name."""
+    """A tape does not exist."""
 
 
 class UnsafeTapeError(TapeError):
-    """A tape was not saved, because it may hold a credential.
+    """A tape was not saved, because it may contain a credential.
 
     Args:
-        name: Of the tape.
-        findings: Where, and what it looks like; never the value.
+        name: Name of the tape.
+        findings: Place and kind of each suspected credential; never the value.
     """
 
     def __init__(self, name: str, findings: Sequence[str]) -> None:
@@ -42,12 +42,12 @@ class UnsafeTapeError(TapeError):
 
 
 class TapeConflictError(TapeError):
-    """A tape was not saved in its place, because somebody else wrote the file while it was recorded.
+    """A tape was not saved to its file, because another process wrote the file during the recording.
 
     Args:
-        name: Of the tape.
-        file: Its file, which is as they left it.
-        kept: The file beside it that holds this recording.
+        name: Name of the tape.
+        file: Its file, which was not changed.
+        kept: The file next to it to which this recording was written.
     """
 
     def __init__(self, name: str, file: str, kept: str) -> None:
@@ -60,15 +60,15 @@ class TapeConflictError(TapeError):
 
 
 class TapeUsageError(TapeError):
-    """The harness was asked for what it cannot do."""
+    """An argument, option or call that the package cannot handle."""
 
 
 class TapeMismatchError(TapeError):
-    """A program did not do what its tape holds.
+    """A program's requests did not match its tape.
 
     Args:
-        name: Of the tape.
-        failures: What happened, each a text of its own.
+        name: Name of the tape.
+        failures: One text per mismatch.
     """
 
     def __init__(self, name: str, failures: Sequence[str]) -> None:

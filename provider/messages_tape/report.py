@@ -1,11 +1,11 @@
-"""What a tape is used for, and what is left to say when that is over."""
+"""The action of a session, and the report at its end."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Action(StrEnum):
-    """What is done with a tape, see ``session.py``."""
+    """What a session does with its tape, see ``session.py``."""
 
     REPLAY = "replay"
     RECORD = "record"
@@ -15,19 +15,20 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What happened to a tape.
+    """The result of a session.
 
     Args:
-        tape: Its name.
-        action: What was done with it.
-        exchanges: How many it holds, or how many were recorded.
-        unplayed: Exchanges no request came for.
-        unexpected: Requests that are not on it, each with the closest exchange and a diff.
+        tape: Name of the tape.
+        action: The action of the session.
+        exchanges: Number of exchanges on the tape; when recording, number of recorded exchanges.
+        unplayed: Exchanges that no request matched.
+        unexpected: Requests that are not on the tape, each with the closest exchange and a diff.
         stayed: Exchanges whose recorded client disconnected early, while this one kept waiting.
-        left: Exchanges that were recorded whole, and whose client left before the end now.
-        notes: The same of clients of a server, which may have sent more, or less, by then: no failure.
-        differences: Of live answers in shape (``verify``).
-        refused: Why it was not saved.
+        left: Exchanges that were recorded to the end, and whose client disconnected early now.
+        notes: Like ``left``, for clients of a tape server, where the number of received chunks is not exact; these
+            are not failures.
+        differences: Differences in shape between live and recorded responses (``verify``).
+        refused: Why the tape was not saved; empty if it was.
     """
 
     tape: str
@@ -43,5 +44,5 @@ class Report:
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """What has to fail a test: all but the differences and the notes, which are news and no failure."""
+        """The texts that fail a test: everything except the differences and the notes."""
         return (*filter(None, [self.refused]), *self.unexpected, *self.stayed, *self.left, *self.unplayed)

@@ -1,4 +1,4 @@
-"""Requests that are cheap to send and were expensive to read, and the CPU time that a process spends."""
+"""Requests that are cheap to send and were once expensive to parse, and helpers that measure CPU time and memory."""
 
 import json
 import os
@@ -19,7 +19,7 @@ TOOLSET = {"type": "mcp_toolset", "mcp_server_name": "a"}
 
 
 def thinking(megabytes: int, times: int, seal: ThinkingSigner) -> list[dict[str, Any]]:
-    """Return a history in which every answer echoes one signature of repetitive thinking."""
+    """Return a history in which every assistant turn repeats one signed block of repetitive thinking."""
     block = {"type": "thinking", "thinking": "hm", "signature": seal.sign("hm " * (megabytes * 350_000))}
     return [USER, *([{"role": "assistant", "content": [block, {"type": "text", "text": "x"}]}, USER] * times)]
 
@@ -72,11 +72,11 @@ ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
     "a long name": ({"a" * 10_000_000: 1}, "request: the name of a field has more than 1000 bytes; shorten it"),
     "a long name in escapes": ({"\n" * 5_000_000: 1}, "request: the name of a field has more than 1000 bytes"),
 }
-"""Fields of a request, and how the message of the 400 begins."""
+"""Name -> fields of the request, and the beginning of the error message of the 400."""
 
 
 def body_of(model: str, fields: dict[str, Any]) -> bytes:
-    """Return a request with these fields."""
+    """Return the JSON bytes of a request with these fields."""
     fields = dict(fields)
     copies = b'"copy": 1, ' * fields.pop("COPIES", 0)
     request = {"model": model, "max_tokens": 9, "messages": [USER], **fields}
@@ -84,13 +84,13 @@ def body_of(model: str, fields: dict[str, Any]) -> bytes:
 
 
 def tools(count: int) -> list[dict[str, Any]]:
-    """Return the shortest tools there are."""
+    """Return ``count`` minimal tool definitions."""
     return [{"name": f"t{number}", "input_schema": {"type": "object"}} for number in range(count)]
 
 
 @contextmanager
 def cpu_bound(seconds: float, pid: int | None = None) -> Iterator[None]:
-    """Fail if a process, this one by default, spends more CPU time inside than it may."""
+    """Fail if a process, by default this one, uses ``seconds`` or more of CPU time during the block."""
     before = cpu_seconds(pid)
     yield
     spent = cpu_seconds(pid) - before
@@ -98,7 +98,7 @@ def cpu_bound(seconds: float, pid: int | None = None) -> Iterator[None]:
 
 
 def cpu_seconds(pid: int | None = None) -> float:
-    """Return the CPU time a process has spent, its ended children apart."""
+    """Return the CPU time of a process in seconds, without its ended children."""
     if pid is None:
         return time.process_time()
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -106,6 +106,6 @@ def cpu_seconds(pid: int | None = None) -> float:
 
 
 def peak_megabytes(pid: int) -> float:
-    """Return the most memory a process has held at once."""
+    """Return the peak resident memory of a process in megabytes."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024

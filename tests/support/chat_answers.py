@@ -1,4 +1,4 @@
-"""Messages as events, the road of every stream of chunks in a test, and what chunks add up to."""
+"""Builds Messages responses and their events, translates them to chat chunks with all checks, and folds chunks."""
 
 import itertools
 import json
@@ -17,13 +17,13 @@ USAGE = {"input_tokens": 11, "output_tokens": 5}
 
 
 def form(**fields):
-    """Return the form of an answer; sets and the like may be given as lists."""
+    """Return reply options; sets may be given as lists."""
     sets = {name: frozenset(fields[name]) for name in ("custom_tools", "wrapped_tools") if name in fields}
     return ReplyOptions(**{"model": "claude", "include_usage": True, **fields, **sets})
 
 
 def message(*content, stop_reason="end_turn", **fields):
-    """Return a message with these blocks."""
+    """Return a message with these content blocks."""
     base = {"id": "msg_01", "type": "message", "role": "assistant", "model": "up", "content": list(content)}
     ends = {"stop_reason": stop_reason, "stop_sequence": None, "stop_details": None, "usage": dict(USAGE)}
     return {**base, **ends, **fields}
@@ -42,7 +42,7 @@ def tool_use(name="look", tool_input=None, tool_id="toolu_1"):
 
 
 def events_of(whole, size=5):
-    """Return the stream of a message, its strings in pieces of a size."""
+    """Yield the stream events of a message, with its strings split into deltas of ``size`` characters."""
     start = {name: value for name, value in whole.items() if name not in ("stop_reason", "stop_details")}
     yield {"type": "message_start", "message": start | {"content": [], "stop_reason": None}}
     yield {"type": "ping"}
@@ -54,7 +54,7 @@ def events_of(whole, size=5):
 
 
 def block_events(index, block, size=5):
-    """Return the events of one block."""
+    """Yield the events of one content block."""
     shell, deltas = _parts(block, size)
     yield {"type": "content_block_start", "index": index, "content_block": shell}
     yield from ({"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas)
@@ -86,7 +86,7 @@ def translator(asked=None):
 
 
 def chat(events, asked=None):
-    """Return the chunks for the events of a whole stream, after every check they have to pass."""
+    """Translate a complete stream of events; check the chunks and return them."""
     asked, events = asked or form(), list(events)
     translated = translator(asked)
     chunks = [chunk for event in events for chunk in translated.feed(deepcopy(event))] + translated.finish()
@@ -98,7 +98,7 @@ def chat(events, asked=None):
 
 
 def check_bytes(events, asked, chunks):
-    """Assert that the upstream's bytes give these chunks, however they are cut."""
+    """Assert that the upstream's bytes translate to these chunks, however the bytes are split."""
     raw = b"".join(b"data: %s\n\n" % json.dumps(event).encode() for event in events)
     for size in (1, 7, len(raw)):
         decoder, translated, seen = SSEDecoder(), translator(asked), []
@@ -130,9 +130,9 @@ def check_chunks(chunks, asked):
 
 
 def check_types(chunks):
-    """Assert that each chunk can be sent, and that the openai SDK's and the platform's classes take it.
+    """Assert that each chunk can be serialized, and that the classes of the openai SDK and of the platform accept it.
 
-    Neither class knows custom tools in a stream; the SDK does not validate, and takes them.
+    Neither class has custom tools in a stream; the SDK does not validate, and accepts them.
     """
     json.dumps(chunks, ensure_ascii=False).encode()
     for chunk in chunks:
@@ -152,7 +152,7 @@ def tool_deltas(chunk):
 
 
 def sdk_completion(chunks):
-    """Return the completion that the official SDK's accumulator makes of the chunks."""
+    """Return the completion that the official SDK accumulates from the chunks."""
     state = ChatCompletionStreamState()
     for chunk in chunks:
         state.handle_chunk(construct_type(type_=ChatCompletionChunk, value=deepcopy(chunk)))
@@ -160,7 +160,7 @@ def sdk_completion(chunks):
 
 
 def fold_chunks(chunks):
-    """Return the completion that chunks add up to."""
+    """Fold chunks into a completion."""
     folded = {"object": "chat.completion", "usage": None}
     choice = {"index": 0, "message": {"refusal": None}, "logprobs": None}
     for chunk in chunks:
@@ -201,7 +201,7 @@ def _append_all(owner, record):
 
 
 def parsed(completion):
-    """Return a completion with the arguments of its calls as values: a stream keeps the model's white space."""
+    """Return a completion with the tool call arguments parsed: streams keep the model's white space in them."""
     shown = deepcopy(completion)
     for choice in shown["choices"]:
         said = choice["message"]

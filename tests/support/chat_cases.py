@@ -1,4 +1,4 @@
-"""The golden cases of chat completions requests, and what becomes of them."""
+"""The golden cases of chat completions requests, and their translation."""
 
 import json
 from dataclasses import fields
@@ -22,7 +22,7 @@ def options_of(case):
 
 
 def said(form):
-    """Return what of a form is not the default."""
+    """Return the fields of reply options that are set."""
     values = {field.name: getattr(form, field.name) for field in fields(form)}
     return {name: sorted(value) if isinstance(value, frozenset) else value for name, value in values.items() if value}
 

@@ -1,4 +1,4 @@
-"""The grammar every Messages stream obeys, as a check for tests.
+"""Checks that a Messages stream follows the grammar of the API.
 
 stream  = start block* delta stop  |  (start block*)? error
 block   = content_block_start content_block_delta* content_block_stop, indexes 0, 1, 2 ...
@@ -55,7 +55,7 @@ def _check_error(event):
 
 
 def _check_open_stream(events):
-    """Check what comes before the end; return whether the last block is closed."""
+    """Check the events before the end; return ``nothing``, or whether the last content block is open or closed."""
     if not events:
         return "nothing"
     first, *rest = events

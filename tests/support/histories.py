@@ -1,4 +1,4 @@
-"""What the Messages API wants of a request's history, as assertions."""
+"""Asserts the rules of the Messages API for the messages of a request."""
 
 import json
 import re
@@ -17,10 +17,10 @@ LONGEST_USER = 256
 
 
 def assert_legal(body):
-    """Assert every rule of the API on messages, calls, results, tools and cache breakpoints.
+    """Assert every rule of the API for messages, tool calls, tool results, tools and cache breakpoints.
 
-    The strict reader of the other direction refuses what the API refuses, and has to take the body too; only
-    addresses of documents it does not take.
+    The strict translation in the other direction rejects what the API rejects, so it has to accept the body too; only
+    URLs of documents are not supported there.
     """
     blocks = walk([message["content"] for message in body["messages"]])
     if not any(block.get("type") == "document" and block["source"]["type"] == "url" for block in blocks):
@@ -44,7 +44,7 @@ def assert_legal(body):
 
 
 def read_back(body):
-    """Return the chat fields that a stack behind this one would make of the body."""
+    """Return the chat completions fields to which a second stack, used as upstream, would translate the body."""
     return translate_request(
         CreateMessageRequest.model_validate(body), TranslationContext(Profile(documents="file"), Policy(strict=True))
     ).fields

@@ -1,6 +1,6 @@
-"""A stack inside a process, asked over its stdin: one JSON object a line in, one a line out. Usage: CONFIG.
+"""Runs a library client; reads one request per line from stdin and writes one response per line. Usage: CONFIG.
 
-First the models it serves: ANSWER ["up/tiny"]. Then
+The first line of output lists the served models: ANSWER ["up/tiny"]. Then
 
 In:  {"path": "/v1/messages", "body": {...}}
 Out: ANSWER {"status": 200, "text": "..."}, ANSWER {"events": [...]} or ANSWER {"error": "...", "kind": "..."}
@@ -16,14 +16,14 @@ MARK = "ANSWER "
 
 
 def answer(client, path, body):
-    """Return what the client gets; a failure is raised to it as it is."""
+    """Return the response of the library client, or its exception as text and type."""
     try:
         if body.get("stream"):
             events = client.post(path, body=body, cast_to=object, stream=True, stream_cls=Stream[object])
             return {"events": [*events]}
         reply = client.post(path, body=body, cast_to=object)
         return {"status": reply.status_code, "text": bytes(reply.content).decode()}
-    except Exception as error:  # noqa: BLE001 - whatever it is, the test looks at it
+    except Exception as error:  # noqa: BLE001 - the test checks the error
         return {"error": str(error), "kind": type(error).__name__}
 
 

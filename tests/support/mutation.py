@@ -1,4 +1,4 @@
-"""Broken JSON and broken streams, the same for the same random numbers."""
+"""Mutates JSON values and bytes at random; reproducible by the seed of the generator."""
 
 import json
 from random import Random
@@ -9,7 +9,7 @@ VALUES: list[Any] = [
     "\U0001f600", "{", "[1", "data:image/png;base64,AAAA", [], {}, [[]], [None], {"type": "text"}, {"type": "novel"},
     {"type": None}, {"type": "text", "text": None}, [{"type": "tool_use"}], {"": ""}, {"a": {"b": {"c": []}}},
 ]  # fmt: skip
-"""What takes the place of a value."""
+"""Replacements for a value."""
 
 KEYS = ("type", "text", "id", "name", "input", "content", "role", "source", "novel", "", "index", "delta")
 
@@ -25,7 +25,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 def mutate(value: Any, random: Random, times: int) -> Any:
-    """Return a copy of a JSON value with so many changes."""
+    """Return a copy of a JSON value with up to ``times`` random changes."""
     value = json.loads(json.dumps(value))
     for _ in range(times):
         found = places(value)
@@ -40,7 +40,7 @@ def mutate(value: Any, random: Random, times: int) -> Any:
 
 
 def _change(holder: Any, at: Any, random: Random) -> None:
-    """Replace, remove, double, or add to what is at one place."""
+    """Replace, remove, duplicate or extend the value at one place."""
     action = random.randrange(5)
     if action == 0:
         del holder[at]
@@ -58,7 +58,7 @@ def _change(holder: Any, at: Any, random: Random) -> None:
 
 
 def broken_bytes(raw: bytes, random: Random) -> bytes:
-    """Return bytes with one of them changed, a part missing, or a part twice."""
+    """Return bytes with one byte changed, a part removed, or a part duplicated."""
     at, end = sorted(random.randrange(len(raw) + 1) for _ in range(2))
     return random.choice([
         raw[:at] + bytes([random.randrange(256)]) + raw[at + 1 :],

@@ -1,7 +1,7 @@
-"""An upstream that speaks the Messages API itself, scripted to the byte, and a client that shows the bytes of a reply.
+"""An upstream with the Messages API whose responses are scripted byte by byte, and a client that shows raw bytes.
 
-A test hands a script to ``NativeUpstream.play`` and gets the model name under which the upstream plays it. The server
-lives in a thread with a loop of its own; everything a test calls may be called from any other thread.
+A test passes a script to ``NativeUpstream.play`` and gets the model name under which the upstream plays it. The server
+runs in a thread with its own event loop; its public methods may be called from any thread.
 """
 
 import asyncio
@@ -19,13 +19,13 @@ from urllib.parse import urlsplit
 from support.upstream import AUTH_PATH, USAGE, chunk, completion, sse
 
 LIMIT = 2**24
-"""Bytes a reader of this module holds at most; chunks and heads are smaller."""
+"""Buffer limit of the stream readers in bytes; chunks and headers are smaller."""
 PATIENCE = 20.0
-"""Seconds after which something that has to happen did not."""
+"""Timeout in seconds for an expected event."""
 ENDURANCE = 60.0
-"""Seconds after which a reply that has to end did not."""
+"""Timeout in seconds for the end of a response."""
 CUT, CLEAN = "cut", "clean"
-"""How a stream ends: the connection drops, or HTTP ends the body."""
+"""How a stream ends: the connection is dropped, or the body ends with the last HTTP chunk."""
 
 type Pairs = list[tuple[str, str]]
 type Script = Callable[["Answer"], Awaitable[None]]
@@ -33,16 +33,16 @@ type Script = Callable[["Answer"], Awaitable[None]]
 
 @dataclass
 class Exchange:
-    """One request as the upstream saw it.
+    """One request as the upstream received it.
 
     Attributes:
         target: Path and query string, as sent.
         pairs: Request headers as sent, names in lower case.
         body: The bytes of the body.
-        connection: Number of the connection it came on.
-        sent: Bytes of the answer the kernel has taken so far.
-        closed: Set when the other side closed before the answer was complete.
-        closed_at: ``time.monotonic()`` of that.
+        connection: Number of its connection.
+        sent: Number of response bytes written to the socket so far.
+        closed: Set when the client closed the connection before the response was complete.
+        closed_at: ``time.monotonic()`` when ``closed`` was set.
     """
 
     target: str
@@ -63,7 +63,7 @@ class Exchange:
 
 
 class Answer:
-    """What a script writes to; every call is a write of its own."""
+    """The response that a script writes; every call is a separate write to the socket."""
 
     def __init__(self, writer: asyncio.StreamWriter, exchange: Exchange) -> None:
         self.exchange = exchange
@@ -93,7 +93,7 @@ class Answer:
 
 CHUNKED = ("transfer-encoding", "chunked")
 TLS_RECORD = b"\x16"
-"""First byte of a handshake."""
+"""First byte of a TLS handshake."""
 
 
 def framed(data: bytes) -> bytes:
@@ -102,7 +102,7 @@ def framed(data: bytes) -> bytes:
 
 
 def whole(body: bytes, status: int = 200, kind: str = "application/json", **headers: str) -> Script:
-    """Return a script that answers with one body."""
+    """Return a script that responds with one body."""
 
     async def script(answer: Answer) -> None:
         await answer.head(status, kind, *_pairs(headers))
@@ -114,7 +114,7 @@ def whole(body: bytes, status: int = 200, kind: str = "application/json", **head
 
 
 def streamed(*chunks: bytes, ends: str = CLEAN, at_once: bool = False, **headers: str) -> Script:
-    """Return a script that answers with these HTTP chunks, written one by one or all together."""
+    """Return a script that responds with these HTTP chunks, written one by one or in one write."""
 
     async def script(answer: Answer) -> None:
         await answer.head(200, "text/event-stream", *_pairs(headers))
@@ -129,7 +129,7 @@ def streamed(*chunks: bytes, ends: str = CLEAN, at_once: bool = False, **headers
 
 
 def raw(data: bytes) -> Script:
-    """Return a script that writes these bytes in place of a response and closes."""
+    """Return a script that writes these bytes instead of a response and closes the connection."""
 
     async def script(answer: Answer) -> None:
         await answer.raw(data)
@@ -139,7 +139,7 @@ def raw(data: bytes) -> Script:
 
 
 async def silent(_answer: Answer) -> None:
-    """Never answer."""
+    """Never respond."""
     await asyncio.Event().wait()
 
 
@@ -148,12 +148,12 @@ def _pairs(headers: dict[str, str]) -> Pairs:
 
 
 def frame(event: dict[str, Any]) -> bytes:
-    """Return an event as the API writes it."""
+    """Return an event as the SSE bytes of the API."""
     return f"event: {event['type']}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n".encode()
 
 
 def message(model: str, text: str = "Hello", **more: Any) -> dict[str, Any]:
-    """Return a whole Message."""
+    """Return a complete Message."""
     usage = {"input_tokens": 3, "output_tokens": 5}
     head = {"id": "msg_up", "type": "message", "role": "assistant", "model": model}
     content = [{"type": "text", "text": text}] if text else []
@@ -161,12 +161,12 @@ def message(model: str, text: str = "Hello", **more: Any) -> dict[str, Any]:
 
 
 def spoken(model: str, *words: str) -> list[bytes]:
-    """Return the frames of a stream that says these words."""
+    """Return the SSE bytes of each event of a stream with these text deltas."""
     return [frame(event) for event in spoken_events(model, *words)]
 
 
 def spoken_events(model: str, *words: str) -> list[dict[str, Any]]:
-    """Return the events of a stream that says these words."""
+    """Return the events of a stream with these text deltas."""
     started = {"type": "message_start", "message": message(model, "", stop_reason=None)}
     block = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
     said = [
@@ -178,10 +178,10 @@ def spoken_events(model: str, *words: str) -> list[dict[str, Any]]:
 
 
 class Gate:
-    """Holds a script until a test opens it.
+    """Blocks a script until a test opens it.
 
     Args:
-        loop: Of the upstream.
+        loop: Event loop of the upstream.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -196,18 +196,18 @@ class Gate:
 
 
 class NativeUpstream:
-    """The server. Whatever stands before ``/v1`` in a path is a name: as many upstreams as a test needs.
+    """The server. The path before ``/v1`` is a name, so that one server acts as several upstreams.
 
     Attributes:
-        exchanges: Requests for messages so far, probes left out.
-        probes: Requests for messages with the body ``{}`` so far.
-        chats: Chat completion requests so far.
-        others: What else was asked for: model lists, wrong paths.
-        connections: How many connections were accepted so far.
-        open: Numbers of those that are not closed.
-        probe_statuses: What the probe of a named upstream is answered with, 400 by default.
-        probe_gates: Hold the answer to the probe of a named upstream.
-        hasty: What a named upstream answers as soon as it has the headers of a request.
+        exchanges: Messages requests so far, without probes.
+        probes: Messages requests with the body ``{}`` so far.
+        chats: Chat completions requests so far.
+        others: All other requests: model lists, wrong paths.
+        connections: Number of connections accepted so far.
+        open: Numbers of the open connections.
+        probe_statuses: Upstream name -> status of the response to a probe; 400 by default.
+        probe_gates: Upstream name -> gate that delays the response to a probe.
+        hasty: Upstream name -> script that runs as soon as the headers of a request are read, before its body.
     """
 
     def __init__(self) -> None:
@@ -239,15 +239,15 @@ class NativeUpstream:
         self._loop.close()
 
     def root(self, name: str = "any") -> str:
-        """Return the base URL of a named upstream as an Anthropic SDK takes it."""
+        """Return the base URL of a named upstream for an Anthropic SDK, without ``/v1``."""
         return f"http://127.0.0.1:{self.port}/{name}"
 
     def url(self, name: str = "any") -> str:
-        """Return the base URL of a named upstream as an OpenAI SDK takes it; it ends in ``/v1``."""
+        """Return the base URL of a named upstream for an OpenAI SDK, with ``/v1``."""
         return f"{self.root(name)}/v1"
 
     def play(self, script: Script, name: str | None = None) -> str:
-        """Return the model name under which the upstream plays this script from now on."""
+        """Register a script; return the model name under which the upstream plays it."""
         name = name or f"m{next(self._numbers)}"
         self._scripts[name] = script
         return name
@@ -261,7 +261,7 @@ class NativeUpstream:
         return [exchange for exchange in self.exchanges if exchange.body and exchange.json.get("model") == model]
 
     async def seen(self, model: str, count: int = 1) -> list[Exchange]:
-        """Return the requests for a model once there are so many."""
+        """Wait for ``count`` requests for a model; return them."""
         await until(lambda: len(self.of(model)) >= count, f"{count} requests for {model}")
         return self.of(model)
 
@@ -297,7 +297,7 @@ class NativeUpstream:
     async def _exchange(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int, early: bytes
     ) -> bytes | None:
-        """Answer one request; return what of the next has been read, None if there is no next."""
+        """Handle one request; return the bytes already read of the next one, or None to close the connection."""
         early = early or await reader.readexactly(1)
         if early == TLS_RECORD:
             writer.write(b"HTTP/1.1 400 X\r\ncontent-length: 0\r\n\r\n")
@@ -344,7 +344,7 @@ class NativeUpstream:
 
 
 def error_body(kind: str, text: str) -> bytes:
-    """Return an error as the Messages API writes it."""
+    """Return an error body of the Messages API."""
     return json.dumps({"type": "error", "error": {"type": kind, "message": text}, "request_id": "req_up"}).encode()
 
 
@@ -353,7 +353,7 @@ _no_route = whole(b'{"detail":"Not Found"}', 404)
 
 
 async def _chat(answer: Answer) -> None:
-    """Answer a chat completion: the translated lane was taken."""
+    """Respond to a chat completions request, which shows that the translated lane was selected."""
     if not answer.exchange.json.get("stream"):
         await whole(json.dumps(completion({"content": "translated"})).encode())(answer)
         return
@@ -362,11 +362,11 @@ async def _chat(answer: Answer) -> None:
 
 
 async def _watched(work: Awaitable[None], exchange: Exchange, reader: asyncio.StreamReader) -> bytes | None:
-    """Run a script until it ends or the other side closes; return what came in meanwhile, None if it closed."""
+    """Run a script until it ends or the client disconnects; return the bytes read meanwhile, None on a disconnect."""
     playing, reading = asyncio.ensure_future(work), asyncio.ensure_future(reader.read(1))
     try:
         await asyncio.wait({playing, reading}, return_when=asyncio.FIRST_COMPLETED)
-        if not playing.done() and not _came(reading):  # a client that pipelines has not left
+        if not playing.done() and not _came(reading):  # bytes of a pipelined request are not a disconnect
             exchange.closed_at = time.monotonic()
             exchange.closed.set()
             return None
@@ -388,12 +388,12 @@ def _came(reading: asyncio.Future[bytes]) -> bytes | None:
 
 @dataclass
 class Reply:
-    """A reply as it came over the wire.
+    """A response as received.
 
     Attributes:
-        chunks: The HTTP chunks of the body; a body of known length is one.
-        ended: The body is complete by its framing.
-        first_at: ``time.monotonic()`` when the first bytes of the body were there.
+        chunks: The HTTP chunks of the body; a body with a content-length is one chunk.
+        ended: Whether the body is complete, judged by its framing.
+        first_at: ``time.monotonic()`` when the first bytes of the body arrived.
     """
 
     status: int
@@ -412,11 +412,11 @@ class Reply:
 
 
 class Talk:
-    """One request on a connection of its own, and its reply, piece by piece.
+    """One request on its own connection, and its response, read step by step.
 
     Attributes:
-        status: Of the reply, once ``head`` has returned.
-        headers: Likewise; names in lower case.
+        status: Status of the response; set by ``head``.
+        headers: Headers of the response, names in lower case; set by ``head``.
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -435,7 +435,7 @@ class Talk:
         return self.status
 
     async def chunk(self, seconds: float = PATIENCE) -> bytes | None:
-        """Return the next HTTP chunk; None at the end, clean or not."""
+        """Return the next HTTP chunk, or None at the end of the body or connection."""
         try:
             async with asyncio.timeout(seconds):
                 if "transfer-encoding" not in self.headers:
@@ -453,7 +453,7 @@ class Talk:
         return data or None
 
     async def read_until(self, ending: bytes) -> list[bytes]:
-        """Return the chunks up to the one that completes these bytes."""
+        """Return the chunks up to the one after which the body contains ``ending``."""
         chunks: list[bytes] = []
         async with asyncio.timeout(PATIENCE):
             while ending not in b"".join(chunks):
@@ -463,7 +463,7 @@ class Talk:
         return chunks
 
     async def is_quiet(self, seconds: float) -> bool:
-        """Whether nothing arrives for so long; the talk goes on behind it."""
+        """Return whether nothing arrives within ``seconds``; if so, reading can continue afterwards."""
         try:
             async with asyncio.timeout(seconds):
                 await self._reader.readuntil(b"\r\n")
@@ -474,19 +474,19 @@ class Talk:
         return False
 
     async def rest(self) -> Reply:
-        """Return the whole reply from here on."""
+        """Read to the end; return the response with the chunks not read yet."""
         if not self.status:
             await self.head()
         chunks: list[bytes] = []
         first_at = 0.0
-        async with asyncio.timeout(ENDURANCE):  # pings may come for ever
+        async with asyncio.timeout(ENDURANCE):  # pings may never end
             while (data := await self.chunk()) is not None:
                 first_at = first_at or time.monotonic()
                 chunks.append(data)
         return Reply(self.status, self.headers, chunks, self.ended, first_at)
 
     def leave(self) -> float:
-        """Close the connection as a client that goes away; return when, by ``time.monotonic()``."""
+        """Disconnect; return the time by ``time.monotonic()``."""
         self._writer.transport.abort()
         return time.monotonic()
 
@@ -495,7 +495,7 @@ class Talk:
 async def talk(
     url: str, body: bytes, headers: Iterable[tuple[str, str]] = (), path: str = "/v1/messages", receive: int = LIMIT
 ) -> AsyncGenerator[Talk]:
-    """Send a request and yield the talk. ``receive`` bounds what is read ahead of the caller, in bytes."""
+    """Send a request and yield its ``Talk``. ``receive`` limits the read buffer, in bytes."""
     at = urlsplit(url)
     reader, writer = await asyncio.open_connection(at.hostname, at.port, limit=receive)
     fixed = [("host", at.netloc), ("content-type", "application/json"), ("content-length", str(len(body)))]
@@ -510,19 +510,19 @@ async def talk(
 
 
 async def post(url: str, body: bytes, headers: Iterable[tuple[str, str]] = (), path: str = "/v1/messages") -> Reply:
-    """Send a request and return the whole reply."""
+    """Send a request and return the complete response."""
     async with talk(url, body, headers, path) as one:
         return await one.rest()
 
 
 def ask(model: str, stream: bool = False, **more: Any) -> bytes:
-    """Return the least request there is, as bytes."""
+    """Return the bytes of a minimal request."""
     fields = {"model": model, "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
     return json.dumps(fields | ({"stream": True} if stream else {}) | more).encode()
 
 
 async def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> None:
-    """Wait for a condition of another thread or process."""
+    """Wait until a condition is true that another thread or process changes."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
@@ -530,7 +530,7 @@ async def until(condition: Callable[[], Any], what: str, seconds: float = PATIEN
 
 
 def assert_same(seen: bytes, expected: bytes) -> None:
-    """Compare by digest; say where the bytes part, for there may be a megabyte of them."""
+    """Assert that two byte strings are equal; the error shows only the first difference, not megabytes of data."""
     if hashlib.sha256(seen).digest() == hashlib.sha256(expected).digest():
         return
     at = next((i for i, (one, other) in enumerate(zip(seen, expected, strict=False)) if one != other), -1)

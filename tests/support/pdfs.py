@@ -1,4 +1,4 @@
-"""PDFs with text, as small as they can be, and pictures of one pixel."""
+"""Builds minimal PDFs with text; also a PNG image of one pixel."""
 
 import base64
 import io
@@ -10,7 +10,7 @@ PNG = base64.b64decode(
 
 
 def pdf_of(*contents: bytes, filters: str = "") -> bytes:
-    """Return a PDF with a page for each content stream; ``filters`` names how the streams are encoded."""
+    """Return a PDF with one page per content stream; ``filters`` is the dictionary entry for their encoding."""
     kids = " ".join(f"{4 + 2 * number} 0 R" for number in range(len(contents)))
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
@@ -39,17 +39,17 @@ def _file(objects: list[bytes]) -> bytes:
 
 
 def shown(text: str) -> bytes:
-    """Return the content stream that shows a text."""
+    """Return a content stream that draws a text."""
     return f"BT /F1 12 Tf 20 200 Td ({text}) Tj ET".encode()
 
 
 def pdf_with(*texts: str) -> bytes:
-    """Return a PDF with these texts, one to a page."""
+    """Return a PDF with these texts, one per page."""
     return pdf_of(*map(shown, texts))
 
 
 def bomb(size: int, piece: bytes = b" ", *, twice: bool = False) -> bytes:
-    """Return a small PDF whose content unfolds to ``size`` bytes."""
+    """Return a small PDF whose content stream decompresses to ``size`` bytes; ``twice`` compresses it twice."""
     packer = zlib.compressobj(9)
     block = (piece * (1 << 20))[: 1 << 20]
     data = b"".join(packer.compress(block) for _ in range(size >> 20)) + packer.flush()

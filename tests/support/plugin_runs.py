@@ -1,4 +1,4 @@
-"""Test runs inside tests, with the pytest plugin for tapes: their sources, and what they print."""
+"""Helpers for pytest runs inside tests, with the plugin for tapes: test sources, and the parsed output."""
 
 import re
 
@@ -28,12 +28,12 @@ def asking(text):
 
 
 def text_of(result):
-    """Return what a run printed."""
+    """Return the output of a run."""
     return result.stdout.str()
 
 
 def failure_of(result, test):
-    """Return the lines that a run printed of one failed test, to be matched."""
+    """Return a matcher for the output lines about one failed test."""
     parts = re.split(r"^_{3,} (?:ERROR at \w+ of )?(\S+) _{3,}$|^=+ .* =+$", text_of(result), flags=re.MULTILINE)
     (text,) = [after for name, after in zip(parts[1::2], parts[2::2], strict=True) if name == test]
     return pytest.LineMatcher(text.strip().split("\n"))

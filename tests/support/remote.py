@@ -1,4 +1,4 @@
-"""What the tests of ``remote::messages`` share."""
+"""Helpers for the tests of ``remote::messages``."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ KEY = "sk-upstream-secret-0123456789"
 
 
 def remote(base_url: str, provider_id: str = "up", **config: Any) -> dict[str, Any]:
-    """Return an inference provider entry for a server that speaks the Messages API."""
+    """Return an inference provider entry for a server with the Messages API."""
     fields = {"base_url": base_url, "api_key": KEY, **config}
     return {
         "provider_id": provider_id,
@@ -18,6 +18,6 @@ def remote(base_url: str, provider_id: str = "up", **config: Any) -> dict[str, A
 
 
 def ask_chat(model: str, stream: bool = False, **more: Any) -> bytes:
-    """Return the least chat completions request there is, as bytes."""
+    """Return the bytes of a minimal chat completions request."""
     fields = {"model": model, "messages": [{"role": "user", "content": "Hi"}]}
     return json.dumps(fields | ({"stream": True} if stream else {}) | more).encode()

@@ -1,9 +1,9 @@
-"""What an implementation of the API answers in the end."""
+"""Helper to call an implementation of the API."""
 
 from llama_stack_api_messages import PendingStream
 
 
 async def answer(impl, body, call):
-    """Return the reply to a request; a stream is one its upstream has accepted."""
+    """Return the response to a request; a pending stream is connected to its upstream first."""
     reply = await impl.create_message(body, call)
     return await reply.connect() if isinstance(reply, PendingStream) else reply

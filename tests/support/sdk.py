@@ -1,4 +1,4 @@
-"""Sessions of the official SDK, newest and 1.x, each in a process of its own: two majors cannot share one."""
+"""Runs sessions of the official SDK, newest and 1.x, in separate processes: two major versions cannot share one."""
 
 import json
 import os
@@ -12,7 +12,7 @@ SDK_1 = Path(sys.prefix) / "sdk1"
 
 
 def session(version, url, strict_url):
-    """Return what a session has seen of a stack; the one at ``strict_url`` has no default model."""
+    """Run a session against two stacks and return its results; the stack at ``strict_url`` has no default model."""
     path = str(SDK_1) if version == "1.x" else ""
     run = subprocess.run(
         [sys.executable, str(SESSION), url, strict_url],

@@ -1,4 +1,4 @@
-"""The official SDK's own types: what they hold, and sample values made from them."""
+"""Inspects the types of the official SDK, and generates sample values from them."""
 
 import inspect
 import json
@@ -17,13 +17,13 @@ IN_HEADERS = {"betas", "user_profile_id", "workspace_id"}
 """Keyword arguments that the SDK sends as headers."""
 
 REFUSED = [{"role": "system"}]
-"""What the SDK's types allow and the protocol refuses."""
+"""Values that the SDK's types allow and the protocol rejects."""
 
 QUALIFIERS = {typing_extensions.Required, typing_extensions.NotRequired, Annotated}
 
 
 def bare(kind):
-    """Remove qualifiers, marks and aliases."""
+    """Return a type without qualifiers, annotations and aliases."""
     while get_origin(kind) in QUALIFIERS or isinstance(kind, TypeAliasType | typing_extensions.TypeAliasType):
         kind = kind.__value__ if hasattr(kind, "__value__") else get_args(kind)[0]
     return kind
@@ -42,7 +42,7 @@ def is_union(kind) -> bool:
 
 
 def structures(kind) -> list:
-    """Return the objects that a value of this type holds directly, through unions, lists and maps."""
+    """Return the object types inside a type: directly, or through unions, lists and maps."""
     kind = bare(kind)
     if is_structure(kind):
         return [kind]
@@ -51,7 +51,7 @@ def structures(kind) -> list:
 
 @cache
 def fields(kind) -> dict[str, Any]:
-    """Return the annotations of an object by wire name."""
+    """Return the annotations of an object type by wire name."""
     if is_model(kind):
         return {field.alias or name: as_written(kind, name, field) for name, field in kind.model_fields.items()}
     hints = typing_extensions.get_type_hints(kind, include_extras=True)
@@ -59,7 +59,7 @@ def fields(kind) -> dict[str, Any]:
 
 
 def as_written(kind, name, field):
-    """Return the annotation with the marks that pydantic has taken off it."""
+    """Return the annotation including the metadata that pydantic has removed from it."""
     return Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
 
 
@@ -76,7 +76,7 @@ def tags(kind) -> set[str]:
 
 
 def literals(kind) -> set:
-    """Return the closed or documented values that a type names, without looking into objects."""
+    """Return the literal or documented values of a type, without those inside objects."""
     if get_origin(kind) is Annotated:
         known = {value for mark in get_args(kind)[1:] if isinstance(mark, Known) for value in mark.values}
         return known | literals(get_args(kind)[0])
@@ -89,7 +89,7 @@ def literals(kind) -> set:
 
 
 def samples(kind) -> list:
-    """Return values of an SDK type, so that each alternative of each union occurs in one of them."""
+    """Return sample values of an SDK type that together cover each alternative of each union."""
     kind = bare(kind)
     origin = get_origin(kind)
     if is_structure(kind):
@@ -108,7 +108,7 @@ def samples(kind) -> list:
 
 
 NOT_JSON = {IO}
-"""What the SDK also takes from its callers, but never puts on the wire."""
+"""Types that the SDK accepts from its callers but never sends."""
 
 PLAIN = {
     str: "text",
@@ -125,7 +125,7 @@ PLAIN = {
 def structure_samples(kind) -> list[dict]:
     """Return the smallest value, then one with the first alternative of every field, the second of every field, ...
 
-    A field whose alternatives are used up goes on with its shortest one, so that samples stay small.
+    A field with no further alternatives uses its shortest one, so that samples stay small.
     """
     columns = {name: samples(hint) for name, hint in fields(kind).items()}
     assert all(columns.values()), f"no sample for {kind}"

@@ -1,4 +1,4 @@
-"""A real ``llama stack run`` in a process of its own."""
+"""Runs a real ``llama stack run`` in its own process."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 300
-"""Reached by a stack that hangs only: two workers take a minute to start on a busy machine."""
+"""Startup timeout; long, because two workers take a minute to start on a busy machine."""
 LLAMA = [str(Path(sys.executable).with_name("llama"))]
 PATIENT_LLAMA = [sys.executable, "-P", str(Path(__file__).with_name("patient_stack.py"))]
 
@@ -47,12 +47,12 @@ def vllm(url: str, provider_id: str = "up") -> dict[str, Any]:
 
 
 class StackProcess:
-    """Starts a stack, waits until it answers, ends it by its pid.
+    """A stack process: starts it, waits until it is healthy, stops it by its pid.
 
     Args:
-        config: A run.yaml, or the path of one.
-        folder: Where its files go: run.yaml, the SQLite stores, the log.
-        env: Additional environment.
+        config: The content or the path of a run.yaml.
+        folder: Folder for its files: run.yaml, the SQLite stores, the log.
+        env: Additional environment variables.
         llama: The command line of ``llama``; ``PATIENT_LLAMA`` for several workers.
 
     Attributes:
@@ -91,7 +91,7 @@ class StackProcess:
         return self._process.pid
 
     def wait(self, seconds: float) -> None:
-        """Wait until the process has ended by itself."""
+        """Wait until the process exits by itself."""
         self._process.wait(seconds)
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Chunks as the openai SDK builds them, and the road every translated stream takes in a test."""
+"""Builds chat chunks as the openai SDK does, and translates them to Messages events with all checks."""
 
 import itertools
 import json
@@ -20,24 +20,24 @@ from .grammar import check_stream
 
 
 def request(**fields):
-    """Return a request; what a test does not name is the least there is."""
+    """Return a minimal request with these fields set."""
     base = {"model": "m", "max_tokens": 100, "messages": [{"role": "user", "content": "hi"}]}
     return CreateMessageRequest.model_validate(base | fields)
 
 
 def id_maker():
-    """Return a maker of predictable ids."""
+    """Return a function that generates predictable ids."""
     numbers = itertools.count(1)
     return lambda prefix: f"{prefix}{next(numbers):02d}"
 
 
 def chunk(value):
-    """Return a chunk built as the SDK does it: no validation, odd shapes survive."""
+    """Return a chunk built as the SDK does: without validation, so that malformed values are kept."""
     return construct_type(type_=ChatCompletionChunk, value=value)
 
 
 def completion(value):
-    """Return a unary answer built as the SDK does it."""
+    """Return a non-streaming completion built as the SDK does."""
     return construct_type(type_=ChatCompletion, value=value)
 
 
@@ -61,7 +61,7 @@ def call(index=0, call_id=None, name=None, arguments=None):
 
 
 def form(asked=None, prefill=""):
-    """Return the form of the answer to a request, or that form itself."""
+    """Return the reply options for a request; reply options are returned as they are."""
     if isinstance(asked, ReplyOptions):
         return asked
     asked = asked or request()
@@ -70,12 +70,12 @@ def form(asked=None, prefill=""):
 
 
 def translate(chunks, asked=None, prefill="", **options):
-    """Return the events for chunks, after every check a stream has to pass."""
+    """Translate chunks; check the events and return them."""
     return translate_form(chunks, form(asked, prefill), **options)
 
 
 def translate_form(chunks, reply, **options):
-    """Return the events for chunks that answer in a form, after the same checks."""
+    """Translate chunks with given reply options; check the events and return them."""
     translator = StreamTranslator(reply, id_maker(), **options)
     events = [event for piece in chunks for event in translator.feed(piece)] + translator.finish()
     check_stream(events)
@@ -85,12 +85,12 @@ def translate_form(chunks, reply, **options):
 
 
 def message_of(chunks, asked=None, **options):
-    """Return the message a stream adds up to."""
+    """Translate chunks and fold the events into a message."""
     return fold(translate(chunks, asked, **options))
 
 
 def check_bytes(events):
-    """Assert that our bytes come back as these events, however they are cut, and that the official SDK agrees."""
+    """Assert that the encoded events decode to the same events, however split, and that the official SDK agrees."""
     raw = b"".join(map(encode_event, events))
     for size in (1, 7, len(raw)):
         decoder = SSEDecoder()
@@ -112,7 +112,7 @@ def check_sdk(raw, folded):
 
 
 def sdk_message(raw):
-    """Return the message the official SDK's stream helper makes of the bytes."""
+    """Return the message that the official SDK's stream helper accumulates from the bytes."""
 
     def answer(_request):
         return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=raw)
@@ -131,7 +131,7 @@ def sdk_message(raw):
 
 
 def lean(value):
-    """Return attribute records without any class behind them."""
+    """Return JSON values as plain attribute objects, which are not instances of SDK classes."""
     if isinstance(value, dict):
         return SimpleNamespace(**{name: lean(inner) for name, inner in value.items()})
     return [lean(inner) for inner in value] if isinstance(value, list) else value

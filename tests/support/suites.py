@@ -1,4 +1,4 @@
-"""What the recorded suites share: a client in front of a stack, and the record of what it saw."""
+"""Helpers for the recorded suites: a client of a stack, and the record of the responses that it received."""
 
 import json
 import os
@@ -17,26 +17,26 @@ from messages_tape.core.differ import differing
 
 QUIET = {"thinking": {"type": "disabled"}}
 SILENT = {"chat_template_kwargs": {"enable_thinking": False}}
-"""What llama.cpp's own Messages API takes instead."""
+"""The same setting for llama.cpp's own Messages API."""
 SECONDS = 60
 LEAVE_SECONDS = 4
 SEEN = ".client.jsonl"
-"""Suffix of the file beside a tape that holds what the client saw when it was recorded."""
+"""Suffix of the file next to a tape with the responses that the client received during the recording."""
 
 NORMALISED = {
     "id of a message": (re.compile(r'"id":"msg_\w+"'), '"id":"msg_..."'),
     "id of a request": (re.compile(r'"request_id":"req_\w+"'), '"request_id":"req_..."'),
     "signature": (re.compile(r'"signature":"[^"]+"'), '"signature":"..."'),
 }
-"""All that differs between what two clients see of the same tape: ids that are made for each answer, and, between
-machines, how their zlib packs the text that a signature carries."""
+"""The only differences between two runs with the same tape: ids generated per response and, between machines, the zlib
+compression of the text inside a signature."""
 
 
 _HEAD = '{"status": '
 
 
 def normal(text):
-    """Return what a client saw, without what is made anew for each answer."""
+    """Return a response text with generated ids and signatures replaced by placeholders."""
     for pattern, replacement in NORMALISED.values():
         text = pattern.sub(replacement, text)
     return text
@@ -44,13 +44,13 @@ def normal(text):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a client got.
+    """A response as a client received it.
 
     Attributes:
-        status: Of HTTP.
-        lines: The JSON texts of the body: one, or one for each event.
-        headers: Of HTTP; empty for a library client.
-        raw: The body; empty for a library client's stream.
+        status: HTTP status.
+        lines: The JSON texts of the body: one, or one per event.
+        headers: HTTP headers; empty for a library client.
+        raw: The raw body; empty for a library client.
     """
 
     status: int
@@ -60,7 +60,7 @@ class Answer:
 
     @property
     def body(self):
-        """The body of an answer that is no stream."""
+        """The body of a non-streaming response."""
         (line,) = self.lines
         return json.loads(line)
 
@@ -71,7 +71,7 @@ class Answer:
 
 
 def answer_of(response):
-    """Return an answer that came over HTTP."""
+    """Return the answer for an HTTP response."""
     raw = response.content
     is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
     lines = lines_of(raw.decode()) if is_stream else [raw.decode()]
@@ -79,7 +79,7 @@ def answer_of(response):
 
 
 def lines_of(text):
-    """Return the data of each event of a stream, whose framing has to be exactly that of the API."""
+    """Return the data of each event of a stream; assert that the framing is exactly that of the API."""
     assert text.endswith("\n\n"), "a stream ends behind an event"
     lines = []
     for frame in text[:-2].split("\n\n"):
@@ -91,15 +91,15 @@ def lines_of(text):
 
 
 class Library:
-    """A stack inside another process, reached through the platform's library client.
+    """The platform's library client, which contains a stack, in another process.
 
     Args:
-        config: The run.yaml.
-        folder: For its files.
+        config: Path of the run.yaml.
+        folder: Folder for its files.
         env: Its environment.
 
     Attributes:
-        models: That it serves.
+        models: Ids of the models that it serves.
     """
 
     def __init__(self, config, folder, env):
@@ -111,12 +111,12 @@ class Library:
         self.models = self._answer()
 
     def ask(self, path, body):
-        """Return what the process answers."""
+        """Send a request to the process; return its response."""
         print(json.dumps({"path": path, "body": body}), file=self._process.stdin, flush=True)
         return self._answer()
 
     def close(self):
-        """End it."""
+        """Stop the process."""
         self._process.stdin.close()
         self._process.wait(SECONDS)
         self._process.stdout.close()
@@ -131,11 +131,11 @@ class Library:
 
 
 class Seen:
-    """Compares what a client sees with what it saw when the tape was recorded, or keeps it.
+    """Compares the responses to a client with those saved when the tape was recorded, or collects them for saving.
 
     Args:
-        path: Of the file.
-        compares: Whether to compare; else it is kept.
+        path: Path of the file.
+        compares: Whether to compare; if False, only collect.
     """
 
     def __init__(self, path, *, compares):
@@ -145,10 +145,10 @@ class Seen:
         self._then = path.read_text(encoding="utf-8").split("\n")[:-1] if compares and path.exists() else []
 
     def note(self, answer):
-        """Take an answer.
+        """Add a response.
 
         Raises:
-            AssertionError: It is another one than was recorded; says where.
+            AssertionError: It differs from the saved one; the message says where.
         """
         for line in (json.dumps({"status": answer.status}), *answer.lines):
             self._now.append(normal(line))
@@ -157,12 +157,12 @@ class Seen:
             raise AssertionError(f"{self.path.name}, line {len(self._now) + 1}: the client sees less than was recorded")
 
     def save(self):
-        """Write what was seen, if anything was."""
+        """Write the collected responses, if there are any."""
         if not self._now:
             return
         text = "".join(f"{line}\n" for line in self._now)
         if key := os.environ.get("TAPE_API_KEY", ""):
-            text = text.replace(key, "*" * len(key))  # as it is played
+            text = text.replace(key, "*" * len(key))  # as the tape plays it
         findings = scan_text(text)
         assert not findings, f"{self.path.name} would hold a credential: {findings}"
         self.path.write_text(text, encoding="utf-8")
@@ -177,15 +177,15 @@ class Seen:
 
 
 class Client:
-    """A client of a stack over a tape, or over an upstream.
+    """A client of a stack whose upstream is a tape or a real server.
 
     Args:
-        model: To ask for.
-        lane: Which way its requests have to go.
-        fields: Of each request.
-        tape: Of the test.
-        seen: Of the tape.
-        post: Sends a request.
+        model: The model to request.
+        lane: The expected lane of its requests: native (passed through) or translated (to chat completions).
+        fields: Default fields of each request.
+        tape: The tape fixture of the test.
+        seen: Compares or collects the responses; may be None.
+        post: Function that sends a request.
     """
 
     def __init__(self, model, lane, fields, tape, seen, post):
@@ -203,18 +203,18 @@ class Client:
 
     @property
     def sent(self):
-        """The bodies the upstream was asked with so far, token counts apart."""
+        """The bodies of the requests to the upstream so far, without token counting requests."""
         path = "/v1/messages" if self.native else "/v1/chat/completions"
         return [json.loads(asked.body) for asked in self.tape.asked if asked.path == path]
 
     def ask(self, *turns, path="/v1/messages", headers=None, **fields):
-        """Return the answer to a request.
+        """Send a request; return the response.
 
         Args:
-            turns: Texts of the user, or whole messages.
-            path: Of the request.
-            headers: Further ones.
-            fields: Of the request; what is None is left out.
+            turns: User texts, or complete messages.
+            path: Path of the request.
+            headers: Additional headers.
+            fields: Additional fields of the request; fields with None are removed.
         """
         asked = len(self.tape.asked)
         answer = self._post(path, self.body(*turns, **fields), headers or {})
@@ -229,10 +229,10 @@ class Client:
         return {name: value for name, value in body.items() if value is not None}
 
     def wait_until_left(self):
-        """Wait until the stack has left the upstream.
+        """Wait until the stack has disconnected from the upstream.
 
         Raises:
-            AssertionError: It stays.
+            AssertionError: It is still connected after ``LEAVE_SECONDS``.
         """
         deadline = time.monotonic() + LEAVE_SECONDS
         while self.tape.busy:
@@ -240,12 +240,12 @@ class Client:
             time.sleep(0.01)
 
     def stream(self, *turns, **fields):
-        """Return the answer to a request for a stream."""
+        """Send a streaming request; return the response."""
         return self.ask(*turns, stream=True, **fields)
 
 
 def over_http(url):
-    """Return what sends requests to a stack, and looks at what holds for each answer."""
+    """Return a function that sends requests to a stack over HTTP and checks the request-id header."""
 
     def post(path, body, headers):
         response = httpx.post(f"{url}{path}", json=body, headers=headers, timeout=SECONDS, trust_env=False)
@@ -256,7 +256,7 @@ def over_http(url):
 
 
 def in_process(library):
-    """Return what sends requests to a library client."""
+    """Return a function that sends requests to a library client."""
 
     def post(path, body, headers):
         assert not headers, "a library client sends none"
@@ -273,12 +273,12 @@ def in_process(library):
 
 @contextmanager
 def leaving(url, body, events):
-    """Send a request for a stream, give its first events, and leave at the end of the block.
+    """Send a streaming request, yield its first events, and disconnect at the end of the block.
 
     Args:
-        url: Of the stack.
-        body: Of the request.
-        events: How many to wait for.
+        url: Base URL of the stack.
+        body: Body of the request.
+        events: Number of events to wait for.
     """
     with httpx.stream("POST", f"{url}/v1/messages", json=body, timeout=SECONDS, trust_env=False) as response:
         data = (line[6:] for line in response.iter_lines() if line.startswith("data: "))

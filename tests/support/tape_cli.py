@@ -1,4 +1,4 @@
-"""``messages-tape`` as a user runs it, and clients for it that are as plain as curl."""
+"""Runs the ``messages-tape`` command, and a minimal HTTP client as its client command."""
 
 import subprocess
 import sys
@@ -22,10 +22,10 @@ sys.exit(int(os.environ.get("CODE", "0")))
 
 
 def curl(*paths: str) -> list[str]:
-    """Return a command that posts ``$BODY`` to these paths and prints the answers; it exits with ``$CODE``."""
+    """Return a command that posts ``$BODY`` to these paths and prints the responses; it exits with ``$CODE``."""
     return [sys.executable, "-c", _CURL, *paths]
 
 
 def run(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
-    """Run ``messages-tape`` to its end."""
+    """Run ``messages-tape`` and wait for its end."""
     return subprocess.run([*COMMAND, *map(str, words)], cwd=cwd, capture_output=True, timeout=60, check=False)

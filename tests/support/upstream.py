@@ -1,8 +1,8 @@
-"""An OpenAI-style upstream whose behaviour is chosen by the model name of the request.
+"""An OpenAI-style upstream whose behaviour is selected by the model name of the request.
 
-Written on bare sockets, so that it can do what a real upstream does wrong: stay silent, die in the middle,
-answer in HTML; and so that it sees at once when the other side closes. Runs in a thread beside the tests,
-or as a process (``python upstream.py``) for the benchmark.
+It uses asyncio streams without an HTTP library, to fail as real upstreams do (stay silent, close in the middle, respond
+with HTML) and to detect at once that the client disconnects. It runs in a thread of the tests, or as a process
+(``python upstream.py``) for the benchmark.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Self
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as a script it is not started from the tests' folder
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # needed if this file runs as a script
 
 from support.mutation import broken_bytes, mutate
 
@@ -32,21 +32,21 @@ USAGE = {
 }
 BENCH_CHUNKS = 200
 MESSAGES_PATH = "/v1/messages"
-"""Not there: requests have to be translated."""
+"""This path returns 404, so that requests use the translated lane (converted to chat completions)."""
 AUTH_PATH = "/auth"
-"""Stands in for the endpoint of the platform's custom authentication: the token is the user's name."""
+"""Simulates the endpoint of the platform's custom authentication: the token is the user's name."""
 
 
 @dataclass
 class Exchange:
-    """One request as the upstream saw it.
+    """One request as the upstream received it.
 
     Attributes:
         body: The decoded JSON body.
         headers: Names in lower case.
-        closed_at: ``time.monotonic()`` when the other side closed before the answer was complete.
-        closed: Set with it.
-        completed: The whole answer was written.
+        closed_at: ``time.monotonic()`` when the client disconnected before the response was complete.
+        closed: Set together with ``closed_at``.
+        completed: Whether the complete response was written.
     """
 
     path: str
@@ -58,7 +58,7 @@ class Exchange:
 
 
 class Connection:
-    """What a behaviour writes to."""
+    """The connection to which a behaviour writes its response."""
 
     def __init__(self, writer: asyncio.StreamWriter, exchange: Exchange) -> None:
         self.exchange = exchange
@@ -131,14 +131,14 @@ def behaviour(function: Behaviour) -> Behaviour:
 
 
 async def _gate(name: str) -> None:
-    """Wait until the test opens the gate; it closes behind."""
+    """Wait until the test opens the gate, then close the gate again."""
     gate = _gate_of(name)
     await gate.wait()
     gate.clear()
 
 
 def _gate_of(name: str) -> asyncio.Event:
-    """Return a gate of the server that asks: a process may hold several, each in a loop of its own."""
+    """Return a gate of the current server: a process may run several servers, each in its own event loop."""
     return GATES.setdefault((asyncio.get_running_loop(), name), asyncio.Event())
 
 
@@ -162,7 +162,7 @@ async def text(conn: Connection) -> None:
 
 @behaviour
 async def late(conn: Connection) -> None:
-    """Answers when the test says so, silent until then."""
+    """Responds when the test opens the gate; sends nothing before."""
     await _gate("late")
     await _say(conn, "Finally")
 
@@ -175,7 +175,7 @@ async def late_refusal(conn: Connection) -> None:
 
 @behaviour
 async def pausing(conn: Connection) -> None:
-    """Says a word, is silent until the test says so, says another."""
+    """Sends a chunk, pauses until the test opens the gate, and sends another chunk."""
     await conn.head(content_type="text/event-stream")
     await conn.chunk({"role": "assistant", "content": "one"})
     await _gate("pausing")
@@ -207,7 +207,7 @@ async def fast(conn: Connection) -> None:
 
 @behaviour
 async def counting(conn: Connection) -> None:
-    """Counts, in a stream without an end."""
+    """Counts; a stream never ends."""
     if not conn.stream:
         await conn.json(completion({"content": ", ".join(map(str, range(1, 101)))}))
         return
@@ -258,7 +258,7 @@ async def overflow(conn: Connection) -> None:
 
 @behaviour
 async def full_window(conn: Connection) -> None:
-    """A window of 32768 tokens and a prompt of 30000, in vLLM's words."""
+    """A context window of 32768 tokens and a prompt of 30000, with vLLM's error message."""
     asked = conn.exchange.body["max_tokens"]
     if asked > 32768 - 30000:
         text = (
@@ -271,12 +271,12 @@ async def full_window(conn: Connection) -> None:
 
 
 WINDOW = 4096
-"""Tokens of prompt and answer that the models ``vllm-0-32`` and ``vllm-0-20`` take; a word is a token."""
+"""Context window in tokens of the models ``vllm-0-32`` and ``vllm-0-20``; a word counts as a token."""
 
 
 @behaviour
 async def vllm_0_32(conn: Connection) -> None:
-    """As vLLM 0.32, refuses a ``max_tokens`` above its window, and lowers one that the prompt leaves no room for."""
+    """Like vLLM 0.32: rejects ``max_tokens`` above the window; lowers it if the prompt leaves less space."""
     asked, prompt = conn.exchange.body["max_tokens"], _words(conn)
     if asked > WINDOW:
         await _bad_request(conn, above_window(asked))
@@ -289,7 +289,7 @@ async def vllm_0_32(conn: Connection) -> None:
 
 @behaviour
 async def vllm_0_20(conn: Connection) -> None:
-    """As vLLM 0.20, says it in other words, and refuses prompt and output that are longer together."""
+    """Like vLLM 0.20: has other error messages, and rejects a prompt plus ``max_tokens`` above the window."""
     asked, prompt = conn.exchange.body["max_tokens"], _words(conn)
     if asked > WINDOW:
         words = f"max_tokens={asked} cannot be greater than max_model_len=max_total_tokens={WINDOW}."
@@ -303,7 +303,7 @@ async def vllm_0_20(conn: Connection) -> None:
 
 
 def above_window(asked: int) -> str:
-    """Return what vLLM 0.32 says to a ``max_tokens`` above its window (vllm/renderers/params.py)."""
+    """Return vLLM 0.32's error message for a ``max_tokens`` above its window (vllm/renderers/params.py)."""
     words = f"max_tokens={asked} cannot be greater than max_model_len={WINDOW}. Please request fewer output tokens."
     return f"{words} (parameter=max_tokens, value={asked})"
 
@@ -318,7 +318,7 @@ async def _bad_request(conn: Connection, text: str) -> None:
 
 @behaviour
 async def tools_without_thinking(conn: Connection) -> None:
-    """OpenAI's GPT-5.6: tools only without thinking, which has to be said (litellm 34569)."""
+    """OpenAI's GPT-5.6: tools require an explicit ``reasoning_effort`` of ``none`` (litellm 34569)."""
     body = conn.exchange.body
     if body.get("tools") and body.get("reasoning_effort") != "none":
         text = (
@@ -333,7 +333,7 @@ async def tools_without_thinking(conn: Connection) -> None:
 
 @behaviour
 async def system_first(conn: Connection) -> None:
-    """Qwen's template on vLLM."""
+    """Qwen's chat template on vLLM: system messages only at the beginning."""
     if any(message["role"] == "system" for message in conn.exchange.body["messages"][1:]):
         error = {"message": "System message must be at the beginning.", "type": "BadRequestError", "code": 400}
         await conn.json({"error": error}, 400)
@@ -350,7 +350,7 @@ async def policy(conn: Connection) -> None:
 
 @behaviour
 async def error_body(conn: Connection) -> None:
-    """OpenRouter's answer when the provider behind it fails: status 200, and an error in place of choices."""
+    """OpenRouter's response when its provider fails: status 200, and an error instead of choices."""
     await conn.json({"error": {"message": "Provider returned error", "code": 429}})
 
 
@@ -371,7 +371,7 @@ async def error_chunk(conn: Connection) -> None:
 
 @behaviour
 async def bench(conn: Connection) -> None:
-    """Two hundred text chunks as fast as the socket takes them, each an HTTP chunk of its own."""
+    """Sends 200 text chunks as fast as the socket allows, each as a separate HTTP chunk."""
     if not conn.stream:
         await conn.json(completion({"content": "word " * BENCH_CHUNKS}))
         return
@@ -393,7 +393,7 @@ SPOKEN = [
     chunk({}, "tool_calls"),
     chunk(usage=USAGE),
 ]
-"""An answer with everything in it."""
+"""A stream with reasoning, text, parallel tool calls and usage."""
 SAID = completion(
     {
         "content": "Hello.",
@@ -406,7 +406,7 @@ SAID = completion(
 
 @behaviour
 async def mutated(conn: Connection) -> None:
-    """Answers wrong in a way that the number in the last message decides; one in four breaks the bytes too."""
+    """Sends a malformed response, seeded by the last message; one in four also has broken bytes."""
     random = Random(str(conn.exchange.body["messages"][-1]["content"]))
     times = random.randrange(1, 4)
     if not conn.stream:
@@ -430,10 +430,10 @@ async def mutated(conn: Connection) -> None:
 
 @behaviour
 async def agent(conn: Connection) -> None:
-    """Thinks, then does what the request asks for.
+    """Sends reasoning, then acts like the model of an agent.
 
-    Calls every tool it is given with arguments that fit their schemas, unless the conversation ends in tool messages,
-    which it repeats; then answers in JSON that fits the ``response_format``, or in text.
+    Calls every given tool with arguments that fit its schema. If the conversation ends with tool messages, or has no
+    tools, responds with JSON that fits the ``response_format``, or with a text that repeats the tool results.
     """
     body = conn.exchange.body
     results = [message["content"] for message in body["messages"] if message["role"] == "tool"]
@@ -479,7 +479,7 @@ def _pieces(text: str) -> list[str]:
 
 
 def fitting(schema: dict[str, Any], root: dict[str, Any] | None = None) -> Any:
-    """Return a value that fits a JSON schema of the kinds that client libraries generate."""
+    """Return a value that fits a JSON schema; supports the keywords that client libraries generate."""
     root = root or schema
     if "$ref" in schema:
         target = functools.reduce(operator.getitem, schema["$ref"].removeprefix("#/").split("/"), root)
@@ -509,7 +509,7 @@ GATES: dict[tuple[asyncio.AbstractEventLoop, str], asyncio.Event] = {}
 
 
 async def _status(conn: Connection, code: int) -> None:
-    """Any HTTP error, with the headers an upstream sends along and things that must not get through."""
+    """An HTTP error with the usual headers of an upstream, and with secrets that must not reach the client."""
     message = "Go away: key sk-upstream-secret-0123456789 at http://10.0.0.7:8000/v1"
     await conn.json(
         {"error": {"message": message, "type": "whatever", "code": code}},
@@ -525,7 +525,7 @@ async def _unknown(conn: Connection) -> None:
 
 
 class FakeUpstream:
-    """The server, in a thread of its own.
+    """The server, in its own thread.
 
     Attributes:
         url: Base URL, ending in ``/v1``.
@@ -550,11 +550,11 @@ class FakeUpstream:
         self._loop.close()
 
     def open_gate(self, name: str) -> None:
-        """Let the behaviours that wait for this gate go on."""
+        """Open a gate, so that behaviours waiting for it continue."""
         self._loop.call_soon_threadsafe(lambda: _gate_of(name).set())
 
     def last(self, model: str) -> Exchange:
-        """Return the newest exchange for a model, waiting for it to arrive."""
+        """Return the newest exchange for a model; wait up to 10 s for one."""
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
             for exchange in reversed(self.exchanges):

@@ -1,4 +1,4 @@
-"""A proxy in front of a stack that keeps what went over the wire, and what the upstream was asked meanwhile."""
+"""A proxy before a stack that records each request and response, and the resulting upstream requests."""
 
 import json
 import socket
@@ -12,7 +12,7 @@ import uvicorn
 from .upstream import FakeUpstream
 
 PAUSING = "up/pausing"
-"""A request for this model is answered to the end once a ping has come through."""
+"""For this model the upstream continues its response once a ping has passed the proxy."""
 
 
 @dataclass
@@ -20,10 +20,10 @@ class Call:
     """One request of a client.
 
     Attributes:
-        body: What the client sent, decoded.
+        body: The decoded request body.
         headers: Names in lower case.
-        reply: What the stack answered.
-        asked: The chat completion requests the stack made for it.
+        reply: The response body of the stack.
+        asked: Bodies of the chat completions requests that the stack sent for it.
     """
 
     path: str
@@ -35,21 +35,21 @@ class Call:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """The events of a streamed reply."""
+        """The events of a streaming response."""
         lines = self.reply.decode().split("\n")
         return [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
 
 
 class Wire:
-    """The proxy, in a thread of its own. Calls must come one after the other.
+    """The proxy, in its own thread. Requests must not overlap.
 
     Args:
         target: Base URL of the stack.
-        upstream: What the stack asks.
+        upstream: The upstream of the stack.
 
     Attributes:
         url: Base URL for the client.
-        calls: In the order in which they came.
+        calls: The requests, in order of arrival.
     """
 
     def __init__(self, target: str, upstream: FakeUpstream) -> None:
@@ -80,7 +80,7 @@ class Wire:
         self._socket.close()
 
     def of(self, model: str) -> list[Call]:
-        """Return the calls for one model name."""
+        """Return the calls for a model."""
         return [call for call in self.calls if call.body.get("model") == model]
 
     async def _serve(self, scope: Any, receive: Any, send: Any) -> None:

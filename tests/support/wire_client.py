@@ -1,4 +1,4 @@
-"""Programs under test: the async and the sync clients of httpx and httpx2, reading what the connection delivers."""
+"""The clients under test: the async and sync clients of httpx and httpx2, reading the raw chunks of a response."""
 
 import asyncio
 import time
@@ -13,13 +13,13 @@ import httpx2
 
 @dataclass
 class Seen:
-    """What a program saw of an exchange.
+    """The result of one request.
 
     Attributes:
         pieces: The chunks of the body.
-        times: When each came, in seconds since the request.
-        error: What was raised.
-        status: 0 if no status line came.
+        times: Arrival time of each chunk, in seconds since the request.
+        error: The transport error that was raised, or None.
+        status: Status of the response; 0 if there was none.
     """
 
     pieces: list[bytes] = field(default_factory=list)
@@ -33,19 +33,19 @@ class Client:
     """A kind of client.
 
     Attributes:
-        http: Its module.
-        is_async: Which of the two.
+        http: Its module, httpx or httpx2.
+        is_async: Whether it is the async client.
     """
 
     http: ModuleType
     is_async: bool
 
     def get(self, url: str, *, transport: Any = None, take: int | None = None, **request: Any) -> Seen:
-        """Return what one request gives; with ``take`` the client leaves after so many chunks."""
+        """Send one request and return the result; the client disconnects after ``take`` chunks if given."""
         return self.get_all({url: take}, transport=transport, **request)[url]
 
     def get_all(self, urls: dict[str, int | None], *, transport: Any = None, **request: Any) -> dict[str, Seen]:
-        """Make several requests at the same time; values are those of ``take``."""
+        """Send several requests concurrently; the values of ``urls`` are the ``take`` of each."""
         request = {"method": "GET", **request}
         if self.is_async:
             return asyncio.run(self._get_all(urls, transport, request))

@@ -1,4 +1,4 @@
-"""An upstream that says exactly what a test wants, in exactly these pieces, on bare sockets in a thread."""
+"""An upstream in a thread that sends exactly the chunks that a test scripts, without an HTTP library."""
 
 import asyncio
 import threading
@@ -9,16 +9,16 @@ from typing import Self
 
 @dataclass
 class Script:
-    """How a path is answered.
+    """The response for a path.
 
     Attributes:
-        pieces: Of the body, each a chunk of its own.
-        gap: Seconds before each piece.
-        end: ``complete``; ``die``: the connection closes in the middle; ``hang``: nothing more comes until the client
-            leaves; ``refuse``: it closes before the status line.
-        status: Of the response.
-        headers: Besides the framing.
-        framed: As chunks; else by a content-length.
+        pieces: The chunks of the body.
+        gap: Seconds before each chunk.
+        end: ``complete``; ``die``: the connection closes in the middle; ``hang``: nothing more is sent until the client
+            disconnects; ``refuse``: it closes before the status line.
+        status: Status of the response.
+        headers: Headers, in addition to the framing ones.
+        framed: Whether to use chunked encoding; if False, a content-length.
     """
 
     pieces: Sequence[bytes] = ()
@@ -31,13 +31,13 @@ class Script:
 
 @dataclass
 class Heard:
-    """A request as it came.
+    """A request as received.
 
     Attributes:
         line: The request line.
         headers: Names in lower case.
         body: The bytes.
-        left: Set when the client closed before the answer was complete.
+        left: Set when the client disconnected before the response was complete.
     """
 
     line: str
@@ -47,10 +47,12 @@ class Heard:
 
 
 class WireUpstream:
-    """A server; ``scripts`` maps a path to its answer, ``heard`` holds the requests.
+    """The server.
 
     Attributes:
-        url: Its address.
+        scripts: Path -> its response.
+        heard: The requests so far.
+        url: Its base URL.
     """
 
     def __init__(self) -> None:
@@ -84,7 +86,7 @@ class WireUpstream:
         try:
             await self._exchange(reader, writer)
         except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # somebody only looked whether there is a server
+            pass  # a connection without a request, such as a port check
         finally:
             writer.close()
 
@@ -97,7 +99,7 @@ class WireUpstream:
         answering.cancel()
         leaving.cancel()
         failure, _ = await asyncio.gather(answering, leaving, return_exceptions=True)
-        if failure:  # cancelled, or nobody took what it wrote
+        if failure:  # cancelled, or the client did not read the response
             heard.left.set()
 
     async def _hear(self, reader: asyncio.StreamReader) -> Heard:
@@ -136,10 +138,11 @@ GAP = 0.2
 
 
 def four_chunks(upstream: WireUpstream) -> None:
-    """Give an upstream the routes of the four-chunk experiment.
+    """Add the routes of the four-chunk experiment to an upstream.
 
-    ``/four``: an event; half of one, ending inside a character; its other half; two events at once, each after 0.2 s.
-    ``/dies``: the same until the first chunk. ``/stays``: the same until a client leaves.
+    ``/four`` sends four chunks, each after 0.2 s: an event; half an event, split inside a character; the other half;
+    two events. ``/dies`` closes the connection after the first chunk. ``/stays`` sends all four and does not end the
+    response until the client disconnects.
     """
     upstream.scripts |= {
         "/four": Script(FOUR, GAP),

@@ -1,4 +1,4 @@
-"""The command ``messages-tape``: ``main.py`` reads the arguments, each other module is a command or what they share.
+"""The command ``messages-tape``: ``main.py`` parses the arguments; the other modules are the commands and helpers.
 
 Imports go to ``testing/`` and below.
 """

@@ -1,4 +1,4 @@
-"""``messages-tape check``: finds what is wrong with the tapes of a folder."""
+"""``messages-tape check``: finds problems in the tapes of a folder."""
 
 from argparse import Namespace
 from collections.abc import Iterator
@@ -14,10 +14,10 @@ from .terminal import give, tell
 
 
 def run(arguments: Namespace) -> int:
-    """Print a line for each finding; return whether there are any.
+    """Print one line per finding; return the exit code: 1 if there are findings, else 0.
 
     Raises:
-        TapeUsageError: The folder of the tapes or that of the tests is missing.
+        TapeUsageError: The folder of the tapes or the folder of the tests is missing.
     """
     tapes = tapes_in(arguments.folder)
     named = None if arguments.allow_unnamed else named_by_tests(arguments.tests)

@@ -1,4 +1,4 @@
-"""Runs a client beside a tape server: it learns the server's address from its environment."""
+"""Runs a client program with a tape server; environment variables give the client the server's address."""
 
 import os
 import signal
@@ -17,19 +17,19 @@ from messages_tape.http.server import TapeServer
 from .terminal import give, tell
 
 _HANGUP = getattr(signal, "SIGHUP", None)
-"""That the terminal is closed; not on every platform."""
+"""Sent when the terminal is closed; not available on every platform."""
 _SIGNALS = tuple(filter(None, (signal.SIGINT, signal.SIGTERM, _HANGUP)))
 _NO_SUCH_COMMAND, _NOT_TO_BE_RUN, _BY_SIGNAL = 127, 126, 128
-"""Exit codes as shells have them."""
+"""Exit codes, as shells use them."""
 _HOST = "127.0.0.1"
 
 
 def environment(url: str, inherited: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a client.
+    """Return the environment variables of a client.
 
     Args:
-        url: Of the tape server.
-        inherited: What else is in it.
+        url: Address of the tape server.
+        inherited: The environment to extend.
     """
     unproxied = {name: ",".join(filter(None, [inherited.get(name, ""), _HOST])) for name in ("NO_PROXY", "no_proxy")}
     addresses = {"TAPE_URL": url, "OPENAI_BASE_URL": f"{url}/v1", "ANTHROPIC_BASE_URL": url}
@@ -37,12 +37,12 @@ def environment(url: str, inherited: Mapping[str, str]) -> dict[str, str]:
 
 
 def accompany(command: Sequence[str], url: str, doing: str) -> int:
-    """Wait for a client's end; return its exit code, or 0 where a person ended the wait.
+    """Run a client and return its exit code; without a command wait for ctrl-c and return 0.
 
     Args:
-        command: What to run; empty: clients come on their own, until ctrl-c.
-        url: Of the tape server.
-        doing: What is done meanwhile, for people.
+        command: The command of the client; empty to serve clients that are started elsewhere.
+        url: Address of the tape server.
+        doing: Text for the message that is printed while waiting.
     """
     if command:
         return _run(command, environment(url, os.environ))
@@ -55,7 +55,7 @@ def accompany(command: Sequence[str], url: str, doing: str) -> int:
 
 
 def _run(command: Sequence[str], env: Mapping[str, str]) -> int:
-    """Run a command; return its exit code. A ctrl-c is the command's: this process lives on to save the tape."""
+    """Run a command; return its exit code. Signals are forwarded to it: this process continues, to save the tape."""
     running: list[subprocess.Popen[bytes]] = []
 
     def pass_on(number: int) -> None:
@@ -65,7 +65,7 @@ def _run(command: Sequence[str], env: Mapping[str, str]) -> int:
 
     with _at_signals(pass_on):
         try:
-            running.append(subprocess.Popen(command, env=env))  # noqa: S603 - what the person who calls this wants run
+            running.append(subprocess.Popen(command, env=env))  # noqa: S603 - the user's own command
         except FileNotFoundError:
             tell(f"there is no command {command[0]}; correct what stands behind --")
             return _NO_SUCH_COMMAND
@@ -77,7 +77,7 @@ def _run(command: Sequence[str], env: Mapping[str, str]) -> int:
 
 
 def _is_told_by_terminal() -> bool:
-    """Say whether a ctrl-c reaches the command without this process: both are in the foreground of a terminal."""
+    """Return whether the terminal sends ctrl-c to the command directly: its process group is in the foreground."""
     try:
         with Path("/dev/tty").open("rb") as terminal:
             return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
@@ -90,7 +90,7 @@ def _at_signals(do: Callable[[int], None]) -> Iterator[None]:
     def handler(number: int, _: FrameType | None) -> None:
         do(number)
 
-    # what nohup asked for holds
+    # under nohup SIGHUP stays ignored
     heard = [number for number in _SIGNALS if number != _HANGUP or signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, handler) for number in heard}
     try:
@@ -102,15 +102,15 @@ def _at_signals(do: Callable[[int], None]) -> Iterator[None]:
 
 @contextmanager
 def listening(deck: TapeSelection, port: int, *, pace: bool = False) -> Iterator[str]:
-    """Give the address of a tape server until the block ends.
+    """Run a tape server while the block runs; yield its address.
 
     Args:
-        deck: With the tape.
-        port: Where to listen; 0 is a free one.
+        deck: The tape selection that it serves.
+        port: The port to listen on; 0 picks a free one.
         pace: Play at recorded speed.
 
     Raises:
-        TapeUsageError: The port is taken.
+        TapeUsageError: The port is in use.
     """
     with ExitStack() as stack:
         try:

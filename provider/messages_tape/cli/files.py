@@ -1,4 +1,4 @@
-"""Tapes as people name them on a command line: by their files."""
+"""Finds the tapes that command line arguments name by file path."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -13,12 +13,12 @@ from messages_tape.testing.orphans import sources, tapes_under
 
 
 class Place(NamedTuple):
-    """Where a tape is.
+    """The location of a tape.
 
     Args:
-        folder: Of its file.
-        name: In it.
-        path: Of its file.
+        folder: Folder of the file.
+        name: Name of the tape within the folder.
+        path: Path of the file.
     """
 
     folder: Path
@@ -27,21 +27,21 @@ class Place(NamedTuple):
 
 
 def place_of(text: str) -> Place:
-    """Return the place that a path names, with or without ``.tape.yaml``.
+    """Return the location for a path, with or without the suffix ``.tape.yaml``.
 
     Raises:
-        TapeUsageError: A tape cannot be called so.
+        TapeUsageError: The path is not a valid name of a tape.
     """
     path = Path(text.removesuffix(SUFFIX))
     return Place(path.parent, path.name, tape_path(path.parent, path.name))
 
 
 def existing(text: str) -> tuple[Place, Tape]:
-    """Return the place that a path names, and the tape there.
+    """Read the tape at a path; return its location and the tape.
 
     Raises:
-        TapeMissingError: There is none.
-        TapeFormatError: What is there is none.
+        TapeMissingError: The file does not exist.
+        TapeFormatError: The file is not a valid tape.
     """
     place = place_of(text)
     try:
@@ -55,10 +55,10 @@ def existing(text: str) -> tuple[Place, Tape]:
 
 
 def tapes_in(folder: Path) -> list[Path]:
-    """Return the files of all tapes in a folder and its folders.
+    """Return the files of all tapes in a folder and its subfolders.
 
     Raises:
-        TapeUsageError: There is no such folder.
+        TapeUsageError: The folder does not exist.
     """
     if not folder.is_dir():
         raise TapeUsageError(f"there is no folder {folder}; name the folder of your tapes")
@@ -66,10 +66,10 @@ def tapes_in(folder: Path) -> list[Path]:
 
 
 def named_by_tests(folder: Path) -> Named:
-    """Return what the tests in a folder name.
+    """Return the tapes that the tests in a folder name.
 
     Raises:
-        TapeUsageError: There is no such folder, or a file in it is not Python.
+        TapeUsageError: The folder does not exist, or a file in it is not valid Python.
     """
     if not folder.is_dir():
         raise TapeUsageError(f"there is no folder {folder}; --tests says where your tests are")

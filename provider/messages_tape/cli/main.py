@@ -1,4 +1,4 @@
-"""The command ``messages-tape``: tapes by hand, for any client in any language. docs/recording.md shows its use."""
+"""The command ``messages-tape``: records and replays tapes for any client. docs/recording.md shows its use."""
 
 import argparse
 import importlib
@@ -14,7 +14,7 @@ from .terminal import PROGRAM, tell
 
 _PACKAGE = "messages_tape"
 _USAGE = 2
-"""The exit code for what a person asked for in a wrong way, as argparse has it."""
+"""The exit code for usage errors; the same as argparse's."""
 _WITH_COMMAND = {"prune", "record", "replay"}
 _HARMLESS = "a value that looks like a credential and is none; may be given more than once"
 _PORT = "where to listen on 127.0.0.1; by default on a free port"
@@ -28,7 +28,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return what reads the arguments up to ``--``."""
+    """Return the parser for the arguments before ``--``."""
     top = _Parser(prog=PROGRAM, description="Record what a server says to a client, and play it.")
     commands = top.add_subparsers(dest="name", required=True, metavar="COMMAND")
     for name, add, text in (
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code.
 
     Args:
-        argv: The arguments; by default those of the process.
+        argv: The arguments; by default ``sys.argv[1:]``.
     """
     words = [*(sys.argv[1:] if argv is None else argv)]
     at = words.index("--") if "--" in words else len(words)
@@ -55,14 +55,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[at:] and (mistake := _mistake(arguments)):
         tell(mistake)
         return _USAGE
-    # what servers log of tapes is told at the end, in one place
+    # drop the log records of the tape server: the report at the end has all of it
     logging.getLogger(_PACKAGE).addHandler(logging.NullHandler())
     try:
-        # only the one that runs is loaded, with what it needs
+        # import only the chosen command
         command = importlib.import_module(f"{_PACKAGE}.cli.{arguments.name}")
         code: int = command.run(arguments)
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader of the pipe, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (TapeError, OSError) as error:
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _mistake(arguments: argparse.Namespace) -> str:
-    """Return what is wrong with the part behind ``--``, nothing if it is right."""
+    """Return what is wrong with the part after ``--``, or "" if it is valid."""
     if arguments.name not in _WITH_COMMAND:
         return f"{arguments.name} runs no command; leave -- out"
     return "" if arguments.command else "put a command behind --"
@@ -130,7 +130,7 @@ def _port(text: str) -> int:
     return number
 
 
-_port.__name__ = "port"  # what argparse calls a value that is none
+_port.__name__ = "port"  # argparse prints it: "invalid port value"
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""Plays a tape to a client; what ``replay`` and ``prune`` share."""
+"""Plays a tape to a client; used by ``replay`` and ``prune``."""
 
 from argparse import Namespace
 from typing import NamedTuple
@@ -11,12 +11,12 @@ from .files import Place
 
 
 class Played(NamedTuple):
-    """What playing gave.
+    """The result of playing a tape.
 
     Args:
         code: The exit code of the client.
-        report: What happened to the tape.
-        unplayed: Positions of the exchanges that no request came for.
+        report: The report of the session.
+        unplayed: Positions of the exchanges that were not played.
     """
 
     code: int
@@ -25,13 +25,13 @@ class Played(NamedTuple):
 
 
 def play(place: Place, arguments: Namespace, *, pace: bool = False, port: int = 0) -> Played:
-    """Serve a tape until the client ends.
+    """Serve a tape until the client exits.
 
     Args:
-        place: Of the tape.
-        arguments: With the ``command``.
-        pace: At recorded speed.
-        port: Where to listen; 0 is a free one.
+        place: Location of the tape.
+        arguments: The parsed arguments; ``command`` is the client's command.
+        pace: Play at recorded speed.
+        port: The port to listen on; 0 picks a free one.
     """
     hint = f"To record it again: messages-tape record --again --upstream URL {place.path} -- COMMAND"
     deck = TapeSelection(place.folder, hint=hint)

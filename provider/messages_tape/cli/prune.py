@@ -1,4 +1,4 @@
-"""``messages-tape prune``: removes tapes that no test names, and exchanges that a client does not ask for."""
+"""``messages-tape prune``: removes tapes that no test names, and exchanges that a client does not request."""
 
 from argparse import Namespace
 from contextlib import suppress
@@ -17,10 +17,12 @@ from .terminal import give, tell, tell_lines
 
 
 def run(arguments: Namespace) -> int:
-    """Say what goes, and with ``--yes`` remove it; return 0, or the exit code of a client that failed.
+    """List what is unused, and with ``--yes`` remove it; return 0, or the exit code of a client that failed.
+
+    Returns 1 if the client succeeded but its requests do not match the tape.
 
     Raises:
-        TapeError: What nobody needs cannot be told.
+        TapeError: It cannot be determined which tapes or exchanges are unused.
     """
     return _exchanges(arguments) if arguments.command else _tapes(arguments)
 
@@ -39,7 +41,7 @@ def _tapes(arguments: Namespace) -> int:
 
 
 def _check_names(named: Named, tests: Path) -> None:
-    """Refuse where a tape could be in use that looks as if it were not."""
+    """Raise TapeUsageError if a used tape could look unused: no test names a tape, or names are computed."""
     if not named.tapes:
         raise TapeUsageError(f"no test in {tests} names a tape; --tests says where your tests are")
     if named.computed:
@@ -51,12 +53,12 @@ def _check_names(named: Named, tests: Path) -> None:
 def _remove(path: Path, folder: Path) -> None:
     path.unlink()
     if path.parent != folder:
-        with suppress(OSError):  # it holds something else
+        with suppress(OSError):  # the folder is not empty
             path.parent.rmdir()
 
 
 def _exchanges(arguments: Namespace) -> int:
-    """Play a tape to a client, and take off what it did not ask for."""
+    """Play a tape to a client; list the exchanges that it did not request, and with ``--yes`` remove them."""
     place, tape = existing(str(arguments.folder))
     code, report, unplayed = play(place, arguments)
     wrong = [*report.unexpected, *report.stayed]
@@ -74,7 +76,7 @@ def _exchanges(arguments: Namespace) -> int:
 
 
 def _why_not(code: int, *, wrong: bool, played: int) -> str:
-    """Return why a run does not tell which exchanges a client needs, nothing if it does."""
+    """Return why a run does not show which exchanges a client needs, or "" if it does."""
     if code:
         return "the client failed"
     if wrong:

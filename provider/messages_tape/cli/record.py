@@ -1,4 +1,4 @@
-"""``messages-tape record``: runs a client against a server through a tape server, and saves what they said."""
+"""``messages-tape record``: runs a client against a server through a tape server, and saves their exchanges."""
 
 import socket
 from argparse import Namespace
@@ -17,21 +17,21 @@ from .files import Place, existing, place_of
 from .terminal import tell
 
 _SECONDS = 5.0
-"""How long a server may take to accept a connection."""
+"""Connect timeout of the server."""
 _PORTS = {"http": 80, "https": 443}
 
 
 def run(arguments: Namespace) -> int:
-    """Record; return the client's exit code, or 1 where it succeeded and the tape could not be saved.
+    """Record a tape; return the client's exit code, or 1 if the client succeeded but the tape was not saved.
 
     Raises:
-        TapeUsageError: The server cannot be reached, or the tape is there.
+        TapeUsageError: The server cannot be reached, or the tape exists and ``--again`` is not given.
     """
     place, upstream = place_of(arguments.tape), base_address(arguments.upstream)
     if place.path.exists() and not arguments.again:
         raise TapeUsageError(f"there is a tape {place.path}; add --again to record it anew, or give another name")
     if place.path.exists():
-        existing(arguments.tape)  # finds out before the client runs if it is broken
+        existing(arguments.tape)  # fails before the client runs if the file is broken
     _make(place.folder)
     _reach(upstream)
     rules = Rules(harmless=frozenset(arguments.harmless))
@@ -42,7 +42,7 @@ def run(arguments: Namespace) -> int:
         code = accompany(arguments.command, url, f"recording {upstream}")
         try:
             saved = _save(session, place, facts)
-            report = deck.eject(keep=False)  # saves the ambient calls, which are on a tape of their own
+            report = deck.eject(keep=False)  # saves the ambient tape
         except OSError as error:
             tell(f"{place.path} could not be saved: {error.strerror or error}; make room, and record it again")
             saved, report = False, None
@@ -53,17 +53,17 @@ def run(arguments: Namespace) -> int:
 
 
 def base_address(text: str) -> str:
-    """Return the address of a server in front of the paths of its API.
+    """Return the base URL of a server, without ``/v1``.
 
     Args:
-        text: Perhaps with ``/v1`` at its end, as SDKs want it.
+        text: The base URL; it may end with ``/v1``, as SDKs expect it.
 
     Raises:
-        TapeUsageError: It is none.
+        TapeUsageError: It is not a valid base URL.
     """
     try:
         parts = urlsplit(text)
-        _ = parts.port  # reads it
+        _ = parts.port  # raises ValueError if it is not valid
     except ValueError:
         parts = urlsplit("")
     if parts.scheme not in _PORTS or not parts.hostname:
@@ -74,7 +74,7 @@ def base_address(text: str) -> str:
 
 
 def _reach(address: str) -> None:
-    """Find a mistake before the client does, which would tell less."""
+    """Check that the server accepts connections before the client runs, for a clearer error message."""
     parts = urlsplit(address)
     try:
         socket.create_connection((parts.hostname or "", parts.port or _PORTS[parts.scheme]), _SECONDS).close()
@@ -85,7 +85,7 @@ def _reach(address: str) -> None:
 
 
 def _make(folder: Path) -> None:
-    """Make the folder of the tape before the client has done all its work."""
+    """Create the folder of the tape before the client runs, so that a failure does not waste the run."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -93,7 +93,7 @@ def _make(folder: Path) -> None:
 
 
 def _save(session: Session, place: Place, facts: dict[str, str]) -> bool:
-    """Save the tape and say so; return False where it could not be."""
+    """Save the tape and print the result; return whether it was saved."""
     try:
         path = save(session, place.folder, **facts)
     except UnsafeTapeError as error:

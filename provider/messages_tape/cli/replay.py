@@ -1,4 +1,4 @@
-"""``messages-tape replay``: plays a tape to any client, and says what the client did otherwise."""
+"""``messages-tape replay``: plays a tape to any client, and prints where the client differed from the recording."""
 
 from argparse import Namespace
 
@@ -10,10 +10,10 @@ from .terminal import tell, tell_lines
 
 
 def run(arguments: Namespace) -> int:
-    """Play; return the client's exit code, or 1 where it succeeded and did not do what the tape holds.
+    """Play a tape; return the client's exit code, or 1 if the client succeeded but did not match the tape.
 
     Raises:
-        TapeError: There is no tape.
+        TapeError: The tape does not exist or is not valid.
     """
     place, tape = existing(arguments.tape)
     code, report, _ = play(place, arguments, pace=arguments.pace, port=arguments.port)

@@ -1,4 +1,4 @@
-"""``messages-tape show``: prints a tape for people."""
+"""``messages-tape show``: prints a tape in readable form."""
 
 from argparse import Namespace
 
@@ -13,7 +13,7 @@ def run(arguments: Namespace) -> int:
     """Print the tape; return 0.
 
     Raises:
-        TapeError: There is no such tape, or no such exchange on it.
+        TapeError: The tape does not exist, or has no exchange of this number.
     """
     place, tape = existing(arguments.tape)
     if arguments.exchange is not None and not 1 <= arguments.exchange <= len(tape.exchanges):

@@ -1,4 +1,4 @@
-"""What the commands say to people; the standard output stays with the results and the client's own."""
+"""Output of the commands: messages go to stderr; stdout has only results and the client's own output."""
 
 import os
 import sys
@@ -8,19 +8,19 @@ PROGRAM = "messages-tape"
 
 
 def tell(text: str) -> None:
-    """Print a message on the standard error, in one line."""
+    """Print a message to stderr, on one line."""
     _print(f"{PROGRAM}: {' '.join(text.split())}\n")
 
 
 def tell_lines(title: str, lines: list[str]) -> None:
-    """Print a message and what belongs to it, indented."""
+    """Print a message to stderr, followed by indented lines."""
     tell(title)
     for line in (line for text in lines for line in text.split("\n")):
         _print(f"  {line}\n")
 
 
 def give(text: str) -> None:
-    """Print a result on the standard output; what its encoding has no character for is escaped."""
+    """Print a result to stdout; characters that its encoding lacks are escaped."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
     sys.stdout.flush()
@@ -30,12 +30,12 @@ def _print(text: str) -> None:
     try:
         sys.stderr.write(text)
         sys.stderr.flush()
-    except OSError:  # the terminal is closed, and there is still a tape to save
+    except OSError:  # the terminal is closed; continue, to save the tape
         _silence()
 
 
 def _silence() -> None:
-    """Send what could not be written nowhere, or Python would try again at its end and make a failure of it."""
+    """Redirect stderr to the null device; otherwise Python flushes it again at exit and fails."""
     with suppress(OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stderr.fileno())

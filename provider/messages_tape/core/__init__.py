@@ -1,4 +1,4 @@
-"""Decides which recorded exchange answers a request, collects what is recorded, and explains what does not match.
+"""Matches requests to recorded exchanges, records new exchanges, and explains mismatches.
 
-Knows neither network nor files. Imports go to ``secrets/`` and below.
+Uses neither the network nor files. Imports go to ``secrets/`` and below.
 """

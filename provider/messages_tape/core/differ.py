@@ -1,4 +1,4 @@
-"""Why a request is not on a tape: the closest recorded one and where they differ."""
+"""Explains why a request is not on a tape: finds the closest recorded request and lists the differences."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -20,10 +20,10 @@ _NOTHING = object()
 
 
 def explain(request: Request, tape: Tape, unplayed: Iterable[int]) -> str:
-    """Return what is closest to a request on a tape and how they differ, as lines for people.
+    """Return a readable text that names the closest recorded exchange and its differences from a request.
 
     Args:
-        request: That no exchange is left for, scrubbed.
+        request: The scrubbed request that matched no unplayed exchange.
         tape: The tape.
         unplayed: Positions of the exchanges that are still to be played.
     """
@@ -41,7 +41,7 @@ def explain(request: Request, tape: Tape, unplayed: Iterable[int]) -> str:
 
 
 def differing(old: Any, new: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON values
-    """Yield where two JSON values differ, ``messages.0.content: at character 12 ...``."""
+    """Yield one line per difference between two JSON values, such as ``messages.0.content: at character 12 ...``."""
     return _values(old, new, ())
 
 
@@ -53,7 +53,7 @@ def _likeness(request: Request, tape: Tape, number: int) -> tuple[bool, bool, fl
 
 
 def _same_ends(ours: list[str], theirs: list[str]) -> float:
-    """Return the share of characters before and after all differences: which of two texts was changed a little."""
+    """Return the share of characters in the common prefix and suffix: high if only a small part differs."""
     one, other = "\n".join(ours), "\n".join(theirs)
     shorter, longer = sorted((len(one), len(other)))
     before = _common(one, other)
@@ -70,7 +70,7 @@ def _lines(body: Body | None, ignore: Ignore) -> list[str]:
 
 
 def _places(recorded: Request, request: Request, ignore: Ignore) -> list[str]:
-    """Return where two requests differ, ``messages.0.content: at character 12 ...``."""
+    """Return one line per difference between two requests, such as ``messages.0.content: at character 12 ...``."""
     found = []
     for name in ("method", "path", "query"):
         ours, theirs = getattr(request, name), getattr(recorded, name)
@@ -102,7 +102,7 @@ def _values(old: Any, new: Any, path: Path) -> Iterator[str]:  # noqa: ANN401 - 
 
 
 def _common(old: str, new: str) -> int:
-    """Return how many characters two texts begin with."""
+    """Return the length of the common prefix of two texts."""
     return next((at for at, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
 
 
@@ -119,7 +119,7 @@ def _short(value: object) -> str:
 
 
 def _diff(recorded: Request, request: Request, ignore: Ignore, number: int) -> list[str]:
-    """Return the unified diff of the bodies, without what only makes it long."""
+    """Return the unified diff of the bodies; long lines and long diffs are truncated."""
     old, new = _lines(recorded.body, ignore), _lines(request.body, ignore)
     lines = [*unified_diff(old, new, f"exchange {number}", "this request", lineterm="")]
     shown = [line if len(line) <= _WIDTH else f"{line[:_WIDTH]}... ({len(line)} characters)" for line in lines]

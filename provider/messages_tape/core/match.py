@@ -1,4 +1,4 @@
-"""Which recorded exchange answers a request: the same method, path, query and body, in order among equal ones."""
+"""Matches requests to recorded exchanges: by method, path, query and body; equal requests in recorded order."""
 
 import json
 from collections import deque
@@ -11,17 +11,17 @@ from messages_tape.format.paths import without
 
 
 def key(request: Request, ignore: Ignore) -> str:
-    """Return what requests that count as the same have in common.
+    """Return the matching key of a request; two requests match if their keys are equal.
 
-    The order of keys and of query parameters does not count, nor how JSON is laid out or a number is written
-    (``1`` and ``1.0``). Headers do not count.
+    The key ignores headers, the order of JSON keys and query parameters, JSON white space, and how a number is
+    written (``1`` and ``1.0``).
     """
     query = sorted(pair for pair in parse_qsl(request.query, keep_blank_values=True) if pair[0] not in ignore.query)
     return json.dumps([request.method, request.path, [] if "*" in ignore.query else query, _body(request, ignore)])
 
 
 def compared(value: object, ignore: Ignore) -> Any:  # noqa: ANN401 - any JSON value
-    """Return of a JSON body what counts."""
+    """Return a JSON body in the form used for matching: without ignored paths, numbers normalized."""
     return _plain(without(value, ignore.body))
 
 
@@ -47,7 +47,7 @@ class Playlist:
 
     Args:
         exchanges: In recorded order.
-        ignore: What the comparison leaves out.
+        ignore: Query parameters and body paths that matching ignores.
     """
 
     def __init__(self, exchanges: Iterable[Exchange], ignore: Ignore) -> None:
@@ -58,24 +58,24 @@ class Playlist:
             self._left.setdefault(key(exchange.request, ignore), deque()).append(number)
 
     def take(self, request: Request) -> int | None:
-        """Return the position of the exchange that answers a request and count it as played, None if none is left."""
+        """Mark the next matching exchange as played and return its position, or None if there is none left."""
         wanted = key(request, self._ignore)
         try:
-            number = self._left[wanted].popleft()  # one step: threads may share a tape
+            number = self._left[wanted].popleft()  # atomic: threads may share a tape
         except (KeyError, IndexError):
             return None
         self._last[wanted] = number
         return number
 
     def last(self, request: Request) -> int | None:
-        """Return the position of the exchange that answered such a request before."""
+        """Return the position of the exchange played last for an equal request, or None."""
         return self._last.get(key(request, self._ignore))
 
     def knows(self, request: Request) -> bool:
-        """Say whether there is an exchange for a request, played or not."""
+        """Return whether any exchange matches a request, played or not."""
         return key(request, self._ignore) in self._left
 
     @property
     def unplayed(self) -> list[int]:
-        """The positions of those that no request has taken."""
+        """The positions of the exchanges that no request has matched yet."""
         return sorted(number for left in self._left.values() for number in left)

@@ -1,4 +1,4 @@
-"""One exchange while it happens. Sans-IO: an adapter says what comes and when."""
+"""Records one exchange while it happens. Sans-IO: an adapter passes in each chunk and its time."""
 
 from collections.abc import Sequence
 from itertools import takewhile
@@ -10,17 +10,17 @@ from messages_tape.secrets.known import SecretValues
 from messages_tape.secrets.scrub import HeaderPairs, RawRequest, Rules, blank_chunks
 
 _DIGITS = 3
-"""Of a second: what a network repeats at best."""
+"""Decimal places of recorded seconds; network timings are not reproducible beyond that."""
 _LAST_WORDS = {"[DONE]"}
 _LAST_TYPES = {"message_stop", "error", "response.completed", "response.failed", "response.incomplete"}
 
 
 class Recording:
-    """Collects an exchange.
+    """Collects the parts of one exchange.
 
     Args:
         asked: The request.
-        at: When it was sent, in seconds of any clock that only goes forward; the other times are of the same.
+        at: When it was sent, in seconds of a monotonic clock; all other times are of the same clock.
     """
 
     def __init__(self, asked: RawRequest, at: float) -> None:
@@ -33,20 +33,20 @@ class Recording:
         self._end: End | None = None
 
     def head(self, status: int, headers: HeaderPairs, at: float) -> None:
-        """Take the status line and the headers of the response."""
+        """Record the status and the headers of the response."""
         self._status, self._headers, self._after = status, headers, self._since(at)
 
     def chunk(self, data: bytes, at: float) -> None:
-        """Take a piece of the body."""
+        """Record a chunk of the response body."""
         self._chunks.append(Chunk(self._since(at), data))
 
     def stop(self, error: BaseException | None, at: float) -> None:
-        """Take the end; only the first one counts.
+        """Record the end of the exchange; later calls are ignored.
 
         Args:
-            error: None if the upstream ended it. A failure of the connection is an ``Exception``; what is none
-                (a generator that is closed, a cancelled task, an interrupt) comes from the client's side.
-            at: When.
+            error: None if the upstream completed the response. An ``Exception`` is a connection failure. Any other
+                ``BaseException`` (a closed generator, a cancelled task, an interrupt) means the client disconnected.
+            at: Time of the end.
         """
         if self._end:
             return
@@ -59,21 +59,21 @@ class Recording:
             self.leave(at)
 
     def leave(self, at: float) -> None:
-        """Note that the client is gone; nothing if the exchange has ended."""
+        """Record that the client disconnected; does nothing if the exchange has ended."""
         self._end = self._end or End(how="client_closed", after=self._since(at))
 
     @property
     def pieces(self) -> int:
-        """How many pieces came so far."""
+        """The number of chunks recorded so far."""
         return len(self._chunks)
 
     def exchange(self, rules: Rules, known: SecretValues, number: int) -> Exchange:
-        """Return what a tape holds of it, scrubbed; one that still goes on is one the client has left.
+        """Return the scrubbed exchange; one that is still in progress ends with ``client_closed``.
 
         Args:
-            rules: What stays.
-            known: What must not.
-            number: Of the exchange, from 1.
+            rules: Which headers and fields are kept.
+            known: Secret values to blank.
+            number: Number of the exchange, from 1.
         """
         request = rules.request(self.asked, known)
         if self._status and self._status not in STATUS:
@@ -97,7 +97,7 @@ class Recording:
 
 
 def _fitting(request: Request, response: Response, *, complete: bool) -> Response:
-    """Return a response without a content-length that it does not keep: some transports do not look."""
+    """Return a response without a content-length that does not fit its body; some transports do not check it."""
     if not length_fault_of(request, response, complete=complete):
         return response
     kept = {name: value for name, value in response.headers.items() if name != "content-length"}
@@ -105,7 +105,7 @@ def _fitting(request: Request, response: Response, *, complete: bool) -> Respons
 
 
 def left_early(response: Response, taken: int) -> bool:
-    """Say whether a client that took so many chunks missed more than the mark at the end and blank lines."""
+    """Return whether a client that read ``taken`` chunks missed more than the end marker and blank lines."""
     part = response.model_copy(update={"chunks": response.chunks[:taken]})
     had, whole = documents(part), documents(response)
     both = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(had, whole, strict=False)))
@@ -114,16 +114,16 @@ def left_early(response: Response, taken: int) -> bool:
 
 
 def _is_last(value: object) -> bool:
-    """Say whether an event is one behind which nothing comes."""
+    """Return whether an event is the last one of its stream."""
     if isinstance(value, dict):
         return value.get("type") in _LAST_TYPES or value.get("done") is True
     return value in _LAST_WORDS
 
 
 def _is_whole(response: Response, said: Sequence[Document]) -> bool:
-    """Say whether everything had come when the client left.
+    """Return whether the response was complete when the client disconnected.
 
-    SDKs close a stream at its last event, or read to its end, depending on their version and the weather.
+    Some SDK versions close a stream at its last event, others read to the end of the body.
     """
     length = response.headers.get("content-length", "")
     if length.isdigit():

@@ -1,13 +1,14 @@
-"""A tape in use: decides what becomes of each request, and knows in the end what went wrong. Sans-IO.
+"""A session: one tape in use. It decides the step for each request and reports all mismatches at the end. Sans-IO.
 
-              replay          record            verify                    live
-  asked       Play            Record            Compare                   Relay
-  not on it   Play a 409      -                 Play a 409                -
-  ambient     Play, again     Record, no order  Play, again               Relay
+  request        replay              record             verify                live
+  on the tape    Play                Record             Compare               Relay
+  not on it      Play a 409          -                  Play a 409            -
+  ambient        Play, repeatable    Record, unordered  Play, repeatable      Relay
 
-A call that could be ambient and is among the exchanges of the tape is one of them, which can be played again.
+An ambient call that is also among the exchanges of the tape is played from there, and can be repeated.
 
-An adapter does what ``ask`` returns: it plays an exchange, or asks the upstream and tells the ``Recording`` what comes.
+An adapter executes the step that ``ask`` returns: it plays an exchange, or sends the request to the upstream and
+passes the response to the ``Recording``.
 """
 
 from collections.abc import Iterable
@@ -33,7 +34,7 @@ AMBIENT = (
     "GET */models", "GET */models/*", "GET */health", "GET */version", "GET */props", "GET */api/tags",
     "POST */v1/messages {}",
 )  # fmt: skip
-"""Calls that stacks make at their start and every now and then, see ``Session``; never unplayed or unexpected."""
+"""Calls that stacks make at startup and periodically, see ``Session``; never reported as unplayed or unexpected."""
 HINT = 'To record the tape again, run this with mode "rewrite" while the upstream can be reached.'
 
 
@@ -41,16 +42,16 @@ class Session:
     """Plays or records one tape.
 
     Args:
-        name: Of the tape.
-        tape: What is played; when recording, what is replaced, whose ignore lists and facts are kept.
-        action: What is done with it.
-        rules: What stays on it.
-        ambient: Calls that do not count, as patterns of ``METHOD path`` or ``METHOD path body``.
-        hint: What a person does about a request that is not on the tape.
+        name: Name of the tape.
+        tape: The tape to play; when recording, the tape to replace, whose ignore lists and facts are kept.
+        action: Whether to play, record, compare or relay.
+        rules: Which headers and fields are kept on the tape.
+        ambient: Ambient calls, as patterns of ``METHOD path`` or ``METHOD path body``.
+        hint: Advice for the user about a request that is not on the tape.
 
     Attributes:
-        asked: What the program asked so far, ambient calls apart.
-        stamp: Of the file that is replaced, see ``store.py``; None where nobody looked.
+        asked: The requests so far, ambient calls excluded.
+        stamp: Hash of the file to replace, see ``store.py``; None if the file was not read.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Session:
         self._rules = rules or Rules()
         self._patterns = tuple(ambient)
         self._hint = hint
-        self._strong: set[str] = set()  # grows by update(), which two threads may call at once
+        self._strong: set[str] = set()  # changed by update() only: two threads may add at once
         self._weak: set[str] = set()
         self._playlist = Playlist(tape.exchanges, tape.ignore)
         self._tape = tape
@@ -84,11 +85,11 @@ class Session:
         self._differences: list[str] = []
 
     def ask(self, asked: RawRequest, at: float) -> Step:
-        """Return what to do with a request.
+        """Return the step for a request.
 
         Args:
             asked: The request.
-            at: When it came; see ``Recording``.
+            at: When it arrived; see ``Recording``.
         """
         if not self.is_ambient(asked):
             self.asked.append(asked)
@@ -110,20 +111,20 @@ class Session:
         return self._step(number, asked, at)
 
     def is_ambient(self, asked: RawRequest) -> bool:
-        """Say whether a call is one that does not count."""
+        """Return whether a request is an ambient call."""
         return any(_fits(asked, *pattern.split(" ", 2)) for pattern in self._patterns)
 
     def has_ambient(self, asked: RawRequest) -> bool:
-        """Say whether an ambient call is on the tape; another one is answered with something made up."""
+        """Return whether an ambient call is on the tape; others get a generated response."""
         return key(self._rules.request(asked, self.known), self._tape.ignore) in self._ambient
 
     def has_exchange(self, asked: RawRequest) -> bool:
-        """Say whether a call, ambient or not, is among the exchanges that are played."""
+        """Return whether a request, ambient or not, matches an exchange of the tape being played."""
         played = self.action in (Action.REPLAY, Action.VERIFY)
         return played and self._playlist.knows(self._rules.request(asked, self.known))
 
     def stayed(self, play: Play) -> None:
-        """Note that a client waited for more than was recorded before its predecessor left."""
+        """Record a failure: the client kept waiting where the recorded client disconnected."""
         request = play.exchange.request
         self._stayed.append(
             f"{play.place} ({request.method} {request.path}): when it was recorded the client left at this point; "
@@ -131,12 +132,13 @@ class Session:
         )
 
     def left(self, play: Play, taken: int, *, certain: bool) -> None:
-        """Note that a client left before an end that its predecessor waited for, if it missed anything.
+        """Record that a client disconnected early where the recorded client read to the end, if it missed any content.
 
         Args:
-            play: What is played.
-            taken: How many chunks of it the client has.
-            certain: Whether they are what it took; a server sends ahead and hears of a client's leaving late.
+            play: The exchange being played.
+            taken: How many chunks the client received.
+            certain: Whether ``taken`` is exact; then it is a failure, else a note. A server sends ahead and detects a
+                disconnect late.
         """
         exchange = play.exchange
         counts = any(exchange is one for one in self._tape.exchanges)
@@ -148,21 +150,21 @@ class Session:
         )
 
     def compared(self, step: Compare) -> None:
-        """Note how the answer that the upstream gave now differs in shape from the recorded one."""
+        """Record how the shape of the live response differs from the recorded response."""
         live = step.recording.exchange(self._rules, self.known, 1)
         request = step.play.exchange.request
         place = f"{step.play.place} ({request.method} {request.path})"
         self._differences += [hide(f"{place}: {line}") for line in differences(step.play.exchange, live)]
 
     def recorded(self, old: Tape | None = None, **facts: str) -> Tape | None:
-        """Return the tape that was recorded, None if nothing was.
+        """Return the recorded tape, or None if nothing was recorded.
 
         Args:
-            old: What is replaced; by default the tape that the session began with.
-            facts: What is known of the upstream; see ``Upstream``. The model is taken from the requests if not given.
+            old: The tape to replace; by default the one the session was opened with.
+            facts: Facts about the upstream; see ``Upstream``. The default model is that of the first request with one.
 
         Raises:
-            UnsafeTapeError: It holds what looks like a credential.
+            UnsafeTapeError: The tape holds a value that looks like a credential.
         """
         old = old or self._tape
         if not self._recordings and not self._ambient_recordings:
@@ -180,31 +182,31 @@ class Session:
         return tape
 
     def rebase(self, tape: Tape, stamp: str) -> None:
-        """Take the tape that was saved for the one that the session began with: what comes now is added to it.
+        """Make the saved tape the base of the session, as if it had been opened with it.
 
         Args:
-            tape: As it was saved.
-            stamp: Of its file.
+            tape: The saved tape.
+            stamp: Hash of its file.
         """
         self._tape, self.stamp = tape, stamp
 
     @property
     def known(self) -> SecretValues:
-        """What the requests so far showed to be secret."""
+        """Secret values found in the requests so far."""
         return SecretValues(frozenset(self._strong), frozenset(self._weak))
 
     @property
     def harmless(self) -> frozenset[str]:
-        """Values that look like credentials and are none."""
+        """Values that look like credentials but are not secret."""
         return self._rules.harmless
 
     @property
     def unplayed(self) -> list[int]:
-        """The positions of the exchanges that are still to be played."""
+        """The positions of the exchanges not played yet."""
         return self._playlist.unplayed if self.action in (Action.REPLAY, Action.VERIFY) else []
 
     def report(self) -> Report:
-        """Return what happened so far."""
+        """Return the report of the session so far."""
         played = self.action in (Action.REPLAY, Action.VERIFY)
         return Report(
             tape=self.name,
@@ -234,11 +236,11 @@ class Session:
         return play if self.action is Action.REPLAY else Compare(Recording(asked, at), play)
 
     def _made_up(self, request: Request) -> Exchange:
-        """Return what an upstream of this tape could have said: its models, its routes, or that it is well."""
+        """Return a generated response to an ambient call: model list, model entry, route probe or health check."""
         if request.path.endswith("/models"):
             names = dict.fromkeys([*filter(None, [self._tape.upstream.model]), *models_of(self._tape.exchanges)])
             return made_up(request, model_list(names))
-        if request.method == "POST":  # asks whether there is such a route
+        if request.method == "POST":  # probes whether the route exists
             there = any(exchange.request.path == request.path for exchange in self._tape.exchanges)
             error = {"type": "invalid_request_error" if there else "not_found_error", "message": "made up by a tape"}
             return made_up(request, {"type": "error", "error": error}, 400 if there else 404)
@@ -267,7 +269,7 @@ def _by_key(exchanges: Iterable[Exchange], tape: Tape) -> dict[str, Exchange]:
 
 
 def _fits(asked: RawRequest, method: str, path: str = "*", body: str = "") -> bool:
-    """Say whether a call is one of a pattern; a pattern without a body is for any."""
+    """Return whether a request matches a pattern; a pattern without a body matches any body."""
     fits = fnmatchcase(asked.method, method) and fnmatchcase(asked.path, path)
     return fits and (not body or asked.body.strip() == body.encode())
 

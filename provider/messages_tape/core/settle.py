@@ -9,9 +9,9 @@ from .match import Playlist
 
 
 def settled(new: Tape, old: Tape) -> Tape:
-    """Return a new recording with the timings of the old one where the bytes are the same.
+    """Return the new tape with the old timings wherever the recorded bytes are the same.
 
-    A tape in which nothing else changed is the old tape, with its date.
+    If only timings and the date differ, the old tape is returned unchanged, with its date.
     """
     update = {"exchanges": _settled(new.exchanges, old), "ambient": _settled(new.ambient, old, ambient=True)}
     kept = new.model_copy(update=update)

@@ -1,8 +1,8 @@
-"""How a live answer differs from a tape in shape: what a program depends on, not what a model happens to say.
+"""Compares the shape of a live response with the recorded one, not the text that the model generated.
 
-The shape of an answer is its status, its content type, how it ended, the order of its events (those of one kind in a
-row are one), and which fields hold which kinds of values. Of fields that say what something is, such as ``type`` and
-``finish_reason``, the value counts; what a model makes up, such as a tool's input, does not.
+The shape of a response is its status, its content type, how it ended, the order of its event types (repeated events
+of one type count once), and the JSON type of each field. For fields such as ``type`` and ``finish_reason`` the value
+is compared as well; generated structures, such as the input of a tool call, are not compared.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,9 +20,9 @@ type Fields = dict[str, set[str]]
 
 
 def differences(recorded: Exchange, live: Exchange) -> list[str]:
-    """Return how an answer differs in shape from the recorded one, one line each; none is good.
+    """Return one line per difference in shape between two exchanges; an empty list means equal shapes.
 
-    Where the recorded client left early, as much of both is compared as both have.
+    If the recorded client disconnected early, only the common number of events is compared.
     """
     if not recorded.response or not live.response:
         return _unanswered(recorded, live)

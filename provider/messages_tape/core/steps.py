@@ -1,4 +1,4 @@
-"""What becomes of a request: what a session tells an adapter to do."""
+"""Steps: what an adapter has to do with a request, as decided by the session."""
 
 from dataclasses import dataclass
 
@@ -9,11 +9,11 @@ from .recording import Recording
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """Answer with this exchange.
+    """Respond with this exchange.
 
     Args:
-        exchange: Recorded, or made up for what is not on the tape.
-        place: How people call it, such as ``exchange 2``.
+        exchange: A recorded exchange, or a generated one for a request that is not on the tape.
+        place: Its display name, such as ``exchange 2``.
     """
 
     exchange: Exchange
@@ -22,21 +22,21 @@ class Play:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Ask the upstream and tell the recording what comes."""
+    """Send the request to the upstream and pass the response to the recording."""
 
     recording: Recording
 
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """Ask the upstream as for ``Record``, report it to ``Session.compared``, then play the recorded exchange."""
+    """Record a live response, pass it to ``Session.compared``, then play the recorded exchange."""
 
     recording: Recording
     play: Play
 
     @property
     def enough(self) -> bool:
-        """Whether as much has come as there is to compare with: the recorded client may have left early."""
+        """Whether enough chunks arrived: if the recorded client disconnected early, as many as it received."""
         recorded = self.play.exchange
         pieces = len(recorded.response.chunks) if recorded.response else 0
         return recorded.end.how == "client_closed" and self.recording.pieces >= pieces
@@ -44,7 +44,7 @@ class Compare:
 
 @dataclass(frozen=True, slots=True)
 class Relay:
-    """Ask the upstream; the tape has no part in it."""
+    """Send the request to the upstream, without playing or recording."""
 
 
 type Step = Play | Record | Compare | Relay

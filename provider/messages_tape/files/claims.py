@@ -1,4 +1,4 @@
-"""One recorder per tape, however many processes run tests: the first to come records, the others play it."""
+"""Lets only one of several test processes record a tape: the first one records it, the others play it."""
 
 import hashlib
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ _DONE = b"recorded"
 
 
 class Claim:
-    """The right to record a tape, held by one test at a time.
+    """The exclusive right to record a tape, held by one test at a time.
 
     Args:
-        done: Whether an earlier test of this run has recorded it.
+        done: Whether an earlier test of this run has already recorded it.
     """
 
     def __init__(self, *, done: bool) -> None:
@@ -21,13 +21,13 @@ class Claim:
 
 @contextmanager
 def claim(folder: Path, tape: Path) -> Iterator[Claim]:
-    """Wait until nobody else records a tape; give the right to, and keep what the holder says of it.
+    """Lock a tape for recording while the block runs; yield the claim, whose ``done`` flag later claims see.
 
     Args:
-        folder: Shared by the processes of one run.
+        folder: The folder that the processes of one run share.
         tape: The file of the tape.
     """
-    import fcntl  # not on every platform, and only those who record need it
+    import fcntl  # not available on every platform; needed for recording only
 
     name = hashlib.sha256(str(tape.resolve()).encode()).hexdigest()
     with (folder / name).open("a+b") as file:

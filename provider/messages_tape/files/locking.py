@@ -1,4 +1,4 @@
-"""Files of tapes that several programs write: each one whole, one at a time, and no recording in place of another."""
+"""Safe concurrent writes of tape files: atomic, one at a time, without overwriting another process's recording."""
 
 import os
 from collections.abc import Iterator
@@ -9,17 +9,18 @@ from pathlib import Path
 from uuid import uuid4
 
 NO_FILE = ""
-"""The stamp of a file that is not there."""
+"""The stamp of a missing file."""
 
 
 def stamp_of(text: str) -> str:
-    """Return what tells a file from another one by what it holds."""
+    """Return a hash of a file's text, by which a changed file is recognized."""
     return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that nobody sees a part of it, whoever else writes it."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.{uuid4().hex}.part")  # threads of one process write as well
+    """Write a file atomically: readers and concurrent writers never see a partial file."""
+    # the uuid keeps the threads of one process apart
+    part = path.with_name(f".{path.name}.{os.getpid()}.{uuid4().hex}.part")
     try:
         part.write_text(text, encoding="utf-8", newline="\n")
         part.replace(path)
@@ -28,11 +29,11 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def keep_beside(path: Path, text: str) -> Path:
-    """Write a conflicting recording next to the file; return where, ``hello.tape.yaml.conflict-1``."""
+    """Write a conflicting recording next to the file; return its path, such as ``hello.tape.yaml.conflict-1``."""
     for number in count(1):
         beside = path.with_name(f"{path.name}.conflict-{number}")
         with suppress(FileExistsError):
-            beside.touch(exist_ok=False)  # takes the name
+            beside.touch(exist_ok=False)  # reserves the name
             break
     write_whole(beside, text)
     return beside
@@ -40,21 +41,21 @@ def keep_beside(path: Path, text: str) -> Path:
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Keep other threads and processes that save tapes in a folder waiting until the block ends.
+    """Lock a folder for saving tapes, against other threads and processes, while the block runs.
 
-    Where the platform has no locks nobody waits; then two that save within the same milliseconds do not see each other.
+    Platforms without file locks skip the lock: there, two saves within the same milliseconds may miss each other.
 
     Args:
-        folder: Which exists; nothing is written to it for the lock.
+        folder: An existing folder; the lock writes no file into it.
     """
     try:
-        import fcntl  # not on every platform, and only those who record need it
+        import fcntl  # not available on every platform; needed for recording only
     except ImportError:
         yield
         return
     lock = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):  # some network drives have none
+        with suppress(OSError):  # some network drives have no locks
             fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed, or this process ends
         yield
     finally:

@@ -1,4 +1,4 @@
-"""What is wrong with the text of a tape file, each with what a person does about it."""
+"""Finds problems in the text of a tape file; each finding says how to fix it."""
 
 import json
 from collections.abc import Iterator
@@ -20,11 +20,11 @@ LEAK_REMEDY = (
 
 
 def review(text: str, harmless: frozenset[str] = frozenset()) -> list[str]:
-    """Return what is wrong with a tape, a line each; nothing is good.
+    """Return one line per problem in a tape file; an empty list means the file is valid.
 
     Args:
-        text: Of the file.
-        harmless: Values that look like credentials and are none.
+        text: Text of the file.
+        harmless: Values that look like credentials but are not secret.
     """
     return [*_format(text), *(f"{place}; {LEAK_REMEDY}" for place in secrets_in(text, harmless))]
 
@@ -36,15 +36,16 @@ def _format(text: str) -> Iterator[str]:
         yield f"{' '.join(str(problem).split())}; {FORMAT_REMEDY}"
         return
     for error in Draft202012Validator(json_schema()).iter_errors(parse(text)):
-        broken = best_match([error])  # of alternatives the nearest
-        rule = f"{broken.validator}: {json.dumps(broken.validator_value)}"[:_WIDTH]  # no value, which may be secret
+        broken = best_match([error])  # of several alternatives, the closest one
+        # the rule only: the value may be secret
+        rule = f"{broken.validator}: {json.dumps(broken.validator_value)}"[:_WIDTH]
         yield f"{dotted(tuple(broken.absolute_path))}: against the JSON Schema ({rule}); {FORMAT_REMEDY}"
 
 
 def secrets_in(text: str, harmless: frozenset[str] = frozenset()) -> list[str]:
-    """Return where a tape file holds what looks like a credential; see ``scan``."""
+    """Return the places in a tape file that look like credentials; see ``scan``."""
     try:
         found = scan(load(text), harmless=harmless)
     except TapeFormatError:
         found = []
-    return found or scan_text(text, harmless=harmless)  # comments and files that are no tapes
+    return found or scan_text(text, harmless=harmless)  # covers comments and invalid tapes

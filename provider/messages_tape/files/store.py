@@ -1,4 +1,4 @@
-"""Tapes as files of a folder."""
+"""Opens, reads and saves tapes as files of a folder."""
 
 import re
 from collections.abc import Iterator
@@ -32,22 +32,22 @@ class Mode(StrEnum):
     """How tapes are used."""
 
     NONE = "none"
-    """Play; never ask an upstream. What CI uses."""
+    """Play only; never send a request to an upstream. For CI."""
     ONCE = "once"
-    """Play what there is, record what there is not: by tape, not by request."""
+    """Play existing tapes, record missing ones; decided per tape, not per request."""
     REWRITE = "rewrite"
-    """Record, in place of what there is."""
+    """Record and replace existing tapes."""
     VERIFY = "verify"
-    """Play, ask the upstream again as well, and report how its answers differ in shape."""
+    """Play, also send each request to the upstream, and report how the shape of its responses differs."""
     LIVE = "live"
-    """No tape."""
+    """Use no tape: relay to the upstream."""
 
 
 def tape_path(folder: Path, name: str) -> Path:
-    """Return where a tape is.
+    """Return the path of a tape's file.
 
     Raises:
-        TapeUsageError: The name is none: letters, digits, ``_``, ``-``, ``.`` and ``/`` make one.
+        TapeUsageError: The name is not valid: only letters, digits, ``_``, ``-``, ``.`` and ``/`` are allowed.
     """
     if not _NAME.fullmatch(name) or ".." in name:
         raise TapeUsageError(f"{name!r} is no name of a tape; use letters, digits, _, -, . and /")
@@ -55,11 +55,11 @@ def tape_path(folder: Path, name: str) -> Path:
 
 
 def read_tape(path: Path) -> Tape:
-    """Return the tape in a file.
+    """Read a tape from a file.
 
     Raises:
-        TapeFormatError: It holds none; says which file.
-        TapeMissingError: There is no such file.
+        TapeFormatError: The file is not a valid tape; the message names it.
+        TapeMissingError: The file does not exist.
     """
     text = _text_of(path)
     if text is None:
@@ -84,18 +84,18 @@ def _tape_of(path: Path, text: str) -> Tape:
 
 
 def open_tape(folder: Path, name: str, mode: Mode = Mode.NONE, **options: Any) -> Session:  # noqa: ANN401
-    """Return a session with a tape.
+    """Open a tape and return its session.
 
     Args:
-        folder: Of the tapes.
-        name: Of the tape, with ``/`` for folders inside.
-        mode: What to do with it.
-        options: Of ``Session``.
+        folder: Folder of the tapes.
+        name: Name of the tape; ``/`` separates subfolders.
+        mode: Whether to play or record it.
+        options: Passed to ``Session``.
 
     Raises:
-        TapeMissingError: It is to be played and there is none.
-        TapeFormatError: Its file is no tape.
-        TapeUsageError: The name is none.
+        TapeMissingError: The mode plays the tape, and its file does not exist.
+        TapeFormatError: The file is not a valid tape.
+        TapeUsageError: The name is not valid.
     """
     path = tape_path(folder, name)
     if mode is Mode.LIVE:
@@ -113,17 +113,17 @@ def open_tape(folder: Path, name: str, mode: Mode = Mode.NONE, **options: Any) -
 
 
 def save(session: Session, folder: Path, **facts: str) -> Path | None:
-    """Write what a session recorded, all or nothing; return where, None if there is nothing to write.
+    """Write the recorded tape atomically; return its path, or None if nothing was recorded.
 
     Args:
-        session: With a tape that was recorded.
-        folder: Of the tapes.
-        facts: What is known of the upstream: ``kind``, ``model``, ``version``.
+        session: A session that recorded.
+        folder: Folder of the tapes.
+        facts: Facts about the upstream: ``kind``, ``model``, ``version``.
 
     Raises:
-        UnsafeTapeError: The tape holds what looks like a credential. The file is left as it was.
-        TapeConflictError: The file was written by somebody else since the session began. It is left as it was, and
-            the recording is kept beside it.
+        UnsafeTapeError: The tape holds a value that looks like a credential. The file is not changed.
+        TapeConflictError: Another process wrote the file since the session began. The file is not changed, and the
+            recording is written next to it.
     """
     facts = {"date": datetime.now(UTC).date().isoformat(), **facts}
     tape = session.recorded(None, **facts)
@@ -153,11 +153,15 @@ def _stamp_there(path: Path) -> str:
 
 
 def _united(session: Session, tape: Tape, path: Path, facts: dict[str, str]) -> Tape:
-    """Return a recording together with the file that somebody else has written meanwhile.
+    """Return a recording merged with the file that another process wrote meanwhile.
 
-    Ambient calls have no order, so those of both are kept. Exchanges are a scenario, of which there can be one.
+    Ambient calls have no order, so those of both are kept. Exchanges form one scenario and are not merged: those
+    recorded, if any, have to be equal to those of the file.
+
+    Raises:
+        TapeConflictError: The exchanges differ, or the file is not a valid tape.
     """
-    with suppress(TapeFormatError):  # what is there is no tape, and nobody's to replace
+    with suppress(TapeFormatError):  # not a valid tape: it is not replaced either
         there = read_tape(path)
         both = session.recorded(there, **facts)
         if both and both.exchanges == (there.exchanges if tape.exchanges else ()):
@@ -166,11 +170,11 @@ def _united(session: Session, tape: Tape, path: Path, facts: dict[str, str]) -> 
 
 
 def finish(session: Session, folder: Path, **facts: str) -> Report:
-    """Save what was recorded and return what happened; a refusal to save is part of that.
+    """Save the recorded tape and return the report; if saving is refused, the report says why.
 
     Args:
-        session: That ends.
-        folder: Of the tapes.
+        session: The session that ends.
+        folder: Folder of the tapes.
         facts: See ``save``.
     """
     try:
@@ -182,15 +186,15 @@ def finish(session: Session, folder: Path, **facts: str) -> Report:
 
 @contextmanager
 def use_tape(folder: Path, name: str, mode: Mode = Mode.NONE, **options: Any) -> Iterator[Session]:  # noqa: ANN401
-    """Give a session for transports; save at the end, and raise where the program did not do what the tape holds.
+    """Yield a session for transports; at the end of the block save the tape and raise on mismatches.
 
-    Where the block fails nothing is saved: half a scenario does not replace a whole one.
+    If the block raises, nothing is saved: a partial recording does not replace a complete one.
 
     Args:
-        folder: Of the tapes.
-        name: Of the tape.
-        mode: What to do with it.
-        options: Of ``Session``.
+        folder: Folder of the tapes.
+        name: Name of the tape.
+        mode: Whether to play or record it.
+        options: Passed to ``Session``.
 
     Raises:
         TapeError: See ``open_tape`` and ``save``.

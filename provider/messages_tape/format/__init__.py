@@ -1,4 +1,4 @@
 """A tape as a file: the model, the YAML it is written in, its JSON Schema, and the limits on what is read.
 
-Imports nothing of the other rooms.
+Imports nothing from the other folders.
 """

@@ -1,7 +1,7 @@
-"""YAML as tapes are written: one chunk per line, texts with line breaks as blocks, the same bytes on every machine.
+"""Writes the YAML of tapes: one chunk per line, multi-line texts as block scalars, the same bytes on every machine.
 
-A subset of YAML 1.2 that readers of 1.1 take in the same way: whatever such a reader could take for something other
-than text is quoted.
+The output is a subset of YAML 1.2 that YAML 1.1 readers parse to the same values: any text that such a reader could
+parse as another type is quoted.
 """
 
 import re
@@ -9,21 +9,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 _UNPRINTABLE = r"\x00-\x09\x0b-\x1f\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff"
-"""Also what editors show as nothing or take for a line break."""
+"""Also characters that editors do not show or treat as a line break."""
 _NOT_IN_BLOCKS = re.compile(rf"[{_UNPRINTABLE}]|[^\S\n]\n|[^\S\n]\Z")
 _ESCAPED = re.compile(rf'[{_UNPRINTABLE}\n"\\]')
 _NAMED = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 _PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]{0,127}")
 _RESERVED = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
-"""What YAML 1.1 takes for something other than text."""
+"""Plain scalars that YAML 1.1 does not read as text."""
 
 
 def emit(tree: Mapping[str, Any]) -> str:
     """Return a mapping as a YAML document.
 
     Args:
-        tree: Made of mappings with text as keys, lists, tuples, texts, finite numbers, booleans and None.
+        tree: Nested mappings with string keys, lists, tuples, strings, finite numbers, booleans and None.
     """
     return "".join(f"{line}\n" for line in _mapping(tree))
 
@@ -52,7 +52,7 @@ def _sequence(items: Iterable[Any]) -> Iterator[str]:
 
 
 def _nests(value: Any) -> bool:  # noqa: ANN401 - any tree
-    """Say whether a value takes lines of its own; a list that begins with a number, as a chunk does, is a row."""
+    """Return whether a value is written on several lines; a list that begins with a number (a chunk) takes one line."""
     if isinstance(value, list | tuple):
         return bool(value) and (isinstance(value[0], bool) or not isinstance(value[0], int | float))
     return isinstance(value, Mapping) and bool(value)
@@ -68,7 +68,7 @@ def _leaf(lead: str, value: object) -> Iterator[str]:
 
 
 def _is_block(text: str) -> bool:
-    """Say whether a text survives as a block, and an editor that strips trailing blanks."""
+    """Return whether a text can be a block scalar without loss, even if an editor strips trailing white space."""
     if "\n" not in text or text[0] in " \n" or text.endswith("\n\n"):
         return False
     return not _NOT_IN_BLOCKS.search(text)
@@ -92,7 +92,7 @@ def _flow(value: object) -> str:
 
 
 def _float(value: float) -> str:
-    """Return a number with the point that YAML 1.1 wants in front of an exponent."""
+    """Return a number as text, with the decimal point that YAML 1.1 requires before an exponent."""
     mantissa, mark, exponent = repr(value).partition("e")
     return f"{mantissa}{'' if '.' in mantissa or not mark else '.0'}{mark}{exponent}"
 

@@ -1,4 +1,4 @@
-"""The text of a tape file <-> its model."""
+"""Reads and writes the text of a tape file."""
 
 import re
 from typing import Any
@@ -16,31 +16,31 @@ _HEAD = "# A tape: what an upstream was asked and what it answered. The format i
 
 
 _MAX_DEPTH = 100
-"""Levels; a body has 64 at most. libyaml ends the process at some thousands, depending on the stack of the thread."""
+"""Levels of nesting; bodies have at most 64. libyaml crashes the process at a few thousand levels (stack overflow)."""
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Reads YAML by the rules of version 1.2: ``no`` and ``2026-11-20`` are text."""
 
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - as its base class has it
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - declared like this in the base class
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
         self._depth = 0
 
     def descend_resolver(self, current_node: yaml.Node | None, current_index: object) -> None:  # noqa: ARG002
-        """Count a level; both loaders call this for each node before they go into it."""
+        """Enter a nesting level; both loaders call this before they descend into a node."""
         self._depth += 1
         if self._depth > _MAX_DEPTH:
             mark = current_node.start_mark if current_node else None
             raise yaml.composer.ComposerError(None, None, f"nested deeper than {_MAX_DEPTH} levels", mark)
 
     def ascend_resolver(self) -> None:
-        """Count a level back."""
+        """Leave a nesting level."""
         self._depth -= 1
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return a mapping; a key that is there twice, which a merge of two tapes may leave, is a mistake."""
+        """Return a mapping; duplicate keys, which a merge of two tapes can leave, are an error."""
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         if len(set(keys)) < len(keys):
             twice = next(key for key in keys if keys.count(key) > 1)
@@ -58,7 +58,7 @@ for _tag, _pattern, _starts in (
 
 
 def dump(tape: Tape) -> str:
-    """Return the text of a tape: stable, one chunk per line."""
+    """Return the text of a tape: deterministic, one chunk per line."""
     tree = tape.model_dump(exclude_defaults=True)
     ignored = {"query": list(tape.ignore.query), "body": list(tape.ignore.body)}
     shown = {"tape": FORMAT, "upstream": {}, "ignore": {**ignored, **(tree.pop("ignore", None) or {})}}
@@ -66,10 +66,10 @@ def dump(tape: Tape) -> str:
 
 
 def load(text: str) -> Tape:
-    """Return the tape that a text holds.
+    """Parse a tape.
 
     Raises:
-        TapeFormatError: It holds none, or one that this version does not read; says where.
+        TapeFormatError: The text is not a valid tape or has an unsupported format version; the message says where.
     """
     try:
         return Tape.model_validate(parse(text))
@@ -78,17 +78,17 @@ def load(text: str) -> Tape:
 
 
 def parse(text: str) -> dict[str, Any]:
-    """Return what a text holds as it stands there, which may be no tape but says that it is one of this format.
+    """Parse the YAML and check the format version, without validating the rest of the tape.
 
     Raises:
-        TapeFormatError: It does not.
+        TapeFormatError: The text is not YAML, or its ``tape`` key is not the version that this code reads.
     """
     try:
         tree: Any = yaml.load(text, _Loader)  # noqa: S506 - a safe loader
         _check_aliases(tree)
     except yaml.YAMLError as error:
         raise TapeFormatError(f"not YAML: {error}") from None
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits; aliases
+    except (ValueError, RecursionError) as error:  # an integer of thousands of digits; aliases
         raise TapeFormatError(f"not readable: {error}") from None
     version = tree.get("tape") if isinstance(tree, dict) else None
     if not isinstance(version, int) or isinstance(version, bool):
@@ -99,10 +99,10 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def _check_aliases(tree: Any) -> None:  # noqa: ANN401 - whatever YAML holds
-    """Refuse what stands in several places, or in itself: a few lines of it can be more than memory holds.
+    """Reject YAML aliases, including recursive ones: a few lines of them can expand beyond the memory.
 
     Raises:
-        ValueError: There is some.
+        ValueError: The tree has an alias.
     """
     left, seen = [tree], set()
     while left:
@@ -116,7 +116,7 @@ def _check_aliases(tree: Any) -> None:  # noqa: ANN401 - whatever YAML holds
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of the format, as ``tape.schema.json`` holds it."""
+    """Return the JSON Schema of the format; ``tape.schema.json`` is a copy of it."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Tape.model_json_schema()}
 
 

@@ -1,10 +1,10 @@
-"""What HTTP can carry (RFC 9110, RFC 9112): a tape that says something else could not be played."""
+"""The rules of HTTP that a tape has to keep, because otherwise it could not be played (RFC 9110, RFC 9112)."""
 
 import re
 from collections.abc import Mapping
 
 STATUS = range(200, 600)
-"""Of answers; those below only announce one (RFC 9110, 15)."""
+"""Status codes of final responses; 1xx codes are interim (RFC 9110, 15)."""
 
 _NAME = r"[^!#$%&'*+.^_`|~0-9A-Za-z-]"
 _VALUE = r"[\x00-\x08\x0a-\x1f\x7f]|^[ \t]|[ \t]$"
@@ -13,17 +13,17 @@ HEADERS_SCHEMA = {
     "propertyNames": {"minLength": 1, "not": {"pattern": _NAME}},
     "additionalProperties": {"type": "string", "not": {"pattern": _VALUE}},
 }
-"""``checked_headers`` as JSON Schema."""
+"""The rules of ``checked_headers`` as JSON Schema."""
 _NO_NAME, _NO_VALUE = re.compile(_NAME), re.compile(_VALUE)
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]+")
 _WITHOUT_BODY = (204, 304)
 
 
 def checked_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
-    """Return headers that are some.
+    """Return the headers if they are valid.
 
     Raises:
-        ValueError: A name or a value is none (RFC 9110, 5.1 and 5.5); says which, without the value.
+        ValueError: A name or a value is not valid (RFC 9110, 5.1 and 5.5). The message has the name, not the value.
     """
     for name, value in headers.items():
         if not name or _NO_NAME.search(name):
@@ -35,19 +35,19 @@ def checked_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def header_value(text: str) -> str:
-    """Return the value of a header as another server can send it: lenient readers let control characters pass."""
+    """Return a valid header value: control characters, which lenient HTTP clients accept, become spaces."""
     return _CONTROL.sub(" ", text).strip(" \t")
 
 
 def length_fault(method: str, status: int, declared: str, came: int, *, complete: bool) -> str:
-    """Return what is wrong with a content-length, nothing if it is right or there is none.
+    """Return what is wrong with a content-length header, or "" if it is valid or missing.
 
     Args:
-        method: Of the request; an answer to HEAD has the length of what GET would give.
-        status: Of the response.
-        declared: The value of the header; empty if there is none.
-        came: Bytes of the body.
-        complete: Whether the body came to its end.
+        method: Method of the request; the response to HEAD declares the length that GET would return.
+        status: Status of the response.
+        declared: The value of the header; empty if it is missing.
+        came: Length of the body in bytes.
+        complete: Whether the whole body was received.
     """
     if not declared:
         return ""

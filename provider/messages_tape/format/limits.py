@@ -1,4 +1,4 @@
-"""Which JSON a tape keeps as a structure: that which YAML brings back as it was."""
+"""Decides which JSON bodies a tape stores as a structure: those that YAML can store without loss."""
 
 import json
 import math
@@ -6,14 +6,14 @@ from typing import Any
 
 _MAX_DEPTH = 64
 _MAX_KEY = 128
-"""Characters of a key; YAML readers take 1024 bytes, escapes included."""
+"""Maximum length of a key in characters; YAML readers accept 1024 bytes, escapes included."""
 
 
 def parse_json(text: str) -> Any:  # noqa: ANN401 - any JSON value
     """Return the value of a JSON text.
 
     Raises:
-        ValueError: It is not JSON, or would not come back the same: keys that occur twice, numbers beyond a double,
+        ValueError: The text is not JSON, or cannot be stored without loss: duplicate keys, numbers beyond a double,
             lone surrogates, more than 64 levels.
     """
     try:
@@ -25,7 +25,7 @@ def parse_json(text: str) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def check_json(value: object, depth: int = 0) -> None:
-    """Check that a tape can hold a value.
+    """Check that a tape can store a JSON value without loss.
 
     Raises:
         ValueError: It cannot.
@@ -54,7 +54,7 @@ def check_json(value: object, depth: int = 0) -> None:
 
 def _check_key(key: object) -> None:
     if not isinstance(key, str):
-        raise ValueError(f"the key {key!r} is not text; quote it")  # noqa: TRY004 - what pydantic turns into its error
+        raise ValueError(f"the key {key!r} is not text; quote it")  # noqa: TRY004 - pydantic handles ValueError only
     if len(key) > _MAX_KEY:
         raise ValueError("a key is too long")
     key.encode()

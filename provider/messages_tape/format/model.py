@@ -1,7 +1,7 @@
-"""A tape: what an upstream was asked, what it answered, in which pieces, how fast, and how that ended.
+"""The model of a tape: requests to an upstream, and for each the response, its chunks, their timing and its end.
 
-The classes are the file format (docs/tapes.md): ``file.py`` writes and reads them, ``tape.schema.json`` is made of
-them. They are open, so that a file keeps what a newer version or a person has added to it.
+The classes define the file format (docs/tapes.md): ``file.py`` writes and reads them, ``tape.schema.json`` is
+generated from them. They allow extra fields, so that a file keeps what a newer version or a person has added.
 """
 
 from base64 import b64decode, b64encode
@@ -23,20 +23,20 @@ from .http_rules import HEADERS_SCHEMA, STATUS, checked_headers, length_fault
 from .limits import check_json, parse_json
 
 FORMAT = 1
-"""The version of the format that this code writes; it reads this one."""
+"""The only version of the format that this code reads and writes."""
 
 _LONGEST = 1_000_000_000
-"""Seconds; clocks and sleeps take no number that is much larger."""
+"""Longest duration in seconds; clocks and sleeps do not accept much larger numbers."""
 _DURATION = {"type": "number", "minimum": 0, "maximum": _LONGEST}
 _BASE64 = {"type": "string", "contentEncoding": "base64"}
 _ENCODED = {"type": "object", "required": ["base64"], "properties": {"base64": _BASE64}, "additionalProperties": False}
 
 
 class Chunk(NamedTuple):
-    """A piece of a body, as the connection delivered it.
+    """A chunk of a response body, as the connection delivered it.
 
     Args:
-        seconds: Since the piece before it, or since the head of the response.
+        seconds: Seconds since the previous chunk; for the first one, since the headers of the response.
         data: The bytes.
     """
 
@@ -45,10 +45,10 @@ class Chunk(NamedTuple):
 
 
 def seconds_of(value: object) -> float:
-    """Return a duration.
+    """Return a duration in seconds.
 
     Raises:
-        ValueError: It is no number of seconds.
+        ValueError: The value is not a number from 0 to ``_LONGEST``.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not (0 <= value <= _LONGEST):
         raise ValueError(f"a duration is a number of seconds, from 0 to {_LONGEST}")
@@ -77,8 +77,8 @@ class Body(NamedTuple):
     """The body of a request.
 
     Args:
-        form: ``json`` as a structure, other ``text``, or ``base64`` of what is neither.
-        value: Any JSON value, text, or bytes.
+        form: ``json`` (a structure), ``text`` (other text), or ``base64`` (other bytes).
+        value: A JSON value, a string, or bytes.
     """
 
     form: Literal["json", "text", "base64"]
@@ -86,7 +86,7 @@ class Body(NamedTuple):
 
     @classmethod
     def of(cls, raw: bytes) -> "Body | None":
-        """Return the body that these bytes are, None for no bytes."""
+        """Return the body for raw bytes, or None if they are empty."""
         try:
             text = raw.decode()
         except UnicodeDecodeError:

@@ -7,7 +7,7 @@ type Path = tuple[str | int, ...]
 
 
 def leaves(value: object, path: Path = ()) -> Iterator[tuple[Path, object]]:
-    """Yield the path and value of everything in a JSON value that holds nothing itself."""
+    """Yield the path and value of each leaf of a JSON value; empty objects and lists are leaves."""
     pairs = _pairs(value)
     if not pairs:
         yield path, value
@@ -16,19 +16,19 @@ def leaves(value: object, path: Path = ()) -> Iterator[tuple[Path, object]]:
 
 
 def dotted(path: Path) -> str:
-    """Return a path as people write it."""
+    """Return a path in dotted notation."""
     return ".".join(map(str, path)) or "the whole"
 
 
 def matches(path: Path, pattern: Sequence[str]) -> bool:
-    """Say whether a path is one that a pattern means."""
+    """Return whether a path matches a pattern."""
     return len(path) == len(pattern) and all(
         wanted in ("*", str(step)) for wanted, step in zip(pattern, path, strict=True)
     )
 
 
 def mapped(value: object, change: Callable[[Path, object], object], path: Path = ()) -> Any:  # noqa: ANN401 - any JSON
-    """Return a copy of a JSON value with each leaf replaced by what ``change`` returns for it."""
+    """Return a copy of a JSON value with each leaf replaced by ``change(path, leaf)``."""
     if isinstance(value, dict):
         return {key: mapped(item, change, (*path, key)) for key, item in value.items()}
     if isinstance(value, list):
@@ -37,7 +37,7 @@ def mapped(value: object, change: Callable[[Path, object], object], path: Path =
 
 
 def without(value: object, patterns: Iterable[str]) -> Any:  # noqa: ANN401 - any JSON
-    """Return a copy of a JSON value without what the patterns name."""
+    """Return a copy of a JSON value without the paths that match a pattern."""
     split = [pattern.split(".") for pattern in patterns]
     return _without(value, split, ()) if split else value
 

@@ -1,4 +1,4 @@
-"""The two adapters to HTTP: a transport for httpx and httpx2, and a server in the place of an upstream.
+"""The two HTTP adapters: a transport for httpx and httpx2, and a server that replaces the upstream.
 
-Both use the same core and the same files. Imports go to ``files/`` and below.
+Both use the same sessions and tape files. Imports go to ``files/`` and below.
 """

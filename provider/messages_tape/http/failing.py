@@ -1,4 +1,4 @@
-"""An upstream that dies on demand: what a program does about it can be recorded without killing anything."""
+"""Simulates an upstream crash, so that a test can record how a program reacts without killing a server."""
 
 from collections.abc import AsyncIterator
 
@@ -6,13 +6,13 @@ import httpx
 
 
 class FailingTransport(httpx.AsyncBaseTransport):
-    """Asks the upstream; while ``dies_after`` is set its connections fail there, as if it had died.
+    """Sends requests to the upstream; while ``dies_after`` is set, its connections fail as if it had crashed.
 
     Args:
-        real: Asks the upstream; by default a transport without proxies and retries.
+        real: The transport to the upstream; by default one without proxies and retries.
 
     Attributes:
-        dies_after: Chunks of a body that still come; 0 is before the status line, None is never.
+        dies_after: Number of body chunks delivered before the failure; 0 fails before the status line, None never.
     """
 
     def __init__(self, real: httpx.AsyncBaseTransport | None = None) -> None:
@@ -20,10 +20,10 @@ class FailingTransport(httpx.AsyncBaseTransport):
         self.dies_after: int | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Ask the upstream.
+        """Send a request to the upstream.
 
         Raises:
-            httpx.RemoteProtocolError: It is dead.
+            httpx.RemoteProtocolError: ``dies_after`` is 0.
         """
         if self.dies_after == 0:
             raise httpx.RemoteProtocolError("Server disconnected without sending a response.")
@@ -38,11 +38,11 @@ class FailingTransport(httpx.AsyncBaseTransport):
 
 
 class _Torn(httpx.AsyncByteStream):
-    """The beginning of a body.
+    """A response body that fails after a number of chunks.
 
     Args:
-        whole: The body.
-        chunks: How many of it come.
+        whole: The complete body.
+        chunks: How many chunks are delivered.
     """
 
     def __init__(self, whole: httpx.AsyncByteStream, chunks: int) -> None:

@@ -15,11 +15,11 @@ from messages_tape.errors import TapeUsageError
 from .server import HANG_UP, Receive, Scope, Send
 
 _SECONDS = 10.0
-"""How long starting and stopping may take."""
+"""Timeout for starting, and for stopping."""
 
 
 class _Protocol(H11Protocol):
-    """Offers apps to hang up: what was sent before still arrives, the end of the response does not."""
+    """Adds the ``HANG_UP`` extension: closes the connection after the data sent so far, without ending the response."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -42,23 +42,23 @@ class _Server(uvicorn.Server):
         self.ready.set()
 
     def run_in_thread(self, listener: socket.socket) -> None:
-        with suppress(SystemExit):  # how uvicorn says that the app did not start
+        with suppress(SystemExit):  # uvicorn raises it if the app does not start
             self.run([listener])
         self.ready.set()
 
 
 @contextmanager
 def serving(app: Any, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:  # noqa: ANN401 - any ASGI app
-    """Give the address at which an app is served until the block ends.
+    """Serve an ASGI app while the block runs; yield its base URL.
 
     Args:
-        app: An ASGI app; its own start and end are run.
-        host: Where to listen.
-        port: Where to listen; 0 finds a free one.
+        app: An ASGI app; its lifespan events are sent.
+        host: The address to listen on.
+        port: The port to listen on; 0 picks a free one.
 
     Raises:
-        TapeUsageError: It does not start.
-        OSError: The port is taken.
+        TapeUsageError: The app does not start.
+        OSError: The port is in use.
     """
     with socket.create_server((host, port)) as listener:
         address = f"http://{host}:{listener.getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""Which tape is in use, for a server whose clients are other processes."""
+"""Selects the tape in use, for a tape server whose clients are other processes."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -13,25 +13,25 @@ from messages_tape.report import Action, Report
 from messages_tape.secrets.scrub import RawRequest, Rules
 
 AMBIENT_TAPE = "ambient"
-"""The tape of ambient calls. They are made between scenarios and by the clock, so they are on no other tape."""
+"""The tape of ambient calls. They happen between scenarios and periodically, so they are on no other tape."""
 UNSELECTED = "(none selected)"
 _NOBODY_HINT = "No tape was selected when this request came."
 
 
 class TapeSelection:
-    """Holds the selected tape and the one of ambient calls.
+    """Holds the session of the selected tape and the session of the ambient tape.
 
     Args:
-        folder: Of the tapes.
-        mode: For ambient calls, and for tapes that are selected without one.
-        upstream: Its address in front of the path, such as ``http://127.0.0.1:8080``; none where tapes are only played.
-        rules: What stays on tapes.
-        ambient: Calls that do not count, see ``Session``.
-        hint: What a person does about a request that is not on the tape.
-        facts: What is known of the upstream: ``kind``, ``model``, ``version``.
+        folder: Folder of the tapes.
+        mode: Mode of the ambient tape, and default mode of selected tapes.
+        upstream: Base URL of the upstream, such as ``http://127.0.0.1:8080``; empty if tapes are only played.
+        rules: Which headers and fields are kept on tapes.
+        ambient: Patterns of ambient calls, see ``Session``.
+        hint: Advice for the user about a request that is not on the tape.
+        facts: Facts about the upstream: ``kind``, ``model``, ``version``.
 
     Raises:
-        TapeUsageError: The mode needs an upstream.
+        TapeUsageError: The mode needs an upstream, and none is given.
     """
 
     def __init__(
@@ -55,14 +55,14 @@ class TapeSelection:
         self._nobody = self._new_nobody()
 
     def select(self, name: str, mode: Mode | None = None) -> Session:
-        """Return the session of a tape that answers from now on.
+        """Select the tape for the following requests; return its session.
 
         Args:
-            name: Of the tape.
-            mode: What to do with it; by default that of the deck.
+            name: Name of the tape.
+            mode: Its mode; by default the mode of this selection.
 
         Raises:
-            TapeError: See ``open_tape``; also if another tape is in use, or the mode needs an upstream.
+            TapeError: See ``open_tape``; also if another tape is selected, or the mode needs an upstream.
         """
         if self._active:
             raise TapeUsageError(f'tape "{self._active.name}" is still in use; eject it first')
@@ -72,10 +72,10 @@ class TapeSelection:
         return self._active
 
     def eject(self, *, keep: bool = True) -> Report | None:
-        """End the use of the selected tape; return what happened, None if none is selected.
+        """Deselect the tape; return its report, or None if no tape was selected.
 
         Args:
-            keep: Save what was recorded; not wanted where the program failed half-way.
+            keep: Save the recording; pass False if the program failed, because the recording may be partial.
         """
         session, self._active = self._active, None
         if session is None:
@@ -86,7 +86,7 @@ class TapeSelection:
         return replace(report, unexpected=(*requests_between_tests, *report.unexpected), refused=refused)
 
     def requests_between_tests(self) -> tuple[str, ...]:
-        """Return the requests that came while no tape was selected, and were not told of yet."""
+        """Return the unreported requests that arrived while no tape was selected."""
         before, self._nobody = self._nobody, self._new_nobody()
         return before.report().unexpected
 
@@ -101,29 +101,29 @@ class TapeSelection:
         return self._active
 
     def close(self) -> tuple[str, ...]:
-        """Eject, save the ambient calls, and return the failures that are left to tell."""
+        """Eject, save the ambient calls, and return the failures not reported yet."""
         report = self.eject()
         if report:
             return report.failures
         return (*filter(None, [self._save_house()]), *self._nobody.report().unexpected)
 
     def report(self) -> Report:
-        """Return what happened so far to the selected tape, or to requests without one."""
+        """Return the report so far of the selected tape, or of the requests without one."""
         return (self._active or self._nobody).report()
 
     def session_for(self, asked: RawRequest, answering: Session | None = None) -> Session:
-        """Return who answers a request.
+        """Return the session that handles a request: the selected tape's, or that of the ambient tape.
 
         Args:
             asked: The request.
-            answering: Who did when it arrived, if that was before now.
+            answering: The value of ``answering`` when the request arrived; by default the current one.
         """
         answering = answering or self.answering
         if not self._house.is_ambient(asked) or answering.has_exchange(asked):
             return answering
         made_up = self._house.action is Action.REPLAY and not self._house.has_ambient(asked)
         if made_up and (answering.action is not Action.RECORD or asked.method == "POST"):
-            return answering  # what routes an upstream has is nothing to guess while it can be asked
+            return answering  # route probes are not guessed while an upstream is available
         return self._house
 
     def _save_house(self) -> str:

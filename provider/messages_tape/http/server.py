@@ -1,11 +1,11 @@
-"""The harness beside a program: a server that stands where the upstream stands, and records or plays.
+"""The tape server: a server that replaces the upstream and records or plays tapes.
 
-An ASGI app, so that a stack in another process is tested with no patch, by its ``base_url``. It selects tapes by a
-route of its own:
+It is an ASGI app. A stack in another process is tested without patches: its ``base_url`` is set to the tape server.
+A control route selects the tape:
 
-    GET    /__tape__   what happened so far
-    PUT    /__tape__   {"name": "hello", "mode": "none"}: use this tape
-    DELETE /__tape__   stop using it, save what was recorded; answers what happened. ?keep=no saves nothing
+    GET    /__tape__   return the report so far
+    PUT    /__tape__   {"name": "hello", "mode": "none"}: select this tape
+    DELETE /__tape__   deselect it, save the recording and return the report; ?keep=no does not save
 """
 
 import asyncio
@@ -37,28 +37,28 @@ logger = logging.getLogger(__name__)
 
 CONTROL_PATH = "/__tape__"
 HANG_UP = "messages.tape.hang_up"
-"""An ASGI extension that ``runner.py`` offers: closes the connection, which ASGI itself has no word for."""
+"""An ASGI extension that ``runner.py`` provides: it closes the connection, for which ASGI has no message."""
 
 _OF_ONE_CONNECTION = {
     b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te", b"trailer",
     b"transfer-encoding", b"upgrade",
 }  # fmt: skip
-"""Headers that say how two neighbours talk (RFC 9110, 7.6.1)."""
+"""Hop-by-hop headers (RFC 9110, 7.6.1)."""
 _OF_THE_REQUEST = {b"host", b"content-length", b"expect"}
-"""Headers that are made anew for the upstream."""
+"""Request headers that are set again for the upstream."""
 
 
 class TapeServer:
-    """Answers every path from the deck's tape, or from the upstream with the tape listening.
+    """Serves every path from the selected tape, or relays it to the upstream while the tape records.
 
     Args:
-        deck: Whose tape answers.
-        real: Asks the upstream; by default a transport without proxies and retries.
-        pace: Play at recorded speed; else at once.
-        patience: Seconds that a played exchange waits for its client to leave, where the recorded client left.
+        deck: The tape selection.
+        real: The transport to the upstream; by default one without proxies and retries.
+        pace: Play at recorded speed; by default without delays.
+        patience: Seconds to wait for the client to disconnect where the recorded client disconnected.
 
     Attributes:
-        busy: How many exchanges are going on.
+        busy: The number of exchanges in progress.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class TapeServer:
         self._patience = patience
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection event, as ASGI has it."""
+        """Handle an ASGI scope: lifespan or http."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http":
@@ -85,7 +85,7 @@ class TapeServer:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
-        self._asking()  # now, because making one takes longer than the first byte may wait
+        self._asking()  # created now: creating it later would delay the first request
         await send({"type": "lifespan.startup.complete"})
         await receive()
         for failure in self.deck.close():
@@ -94,7 +94,7 @@ class TapeServer:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        arrived = self.deck.answering  # the tape may be another one when the body is there
+        arrived = self.deck.answering  # another tape may be selected by the time the body is complete
         body = await _read(receive)
         if body is None:
             return
@@ -133,7 +133,7 @@ class TapeServer:
             await answer.fail(error)
 
     def _asking(self) -> httpx.AsyncBaseTransport:
-        """Return what asks the upstream, made in the loop that serves."""
+        """Return the transport to the upstream, created in the event loop that serves."""
         if self._real is None:
             self._real = httpx.AsyncHTTPTransport()
         return self._real
@@ -159,11 +159,11 @@ class TapeServer:
 
 
 class _Near(httpx.AsyncBaseTransport):
-    """Asks the upstream; its redirects to itself lead the client here, where it came from.
+    """Sends requests to the upstream; rewrites its redirects to itself so that they lead to the tape server.
 
     Args:
-        real: Asks the upstream.
-        upstream: Its address in front of the path.
+        real: The transport to the upstream.
+        upstream: Base URL of the upstream.
     """
 
     def __init__(self, real: httpx.AsyncBaseTransport, upstream: httpx.URL) -> None:
@@ -173,7 +173,7 @@ class _Near(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         response = await self._real.handle_async_request(request)
         if "location" in response.headers:
-            with suppress(httpx.InvalidURL):  # the client sees it as it is
+            with suppress(httpx.InvalidURL):  # an invalid location is passed through
                 response.headers["location"] = self._near(response.headers["location"], request.url)
         return response
 
@@ -182,17 +182,17 @@ class _Near(httpx.AsyncBaseTransport):
         origins = [(url.scheme, url.host, url.port) for url in (target, self._upstream)]
         base = self._upstream.path.rstrip("/")
         if origins[0] != origins[1] or not target.path.startswith(f"{base}/"):
-            return str(target)  # nothing here leads there
+            return str(target)  # not served by the tape server
         rest = target.raw_path.decode("ascii").removeprefix(base)
-        return "/" + rest.lstrip("/")  # two would begin a host
+        return "/" + rest.lstrip("/")  # two slashes would begin a host
 
 
 class _Answer:
-    """What goes to the client.
+    """The response to the client.
 
     Args:
-        send: Of ASGI.
-        hang_up: Closes the connection, if the server can.
+        send: The ASGI send function.
+        hang_up: Closes the connection; None if the server does not support it.
     """
 
     def __init__(self, send: Send, hang_up: Callable[[], None] | None) -> None:
@@ -202,7 +202,7 @@ class _Answer:
         self.hung_up = False
 
     async def pass_on(self, response: httpx.Response) -> None:
-        """Send a response, each piece as it comes."""
+        """Send a response, each chunk as it arrives."""
         headers = [(name.lower(), value) for name, value in _end_to_end(response.headers.raw, set())]
         try:
             self._begun = True
@@ -214,7 +214,7 @@ class _Answer:
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def fail(self, error: httpx.TransportError) -> None:
-        """Fail as the upstream did: close the connection; where the server cannot, in the way closest to it."""
+        """Close the connection, as the upstream did; without ``hang_up`` send a 502 if the response has not begun."""
         if self._hang_up:
             self.hung_up = True
             self._hang_up()
@@ -224,12 +224,12 @@ class _Answer:
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """Return a report as the control route answers it."""
+    """Return a report as the JSON of the control route."""
     return {**asdict(report), "failures": report.failures}
 
 
 def _end_to_end(headers: list[tuple[bytes, bytes]], without: set[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the headers that are meant for the other end."""
+    """Yield the end-to-end headers: without hop-by-hop headers and those in ``without``."""
     named = {
         word.strip().lower() for name, value in headers if name.lower() == b"connection" for word in value.split(b",")
     }
@@ -238,7 +238,7 @@ def _end_to_end(headers: list[tuple[bytes, bytes]], without: set[bytes]) -> Iter
 
 
 async def _read(receive: Receive) -> bytes | None:
-    """Return the body of a request, None if the client left before it was complete."""
+    """Return the body of a request, or None if the client disconnected before it was complete."""
     parts: list[bytes] = []
     while True:
         message = await receive()
@@ -255,7 +255,7 @@ async def _disconnected(receive: Receive) -> None:
 
 
 async def _while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine, or cancel it when the client leaves first."""
+    """Run a coroutine; cancel it if the client disconnects first."""
     task, watch = asyncio.create_task(work), asyncio.create_task(_disconnected(receive))
     try:
         await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)

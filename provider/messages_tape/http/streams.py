@@ -1,6 +1,6 @@
-"""Bodies of responses: teed while they pass, or played from a tape. One class for async and one for sync programs.
+"""Response body streams: a tee that records a live body, and a player of recorded ones; each async and sync.
 
-They get their base class, which httpx and httpx2 check for, in ``transport.py``.
+``transport.py`` adds the base class that httpx or httpx2 requires.
 """
 
 import asyncio
@@ -16,15 +16,15 @@ from messages_tape.core.steps import Play
 from messages_tape.format.model import End
 
 type Http = Any
-"""httpx or httpx2, or something of theirs: they have one interface and no types in common."""
+"""httpx or httpx2, or an object of theirs: they share the interface but no types."""
 
 
 class Ending:
-    """A block at whose end a recording ends, in the way the block does.
+    """A context manager that ends a recording with the exception that the block raises.
 
     Args:
-        recording: What ends.
-        clean: Whether it also ends when nothing was raised.
+        recording: The recording.
+        clean: Whether to end it also if the block raises nothing.
     """
 
     def __init__(self, recording: Recording, *, clean: bool) -> None:
@@ -40,11 +40,11 @@ class Ending:
 
 
 class AsyncTee:
-    """Passes a body on as it comes and tells a recording.
+    """Passes a live body through and records each chunk, its time, and the end.
 
     Args:
-        real: The body.
-        recording: Told of every piece, when it comes, and of the end.
+        real: The live body.
+        recording: The recording.
     """
 
     def __init__(self, real: Http, recording: Recording) -> None:
@@ -58,13 +58,13 @@ class AsyncTee:
                 yield data
 
     async def aclose(self) -> None:
-        """Close the body; the client leaves if it did not end."""
+        """Close the body; if it has not ended, record that the client disconnected."""
         self._recording.leave(monotonic())
         await self._real.aclose()
 
 
 class SyncTee:
-    """The twin of ``AsyncTee``."""
+    """The sync version of ``AsyncTee``."""
 
     def __init__(self, real: Http, recording: Recording) -> None:
         self._real = real
@@ -77,22 +77,23 @@ class SyncTee:
                 yield data
 
     def close(self) -> None:
-        """Close the body; the client leaves if it did not end."""
+        """Close the body; if it has not ended, record that the client disconnected."""
         self._recording.leave(monotonic())
         self._real.close()
 
 
 @dataclass(frozen=True, slots=True)
 class Playback:
-    """How exchanges are played.
+    """Settings and callbacks for playing exchanges.
 
     Args:
-        pace: At recorded speed; else at once.
-        patience: Seconds to wait for a client to leave that left when it was recorded.
-        failure: Makes the exception of a reset; the second argument says whether the response had begun.
-        timeout: Makes the exception for a client that does not leave.
-        stayed: Told of such a client.
-        left: Told of a client that leaves earlier than the recorded one, and after how many chunks.
+        pace: Play at recorded speed; otherwise without delays.
+        patience: Seconds to wait for the client to disconnect where the recorded client disconnected.
+        failure: Creates the exception of a connection reset; the second argument says whether the response had begun.
+        timeout: Creates the exception for a client that does not disconnect within ``patience``.
+        stayed: Called for such a client.
+        left: Called if a client disconnects before the end of a response that was recorded to its end; the second
+            argument is the number of chunks it received.
     """
 
     pace: bool
@@ -104,10 +105,10 @@ class Playback:
 
 
 class _Leaving:
-    """Tells of a client that leaves, once.
+    """Reports a client that disconnects early, at most once.
 
     Args:
-        play: What is played.
+        play: The exchange being played.
         stage: How it is played.
     """
 
@@ -118,7 +119,7 @@ class _Leaving:
         self.taken = 0
 
     def tell(self) -> None:
-        """Take the end of a body, which is an early one if the recorded one was whole and this one is not."""
+        """Handle the close of a body: report it if the recording is complete and chunks remain."""
         response, end = self._play.exchange.response, self._play.exchange.end
         if response and end.how == "complete" and self.taken < len(response.chunks) and not self._told:
             self._told = True
@@ -126,20 +127,20 @@ class _Leaving:
 
 
 class Pacer:
-    """When the next piece is due: counted from the first, so that the work in between does not add up."""
+    """Schedules chunks relative to the start of the response, so that processing time does not accumulate."""
 
     def __init__(self, *, pace: bool) -> None:
         self._due = monotonic()
         self._pace = pace
 
     def wait(self, seconds: float) -> float:
-        """Return how long to wait for what came so many seconds after what came before."""
+        """Return the seconds to wait for a chunk that was recorded ``seconds`` after the previous one."""
         self._due += seconds
         return max(self._due - monotonic(), 0.0) if self._pace else 0.0
 
 
 def _patience(stage: Playback, play: Play) -> float:
-    """Return how long to wait for a client to leave: as long as the recorded one took, and some time more."""
+    """Return the seconds to wait for a disconnect: the recorded time plus ``patience``."""
     return stage.patience + play.exchange.end.after
 
 
@@ -158,7 +159,7 @@ class AsyncPlayed:
         self._leaving = _Leaving(play, stage)
 
     async def begin(self) -> None:
-        """Wait for the head of the response; raise what there was instead."""
+        """Wait as long as the response headers took; raise the recorded failure if there was no response."""
         exchange = self._play.exchange
         cue = Pacer(pace=self._stage.pace)
         await asyncio.sleep(cue.wait(exchange.response.after if exchange.response else 0.0))
@@ -175,7 +176,7 @@ class AsyncPlayed:
         await self._end(cue)
 
     async def aclose(self) -> None:
-        """Let a client leave."""
+        """Handle the disconnect of the client."""
         self._left.set()
         self._leaving.tell()
 
@@ -197,7 +198,7 @@ class AsyncPlayed:
 
 
 class SyncPlayed:
-    """The twin of ``AsyncPlayed``."""
+    """The sync version of ``AsyncPlayed``."""
 
     def __init__(self, play: Play, stage: Playback) -> None:
         self._play = play
@@ -206,7 +207,7 @@ class SyncPlayed:
         self._leaving = _Leaving(play, stage)
 
     def begin(self) -> None:
-        """Wait for the head of the response; raise what there was instead."""
+        """Wait as long as the response headers took; raise the recorded failure if there was no response."""
         exchange = self._play.exchange
         cue = Pacer(pace=self._stage.pace)
         sleep(cue.wait(exchange.response.after if exchange.response else 0.0))
@@ -223,7 +224,7 @@ class SyncPlayed:
         self._end(cue)
 
     def close(self) -> None:
-        """Let a client leave."""
+        """Handle the disconnect of the client."""
         self._left.set()
         self._leaving.tell()
 

@@ -1,7 +1,7 @@
-"""The harness inside a program: transports for httpx and httpx2 that record what passes, or play a tape.
+"""Transports for httpx and httpx2 that record exchanges or play a tape inside a program.
 
-``TapeTransport`` wraps a real transport and leaves what the program sees as it is: the same chunks at the same moment,
-the same failures. While it records it asks the upstream not to compress, because a tape is text.
+``TapeTransport`` wraps a real transport and does not change what the program sees: the same chunks at the same time,
+the same failures. While recording it asks the upstream for uncompressed responses, because a tape is text.
 """
 
 from collections.abc import Callable
@@ -26,14 +26,14 @@ PATIENCE_SECONDS = 5.0
 
 
 class _Tape:
-    """What both transports share.
+    """Common base of both transports.
 
     Args:
-        session: The tape in use.
-        real: Asks the upstream; by default a transport without proxies and retries.
-        pace: Play at recorded speed; else at once.
-        patience: Seconds that a played exchange waits for its client to leave, where the recorded client left.
-        ahead: Whether what is played is sent on before the client asks for it, as a server does.
+        session: The session of the tape.
+        real: The transport to the upstream; by default one without proxies and retries.
+        pace: Play at recorded speed; otherwise without delays.
+        patience: Seconds to wait for the client to disconnect where the recorded client disconnected.
+        ahead: Whether played chunks are sent before the client reads them, as a server does.
     """
 
     http: Http = httpx
@@ -51,7 +51,7 @@ class _Tape:
         self.session = session
         self._real = real
         if real is None and session.action is not Action.REPLAY:
-            # now, because making one takes longer than the first byte may wait
+            # created now: creating it later would delay the first request
             self._real = getattr(self.http, self._default)()
         stayed = partial(self.http.ReadTimeout, "the recorded client had left by now; this one still waits")
         left = partial(session.left, certain=not ahead)
@@ -63,7 +63,7 @@ class _Tape:
         return RawRequest(request.method, path, query, headers, request.content)
 
     def _readable(self, request: Http) -> Http:
-        """Return the request with the wish for an answer that is not compressed."""
+        """Return the request with ``accept-encoding: identity``."""
         headers = request.headers.copy()
         headers["accept-encoding"] = "identity"
         return self.http.Request(
@@ -90,12 +90,12 @@ class _AsyncTape(_Tape):
     _default = "AsyncHTTPTransport"
 
     async def handle_async_request(self, request: Http) -> Http:
-        """Answer a request from the tape, or from the upstream with the tape listening."""
+        """Play the response from the tape, or send the request to the upstream and record it."""
         await request.aread()
         return await self.perform(self.session.ask(self._asked(request), monotonic()), request)
 
     async def perform(self, step: Step, request: Http) -> Http:
-        """Return the response that a step makes of a request."""
+        """Execute a step for a request; return the response."""
         match step:
             case Play():
                 return await self._play(step)
@@ -117,14 +117,14 @@ class _AsyncTape(_Tape):
         return self._teed(response, async_streams(self.http)[0], recording)
 
     async def _compare(self, request: Http, step: Compare) -> None:
-        """Ask the upstream for what there is to compare; how it fails is part of that."""
+        """Record a live response for comparison; a connection failure is recorded as well."""
         with suppress(self.http.TransportError):
             response = await self._record(request, step.recording)
             async with aclosing(response.stream.__aiter__()) as pieces:
                 async for _ in pieces:
                     if step.enough:
                         break
-                await response.stream.aclose()  # before the generator: else its end races with that of the connection
+                await response.stream.aclose()  # before the generator: its end would race with the connection's
         self.session.compared(step)
 
     async def __aenter__(self) -> Self:
@@ -151,12 +151,12 @@ class _SyncTape(_Tape):
     _default = "HTTPTransport"
 
     def handle_request(self, request: Http) -> Http:
-        """Answer a request from the tape, or from the upstream with the tape listening."""
+        """Play the response from the tape, or send the request to the upstream and record it."""
         request.read()
         return self.perform(self.session.ask(self._asked(request), monotonic()), request)
 
     def perform(self, step: Step, request: Http) -> Http:
-        """Return the response that a step makes of a request."""
+        """Execute a step for a request; return the response."""
         match step:
             case Play():
                 return self._play(step)
@@ -219,7 +219,7 @@ def transports_for(http: ModuleType) -> tuple[type[TapeTransport], type[SyncTape
     """Return the async and the sync transport for a module with the interface of httpx, such as httpx2.
 
     Args:
-        http: The module whose clients take the transports.
+        http: The module whose clients use the transports.
     """
     if http is httpx:
         return TapeTransport, SyncTapeTransport
@@ -230,24 +230,24 @@ def transports_for(http: ModuleType) -> tuple[type[TapeTransport], type[SyncTape
 
 @cache
 def async_streams(http: Http) -> tuple[type[AsyncTee], type[AsyncPlayed]]:
-    """Return the bodies of responses as a module's async clients take them."""
+    """Return the tee and player classes for a module's async clients."""
     base = http.AsyncByteStream
     return type("AsyncTee", (AsyncTee, base), {}), type("AsyncPlayed", (AsyncPlayed, base), {})
 
 
 @cache
 def sync_streams(http: Http) -> tuple[type[SyncTee], type[SyncPlayed]]:
-    """Return the bodies of responses as a module's sync clients take them."""
+    """Return the tee and player classes for a module's sync clients."""
     base = http.SyncByteStream
     return type("SyncTee", (SyncTee, base), {}), type("SyncPlayed", (SyncPlayed, base), {})
 
 
 def failure_of(http: Http, end: End, begun: bool) -> Exception:
-    """Return the exception that a recorded reset raised.
+    """Return the exception of a recorded connection reset.
 
     Args:
-        http: Whose exceptions.
-        end: Of the exchange.
+        http: The module of the exception classes.
+        end: The recorded end of the exchange.
         begun: Whether the response had begun.
     """
     kind = getattr(http, end.error, None)

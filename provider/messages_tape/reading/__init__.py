@@ -1,4 +1,4 @@
-"""What the bodies and streams of a tape say: their documents, the answer they add up to, text for people.
+"""Parses recorded bodies and streams: their events, the folded message, and readable text.
 
-Imports go to ``format/``, and to the translation's fold of Messages events.
+Imports go to ``format/``, and to the ``fold`` of Messages events in the translation.
 """

@@ -1,7 +1,7 @@
-"""Chunks of a chat completions stream -> the completion they add up to, in the wire form of a whole answer.
+"""Folds the chunks of a chat completions stream into one completion, in the form of a non-streaming response.
 
-For people who read tapes, so it takes what servers send beyond the API, such as ``reasoning_content``: texts go on,
-objects are merged, elements of lists go by their ``index``.
+It is used to display tapes, so it keeps fields beyond the API, such as ``reasoning_content``: strings are
+concatenated, objects are merged, and list items are merged by their ``index``.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,20 +10,20 @@ from typing import Any
 type Json = dict[str, Any]
 
 _SAID_AT_ONCE = {"finish_reason", "format", "id", "name", "object", "role", "signature", "type"}
-"""Texts that come as a whole, by some servers in every chunk. All others go on where the chunk before stopped."""
+"""String fields that are sent whole, by some servers in every chunk. All other strings are concatenated."""
 
 
 def is_chat_chunk(value: object) -> bool:
-    """Say whether a JSON value is a chunk of such a stream."""
+    """Return whether a JSON value is a chunk of a chat completions stream."""
     choices = value.get("choices") if isinstance(value, dict) else None
     return isinstance(choices, list) and all(isinstance(choice, dict) for choice in choices)
 
 
 def fold_chat(chunks: Iterable[Mapping[str, Any]]) -> Json:
-    """Return the completion; of a stream that broke off, what there is of it.
+    """Return the folded completion; for a truncated stream, the part that arrived.
 
     Args:
-        chunks: See ``is_chat_chunk``; also objects without choices, such as errors.
+        chunks: Chunks as in ``is_chat_chunk``; objects without choices, such as errors, are allowed.
     """
     reply: Json = {}
     choices: dict[int, Json] = {}
@@ -74,7 +74,7 @@ def _index(item: object) -> int | None:
 
 
 def _finished(choice: Json) -> Json:
-    """Return a choice whose tool calls are without their positions, which only streams have."""
+    """Return a choice without the ``index`` of its tool calls, which only streams have."""
     message = choice.get("message")
     calls = message.get("tool_calls") if isinstance(message, dict) else None
     if not isinstance(message, dict) or not isinstance(calls, list):

@@ -1,4 +1,4 @@
-"""What a response says: its events or lines or its one body, each as JSON where it is JSON."""
+"""Splits a response into documents: its SSE events, its lines, or its one body; each parsed as JSON if it is JSON."""
 
 import json
 from collections.abc import Iterator
@@ -8,15 +8,15 @@ from llama_stack_provider_messages.upstream.sse import SSEDecoder
 from messages_tape.format.model import Response
 
 _EVENTS = (b"data:", b"event:", b": ")
-"""How a stream of events begins, whatever it calls itself."""
+"""Prefixes by which an SSE stream is recognized, whatever its content type."""
 
 
 class Document(NamedTuple):
     """One event, line or body.
 
     Args:
-        name: Of the event; ``""`` where there are none.
-        value: A JSON value, or the text where it is not JSON.
+        name: The SSE event name; ``""`` if it is not an SSE event.
+        value: A JSON value, or the text if it is not JSON.
     """
 
     name: str
@@ -29,7 +29,7 @@ def body_of(response: Response) -> bytes:
 
 
 def documents(response: Response) -> list[Document]:
-    """Return what a response says, as far as it came; an incomplete last piece is text."""
+    """Return the documents of a response; an incomplete last one is text."""
     kind = response.headers.get("content-type", "").lower()
     body = body_of(response)
     if "event-stream" in kind or body.startswith(_EVENTS):

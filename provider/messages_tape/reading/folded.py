@@ -1,4 +1,4 @@
-"""What a response says in the end: its body, or what its stream adds up to."""
+"""Returns the final content of a response: its body, or its folded stream."""
 
 from collections.abc import Callable, Iterable
 from itertools import takewhile
@@ -12,15 +12,15 @@ from .documents import body_of, documents
 type Json = dict[str, Any]
 
 _WHOLE_RESPONSES = {"response.completed", "response.failed", "response.incomplete"}
-"""Events of the Responses API that hold the response."""
+"""Events of the Responses API that contain the whole response."""
 
 
 class Final(NamedTuple):
-    """What there is to read.
+    """The final content of a response.
 
     Args:
         value: A JSON value or a text.
-        folded: It was a stream.
+        folded: Whether it was folded from a stream.
     """
 
     value: Any
@@ -28,9 +28,9 @@ class Final(NamedTuple):
 
 
 def final(response: Response) -> Final | None:
-    """Return what a response says, None for what is neither a known stream nor JSON nor text.
+    """Return the final content of a response, or None if it is neither a known stream nor JSON nor text.
 
-    A stream that broke off, or that the client left, gives what had come of it.
+    A truncated stream, or one that the client left early, is folded as far as it arrived.
     """
     said = [document.value for document in documents(response)]
     if _is_stream(response):
@@ -53,14 +53,14 @@ def _folded(events: list[Json]) -> Final | None:
         if any(map(fits, events)):
             try:
                 return Final(make(events), folded=True)
-            except (ValueError, KeyError, TypeError, AttributeError):  # such events as no API describes
+            except (ValueError, KeyError, TypeError, AttributeError):  # events that do not follow their API
                 return None
     return None
 
 
 def _message(events: list[Json]) -> Json:
-    """Return the message of a Messages stream, closed where it broke off; an error stands beside it."""
-    from llama_stack_provider_messages.translation.events import fold  # its package takes seconds to load
+    """Fold a Messages stream; a truncated stream is closed, and an error event is added as the key ``error``."""
+    from llama_stack_provider_messages.translation.events import fold  # slow import: takes seconds
 
     came = [*takewhile(lambda event: event["type"] != "error", events)]
     message = fold([*came, *_missing(came)])
@@ -71,7 +71,7 @@ def _message(events: list[Json]) -> Json:
 
 
 def _missing(events: Iterable[Json]) -> list[Json]:
-    """Return the events that a stream lacks at its end."""
+    """Return the events that are missing at the end of a truncated stream."""
     block: list[Json] = []
     for event in events:
         if event["type"] == "content_block_start":
@@ -92,4 +92,4 @@ _STREAMS: tuple[tuple[Callable[[Json], bool], Callable[[list[Json]], Json]], ...
     (is_chat_chunk, fold_chat),
     (lambda event: event.get("type") in _WHOLE_RESPONSES, _response),
 )
-"""Whether an event is one of an API -> what its streams add up to."""
+"""Pairs of a test whether an event belongs to an API, and the fold of that API's streams."""

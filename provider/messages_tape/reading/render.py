@@ -1,4 +1,4 @@
-"""A tape as people read it: what was asked, and what the answer says in the end instead of the pieces it came in."""
+"""Renders a tape as readable text: the requests, and the folded responses instead of their chunks."""
 
 from collections.abc import Iterator
 from textwrap import indent
@@ -13,13 +13,13 @@ _MARGIN = "    "
 
 
 def render(tape: Tape, name: str, *, raw: bool = False, only: int | None = None) -> str:
-    """Return a tape as a text for people.
+    """Return a tape as readable text.
 
     Args:
         tape: The tape.
-        name: How people call it.
-        raw: Show the pieces of answers as they came.
-        only: Number of the one exchange to show, from 1.
+        name: Its display name.
+        raw: Show the chunks of responses as recorded.
+        only: Number of the only exchange to show, from 1.
     """
     blocks = [_head(tape, name)] if only is None else []
     for number, exchange in enumerate(tape.exchanges, 1):
@@ -66,7 +66,7 @@ def _body(body: Body | None) -> str:
 
 
 def _outcome(exchange: Exchange) -> str:
-    """Return the line on how an exchange went."""
+    """Return the line with status, timing and end of an exchange."""
     response, end = exchange.response, exchange.end
     facts = []
     if response:
@@ -97,7 +97,7 @@ def _chunks(response: Response) -> str:
 
 
 def _value(value: Any) -> str:  # noqa: ANN401 - any JSON value
-    """Return a value as YAML, in which nothing unprintable stands as it is."""
+    """Return a value as indented YAML, with unprintable characters escaped."""
     return indent(emit(value if isinstance(value, dict) and value else {"body": value}), _MARGIN)
 
 

@@ -1,4 +1,4 @@
-"""Keeps credentials out of tapes: what is taken out while recording, and what may not be saved.
+"""Keeps credentials out of tapes: scrubs them while recording, and refuses to save tapes that still contain one.
 
 Imports go to ``format/`` and ``reading/``.
 """

@@ -1,4 +1,4 @@
-"""Which values are known to be secret: a program sends its keys where keys go, so the requests themselves tell."""
+"""Collects the secret values of a recording: values that its requests sent in headers and fields for secrets."""
 
 import json
 import re
@@ -15,13 +15,13 @@ REDACTED = "REDACTED"
 _SECRET_HEADER = re.compile(r"auth|api-?key|key$|token|secret|password|cookie|credential|signature|provider-data")
 _NO_SECRET = re.compile(r"content-|accept|x-stainless-|idempotency-key")
 _WORDS = re.compile(r"[^\s,;=\"']{6,}")
-"""Of a header in several parts; names of these parts are mostly shorter."""
+"""The parts of a header with several parts; six characters exclude most of the part names."""
 _SCHEMES = {"bearer", "basic", "digest", "token", "apikey", "negotiate"}
 
 _DUMMIES = {"none", "empty", "dummy", "fake", "test", "ollama", "anything", "not-needed", "no-key", "lm-studio",
             "no_key_required", "required", "placeholder", "sk-no-key-required", "notused", "unused",
             "llama", "local", "nokey", "no_key", "token", "apikey", "api-key", "api_key"}  # fmt: skip
-"""What people send where a server wants no key, in lower case. They occur in prose, and are no secret."""
+"""Dummy keys, in lower case, for servers that need no key. They occur in prose, and are not secret."""
 _SCHEME_AND_KEY = re.compile(rf"(?i)(?:{'|'.join(sorted(_SCHEMES))})\s")
 _WEAK_CHARACTERS = 5
 _STRONG_CHARACTERS = 16
@@ -30,11 +30,11 @@ _STRONG_WITH_DIGIT = 8
 
 @dataclass(frozen=True)
 class SecretValues:
-    """Values that must not reach a file.
+    """Secret values, which must not be written to a file.
 
     Args:
-        strong: Long or odd enough that text holds them only as the secret; they are blanked wherever they are.
-        weak: Ambiguous: it could be a word by chance, so a tape that holds one is not saved.
+        strong: Long or unusual values, which do not occur in text by chance; they are blanked everywhere.
+        weak: Ambiguous values, which may also be ordinary words; a tape that contains one is not saved.
     """
 
     strong: frozenset[str] = frozenset()
@@ -42,18 +42,18 @@ class SecretValues:
 
     @classmethod
     def of(cls, values: Iterable[str], harmless: frozenset[str] = frozenset()) -> "SecretValues":
-        """Return the secrets among values that were sent as secrets."""
+        """Return the secrets among values sent as credentials; dummies, harmless and short values are left out."""
         found = {value for value in values if value not in harmless and value.lower() not in _DUMMIES}
-        found = {value for value in found if not _SCHEME_AND_KEY.match(value)}  # the key alone is among them
+        found = {value for value in found if not _SCHEME_AND_KEY.match(value)}  # the bare key is also in the set
         strong = frozenset(filter(_is_strong, found))
         return cls(strong, frozenset(value for value in found - strong if len(value) >= _WEAK_CHARACTERS))
 
     def blank(self, text: str) -> str:
-        """Return a text with ``REDACTED`` in place of each strong secret, also of one that is percent-encoded."""
+        """Return a text with each strong secret, also percent-encoded, replaced by ``REDACTED``."""
         return self._strong.sub(REDACTED, text) if self._strong else text
 
     def blank_bytes(self, data: bytes) -> bytes:
-        """Return bytes with stars in place of each strong secret, as many as it had bytes."""
+        """Return bytes with each strong secret replaced by stars; the length does not change."""
         return self._bytes.sub(lambda found: b"*" * len(found[0]), data) if self._bytes else data
 
     @cached_property
@@ -67,17 +67,17 @@ class SecretValues:
 
     @cached_property
     def traces(self) -> re.Pattern[str] | None:
-        """What betrays a secret in any text: itself, or how URLs, JSON, hex and base64 write it."""
+        """A pattern that finds the secrets in a text: plain, or encoded for URLs, JSON, hex or base64."""
         words = {rf"(?<![^\W_]){re.escape(value)}(?![^\W_])" for value in self.weak}
         forms = {re.escape(form) for value in self.strong for form in _forms(value)}
         return re.compile("|".join(sorted(words | forms, key=len, reverse=True))) if words | forms else None
 
 
 def header_secrets(name: str, value: str) -> Iterator[str]:
-    """Yield what a request header carries that nobody else may know, nothing for most headers.
+    """Yield the secret values in a request header; most headers have none.
 
     Args:
-        name: In lower case.
+        name: Name of the header, in lower case.
         value: A key, a scheme and a key, cookies, or JSON.
     """
     if not _SECRET_HEADER.search(name) or _NO_SECRET.match(name):
@@ -116,7 +116,7 @@ def _is_strong(value: str) -> bool:
 
 
 def _any_of(values: Iterable[str]) -> re.Pattern[str] | None:
-    """Return a pattern for any of the values, the longest first."""
+    """Return a pattern that matches any of the values, the longest first; None if there are no values."""
     parts = [re.escape(value) for value in sorted(values, key=len, reverse=True)]
     return re.compile("|".join(parts)) if parts else None
 
@@ -125,7 +125,7 @@ def _forms(value: str) -> Iterator[str]:
     yield from (value, quote(value, safe=""), json.dumps(value)[1:-1], value.replace("/", "\\/"))
     digits = value.encode().hex()
     yield from (digits, digits.upper())
-    for shift in range(3):  # base64 looks different at each position within three bytes
+    for shift in range(3):  # the base64 text depends on the offset modulo 3
         encoded = b64encode(b"\0" * shift + value.encode()).rstrip(b"=").decode()
         core = encoded[(0, 2, 3)[shift] : -2]
         yield from (core, core.replace("+", "-").replace("/", "_"))

@@ -1,8 +1,8 @@
-"""The last look at a tape before it becomes a file: does anything in it look like a credential?
+"""Scans a tape for credentials before it is saved.
 
-What scrubbing knows has been replaced by then. This finds the rest: keys in prompts and answers, also in pieces. A
-secret may be cut by the connection or by the model, so responses are read as bytes that belong together and as the
-texts that their events add up to.
+Scrubbing has already replaced the known secrets. The scan finds the rest: keys in prompts and responses. A key may be
+split over chunks by the connection, or over events by the model. Therefore a response is scanned twice: as its joined
+bytes, and as the joined texts of its events.
 """
 
 import re
@@ -29,14 +29,14 @@ CREDENTIALS = {
     "a JSON web token": r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}",
     "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
 }
-"""What a credential may look like -> a pattern. Letters and digits in front of one make it part of something else."""
+"""Kind of credential -> its pattern. A match directly after a letter or digit is part of another word and ignored."""
 _LOOKS = re.compile(rf"(?<!{_WORD})(?:{'|'.join(f'(?:{pattern})' for pattern in CREDENTIALS.values())})")
 _NAMES = {name: re.compile(pattern) for name, pattern in CREDENTIALS.items()}
 
 _ESCAPED = re.compile(r"\\+(?:[nrtbf]|u00[01][0-9A-Fa-f])")
-"""White space inside of JSON inside of JSON: no letter stands in front of what comes behind it."""
+"""Escaped white space in JSON, also nested. The letter of the escape (n, r, t) is not part of the following word."""
 _ESCAPED_CHARACTER = re.compile(r"\\+(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2}))")
-"""Of JSON, JavaScript and Python, also inside of each other."""
+"""Escaped characters of JSON, JavaScript and Python, also nested."""
 _BEARER = re.compile(r"(?i)\bbearer\s+((?=\S*[0-9])[A-Za-z0-9._~+/=-]{16,})")
 _IN_ADDRESS = re.compile(r"[a-z]://[^/\s:@\"'\\]+:([^/\s:@\"'\\]{3,})@")
 _ASSIGNED = re.compile(
@@ -57,12 +57,12 @@ _SHORTEST_FIELD = 4
 
 
 def is_secret_field(name: str | int) -> bool:
-    """Say whether a field of a JSON body holds a secret, going by its name."""
+    """Return whether the name of a JSON field is that of a secret."""
     return isinstance(name, str) and bool(_SECRET_FIELD.search(re.sub(r"[\s_-]", "", name.lower())))
 
 
 def is_secret_path(path: Path) -> bool:
-    """Say whether a leaf of a JSON body is a secret: by its name, or by that of what it belongs to."""
+    """Return whether a leaf of a JSON body is a secret, judged by its key or by its key and the parent's."""
     names = [str(step).lower() for step in path if isinstance(step, str)]
     if not names:
         return False
@@ -71,9 +71,10 @@ def is_secret_path(path: Path) -> bool:
 
 
 def is_secret_leaf(path: Path, leaf: object) -> bool:
-    """Say the same of a leaf with its value: below a secret name, whatever looks like a key is one.
+    """Return whether a leaf is a secret, judged by its path and value.
 
-    Words are none, and neither is what describes the property of a schema.
+    Below a field for secrets every value that looks like a key is a secret. Plain words are not, nor are the
+    descriptions of a JSON Schema property with such a name.
     """
     above = any(
         is_secret_field(step) and "properties" not in path[max(0, place - 1) : place]
@@ -83,7 +84,7 @@ def is_secret_leaf(path: Path, leaf: object) -> bool:
 
 
 def looks(text: str, known: SecretValues, harmless: frozenset[str] = frozenset()) -> Iterator[str]:
-    """Yield what in a text looks like a credential: the kind and the length, never the value."""
+    """Yield the kind and length of each value in a text that looks like a credential; never the value itself."""
     forms = [*_forms(text)]
     if known.traces and (found := next(filter(None, map(known.traces.search, forms)), None)):
         yield f"a value that a request sent as a secret ({len(found[0])} characters)"
@@ -91,7 +92,7 @@ def looks(text: str, known: SecretValues, harmless: frozenset[str] = frozenset()
 
 
 def _forms(text: str) -> Iterator[str]:
-    """Yield a text as it stands, and as it reads without escapes and without the zeros of UTF-16."""
+    """Yield a text as it is, then with escapes decoded and without the null bytes of UTF-16."""
     yield text
     if "\0" in text:
         yield text.replace("\0", "")
@@ -113,17 +114,17 @@ def _kinds(text: str, harmless: frozenset[str]) -> Iterator[str]:
 
 
 def hide(text: str) -> str:
-    """Return a text for people to read, with what looks like a credential blanked."""
+    """Return a text for display, with values that look like credentials replaced by ``REDACTED``."""
     return _LOOKS.sub("REDACTED", text)
 
 
 def scan(tape: Tape, known: SecretValues | None = None, harmless: frozenset[str] = frozenset()) -> list[str]:
-    """Return where a tape holds what looks like a credential, ``exchange 2, response body: ...``; none is good.
+    """Return the places that look like credentials, such as ``exchange 2, response body: ...``; empty if clean.
 
     Args:
-        tape: After scrubbing.
-        known: What the requests of this recording sent as secrets.
-        harmless: Values that look like credentials and are none.
+        tape: The scrubbed tape.
+        known: The secrets that the requests of this recording sent.
+        harmless: Values that look like credentials but are not secret.
     """
     known = known or SecretValues()
     found: dict[str, None] = {}
@@ -138,7 +139,7 @@ def scan(tape: Tape, known: SecretValues | None = None, harmless: frozenset[str]
 
 
 def scan_text(text: str, known: SecretValues | None = None, harmless: frozenset[str] = frozenset()) -> list[str]:
-    """Return the same for the text of a file, by line: what no part of the model accounts for."""
+    """Return the places in the text of a file, by line; this covers text outside the model, such as comments."""
     known = known or SecretValues()
     lines = enumerate(text.split("\n"), 1)
     return [f"line {number}: {kind}" for number, line in lines for kind in looks(line, known, harmless)]
@@ -195,7 +196,7 @@ def _response_texts(response: Response, said: list[Document]) -> Iterator[tuple[
 
 
 def put_together(said: Iterable[Document]) -> dict[str, str]:
-    """Return the texts that documents add up to, by place: all deltas of a block are one text."""
+    """Return the joined texts of documents by path: all deltas of a content block become one text."""
     texts: dict[str, list[str]] = defaultdict(list)
     for document in said:
         for path, text in _texts(document.value, ()):
@@ -204,7 +205,7 @@ def put_together(said: Iterable[Document]) -> dict[str, str]:
 
 
 def _texts(value: Any, path: Path) -> Iterator[tuple[Path, str]]:  # noqa: ANN401 - any JSON value
-    """Yield texts; what the positions of a list say in one document, ``index`` says across documents."""
+    """Yield path and value of each string; ``index``, not the position in a list, identifies an item across events."""
     if isinstance(value, str):
         yield path, value
     elif isinstance(value, list):

@@ -1,10 +1,10 @@
-"""What of a request and its answer goes on a tape. Nothing needs to be configured for it to be safe.
+"""Scrubs requests and responses before they are recorded. The defaults are safe without configuration.
 
-Headers go by lists of what may stay, in both directions. Fields of request bodies and query parameters that hold
-secrets or name a user are blanked, and so is what the request sent as a secret wherever else it occurs. In responses
-a secret becomes as many stars as it had bytes, so that every chunk keeps its length. ``scan.py`` refuses the rest.
+Headers are kept by allow lists, in both directions. Fields of request bodies and query parameters with secrets or user
+ids are blanked. A secret that a request sent is also blanked everywhere else. In responses a secret is replaced by as
+many stars as it had bytes, so that every chunk keeps its length. ``scan.py`` rejects a tape that still has a secret.
 
-A request is scrubbed in the same way before it is compared with a tape, so what is blanked never makes a difference.
+A request is scrubbed in the same way before it is matched with a tape, so blanked values never affect the match.
 """
 
 import json
@@ -37,7 +37,7 @@ _SECRET_PARAMETER = re.compile(
 _FORM = "application/x-www-form-urlencoded"
 _BOUNDARY = re.compile(r'(?i)multipart/[^;]+;\s*boundary="?([^";]+)')
 _USER_ID_CHARACTERS = 12
-"""A shorter user id may be a word, which must stay where else it occurs."""
+"""Minimum length of a user id that is blanked everywhere; a shorter one may be an ordinary word."""
 
 _STEADY = {
     "request-id": "req_{number:04d}",
@@ -45,20 +45,20 @@ _STEADY = {
     "*ratelimit*remaining*": "1",
     "*ratelimit*reset*": "1s",
 }
-"""Response headers that differ each time -> what a tape holds instead, so that a new recording differs little."""
+"""Response headers that change with every request -> a constant value, so that a new recording has a small diff."""
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT")
 _STEADY_TIME = "2000-01-01T00:00:00Z"
 
 
 @dataclass(frozen=True, slots=True)
 class RawRequest:
-    """A request as it was sent, with everything in it.
+    """A request as it was sent, before scrubbing.
 
     Args:
-        method: In capitals.
+        method: In upper case.
         path: Percent-encoded, without the query.
-        query: Behind the question mark.
-        headers: All of them; names in any case.
+        query: The query string, without the question mark.
+        headers: All headers; names in any case.
         body: The bytes.
     """
 
@@ -71,14 +71,14 @@ class RawRequest:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What stays on a tape. The defaults are meant for every upstream; names may be patterns with ``*``.
+    """Which headers and fields are kept on a tape. The defaults suit every upstream; names may be ``*`` patterns.
 
     Args:
-        request_headers: That stay.
-        response_headers: That stay.
-        secret_fields: Paths in request bodies to blank, beyond those whose name says it.
-        user_fields: Paths in request bodies that name a user.
-        harmless: Values that look like credentials, or were sent as such, and are none.
+        request_headers: Request headers to keep.
+        response_headers: Response headers to keep.
+        secret_fields: Paths in request bodies to blank, in addition to fields whose name is that of a secret.
+        user_fields: Paths in request bodies that hold a user id.
+        harmless: Values that look like credentials, or were sent as credentials, but are not secret.
     """
 
     request_headers: tuple[str, ...] = _REQUEST_HEADERS
@@ -88,7 +88,7 @@ class Rules:
     harmless: frozenset[str] = frozenset()
 
     def known(self, asked: RawRequest) -> SecretValues:
-        """Return what a request itself shows to be secret."""
+        """Return the secret values and user ids that a request contains."""
         found = [secret for name, value in asked.headers for secret in header_secrets(name.lower(), value)]
         body = Body.of(asked.body)
         forms = [asked.query, body.value] if body and body.form == "text" and _is_form(asked) else [asked.query]
@@ -101,11 +101,11 @@ class Rules:
         return SecretValues.of(found, self.harmless)
 
     def request(self, asked: RawRequest, known: SecretValues) -> Request:
-        """Return a request as a tape holds it.
+        """Return the scrubbed request.
 
         Args:
-            asked: As it was sent.
-            known: What it shows to be secret, and what others before it did.
+            asked: The request as it was sent.
+            known: The secrets of this request and of earlier ones.
         """
         asked = _with_steady_boundary(asked)
         return Request(
@@ -117,12 +117,12 @@ class Rules:
         )
 
     def response_fields(self, headers: HeaderPairs, known: SecretValues, number: int) -> dict[str, str]:
-        """Return the headers of a response as a tape holds them.
+        """Return the scrubbed headers of a response.
 
         Args:
-            headers: All of them.
-            known: What must not stay.
-            number: Of the exchange, for ids.
+            headers: All headers.
+            known: The secrets to blank.
+            number: Number of the exchange, used in ids.
         """
         chosen = _chosen(headers, self.response_headers)
         return {name: known.blank(_steady(name, value, number)) for name, value in chosen}
@@ -153,12 +153,12 @@ class Rules:
 
 
 def _is_value(leaf: object) -> bool:
-    """Whether a leaf can be a secret: a text, or a number that somebody took for one."""
+    """Return whether a leaf can be a secret: a non-empty string, or a nonzero number used as one."""
     return bool(leaf) and isinstance(leaf, str | int | float) and not isinstance(leaf, bool)
 
 
 def _as_json(body: Body | None) -> object:
-    """Return the JSON of a body; of one that is kept as text, because it could not be written the same, the fields."""
+    """Return the JSON of a body; for JSON that is stored as text (see ``limits.py``), nested lists of its fields."""
     if body is None or body.form == "base64":
         return None
     if body.form == "json":
@@ -174,13 +174,13 @@ def _is_form(asked: RawRequest) -> bool:
 
 
 def _form_body(asked: RawRequest) -> Body | None:
-    """Return the body of a form without its secrets; None for other bodies."""
+    """Return the scrubbed body of a URL-encoded form; None for other bodies."""
     body = Body.of(asked.body) if _is_form(asked) else None
     return body._replace(value="&".join(_blank_parameters(body.value))) if body and body.form == "text" else None
 
 
 def _with_steady_boundary(asked: RawRequest) -> RawRequest:
-    """Return a form with the same boundary each time: clients draw lots for it."""
+    """Return a multipart request with a constant boundary: clients choose it at random."""
     kind = next((value for name, value in asked.headers if name.lower() == "content-type"), "")
     found = _BOUNDARY.match(kind)
     if not found:
@@ -190,7 +190,7 @@ def _with_steady_boundary(asked: RawRequest) -> RawRequest:
 
 
 def blank_chunks(chunks: Sequence[Chunk], known: SecretValues) -> tuple[Chunk, ...]:
-    """Return chunks of the same lengths without the secrets, also where one was cut in two."""
+    """Return chunks of the same lengths with secrets blanked, including secrets split over two chunks."""
     joined = b"".join(chunk.data for chunk in chunks)
     blanked = known.blank_bytes(joined)
     if blanked == joined:
@@ -202,7 +202,7 @@ def blank_chunks(chunks: Sequence[Chunk], known: SecretValues) -> tuple[Chunk, .
 
 
 def _chosen(headers: HeaderPairs, allowed: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yield the headers that may stay, lower case, sorted, one for each name."""
+    """Yield the allowed headers: lower case, sorted, repeated ones joined with commas."""
     allowed = tuple(allowed)
     found: dict[str, list[str]] = {}
     for name, value in headers:
@@ -221,16 +221,16 @@ def _steady(name: str, value: str, number: int) -> str:
 
 
 def _without_host(address: str) -> str:
-    """Return an address relative to its server, which is nobody's business, so that playing it leads to the tape.
+    """Return a URL without its host and fragment, so that a played redirect leads to the tape server.
 
-    Nor is the fragment, which no server sees, and which may hold a token.
+    The host is private. The fragment is not sent to servers and may hold a token.
     """
     try:
         parts = urlsplit(address)
     except ValueError:
         return "/"
     path = parts.path if parts.path or not parts.netloc else "/"
-    path = re.sub("^/+", "/", path)  # two would begin a host
+    path = re.sub("^/+", "/", path)  # two slashes would begin a host
     return urlunsplit(("", "", path, "&".join(_blank_parameters(parts.query)), ""))
 
 

@@ -1,4 +1,4 @@
-"""The pytest plugin and what tests with tapes need: recorded upstreams, stacks, engines, and which tests name a tape.
+"""The pytest plugin, and what tests with tapes need: tape servers, stacks, the engine, and unused tape detection.
 
 Imports go to ``http/`` and below.
 """

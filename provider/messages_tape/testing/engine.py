@@ -1,4 +1,4 @@
-"""The embedded engine as an upstream of its own, for recording without any other server."""
+"""Runs the embedded engine as an upstream, to record without another server."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,23 +7,23 @@ from importlib.metadata import version
 from messages_tape.errors import TapeUsageError
 
 _CONTEXT = 8192
-"""Tokens; a prompt that is too long for them still fits on a tape."""
+"""Context size in tokens; small enough that a prompt exceeding it still fits on a tape."""
 _STEADY = {"n_parallel": 1, "cache_prompt": False}
-"""So that neither the order nor the number of requests changes an answer or its usage."""
+"""Engine options with which the order and number of requests do not change a response or its usage."""
 
 
 @contextmanager
 def embedded_engine(model_path: str = "", key: str = "") -> Iterator[tuple[str, dict[str, str]]]:
-    """Give the address of a running engine and what is known of it, until the block ends.
+    """Run the embedded engine while the block runs; yield its address and the facts for ``Upstream``.
 
     Args:
-        model_path: A GGUF file; empty is the bundled one.
-        key: What requests have to present; empty takes all: it is there for tests, with nothing to protect.
+        model_path: Path of a GGUF file; empty for the bundled model.
+        key: The API key that requests have to send; empty disables the check.
 
     Raises:
-        TapeUsageError: It is not installed, or does not start; says why.
+        TapeUsageError: The engine is not installed, or does not start; the message says why.
     """
-    # only those who record need it, and it brings the platform along
+    # imported here: needed for recording only, and imports the platform
     from llama_stack_provider_messages.local.config import LlamaCppConfig
     from llama_stack_provider_messages.local.impl import COMMAND
     from llama_stack_provider_messages.local.model_file import check_engine, check_model_files
@@ -36,7 +36,7 @@ def embedded_engine(model_path: str = "", key: str = "") -> Iterator[tuple[str, 
         check_model_files(config)
     except ValueError as error:
         raise TapeUsageError(str(error)) from None
-    alias = {"model_alias": [config.model_file.stem]}  # else it is listed with its path
+    alias = {"model_alias": [config.model_file.stem]}  # otherwise the model is listed under its path
     options = engine_options(config, key) | alias | _STEADY
     if not key:
         del options["api_keys"]

@@ -1,21 +1,21 @@
-"""Which tapes tests name, going by their source: ``@pytest.mark.tape("hello")``, ``use_tape(folder, "hello")``."""
+"""Finds the tapes that test sources name: ``@pytest.mark.tape("hello")``, ``use_tape(folder, "hello")``."""
 
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 _FUNCTIONS = {"use_tape": 1, "open_tape": 1, "select": 0}
-"""Functions that take the name of a tape -> at which position."""
+"""Functions that take the name of a tape -> position of that argument."""
 _NAMED_FUNCTIONS = ("use_tape", "open_tape")
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What tests name.
+    """The tapes that tests name.
 
     Args:
-        tapes: Upstream and name of each; without an upstream the name is meant in any folder of tapes.
-        computed: Places in tests whose names only a run can tell, ``tests/test_chat.py:12``.
+        tapes: Upstream and name of each tape; with an empty upstream the name matches in any folder.
+        computed: Places where the name is not a literal and known at run time only, such as ``tests/test_chat.py:12``.
     """
 
     tapes: frozenset[tuple[str, str]] = field(default_factory=frozenset)
@@ -25,7 +25,7 @@ class Named:
         return Named(self.tapes | other.tapes, self.computed + other.computed)
 
     def has(self, name: str) -> bool:
-        """Say whether a tape is named.
+        """Return whether a test names a tape.
 
         Args:
             name: Its path under the folder of all tapes, without the suffix, such as ``vllm/hello``.
@@ -37,14 +37,14 @@ class Named:
 
 
 def named_in(source: str, place: str) -> Named:
-    """Return what a module of tests names.
+    """Return the tapes that a test module names.
 
     Args:
-        source: Its text.
-        place: Its path, for people.
+        source: Source code of the module.
+        place: Path of the module, for messages.
 
     Raises:
-        SyntaxError: It is not Python.
+        SyntaxError: The source is not valid Python.
     """
     found: set[tuple[str, str]] = set()
     tree = ast.parse(source)
@@ -63,7 +63,7 @@ def named_in(source: str, place: str) -> Named:
 
 
 def _passed_on(tree: ast.AST, called: list[ast.expr]) -> Iterator[int]:
-    """Yield where a function that takes a name is not called but given another name, or to somebody else."""
+    """Yield the lines where a function that takes a tape name is renamed or passed on instead of called."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             yield from (node.lineno for one in node.names if one.name in _NAMED_FUNCTIONS and one.asname)
@@ -76,19 +76,19 @@ def _takes_name(node: ast.expr) -> bool:
 
 
 def _named_by(call: ast.Call, with_decks: bool) -> Iterator[tuple[str | None, str | None]]:
-    """Yield upstream and name that a call gives, None for what is no literal."""
+    """Yield the upstream and the tape name in a call's arguments; None where the argument is not a literal."""
     if _is_marker(call.func):
         upstream = _argument(call, None, "upstream")
         yield "" if upstream is None else _literal(upstream), _literal(_argument(call, 0, "name"))
     elif (function := _last_name(call.func)) in _FUNCTIONS:
         argument = _argument(call, _FUNCTIONS[function], "name")
         told = _literal(argument) is not None or (with_decks and not isinstance(argument, ast.Constant | None))
-        if function != "select" or told:  # other things are selected too
+        if function != "select" or told:  # `select` is a common name of other functions
             yield "", _literal(argument)
 
 
 def _is_marker(function: ast.expr) -> bool:
-    """Say whether this is ``pytest.mark.tape`` or ``mark.tape``."""
+    """Return whether this is ``pytest.mark.tape`` or ``mark.tape``."""
     return isinstance(function, ast.Attribute) and function.attr == "tape" and _last_name(function.value) == "mark"
 
 

@@ -1,7 +1,7 @@
 """The pytest plugin for tapes: a marker, fixtures and options. docs/recording.md shows their use.
 
-It is loaded into every test run of an environment that has this package, so it imports nothing until a test uses it.
-Under pytest-xdist each worker has servers of its own; the controller tells which tapes have no test.
+Every test run of an environment with this package loads the plugin, so it imports nothing until a test uses it.
+Under pytest-xdist each worker has its own servers; the controller reports tapes without a test.
 """
 
 import shutil
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 MARKER = 'tape(name, upstream=""): the tape that is played to the test, or recorded; see --tape-mode'
 
 _CLAIMS, _FINDINGS = "tape_claims", "tape_findings"
-"""What the controller of xdist tells its workers, and they it."""
+"""Keys of the data that the xdist controller sends to its workers, and that they send back."""
 _SERVED = {"stack", "tape_server"}
-"""Fixtures whose users reach the tape through a server."""
+"""Fixtures through which tests reach the tape via a tape server."""
 
 
 _findings_key = pytest.StashKey[Findings]()
@@ -36,12 +36,12 @@ _tape_key = pytest.StashKey["TapeFixture"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options."""
+    """Add the command line and ini options."""
     add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the marker."""
+    """Register the marker."""
     config.addinivalue_line("markers", MARKER)
     found = config.stash[_findings_key] = Findings()
     if worker := getattr(config, "workerinput", None):
@@ -49,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
-    """Say so if tapes are not just played."""
+    """Return the mode and upstream for the report header, unless tapes are only played."""
     mode = config.getoption("tape_mode")
     return None if mode == "none" else f"tapes: {mode}, upstream {settings_of(config).default}"
 
@@ -58,7 +58,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Note what skips itself or fails instead of telling its tests, whose tapes are still theirs."""
+    """Note modules that skip or fail at collection: their tests are unknown, and still use their tapes."""
     report = yield
     if not report.passed:
         collector.config.stash[_findings_key].uncollected.add(str(collector.path))
@@ -67,7 +67,7 @@ def pytest_make_collect_report(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> Generator[None, bool | None, bool | None]:
-    """Note what a conftest leaves out, as above."""
+    """Note files and folders that a conftest ignores, for the same reason."""
     ignored = yield
     if ignored and may_hold_tests(collection_path, config):
         config.stash[_findings_key].uncollected.add(str(collection_path))
@@ -76,7 +76,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> Gener
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Note which tapes the tests name, before any is deselected, and give each test its tape."""
+    """Note the tapes that tests name, before tests are deselected; add the ``tape`` fixture to marked tests."""
     found = config.stash[_findings_key]
     for item in items:
         if marker := item.get_closest_marker("tape"):
@@ -90,7 +90,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    """Judge the tape at the end of the test; what is wrong with it fails a test that passed otherwise."""
+    """Check the tape at the end of the test; a mismatch fails a test that passed otherwise."""
     passed = False
     used = item.stash.get(_tape_key, None)
     try:
@@ -114,7 +114,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Have what is wrong with a tape fail a test that was expected to fail, or skipped itself on the way."""
+    """Report a test with a tape mismatch as failed, also if it is marked xfail or skipped itself."""
     report = yield
     text = item.stash.get(_fault_key, "")
     if call.when == "call" and text and report.skipped:
@@ -127,7 +127,7 @@ def pytest_runtest_makereport(
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Tell of tapes without a test; a worker tells the controller what it takes to know them."""
+    """Report tapes without a test; a worker sends its findings to the controller instead."""
     config = session.config
     found = config.stash[_findings_key]
     if hasattr(config, "workeroutput"):
@@ -148,14 +148,14 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 
 def _fail(session: pytest.Session, what: str, text: str) -> None:
-    """Have a run fail that is over, for what is no test."""
+    """Fail a finished run for a finding that belongs to no test."""
     session.config.hook.pytest_collectreport(report=pytest.CollectReport(what, "failed", text, []))
     if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Name the files that were written, and say what fails nothing."""
+    """List the tapes that were written, and the notes that are not failures."""
     found = config.stash[_findings_key]
     written = sorted(found.written)
     if written:
@@ -169,28 +169,28 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Take away what the processes of this run shared."""
+    """Remove the folder that the processes of this run shared."""
     found = config.stash.get(_findings_key, None)
     if found and found.claims and not hasattr(config, "workerinput"):
         shutil.rmtree(found.claims, ignore_errors=True)
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node: Any) -> None:  # noqa: ANN401 - of xdist, which need not be there
-    """Tell a worker what it shares with the others."""
+def pytest_configure_node(node: Any) -> None:  # noqa: ANN401 - of xdist, which is optional
+    """Send a worker the path of the folder that all workers share."""
     node.workerinput[_CLAIMS] = str(node.config.stash[_findings_key].shared())
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:  # noqa: ANN401 - as above
-    """Take what a worker found; one that crashed found nothing."""
+    """Add the findings of a worker; a crashed worker has none."""
     if plain := getattr(node, "workeroutput", {}).get(_FINDINGS):
         node.config.stash[_findings_key].add(plain)
 
 
 @pytest.fixture(scope="session")
 def tape_rules(pytestconfig: pytest.Config) -> "Rules":
-    """What stays on tapes. Made to be overridden, in the conftest above all tests."""
+    """The scrubbing rules. Can be overridden in the top-level conftest."""
     from messages_tape.secrets.scrub import Rules
 
     return Rules(harmless=frozenset(pytestconfig.getini("tape_harmless")))
@@ -200,7 +200,7 @@ def tape_rules(pytestconfig: pytest.Config) -> "Rules":
 def tape_bench(
     pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory, tape_rules: "Rules"
 ) -> Iterator["TestResources"]:
-    """Starts tape servers and stacks, and ends them with the session."""
+    """Starts tape servers and stacks on demand, and stops them at the end of the session."""
     from .resources import TestResources
 
     claims = pytestconfig.stash[_findings_key].shared()
@@ -214,7 +214,7 @@ def tape_bench(
 
 @pytest.fixture(scope="session")
 def tape_server(tape_bench: "TestResources") -> "Served":
-    """The tape server of the default upstream; ``.url`` stands where the upstream's address stands."""
+    """The tape server of the default upstream; clients use its ``.url`` instead of the upstream's base URL."""
     with _plainly():
         return tape_bench.server()
 
@@ -234,15 +234,15 @@ def tape(request: pytest.FixtureRequest, tape_bench: "TestResources") -> Iterato
             if "tape_server" in request.fixturenames:
                 used.check_server(tape_bench.settings.default)
             if _SERVED & set(request.fixturenames):
-                _ = used.url  # before the stack starts, whose first questions may be answered from it
+                _ = used.url  # before the stack starts: its first requests may be on the tape
             yield used
         finally:
-            used.end(passed=False)  # nothing, unless the test was never called
+            used.end(passed=False)  # does nothing unless the test was never called
 
 
 @pytest.fixture
 def stack_config(pytestconfig: pytest.Config) -> Path | dict[str, Any]:
-    """The run.yaml of the fixture ``stack``: its path, or what it holds. Made to be overridden."""
+    """The run.yaml of the fixture ``stack``: its path or its content. Can be overridden."""
     from .stack import distributions
 
     named = pytestconfig.getini("stack_config")
@@ -251,7 +251,7 @@ def stack_config(pytestconfig: pytest.Config) -> Path | dict[str, Any]:
 
 @pytest.fixture
 def stack_env() -> dict[str, str]:
-    """More environment for the fixture ``stack``. Made to be overridden."""
+    """Additional environment variables for the fixture ``stack``. Can be overridden."""
     return {}
 
 
@@ -262,7 +262,7 @@ def stack(
     stack_config: Path | dict[str, Any],
     stack_env: dict[str, str],
 ) -> "Stack":
-    """A running stack: over the test's tape, or over the embedded engine if it is marked with none."""
+    """A running stack; its upstream is the test's tape, or the embedded engine if the test has no tape marker."""
     from .stack import Stack, choose_model
 
     used: TapeFixture | None = None
@@ -275,7 +275,7 @@ def stack(
 
 @contextmanager
 def _plainly(item: pytest.Item | None = None) -> Iterator[None]:
-    """Make failures of the harness failures of the test, without the way through the harness; note them with it."""
+    """Turn a TapeError into a test failure without a traceback; store its message with ``item`` if given."""
     from messages_tape.errors import TapeError
 
     try:
@@ -287,7 +287,7 @@ def _plainly(item: pytest.Item | None = None) -> Iterator[None]:
 
 
 def _named(marker: pytest.Mark, test: str) -> tuple[str, str]:
-    """Return the name and the upstream that a marker gives."""
+    """Return the tape name and the upstream of a marker."""
     if len(marker.args) != 1 or not isinstance(marker.args[0], str) or set(marker.kwargs) - {"upstream"}:
         raise pytest.UsageError(f'{test}: write the marker as @pytest.mark.tape("hello"), perhaps with upstream="vllm"')
     return marker.args[0], marker.kwargs.get("upstream", "")

@@ -1,4 +1,4 @@
-"""The options of the pytest plugin for tapes, and the settings that they make."""
+"""The options of the pytest plugin for tapes, and the settings built from them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ _settings_key = pytest.StashKey["Settings"]()
 
 
 def add_options(parser: pytest.Parser) -> None:
-    """Add the options."""
+    """Add the command line and ini options."""
     group = parser.getgroup("tapes", "recorded answers of upstreams")
     group.addoption(
         "--tape-mode", choices=MODES, default="none",
@@ -37,7 +37,7 @@ def settings_of(config: pytest.Config) -> "Settings":
     """Return the settings of a run.
 
     Raises:
-        pytest.UsageError: An upstream is none.
+        pytest.UsageError: An upstream is not valid.
     """
     if _settings_key not in config.stash:
         from messages_tape.errors import TapeUsageError
@@ -56,5 +56,5 @@ def settings_of(config: pytest.Config) -> "Settings":
 
 
 def shown(config: pytest.Config, path: Path) -> str:
-    """Return a path as people call it: under the root, if it is there."""
+    """Return a path for display: relative to the root if it is inside."""
     return path.relative_to(config.rootpath).as_posix() if path.is_relative_to(config.rootpath) else str(path)

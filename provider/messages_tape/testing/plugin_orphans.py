@@ -1,4 +1,4 @@
-"""What a run of pytest says about tapes without a test."""
+"""Finds tapes without a test at the end of a pytest run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +12,11 @@ from .plugin_state import Findings
 
 
 def lone_tapes(config: pytest.Config, found: Findings) -> list[tuple[str, str]]:
-    """Return how people call the tapes without a test, and their names.
+    """Return the tapes without a test, each as display path and name.
 
     Args:
-        config: Of the run.
-        found: In it; gets a note if nobody can tell.
+        config: The pytest config of the run.
+        found: The findings of the run. If uncollected tests may name any tape, the list is empty and a note is added.
     """
     if not (config.rootpath / config.getini("tape_dir")).is_dir():
         return []
@@ -33,6 +33,6 @@ def lone_tapes(config: pytest.Config, found: Findings) -> list[tuple[str, str]]:
 
 
 def _unlooked(config: pytest.Config, places: Sequence[str], tapes: Sequence[str]) -> str:
-    """Return why tapes that no test names may still have one."""
+    """Return the note that uncollected tests may use the tapes that no collected test names."""
     shown = ", ".join(place.replace(f"{config.rootpath.as_posix()}/", "", 1) for place in places)
     return f"{shown} was not collected and may name any tape, so these count as having a test: {', '.join(tapes)}"

@@ -1,4 +1,4 @@
-"""What the pytest plugin gathers in a run. Beside the plugin, so that loading it loads nothing of the harness."""
+"""The findings of the pytest plugin in a run. A module of its own, so that the plugin imports nothing else."""
 
 import tempfile
 from collections.abc import Mapping
@@ -9,20 +9,20 @@ from typing import Any
 import pytest
 
 _TEXTS = ("written", "uncollected", "notes", "requests_between_tests")
-"""Sets of texts, of which the controller of xdist has those of all workers."""
+"""Attributes that are sets of texts; the xdist controller merges those of all workers."""
 
 
 class Findings:
-    """What a run knows of tapes.
+    """The findings of a run about tapes.
 
     Attributes:
-        used: Upstream and name of those that tests name.
-        written: Files.
-        complete: Whether all tests were looked at.
-        uncollected: Files and folders whose tests are not known: they skipped themselves, failed or were ignored.
-        notes: What a person should know of the run, and what fails nothing.
-        requests_between_tests: A test, and on further lines a request that came between it and the next one.
-        claims: Folder shared by the processes of the run, see ``tape/claims.py``.
+        used: Upstream and name of each tape that a test names.
+        written: Tape files that were written.
+        complete: Whether all tests were collected.
+        uncollected: Files and folders whose tests are unknown: they were skipped, failed or ignored at collection.
+        notes: Messages for the user that are not failures.
+        requests_between_tests: Texts: the first line names a test, the rest describes a request after its end.
+        claims: Folder shared by the processes of the run, see ``files/claims.py``.
     """
 
     def __init__(self) -> None:
@@ -35,18 +35,18 @@ class Findings:
         self.claims: Path | None = None
 
     def shared(self) -> Path:
-        """Return the folder that is shared."""
+        """Return the shared folder; create it on the first call."""
         if self.claims is None:
             self.claims = Path(tempfile.mkdtemp(prefix="tapes-"))
         return self.claims
 
     def plain(self) -> dict[str, Any]:
-        """Return what a worker tells the controller."""
+        """Return the findings as plain data, which a worker sends to the controller."""
         texts = {name: sorted(getattr(self, name)) for name in _TEXTS}
         return {"used": sorted(map(list, self.used)), "complete": self.complete, **texts}
 
     def add(self, plain: Mapping[str, Any]) -> None:
-        """Take what a worker tells."""
+        """Add the findings of a worker."""
         self.used |= {(upstream, name) for upstream, name in plain["used"]}
         self.complete |= plain["complete"]
         for name in _TEXTS:
@@ -54,7 +54,7 @@ class Findings:
 
 
 def collects_all(config: pytest.Config) -> bool:
-    """Say whether the paths of the command line hold all tests; options that deselect do so after collection."""
+    """Return whether the command line paths cover all tests; deselecting options apply after collection."""
     if getattr(config.option, "lf", False) or config.option.ignore or config.option.ignore_glob:
         return False
     chosen = [(config.invocation_params.dir / arg).resolve() for arg in config.args]
@@ -63,7 +63,7 @@ def collects_all(config: pytest.Config) -> bool:
 
 
 def may_hold_tests(path: Path, config: pytest.Config) -> bool:
-    """Say whether what was ignored at collection could be tests, as with ``collect_ignore`` of a conftest."""
+    """Return whether a path ignored at collection could hold tests, as with ``collect_ignore`` of a conftest."""
     if path.is_file():
         return path.suffix == ".py"
     never = ["__pycache__", *config.getini("norecursedirs")]

@@ -1,4 +1,4 @@
-"""What the tests of one process share: tape servers, stacks, the engine. Each starts when it is first needed."""
+"""Resources shared by the tests of one process: tape servers, stacks, the engine. Each starts on first use."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from .settings import EMBEDDED, Settings, Upstream
 from .stack import StackProcess, stack_environment
 
 HINT = "To record it again, run the test with --tape-mode rewrite."
-"""What the client of a stack reads; the failure of the test says the whole command."""
+"""The hint in error responses; the test failure has the complete command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,10 @@ class Served:
     """A running tape server.
 
     Args:
-        url: Its address; stands where the upstream's stands.
-        upstream: Whose tapes it plays.
-        app: The server itself.
-        asking: Asks the upstream for it.
+        url: Its address, used instead of the upstream's.
+        upstream: Name of the upstream whose tapes it plays.
+        app: The ASGI app.
+        asking: The transport to the upstream.
     """
 
     url: str
@@ -44,23 +44,23 @@ class Served:
     asking: FailingTransport
 
     def select(self, name: str, mode: Mode) -> None:
-        """Have a tape answer from now on.
+        """Select a tape for the following requests.
 
         Raises:
-            TapeUsageError: The server refuses; says why.
+            TapeUsageError: The server rejects it; the message says why.
         """
         self._control("PUT", {"name": name, "mode": str(mode)})
 
     def eject(self, *, keep: bool) -> Report:
-        """Stop using the tape; save what was recorded if ``keep``; return what happened."""
+        """Deselect the tape, save the recording if ``keep``, and return the report."""
         return _report(self._control("DELETE", query="" if keep else "?keep=no"))
 
     def requests_between_tests(self) -> tuple[str, ...]:
-        """Return the requests that came while no tape was selected, each once."""
+        """Return the requests that arrived while no tape was selected; each is returned once."""
         return self.app.deck.requests_between_tests()
 
     def report(self) -> Report:
-        """Return what happened so far."""
+        """Return the report so far."""
         return _report(self._control("GET"))
 
     def _control(self, method: str, body: Mapping[str, str] | None = None, query: str = "") -> dict[str, Any]:
@@ -73,17 +73,18 @@ class Served:
 
 
 class TestResources:
-    """Starts what tests ask for, once, and ends it all.
+    """Starts each resource on first use, and stops all of them on exit.
 
     Args:
-        settings: Of the run.
-        folder: For the files of stacks.
+        settings: Settings of the run.
+        folder: Folder for the files of stacks.
         claims: Folder that all processes of the run share, see ``claims.py``.
-        rules: What stays on tapes.
+        rules: The scrubbing rules of tapes.
 
     Attributes:
-        ended: The test with a tape that ended last.
-        requests_between_tests: That test, and a request that came before the next one had its tape.
+        ended: The last test with a tape that ended.
+        requests_between_tests: Pairs of a test and a request that arrived after its end, before the next tape was
+            selected.
     """
 
     def __init__(self, settings: Settings, folder: Path, claims: Path, rules: Rules | None = None) -> None:
@@ -113,7 +114,7 @@ class TestResources:
         """Return the tape server of an upstream.
 
         Raises:
-            TapeUsageError: The mode asks an upstream, and nobody said where it is.
+            TapeUsageError: The mode needs the upstream, and its address is not configured.
         """
         one = self.settings.upstream(upstream)
         if one.name not in self._servers:
@@ -129,19 +130,19 @@ class TestResources:
         return self._servers[one.name]
 
     def gather(self, server: Served) -> None:
-        """Take the requests that came to a server between two tests, so that the second has nothing to do with them."""
+        """Collect the requests that a server received between two tests, so that they do not fail the second test."""
         self.requests_between_tests += [(self.ended, text) for text in server.requests_between_tests()]
 
     def stack(self, config: Path | Mapping[str, Any], tape_url: str, env: Mapping[str, str]) -> StackProcess:
-        """Return a running stack of a configuration.
+        """Return a running stack for a configuration; equal arguments share one stack.
 
         Args:
-            config: The path of a run.yaml, or what one holds.
-            tape_url: Where its upstream is; empty for a stack with the embedded engine.
-            env: Additional environment.
+            config: The path or the content of a run.yaml.
+            tape_url: Address of its upstream; empty for a stack with the embedded engine.
+            env: Additional environment variables.
 
         Raises:
-            TapeUsageError: It does not start.
+            TapeUsageError: The stack does not start.
         """
         text = config.read_text(encoding="utf-8") if isinstance(config, Path) else json.dumps(config, sort_keys=True)
         key = json.dumps([str(config) if isinstance(config, Path) else "", text, tape_url, sorted(env.items())])
@@ -153,7 +154,7 @@ class TestResources:
         return self._stacks[key]
 
     def asked(self, upstream: str) -> tuple[str, dict[str, str]]:
-        """Return the address of an upstream, empty where the mode asks nobody, and what is known of it.
+        """Return the address of an upstream and its facts; both are empty in mode ``none``. May start the engine.
 
         Raises:
             TapeUsageError: See ``server``.
@@ -165,7 +166,7 @@ class TestResources:
         return self._upstreams[upstream]
 
     def facts(self, upstream: str) -> dict[str, str]:
-        """Return what is known of an upstream, without starting it."""
+        """Return the facts about an upstream, without starting it."""
         known = {"kind": upstream, "model": self.settings.model}
         return self._upstreams[upstream][1] if upstream in self._upstreams else known
 
@@ -183,7 +184,7 @@ class TestResources:
 
 
 def _report(said: Mapping[str, Any]) -> Report:
-    """Return the report that the control route answers."""
+    """Parse the report in a response of the control route."""
     kept: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
     del kept["failures"]
     return Report(**kept | {"action": Action(said["action"])})

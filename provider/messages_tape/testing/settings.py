@@ -1,4 +1,4 @@
-"""What a test run says about tapes: where they are, what is done with them, who answers when they are recorded."""
+"""The tape settings of a test run: the folder, the mode, and the upstreams."""
 
 import re
 from collections.abc import Iterable
@@ -9,17 +9,17 @@ from messages_tape.errors import TapeUsageError
 from messages_tape.files.store import Mode
 
 EMBEDDED = "embedded"
-"""In place of an address: the engine that comes with this package."""
+"""Used instead of an address: the engine included in this package."""
 _NAME = re.compile(r"\w[\w.-]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """A server whose answers are on tapes.
+    """A server whose responses are recorded.
 
     Args:
-        name: Of the folder of its tapes.
-        address: In front of the path, such as ``http://127.0.0.1:8000``; ``embedded``; empty if nobody named one.
+        name: Its name, also the name of the folder of its tapes.
+        address: Base URL, such as ``http://127.0.0.1:8000``; or ``embedded``; empty if not configured.
     """
 
     name: str
@@ -27,10 +27,10 @@ class Upstream:
 
     @classmethod
     def of(cls, text: str) -> "Upstream":
-        """Return what ``NAME`` or ``NAME=ADDRESS`` says.
+        """Parse ``NAME`` or ``NAME=ADDRESS``.
 
         Raises:
-            TapeUsageError: It says neither.
+            TapeUsageError: The text has neither form.
         """
         name, _, address = text.strip().partition("=")
         right = address in ("", EMBEDDED) or address.startswith(("http://", "https://"))
@@ -43,15 +43,15 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What holds for all tapes of a run.
+    """The tape settings of a run.
 
     Args:
-        folder: Of the upstreams' folders.
-        mode: What is done with tapes.
-        upstreams: By name.
-        default: Whose tapes tests use that name no upstream.
-        model: What the upstream is asked for when tapes are recorded; empty: the first one it lists.
-        strict: Exchanges that were not played and tapes without a test are failures.
+        folder: Folder that contains the folders of the upstreams.
+        mode: Mode of all tapes.
+        upstreams: Upstreams by name.
+        default: Name of the upstream for tests that name none.
+        model: Model to request when recording; empty for the first one that the upstream lists.
+        strict: Whether unplayed exchanges and tapes without a test are failures.
     """
 
     folder: Path
@@ -71,18 +71,18 @@ class Settings:
         model: str = "",
         strict: bool = True,
     ) -> "Settings":
-        """Return the settings that options spell.
+        """Return the settings for option values.
 
         Args:
-            folder: Of the upstreams' folders.
-            mode: Its name.
-            upstreams: As ``Upstream.of`` takes them. The first is the default; none at all is the embedded engine,
-                called ``local``; of two addresses for one name the first counts.
+            folder: Folder that contains the folders of the upstreams.
+            mode: Name of the mode.
+            upstreams: Texts for ``Upstream.of``. The first is the default. If empty, the embedded engine is used under
+                the name ``local``. If a name has two addresses, the first one is used.
             model: See the class.
             strict: See the class.
 
         Raises:
-            TapeUsageError: An upstream is none.
+            TapeUsageError: An upstream is not valid.
         """
         named = [Upstream.of(text) for text in upstreams] or [Upstream("local", EMBEDDED)]
         known: dict[str, Upstream] = {}
@@ -92,28 +92,28 @@ class Settings:
         return cls(folder, Mode(mode), known, named[0].name, model, strict)
 
     def upstream(self, name: str = "") -> Upstream:
-        """Return the upstream of a name, by default that of the run."""
+        """Return the upstream with this name; for an empty name the default one."""
         name = name or self.default
         return self.upstreams.get(name) or Upstream.of(name)
 
     def folder_of(self, upstream: str) -> Path:
-        """Return where the tapes of an upstream are."""
+        """Return the folder of an upstream's tapes."""
         return self.folder / (upstream or self.default)
 
     def command(self, test: str, mode: Mode, upstream: str) -> str:
         """Return the shell command that runs a test in a mode.
 
         Args:
-            test: How pytest names it.
-            mode: That asks the upstream.
-            upstream: Its name.
+            test: The node id of the test.
+            mode: A mode that records.
+            upstream: Name of the upstream.
         """
         one = self.upstream(upstream)
-        # an address of a person's network stays out of logs
+        # private addresses are kept out of logs
         address = EMBEDDED if one.address == EMBEDDED else "http://HOST:PORT"
         return f"pytest {quoted(test)} --tape-mode {mode} --tape-upstream {one.name}={address}"
 
 
 def quoted(text: str) -> str:
-    """Return a word as shells take it."""
+    """Return a word quoted for a shell."""
     return text if re.fullmatch(r"[\w@%+=:,./-]+", text, re.ASCII) else "'" + text.replace("'", "'\"'\"'") + "'"

@@ -1,4 +1,4 @@
-"""A real ``llama stack run`` in a process of its own, for tests."""
+"""Runs a real ``llama stack run`` in its own process, for tests."""
 
 import os
 import signal
@@ -22,23 +22,23 @@ _STOP_SECONDS = 15.0
 _PAUSE_SECONDS = 0.1
 _SHOWN_LOG = 4000
 _DISABLED = "__disabled__"
-"""What the platform takes as the id of a provider that is not there."""
+"""The provider id with which the platform disables a provider."""
 
 
 def distributions() -> Path:
-    """Return the folder of the distributions: inside an installed package, beside the sources of a checkout."""
+    """Return the folder of the distributions: inside the installed package, or in the root of a checkout."""
     package = Path(str(files("llama_stack_provider_messages")))
     inside = package / "distributions"
     return inside if inside.is_dir() else package.parents[1] / "distributions"
 
 
 def stack_environment(tape_url: str, engine: bool, more: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment that a stack finds its upstream by.
+    """Return the environment variables of a stack, including the address of its upstream.
 
     Args:
-        tape_url: Address of a tape server; empty for a stack without.
-        engine: Whether the stack has the embedded engine.
-        more: What a test adds or overrides.
+        tape_url: Address of a tape server; empty for a stack without one.
+        engine: Whether the stack runs the embedded engine.
+        more: Variables that a test adds or overrides.
     """
     apis = {"MESSAGES_APIS_DIR": str(distributions() / "apis.d")}
     upstream = {"TAPE_URL": tape_url, "TAPE_ENGINE": "" if engine else _DISABLED}
@@ -46,12 +46,12 @@ def stack_environment(tape_url: str, engine: bool, more: Mapping[str, str]) -> d
 
 
 class StackProcess:
-    """Starts a stack on a free port, waits until it answers, ends it by its pid.
+    """A stack process: starts it on a free port, waits until it is healthy, stops it by its pid.
 
     Args:
-        config: The path of a run.yaml, or what one holds.
-        folder: Where its files go: run.yaml, databases, keys, the log.
-        env: Its whole environment.
+        config: The path or the content of a run.yaml.
+        folder: Folder for its files: run.yaml, databases, keys, the log.
+        env: Its complete environment.
 
     Attributes:
         url: Its address, without ``/v1``.
@@ -78,16 +78,16 @@ class StackProcess:
         return self._process.pid if self._process else None
 
     def models(self) -> list[str]:
-        """Return the language models it serves, in its order."""
+        """Return the ids of the language models it serves, in the listed order."""
         answer = httpx.get(f"{self.url}/v1/models", timeout=30, trust_env=False).raise_for_status()
         listed = [(model["id"], model.get("custom_metadata") or {}) for model in answer.json()["data"]]
         return [name for name, about in listed if about.get("model_type", "llm") == "llm"]
 
     def start(self) -> Self:
-        """Start it and wait until it answers.
+        """Start the process and wait until its health check succeeds.
 
         Raises:
-            TapeUsageError: It ended or did not answer; the message holds the end of its log.
+            TapeUsageError: It exited, or was not healthy in time; the message contains the end of its log.
         """
         command = Path(sys.executable).with_name("llama")
         with (self._folder / "stack.log").open("wb") as log:
@@ -105,7 +105,7 @@ class StackProcess:
         return self
 
     def stop(self) -> None:
-        """End it, by force if need be."""
+        """Stop the process with SIGTERM; kill it if it does not exit in time."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -146,11 +146,11 @@ def _free_port() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A running stack, as a test sees it.
+    """A running stack for one test.
 
     Args:
-        process: Shared by tests.
-        model: To ask it for: that of the test's tape, else the first one it lists.
+        process: The process, shared by tests.
+        model: The model to request: that of the test's tape, otherwise the first one it lists.
     """
 
     process: StackProcess
@@ -163,15 +163,15 @@ class Stack:
 
     @property
     def log(self) -> str:
-        """Everything it has printed so far, for other tests too."""
+        """Everything it has printed so far, including output for other tests."""
         return self.process.log
 
 
 def choose_model(models: Sequence[str], wanted: str) -> str:
-    """Return the served model that is the wanted one at its provider; the first one if none is or any will do.
+    """Return the served model that matches ``wanted``, with or without a provider prefix; otherwise the first one.
 
     Raises:
-        TapeUsageError: None is served.
+        TapeUsageError: No model is served.
     """
     if not models:
         raise TapeUsageError(

@@ -1,4 +1,4 @@
-"""The tape of one test: opened in the way the test uses it, and judged at the end of the test."""
+"""The ``tape`` fixture: opens the tape on a server or for a transport, and checks it at the end of the test."""
 
 from contextlib import ExitStack
 from dataclasses import replace
@@ -22,16 +22,16 @@ _WAYS = {
 
 
 class TapeFixture:
-    """What the fixture ``tape`` is: transports for the test's own process, or a server for other processes.
+    """The value of the fixture ``tape``: transports for the test's own process, or a server for other processes.
 
     Args:
-        bench: Where servers come from.
-        name: Of the tape.
-        upstream: Whose tape; empty is the default one.
-        test: How pytest names the test.
+        bench: The resources of the run, with the tape servers.
+        name: Name of the tape.
+        upstream: Name of its upstream; empty for the default one.
+        test: The node id of the test.
 
     Attributes:
-        notes: What a person should know when the test is over, and what fails nothing.
+        notes: Messages for the user at the end of the test that are not failures.
     """
 
     def __init__(self, bench: TestResources, name: str, upstream: str, test: str) -> None:
@@ -49,10 +49,10 @@ class TapeFixture:
 
     @property
     def url(self) -> str:
-        """The address of the tape server, on which this tape is selected from now on.
+        """The address of the tape server; selects this tape on first use.
 
         Raises:
-            TapeError: There is no tape to play, or it cannot be recorded; the message says what to do.
+            TapeError: The tape to play does not exist, or the tape cannot be recorded; the message says what to do.
         """
         if self._take("server"):
             mode = self._begin()
@@ -64,7 +64,7 @@ class TapeFixture:
 
     @property
     def session(self) -> Session:
-        """The tape for transports of this process.
+        """The session for transports of this process.
 
         Raises:
             TapeError: See ``url``.
@@ -77,38 +77,38 @@ class TapeFixture:
 
     @property
     def upstream_url(self) -> str:
-        """Where the upstream is, for clients with a transport; an address that leads nowhere if it is not asked."""
+        """The upstream's base URL, for clients with a transport; a non-existent host if the mode only plays."""
         return self._bench.asked(self.upstream)[0] or "http://upstream.invalid"
 
     @property
     def asked(self) -> tuple[RawRequest, ...]:
-        """What was asked so far in this test, ambient calls apart; the same whether a tape or the upstream answers."""
+        """The requests so far in this test, ambient calls excluded; the same for playing and recording."""
         return tuple(self._running_session().asked)
 
     @property
     def action(self) -> Action:
-        """What is done with the tape in this test."""
+        """The action of the session in this test."""
         return self._running_session().action
 
     @property
     def busy(self) -> int:
-        """How many exchanges are going on at the tape server: 0 once the program has left them all."""
+        """The number of exchanges in progress at the tape server; 0 once all are finished or disconnected."""
         return self._bench.server(self.upstream).app.busy
 
     def dies_after(self, chunks: int) -> None:
-        """Have the upstream's connections fail from now on, as if it had died; a tape that is played does so by itself.
+        """Make the upstream's connections fail from now on, as if it had crashed; played tapes contain the failure.
 
         Args:
-            chunks: Of a body that still come; 0 is before the status line.
+            chunks: Number of body chunks delivered before the failure; 0 fails before the status line.
         """
         _ = self.url
         self._bench.server(self.upstream).asking.dies_after = chunks
 
     def check_server(self, upstream: str) -> None:
-        """Make sure that a test with the server of an upstream has a tape of it.
+        """Check that the tape belongs to the upstream of the tape server that the test uses.
 
         Raises:
-            TapeUsageError: It has one of another.
+            TapeUsageError: The tape belongs to another upstream.
         """
         if upstream != self.upstream:
             raise TapeUsageError(
@@ -125,15 +125,17 @@ class TapeFixture:
 
     @property
     def model(self) -> str:
-        """The model to ask for: the one that was named, else that of the tape; empty if nobody knows."""
+        """The model to request: the configured one, otherwise that of the tape; empty if unknown."""
         recorded = read_tape(self.path).upstream.model if self.path.exists() else ""
         return self._bench.settings.model or recorded
 
     def end(self, *, passed: bool) -> tuple[str, Path | None]:
-        """Return what is wrong, empty if nothing is, and the file that was written; a second call returns nothing.
+        """End the use of the tape; return the failure text (may be empty) and the file written (or None).
+
+        A second call does nothing and returns an empty text and None.
 
         Args:
-            passed: Whether the test itself passed; else nothing is saved, and what was not played is no news.
+            passed: Whether the test itself passed; if not, nothing is saved and unplayed exchanges are not reported.
         """
         if self._ended:
             return "", None
@@ -149,10 +151,10 @@ class TapeFixture:
         return self._judged(report, passed=passed), self.path if recorded else None
 
     def _take(self, way: str) -> bool:
-        """Say whether the test begins to use the tape in this way.
+        """Return whether this is the first use of the tape, through a server or a transport.
 
         Raises:
-            TapeUsageError: It uses it in the other one.
+            TapeUsageError: The test is over, or already uses the tape in the other way.
         """
         if self._ended:
             raise TapeUsageError(f'the test of tape "{self.name}" is over')
@@ -161,7 +163,7 @@ class TapeFixture:
         return not self._way
 
     def _begin(self) -> Mode:
-        """Return what to do with the tape; if that is to record it, nobody else does until the end of the test."""
+        """Return the mode of the tape; for recording, claim the tape exclusively until the end of the test."""
         settings, found = self._bench.settings, self.path.exists()
         if settings.mode in (Mode.NONE, Mode.VERIFY) and not found:
             raise TapeMissingError(f"there is no tape {self._shown}.\n{self._remedy(Mode.ONCE)}")
@@ -170,7 +172,7 @@ class TapeFixture:
         self._claim = self._held.enter_context(claim(self._bench.claims, self.path))
         if not self._claim.done:
             return settings.mode
-        self._held.close()  # another test has just recorded it, so this one plays it
+        self._held.close()  # another test has recorded it: play it
         self._claim = None
         return Mode.ONCE
 
