@@ -78,7 +78,7 @@ def test_an_attack_is_refused_on_both_lanes(attacked, name):
     before = peak_megabytes(attacked.pid)
     for lane, path in product(LANES, PATHS):
         body = body_of(LANES[lane], attack | {"stream": lane == "native"})
-        with cpu_bound(2, attacked.pid):
+        with cpu_bound(4, attacked.pid):
             reply = post(attacked, path, body)
         assert_refused(reply, message)
     assert peak_megabytes(attacked.pid) < before + 150
@@ -98,10 +98,10 @@ MESSAGES = [USER, {"role": "assistant", "content": "x"}] * 7_000 + [USER]
 )
 def test_many_tools_and_messages_are_refused_on_the_translated_lane(attacked, fields, message, path):
     """Each costs the platform's client up to a millisecond; a native upstream gets them (and has no route)."""
-    with cpu_bound(1.5, attacked.pid):
+    with cpu_bound(4, attacked.pid):
         reply = post(attacked, path, body_of(LANES["translated"], fields))
     assert_refused(reply, message)
-    with cpu_bound(1.5, attacked.pid):
+    with cpu_bound(4, attacked.pid):
         assert post(attacked, "message", body_of(LANES["native"], fields)).status_code == 404
 
 
@@ -114,7 +114,7 @@ def test_arguments_of_a_chat_completion_are_limited(attacked):
         {"role": "tool", "tool_call_id": "c", "content": "x"},
     ]
     before = peak_megabytes(attacked.pid)
-    with cpu_bound(2, attacked.pid):
+    with cpu_bound(4, attacked.pid):
         body = {"model": "messages/text", "messages": messages}
         reply = httpx.post(f"{attacked.url}/v1/chat/completions", json=body, timeout=120)
     assert reply.status_code == 400
@@ -127,7 +127,7 @@ def test_echoed_signatures_inflate_no_further_than_their_budget(attacked, path):
     """They took 1.4 GB."""
     messages = thinking(7, 60, ThinkingSigner(SECRET.encode()))
     before = peak_megabytes(attacked.pid)
-    with cpu_bound(2, attacked.pid):
+    with cpu_bound(4, attacked.pid):
         reply = post(attacked, path, body_of("up/text", {"messages": messages}))
     assert_refused(reply, "messages.5.content.0.signature: the signatures up to here carry more than 16 MB")
     assert peak_megabytes(attacked.pid) < before + 200
@@ -138,7 +138,7 @@ def test_a_document_in_an_odd_charset_is_read(attacked, site, charset):
     """400 kB of punycode took 5 s, and idna was a 500."""
     document = {"type": "document", "source": {"type": "url", "url": f"{site}/{charset}"}}
     body = body_of("up/text", {"messages": [{"role": "user", "content": [document, {"type": "text", "text": "?"}]}]})
-    with cpu_bound(2, attacked.pid):
+    with cpu_bound(4, attacked.pid):
         assert post(attacked, "message", body).status_code == 200
 
 

@@ -50,11 +50,11 @@ def named_in(source: str, place: str) -> Named:
     tree = ast.parse(source)
     called = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
     computed = [f"{place}:{line}" for line in _passed_on(tree, called)]
-    with_decks = "deck" in source.lower()
+    with_selections = any(name in source for name in ("TapeSelection", "Deck", "deck"))  # `Deck` is its earlier name
     for call in ast.walk(tree):
         if not isinstance(call, ast.Call):
             continue
-        for upstream, name in _named_by(call, with_decks):
+        for upstream, name in _named_by(call, with_selections):
             if upstream is None or name is None:
                 computed.append(f"{place}:{call.lineno}")
             else:
@@ -75,14 +75,14 @@ def _takes_name(node: ast.expr) -> bool:
     return _is_marker(node) or _last_name(node) in _NAMED_FUNCTIONS
 
 
-def _named_by(call: ast.Call, with_decks: bool) -> Iterator[tuple[str | None, str | None]]:
+def _named_by(call: ast.Call, with_selections: bool) -> Iterator[tuple[str | None, str | None]]:
     """Yield the upstream and the tape name in a call's arguments; None where the argument is not a literal."""
     if _is_marker(call.func):
         upstream = _argument(call, None, "upstream")
         yield "" if upstream is None else _literal(upstream), _literal(_argument(call, 0, "name"))
     elif (function := _last_name(call.func)) in _FUNCTIONS:
         argument = _argument(call, _FUNCTIONS[function], "name")
-        told = _literal(argument) is not None or (with_decks and not isinstance(argument, ast.Constant | None))
+        told = _literal(argument) is not None or (with_selections and not isinstance(argument, ast.Constant | None))
         if function != "select" or told:  # `select` is a common name of other functions
             yield "", _literal(argument)
 

@@ -178,14 +178,14 @@ def test_many_wrong_items_are_one_error(name):
     body = (
         b'{"model":"m","messages":[{"role":"user","content":"x"}],"' + name.encode() + b'":[' + b"1," * 400_000 + b"1]}"
     )
-    with cpu_bound(1.5), pytest.raises(InvalidRequestError, match=rf"^{name}\.0"):
+    with cpu_bound(2.5), pytest.raises(InvalidRequestError, match=rf"^{name}\.0"):
         assert read(body).parsed
 
 
 def test_as_many_names_of_tools_as_are_accepted_are_described_at_little_cost():
     """Every one of them is an error; a million took 12 s."""
     body = body_of("m", {"tools": [TOOLSET | {"configs": fields(MAX_UNKNOWN_FIELDS)}] * 10})
-    with cpu_bound(1), pytest.raises(InvalidRequestError, match=r"^tools\.0\.mcp_toolset\.configs\.field_0: "):
+    with cpu_bound(3), pytest.raises(InvalidRequestError, match=r"^tools\.0\.mcp_toolset\.configs\.field_0: "):
         assert read(body).parsed
 
 

@@ -48,6 +48,7 @@ def files(folder):
         ('tape.open_tape(folder, name="a")', {("", "a")}, ()),
         ('deck.select("a"); selectors.select(1); x.select()', {("", "a")}, ()),
         ('deck.select(f"{x}")', set(), ("t.py:1",)),
+        ("selection = TapeSelection(folder)\nselection.select(name)", set(), ("t.py:2",)),
         ('elsewhere.select(f"{x}")', set(), ()),
         ('tape = pytest.mark.tape\n@tape("a")\ndef test(): pass', set(), ("t.py:1",)),
         ("from x import use_tape as playing", set(), ("t.py:1",)),
