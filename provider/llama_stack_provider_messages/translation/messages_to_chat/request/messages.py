@@ -3,11 +3,11 @@
     system prompt
     user       tool messages in the order of the calls, media of the results, the user's own parts
     assistant  text, calls
-    system     in place, as a reminder in user text, or all of them in the system prompt (``inline_system``); behind
-               the results where calls wait for them
+    system     in place, as a reminder in user text, or all in the system prompt (``inline_system``); after the results
+               where calls are pending
 
-Every call gets its tool message, every tool message has its call: clients lose either when a turn is interrupted,
-and backends refuse both (cc-switch 6044, letta 3308).
+Every call gets a tool message, and every tool message has a call: clients lose either one when a turn is interrupted,
+and backends reject both cases (cc-switch 6044, letta 3308).
 """
 
 from collections import deque
@@ -31,7 +31,7 @@ _INTERRUPTED = Result("", "Error: the tool call was interrupted and has no resul
 
 
 def chat_messages(request: PromptRequest, ctx: TranslationContext) -> list[ChatMessage]:
-    """Return the conversation of a request."""
+    """Return the chat messages for a request."""
     turns = turns_of(request, ctx)
     system = system_parts(request.system, "system", ctx)
     if turns and isinstance(turns[0], SystemTurn):
@@ -54,7 +54,8 @@ def chat_messages(request: PromptRequest, ctx: TranslationContext) -> list[ChatM
 def _hoisted(system: list[Part], turns: list[Turn]) -> tuple[list[Part], list[Turn]]:
     """Return the system prompt with all later instructions, and the other turns.
 
-    Those behind the last answer stay there, as a reminder, or the backend would go on with that answer as a prefill.
+    Instructions after the last assistant message stay there as a reminder; otherwise the backend would continue that
+    message as a prefill.
     """
     prompt, others = list(system), list[Turn]()
     for index, turn in enumerate(turns, 1):
@@ -67,7 +68,7 @@ def _hoisted(system: list[Part], turns: list[Turn]) -> tuple[list[Part], list[Tu
 
 
 def _nothing_said(request: PromptRequest, ctx: TranslationContext) -> InvalidRequestError:
-    """Return the API's own error; a conversation of nothing but instructions is empty from its beginning on."""
+    """Return the API's error for an empty conversation; one with only instructions counts as empty."""
     empty = (
         index
         for index, message in enumerate(request.messages)
@@ -77,14 +78,14 @@ def _nothing_said(request: PromptRequest, ctx: TranslationContext) -> InvalidReq
 
 
 def empty_message(index: int) -> InvalidRequestError:
-    """Return the API's error for a message that says nothing."""
+    """Return the API's error for an empty message."""
     return InvalidRequestError(
         f"messages.{index}: all messages must have non-empty content except for the optional final assistant message"
     )
 
 
 class _Conversation:
-    """Chat messages as they grow. What is said while calls want results waits until they have them."""
+    """Builds the list of chat messages. Turns that arrive while calls are pending are held until the results."""
 
     def __init__(self, profile: Profile) -> None:
         self.messages: list[ChatMessage] = []
@@ -97,7 +98,7 @@ class _Conversation:
         self._paused = False
 
     def add(self, turn: Turn) -> None:
-        """Append what a turn becomes, or hold it."""
+        """Append the messages for a turn, or hold them."""
         if isinstance(turn, AssistantTurn):
             self.settle()
             self._add_assistant(turn)
@@ -107,7 +108,7 @@ class _Conversation:
             self.settle()
 
     def finished(self) -> list[ChatMessage]:
-        """Return the messages; an answer that paused in a server's work is to go on, and is no prefill."""
+        """Return the messages; an assistant message paused in a server tool is not treated as a prefill."""
         self.settle()
         if self._paused and self.messages[-1]["role"] == "assistant":
             self._append_user([text_part(_GO_ON)])
@@ -117,7 +118,7 @@ class _Conversation:
         return self.messages
 
     def settle(self) -> None:
-        """Append a tool message for each pending call, then what was held, in its order."""
+        """Append a tool message for each pending call, then the held messages in order."""
         for call_id in self._calls:
             self.messages.append(self._tool_message(call_id, self._results.get(call_id, _INTERRUPTED)))
         for said in self._held:
@@ -138,7 +139,7 @@ class _Conversation:
         self._paused = turn.paused
 
     def _take(self, turn: UserTurn) -> list[Part]:
-        """Keep the results of pending calls; return the rest of the turn: media, results without a call, parts."""
+        """Store the results of pending calls; return the other parts of the turn: media, orphan results, user parts."""
         moved: list[Part] = []
         strays: list[Part] = []
         for result in turn.results:
@@ -158,14 +159,14 @@ class _Conversation:
         return {"role": "tool", "tool_call_id": call_id, "content": content}
 
     def _append_user(self, parts: list[Part]) -> None:
-        """Append parts; templates that want system first often want the roles to alternate, too (vllm 6862)."""
+        """Append user parts. Templates that require system first often also require alternating roles (vllm 6862)."""
         if parts and self.messages and self.messages[-1]["role"] == "user":
             self.messages[-1]["content"] += parts
         elif parts:
             self.messages.append({"role": "user", "content": list(parts)})
 
     def content(self, parts: list[Part]) -> str | list[Part]:
-        """Return parts as content: as they are where a cache breakpoint may stand on one, see breakpoints.py."""
+        """Return parts as content: as a list if the backend accepts cache breakpoints, see breakpoints.py."""
         return parts if self._profile.cache_breakpoints else _compact(parts)
 
     def _append_system(self, text: str) -> None:
@@ -176,7 +177,7 @@ class _Conversation:
 
 
 def _compact(parts: list[Part]) -> str | list[Part]:
-    """Return text alone as a string: a client sends the same text as a list in one turn and a string in the next."""
+    """Return a single text as a string: a client may send it as a list in one turn and as a string in the next."""
     if all(part["type"] == "text" for part in parts):
         return "\n\n".join(part["text"] for part in parts)
     return parts
@@ -191,7 +192,7 @@ def _assistant_message(turn: AssistantTurn, calls: list[dict[str, Any]], profile
 
 
 class _Taken:
-    """Ids that are in use: of a turn, or of the conversation where ids are short."""
+    """Call ids in use: of one turn, or of the conversation if ids are short."""
 
     def __init__(self) -> None:
         self.ids: set[str] = set()
@@ -200,12 +201,12 @@ class _Taken:
 
 
 def _distinct(ids: list[str], taken: _Taken, form: IdForm) -> list[str]:
-    """Return ids for the calls of one turn; one that is taken gets its place added, the same on every replay.
+    """Return ids for the calls of one turn; a duplicate gets its position added, the same in every turn.
 
     Args:
-        ids: As the client knows them, in the form the backend takes.
-        taken: Grows by what is returned.
-        form: That form.
+        ids: The client's ids, in the form the backend accepts.
+        taken: Ids in use; the returned ids are added.
+        form: The form of ids the backend accepts.
     """
     distinct = []
     for place, call_id in enumerate(ids, 1):

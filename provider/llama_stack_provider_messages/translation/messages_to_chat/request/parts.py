@@ -1,4 +1,4 @@
-"""Parts of chat messages, as the handlers of content blocks make them."""
+"""Constructors for parts of chat messages."""
 
 from collections.abc import Iterable
 from itertools import groupby
@@ -13,12 +13,12 @@ def text_part(text: str) -> Part:
 
 
 def image_part(url: str) -> Part:
-    """Return an image part; the address may be a data URL."""
+    """Return an image part; the URL may be a data URL."""
     return {"type": "image_url", "image_url": {"url": url}}
 
 
 def pdf_part(filename: str, data: str) -> Part:
-    """Return a file part; OpenAI wants the name and a data URL (developers.openai.com/api/docs/guides/pdf-files).
+    """Return a file part; OpenAI requires a name and a data URL (developers.openai.com/api/docs/guides/pdf-files).
 
     Args:
         filename: Shown to the model.
@@ -28,7 +28,7 @@ def pdf_part(filename: str, data: str) -> Part:
 
 
 def joined(parts: Iterable[Part]) -> list[Part]:
-    """Return the parts with neighbouring texts made one, line by line."""
+    """Return the parts with adjacent texts joined by line breaks."""
     done: list[Part] = []
     for is_text, run in groupby(parts, lambda part: part["type"] == "text"):
         several = list(run)

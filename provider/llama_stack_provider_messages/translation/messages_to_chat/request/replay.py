@@ -1,9 +1,9 @@
-"""Blocks of earlier answers -> text the model can read.
+"""Renders server tool blocks of earlier assistant messages as text for the model.
 
-An answer may hold the work of tools that a server ran, of this or of another provider. No backend has messages for
-it, so it is told in the assistant's own text, where it stood: what was called with which input, and what came back.
-What only the server that wrote it can read is left out and noted. The text depends on the block alone, so a history
-reads the same in every turn.
+An assistant message may hold calls and results of server tools, of this or of another provider. Chat completions has no
+messages for them, so they become assistant text in place: the call with its input, and the result. Content that only
+its own server can read is dropped and logged. The text depends only on the block, so a history gives the same prompt in
+every turn.
 
 Every type of block is in exactly one of the tables, or handled by turns.py (text, thinking, tool_use).
 """
@@ -29,7 +29,7 @@ type Renderer = Callable[[Any, str, TranslationContext], str]
 
 
 def replayed(block: Any, path: str, ctx: TranslationContext) -> str:  # noqa: ANN401 - any block
-    """Return the text for a block of an earlier answer, ``""`` for one that leaves nothing."""
+    """Return the text for a block of an assistant message, ``""`` if it has no content for the model."""
     if block.type in REPLAYED:
         return REPLAYED[block.type](block, path, ctx)
     if block.type in REPLAY_REFUSALS:
@@ -120,11 +120,11 @@ OUTCOMES: dict[str, Renderer] = {
     "advisor_result": lambda result, _path, _ctx: result.text,
     "advisor_redacted_result": _withheld,
 }
-"""Type of a result -> its text; failures of all tools look alike (``error_code``)."""
+"""Type of a result -> its renderer; errors of all tools have the same form (``error_code``)."""
 
 
 def _text_of_part(block: Any, path: str, ctx: TranslationContext) -> str:  # noqa: ANN401 - as above
-    """Return what a tool result would show; an assistant's message has room for text alone."""
+    """Return a part of a tool result as text, because an assistant message holds only text."""
     if block.type == "document":
         return document_text(block, path, ctx)
     return "\n".join(part["text"] for part in parts_of(block, path, ctx, RESULT_BLOCKS))
@@ -134,24 +134,24 @@ SERVER_WORK: dict[str, Renderer] = {
     **dict.fromkeys(("server_tool_use", "mcp_tool_use"), _server_call),
     **dict.fromkeys((*SERVER_RESULTS, "mcp_tool_result"), _server_result),
 }
-"""Calls and results of tools that a server ran."""
+"""Calls and results of server tools -> renderers."""
 
 REPLAYED: dict[str, Renderer] = {
     **SERVER_WORK,
     **dict.fromkeys(("document", "search_result", "tool_reference", "browser_state"), _text_of_part),
     "container_upload": lambda block, _path, _ctx: f"[placed file {block.file_id} in the container]",
 }
-"""What is told in the assistant's text."""
+"""Blocks rendered as assistant text."""
 
 REPLAY_HINTS = frozenset({"redacted_thinking", "fallback", "mcp_tool_listing", "connector_text", "compaction"})
-"""What other models ignore by contract: not a loss, so not in ``Dropped``. A compaction is history.py's work."""
+"""Blocks that other models ignore by contract, so not in ``Dropped``. context_edits.py handles compactions."""
 
 REPLAY_LOSSES: dict[str, str] = {"image": "no backend takes images in an answer"}
-"""What is left out and noted, as are types nobody knows."""
+"""Blocks that are dropped and logged -> why; unknown types are dropped, too."""
 
 REPLAY_REFUSALS: dict[str, str] = {
     "tool_result": "move it to the user message behind the call",
     "tool_addition": "move it to a system message",
     "tool_removal": "move it to a system message",
 }
-"""What the API refuses in an answer too -> the remedy."""
+"""Blocks that the API also rejects in an assistant message -> what to do."""

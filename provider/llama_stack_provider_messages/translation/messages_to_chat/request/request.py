@@ -1,7 +1,8 @@
-"""A Messages request -> the fields of a chat completions request.
+"""Translates a Messages request into the fields of a chat completions request.
 
-Every top-level field of the request is in exactly one of the tables of this module; a test holds them against the
-model. ``CHECKED`` holds what may change the meaning or a guarantee, ``HINTS`` what the answer does not depend on.
+Every top-level field of the request is in exactly one of the tables of this module; a test compares the tables with the
+request model. ``CHECKED`` has fields that may change the meaning or a guarantee, ``HINTS`` fields without effect on the
+response.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,32 +31,32 @@ TRANSLATED = frozenset({
     "thinking", "output_config", "output_format", "tools", "tool_choice", "metadata", "service_tier", "speed",
     "context_management",
 })  # fmt: skip
-"""Fields with a counterpart."""
+"""Fields with an equivalent."""
 
 HINTS = frozenset({"cache_control", "diagnostics", "fallback_credit_token", "user_profile_id"})
-"""Fields the answer does not depend on."""
+"""Fields without effect on the response."""
 
 MAX_TOOLS = 2_000
-"""Of a request to a backend of chat completions. The platform's client spends most of a millisecond on each."""
+"""Maximum tools of a translated request. The platform's client spends most of a millisecond on each."""
 MAX_MESSAGES = 10_000
-"""Likewise, with the blocks that become messages, calls or parts of their own (all but text): a third of a millisecond
-each. The longest context window has room for fewer."""
+"""Maximum messages of a translated request, plus the blocks that become messages, calls or parts (all but text). Each
+takes a third of a millisecond. The longest context window has room for fewer."""
 
 _LONGEST_KEY = 64
-"""The platform's request model takes no longer ``safety_identifier`` and ``prompt_cache_key``."""
+"""Maximum characters of ``safety_identifier`` and ``prompt_cache_key`` in the platform's request model."""
 
 SESSION_HEADERS = ("x-claude-code-session-id", "x-session-id", "x-session-affinity")
-"""Headers that tell conversations apart: Claude Code's, then opencode's."""
+"""Headers that identify a conversation: Claude Code's, then opencode's."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """What a Messages request became.
+    """The translation of a Messages request.
 
     Args:
         fields: The keyword fields of the chat completions request, without ``model``.
-        form: How the answer has to look.
-        dropped: What the backend will not see.
+        form: Options for the reply.
+        dropped: The dropped parts.
     """
 
     fields: dict[str, Any]
@@ -68,10 +69,10 @@ def translate_request(request: CreateMessageRequest, ctx: TranslationContext) ->
 
     Args:
         request: The request, as parsed.
-        ctx: What the backend takes and how the request is read.
+        ctx: State of the translation, with the backend's profile and the policy.
 
     Raises:
-        InvalidRequestError: A part of the request has no counterpart and is too much to leave out.
+        InvalidRequestError: A part of the request has no equivalent and cannot be dropped.
     """
     _check_size(request)
     if ctx.policy.strict:
@@ -125,7 +126,7 @@ def _check_tools(tools: Sequence[object]) -> None:
 
 
 def _merged(fields: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    """Return fields with others added, which win; objects keep what only one of them holds."""
+    """Return ``fields`` merged with ``extra``, which takes precedence; objects are merged key by key."""
     merged = dict(fields)
     for name, value in extra.items():
         mine = fields.get(name)
@@ -149,10 +150,10 @@ def _form(request: CreateMessageRequest, fields: dict[str, Any], ctx: Translatio
 
 
 def _repeated(fields: dict[str, Any]) -> str:
-    """Return the text the backend continues and may repeat in front of its answer.
+    """Return the prefill that the backend continues and may repeat before the continuation.
 
-    One that is told to continue (``continue_final_message``) answers with the continuation by contract, which may begin
-    with the same words.
+    Empty with ``continue_final_message``: by contract, that response is only the continuation, which may begin with the
+    same words.
     """
     last = fields["messages"][-1]
     if last["role"] != "assistant" or fields.get("continue_final_message"):
@@ -169,7 +170,7 @@ def _check(request: CreateMessageRequest, ctx: TranslationContext) -> None:
 
 
 def _refuse_thread(_value: object, path: str, _ctx: TranslationContext) -> None:
-    """The SDK's tool runner falls back to sending the whole history on exactly this code."""
+    """Reject a thread. On exactly this error code the SDK's tool runner sends the whole history instead."""
     raise InvalidRequestError(
         f"{path}: conversations are not kept on this server; send the whole history in messages",
         details={"error_code": "thread_unsupported_request"},
@@ -181,7 +182,7 @@ def _refuse_compaction(_value: object, path: str, _ctx: TranslationContext) -> N
 
 
 def _leave_mcp(value: list[object], path: str, ctx: TranslationContext) -> None:
-    """Servers go the way of their tools (offers.py): left out, or refused."""
+    """Drop or reject MCP servers, like their tools (offers.py)."""
     if value and ctx.policy.server_tools == "reject":
         raise InvalidRequestError(f"{path}: this server does not call MCP servers; connect to them from the client")
     if value:
@@ -209,7 +210,7 @@ def _note_fallbacks(value: object, path: str, ctx: TranslationContext) -> None:
 
 
 def _note_safeguards(value: list[object], path: str, ctx: TranslationContext) -> None:
-    """The answer says so too, see ``ReplyOptions.safeguard_results``."""
+    """Log safeguards as dropped. The reply reports them too, see ``ReplyOptions.safeguard_results``."""
     if value:
         ctx.drop(path, path, "this server has no safety classifier; the answer says that it is unavailable")
 
@@ -224,11 +225,14 @@ CHECKED: dict[str, Callable[[Any, str, TranslationContext], None]] = {
     "fallbacks": _note_fallbacks,
     "safeguards": _note_safeguards,
 }
-"""Fields that are fine with some values and too much with others."""
+"""Fields accepted with some values and rejected with others."""
 
 
 def _sampling(request: CreateMessageRequest, ctx: TranslationContext) -> dict[str, Any]:
-    """``stop_sequences`` stay here: backends take four at most and do not say which one they met."""
+    """Return the sampling fields.
+
+    ``stop_sequences`` are applied here: backends accept four at most and do not report the match.
+    """
     fields = {name: value for name in ("temperature", "top_p") if (value := field(request, name)) is not None}
     if request.top_k is not None:
         if ctx.profile.top_k:
@@ -276,7 +280,7 @@ def _account(request: CreateMessageRequest, ctx: TranslationContext) -> dict[str
 
 
 def _cache_key(user: str | None, ctx: TranslationContext) -> str:
-    """Return what conversations with a common prefix share, so that they meet on the same cache; ``""`` if nothing."""
+    """Return the cache key shared by conversations with a common prefix, ``""`` if there is none."""
     session = next((value for name in SESSION_HEADERS if (value := ctx.headers.get(name))), "")
     if session:
         return session if len(session) <= _LONGEST_KEY else _hash(session)
@@ -288,14 +292,14 @@ def _hash(text: str) -> str:
 
 
 SERVICE_TIERS: dict[str, str] = {"auto": "auto", "standard_only": "default"}
-"""Request tiers; other backends than OpenAI have none, and the field says nothing there."""
+"""Service tiers of the request -> OpenAI's; other backends have no tiers and ignore the field."""
 
 
 def _prefill(request: CreateMessageRequest, message: dict[str, Any], ctx: TranslationContext) -> dict[str, Any]:
     """Return the fields that make a backend continue the final assistant message, or mark the message itself.
 
-    The continuation cannot begin with thinking; llama.cpp answers 400 to the attempt. An answer with a blank message
-    of the user behind it is none that the client wants continued.
+    A continuation cannot begin with thinking; llama.cpp answers 400 to the attempt. An assistant message followed by a
+    blank user message is not a prefill.
     """
     last = max(index for index, message in enumerate(request.messages) if message.role != "system")
     if request.messages[last].role == "user":
@@ -312,7 +316,7 @@ def _prefill(request: CreateMessageRequest, message: dict[str, Any], ctx: Transl
             ctx.drop("thinking", "thinking", "a continued answer cannot begin with thinking")
     if ctx.profile.prefill in ("prefix", "partial"):
         message[ctx.profile.prefill] = True
-        message.pop(ctx.profile.reasoning_field or "", None)  # DeepSeek reads it as the beginning of thought
+        message.pop(ctx.profile.reasoning_field or "", None)  # DeepSeek reads it as the start of reasoning
     if ctx.profile.prefill == "continue":
         fields |= {"continue_final_message": True, "add_generation_prompt": False}
     return fields

@@ -1,9 +1,9 @@
-"""Strict validation: what the API itself refuses with 400, in its words, as far as they are known.
+"""Strict validation: rejects what the API itself rejects with 400, with the API's error messages where known.
 
-Lenient reading repairs or ignores all of this, for real clients send it. One table of checks; each looks at one rule
-and returns the whole message, or None. What depends on the model (thinking that is always on, temperature beside
-top_p), limits of JSON schemas and unknown values of ``anthropic-beta`` are not checked in either mode: the models
-behind this server are others, and Claude Code adds betas with every release. History: strict_history.py.
+Lenient mode repairs or ignores all of this, because real clients send it. Each check covers one rule and returns the
+error message, or None. Not checked in either mode: rules that depend on the model (thinking that is always on,
+temperature with top_p) and limits of JSON schemas, because the models here differ, and unknown values of
+``anthropic-beta``, because Claude Code adds betas with every release. History: strict_history.py.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ from .thinking_history import THINKING_BLOCKS
 from .tools.tools import FORCED_CHOICES
 
 VERSIONS = ("2023-06-01", "2026-10-21")
-"""Values of ``anthropic-version`` that the API knows; the second one has no sampling parameters."""
+"""Valid values of ``anthropic-version``; the second one has no sampling parameters."""
 
 _MOST_MARKERS = 4
 _LEAST_BUDGET = 1024
@@ -28,10 +28,10 @@ _INTERLEAVED = "interleaved-thinking"
 
 
 def check_strict(request: CreateMessageRequest, ctx: TranslationContext) -> None:
-    """Refuse what the API refuses.
+    """Reject a request that the API would reject.
 
     Raises:
-        InvalidRequestError: The first rule that is broken.
+        InvalidRequestError: A rule is broken; the message is that of the first one.
     """
     for check in STRICT_CHECKS:
         if message := check(request, ctx):
@@ -52,7 +52,7 @@ def _required(request: CreateMessageRequest, _ctx: TranslationContext) -> str | 
 
 
 def unknown_keys(request: CreateMessageRequest) -> Iterator[str]:
-    """Yield the paths of settings nobody knows; blocks and messages are not looked at, for clients echo answers."""
+    """Yield the paths of unknown settings. Blocks and messages are not checked, because clients echo responses."""
     yield from request.model_extra or ()
     for owner in ("output_config", "tool_choice", "metadata"):
         yield from (f"{owner}.{name}" for name in field(field(request, owner), "model_extra") or ())
@@ -67,7 +67,7 @@ def _newest(ctx: TranslationContext) -> bool:
 
 
 def _removed_sampling(request: CreateMessageRequest, ctx: TranslationContext) -> str | None:
-    """2026-10-21 refuses them even at their defaults."""
+    """Reject sampling parameters with version 2026-10-21, even at their defaults."""
     names = ("temperature", "top_p", "top_k") if _newest(ctx) else ()
     found = (name for name in names if name in request.model_fields_set)
     return next((f"{name}: Extra inputs are not permitted" for name in found), None)
@@ -160,7 +160,7 @@ def _thinking_form(request: CreateMessageRequest, _ctx: TranslationContext) -> s
 
 
 def _prewarming(request: CreateMessageRequest, _ctx: TranslationContext) -> str | None:
-    """``max_tokens: 0`` has no answer to stream, to think for, to structure or to call a tool in."""
+    """Reject ``max_tokens: 0`` with streaming, thinking, structured output or a forced tool call."""
     if request.max_tokens != 0:
         return None
     clashes = {
@@ -187,7 +187,7 @@ def _tool_schemas(request: CreateMessageRequest, _ctx: TranslationContext) -> st
 
 
 def _markers(request: CreateMessageRequest) -> Iterator[Any]:
-    """Yield the cache markers in the order of the prompt; nested ones count like the others."""
+    """Yield the cache breakpoints in prompt order, including nested ones."""
     system = [] if isinstance(request.system, str) else request.system or ()
     inner = (part for _, _, block in _blocks(request) for part in (*list_field(block, "content"), block))
     for part in (*(request.tools or ()), *system, *inner, request):
@@ -208,7 +208,7 @@ def _cache_control(request: CreateMessageRequest, _ctx: TranslationContext) -> s
 
 
 def _format(request: CreateMessageRequest, _ctx: TranslationContext) -> str | None:
-    """A structured answer cannot cite."""
+    """Reject citations with structured output."""
     if field(request.output_config, "format") is None:
         return None
     for path, _, block in _blocks(request):
@@ -250,4 +250,4 @@ STRICT_CHECKS: tuple[Check, ...] = (
     _output_limit,
     *(lambda request, _ctx, check=check: check(request) for check in HISTORY_CHECKS),
 )
-"""In the order in which the API speaks: the call, the fields, the conversation."""
+"""The checks, in the API's order: headers, fields, conversation."""

@@ -1,7 +1,7 @@
-"""The API's rules for a conversation, in its words, for strict validation.
+"""The API's rules for a conversation, with its error messages, for strict validation.
 
-Neighbours of one role count as one turn, as they do in the API. Not checked, because nobody could tell: whether
-thinking was changed, and whether tools are declared that the history calls.
+Consecutive messages of one role count as one turn, as in the API. Not checked, because it cannot be determined: whether
+thinking was changed, and whether all tools called in the history are declared.
 """
 
 import re
@@ -28,7 +28,7 @@ def _blocks(content: object) -> list[Any]:
 
 
 def _system_place(request: CreateMessageRequest) -> str | None:
-    """A section of system messages follows a user turn and precedes an assistant's, or ends the array."""
+    """Require system messages to follow a user turn, and to precede an assistant turn or end the array."""
     roles = [message.role for message in request.messages]
     if roles[0] == "system":
         return _LEADING_SYSTEM
@@ -50,7 +50,7 @@ def _ends_in_server_result(request: CreateMessageRequest, index: int) -> bool:
 
 
 def _first_role(request: CreateMessageRequest) -> str | None:
-    """A compaction begins a conversation anew, so that a client may send nothing that came before it."""
+    """Require a user message first, except after a compaction, which replaces all earlier messages."""
     _, first = compacted(request)[0]
     return "messages: first message must use the 'user' role" if first.role == "assistant" else None
 
@@ -123,7 +123,7 @@ def _turns(request: CreateMessageRequest) -> Iterator[tuple[int, str, list[_Plac
 
 
 def _pairs(request: CreateMessageRequest) -> str | None:
-    """Calls and results stand in neighbouring turns, results first."""
+    """Require the results of calls at the start of the next turn."""
     calls: dict[str, None] = {}  # in their order
     caller = 0
     for index, role, blocks in [*_turns(request), (len(request.messages), "", [])]:
@@ -150,7 +150,7 @@ def _of_type(blocks: list[_Placed], kind: str) -> list[_Placed]:
 
 
 def _leading_results(blocks: list[_Placed]) -> set[str]:
-    """Return the calls that are answered before anything else is said."""
+    """Return the ids of the calls with a result before any other block."""
     answered: set[str] = set()
     for _, block in blocks:
         if field(block, "type") != "tool_result":
@@ -185,4 +185,4 @@ HISTORY_CHECKS: tuple[Callable[[CreateMessageRequest], str | None], ...] = (
     _server_results,
     _prefill,
 )
-"""In the order in which they are tried."""
+"""The checks, in order."""

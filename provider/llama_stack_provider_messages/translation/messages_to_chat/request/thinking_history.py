@@ -1,13 +1,14 @@
-"""Thinking blocks a client sends back -> the fields of an assistant message that take reasoning back.
+"""Thinking blocks in the history -> the reasoning fields of an assistant message.
 
-    signature of ours          what it carries, whatever became of the visible text
-    no signature, or empty     the visible text
-    any other signature        nothing: it was made for another model, which others ignore by contract
-    redacted data of ours      the entry it carries; any other: nothing
+    our own signature             the reasoning in the signature; the visible text is ignored
+    no signature, or empty        the visible text
+    any other signature           nothing: it was made for another model, and by contract other models ignore it
+    redacted data made by us      the entry in the data
+    any other redacted data       nothing
 
-Answering 400 to a signature would lose the conversation (CLIProxyAPI 2172, codex2api 613, qwen-code 6893). The one
-exception are signatures that carry more than any model reads (seal.py): leaving some of them out would change what the
-model is told without a word, and clients can leave old thinking out themselves.
+A 400 for a signature would end the conversation (CLIProxyAPI 2172, codex2api 613, qwen-code 6893). The only exception
+is signatures that hold more than any model reads (thinking_signature.py): dropping some would silently change the
+prompt, and clients can remove old thinking themselves.
 """
 
 from collections.abc import Sequence
@@ -26,16 +27,16 @@ from llama_stack_provider_messages.translation.messages_to_chat.thinking_signatu
 )
 
 _BLANK = " "
-"""Passes for reasoning where a backend insists on some; ``""`` does not (NousResearch/hermes-agent 17341)."""
+"""Placeholder for backends that require reasoning; they reject ``""`` (NousResearch/hermes-agent 17341)."""
 
 THINKING_BLOCKS = frozenset({"thinking", "redacted_thinking"})
 
 
 def replayed_thoughts(block: object, path: str, ctx: TranslationContext) -> list[SignedReasoning]:
-    """Return what one block says to the backend.
+    """Return the reasoning in one block.
 
     Raises:
-        InvalidRequestError: The signatures up to this one carry too much.
+        InvalidRequestError: The signatures up to this one exceed the inflate budget.
     """
     redacted = text_field(block, "type") == "redacted_thinking"
     place = "data" if redacted else "signature"
@@ -57,14 +58,14 @@ def replayed_thoughts(block: object, path: str, ctx: TranslationContext) -> list
 
 
 def replayed_extra(thoughts: list[SignedReasoning]) -> dict[str, Any]:
-    """Return the fields a call had beside its function, which the block in front of it brought back, and take it."""
+    """Remove the entry for the next call's extra fields from ``thoughts``; return these fields."""
     if not (thoughts and any(entry.get("type") == CALL_EXTRA for entry in thoughts[-1].details)):
         return {}
     return {"extra_content": thoughts.pop().details[0]["extra_content"]}
 
 
 def with_extra(calls: list[dict[str, Any]], profile: Profile) -> list[dict[str, Any]]:
-    """Return the calls of one answer with what the backend insists on, where it is lost or never was."""
+    """Return the calls of one assistant message with the backend's required extra fields, where they are missing."""
     if not (calls and profile.call_extra) or "extra_content" in calls[0]:
         return calls
     return [calls[0] | {"extra_content": profile.call_extra}, *calls[1:]]
@@ -74,7 +75,7 @@ def reasoning_fields(thoughts: Sequence[SignedReasoning], profile: Profile) -> d
     """Return the fields of an assistant message that hold its reasoning.
 
     Args:
-        thoughts: Of the message's blocks, in their order.
+        thoughts: Reasoning of the message's blocks, in order.
         profile: Names the field.
     """
     name = profile.reasoning_field

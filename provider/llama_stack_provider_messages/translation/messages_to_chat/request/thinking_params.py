@@ -1,6 +1,6 @@
-"""``thinking`` and ``output_config.effort`` -> what makes a backend think, more, less or not at all.
+"""``thinking`` and ``output_config.effort`` -> the backend's fields for thinking and effort.
 
-All four modes are accepted for every model: Claude Code sends ``adaptive`` to names it does not know.
+All four modes are accepted for every model: Claude Code sends ``adaptive`` for unknown model names.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,10 +12,10 @@ from llama_stack_provider_messages.translation.fields import field
 from llama_stack_provider_messages.translation.messages_to_chat.context import TranslationContext
 
 THINKING: dict[str, bool] = {"disabled": False, "between_tools": False, "adaptive": True, "enabled": True}
-"""Mode -> whether the model thinks before it answers."""
+"""Mode -> whether the model thinks before its response."""
 
 _BUDGET_EFFORTS = ((2_000, "low"), (8_000, "medium"), (24_000, "high"))
-"""``budget_tokens`` below -> effort; any budget is accepted, also below the API's own minimum (bifrost 1479)."""
+"""Upper limit of ``budget_tokens`` -> effort. Any budget is accepted, even below the API's minimum (bifrost 1479)."""
 
 EFFORTS: dict[str, tuple[str, ...]] = {
     "none": ("none", "minimal", "low"),
@@ -25,18 +25,18 @@ EFFORTS: dict[str, tuple[str, ...]] = {
     "xhigh": ("xhigh", "high", "medium"),
     "max": ("xhigh", "high", "medium"),
 }
-"""Effort -> the values to try, best first. ``max`` itself is refused by the platform's request model."""
+"""Effort -> the values to try, best first. The platform's request model rejects ``max`` itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class ThinkingRequest:
-    """How the answer should be thought about.
+    """The thinking settings of a request.
 
     Args:
-        mode: As the client named it.
-        thinks: Whether at all; None leaves it to the backend.
-        effort: How hard.
-        budget: Tokens to think with, where the backend takes a number.
+        mode: The client's thinking mode.
+        thinks: Whether the model thinks; None for the backend's default.
+        effort: The effort level.
+        budget: Thinking budget in tokens, if the backend accepts one.
     """
 
     mode: str | None = None
@@ -46,11 +46,11 @@ class ThinkingRequest:
 
 
 def thinking_fields(request: PromptRequest, ctx: TranslationContext, *, tools: bool = False) -> dict[str, Any]:
-    """Return the fields of the chat request that carry the wish to think.
+    """Return the fields of the chat request that control thinking.
 
     Args:
         request: The request.
-        ctx: What the backend takes.
+        ctx: State of the translation, with the backend's profile.
         tools: The chat request has tools.
     """
     wish = _wish(request, ctx)
@@ -65,7 +65,7 @@ def thinking_fields(request: PromptRequest, ctx: TranslationContext, *, tools: b
 
 
 def _wish(request: PromptRequest, ctx: TranslationContext) -> ThinkingRequest:
-    """Return what the request asks for; the effort is the last message's, else the request's, else the budget's."""
+    """Return the thinking settings. The effort is the last message's, else the request's, else the budget's."""
     mode, budget = field(request.thinking, "type"), field(request.thinking, "budget_tokens")
     thinks = THINKING.get(mode or "")
     effort = _stated_effort(request)
@@ -82,7 +82,7 @@ def _stated_effort(request: PromptRequest) -> str | None:
 
 
 def _no_thinking(request: PromptRequest, wish: ThinkingRequest, ctx: TranslationContext) -> dict[str, Any]:
-    """Return what switches thinking off beside tools, and note what the client asked for."""
+    """Return the fields that switch thinking off with tools; log the client's setting as dropped."""
     reason = "the model does not think in requests with tools"
     if wish.thinks:
         ctx.drop("thinking", f"thinking {wish.mode}", reason)
@@ -117,7 +117,7 @@ def _effort_switch(wish: ThinkingRequest, ctx: TranslationContext) -> dict[str, 
 
 
 def _effort_or_none(wish: ThinkingRequest, ctx: TranslationContext) -> str | None:
-    """Return the effort that stands for the whole thinking request; none beside a budget, which is more exact."""
+    """Return the effort that represents all thinking settings; None with a budget, which is more exact."""
     if wish.thinks is False:
         return "none"
     if wish.effort and wish.budget is not None:
@@ -147,19 +147,19 @@ def _template_switch(wish: ThinkingRequest, ctx: TranslationContext) -> dict[str
 
 
 def _while_thinking(wish: ThinkingRequest, ctx: TranslationContext) -> dict[str, Any]:
-    """Return the effort beside a switch of its own, which has said it all when it is off."""
+    """Return the effort field for backends with a separate switch; ``{}`` when the switch is off."""
     return {} if wish.thinks is False else _effort_field(wish.effort, ctx.profile.efforts, ctx)
 
 
 def _type_switch(wish: ThinkingRequest, ctx: TranslationContext) -> dict[str, Any]:
-    """DeepSeek, GLM and Kimi; all of them think when nothing is said."""
+    """Fields for DeepSeek, GLM and Kimi, which all think by default."""
     state = {True: "enabled", False: "disabled"}
     fields = {} if wish.thinks is None else {"thinking": {"type": state[wish.thinks]}}
     return fields | _while_thinking(wish, ctx)
 
 
 def _object_switch(wish: ThinkingRequest, ctx: TranslationContext) -> dict[str, Any]:
-    """OpenRouter: ``effort`` and ``max_tokens`` exclude each other, and imply ``enabled``."""
+    """Fields for OpenRouter: ``effort`` and ``max_tokens`` exclude each other, and imply ``enabled``."""
     if wish.thinks is False:
         return {"reasoning": {"enabled": False}}
     effort = _effort_field(_effort_or_none(wish, ctx), ctx.profile.efforts, ctx)
@@ -169,15 +169,15 @@ def _object_switch(wish: ThinkingRequest, ctx: TranslationContext) -> dict[str, 
 
 
 def _flag_switch(wish: ThinkingRequest, ctx: TranslationContext) -> dict[str, Any]:
-    """Qwen on its maker's platform."""
+    """Fields for Qwen on Alibaba's platform."""
     fields = {} if wish.thinks is None else {"enable_thinking": wish.thinks}
     return fields | _while_thinking(wish, ctx)
 
 
 def _messages_switch(wish: ThinkingRequest, ctx: TranslationContext) -> dict[str, Any]:
-    """Anthropic's own models behind chat completions, which have a field for thinking, and elsewhere none for effort.
+    """Fields for Anthropic models with a chat completions API, which has ``thinking`` but usually no effort.
 
-    An effort alone does not switch thinking on, as it would by its name here, and a budget says it all.
+    An effort alone does not switch thinking on, as its name would here, and a budget needs no effort.
     """
     adaptive = wish.thinks and wish.budget is None
     effort = _effort_field(wish.effort, ctx.profile.efforts, ctx) if adaptive else {}
@@ -197,4 +197,4 @@ SWITCHES: dict[str, Callable[[ThinkingRequest, TranslationContext], dict[str, An
     "enable_thinking": _flag_switch,
     "messages": _messages_switch,
 }
-"""``Profile.thinking`` -> what makes the fields."""
+"""``Profile.thinking`` -> function that makes the fields."""

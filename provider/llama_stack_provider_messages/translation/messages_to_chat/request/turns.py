@@ -1,8 +1,8 @@
-"""Messages -> turns: blocks sorted into what a chat message can hold, neighbours of one role merged.
+"""Messages -> turns: sorts blocks into the fields of chat messages, and merges consecutive messages of one role.
 
-Chat completions wants tool results right behind the calls, in messages of their own; the Messages API has them
-among the user's blocks. So a user turn keeps results and parts apart, and stays apart from its neighbours until its
-results are taken out (messages.py).
+Chat completions requires tool results right after the calls, in separate messages; in the Messages API they are user
+blocks. So a user turn keeps results and parts separate, and user turns are merged only after their results are taken
+out (messages.py).
 """
 
 from collections import Counter
@@ -32,11 +32,11 @@ class Result:
     """One tool result.
 
     Args:
-        call_id: As the backend knows the call.
-        text: What the tool message says, with a mark where each of the moved media stood.
-        media: Parts the tool message holds besides.
-        moved: Parts for the user message behind it, each under its mark.
-        marker: Where its cached prefix ends, see breakpoints.py.
+        call_id: The backend's id of the call.
+        text: Text of the tool message, with a mark in place of each moved medium.
+        media: Other parts of the tool message.
+        moved: Parts for the following user message, each after its mark.
+        marker: Its cache breakpoint, see breakpoints.py.
     """
 
     call_id: str
@@ -48,7 +48,7 @@ class Result:
 
 @dataclass(slots=True)
 class UserTurn:
-    """What the user, or the user's tools, said."""
+    """A user turn: tool results and parts."""
 
     results: list[Result] = default(default_factory=list)
     parts: list[Part] = default(default_factory=list)
@@ -59,7 +59,7 @@ class UserTurn:
 
 @dataclass(slots=True)
 class AssistantTurn:
-    """What the model said, a text per message, and called; ``paused`` in the middle of a server's work."""
+    """An assistant turn: texts (one per message) and calls; ``paused`` if it ends inside a server tool call."""
 
     texts: list[str] = default(default_factory=list)
     thoughts: list[SignedReasoning] = default(default_factory=list)
@@ -72,7 +72,7 @@ class AssistantTurn:
         return "\n\n".join(self.texts)
 
     def extend(self, other: "AssistantTurn") -> None:
-        """Take the next message of the same role in."""
+        """Append the next message of the same role."""
         self.texts += other.texts
         self.thoughts += other.thoughts
         self.calls += other.calls
@@ -84,7 +84,7 @@ class AssistantTurn:
 
 @dataclass(slots=True)
 class SystemTurn:
-    """Instructions in the middle of a conversation."""
+    """System messages inside the conversation."""
 
     texts: list[str]
 
@@ -94,7 +94,7 @@ class SystemTurn:
         return "\n\n".join(self.texts)
 
     def extend(self, other: "SystemTurn") -> None:
-        """Take the next message of the same role in."""
+        """Append the next message of the same role."""
         self.texts += other.texts
 
     def __bool__(self) -> bool:
@@ -106,7 +106,7 @@ type Turn = UserTurn | AssistantTurn | SystemTurn
 
 
 def turns_of(request: PromptRequest, ctx: TranslationContext) -> list[Turn]:
-    """Return the turns of a request; messages that say nothing are gone."""
+    """Return the turns of a request, without empty messages."""
     turns: list[Turn] = []
     messages = history(request, ctx)
     last_user = max((index for index, message in messages if message.role == "user"), default=-1)
@@ -121,7 +121,7 @@ def turns_of(request: PromptRequest, ctx: TranslationContext) -> list[Turn]:
 
 
 def append_turn(turns: list[Turn], turn: Turn) -> None:
-    """Add a turn that says something, to the last one if both are answers or instructions."""
+    """Append a non-empty turn; merge it into the last one if both are assistant or both are system turns."""
     last = turns[-1] if turns else None
     if not isinstance(turn, UserTurn) and type(last) is type(turn) and turn:
         last.extend(turn)  # type: ignore[arg-type]
@@ -144,7 +144,7 @@ def system_parts(content: Content, path: str, ctx: TranslationContext) -> list[P
 
 
 def turn_of(message: InputMessage, path: str, ctx: TranslationContext) -> Turn:
-    """Return what one message says; the turn is false if that is nothing."""
+    """Return the turn for one message; it is falsy if the message is empty."""
     if message.role == "system":
         return SystemTurn(_unless_blank(system_text(message.content, f"{path}.content", ctx)))
     if message.role == "assistant":
@@ -180,11 +180,11 @@ def _user(content: Content, path: str, ctx: TranslationContext) -> UserTurn:
 
 
 _MEDIA = {"image_url": "image", "file": "document"}
-"""Kinds of parts that are not text -> what their marks call them."""
+"""Types of media parts -> their name in marks."""
 
 
 def _result(block: ToolResultBlock, path: str, ctx: TranslationContext) -> Result:
-    """Return a result. Images stay where the tool message takes them; no backend takes files there."""
+    """Return a tool result. Images stay if the backend accepts them in tool messages; files are always moved."""
     texts: list[str] = []
     parts = _result_parts(block.content, path, ctx)
     result = Result(backend_id(block.tool_use_id, ctx.profile.call_ids), "")
@@ -208,13 +208,13 @@ def _result(block: ToolResultBlock, path: str, ctx: TranslationContext) -> Resul
 
 
 def _result_parts(content: Content, path: str, ctx: TranslationContext) -> list[Part]:
-    if isinstance(content, str):  # also white space: what a tool read is data
+    if isinstance(content, str):  # white space is kept: tool output is data
         return [text_part(content)]
     return _parts(content, path, ctx, RESULT_BLOCKS)
 
 
 def _assistant(content: Content, path: str, ctx: TranslationContext) -> AssistantTurn:
-    """Return an answer as the model wrote it.
+    """Return the turn for an assistant message.
 
     Text before and after thinking is joined without a break; after a tool call it starts a new paragraph.
     """
@@ -235,23 +235,23 @@ def _assistant(content: Content, path: str, ctx: TranslationContext) -> Assistan
 
 
 _SILENT = REPLAY_HINTS | {"text", "thinking"}
-"""Blocks that do not part a text: the model wrote on behind them."""
+"""Blocks that do not interrupt a text: the model continues it after them."""
 
 
 def _unless_blank(text: str) -> list[str]:
-    """Return a text, none for white space alone, which upstreams refuse."""
+    """Return ``[text]``, ``[]`` if it is blank, because upstreams reject blank texts."""
     return [text] if text.strip() else []
 
 
 def _call(block: ToolUseBlock, path: str, ctx: TranslationContext) -> dict[str, Any]:
-    """Return a call with its arguments in the order of the model's keys; one without an id gets its place as id."""
+    """Return a call, its arguments in the model's key order; a missing id is made from the call's position."""
     call_id = backend_id(block.id or "call_" + path.replace(".", "_"), ctx.profile.call_ids)
     function = {"name": backend_name(block.name, block.toolset_name), "arguments": dump_json(block.input)}
     return {"id": call_id, "type": "function", "function": function}
 
 
 def _replay(block: AnyBlock, path: str, turn: AssistantTurn, ctx: TranslationContext) -> str:
-    """Take a call or a thought of an answer in; return the text of anything else."""
+    """Add a call or thinking block to the turn; return the text of any other block."""
     if isinstance(block, ToolUseBlock):
         turn.calls.append(_call(block, path, ctx) | replayed_extra(turn.thoughts))
     elif block.type in THINKING_BLOCKS:

@@ -1,1 +1,1 @@
-"""The tools of a request: which there are at the end of the conversation, and the functions they become."""
+"""The tools of a request: which are offered at the end of the conversation, and their translation to functions."""

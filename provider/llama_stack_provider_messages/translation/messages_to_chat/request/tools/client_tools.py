@@ -1,8 +1,7 @@
-"""Client tools of a fixed shape -> functions: the shell, the editor, the notes and the computer.
+"""Anthropic-defined client tools -> functions: bash, text editor, memory and computer.
 
-The Messages API says no more of them than type and name, because its models know them. Other models have to be told
-what they do and what they take; so each becomes a function with a description and a schema of the inputs that the
-client's side of that version reads.
+In the Messages API they have only a type and a name, because its models know them. Other models need a description and
+a schema, so each becomes a function with the inputs that the client's implementation of that version reads.
 """
 
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from .schemas import Schema, boolean, described, integer, integers, number, stri
 
 
 def bash(_tool: BashTool) -> Schema:
-    """Return description and parameters of the shell."""
+    """Return description and parameters of the bash tool."""
     return described(
         "Run commands in a bash shell on the user's machine and return what they print. The shell lives on between "
         "calls: directory, variables and background jobs stay. Commands that wait for input or never end must not be "
@@ -40,7 +39,7 @@ _OLD = "Text to replace, exactly as it stands in the file, white space included;
 
 
 def text_editor(tool: TextEditorTool) -> Schema:
-    """Return description and parameters of the editor; the versions differ in ``undo_edit`` and in ``insert``."""
+    """Return description and parameters of the text editor; versions differ in ``undo_edit`` and ``insert``."""
     undo = tool.type in _EDITORS_WITH_UNDO
     text = "new_str" if undo else "insert_text"
     commands = [name for name in _EDITOR_COMMANDS if undo or name != "undo_edit"]
@@ -63,7 +62,7 @@ def text_editor(tool: TextEditorTool) -> Schema:
 
 
 def memory(_tool: MemoryTool) -> Schema:
-    """Return description and parameters of the notes."""
+    """Return description and parameters of the memory tool."""
     return described(
         "Your own notes, kept in files under /memories from one conversation to the next. View /memories before you "
         "begin a task, and write down what will be of use later. Commands:\n"
@@ -98,7 +97,7 @@ _SCREEN_ACTIONS = {
     "double_click": "click twice{where}",
     "left_click_drag": "hold the left button down{start} and let it go at coordinate",
 }
-"""What the first version can do."""
+"""Actions of the first version."""
 
 _LATER_ACTIONS = {
     "triple_click": "click three times{where}",
@@ -108,14 +107,14 @@ _LATER_ACTIONS = {
     "hold_key": "hold the key named in text down for duration seconds",
     "wait": "wait for duration seconds",
 }
-"""What came with 20250124."""
+"""Actions added in 20250124."""
 
 _ZOOM = {"zoom": "look at region of the screen in full resolution"}
-"""What came with 20251124, where it is switched on."""
+"""Action added in 20251124, if enabled."""
 
 
 def computer(tool: ComputerTool) -> Schema:
-    """Return description and parameters of the computer; the first version clicks only where the cursor is."""
+    """Return description and parameters of the computer tool; the first version clicks only at the cursor."""
     first = tool.type == "computer_20241022"
     zoom = _ZOOM if tool.type == "computer_20251124" and tool.enable_zoom else {}
     actions = _SCREEN_ACTIONS | ({} if first else _LATER_ACTIONS) | zoom

@@ -1,7 +1,7 @@
-"""Entries of ``tools`` -> the functions they stand for, one each, or one for each member of a toolset.
+"""Entries of ``tools`` -> functions: one per entry, or one per member of a toolset.
 
-One table says what becomes of each kind of tool: a kind is its ``type`` without the date. Server tools are left out,
-or refused where the policy says so; so are tools of a type this server does not know.
+The tables are keyed by kind, the tool's ``type`` without the date. Server tools and tools of unknown types are dropped,
+or rejected if the policy says so.
 """
 
 import re
@@ -31,17 +31,17 @@ def _custom(tool: CustomTool) -> Schema:
 
 
 TOOLS: dict[str, Callable[..., Schema]] = {"custom": _custom, **CLIENT_TOOLS}
-"""Kind -> description and parameters of the function it becomes."""
+"""Kind -> description and parameters of its function."""
 
 
 @dataclass(frozen=True, slots=True)
 class Toolset:
-    """A tool that stands for several.
+    """A tool entry that declares several tools.
 
     Args:
-        name: What its members carry as ``toolset_name``.
+        name: ``toolset_name`` of its members.
         members: Name of a member -> description and parameters.
-        off: Members that are offered only when they are switched on.
+        off: Members that are off by default.
     """
 
     name: str
@@ -53,7 +53,7 @@ TOOLSETS: dict[str, Toolset] = {
     "computer_toolset": Toolset("computer", COMPUTER_MEMBERS),
     "browser_toolset": Toolset("browser", BROWSER_MEMBERS, BROWSER_MEMBERS_OFF_BY_DEFAULT),
 }
-"""Kind -> the members it becomes."""
+"""Kind -> its toolset."""
 
 REMOVED_TOOLS: dict[str, str] = {
     "web_search": "this server runs no web search; the other tools are kept",
@@ -63,26 +63,26 @@ REMOVED_TOOLS: dict[str, str] = {
     "advisor": "this server has no advisor; the other tools are kept",
     "mcp_toolset": "this server connects to no MCP servers; the other tools are kept",
 }
-"""Kind of server tool -> why it is left out (agentgateway 2804: one of them must not cost the request)."""
+"""Kind of server tool -> why it is dropped (agentgateway 2804: a server tool must not make the request fail)."""
 
 _MEMBERS_OF_UNION = get_args(get_args(Tool.__value__)[0])
 _TAGS = [tag for member in _MEMBERS_OF_UNION if not issubclass(member, Unknown) for tag in type_tags(member)]
 
 
 def kind_of(tool_type: str | None) -> str:
-    """Return a tool type without its date; absent and empty mean custom (envoyproxy 1843)."""
+    """Return a tool type without its date; ``custom`` if it is absent or empty (envoyproxy 1843)."""
     return _DATE.sub("", tool_type or "custom")
 
 
 @dataclass(frozen=True, slots=True)
 class OfferedTool:
-    """One function the model may get to see.
+    """One function that may be offered to the model.
 
     Args:
-        name: Its name for the client.
-        path: JSON path of the entry it comes from.
-        entry: That entry.
-        deferred: It waits until a reference loads it.
+        name: The client's name.
+        path: JSON path of its entry in ``tools``.
+        entry: The entry.
+        deferred: It is not offered until a reference loads it.
     """
 
     name: ClientName
@@ -92,17 +92,17 @@ class OfferedTool:
 
     @property
     def backend_name(self) -> str:
-        """Its name for the backend."""
+        """The backend's name."""
         return backend_name(self.name.name, self.name.toolset)
 
     def same_as(self, other: "OfferedTool") -> bool:
-        """Whether both describe one tool; where its cached prefix ends is not part of it."""
+        """Whether both define the same tool, apart from ``cache_control``."""
         mine, theirs = (offer.entry.model_dump(exclude={"cache_control"}) for offer in (self, other))
         return self.name == other.name and bool(mine == theirs)
 
 
 def offers_of(tool: Tool, path: str, ctx: TranslationContext) -> list[OfferedTool]:
-    """Return what an entry offers: nothing for one that is left out."""
+    """Return the tools of an entry, ``[]`` if it is dropped."""
     kind = kind_of(tool.type)
     if kind in REMOVED_TOOLS:
         _leave_out(kind, path, ctx)
@@ -155,10 +155,10 @@ def _member_offers(tool: Tool, toolset: Toolset, path: str, ctx: TranslationCont
 
 
 def function_of(offer: OfferedTool, ctx: TranslationContext) -> dict[str, Any]:
-    """Return the function for an offer; ``cache_control`` and ``eager_input_streaming`` are hints."""
+    """Return the function for an offered tool; ``cache_control`` and ``eager_input_streaming`` are hints."""
     kind = kind_of(offer.entry.type)
     function: dict[str, Any] = {"name": offer.backend_name}
-    if kind in TOOLSETS:  # a copy: what the platform does to a request must not reach the table
+    if kind in TOOLSETS:  # a copy: the platform may modify the request, which must not change the table
         return {"type": "function", "function": function | deepcopy(TOOLSETS[kind].members[offer.name.name])}
     made = TOOLS[kind](offer.entry)
     if description := _with_examples(made["description"], offer.entry):

@@ -1,4 +1,4 @@
-"""JSON schemas: small makers for those this server writes itself, and what strict functions ask of one."""
+"""JSON schemas: constructors for this server's own schemas, and the rules of strict functions."""
 
 from typing import Any
 
@@ -12,8 +12,8 @@ def described(text: str, required: dict[str, Schema] | None = None, /, **optiona
 
     Args:
         text: What it does and when to use it.
-        required: Inputs it cannot do without.
-        optional: The others.
+        required: Required inputs.
+        optional: Optional inputs.
     """
     parameters: Schema = {"type": "object", "properties": {**(required or {}), **optional}}
     if required:
@@ -22,42 +22,42 @@ def described(text: str, required: dict[str, Schema] | None = None, /, **optiona
 
 
 def string(text: str, *values: str) -> Schema:
-    """Return a string, one of the values if there are any."""
+    """Return a string schema, an enum if there are values."""
     return {"type": "string", **({"enum": list(values)} if values else {}), "description": text}
 
 
 def integer(text: str) -> Schema:
-    """Return a whole number."""
+    """Return an integer schema."""
     return {"type": "integer", "description": text}
 
 
 def number(text: str) -> Schema:
-    """Return a number."""
+    """Return a number schema."""
     return {"type": "number", "description": text}
 
 
 def boolean(text: str) -> Schema:
-    """Return a boolean."""
+    """Return a boolean schema."""
     return {"type": "boolean", "description": text}
 
 
 def strings(text: str) -> Schema:
-    """Return a list of strings."""
+    """Return an array schema of strings."""
     return {"type": "array", "items": {"type": "string"}, "description": text}
 
 
 def integers(text: str, count: int) -> Schema:
-    """Return a list of so many whole numbers."""
+    """Return an array schema of ``count`` integers."""
     return {"type": "array", "items": {"type": "integer"}, "minItems": count, "maxItems": count, "description": text}
 
 
 def record(text: str, /, **fields: Schema) -> Schema:
-    """Return an object whose fields are all required."""
+    """Return an object schema with all fields required."""
     return {"type": "object", "properties": fields, "required": list(fields), "description": text}
 
 
 def object_schema(schema: Schema | None) -> Schema:
-    """Return a tool's schema with properties, even if none: OpenAI wants them (kubernetes-mcp-server 340)."""
+    """Return a tool's schema with ``properties``, possibly empty: OpenAI requires it (kubernetes-mcp-server 340)."""
     schema = schema or {}
     return schema if {"type", "properties"} <= schema.keys() else {"type": "object", "properties": {}} | schema
 
@@ -71,11 +71,11 @@ _NAMED = ("properties", "$defs", "definitions", "patternProperties")
 """Keywords that hold schemas by name."""
 
 _HELD = ("items", "prefixItems", "anyOf")
-"""Keywords that hold a schema, or several."""
+"""Keywords that hold one schema or several."""
 
 
 def is_strict_schema(schema: object) -> bool:
-    """Whether OpenAI's strict mode takes a schema: every object closed, and all its properties required."""
+    """Whether OpenAI's strict mode accepts a schema: every object closed, and all its properties required."""
     if isinstance(schema, list):
         return all(is_strict_schema(part) for part in schema)
     if not isinstance(schema, dict):

@@ -1,14 +1,14 @@
-"""Which tools the model may call now.
+"""Determines which tools are offered at the end of the conversation.
 
     ``tools``                                   offered, except deferred ones
     tool_reference in a result, a tool search   loads a deferred tool
     tool_addition in a system message           loads a deferred tool, brings a removed one back, or defines one
-    tool_removal in a system message            takes a tool away
+    tool_removal in a system message            removes a tool
     tool_changes of a compaction                additions and removals of the part that was compacted
 
-Backends want their tools at the beginning of the prompt. So what is offered from the beginning keeps its order, and
-what is loaded later comes behind it in the order of loading: a new tool changes the prompt as late as possible, and
-the same history gives the same prompt on every turn. A removed tool that is brought back gets its old place.
+Backends put tools at the beginning of the prompt. So tools offered from the start keep their order, and tools loaded
+later follow in the order of loading: a new tool changes the prompt as late as possible, and the same history gives the
+same prompt in every turn. A removed tool that is added again gets its old position.
 """
 
 from collections.abc import Callable, Iterable
@@ -29,11 +29,11 @@ class ToolSet:
     """The tools of a request, and which of them are offered.
 
     Args:
-        tools: As declared. Where the server should search them, none is deferred.
-        ctx: Learns the names a backend gets in place of the client's.
+        tools: The declared tools. With a server-side tool search, no tool is deferred.
+        ctx: State of the translation; renamed tools are recorded in it.
 
     Raises:
-        InvalidRequestError: Two tools would have one name.
+        InvalidRequestError: Two tools have the same name.
     """
 
     def __init__(self, tools: Iterable[Tool], ctx: TranslationContext) -> None:
@@ -52,14 +52,14 @@ class ToolSet:
         self._loaded: dict[str, None] = {}
 
     def offered(self) -> list[OfferedTool]:
-        """Return what the model may call, in order."""
+        """Return the offered tools, in order."""
         first = [name for name, there in self._first.items() if there]
         return [self._known[name] for name in (*first, *self._loaded)]
 
     def follow(self, messages: Iterable[InputMessage]) -> None:
-        """Apply what the conversation loads, adds and removes.
+        """Apply the tool changes of the conversation.
 
-        A system message that is cleared (``clear_at``) changes the tools all the same: only its text is not shown.
+        A cleared system message (``clear_at``) still changes the tools; only its text is omitted.
 
         Raises:
             InvalidRequestError: A change names no tool of the request, or defines a tool whose name is taken.
@@ -86,7 +86,7 @@ class ToolSet:
             self._ctx.names[name] = offer.name
 
     def _keep_apart(self, offer: OfferedTool) -> None:
-        """Refuse a tool that has the name of a toolset beside it, as the API does."""
+        """Reject a tool with the same name as a toolset, as the API does."""
         plain, toolset = offer.name.name, offer.name.toolset
         if toolset in self._plain or (toolset is None and plain in self._toolsets):
             raise InvalidRequestError(
@@ -107,7 +107,7 @@ class ToolSet:
             self._load_known(part, f"{path}.content.tool_references.{place}")
 
     def _load_known(self, reference: object, path: str) -> None:
-        """Load what a search found; clients forget tools between turns, which must not end the conversation."""
+        """Load a tool found by a search. Unknown tools are allowed, because clients drop tools between turns."""
         name = text_field(reference, "tool_name")
         if self._ctx.policy.strict or self._is_known(name):
             self._load(self._resolve(name, path))
@@ -116,7 +116,7 @@ class ToolSet:
             self._ctx.drop(path, "tool_reference", f"the request has no tool '{name}'")
 
     def _from_compaction(self, block: object, path: str) -> None:
-        """One without a summary has failed and changes nothing."""
+        """Apply the changes of a compaction; a failed one, without summary, is ignored."""
         if field(block, "content") is None:
             return
         for place, change in enumerate(list_field(block, "tool_changes")):
@@ -139,7 +139,7 @@ class ToolSet:
                 self._first[name] = False
 
     def _referenced(self, tool: Any, path: str) -> list[str]:  # noqa: ANN401 - a member of a union
-        """Return the tools a change names; those of MCP servers are not there to be changed."""
+        """Return the tools that a change names; MCP tools are not supported and give ``[]``."""
         if isinstance(tool, ToolChangeToolReference):
             return self._resolve(tool.name, f"{path}.name")
         if isinstance(tool, ToolDefinition):
@@ -148,7 +148,7 @@ class ToolSet:
         return []
 
     def _define(self, tool: Tool, path: str) -> None:
-        """Offer a tool that is defined in place; the same definition may come again, for history is replayed."""
+        """Offer a tool that is defined in a message; the same definition may be repeated."""
         for offer in self._offers(tool, path):
             known = self._known.get(offer.backend_name)
             if known is None:
@@ -179,7 +179,7 @@ class ToolSet:
         return self._named(name)
 
     def _named(self, name: str) -> list[str]:
-        """Return the tools of a name; that of a toolset names all its members."""
+        """Return the tools with a name; the name of a toolset gives all its members."""
         found = backend_name(name)
         if found in self._known:
             return [found]
@@ -201,7 +201,7 @@ _CHANGES: dict[str, _Step] = {
     "tool_addition": ToolSet._add,  # noqa: SLF001 - the tables belong to the class
     "tool_removal": ToolSet._remove,  # noqa: SLF001
 }
-"""Changes a system message makes, or a compaction repeats."""
+"""Tool changes in a system message or a compaction."""
 
 _STEPS: dict[str, _Step] = {
     **_CHANGES,
@@ -209,4 +209,4 @@ _STEPS: dict[str, _Step] = {
     "tool_search_tool_result": ToolSet._from_search,  # noqa: SLF001
     "compaction": ToolSet._from_compaction,  # noqa: SLF001
 }
-"""Type of a block -> what it does to the tools."""
+"""Type of a block -> how it changes the tools."""

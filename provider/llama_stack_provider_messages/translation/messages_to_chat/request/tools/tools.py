@@ -1,6 +1,6 @@
-"""``tools`` and ``tool_choice`` -> functions, and how they may be called.
+"""``tools`` and ``tool_choice`` -> functions, ``tool_choice`` and ``parallel_tool_calls``.
 
-What an entry of ``tools`` becomes is in offers.py, which tools are offered now in tool_changes.py.
+offers.py translates the entries of ``tools``; tool_changes.py determines which tools are offered.
 """
 
 from typing import Any
@@ -15,13 +15,13 @@ from .offers import OfferedTool, function_of
 from .tool_changes import ToolSet
 
 TOOL_CHOICES: dict[str, str] = {"auto": "auto", "any": "required", "none": "none"}
-"""Choices without a name; ``tool`` names a function."""
+"""Types of ``tool_choice`` without a name -> OpenAI's modes; ``tool`` names a function."""
 
 FORCED_CHOICES = ("any", "tool")
 
 
 def tool_fields(request: PromptRequest, ctx: TranslationContext) -> dict[str, Any]:
-    """Return ``tools``, ``tool_choice`` and ``parallel_tool_calls``, as far as there are tools."""
+    """Return ``tools``, ``tool_choice`` and ``parallel_tool_calls``; ``{}`` if there are no tools."""
     box = ToolSet(request.tools or (), ctx)
     box.follow(request.messages)
     offers = box.offered()
@@ -62,7 +62,7 @@ def _forced_name(name: str, offers: list[OfferedTool]) -> str:
 
 
 def _weakened(choice: ToolChoice, fields: dict[str, Any], ctx: TranslationContext) -> dict[str, Any]:
-    """Return the fields that come nearest to a choice where the backend does not hold the model to it."""
+    """Return the nearest fields for a tool choice that the backend does not enforce."""
     if field(choice, "disable_parallel_tool_use"):
         ctx.drop("tool_choice.disable_parallel_tool_use", "disable_parallel_tool_use", "the backend may ignore it")
     if not _is_forced(choice):

@@ -1,8 +1,8 @@
 """The members of the computer and the browser toolset, one function each.
 
-Inputs are those of the protocol's own types (``Beta<Toolset><Member>Input`` of the anthropic SDK, which a test holds
-these tables against). A target that may be two things is written as one flat object: not every backend hands ``anyOf``
-on to its model.
+Inputs are those of the protocol's types (``Beta<Toolset><Member>Input`` of the anthropic SDK; a test compares them with
+these tables). A target with two alternatives is written as one flat object, because not every backend passes ``anyOf``
+to its model.
 """
 
 from .schemas import Schema, described, integer, integers, number, record, string, strings
