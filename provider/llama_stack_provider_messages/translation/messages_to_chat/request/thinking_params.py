@@ -175,7 +175,7 @@ def _flag_switch(wish: ThinkingRequest, ctx: TranslationContext) -> dict[str, An
 
 
 def _messages_switch(wish: ThinkingRequest, ctx: TranslationContext) -> dict[str, Any]:
-    """Fields for Anthropic models with a chat completions API, which has ``thinking`` but usually no effort.
+    """Fields for Anthropic models on chat completions: ``thinking``, and an effort if the profile has efforts.
 
     An effort alone does not switch thinking on, as its name would here, and a budget needs no effort.
     """

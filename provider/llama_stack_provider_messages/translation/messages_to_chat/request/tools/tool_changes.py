@@ -107,7 +107,7 @@ class ToolSet:
             self._load_known(part, f"{path}.content.tool_references.{place}")
 
     def _load_known(self, reference: object, path: str) -> None:
-        """Load a tool found by a search. Unknown tools are allowed, because clients drop tools between turns."""
+        """Load a tool found by a search. Lenient mode drops unknown tools: clients omit tools between turns."""
         name = text_field(reference, "tool_name")
         if self._ctx.policy.strict or self._is_known(name):
             self._load(self._resolve(name, path))
