@@ -1,5 +1,6 @@
 """docs/tapes.md says what there is."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -9,6 +10,14 @@ from messages_tape import AMBIENT, Mode, Rules, load
 from messages_tape.format.model import End
 
 PAGE = (Path(__file__).parents[3] / "docs" / "tapes.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL))
+def test_its_programs_are_python(block):
+    """What they use is imported, but for the `session` of the block before."""
+    names = {node.id for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Name)}
+    compile(block, "docs/tapes.md", "exec")
+    assert ("Path" not in names) or "from pathlib import Path" in block
 
 
 def test_its_tape_is_one():
