@@ -1,4 +1,4 @@
-"""Compact JSON as bytes, safe for every client."""
+"""Writes compact JSON that is safe for every client, and reads JSON that may be invalid."""
 
 import json
 
@@ -28,3 +28,11 @@ def encode_json(value: object) -> bytes:
         except UnicodeEncodeError:
             pass
     return _ESCAPED.encode(value).encode("ascii")
+
+
+def loads_or_none(data: str | bytes) -> object:
+    """Return the value of a JSON text; None if it is not valid or nested too deeply."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None

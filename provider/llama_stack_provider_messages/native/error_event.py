@@ -13,10 +13,10 @@ not the first member, the event is held until its blank line. An event without a
 with a key, only the strings that contain it are rewritten.
 """
 
-import json
 import re
 from collections.abc import Mapping
 
+from llama_stack_api_messages.json_bytes import loads_or_none
 from llama_stack_provider_messages.errors.redaction import Secrets, redacted
 
 EVENT_TYPES = frozenset({
@@ -98,7 +98,9 @@ class ErrorEventRedactor:
         """Return the held bytes of an event without a blank line; nothing if it is a truncated error."""
         self._read_name()
         whole = self._passed + self._held
-        broken = _decoded(_data_of(whole)) is None and (self._name == _ERROR or bool(_MENTIONS_ERROR.search(whole)))
+        broken = loads_or_none(_data_of(whole)) is None and (
+            self._name == _ERROR or bool(_MENTIONS_ERROR.search(whole))
+        )
         rest = b"" if broken else self._without_keys()
         self._begin_event()
         return rest
@@ -165,7 +167,7 @@ class ErrorEventRedactor:
     def _without_keys(self) -> bytes:
         """Return the held bytes, with the keys redacted if the event may be an error."""
         whole = self._passed + self._held
-        event = _decoded(_data_of(whole))
+        event = loads_or_none(_data_of(whole))
         kind = event.get("type") if isinstance(event, Mapping) else None
         if self._name == _ERROR or not tells_another_event(kind, self._name):
             return redacted(whole, self._secrets)[len(self._passed) :]
@@ -176,10 +178,3 @@ def _data_of(event: bytes) -> bytes:
     """Return the data of an event whose first ``data:`` may be cut off."""
     first, *lines = event.removeprefix(_DATA).splitlines() or [b""]
     return b"\n".join([first, *(line.removeprefix(_DATA) for line in lines if line.startswith(_DATA))])
-
-
-def _decoded(data: bytes) -> object:
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
-        return None

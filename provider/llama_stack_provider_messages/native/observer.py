@@ -3,11 +3,11 @@
 Only the few events with that information are decoded; all other bytes are only searched.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from llama_stack_api_messages.json_bytes import loads_or_none
 from llama_stack_api_messages.json_members import Member
 
 from .error_event import tells_another_event
@@ -65,7 +65,7 @@ class StreamObserver:
         """Take the end of the stream; return whether only the blank line of the last event is missing."""
         if self._line:
             self._end_line()
-        whole = isinstance(_decoded(b"\n".join(self._data)), Mapping)
+        whole = isinstance(loads_or_none(b"\n".join(self._data)), Mapping)
         if not whole:  # truncated: its data and its name are ignored
             self._data = []
         self._end_event()
@@ -100,7 +100,7 @@ class StreamObserver:
             self._read(data, name)
 
     def _read(self, data: bytes, name: bytes) -> None:
-        event = _decoded(data)
+        event = loads_or_none(data)
         if not isinstance(event, Mapping):
             return
         message = event.get("message")
@@ -126,13 +126,6 @@ def usage_of(body: bytes, found: list[Member]) -> dict[str, Any]:
     """Return the usage of a Message, empty if it has none."""
     for name, value in found:
         if name == "usage":
-            usage = _decoded(body[value.start : value.end])
+            usage = loads_or_none(body[value.start : value.end])
             return dict(usage) if isinstance(usage, Mapping) else {}
     return {}
-
-
-def _decoded(data: bytes) -> object:
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
-        return None

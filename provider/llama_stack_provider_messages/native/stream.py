@@ -1,7 +1,6 @@
 """The frames of a stream on the native lane: the upstream's chunks unchanged, or its events repaired."""
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
@@ -11,6 +10,7 @@ import httpx
 
 from llama_stack_api_messages import Call
 from llama_stack_api_messages.errors import BadGatewayError
+from llama_stack_api_messages.json_bytes import loads_or_none
 from llama_stack_api_messages.streaming.sse import encode_event
 from llama_stack_provider_messages.errors.redaction import redacted_json
 from llama_stack_provider_messages.stack import Platform, Target, get_logger
@@ -128,13 +128,13 @@ async def repaired(
         async for chunk in chunks:
             tally.first()
             for event in decoder.feed(chunk):
-                for mended in repair.feed(_decoded(event.data)):
+                for mended in repair.feed(loads_or_none(event.data)):
                     yield _encoded(mended, upstream)
             if repair.finished:
                 break
         async for _ in _behind_the_end(chunks):
             pass
-        events = [mended for event in decoder.close() for mended in repair.feed(_decoded(event.data))]
+        events = [mended for event in decoder.close() for mended in repair.feed(loads_or_none(event.data))]
         events += repair.finish()
     except httpx.HTTPError as error:
         events = repair.fail(connection_failure(error, upstream.provider_id))
@@ -147,13 +147,6 @@ async def repaired(
 
 def _encoded(event: Mapping[str, Any], upstream: Upstream) -> bytes:
     return encode_event(redacted_json(event, upstream.secrets) if event["type"] == "error" else event)
-
-
-def _decoded(data: str) -> object:
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:

@@ -4,50 +4,5 @@ Each supported platform has one module with the same small interface. ``inferenc
 inference providers need.
 """
 
-from .llama_stack import (
-    STATE_FOLDER,
-    AccessDeniedError,
-    Api,
-    AuthenticationRequiredError,
-    Connection,
-    HealthResponse,
-    HealthStatus,
-    InlineProviderSpec,
-    Model,
-    ModelNotFoundError,
-    ModelTypeError,
-    Network,
-    OpenAIMixin,
-    Platform,
-    ProviderSpec,
-    Target,
-    check_allowed,
-    connection_of,
-    get_logger,
-    network_of,
-    register_routes,
-)
-
-__all__ = [
-    "STATE_FOLDER",
-    "AccessDeniedError",
-    "Api",
-    "AuthenticationRequiredError",
-    "Connection",
-    "HealthResponse",
-    "HealthStatus",
-    "InlineProviderSpec",
-    "Model",
-    "ModelNotFoundError",
-    "ModelTypeError",
-    "Network",
-    "OpenAIMixin",
-    "Platform",
-    "ProviderSpec",
-    "Target",
-    "check_allowed",
-    "connection_of",
-    "get_logger",
-    "network_of",
-    "register_routes",
-]
+from .llama_stack import *  # noqa: F403 - the names of the interface are listed there
+from .llama_stack import __all__ as __all__
