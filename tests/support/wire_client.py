@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -9,6 +10,13 @@ from typing import Any
 
 import httpx
 import httpx2
+
+TIMEOUT_SECONDS = 60
+"""Only a hang takes that long."""
+
+
+def ignore(_url: str) -> None:
+    """Nothing waits for what the client has read."""
 
 
 @dataclass
@@ -44,21 +52,39 @@ class Client:
         """Send one request and return the result; the client disconnects after ``take`` chunks if given."""
         return self.get_all({url: take}, transport=transport, **request)[url]
 
-    def get_all(self, urls: dict[str, int | None], *, transport: Any = None, **request: Any) -> dict[str, Seen]:
-        """Send several requests concurrently; the values of ``urls`` are the ``take`` of each."""
+    def get_all(
+        self,
+        urls: dict[str, int | None],
+        *,
+        transport: Any = None,
+        on_chunk: Callable[[str], None] = ignore,
+        **request: Any,
+    ) -> dict[str, Seen]:
+        """Send several requests concurrently; return what came, by URL.
+
+        Args:
+            urls: URL -> after how many chunks the client disconnects, or None.
+            transport: The client's transport; by default its own.
+            on_chunk: Is called with the URL for each chunk that was read.
+            request: Further arguments of the request.
+        """
         request = {"method": "GET", **request}
         if self.is_async:
-            return asyncio.run(self._get_all(urls, transport, request))
-        with self.http.Client(transport=transport, timeout=10) as client, ThreadPoolExecutor() as pool:
-            found = pool.map(lambda pair: self._sync_get(client, *pair, request), urls.items())
+            return asyncio.run(self._get_all(urls, transport, on_chunk, request))
+        with self.http.Client(transport=transport, timeout=TIMEOUT_SECONDS) as client, ThreadPoolExecutor() as pool:
+            found = pool.map(lambda pair: self._sync_get(client, *pair, on_chunk, request), urls.items())
             return dict(zip(urls, found, strict=True))
 
-    async def _get_all(self, urls: dict[str, int | None], transport: Any, request: dict[str, Any]) -> dict[str, Seen]:
-        async with self.http.AsyncClient(transport=transport, timeout=10) as client:
-            found = await asyncio.gather(*(self._async_get(client, *pair, request) for pair in urls.items()))
+    async def _get_all(
+        self, urls: dict[str, int | None], transport: Any, on_chunk: Callable[[str], None], request: dict[str, Any]
+    ) -> dict[str, Seen]:
+        async with self.http.AsyncClient(transport=transport, timeout=TIMEOUT_SECONDS) as client:
+            found = await asyncio.gather(*(self._async_get(client, *pair, on_chunk, request) for pair in urls.items()))
         return dict(zip(urls, found, strict=True))
 
-    async def _async_get(self, client: Any, url: str, take: int | None, request: dict[str, Any]) -> Seen:
+    async def _async_get(
+        self, client: Any, url: str, take: int | None, on_chunk: Callable[[str], None], request: dict[str, Any]
+    ) -> Seen:
         seen, start = Seen(), time.monotonic()
         try:
             async with client.stream(url=url, **request) as response:
@@ -66,13 +92,16 @@ class Client:
                 async for piece in response.aiter_raw():
                     seen.pieces.append(piece)
                     seen.times.append(time.monotonic() - start)
+                    on_chunk(url)
                     if len(seen.pieces) == take:
                         break
         except self.http.TransportError as error:
             seen.error = error
         return seen
 
-    def _sync_get(self, client: Any, url: str, take: int | None, request: dict[str, Any]) -> Seen:
+    def _sync_get(
+        self, client: Any, url: str, take: int | None, on_chunk: Callable[[str], None], request: dict[str, Any]
+    ) -> Seen:
         seen, start = Seen(), time.monotonic()
         try:
             with client.stream(url=url, **request) as response:
@@ -80,6 +109,7 @@ class Client:
                 for piece in response.iter_raw():
                     seen.pieces.append(piece)
                     seen.times.append(time.monotonic() - start)
+                    on_chunk(url)
                     if len(seen.pieces) == take:
                         break
         except self.http.TransportError as error:

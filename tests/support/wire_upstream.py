@@ -19,6 +19,9 @@ class Script:
         status: Status of the response.
         headers: Headers, in addition to the framing ones.
         framed: Whether to use chunked encoding; if False, a content-length.
+        lockstep: Whether each chunk but the first waits until the client has read the one before, which the test
+            reports by ``WireUpstream.was_read``. What stands between the two and holds a chunk back then stops the
+            stream for good, on a slow machine and on a fast one.
     """
 
     pieces: Sequence[bytes] = ()
@@ -27,6 +30,7 @@ class Script:
     status: int = 200
     headers: dict[str, str] = field(default_factory=lambda: {"content-type": "text/event-stream"})
     framed: bool = True
+    lockstep: bool = False
 
 
 @dataclass
@@ -58,6 +62,7 @@ class WireUpstream:
     def __init__(self) -> None:
         self.scripts: dict[str, Script] = {}
         self.heard: list[Heard] = []
+        self._read: dict[str, asyncio.Semaphore] = {}
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
 
@@ -69,6 +74,10 @@ class WireUpstream:
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._over.set)
         self._thread.join(10)
+
+    def was_read(self, path: str) -> None:
+        """Report from any thread that the client has read a chunk of the last response for a path."""
+        self._loop.call_soon_threadsafe(self._read[path].release)
 
     async def _run(self) -> None:
         self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
@@ -92,8 +101,9 @@ class WireUpstream:
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         heard = await self._hear(reader)
-        script = self.scripts[heard.line.split(" ")[1].partition("?")[0]]
-        answering = asyncio.create_task(self._answer(script, writer))
+        path = heard.line.split(" ")[1].partition("?")[0]
+        script, self._read[path] = self.scripts[path], asyncio.Semaphore(0)
+        answering = asyncio.create_task(self._answer(script, self._read[path], writer))
         leaving = asyncio.create_task(reader.read(1))
         await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
         answering.cancel()
@@ -110,7 +120,7 @@ class WireUpstream:
         self.heard.append(Heard(line, headers, body))
         return self.heard[-1]
 
-    async def _answer(self, script: Script, writer: asyncio.StreamWriter) -> None:
+    async def _answer(self, script: Script, read: asyncio.Semaphore, writer: asyncio.StreamWriter) -> None:
         if script.end == "refuse":
             return
         length = sum(map(len, script.pieces))
@@ -118,7 +128,9 @@ class WireUpstream:
         lines = [f"HTTP/1.1 {script.status} X", "connection: close", framing]
         lines += [f"{name}: {value}" for name, value in script.headers.items()]
         writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
-        for piece in script.pieces:
+        for number, piece in enumerate(script.pieces):
+            if number and script.lockstep:
+                await read.acquire()
             await asyncio.sleep(script.gap)
             writer.write(b"%x\r\n%s\r\n" % (len(piece), piece) if script.framed else piece)
             await writer.drain()
@@ -134,18 +146,18 @@ HALF = b'event: delta\ndata: {"text": "\xe4\xbd'
 OTHER_HALF = b'\xa0"}\n\n'
 TWO_EVENTS = b'event: delta\ndata: {"text": "two"}\n\nevent: stop\ndata: {}\n\n'
 FOUR = (EVENT, HALF, OTHER_HALF, TWO_EVENTS)
-GAP = 0.2
+GAP = 0.05
 
 
 def four_chunks(upstream: WireUpstream) -> None:
     """Add the routes of the four-chunk experiment to an upstream.
 
-    ``/four`` sends four chunks, each after 0.2 s: an event; half an event, split inside a character; the other half;
-    two events. ``/dies`` closes the connection after the first chunk. ``/stays`` sends all four and does not end the
-    response until the client disconnects.
+    ``/four`` sends four chunks, each 0.05 s after the client has read the one before: an event; half an event, split
+    inside a character; the other half; two events. ``/dies`` closes the connection after the first chunk. ``/stays``
+    would send all four and does not end the response until the client disconnects.
     """
     upstream.scripts |= {
-        "/four": Script(FOUR, GAP),
+        "/four": Script(FOUR, GAP, lockstep=True),
         "/dies": Script(FOUR[:1], GAP, end="die"),
-        "/stays": Script(FOUR, GAP, end="hang"),
+        "/stays": Script(FOUR, GAP, end="hang", lockstep=True),
     }
