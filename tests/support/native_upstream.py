@@ -20,9 +20,9 @@ from support.upstream import AUTH_PATH, USAGE, chunk, completion, sse
 
 LIMIT = 2**24
 """Buffer limit of the stream readers in bytes; chunks and headers are smaller."""
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Timeout in seconds for an expected event."""
-ENDURANCE = 60.0
+ENDURANCE = 120.0
 """Timeout in seconds for the end of a response."""
 CUT, CLEAN = "cut", "clean"
 """How a stream ends: the connection is dropped, or the body ends with the last HTTP chunk."""

