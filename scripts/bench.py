@@ -145,7 +145,7 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, default=4)
     arguments = parser.parse_args()
     translation()
-    command = [sys.executable, str(ROOT / "tests" / "support" / "upstream.py")]
+    command = [sys.executable, str(ROOT / "tests" / "support" / "chat_upstream.py")]
     with tempfile.TemporaryDirectory() as folder, subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as fake:
         assert fake.stdout
         try:

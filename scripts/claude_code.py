@@ -21,8 +21,8 @@ sys.path.insert(0, str(ROOT / "tests"))
 from claude_code_backend import PROMPT, Backend  # noqa: E402 - finds support through the line above
 from claude_code_steps import OVERALL, Run, make_project, tour  # noqa: E402 - likewise
 
+from support.chat_upstream import BEHAVIOURS, ChatUpstream  # noqa: E402 - likewise
 from support.stack_process import StackProcess, run_config, vllm  # noqa: E402 - likewise
-from support.upstream import BEHAVIOURS, FakeUpstream  # noqa: E402 - likewise
 
 MODEL = "tour"
 SECONDS = 180
@@ -77,7 +77,7 @@ def play(binary: str, folder: Path, backend: Backend) -> Run:
     for name in ("stack", "home", "tmp"):
         (folder / name).mkdir()
     BEHAVIOURS[MODEL] = backend.answer
-    with FakeUpstream() as upstream:
+    with ChatUpstream() as upstream:
         config = run_config([vllm(upstream.url)], {"default_model": f"up/{MODEL}"})
         with StackProcess(config, folder / "stack", {"LLAMA_STACK_LOG_FORMAT": "json"}) as stack:
             code = claude(binary, folder, stack.url)

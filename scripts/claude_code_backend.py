@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from support.upstream import Connection
+    from support.chat_upstream import ChatAnswer
 
 PROMPT = "Go through the whole tour, one station after the other."
 SUB_PROMPT = "Visit the side station and report."
@@ -115,11 +115,11 @@ class Backend:
     system_first: bool = False
     requests: list[Request] = field(default_factory=list)
 
-    async def answer(self, conn: "Connection") -> None:
+    async def answer(self, response: "ChatAnswer") -> None:
         """Respond to a chat completions request with a stream."""
-        body = conn.exchange.body
+        body = response.exchange.json
         if self.system_first and any(message["role"] == "system" for message in body["messages"][1:]):
-            await conn.json({"error": {"message": SYSTEM_FIRST, "type": "BadRequestError", "code": 400}}, 400)
+            await response.json({"error": {"message": SYSTEM_FIRST, "type": "BadRequestError", "code": 400}}, 400)
             return
         kind = kind_of(body)
         number = self._next_step(body["messages"]) if kind == MAIN else None
@@ -129,16 +129,16 @@ class Backend:
         usage = {} if step and step.overflow else _usage(body)
         self.requests.append(Request(kind, number, body, usage))
         if step and step.overflow:
-            await conn.json({"error": {"message": OVERFLOW, "code": "context_length_exceeded"}}, 400)
+            await response.json({"error": {"message": OVERFLOW, "code": "context_length_exceeded"}}, 400)
             return
         calls, text = self._side(kind, body) if step is None else (_calls(number, step.calls), step.text)
-        await conn.head(content_type="text/event-stream")
-        await conn.chunk({"role": "assistant", "content": text or None})
+        await response.head()
+        await response.delta({"role": "assistant", "content": text or None})
         for place, call in enumerate(calls):
-            await conn.chunk({"tool_calls": [{"index": place, **call}]})
-        await conn.chunk({}, "tool_calls" if calls else "stop")
-        await conn.chunk(usage=usage)
-        await conn.done()
+            await response.delta({"tool_calls": [{"index": place, **call}]})
+        await response.delta({}, "tool_calls" if calls else "stop")
+        await response.delta(usage=usage)
+        await response.done()
 
     def _next_step(self, messages: list[Message]) -> int:
         done = [int(m["tool_call_id"].split("_")[1]) for m in messages if m["role"] == "tool"]

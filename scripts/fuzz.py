@@ -15,8 +15,8 @@ import httpx
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from support.stack_process import StackProcess, run_config, vllm  # noqa: E402 - found through the line above
-from support.upstream import FakeUpstream  # noqa: E402 - as above
+from support.chat_upstream import ChatUpstream  # noqa: E402 - found through the line above
+from support.stack_process import StackProcess, run_config, vllm  # noqa: E402 - as above
 
 CHECKS = "not_a_server_error,content_type_conformance,response_schema_conformance,status_code_conformance"
 
@@ -31,7 +31,7 @@ def messages_schema(url: str) -> dict[str, object]:
 def main() -> int:
     """Return the exit code of schemathesis, or 1 if the stack's log has a traceback or an unexpected error."""
     program, examples = sys.argv[1:]
-    with tempfile.TemporaryDirectory() as name, FakeUpstream() as upstream:
+    with tempfile.TemporaryDirectory() as name, ChatUpstream() as upstream:
         folder = Path(name)
         config = run_config([vllm(upstream.url)], {"default_model": "up/text"})
         with StackProcess(config, folder, {"LLAMA_STACK_LOG_FORMAT": "json"}) as stack:

@@ -32,7 +32,7 @@ def test_a_turn_of_claude_code_is_answered(stack, upstream, path):
     events = [event for event in replay(stack.url, capture, "up/text") if event["type"] != "ping"]
     check_stream(events)
     assert events[-1]["type"] == "message_stop"
-    sent = upstream.last("text").body
+    sent = upstream.last("text").json
     assert "x-anthropic-billing-header" not in json.dumps(sent)
     assert sent["messages"][0]["role"] == "system"
     assert "cache_control" not in json.dumps(sent["messages"])

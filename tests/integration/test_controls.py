@@ -10,7 +10,7 @@ ASK = {"max_tokens": 50, "messages": [{"role": "user", "content": "Hi"}]}
 
 
 def bodies(upstream, model):
-    return [exchange.body for exchange in upstream.exchanges if exchange.body.get("model") == model]
+    return [exchange.json for exchange in upstream.exchanges if exchange.json.get("model") == model]
 
 
 def answer(client, stream, **fields):
@@ -64,4 +64,4 @@ def test_a_content_policy_is_a_refusal(client, stream):
 def test_a_missing_limit_is_filled_in(client, upstream, stream):
     """With the server's default."""
     answer(client, stream, model="up/text", max_tokens=None)
-    assert upstream.last("text").body["max_tokens"] == 4096
+    assert upstream.last("text").json["max_tokens"] == 4096

@@ -73,7 +73,7 @@ def test_a_pdf_reaches_a_backend_that_takes_none_as_its_text(stack, upstream):
     """Page by page, under its title; the reply says what was lost."""
     reply = post(stack, [pdf(pdf_with("Hello", "World")), {"type": "text", "text": "What?"}])
     assert reply.status_code == 200, reply.text
-    said = upstream.last("text").body["messages"][0]["content"]
+    said = upstream.last("text").json["messages"][0]["content"]
     assert said == '<document title="Plan">\n[page 1]\nHello\n\n[page 2]\nWorld\n</document>\n\nWhat?'
 
 
@@ -81,7 +81,7 @@ def test_a_pdf_reaches_a_backend_that_takes_files_as_a_file(fetching, upstream):
     """Through the platform's request model, which knows the part."""
     data = pdf_with("Hello")
     assert post(fetching, [pdf(data)], "files/text").status_code == 200
-    parts = upstream.last("text").body["messages"][0]["content"]
+    parts = upstream.last("text").json["messages"][0]["content"]
     assert parts[1]["file"] == {"filename": "Plan.pdf", "file_data": f"data:application/pdf;base64,{encoded(data)}"}
 
 
@@ -89,7 +89,7 @@ def test_what_stands_at_addresses_reaches_the_backend(fetching, upstream, site):
     """An image under the type of its bytes, a PDF as its text."""
     reply = post(fetching, [link("image", f"{site}/a.png"), link("document", f"{site}/a.pdf")])
     assert reply.status_code == 200, reply.text
-    image, document = upstream.last("text").body["messages"][0]["content"]
+    image, document = upstream.last("text").json["messages"][0]["content"]
     head, _, data = image["image_url"]["url"].partition(",")
     assert (head, base64.b64decode(data)) == ("data:image/png;base64", PNG)
     assert document["text"] == "<document>\n[page 1]\nFrom the web\n</document>"
@@ -113,7 +113,7 @@ def test_an_address_that_cannot_be_fetched_is_a_400_with_its_path(fetching, site
 def test_addresses_go_to_the_backend_unless_the_configuration_fetches(stack, upstream):
     """Those of images; those of documents need the setting."""
     assert post(stack, [link("image", "https://example.com/a.png")]).status_code == 200
-    part = upstream.last("text").body["messages"][0]["content"][0]
+    part = upstream.last("text").json["messages"][0]["content"][0]
     assert part["image_url"]["url"] == "https://example.com/a.png"
     reply = post(stack, [link("document", "https://example.com/a.pdf")])
     assert reply.status_code == 400

@@ -11,8 +11,8 @@ import httpx
 import pytest
 import yaml
 
+from support.chat_upstream import AUTH_PATH, BEHAVIOURS
 from support.stack_process import StackProcess, run_config, vllm
-from support.upstream import AUTH_PATH, BEHAVIOURS
 
 pytestmark = pytest.mark.integration
 

@@ -8,9 +8,9 @@ import signal
 import httpx
 import pytest
 
+from support.chat_upstream import AUTH_PATH
 from support.native_upstream import until
 from support.stack_process import PATIENT_LLAMA, StackProcess, run_config, vllm
-from support.upstream import AUTH_PATH
 
 pytestmark = pytest.mark.integration
 

@@ -17,8 +17,8 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     translate_request,
     translate_response,
 )
+from support.chat_upstream import WINDOW
 from support.streams import call, completion, delta_chunk, form, id_maker, message_of, request, translate, usage_chunk
-from support.upstream import WINDOW
 
 pytestmark = pytest.mark.integration
 
@@ -341,7 +341,7 @@ def test_32_no_empty_text_reaches_the_backend(empty):
 
 
 def bodies(upstream, model):
-    return [exchange.body for exchange in upstream.exchanges if exchange.body["model"] == model]
+    return [exchange.json for exchange in upstream.exchanges if exchange.json["model"] == model]
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -8,8 +8,8 @@ import sys
 import httpx
 import pytest
 
+from support.chat_upstream import BEHAVIOURS
 from support.stack_process import ROOT, StackProcess
-from support.upstream import BEHAVIOURS
 
 pytestmark = pytest.mark.integration
 
@@ -36,7 +36,7 @@ def test_the_run_yaml_of_a_vllm_server_is_a_stack(upstream, run_yaml, tmp_path):
             body = {"model": name, "max_tokens": 20, "messages": [{"role": "user", "content": "Hello"}]}
             reply = httpx.post(f"{stack.url}/v1/messages", json=body, timeout=60)
             assert reply.status_code == 200, reply.text
-            assert upstream.last(model).body["messages"][-1]["content"] == "Hello"
+            assert upstream.last(model).json["messages"][-1]["content"] == "Hello"
         assert f"0.0.0.0:{stack.port}" not in stack.log
         assert f"127.0.0.1:{stack.port}" in stack.log
 

@@ -36,4 +36,4 @@ def test_a_whole_answer_ends_before_the_stop_sequence(client, upstream):
     assert (message["stop_reason"], message["stop_sequence"]) == ("stop_sequence", " 7")
     exchange = upstream.last("counting")
     assert exchange.closed.wait(5), "the upstream call was not closed"
-    assert "stop" not in exchange.body
+    assert "stop" not in exchange.json

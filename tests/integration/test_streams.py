@@ -51,7 +51,7 @@ def test_usage_is_always_asked_for_when_streaming(client, upstream):
     """The upstream is asked to report usage on its stream."""
     with stream(client, "up/text") as response:
         response.read()
-    assert upstream.last("text").body["stream_options"] == {"include_usage": True}
+    assert upstream.last("text").json["stream_options"] == {"include_usage": True}
 
 
 def test_pings_come_before_the_upstream_has_answered(client, upstream):

@@ -9,7 +9,7 @@ from typing import Any, Self
 import httpx
 import uvicorn
 
-from .upstream import FakeUpstream
+from .chat_upstream import ChatUpstream
 
 PAUSING = "up/pausing"
 """For this model the upstream continues its response once a ping has passed the proxy."""
@@ -52,7 +52,7 @@ class Wire:
         calls: The requests, in order of arrival.
     """
 
-    def __init__(self, target: str, upstream: FakeUpstream) -> None:
+    def __init__(self, target: str, upstream: ChatUpstream) -> None:
         self.calls: list[Call] = []
         self._target = target
         self._upstream = upstream
@@ -104,7 +104,7 @@ class Wire:
             async for piece in reply.aiter_raw():
                 self._note(call, piece)
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
-        call.asked = [exchange.body for exchange in self._upstream.exchanges[already:]]
+        call.asked = [exchange.json for exchange in self._upstream.exchanges[already:]]
         await send({"type": "http.response.body"})
 
     def _note(self, call: Call, piece: bytes) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from support.native_upstream import Exchange, NativeUpstream, Reply, Script, Talk, ask, post, talk
+from support.chat_upstream import AUTH_PATH
+from support.native_upstream import NativeUpstream, Reply, Talk, ask, post, talk
+from support.scripted_upstream import Exchange, Script
 from support.stack_process import StackProcess, run_config, vllm
-from support.upstream import AUTH_PATH
 
 PING_SECONDS = 0.15
 SILENCE_SECONDS = 0.6

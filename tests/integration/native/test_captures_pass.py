@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from support.native_upstream import ask, assert_same, post, spoken, streamed
+from support.native_upstream import ask, assert_same, post, spoken
+from support.scripted_upstream import streamed
 from support.stack_process import ROOT
 
 pytestmark = pytest.mark.integration

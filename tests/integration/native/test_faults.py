@@ -8,23 +8,8 @@ import httpx2
 import pytest
 
 from llama_stack_provider_messages.upstream.sse import SSEDecoder
-from support.native_upstream import (
-    CLEAN,
-    CUT,
-    PATIENCE,
-    Answer,
-    ask,
-    assert_same,
-    error_body,
-    message,
-    post,
-    raw,
-    silent,
-    spoken,
-    streamed,
-    until,
-    whole,
-)
+from support.native_upstream import ask, assert_same, error_body, message, post, spoken, until
+from support.scripted_upstream import CLEAN, CUT, HANG_SECONDS, Answer, raw, silent, streamed, whole
 
 pytestmark = pytest.mark.integration
 
@@ -251,7 +236,7 @@ async def test_an_answer_without_end(relay):
 
     reply, exchange = await relay.say(endless)
     assert "'up' sent an answer of more than 64 MiB" in check_error(reply, 502)["message"]
-    assert await asyncio.to_thread(exchange.closed.wait, PATIENCE)
+    assert await asyncio.to_thread(exchange.closed.wait, HANG_SECONDS)
     assert exchange.sent < 80 << 20
 
 
@@ -526,7 +511,7 @@ async def test_the_official_sdk_raises_an_error_of_the_middle(relay, lively, cut
     }
     seen = []
     with pytest.raises(anthropic.APIStatusError) as caught:  # noqa: PT012 - raised by the iteration
-        async with sdk, asyncio.timeout(PATIENCE):
+        async with sdk, asyncio.timeout(HANG_SECONDS):
             async for event in await sdk.messages.create(**asked, stream=True):
                 seen.append(event.type)  # noqa: PERF401 - what came before the failure counts
     assert len(seen) == (cut if isinstance(cut, int) else 3)

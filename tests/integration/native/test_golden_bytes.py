@@ -10,19 +10,8 @@ import json
 import anthropic
 import pytest
 
-from support.native_upstream import (
-    Answer,
-    Reply,
-    ask,
-    assert_same,
-    framed,
-    message,
-    post,
-    silent,
-    spoken,
-    streamed,
-    whole,
-)
+from support.native_upstream import Reply, ask, assert_same, message, post, spoken
+from support.scripted_upstream import Answer, framed, silent, streamed, whole
 
 pytestmark = pytest.mark.integration
 

@@ -5,7 +5,8 @@ import json
 import httpx2
 import pytest
 
-from support.native_upstream import ask, message, post, spoken, streamed, whole
+from support.native_upstream import ask, message, post, spoken
+from support.scripted_upstream import streamed, whole
 
 pytestmark = pytest.mark.integration
 

@@ -7,20 +7,8 @@ import time
 import psutil
 import pytest
 
-from support.native_upstream import (
-    Answer,
-    ask,
-    assert_same,
-    error_body,
-    message,
-    post,
-    silent,
-    spoken,
-    streamed,
-    talk,
-    until,
-    whole,
-)
+from support.native_upstream import ask, assert_same, error_body, message, post, spoken, talk, until
+from support.scripted_upstream import Answer, silent, streamed, whole
 
 pytestmark = pytest.mark.integration
 

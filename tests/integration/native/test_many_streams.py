@@ -6,7 +6,8 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from support.native_upstream import Answer, Reply, ask, assert_same, post, spoken, until
+from support.native_upstream import Reply, ask, assert_same, post, spoken, until
+from support.scripted_upstream import Answer
 
 pytestmark = pytest.mark.integration
 

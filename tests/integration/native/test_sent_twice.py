@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from support.native_upstream import ask, error_body, message, post, spoken, streamed, whole
-from support.upstream import WINDOW, above_window
+from support.chat_upstream import WINDOW, above_window
+from support.native_upstream import ask, error_body, message, post, spoken
+from support.scripted_upstream import streamed, whole
 
 pytestmark = pytest.mark.integration
 

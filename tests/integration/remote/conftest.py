@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from support.native_upstream import Exchange, NativeUpstream, Reply, Script, post
+from support.native_upstream import NativeUpstream, Reply, post
 from support.remote import ask_chat, remote
+from support.scripted_upstream import Exchange, Script
 from support.stack_process import StackProcess, run_config
 
 JSON_LOGS = {"LLAMA_STACK_LOG_FORMAT": "json"}

@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from support.native_upstream import ask, message, post, whole
+from support.chat_upstream import AUTH_PATH
+from support.native_upstream import ask, message, post
 from support.remote import ask_chat, remote
+from support.scripted_upstream import whole
 from support.stack_process import StackProcess, run_config
-from support.upstream import AUTH_PATH
 
 pytestmark = pytest.mark.integration
 

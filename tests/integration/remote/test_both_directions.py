@@ -6,7 +6,8 @@ import pytest
 
 from llama_stack_provider_messages.translation.events import fold
 from llama_stack_provider_messages.upstream.sse import SSEDecoder
-from support.native_upstream import ask, frame, message, post, streamed, whole
+from support.native_upstream import ask, frame, message, post
+from support.scripted_upstream import streamed, whole
 
 pytestmark = pytest.mark.integration
 

@@ -5,22 +5,9 @@ import json
 import openai
 import pytest
 
-from support.native_upstream import (
-    CUT,
-    Answer,
-    error_body,
-    frame,
-    message,
-    post,
-    raw,
-    silent,
-    spoken,
-    spoken_events,
-    streamed,
-    until,
-    whole,
-)
+from support.native_upstream import error_body, frame, message, post, spoken, spoken_events, until
 from support.remote import KEY, ask_chat, remote
+from support.scripted_upstream import CUT, Answer, raw, silent, streamed, whole
 from support.stack_process import StackProcess, run_config
 
 pytestmark = pytest.mark.integration

@@ -6,8 +6,9 @@ import re
 import httpx
 import pytest
 
-from support.native_upstream import message, post, whole
+from support.native_upstream import message, post
 from support.remote import ask_chat
+from support.scripted_upstream import whole
 from support.stack_process import ROOT, StackProcess
 
 pytestmark = pytest.mark.integration

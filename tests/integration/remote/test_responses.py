@@ -5,8 +5,9 @@ import json
 import openai
 import pytest
 
-from support.native_upstream import frame, message, spoken, streamed
+from support.native_upstream import frame, message, spoken
 from support.remote import remote
+from support.scripted_upstream import streamed
 from support.stack_process import StackProcess, run_config
 
 pytestmark = pytest.mark.integration

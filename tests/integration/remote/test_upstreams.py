@@ -5,8 +5,9 @@ import json
 import httpx
 import pytest
 
-from support.native_upstream import ask, message, post, spoken, streamed, whole
+from support.native_upstream import ask, message, post, spoken
 from support.remote import KEY, ask_chat
+from support.scripted_upstream import streamed, whole
 
 pytestmark = pytest.mark.integration
 

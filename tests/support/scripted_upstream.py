@@ -1,0 +1,386 @@
+"""The scripted upstream: an HTTP server whose responses a test writes byte by byte, without an HTTP library.
+
+It can fail as real upstreams do (stay silent, close in the middle, send a broken body) and notices at once that a
+client has disconnected. It runs in a thread with an event loop of its own; its public methods may be called from any
+thread.
+
+A script is a coroutine function that writes one response to an ``Answer``. Three sets of routes stand on this server:
+``NativeUpstream`` (the Messages API), ``ChatUpstream`` (chat completions) and, for the harness, scripts by path here.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+LIMIT_BYTES = 2**24
+"""Buffer limit of the stream readers; chunks and headers are smaller."""
+HANG_SECONDS = 60.0
+"""Timeout for an expected event; only a hang takes that long."""
+CUT, CLEAN = "cut", "clean"
+"""How a stream ends: the connection is dropped, or the body ends with the last HTTP chunk."""
+CHUNKED = ("transfer-encoding", "chunked")
+TLS_RECORD = b"\x16"
+"""First byte of a TLS handshake."""
+
+type Pairs = list[tuple[str, str]]
+type Script = Callable[["Answer"], Awaitable[None]]
+
+
+@dataclass
+class Exchange:
+    """One request as the upstream received it.
+
+    Attributes:
+        method: The HTTP method.
+        target: Path and query string, as sent.
+        pairs: Request headers as sent, names in lower case.
+        body: The bytes of the body.
+        connection: Number of its connection.
+        sent: Number of response bytes written to the socket so far.
+        closed: Set when the client closed the connection before the response was complete.
+    """
+
+    method: str
+    target: str
+    pairs: Pairs
+    body: bytes
+    connection: int
+    sent: int = 0
+    closed: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return dict(self.pairs)
+
+    @property
+    def path(self) -> str:
+        return urlsplit(self.target).path
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Gate:
+    """Blocks a script until a test opens it.
+
+    Args:
+        loop: Event loop of the upstream.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._event = asyncio.Event()
+
+    def open(self) -> None:
+        self._loop.call_soon_threadsafe(self._event.set)
+
+    async def wait(self) -> None:
+        await self._event.wait()
+
+    async def wait_and_close(self) -> None:
+        """Wait until the gate is open, then close it for the next script."""
+        await self._event.wait()
+        self._event.clear()
+
+
+class Answer:
+    """The response that a script writes; every call is a separate write to the socket."""
+
+    def __init__(self, upstream: "ScriptedUpstream", writer: asyncio.StreamWriter, exchange: Exchange) -> None:
+        self.upstream = upstream
+        self.exchange = exchange
+        self.dropped = False
+        self._writer = writer
+
+    async def raw(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
+        self.exchange.sent += len(data)
+
+    async def head(self, status: int = 200, kind: str = "text/event-stream", *more: tuple[str, str]) -> None:
+        framing = [] if any(name in ("content-length", "connection") for name, _ in more) else [CHUNKED]
+        lines = [f"{name}: {value}" for name, value in [("content-type", kind), *framing, *more] if value]
+        await self.raw(f"HTTP/1.1 {status} X\r\n{'\r\n'.join(lines)}\r\n\r\n".encode("latin-1"))
+
+    async def chunk(self, data: bytes) -> None:
+        await self.raw(framed(data))
+
+    async def end(self) -> None:
+        await self.raw(b"0\r\n\r\n")
+
+    async def json(self, value: Any, status: int = 200, **headers: str) -> None:
+        """Write a complete response with a JSON body."""
+        await self.head(status, "application/json", *_pairs(headers))
+        await self.chunk(json.dumps(value).encode())
+        await self.end()
+
+    def drop(self) -> None:
+        """Close the connection when the script returns."""
+        self.dropped = True
+
+
+def framed(data: bytes) -> bytes:
+    """Return the bytes as one HTTP chunk."""
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def whole(body: bytes, status: int = 200, kind: str = "application/json", **headers: str) -> Script:
+    """Return a script that responds with one body."""
+
+    async def script(answer: Answer) -> None:
+        await answer.head(status, kind, *_pairs(headers))
+        if body:
+            await answer.chunk(body)
+        await answer.end()
+
+    return script
+
+
+def streamed(*chunks: bytes, ends: str = CLEAN, at_once: bool = False, **headers: str) -> Script:
+    """Return a script that responds with these HTTP chunks, written one by one or in one write."""
+
+    async def script(answer: Answer) -> None:
+        await answer.head(200, "text/event-stream", *_pairs(headers))
+        for data in (b"".join(map(framed, chunks)),) if at_once else map(framed, chunks):
+            await answer.raw(data)
+        if ends == CLEAN:
+            await answer.end()
+        else:
+            answer.drop()
+
+    return script
+
+
+def raw(data: bytes) -> Script:
+    """Return a script that writes these bytes instead of a response and closes the connection."""
+
+    async def script(answer: Answer) -> None:
+        await answer.raw(data)
+        answer.drop()
+
+    return script
+
+
+async def silent(_answer: Answer) -> None:
+    """Never respond."""
+    await asyncio.Event().wait()
+
+
+async def refuse(answer: Answer) -> None:
+    """Close the connection in place of a response."""
+    answer.drop()
+
+
+def pieces(
+    *chunks: bytes,
+    gap: float = 0.0,
+    end: str = "complete",
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+    framed_body: bool = True,
+    lockstep: bool = False,
+) -> Script:
+    """Return a script that sends the chunks of a body one by one and closes the connection.
+
+    Args:
+        chunks: The chunks of the body.
+        gap: Seconds before each chunk.
+        end: ``complete``; ``die``: the connection closes in the middle; ``hang``: nothing more is sent until the client
+            disconnects.
+        status: Status of the response.
+        headers: Headers, in addition to the framing ones; by default those of an event stream.
+        framed_body: Whether to use chunked encoding; if False, a content-length.
+        lockstep: Whether each chunk but the first waits until the client has read the one before, which the test
+            reports by ``was_read``. Whatever holds a chunk back on the way then stops the stream for good, on a slow
+            machine and on a fast one.
+    """
+    headers = {"content-type": "text/event-stream"} if headers is None else headers
+    framing = "transfer-encoding: chunked" if framed_body else f"content-length: {sum(map(len, chunks))}"
+    lines = [f"HTTP/1.1 {status} X", "connection: close", framing, *(f"{one}: {text}" for one, text in headers.items())]
+
+    async def script(answer: Answer) -> None:
+        answer.drop()
+        await answer.raw(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
+        for number, data in enumerate(chunks):
+            if number and lockstep:
+                await answer.upstream.reading(answer.exchange.path).acquire()
+            await asyncio.sleep(gap)
+            await answer.raw(framed(data) if framed_body else data)
+        if end == "hang":
+            await silent(answer)
+        if end == "complete" and framed_body:
+            await answer.end()
+
+    return script
+
+
+def _pairs(headers: dict[str, str]) -> Pairs:
+    return [(name.replace("_", "-"), value) for name, value in headers.items()]
+
+
+class ScriptedUpstream:
+    """The server; by itself it plays a script for each path.
+
+    Attributes:
+        scripts: Path -> script; ``NativeUpstream`` plays them by model instead.
+        requests: All requests so far.
+        connections: Number of connections accepted so far.
+        open: Numbers of the open connections.
+        port: The port; set when the server runs.
+    """
+
+    answer_class: type[Answer] = Answer
+
+    def __init__(self) -> None:
+        self.scripts: dict[str, Script] = {}
+        self.requests: list[Exchange] = []
+        self.connections = 0
+        self.open: set[int] = set()
+        self.port = 0
+        self._gates: dict[str, Gate] = {}
+        self._read: dict[str, asyncio.Semaphore] = {}
+        self._numbers = itertools.count(1)
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._ready.wait(HANG_SECONDS)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(HANG_SECONDS)
+        self._loop.close()
+
+    @property
+    def address(self) -> str:
+        """The base URL without a path."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def script_for(self, exchange: Exchange) -> Script:
+        """Return the script for a request; an override keeps the request where its tests look for it."""
+        return self.scripts[exchange.path]
+
+    def early_script_for(self, exchange: Exchange) -> Script | None:
+        """Return a script that responds before the body of the request is read, or None."""
+        del exchange
+
+    def gate(self, name: str = "") -> Gate:
+        """Return the gate of that name, closed at first; without a name a new one."""
+        return self._gates.setdefault(name, Gate(self._loop)) if name else Gate(self._loop)
+
+    def reading(self, path: str) -> asyncio.Semaphore:
+        """Return what ``was_read`` counts up for a path."""
+        return self._read.setdefault(path, asyncio.Semaphore(0))
+
+    def was_read(self, path: str) -> None:
+        """Report that the client has read a chunk of the last response for a path."""
+        self._loop.call_soon_threadsafe(lambda: self.reading(path).release())
+
+    async def _serve(self) -> None:
+        self._stop = asyncio.Event()
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=LIMIT_BYTES, backlog=1024)
+        self.port = server.sockets[0].getsockname()[1]
+        self._ready.set()
+        await self._stop.wait()
+        server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._tasks.add(task)
+        self.connections += 1
+        number, early = self.connections, b""
+        self.open.add(number)
+        try:
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+                while (rest := await self._exchange(reader, writer, number, early)) is not None:
+                    early = rest
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError, asyncio.CancelledError):
+                await asyncio.wait_for(writer.wait_closed(), 1)
+            self.open.discard(number)
+            self._tasks.discard(task)
+
+    async def _exchange(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int, early: bytes
+    ) -> bytes | None:
+        """Handle one request; return the bytes already read of the next one, or None to close the connection."""
+        early = early or await reader.readexactly(1)
+        if early == TLS_RECORD:
+            writer.write(b"HTTP/1.1 400 X\r\ncontent-length: 0\r\n\r\n")
+            return None
+        head = early + await reader.readuntil(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
+        method, target, _ = first.split(" ")
+        pairs = [(name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines)]
+        exchange = Exchange(method, target, pairs, b"", number)
+        self._read[exchange.path] = asyncio.Semaphore(0)
+        answer = self.answer_class(self, writer, exchange)
+        if early_script := self.early_script_for(exchange):
+            await early_script(answer)
+        exchange.body = await reader.readexactly(int(exchange.headers.get("content-length", 0)))
+        if early_script:
+            return b""
+        self.requests.append(exchange)
+        rest = await _watched(self.script_for(exchange)(answer), exchange, reader)
+        return None if answer.dropped else rest
+
+
+async def _watched(work: Awaitable[None], exchange: Exchange, reader: asyncio.StreamReader) -> bytes | None:
+    """Run a script until it ends or the client disconnects; return the bytes read meanwhile, None on a disconnect."""
+    playing, reading = asyncio.ensure_future(work), asyncio.ensure_future(reader.read(1))
+    try:
+        await asyncio.wait({playing, reading}, return_when=asyncio.FIRST_COMPLETED)
+        if not playing.done() and not _came(reading):  # bytes of a pipelined request are not a disconnect
+            exchange.closed.set()
+            return None
+        await playing
+        return _came(reading) if reading.done() else b""
+    except ConnectionError:
+        exchange.closed.set()
+        return None
+    finally:
+        playing.cancel()
+        reading.cancel()
+        await asyncio.gather(playing, reading, return_exceptions=True)
+
+
+def _came(reading: asyncio.Future[bytes]) -> bytes | None:
+    return None if reading.exception() else reading.result() or None
+
+
+EVENT = b'event: delta\ndata: {"text": "one"}\n\n'
+HALF = b'event: delta\ndata: {"text": "\xe4\xbd'
+OTHER_HALF = b'\xa0"}\n\n'
+TWO_EVENTS = b'event: delta\ndata: {"text": "two"}\n\nevent: stop\ndata: {}\n\n'
+FOUR = (EVENT, HALF, OTHER_HALF, TWO_EVENTS)
+GAP_SECONDS = 0.05
+
+
+def four_chunks(upstream: ScriptedUpstream) -> None:
+    """Add the routes of the four-chunk experiment to an upstream.
+
+    ``/four`` sends four chunks, each 0.05 s after the client has read the one before: an event; half an event, split
+    inside a character; the other half; two events. ``/dies`` closes the connection after the first chunk. ``/stays``
+    would send all four and does not end the response until the client disconnects.
+    """
+    upstream.scripts |= {
+        "/four": pieces(*FOUR, gap=GAP_SECONDS, lockstep=True),
+        "/dies": pieces(EVENT, gap=GAP_SECONDS, end="die"),
+        "/stays": pieces(*FOUR, gap=GAP_SECONDS, end="hang", lockstep=True),
+    }
