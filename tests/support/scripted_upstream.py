@@ -173,18 +173,13 @@ async def silent(_answer: Answer) -> None:
     await asyncio.Event().wait()
 
 
-async def refuse(answer: Answer) -> None:
-    """Close the connection in place of a response."""
-    answer.drop()
-
-
 def pieces(
-    *chunks: bytes,
+    chunks: Sequence[bytes] = (),
     gap: float = 0.0,
     end: str = "complete",
     status: int = 200,
     headers: dict[str, str] | None = None,
-    framed_body: bool = True,
+    chunked: bool = True,
     lockstep: bool = False,
 ) -> Script:
     """Return a script that sends the chunks of a body one by one and closes the connection.
@@ -193,29 +188,31 @@ def pieces(
         chunks: The chunks of the body.
         gap: Seconds before each chunk.
         end: ``complete``; ``die``: the connection closes in the middle; ``hang``: nothing more is sent until the client
-            disconnects.
+            disconnects; ``refuse``: it closes in place of a response.
         status: Status of the response.
         headers: Headers, in addition to the framing ones; by default those of an event stream.
-        framed_body: Whether to use chunked encoding; if False, a content-length.
+        chunked: Whether to use chunked encoding; if False, a content-length.
         lockstep: Whether each chunk but the first waits until the client has read the one before, which the test
             reports by ``was_read``. Whatever holds a chunk back on the way then stops the stream for good, on a slow
             machine and on a fast one.
     """
     headers = {"content-type": "text/event-stream"} if headers is None else headers
-    framing = "transfer-encoding: chunked" if framed_body else f"content-length: {sum(map(len, chunks))}"
+    framing = "transfer-encoding: chunked" if chunked else f"content-length: {sum(map(len, chunks))}"
     lines = [f"HTTP/1.1 {status} X", "connection: close", framing, *(f"{one}: {text}" for one, text in headers.items())]
 
     async def script(answer: Answer) -> None:
         answer.drop()
+        if end == "refuse":
+            return
         await answer.raw(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
         for number, data in enumerate(chunks):
             if number and lockstep:
                 await answer.upstream.reading(answer.exchange.path).acquire()
             await asyncio.sleep(gap)
-            await answer.raw(framed(data) if framed_body else data)
+            await answer.raw(framed(data) if chunked else data)
         if end == "hang":
             await silent(answer)
-        if end == "complete" and framed_body:
+        if end == "complete" and chunked:
             await answer.end()
 
     return script
@@ -380,7 +377,7 @@ def four_chunks(upstream: ScriptedUpstream) -> None:
     would send all four and does not end the response until the client disconnects.
     """
     upstream.scripts |= {
-        "/four": pieces(*FOUR, gap=GAP_SECONDS, lockstep=True),
-        "/dies": pieces(EVENT, gap=GAP_SECONDS, end="die"),
-        "/stays": pieces(*FOUR, gap=GAP_SECONDS, end="hang", lockstep=True),
+        "/four": pieces(FOUR, gap=GAP_SECONDS, lockstep=True),
+        "/dies": pieces(FOUR[:1], gap=GAP_SECONDS, end="die"),
+        "/stays": pieces(FOUR, gap=GAP_SECONDS, end="hang", lockstep=True),
     }

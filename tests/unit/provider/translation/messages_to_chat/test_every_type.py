@@ -137,9 +137,13 @@ PLACES = {
 
 def outcome(body):
     """Return what becomes of a request, for each profile: a comparable record, or the text of the refusal."""
-    base = {"model": "text", "max_tokens": 50, "messages": [HI]}
+    return outcome_of(json.dumps({"model": "text", "max_tokens": 50, "messages": [HI]} | body))
+
+
+@cache
+def outcome_of(text):
     try:
-        asked = CreateMessageRequest.model_validate_json(json.dumps(base | body))
+        asked = CreateMessageRequest.model_validate_json(text)
     except ValidationError as refused:
         return [describe_validation_error(refused)]
     return [one(asked, profile) for profile in PROFILES]
