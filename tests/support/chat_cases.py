@@ -21,9 +21,9 @@ def options_of(case):
     return TranslationOptions(traits=traits_of(values["model"]), **values)
 
 
-def said(form):
+def set_fields(options):
     """Return the fields of reply options that are set."""
-    values = {field.name: getattr(form, field.name) for field in fields(form)}
+    values = {field.name: getattr(options, field.name) for field in fields(options)}
     return {name: sorted(value) if isinstance(value, frozenset) else value for name, value in values.items() if value}
 
 
@@ -34,7 +34,7 @@ def result_of(case):
         return {"error": error.message}
     assert_legal(done.body)
     dropped = [f"{entry.path} ({entry.feature}): {entry.reason}" for entry in done.dropped]
-    return {"body": done.body, "dropped": dropped, "form": said(done.form), "betas": list(done.betas)}
+    return {"body": done.body, "dropped": dropped, "form": set_fields(done.reply_options), "betas": list(done.betas)}
 
 
 def merged(case, variant):

@@ -42,9 +42,12 @@ def test_null_is_as_good_as_absent(translate):
         ({"user": 5}, "user: a string is required"),
         ({"stop": 5}, "stop: a list is required"),
         ({"tools": {}}, "tools: a list is required"),
-        ({"tools": [{"type": 5}]}, "tools.0.type: 'int' is no kind of tool; send function or custom"),
+        ({"tools": [{"type": 5}]}, "tools.0.type: 'int' is not a valid tool type; send function or custom"),
         ({"tools": [function(parameters=[])]}, "tools.0.function.parameters: an object is required"),
-        ({"tools": [function()], "tool_choice": {"type": "x"}}, "tool_choice.type: 'x' is none of function"),
+        (
+            {"tools": [function()], "tool_choice": {"type": "x"}},
+            "tool_choice.type: 'x' is not a valid type; send function, custom or allowed_tools",
+        ),
         ({"tools": [function()], "tool_choice": 5}, "tool_choice: an object is required"),
         ({"response_format": "json"}, "response_format: an object is required"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema: an object is required"),
@@ -66,7 +69,7 @@ def test_an_empty_choice_of_allowed_tools_is_a_400(translate):
 def test_a_choice_of_allowed_tools_has_two_modes(translate):
     choice = {"type": "allowed_tools", "allowed_tools": {"mode": "none", "tools": [function()]}}
     said = refusal(translate, tools=[function()], tool_choice=choice)
-    assert said.startswith("tool_choice.allowed_tools.mode: 'none' is no mode; send auto, required")
+    assert said.startswith("tool_choice.allowed_tools.mode: 'none' is not a valid mode; send auto, required")
 
 
 @pytest.mark.parametrize("effort", ["minimal", "low", "medium", "high", "xhigh", "max"])
@@ -77,7 +80,7 @@ def test_a_budget_is_always_below_the_limit(translate, effort, asked):
     assert budget + min(asked, 1024) <= done.body["max_tokens"]
     assert done.body["max_tokens"] >= asked
     raised = [(entry.path, entry.reason) for entry in done.dropped]
-    more = f"raised to {done.body['max_tokens']}, for the thoughts count too"
+    more = f"raised to {done.body['max_tokens']}: thinking tokens count towards the limit"
     assert raised == ([("max_tokens", more)] if done.body["max_tokens"] > asked else [])
 
 
@@ -166,7 +169,7 @@ def test_boolean_schemas_and_nulls_are_read(translate):
         ({"anyOf": {}}, "anyOf: a list of JSON schemas is required"),
         ({"properties": []}, "properties: an object is required"),
         ({"items": [1]}, "items: an object is required"),
-        ({"maximum": 10**5000}, "maximum: a value JSON can hold is required"),
+        ({"maximum": 10**5000}, "maximum: a valid JSON value is required"),
     ],
 )
 def test_a_schema_that_is_none_is_a_400(translate, schema, said):
@@ -192,7 +195,7 @@ def test_a_schema_of_any_depth_is_taken_or_a_400(translate, kind, levels):
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**5000], ids=["nan", "inf", "huge"])
 def test_a_number_that_json_does_not_have_is_a_400(translate, value):
     said = refusal(translate, tools=[function(parameters={"type": "object", "maximum": value})])
-    assert said == "tools, thinking: no JSON in one of them; look for NaN and huge numbers"
+    assert said == "tools, thinking: one of them is not valid JSON; look for NaN and huge numbers"
 
 
 def test_wrapped_parameters_keep_their_references(translate):
@@ -215,9 +218,9 @@ def test_a_renamed_tool_is_told_under_both_names(translate):
     custom = {"type": "custom", "custom": {"name": "run it"}}
     done = translate(tools=[custom, function("or it", parameters={"oneOf": []})])
     run, either = (tool["name"] for tool in done.body["tools"])
-    assert done.form.tool_names == {run: "run it", either: "or it"}
-    assert done.form.custom_tools == {"run it", run}
-    assert done.form.wrapped_tools == {"or it", either}
+    assert done.reply_options.tool_names == {run: "run it", either: "or it"}
+    assert done.reply_options.custom_tools == {"run it", run}
+    assert done.reply_options.wrapped_tools == {"or it", either}
 
 
 def test_two_names_that_become_one_are_a_400(translate):
@@ -258,5 +261,5 @@ def test_the_request_stays_as_it_was(translate):
 
 
 def test_a_whole_request_may_be_wrong():
-    with pytest.raises(InvalidRequestError, match="messages: at least one message that says something is required"):
+    with pytest.raises(InvalidRequestError, match="messages: at least one message with content is required"):
         translate_request({}, TranslationOptions("m"))

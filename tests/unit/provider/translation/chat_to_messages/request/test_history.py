@@ -125,20 +125,22 @@ def test_the_names_of_answers_and_instructions_are_left_out_and_said_so(translat
 
 
 def test_a_conversation_of_wrong_roles_is_a_400(translate):
-    with pytest.raises(InvalidRequestError, match=r"messages\.1\.role: 'robot' is none of system, developer, user"):
+    with pytest.raises(
+        InvalidRequestError, match=r"messages\.1\.role: 'robot' is not a valid role; send system, developer, user"
+    ):
         translate(HI, {"role": "robot", "content": "x"})
 
 
 @pytest.mark.parametrize(
     ("message", "said"),
     [
-        ({"role": "tool", "content": "x"}, "messages.1.tool_call_id: a string that is not empty is required"),
-        ({"role": "function", "content": "x"}, "messages.1.name: a string that is not empty is required"),
+        ({"role": "tool", "content": "x"}, "messages.1.tool_call_id: a non-empty string is required"),
+        ({"role": "function", "content": "x"}, "messages.1.name: a non-empty string is required"),
         ({"role": "assistant", "tool_calls": {}}, "messages.1.tool_calls: a list is required"),
         ({"role": "assistant", "tool_calls": [{"id": "a", "type": "mcp"}]}, "messages.1.tool_calls.0.type: 'mcp'"),
-        ({"role": "assistant", "tool_calls": [{"function": {}}]}, "messages.1.tool_calls.0.function.name: a string"),
+        ({"role": "assistant", "tool_calls": [{"function": {}}]}, "messages.1.tool_calls.0.function.name: a non-empty"),
         ({"role": "assistant", "content": [{"type": "image_url"}]}, "messages.1.content.0.type: 'image_url' is not"),
-        ({"role": "user", "content": [{"type": ["text"]}]}, "messages.1.content.0.type: 'list' is not taken here"),
+        ({"role": "user", "content": [{"type": ["text"]}]}, "messages.1.content.0.type: 'list' is not allowed here"),
         ({"role": "user", "content": [7]}, "messages.1.content.0: an object is required"),
         ("hi", "messages.1: an object is required"),
     ],
@@ -153,7 +155,7 @@ def test_strict_translation_repairs_nothing(translate):
     strict = TranslationOptions("upstream", strict=True)
     with pytest.raises(InvalidRequestError, match=r"messages\.1\.tool_calls\.0: no result follows it"):
         translate(HI, calls("a"), options=strict)
-    with pytest.raises(InvalidRequestError, match="messages: the Messages API wants the user to begin"):
+    with pytest.raises(InvalidRequestError, match="messages: the Messages API requires a user message first"):
         translate({"role": "assistant", "content": "Hello"}, HI, options=strict)
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_provider_messages.translation.chat_to_messages import TranslationOptions, traits_of, translate_request
-from llama_stack_provider_messages.translation.chat_to_messages.request.request import KNOWN
+from llama_stack_provider_messages.translation.chat_to_messages.request.unsupported import KNOWN
 from support.histories import assert_legal
 
 MODELS = ["llama", "claude-sonnet-4-5", "claude-opus-4-6", "claude-opus-4-8", "claude-sonnet-5-5", "claude-fable-5"]

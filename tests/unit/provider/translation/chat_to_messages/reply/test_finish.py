@@ -2,8 +2,12 @@
 
 import pytest
 
-from llama_stack_provider_messages.translation.chat_to_messages import translate_usage
-from llama_stack_provider_messages.translation.chat_to_messages.reply.usage import added, service_tier, updated
+from llama_stack_provider_messages.translation.chat_to_messages.reply.finish import (
+    added,
+    service_tier,
+    translate_usage,
+    updated,
+)
 
 
 def test_the_prompt_counts_cached_tokens():
