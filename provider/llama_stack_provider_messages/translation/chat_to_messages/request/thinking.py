@@ -118,9 +118,13 @@ def _requested(chat: Record, ctx: TranslationContext) -> ThinkingSettings:
         raise InvalidRequestError(f"reasoning_effort: {quoted(effort)} is not a valid level; send one of {levels}")
     if chat.get("thinking") is not None:
         return _client_settings(chat["thinking"], effort, ctx)
-    if effort == "none":
-        return _switched_off(ctx)
-    return _BY_FAMILY[ctx.traits.thinking](effort, ctx) if effort else ThinkingSettings()
+    if effort == "none" and ctx.traits.always_on:
+        ctx.drop("reasoning_effort", "reasoning_effort", "thinking cannot be switched off for this model")
+    elif effort == "none" and ctx.traits.thinking != "none":
+        return ThinkingSettings(config={"type": ctx.traits.off})
+    elif effort != "none" and effort:
+        return _BY_FAMILY[ctx.traits.thinking](effort, ctx)
+    return ThinkingSettings()
 
 
 def _client_settings(value: object, effort: str, ctx: TranslationContext) -> ThinkingSettings:
@@ -139,13 +143,6 @@ def _client_settings(value: object, effort: str, ctx: TranslationContext) -> Thi
     elif effort:
         ctx.drop("reasoning_effort", "reasoning_effort", "thinking is used instead")
     return ThinkingSettings("thinking", {name: item for name, item in config.items() if item is not None}, level)
-
-
-def _switched_off(ctx: TranslationContext) -> ThinkingSettings:
-    if ctx.traits.always_on:
-        ctx.drop("reasoning_effort", "reasoning_effort", "thinking cannot be switched off for this model")
-        return ThinkingSettings()
-    return ThinkingSettings() if ctx.traits.thinking == "none" else ThinkingSettings(config={"type": ctx.traits.off})
 
 
 def _adaptive(effort: str, ctx: TranslationContext) -> ThinkingSettings:

@@ -17,7 +17,6 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
 
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_provider_messages.translation.chat_to_messages.context import Block, TranslationContext
@@ -278,14 +277,12 @@ def _web_search(options: object, declared: dict[str, Block], ctx: TranslationCon
     if settings.get("search_context_size") is not None:
         reason = "the Messages API has no search context size"
         ctx.drop(f"{path}.search_context_size", "search_context_size", reason)
-    return [{**WEB_SEARCH, **_user_location(settings.get("user_location"), f"{path}.user_location", ctx)}]
-
-
-def _user_location(location: object, path: str, ctx: TranslationContext) -> dict[str, Any]:
-    if location is None:
-        return {}
-    where = f"{path}.approximate"
-    place = record_at(record_at(location, path).get("approximate"), where)
-    ctx.hint_unknown(place, _LOCATION_FIELDS, where)
-    known = {name: text for name in _LOCATION_FIELDS if (text := text_at(place.get(name), f"{where}.{name}"))}
-    return {"user_location": {"type": "approximate", **known}} if known else {}
+    if settings.get("user_location") is None:
+        return [dict(WEB_SEARCH)]
+    path = f"{path}.user_location"
+    location = record_at(settings["user_location"], path)
+    path = f"{path}.approximate"
+    place = record_at(location.get("approximate"), path)
+    ctx.hint_unknown(place, _LOCATION_FIELDS, path)
+    known = {name: text for name in _LOCATION_FIELDS if (text := text_at(place.get(name), f"{path}.{name}"))}
+    return [{**WEB_SEARCH, **({"user_location": {"type": "approximate", **known}} if known else {})}]

@@ -5,7 +5,6 @@ without an equivalent is rejected if the response could not have the form that i
 logged, as is a field that is in no table.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from llama_stack_api_messages.errors import InvalidRequestError
@@ -51,15 +50,24 @@ _DEFAULTS: dict[str, Any] = {"verbosity": "medium"}
 """Values equal to the model's default; 0, false and empty values count as defaults, too, except of ``seed``."""
 
 
+CHECKED = frozenset({"logprobs", "top_logprobs", "modalities", "audio", "n", "moderation", "store"})
+"""Fields accepted with some values and rejected or dropped with others."""
+
+KNOWN = TRANSLATED | EXTENSIONS | CHECKED | WARNED.keys() | HINTS.keys()
+"""All known fields."""
+
+
 def check_fields(chat: Record, ctx: TranslationContext) -> None:
     """Reject the fields of a request without an equivalent, or log them as dropped.
 
     Raises:
         InvalidRequestError: The response could not have the form that the request requires.
     """
-    for name, check in CHECKED.items():
-        if chat.get(name) is not None:
-            check(chat[name], name, ctx)
+    _check_values(chat)
+    if chat.get("moderation") is not None:
+        ctx.drop("moderation", "moderation", "the Messages API has no moderation")
+    if flag_at(chat.get("store"), "store"):
+        ctx.drop("store", "store", "the upstream does not store requests")
     for name, reason in WARNED.items():
         value = chat.get(name)
         if value not in (None, False, 0, "", [], {}, _DEFAULTS.get(name)) or (name == "seed" and value is not None):
@@ -72,51 +80,22 @@ def check_fields(chat: Record, ctx: TranslationContext) -> None:
             ctx.drop(printable(name), printable(name), "this server does not know the field")
 
 
-def _check_logprobs(value: object, path: str, _ctx: TranslationContext) -> None:
-    if flag_at(value, path) if path == "logprobs" else count_at(value, path, 0):
-        raise InvalidRequestError(f"{path}: the Messages API returns no log probabilities; remove the field")
-
-
-def _check_modalities(value: object, path: str, _ctx: TranslationContext) -> None:
-    if any(kind != "text" for kind in list_at(value, path)):
-        raise InvalidRequestError(f"{path}: the Messages API returns text only; send ['text']")
-
-
-def _check_audio(_value: object, path: str, _ctx: TranslationContext) -> None:
-    raise InvalidRequestError(f"{path}: the Messages API returns text only; remove the field")
-
-
-def _check_n(value: object, path: str, _ctx: TranslationContext) -> None:
-    if (count_at(value, path) or 1) > 1:
-        raise InvalidRequestError(f"{path}: the Messages API returns one choice; send n=1 and repeat the request")
-
-
-def _check_moderation(value: object, path: str, ctx: TranslationContext) -> None:
-    """Reject moderation that blocks, which is a guarantee; drop moderation that only scores."""
-    policy = record_at(value, path).get("policy")
-    for side in ("input", "output"):
-        where = f"{path}.policy.{side}"
-        rule = record_at(policy, f"{path}.policy").get(side) if policy is not None else None
-        if rule is not None and record_at(rule, where).get("mode") == "block":
-            raise InvalidRequestError(f"{where}.mode: the Messages API has no moderation; remove the field")
-    ctx.drop(path, path, "the Messages API has no moderation")
-
-
-def _check_store(value: object, path: str, ctx: TranslationContext) -> None:
-    if flag_at(value, path):
-        ctx.drop(path, path, "the upstream does not store requests")
-
-
-CHECKED: dict[str, Callable[[object, str, TranslationContext], None]] = {
-    "logprobs": _check_logprobs,
-    "top_logprobs": _check_logprobs,
-    "modalities": _check_modalities,
-    "audio": _check_audio,
-    "n": _check_n,
-    "moderation": _check_moderation,
-    "store": _check_store,
-}
-"""Fields accepted with some values and rejected with others."""
-
-KNOWN = TRANSLATED | EXTENSIONS | CHECKED.keys() | WARNED.keys() | HINTS.keys()
-"""All known fields."""
+def _check_values(chat: Record) -> None:
+    """Reject what would change the form of the response, and moderation that blocks, which is a guarantee."""
+    if flag_at(chat.get("logprobs"), "logprobs"):
+        raise InvalidRequestError("logprobs: the Messages API returns no log probabilities; remove the field")
+    if count_at(chat.get("top_logprobs"), "top_logprobs", 0):
+        raise InvalidRequestError("top_logprobs: the Messages API returns no log probabilities; remove the field")
+    if any(kind != "text" for kind in list_at(chat.get("modalities"), "modalities")):
+        raise InvalidRequestError("modalities: the Messages API returns text only; send ['text']")
+    if chat.get("audio") is not None:
+        raise InvalidRequestError("audio: the Messages API returns text only; remove the field")
+    if (count_at(chat.get("n"), "n") or 1) > 1:
+        raise InvalidRequestError("n: the Messages API returns one choice; send n=1 and repeat the request")
+    moderation = chat.get("moderation")
+    policy = record_at(moderation, "moderation").get("policy") if moderation is not None else None
+    for side in ("input", "output") if policy is not None else ():
+        path = f"moderation.policy.{side}"
+        rule = record_at(policy, "moderation.policy").get(side)
+        if rule is not None and record_at(rule, path).get("mode") == "block":
+            raise InvalidRequestError(f"{path}.mode: the Messages API has no moderation; remove the field")

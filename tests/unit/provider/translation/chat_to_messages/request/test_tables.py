@@ -30,7 +30,7 @@ def test_a_field_stands_in_one_table():
     tables = [
         unsupported.TRANSLATED,
         unsupported.EXTENSIONS,
-        unsupported.CHECKED.keys(),
+        unsupported.CHECKED,
         unsupported.WARNED.keys(),
         unsupported.HINTS.keys(),
     ]
