@@ -4,6 +4,8 @@ import json
 from dataclasses import fields
 from pathlib import Path
 
+import pytest
+
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_provider_messages.translation.chat_to_messages import TranslationOptions, traits_of, translate_request
 from support.histories import assert_legal
@@ -19,6 +21,18 @@ def load(name):
 def options_of(case):
     values = {"model": "upstream-model", **case.get("options", {})}
     return TranslationOptions(traits=traits_of(values["model"]), **values)
+
+
+def function(name="get", **fields):
+    """Return a function tool."""
+    return {"type": "function", "function": {"name": name, **fields}}
+
+
+def error_message(translate, **fields):
+    """Return the message of the 400 for a request with these fields."""
+    with pytest.raises(InvalidRequestError) as caught:
+        translate(**fields)
+    return caught.value.message
 
 
 def set_fields(options):

@@ -1,4 +1,4 @@
-"""Every mapping of the answers covers exactly its enum."""
+"""Every table of the reply translation covers exactly its enum."""
 
 from typing import get_args
 
@@ -12,7 +12,7 @@ from llama_stack_api_messages.models import response
 from llama_stack_api_messages.models.errors import ERROR_TYPES
 from llama_stack_provider_messages.translation.chat_to_messages import dropped_blocks
 from llama_stack_provider_messages.translation.chat_to_messages.reply import error, finish, open_blocks
-from support.chat_answers import form, message
+from support.chat_answers import message, reply_options
 from support.sdk_types import structures
 
 
@@ -21,7 +21,7 @@ def literals(annotation):
     return {arg for arg in args if isinstance(arg, str)} | {text for arg in args for text in literals(arg)}
 
 
-def test_every_stop_reason_of_the_api_has_a_finish_reason_that_exists():
+def test_every_stop_reason_has_a_valid_finish_reason():
     assert finish.FINISH_REASONS.keys() == set(response.STOP_REASONS)
     assert set(get_args(StopReason)) <= finish.FINISH_REASONS.keys()
     known = literals(Choice.model_fields["finish_reason"].annotation)
@@ -37,7 +37,7 @@ def test_every_error_type_has_the_status_of_its_class():
     assert error.STATUS_BY_TYPE["api_error"] == classes["api_error"].status_code
 
 
-def test_service_tiers_exist_on_both_sides():
+def test_service_tiers_exist_in_both_apis():
     assert set(finish.CHAT_TIERS) == {"standard", "priority", "batch"}
     assert set(finish.CHAT_TIERS.values()) <= literals(ChatCompletion.model_fields["service_tier"].annotation)
 
@@ -45,7 +45,7 @@ def test_service_tiers_exist_on_both_sides():
 def test_streams_and_unary_responses_show_the_same_block_types():
     kinds = {kind for block in structures(ContentBlock) for kind in literals(block.model_fields["type"].annotation)}
     blocks = [{"type": kind, "name": "look", "data": "d"} for kind in sorted(kinds)]
-    dropped = {entry.feature for entry in dropped_blocks(message(*blocks), form())}
+    dropped = {entry.feature for entry in dropped_blocks(message(*blocks), reply_options())}
     assert kinds - dropped == set(open_blocks.KIND_OF_DELTA.values()) | {"redacted_thinking"}
 
 

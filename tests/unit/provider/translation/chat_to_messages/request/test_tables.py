@@ -1,4 +1,4 @@
-"""Every field and value that OpenAI's SDK can send has a place in a table."""
+"""Every field and value of the openai SDK's requests is in a table."""
 
 from typing import get_args
 
@@ -26,7 +26,7 @@ def test_every_field_of_the_sdk_is_known():
     assert set(SDK) >= unsupported.TRANSLATED  # from the oldest SDK on
 
 
-def test_a_field_stands_in_one_table():
+def test_every_field_is_in_one_table():
     tables = [
         unsupported.TRANSLATED,
         unsupported.EXTENSIONS,
@@ -48,7 +48,7 @@ def test_every_field_of_a_message_is_read(kind):
     assert set(fields(kind)) <= messages.FIELDS[role]
 
 
-def test_every_part_of_the_sdk_has_a_handler():
+def test_every_part_of_the_sdk_has_a_translation():
     kinds = {kind for part in structures(ChatCompletionContentPartParam) for kind in literals(fields(part)["type"])}
     assert kinds == content.USER_PARTS.keys()
     assert {name for part in structures(ChatCompletionContentPartParam) for name in fields(part)} <= {
@@ -64,10 +64,10 @@ def test_every_effort_of_the_sdk_has_a_level_and_a_budget():
     assert list(BUDGETS.values()) == sorted(BUDGETS.values())
 
 
-def test_every_tier_of_the_sdk_has_a_counterpart():
+def test_every_service_tier_of_the_sdk_has_an_equivalent():
     assert literals(SDK["service_tier"]) <= settings.TIER_FIELDS.keys()
 
 
-def test_every_mode_of_a_choice_has_a_counterpart():
+def test_every_mode_of_the_tool_choice_has_an_equivalent():
     modes = {value for part in get_args(bare(SDK["tool_choice"])) for value in literals(part)}
     assert {mode for mode in modes if isinstance(mode, str)} >= tools.CHOICE_TYPES.keys()
