@@ -10,10 +10,9 @@ Blocks of server tools and of later API versions are dropped; ``dropped_blocks``
     tool_use            ``tool_calls``, or ``function_call`` for a request with ``functions``
 """
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from dataclasses import field as dataclass_field
 from typing import Any, Literal
 
 from llama_stack_api_messages.errors import BadGatewayError
@@ -35,7 +34,7 @@ type ArgumentsKind = Literal["plain", "wrapped", "custom"]
 """How the arguments of a tool are returned; see ``ReplyOptions``."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class ReplyOptions:
     """Options for the reply, taken from the request.
 
@@ -57,7 +56,7 @@ class ReplyOptions:
     custom_tools: frozenset[str] = frozenset()
     wrapped_tools: frozenset[str] = frozenset()
     json_object: bool = False
-    tool_names: Mapping[str, str] = dataclass_field(default_factory=dict)
+    tool_names: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def translate_response(message: Mapping[str, Any], options: ReplyOptions, *, created: int) -> dict[str, Any]:
@@ -92,6 +91,106 @@ def dropped_blocks(message: Mapping[str, Any], form: ReplyOptions) -> tuple[Drop
         MessagesError: As ``translate_response``.
     """
     return _read(message, form, 0).log.entries()
+
+
+class _Completion:
+    """Collects the parts of one chat completion."""
+
+    def __init__(self, options: ReplyOptions, completion_id: str) -> None:
+        self.id = completion_id
+        self.log = DropLog()
+        self._options = options
+        self._words = Words(options, self.log)
+        self._texts: list[str] = []
+        self._reasoning: list[str] = []
+        self._details: list[dict[str, Any]] = []
+        self._calls: list[dict[str, Any]] = []
+
+    def add_block(self, block: object, path: str) -> None:
+        kind = text_field(block, "type")
+        step = _STEPS.get(kind)
+        if step is None:
+            self.log.note(path, kind or "block", NO_PLACE)
+        else:
+            step(self, block, path)
+
+    def add_text(self, block: object, path: str) -> None:
+        start = self._words.length
+        self._texts.append(self._words.add(replace_lone_surrogates(text_field(block, "text"))))
+        self._words.cite(list_field(block, "citations"), start, path)
+
+    def add_thinking(self, block: object, _path: str) -> None:
+        text = replace_lone_surrogates(text_field(block, "thinking"))
+        signature = replace_lone_surrogates(text_field(block, "signature"))
+        if text or signature:
+            self._reasoning.append(text)
+            signed = {"signature": signature} if signature else {}
+            self._details.append({"type": "reasoning.text", "index": len(self._details), "text": text, **signed})
+
+    def add_redacted_thinking(self, block: object, _path: str) -> None:
+        if data := replace_lone_surrogates(text_field(block, "data")):
+            self._details.append({"type": "reasoning.encrypted", "index": len(self._details), "data": data})
+
+    def add_call(self, block: object, path: str) -> None:
+        upstream_name = call_name(block)
+        name = self._options.tool_names.get(upstream_name, upstream_name)
+        kind = call_kind(upstream_name, self._options)
+        arguments = arguments_of(field(block, "input"), kind)
+        if self._options.legacy_functions:
+            if self._calls:
+                self.log.note(path, "tool_use", ONE_CALL)
+            self._calls.append({"name": name, "arguments": arguments})
+            return
+        tool, member = ("custom", "input") if kind == "custom" else ("function", "arguments")
+        given_id = call_id(field(block, "id"), self.id, len(self._calls))
+        self._calls.append({"id": given_id, "type": tool, tool: {"name": name, member: arguments}})
+
+    def choice(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the only choice of the completion."""
+        reason, legacy = message.get("stop_reason"), self._options.legacy_functions
+        refusal = explanation(reason, message.get("stop_details"))
+        text = "".join([*self._texts, self._words.rest()])
+        reasoning = "".join(self._reasoning)
+        optional = {
+            "reasoning_content": reasoning,
+            "reasoning": reasoning,
+            "reasoning_details": self._details,
+            "annotations": self._words.annotations,
+            "tool_calls": [] if legacy else self._calls,
+            "function_call": next(iter(self._calls), None) if legacy else None,
+        }
+        return {
+            "index": 0,
+            "message": {
+                "role": "assistant",
+                "content": text or (None if self._calls or refusal else ""),
+                "refusal": refusal or None,
+                **{name: value for name, value in optional.items() if value},
+            },
+            "logprobs": None,
+            "finish_reason": finish_reason(reason, calls=bool(self._calls), legacy=legacy),
+            **stop_match(reason, message.get("stop_sequence")),
+        }
+
+
+_STEPS: dict[str, Callable[[_Completion, object, str], None]] = {
+    "text": _Completion.add_text,
+    "thinking": _Completion.add_thinking,
+    "redacted_thinking": _Completion.add_redacted_thinking,
+    "tool_use": _Completion.add_call,
+}
+
+
+def _read(message: Mapping[str, Any], options: ReplyOptions, created: int) -> _Completion:
+    content = message.get("content")
+    if is_error(message):
+        raise error_of_event(message)
+    if not isinstance(content, list):
+        raise BadGatewayError(BROKEN)
+    completion = _Completion(options, completion_id(message.get("id")) or completion_id(str(created)))
+    for index, block in enumerate(content):
+        completion.add_block(block, f"content.{index}")
+    return completion
 
 
 def completion_id(message_id: object) -> str:
@@ -232,103 +331,3 @@ def _annotation(citation: object, start: int, end: int) -> dict[str, Any] | None
     }
     passage = replace_lone_surrogates(text_field(citation, "cited_text"))
     return {"type": "url_citation", "url_citation": record | ({"content": passage} if passage else {})}
-
-
-class _Completion:
-    """Collects the parts of one chat completion."""
-
-    def __init__(self, options: ReplyOptions, completion_id: str) -> None:
-        self.id = completion_id
-        self.log = DropLog()
-        self._options = options
-        self._words = Words(options, self.log)
-        self._texts: list[str] = []
-        self._reasoning: list[str] = []
-        self._details: list[dict[str, Any]] = []
-        self._calls: list[dict[str, Any]] = []
-
-    def add_block(self, block: object, path: str) -> None:
-        kind = text_field(block, "type")
-        step = _STEPS.get(kind)
-        if step is None:
-            self.log.note(path, kind or "block", NO_PLACE)
-        else:
-            step(self, block, path)
-
-    def add_text(self, block: object, path: str) -> None:
-        start = self._words.length
-        self._texts.append(self._words.add(replace_lone_surrogates(text_field(block, "text"))))
-        self._words.cite(list_field(block, "citations"), start, path)
-
-    def add_thinking(self, block: object, _path: str) -> None:
-        text = replace_lone_surrogates(text_field(block, "thinking"))
-        signature = replace_lone_surrogates(text_field(block, "signature"))
-        if text or signature:
-            self._reasoning.append(text)
-            signed = {"signature": signature} if signature else {}
-            self._details.append({"type": "reasoning.text", "index": len(self._details), "text": text, **signed})
-
-    def add_redacted_thinking(self, block: object, _path: str) -> None:
-        if data := replace_lone_surrogates(text_field(block, "data")):
-            self._details.append({"type": "reasoning.encrypted", "index": len(self._details), "data": data})
-
-    def add_call(self, block: object, path: str) -> None:
-        upstream_name = call_name(block)
-        name = self._options.tool_names.get(upstream_name, upstream_name)
-        kind = call_kind(upstream_name, self._options)
-        arguments = arguments_of(field(block, "input"), kind)
-        if self._options.legacy_functions:
-            if self._calls:
-                self.log.note(path, "tool_use", ONE_CALL)
-            self._calls.append({"name": name, "arguments": arguments})
-            return
-        tool, member = ("custom", "input") if kind == "custom" else ("function", "arguments")
-        given_id = call_id(field(block, "id"), self.id, len(self._calls))
-        self._calls.append({"id": given_id, "type": tool, tool: {"name": name, member: arguments}})
-
-    def choice(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the only choice of the completion."""
-        reason, legacy = message.get("stop_reason"), self._options.legacy_functions
-        refusal = explanation(reason, message.get("stop_details"))
-        text = "".join([*self._texts, self._words.rest()])
-        reasoning = "".join(self._reasoning)
-        optional = {
-            "reasoning_content": reasoning,
-            "reasoning": reasoning,
-            "reasoning_details": self._details,
-            "annotations": self._words.annotations,
-            "tool_calls": [] if legacy else self._calls,
-            "function_call": next(iter(self._calls), None) if legacy else None,
-        }
-        return {
-            "index": 0,
-            "message": {
-                "role": "assistant",
-                "content": text or (None if self._calls or refusal else ""),
-                "refusal": refusal or None,
-                **{name: value for name, value in optional.items() if value},
-            },
-            "logprobs": None,
-            "finish_reason": finish_reason(reason, calls=bool(self._calls), legacy=legacy),
-            **stop_match(reason, message.get("stop_sequence")),
-        }
-
-
-_STEPS: dict[str, Callable[[_Completion, object, str], None]] = {
-    "text": _Completion.add_text,
-    "thinking": _Completion.add_thinking,
-    "redacted_thinking": _Completion.add_redacted_thinking,
-    "tool_use": _Completion.add_call,
-}
-
-
-def _read(message: Mapping[str, Any], options: ReplyOptions, created: int) -> _Completion:
-    content = message.get("content")
-    if is_error(message):
-        raise error_of_event(message)
-    if not isinstance(content, list):
-        raise BadGatewayError(BROKEN)
-    completion = _Completion(options, completion_id(message.get("id")) or completion_id(str(created)))
-    for index, block in enumerate(content):
-        completion.add_block(block, f"content.{index}")
-    return completion
