@@ -84,16 +84,19 @@ def error_of_event(event: Mapping[str, Any]) -> MessagesError:
     """
     inner = event.get("error")
     kind, text = text_field(inner, "type"), text_field(inner, "message").strip()
-    if kind in STATUS_BY_TYPE and text:
-        error = UpstreamError(STATUS_BY_TYPE[kind], kind, redact(text))
-        details = field(inner, "details")
-        error.details = dict(details) if isinstance(details, Mapping) else None
-        return error
-    body = dict(event)
+    if kind not in STATUS_BY_TYPE or not text:
+        return _foreign(dict(event))
+    error = UpstreamError(STATUS_BY_TYPE[kind], kind, redact(text))
+    details = field(inner, "details")
+    error.details = dict(details) if isinstance(details, Mapping) else None
+    return error
+
+
+def _foreign(body: dict[str, Any]) -> MessagesError:
     status = status_inside(body)
-    if status in (401, 403):
-        return UpstreamError(status, error_for_status(status).error_type, from_backend(400, body).message)
-    return from_backend(status, body)
+    if status not in (401, 403):
+        return from_backend(status, body)
+    return UpstreamError(status, error_for_status(status).error_type, from_backend(400, body).message)
 
 
 def is_error(event: Mapping[str, Any]) -> bool:

@@ -84,13 +84,13 @@ def translate_response(message: Mapping[str, Any], options: ReplyOptions, *, cre
     }
 
 
-def dropped_blocks(message: Mapping[str, Any], form: ReplyOptions) -> tuple[Dropped, ...]:
+def dropped_blocks(message: Mapping[str, Any], options: ReplyOptions) -> tuple[Dropped, ...]:
     """Return the parts of a message that its chat completion lacks, by their path in the message.
 
     Raises:
         MessagesError: As ``translate_response``.
     """
-    return _read(message, form, 0).log.entries()
+    return _read(message, options, 0).log.entries()
 
 
 class _Completion:

@@ -74,16 +74,16 @@ def test_rate_limit_headers_get_openais_names():
     }
 
 
-def test_an_invalid_reset_timestamp_is_omitted():
+def test_a_reset_that_is_no_timestamp_is_left_out():
     assert openai_headers({"anthropic-ratelimit-tokens-reset": "soon"}, NOW) == {}
 
 
-def test_a_reset_timestamp_without_a_zone_is_in_utc():
+def test_a_reset_without_a_zone_is_in_utc():
     given = {"anthropic-ratelimit-tokens-reset": "2026-11-26T12:00:09"}
     assert openai_headers(given, NOW) == {"x-ratelimit-reset-tokens": "9s"}
 
 
-def test_resets_are_omitted_without_the_current_time():
+def test_without_the_time_no_reset_can_be_told():
     assert openai_headers({"anthropic-ratelimit-tokens-reset": "2026-11-26T13:06:05Z"}) == {}
 
 
@@ -101,7 +101,7 @@ def test_an_error_event_keeps_type_message_and_details():
     assert translate_error(found).body["error"]["code"] == "compaction_unavailable"
 
 
-def test_an_upstreams_message_is_redacted():
+def test_words_of_an_upstream_are_redacted():
     inner = {"type": "api_error", "message": "Bearer sk-ant-abcdef1234567890 failed"}
     assert "abcdef" not in error_of_event({"error": inner}).message
 
@@ -116,7 +116,7 @@ def test_an_upstreams_message_is_redacted():
         ({"type": "error"}, 500),
     ],
 )
-def test_an_error_in_another_format_is_read(event, status):
+def test_an_error_in_another_form_is_read_too(event, status):
     found = error_of_event(event)
     assert found.status_code == status
     assert found.message
