@@ -8,13 +8,20 @@
     system messages               stay between a user turn and an assistant turn; elsewhere they become user text
     thinking without text, calls  moved to the next assistant message, or dropped: no turn may end with thinking
 
-The API answers 400 where one of these rules is broken; see its errors on ``tool_use`` ids, roles and final blocks. The
-messages are processed in one pass, because a conversation may have a hundred thousand of them.
+The API answers 400 where one of these rules is broken, for example ``messages.63: `tool_use` ids were found without
+`tool_result` blocks immediately after``. A client that was interrupted between a call and its result sends the same
+history with every later request, so its session would fail forever (letta 3308, claude-code 14075). Example:
+
+    assistant: calls a and b          assistant: tool_use a, tool_use b
+    user: "stop"                      user: tool_result a, tool_result b (error: no result), "stop"
+    tool: result of a
 
 Results refer to their calls by id, those of legacy functions by name. Many backends count calls from 0 in every
 response, so ids repeat; the Messages API requires unique ids. A repeated id gets a number, which depends on the
 client's request alone, so the prompt stays the same from turn to turn. A result belongs to the first call with its id
 in the turn before that has no result yet.
+
+The messages are processed in one pass, because a conversation may have a hundred thousand of them.
 """
 
 from collections import deque
