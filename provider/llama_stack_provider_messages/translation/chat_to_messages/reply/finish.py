@@ -40,9 +40,9 @@ def finish_reason(reason: object, *, calls: bool, legacy: bool = False) -> str:
         calls: Whether the response holds a call for the client.
         legacy: The request had ``functions``, whose calls end with ``function_call``.
     """
-    found = FINISH_REASONS.get(reason, "stop") if isinstance(reason, str) else "stop"
-    if found not in ("stop", "tool_calls"):
-        return found
+    finish = FINISH_REASONS.get(reason, "stop") if isinstance(reason, str) else "stop"
+    if finish not in ("stop", "tool_calls"):
+        return finish
     if not calls:
         return "stop"
     return "function_call" if legacy else "tool_calls"

@@ -161,9 +161,9 @@ def _audio_part(_part: Record, path: str, _ctx: TranslationContext) -> Block:
 
 
 def _decoded(data: str, path: str) -> tuple[str, bytes]:
-    if (found := read_base64(data)) is None:
+    if (decoded := read_base64(data)) is None:
         raise InvalidRequestError(f"{path}: non-empty base64 is required")
-    return found
+    return decoded
 
 
 def _inline(kind: str, media_type: str, data: str) -> Block:

@@ -12,8 +12,9 @@ The API answers 400 where one of these rules is broken, for example ``messages.6
 `tool_result` blocks immediately after``. A client that was interrupted between a call and its result sends the same
 history with every later request, so its session would fail forever (letta 3308, claude-code 14075). Example:
 
-    assistant: calls a and b          assistant: tool_use a, tool_use b
-    user: "stop"                      user: tool_result a, tool_result b (error: no result), "stop"
+    chat request                Messages request
+    assistant: calls a and b    assistant: tool_use a, tool_use b
+    user: "stop"                user: tool_result a, tool_result b (error: no result), text "stop"
     tool: result of a
 
 Results refer to their calls by id, those of legacy functions by name. Many backends count calls from 0 in every
@@ -68,12 +69,12 @@ class CallIds:
             path: JSON path of the call, from which a missing id is derived.
         """
         base = client_id(requested) or f"call_{path.replace('.', '_')}"
-        found = base
-        while found in self._taken:
+        unique = base
+        while unique in self._taken:
             self._copies[base] = self._copies.get(base, 1) + 1
-            found = f"{base}_{self._copies[base]}"
-        self._taken.add(found)
-        return found
+            unique = f"{base}_{self._copies[base]}"
+        self._taken.add(unique)
+        return unique
 
 
 @dataclass(frozen=True, slots=True)
