@@ -170,10 +170,10 @@ def fold_chunks(chunks):
             choice |= {name: value for name, value in part.items() if name != "delta"}
             for name, value in part["delta"].items():
                 _append(choice["message"], name, value)
-    said = choice["message"]
-    if not said["content"] and (said["refusal"] or "tool_calls" in said or "function_call" in said):
-        said["content"] = None
-    for call in said.get("tool_calls", []):
+    reply = choice["message"]
+    if not reply["content"] and (reply["refusal"] or "tool_calls" in reply or "function_call" in reply):
+        reply["content"] = None
+    for call in reply.get("tool_calls", []):
         del call["index"]
     return folded | {"choices": [choice]}
 
@@ -204,9 +204,9 @@ def parsed(completion):
     """Return a completion with the tool call arguments parsed: streams keep the model's white space in them."""
     shown = deepcopy(completion)
     for choice in shown["choices"]:
-        said = choice["message"]
-        functions = [call["function"] for call in said.get("tool_calls", []) if "function" in call]
-        for function in [*functions, *filter(None, [said.get("function_call")])]:
+        reply = choice["message"]
+        functions = [call["function"] for call in reply.get("tool_calls", []) if "function" in call]
+        for function in [*functions, *filter(None, [reply.get("function_call")])]:
             function["arguments"] = json.loads(function["arguments"])
             assert isinstance(function["arguments"], dict)
     return shown

@@ -193,7 +193,8 @@ def choose_tools(
     tools = [tool for name, tool in declared.items() if choice.allowed is None or name in choice.allowed]
     tools += _web_search(chat.get("web_search_options"), declared, ctx)
     parallel = chat.get("parallel_tool_calls")
-    single = (not flag_at(parallel, "parallel_tool_calls") and parallel is not None) or bool(chat.get("functions"))
+    several_calls = parallel is None or flag_at(parallel, "parallel_tool_calls")
+    single = not several_calls or bool(chat.get("functions"))  # function_call holds one call
     if not tools:
         if choice.type in ("any", "tool"):
             raise InvalidRequestError(f"{choice.path}: a call is required, but the request has no tools; send tools")

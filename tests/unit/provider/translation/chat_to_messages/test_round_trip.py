@@ -28,8 +28,8 @@ inputs = st.dictionaries(
     st.sampled_from("abc"), st.integers() | texts | st.none() | st.lists(st.booleans()), max_size=3
 )
 names = st.from_regex(r"\A[a-zA-Z0-9_-]{1,64}\Z")
-asked = st.lists(st.tuples(names, inputs, texts), max_size=3)
-rounds = st.lists(st.tuples(texts, st.none() | texts, asked), max_size=4)
+called_tools = st.lists(st.tuples(names, inputs, texts), max_size=3)
+rounds = st.lists(st.tuples(texts, st.none() | texts, called_tools), max_size=4)
 
 
 def call(call_id, name, value):
@@ -107,8 +107,8 @@ def messages_of(system, turns):
         messages.append({"role": "user", "content": [*results, text_block(question)]})
         uses = [use(f"toolu_{number}_{index}", name, value) for index, (name, value, _) in enumerate(called)]
         results = [result(block["id"], text) for block, (_, _, text) in zip(uses, called, strict=True)]
-        words = [text_block(answer or "done")] if answer or not uses else []
-        messages.append({"role": "assistant", "content": [*words, *uses]})
+        answered = [text_block(answer or "done")] if answer or not uses else []
+        messages.append({"role": "assistant", "content": [*answered, *uses]})
     messages.append({"role": "user", "content": [*results, text_block("last")]})
     tools = [{"name": "a", "description": "d", "input_schema": {"type": "object", "properties": {"a": {}}}}]
     fields = {"messages": messages, "tools": tools, "tool_choice": {"type": "auto"}, "temperature": 0.5, "top_p": 0.25}
@@ -168,7 +168,7 @@ thinking_blocks = st.lists(st.tuples(texts, texts), max_size=2)
 )
 def test_a_response_survives_the_round_trip(thinking, text, called, reason):
     """Thinking texts are joined: their signatures are not sent in these fields. Counts and stop reason are kept."""
-    content = [{"type": "thinking", "thinking": words, "signature": sign} for words, sign in thinking]
+    content = [{"type": "thinking", "thinking": text, "signature": signature} for text, signature in thinking]
     content += [text_block(text)] if text else []
     content += [use(f"toolu_{index}", name, value) for index, (name, value) in enumerate(called)]
     usage = {"input_tokens": 5, "cache_read_input_tokens": 3, "cache_creation_input_tokens": 2, "output_tokens": 7}
@@ -180,7 +180,7 @@ def test_a_response_survives_the_round_trip(thinking, text, called, reason):
     for block in back["content"]:
         if block["type"] in texts_by_type:
             texts_by_type[block["type"]] += block[block["type"]]
-    assert texts_by_type == {"thinking": "".join(words for words, _ in thinking), "text": text or ""}
+    assert texts_by_type == {"thinking": "".join(text for text, _ in thinking), "text": text or ""}
     calls = [(block["id"], block["name"], block["input"]) for block in back["content"] if block["type"] == "tool_use"]
     assert calls == [(f"toolu_{index}", name, value) for index, (name, value) in enumerate(called)]
     assert {name: back["usage"][name] for name in usage} == usage

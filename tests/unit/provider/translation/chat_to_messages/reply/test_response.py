@@ -69,11 +69,11 @@ def test_arguments_are_always_an_object(given, expected):
 
 
 @pytest.mark.parametrize(
-    ("words", "shown"), [("\N{SNOWMAN}", "\N{SNOWMAN}"), ("\ud800", "\ufffd")], ids=["snowman", "half a surrogate pair"]
+    ("value", "expected"), [("\N{SNOWMAN}", "\N{SNOWMAN}"), ("\ud800", "\ufffd")], ids=["snowman", "lone surrogate"]
 )
-def test_arguments_may_hold_any_text(words, shown):
-    arguments = reply_message(tool_use(tool_input={"w": words}))["tool_calls"][0]["function"]["arguments"]
-    assert json.loads(arguments) == {"w": shown}
+def test_arguments_may_hold_any_text(value, expected):
+    arguments = reply_message(tool_use(tool_input={"w": value}))["tool_calls"][0]["function"]["arguments"]
+    assert json.loads(arguments) == {"w": expected}
     assert arguments.encode()
 
 
@@ -160,7 +160,7 @@ def test_a_citation_needs_an_http_url():
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("texts", "expected"),
     [
         (["  ", '{"a":', " 1}\n"], '{"a": 1}\n'),
         (["Sure: ", '{"a":', " 1} there"], '{"a": 1}'),
@@ -171,8 +171,8 @@ def test_a_citation_needs_an_http_url():
         ([], ""),
     ],
 )
-def test_a_json_object_is_extracted_from_the_text_around_it(words, expected):
-    assert reply_message(*map(text, words), json_object=True)["content"] == expected
+def test_a_json_object_is_extracted_from_the_text_around_it(texts, expected):
+    assert reply_message(*map(text, texts), json_object=True)["content"] == expected
 
 
 def test_only_a_pause_needs_a_continuation():

@@ -330,9 +330,9 @@ def test_a_paused_stream_can_be_resumed():
     chunks += translated.resume()
     assert not translated.complete
     chunks += [chunk for event in events_of(second) for chunk in translated.feed(event)]
-    whole = continued(first, second)
-    assert translated.usage == whole["usage"]
-    assert parsed(fold_chunks(chunks)) == parsed(translate_response(whole, reply_options(), created=CREATED))
+    joined = continued(first, second)
+    assert translated.usage == joined["usage"]
+    assert parsed(fold_chunks(chunks)) == parsed(translate_response(joined, reply_options(), created=CREATED))
 
 
 def test_a_paused_stream_without_continuation_ends_with_length():

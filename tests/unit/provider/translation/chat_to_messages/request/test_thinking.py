@@ -8,22 +8,22 @@ HI = {"role": "user", "content": "hi"}
 
 
 @pytest.mark.parametrize("effort", ["minimal", "low", "medium", "high", "xhigh", "max"])
-@pytest.mark.parametrize("asked", [1, 1023, 1024, 4096, 4097, 16384, 32000, 64000])
-def test_a_budget_is_always_below_the_limit(translate, effort, asked):
-    done = translate(reasoning_effort=effort, max_tokens=asked)
+@pytest.mark.parametrize("limit", [1, 1023, 1024, 4096, 4097, 16384, 32000, 64000])
+def test_a_budget_is_always_below_the_limit(translate, effort, limit):
+    done = translate(reasoning_effort=effort, max_tokens=limit)
     budget = done.body["thinking"]["budget_tokens"]
-    assert budget + min(asked, 1024) <= done.body["max_tokens"]
-    assert done.body["max_tokens"] >= asked
+    assert budget + min(limit, 1024) <= done.body["max_tokens"]
+    assert done.body["max_tokens"] >= limit
     raised = [(entry.path, entry.reason) for entry in done.dropped]
     more = f"raised to {done.body['max_tokens']}: thinking tokens count towards the limit"
-    assert raised == ([("max_tokens", more)] if done.body["max_tokens"] > asked else [])
+    assert raised == ([("max_tokens", more)] if done.body["max_tokens"] > limit else [])
 
 
-@pytest.mark.parametrize(("asked", "sent"), [(1025, 1025), (1024, 2048), (64001, 64000)])
-def test_a_limit_above_the_clients_own_budget_is_kept(translate, asked, sent):
+@pytest.mark.parametrize(("limit", "sent"), [(1025, 1025), (1024, 2048), (64001, 64000)])
+def test_a_limit_above_the_clients_own_budget_is_kept(translate, limit, sent):
     """It has room for the budget, and the client limits the cost with it."""
     own = {"type": "enabled", "budget_tokens": 1024}
-    done = translate(thinking=own, max_tokens=asked, options=TranslationOptions("m", max_output=64000))
+    done = translate(thinking=own, max_tokens=limit, options=TranslationOptions("m", max_output=64000))
     assert (done.body["max_tokens"], done.body["thinking"]) == (sent, own)
 
 
@@ -73,8 +73,8 @@ def test_thinking_is_dropped_before_a_prefill_even_if_it_cannot_be_switched_off(
 
 def test_calls_with_their_thinking_blocks_keep_thinking_on(translate):
     call = {"id": "a", "type": "function", "function": {"name": "get", "arguments": "{}"}}
-    thought = [{"type": "reasoning.encrypted", "data": "d"}]
-    asked = {"role": "assistant", "tool_calls": [call], "reasoning_details": thought}
-    done = translate(HI, asked, {"role": "tool", "tool_call_id": "a", "content": "1"}, reasoning_effort="low")
+    reasoning = [{"type": "reasoning.encrypted", "data": "d"}]
+    assistant = {"role": "assistant", "tool_calls": [call], "reasoning_details": reasoning}
+    done = translate(HI, assistant, {"role": "tool", "tool_call_id": "a", "content": "1"}, reasoning_effort="low")
     assert done.body["thinking"]["type"] == "enabled"
     assert not done.dropped
