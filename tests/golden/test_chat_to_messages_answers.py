@@ -1,8 +1,8 @@
 """Messages of an upstream -> chat completions, input beside output: ``<behaviour>.in.json`` -> ``.out.json``.
 
-An input holds the form (what the request decided) and a message, or the events of a stream that deviates from how one
-is usually cut. The output holds the completion, what it leaves out, and the chunks.
-``--update-golden`` writes the outputs; read the diff before it is committed.
+An input holds reply options (``form``) and a message, or the events of a stream with unusual chunks. The output holds
+the completion, the dropped parts, and the chunks.
+``--update-golden`` writes the outputs; read the diff before you commit it.
 """
 
 import json
@@ -18,8 +18,8 @@ from support.chat_answers import (
     check_completion,
     events_of,
     fold_chunks,
-    form,
     parsed,
+    reply_options,
     sdk_completion,
     translator,
 )
@@ -29,10 +29,10 @@ NAMES = sorted(path.name.removesuffix(".in.json") for path in CASES.glob("*.in.j
 
 
 def load(name):
-    """Return form, message and events of a case."""
+    """Return reply options, message and events of a case."""
     case = json.loads((CASES / f"{name}.in.json").read_text())
     events = case.get("events") or list(events_of(case["message"], size=24))
-    return form(**case.get("form", {})), case.get("message") or fold(events), events
+    return reply_options(**case.get("form", {})), case.get("message") or fold(events), events
 
 
 def listed(dropped):
@@ -40,12 +40,12 @@ def listed(dropped):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_answer(name, golden):
-    asked, message, events = load(name)
-    completion = translate_response(message, asked, created=CREATED)
+def test_response(name, golden):
+    options, message, events = load(name)
+    completion = translate_response(message, options, created=CREATED)
     check_completion(completion)
-    chunks = chat(events, asked)
-    shown = {"completion": completion, "dropped": listed(dropped_blocks(message, asked)), "chunks": chunks}
+    chunks = chat(events, options)
+    shown = {"completion": completion, "dropped": listed(dropped_blocks(message, options)), "chunks": chunks}
     lines = ",\n  ".join(json.dumps(chunk) for chunk in chunks)
     head = json.dumps({**shown, "chunks": []}, indent=1).removesuffix("[]\n}")
     golden(CASES / f"{name}.out.json", f"{head}[\n  {lines}\n ]\n}}\n")
@@ -53,26 +53,26 @@ def test_answer(name, golden):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_chunks_add_up_to_the_unary_completion(name):
-    asked, _, events = load(name)
-    unary = translate_response(fold(events), asked, created=CREATED)
-    unary["usage"] = unary["usage"] if asked.include_usage else None
-    assert parsed(fold_chunks(chat(events, asked))) == parsed(unary)
+    options, _, events = load(name)
+    unary = translate_response(fold(events), options, created=CREATED)
+    unary["usage"] = unary["usage"] if options.include_usage else None
+    assert parsed(fold_chunks(chat(events, options))) == parsed(unary)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_stream_leaves_out_what_the_unary_answer_does(name):
-    asked, message, events = load(name)
-    translated = translator(asked)
+def test_a_stream_drops_the_same_parts_as_the_unary_response(name):
+    options, message, events = load(name)
+    translated = translator(options)
     for event in events:
         translated.feed(event)
-    assert translated.dropped == dropped_blocks(message, asked)
+    assert translated.dropped == dropped_blocks(message, options)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_official_sdk_accumulates_the_same_words(name):
-    asked, message, events = load(name)
-    unary = translate_response(message, asked, created=CREATED)["choices"][0]
-    (seen,) = sdk_completion(chat(events, asked))["choices"]
+def test_the_official_sdk_accumulates_the_same_response(name):
+    options, message, events = load(name)
+    unary = translate_response(message, options, created=CREATED)["choices"][0]
+    (seen,) = sdk_completion(chat(events, options))["choices"]
     assert seen["finish_reason"] == unary["finish_reason"]
     assert (seen["message"].get("content") or "") == (unary["message"]["content"] or "")
     for field in ("reasoning_content", "reasoning_details", "annotations", "refusal"):

@@ -1,8 +1,7 @@
 """Chat completions -> Messages, input beside output: ``<behaviour>.in.json`` -> ``<behaviour>.out.json``.
 
-A case holds a chat, and options where they differ from those of a model that takes everything: ``model`` says whose
-traits. Its ``variants`` change fields of both. ``--update-golden`` writes the outputs; read the diff before it is
-committed.
+A case holds a chat request, and options if the model does not support everything: ``model`` selects its traits.
+``variants`` change fields of both. ``--update-golden`` writes the outputs; read the diff before you commit it.
 """
 
 import json
@@ -17,5 +16,5 @@ def test_request(name, golden):
     golden(CASES / f"{name}.out.json", json.dumps(results_of(load(name)), indent=1) + "\n")
 
 
-def test_every_row_of_the_mapping_has_a_case():
+def test_the_golden_cases_exist():
     assert len(NAMES) >= 32

@@ -1,7 +1,7 @@
-"""Nothing of a chat request is lost in silence.
+"""No part of a chat request is dropped silently.
 
-Every member of every golden case is taken out in turn. What it says must show: in the body, in the form of the answer,
-in what is disclosed as dropped, or as a 400. The members that may say nothing stand in ``SILENT`` with the reason.
+Every member of every golden case is removed in turn. The result must change: the body, the reply options, the log of
+dropped parts, or the error. ``SILENT`` lists the members that may have no effect, with the reason.
 """
 
 import copy
@@ -12,26 +12,26 @@ import pytest
 
 from support.chat_cases import NAMES, load, merged, result_of
 
-TAG = "the other members say it"
+TAG = "other members have the same information"
 DEFAULT = "it is the default"
-NOTED = "the whole is disclosed"
-ALIAS = "another field says the same and counts"
+LOGGED = "the whole object is logged as dropped"
+ALIAS = "another field with the same meaning is used"
 FILTERED = "the request allows other tools only"
 
 SILENT: dict[str, str] = {
     "*.type": TAG,
     "*.prompt_cache_breakpoint.mode": TAG,
-    "*.prompt_cache_breakpoint.ttl": "of a breakpoint that is disclosed, or lives shorter because of one before it",
-    "messages.*.audio.id": "the transcript says what was said",
+    "*.prompt_cache_breakpoint.ttl": "the breakpoint is dropped, or an earlier one shortens its lifetime",
+    "messages.*.audio.id": "the transcript is used",
     "messages.*.reasoning_content": ALIAS,
-    "messages.*.reasoning_details.*": NOTED,
-    "messages.*.name": "of a result, whose call says it",
-    "messages.*.arguments": "no arguments",
+    "messages.*.reasoning_details.*": LOGGED,
+    "messages.*.name": "the call of the result has the name",
+    "messages.*.arguments": "the arguments are empty",
     "messages.*.detail": DEFAULT,
     "max_tokens": ALIAS,
     "max_completion_tokens": ALIAS,
-    "moderation.*": NOTED,
-    "prediction.*": NOTED,
+    "moderation.*": LOGGED,
+    "prediction.*": LOGGED,
     "modalities": DEFAULT,
     "n": DEFAULT,
     "top_p": DEFAULT,
@@ -42,18 +42,18 @@ SILENT: dict[str, str] = {
     "functions.*.parameters": DEFAULT,
     "tools.*.custom.format": DEFAULT,
     "parallel_tool_calls": DEFAULT,
-    "reasoning_effort": "a model that cannot think does not",
-    "response_format.json_schema.strict": "a schema always holds",
-    "response_format.json_schema.name": "there is no schema to name",
-    "*.$schema": "it says nothing of an answer",
+    "reasoning_effort": "the model does not support thinking",
+    "response_format.json_schema.strict": "a schema is always enforced",
+    "response_format.json_schema.name": "a format without a schema has no name",
+    "*.$schema": "it does not affect the response",
     "tools.*.function.*": FILTERED,
     "tools.*.custom.description": FILTERED,
 }
-"""Paths, with ``*`` for any characters -> why nothing shows."""
+"""Path, with ``*`` for any characters -> why the member has no effect."""
 
 
 def members(value, path=()):
-    """Yield the paths of all members that say something."""
+    """Yield the paths of all non-empty members."""
     pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in pairs:
         if isinstance(value, dict) and inner not in (None, False, 0, "", [], {}):
@@ -71,7 +71,7 @@ def without(chat, path):
 
 
 def silent(case):
-    """Return the members of a case whose absence changes nothing."""
+    """Return the members of a case without an effect."""
     expected = json.dumps(result_of(case))
     if '"error"' in expected[:10]:
         return []
@@ -98,9 +98,9 @@ def reasons(entry):
     return [pattern for pattern in SILENT if fnmatchcase(entry.partition(" in ")[0], pattern)]
 
 
-def test_every_member_shows_is_disclosed_or_is_refused(unseen):
+def test_every_member_has_an_effect_is_logged_or_is_rejected(unseen):
     assert [entry for entry in unseen if not reasons(entry)] == []
 
 
-def test_silence_is_the_exception_and_used(unseen):
+def test_every_exception_is_used(unseen):
     assert {pattern for entry in unseen for pattern in reasons(entry)} == set(SILENT)

@@ -16,7 +16,7 @@ CREATED = 1_700_000_000
 USAGE = {"input_tokens": 11, "output_tokens": 5}
 
 
-def form(**fields):
+def reply_options(**fields):
     """Return reply options; sets may be given as lists."""
     sets = {name: frozenset(fields[name]) for name in ("custom_tools", "wrapped_tools") if name in fields}
     return ReplyOptions(**{"model": "claude", "include_usage": True, **fields, **sets})
@@ -29,27 +29,27 @@ def message(*content, stop_reason="end_turn", **fields):
     return {**base, **ends, **fields}
 
 
-def text(words, **fields):
-    return {"type": "text", "text": words, **fields}
+def text(value, **fields):
+    return {"type": "text", "text": value, **fields}
 
 
-def thinking(words, signature="sig"):
-    return {"type": "thinking", "thinking": words, "signature": signature}
+def thinking(value, signature="sig"):
+    return {"type": "thinking", "thinking": value, "signature": signature}
 
 
 def tool_use(name="look", tool_input=None, tool_id="toolu_1"):
     return {"type": "tool_use", "id": tool_id, "name": name, "input": {} if tool_input is None else tool_input}
 
 
-def events_of(whole, size=5):
+def events_of(upstream_message, size=5):
     """Yield the stream events of a message, with its strings split into deltas of ``size`` characters."""
-    start = {name: value for name, value in whole.items() if name not in ("stop_reason", "stop_details")}
+    start = {name: value for name, value in upstream_message.items() if name not in ("stop_reason", "stop_details")}
     yield {"type": "message_start", "message": start | {"content": [], "stop_reason": None}}
     yield {"type": "ping"}
-    for index, block in enumerate(whole["content"]):
+    for index, block in enumerate(upstream_message["content"]):
         yield from block_events(index, block, size)
-    end = {name: whole.get(name) for name in ("stop_reason", "stop_sequence", "stop_details")}
-    yield {"type": "message_delta", "delta": end, "usage": whole["usage"]}
+    end = {name: upstream_message.get(name) for name in ("stop_reason", "stop_sequence", "stop_details")}
+    yield {"type": "message_delta", "delta": end, "usage": upstream_message["usage"]}
     yield {"type": "message_stop"}
 
 
@@ -62,8 +62,8 @@ def block_events(index, block, size=5):
 
 
 def _parts(block, size):
-    def pieces(words):
-        return [words[start : start + size] for start in range(0, len(words), size)]
+    def pieces(value):
+        return [value[start : start + size] for start in range(0, len(value), size)]
 
     kind = block["type"]
     if kind == "text":
@@ -72,59 +72,59 @@ def _parts(block, size):
         return {**block, "text": "", "citations": []}, deltas
     if kind == "thinking":
         deltas = [{"type": "thinking_delta", "thinking": piece} for piece in pieces(block["thinking"])]
-        seal = [{"type": "signature_delta", "signature": block["signature"]}] if block["signature"] else []
-        return {**block, "thinking": "", "signature": ""}, deltas + seal
+        signature = [{"type": "signature_delta", "signature": block["signature"]}] if block["signature"] else []
+        return {**block, "thinking": "", "signature": ""}, deltas + signature
     if kind in ("tool_use", "server_tool_use"):
         raw = json.dumps(block["input"], ensure_ascii=False) if block["input"] else ""
         return {**block, "input": {}}, [{"type": "input_json_delta", "partial_json": piece} for piece in pieces(raw)]
     return block, []
 
 
-def translator(asked=None):
+def translator(options=None):
     numbers = itertools.count(1)
-    return StreamTranslator(asked or form(), created=CREATED, new_id=lambda: f"new{next(numbers)}")
+    return StreamTranslator(options or reply_options(), created=CREATED, new_id=lambda: f"new{next(numbers)}")
 
 
-def chat(events, asked=None):
+def chat(events, options=None):
     """Translate a complete stream of events; check the chunks and return them."""
-    asked, events = asked or form(), list(events)
-    translated = translator(asked)
+    options, events = options or reply_options(), list(events)
+    translated = translator(options)
     chunks = [chunk for event in events for chunk in translated.feed(deepcopy(event))] + translated.finish()
     assert translated.finished
     assert translated.feed({"type": "message_stop"}) == translated.finish() == translated.resume() == []
-    check_chunks(chunks, asked)
-    check_bytes(events, asked, chunks)
+    check_chunks(chunks, options)
+    check_bytes(events, options, chunks)
     return chunks
 
 
-def check_bytes(events, asked, chunks):
+def check_bytes(events, options, chunks):
     """Assert that the upstream's bytes translate to these chunks, however the bytes are split."""
     raw = b"".join(b"data: %s\n\n" % json.dumps(event).encode() for event in events)
     for size in (1, 7, len(raw)):
-        decoder, translated, seen = SSEDecoder(), translator(asked), []
+        decoder, translated, seen = SSEDecoder(), translator(options), []
         for start in range(0, len(raw), size):
             for event in decoder.feed(raw[start : start + size]):
                 seen += translated.feed(json.loads(event.data))
         assert seen + translated.finish() == chunks
 
 
-def check_chunks(chunks, asked):
+def check_chunks(chunks, options):
     """Assert the grammar of a stream: role first, one finish reason, usage last; an error ends it."""
     *body, last = chunks
     if "error" in last:
         assert last["error"]["message"].encode()
         check_types(body)
         return
-    if asked.include_usage:
+    if options.include_usage:
         assert last["choices"] == []
         assert last["usage"]["total_tokens"] == last["usage"]["prompt_tokens"] + last["usage"]["completion_tokens"]
         *body, last = body
-    assert all(("usage" in chunk, chunk.get("usage")) == (asked.include_usage, None) for chunk in [*body, last])
+    assert all(("usage" in chunk, chunk.get("usage")) == (options.include_usage, None) for chunk in [*body, last])
     assert body[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
     assert [chunk["choices"][0]["finish_reason"] is None for chunk in [*body, last]] == [True] * len(body) + [False]
     assert last["choices"][0]["delta"] == {}
     assert {(chunk["id"], chunk["created"], chunk["model"]) for chunk in chunks} == {
-        (chunks[0]["id"], CREATED, asked.model)
+        (chunks[0]["id"], CREATED, options.model)
     }
     check_types(chunks)
 
@@ -170,10 +170,10 @@ def fold_chunks(chunks):
             choice |= {name: value for name, value in part.items() if name != "delta"}
             for name, value in part["delta"].items():
                 _append(choice["message"], name, value)
-    said = choice["message"]
-    if not said["content"] and (said["refusal"] or "tool_calls" in said or "function_call" in said):
-        said["content"] = None
-    for call in said.get("tool_calls", []):
+    reply = choice["message"]
+    if not reply["content"] and (reply["refusal"] or "tool_calls" in reply or "function_call" in reply):
+        reply["content"] = None
+    for call in reply.get("tool_calls", []):
         del call["index"]
     return folded | {"choices": [choice]}
 
@@ -204,9 +204,9 @@ def parsed(completion):
     """Return a completion with the tool call arguments parsed: streams keep the model's white space in them."""
     shown = deepcopy(completion)
     for choice in shown["choices"]:
-        said = choice["message"]
-        functions = [call["function"] for call in said.get("tool_calls", []) if "function" in call]
-        for function in [*functions, *filter(None, [said.get("function_call")])]:
+        reply = choice["message"]
+        functions = [call["function"] for call in reply.get("tool_calls", []) if "function" in call]
+        for function in [*functions, *filter(None, [reply.get("function_call")])]:
             function["arguments"] = json.loads(function["arguments"])
             assert isinstance(function["arguments"], dict)
     return shown

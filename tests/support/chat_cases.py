@@ -4,6 +4,8 @@ import json
 from dataclasses import fields
 from pathlib import Path
 
+import pytest
+
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_provider_messages.translation.chat_to_messages import TranslationOptions, traits_of, translate_request
 from support.histories import assert_legal
@@ -21,9 +23,21 @@ def options_of(case):
     return TranslationOptions(traits=traits_of(values["model"]), **values)
 
 
-def said(form):
+def function(name="get", **fields):
+    """Return a function tool."""
+    return {"type": "function", "function": {"name": name, **fields}}
+
+
+def error_message(translate, **fields):
+    """Return the message of the 400 for a request with these fields."""
+    with pytest.raises(InvalidRequestError) as caught:
+        translate(**fields)
+    return caught.value.message
+
+
+def set_fields(options):
     """Return the fields of reply options that are set."""
-    values = {field.name: getattr(form, field.name) for field in fields(form)}
+    values = {field.name: getattr(options, field.name) for field in fields(options)}
     return {name: sorted(value) if isinstance(value, frozenset) else value for name, value in values.items() if value}
 
 
@@ -34,7 +48,7 @@ def result_of(case):
         return {"error": error.message}
     assert_legal(done.body)
     dropped = [f"{entry.path} ({entry.feature}): {entry.reason}" for entry in done.dropped]
-    return {"body": done.body, "dropped": dropped, "form": said(done.form), "betas": list(done.betas)}
+    return {"body": done.body, "dropped": dropped, "form": set_fields(done.reply_options), "betas": list(done.betas)}
 
 
 def merged(case, variant):

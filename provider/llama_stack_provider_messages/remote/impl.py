@@ -177,12 +177,12 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
                 return await self._stream(params.model, asking, asked)
             message = await whole_answer(asking, asked.body, self.config.max_continuations)
             self._tell(params.model, "answer", left_out(message))
-            return completion(translate_response(message, asked.form, created=int(time.time())))
+            return completion(translate_response(message, asked.reply_options, created=int(time.time())))
         except MessagesError as error:
             raise _failure(error) from None
 
     async def _stream(self, model: str, asking: MessagesClient, asked: MessagesRequest) -> AsyncGenerator[Any]:
-        translator = StreamTranslator(asked.form, created=int(time.time()), new_id=lambda: new_id(""))
+        translator = StreamTranslator(asked.reply_options, created=int(time.time()), new_id=lambda: new_id(""))
         first = await asking.stream(asked.body)
         pieces = streamed_answer(asking, asked.body, translator, first, self.config.max_continuations)
         await anext(pieces)  # from here on, closing the generator closes the response

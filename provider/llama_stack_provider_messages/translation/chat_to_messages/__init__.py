@@ -2,14 +2,12 @@
 
 from llama_stack_provider_messages.translation.surrogates import replace_lone_surrogates
 
+from .context import TranslationOptions
 from .models import Traits, traits_of
-from .options import TranslationOptions
 from .reply.error import OpenAIError, error_of_event, is_error, openai_headers, translate_error
-from .reply.options import ReplyOptions
-from .reply.response import dropped_blocks, translate_response
-from .reply.stop_reason import continued, needs_continuation, paused_content
+from .reply.finish import continued, needs_continuation, paused_content
+from .reply.response import ReplyOptions, dropped_blocks, translate_response
 from .reply.stream import StreamTranslator
-from .reply.usage import translate_usage
 from .request.request import MessagesRequest, translate_request
 from .unary_events import events_of
 
@@ -33,5 +31,4 @@ __all__ = [
     "translate_error",
     "translate_request",
     "translate_response",
-    "translate_usage",
 ]

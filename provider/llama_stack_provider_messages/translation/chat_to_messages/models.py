@@ -88,11 +88,14 @@ def traits_of(model_id: str) -> Traits:
     Ids may have cloud prefixes and suffixes: ``anthropic/claude-sonnet-4-5``,
     ``us.anthropic.claude-opus-4-1-20250805-v1:0``, ``claude-3-7-sonnet@20250219``.
     """
-    found = _CLAUDE.search(name := model_id.lower())
-    if not found:
+    claude = _CLAUDE.search(name := model_id.lower())
+    if not claude:
         return Traits()
-    name = name[found.start() :]
+    name = name[claude.start() :]
     line, version = _LINE.search(name), _VERSION.search(name)
     numbers = (int(version["major"]), int(version["minor"] or 0)) if version else _LATEST
-    fitting = (traits for wanted, since, traits in FAMILIES if numbers >= since and wanted in ("", line and line[0]))
-    return next(fitting)
+    return next(
+        traits
+        for family, since, traits in FAMILIES
+        if numbers >= since and (not family or (line is not None and line[0] == family))
+    )

@@ -7,9 +7,9 @@ from llama_stack_api_messages.errors import InvalidRequestError
 
 type Record = Mapping[str, Any]
 
-_SHOWN = 60
-_MOST = 10**9
-_DEEPEST = 100
+_MAX_COUNT = 10**9
+_MAX_QUOTED_CHARACTERS = 60
+_MAX_LEVELS = 100
 """Levels of nesting. Deeper values are rejected: a JSON encoder may exceed its recursion limit."""
 
 
@@ -27,6 +27,12 @@ def list_at(value: object, path: str) -> list[Any]:
     return value or []
 
 
+def records_at(value: object, path: str) -> Iterator[tuple[Record, str]]:
+    """Yield the objects of a list with their paths; nothing if the list is absent."""
+    for index, item in enumerate(list_at(value, path)):
+        yield record_at(item, f"{path}.{index}"), f"{path}.{index}"
+
+
 def text_at(value: object, path: str) -> str:
     """Return a string of the request, ``""`` if absent."""
     if value is not None and not isinstance(value, str):
@@ -37,7 +43,7 @@ def text_at(value: object, path: str) -> str:
 def name_at(value: object, path: str) -> str:
     """Return a required string of the request."""
     if not (name := text_at(value, path)):
-        raise InvalidRequestError(f"{path}: a string that is not empty is required")
+        raise InvalidRequestError(f"{path}: a non-empty string is required")
     return name
 
 
@@ -61,26 +67,9 @@ def count_at(value: object, path: str, lowest: int = 1) -> int | None:
     """Return an integer of at least ``lowest``, None if absent."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= _MOST:
-        raise InvalidRequestError(f"{path}: a whole number from {lowest} to {_MOST} is required")
+    if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= _MAX_COUNT:
+        raise InvalidRequestError(f"{path}: a whole number from {lowest} to {_MAX_COUNT} is required")
     return value
-
-
-def records_at(value: object, path: str) -> Iterator[tuple[Record, str]]:
-    """Yield the objects of a list with their paths; nothing if the list is absent."""
-    for index, item in enumerate(list_at(value, path)):
-        yield record_at(item, f"{path}.{index}"), f"{path}.{index}"
-
-
-def shown(value: object) -> str:
-    """Return a value for an error message: shortened, and in plain characters."""
-    text = value[:_SHOWN] if isinstance(value, str) else type(value).__name__
-    return ascii(text)
-
-
-def plain(name: object) -> str:
-    """Return a field name, which the client chose, in a form that is safe in a path."""
-    return ascii(str(name)[:_SHOWN])[1:-1]
 
 
 def check_depth(value: object, path: str) -> None:
@@ -90,14 +79,21 @@ def check_depth(value: object, path: str) -> None:
         InvalidRequestError: The value has more than 100 levels.
     """
     level = [value]
-    for _ in range(_DEEPEST):
-        level = [inner for outer in level for inner in _inner(outer)]
+    for _ in range(_MAX_LEVELS):
+        objects = [item.values() for item in level if isinstance(item, Mapping)]
+        lists = [item for item in level if isinstance(item, list)]
+        level = [inner for items in (*objects, *lists) for inner in items]
         if not level:
             return
-    raise InvalidRequestError(f"{path}: nested more than {_DEEPEST} levels deep; make it flatter")
+    raise InvalidRequestError(f"{path}: nested more than {_MAX_LEVELS} levels deep; reduce the nesting")
 
 
-def _inner(value: object) -> list[Any]:
-    if isinstance(value, Mapping):
-        return list(value.values())
-    return value if isinstance(value, list) else []
+def quoted(value: object) -> str:
+    """Return a value in quotes for an error message: shortened and in ASCII; the type of a value that is no string."""
+    text = value[:_MAX_QUOTED_CHARACTERS] if isinstance(value, str) else type(value).__name__
+    return ascii(text)
+
+
+def printable(name: object) -> str:
+    """Return a field name, which the client chose, in a form that is safe in a JSON path."""
+    return ascii(str(name)[:_MAX_QUOTED_CHARACTERS])[1:-1]

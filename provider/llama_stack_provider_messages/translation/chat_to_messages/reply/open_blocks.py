@@ -12,8 +12,7 @@ from llama_stack_provider_messages.translation.fields import field, list_field, 
 from llama_stack_provider_messages.translation.surrogates import SurrogateJoiner, replace_lone_surrogates
 from llama_stack_provider_messages.translation.tool_arguments import ToolInput, load_tool_input
 
-from .options import ReplyOptions
-from .response import Words, arguments_of, call_id, call_kind, call_name
+from .response import ReplyOptions, Words, arguments_of, call_id, call_kind, call_name
 
 type Delta = dict[str, Any]
 

@@ -25,11 +25,18 @@ from llama_stack_provider_messages.translation.dropped import DropLog, Dropped
 from llama_stack_provider_messages.translation.fields import field, text_field
 
 from .error import error_of_event, is_error, translate_error
+from .finish import (
+    added,
+    explanation,
+    finish_reason,
+    needs_continuation,
+    service_tier,
+    stop_match,
+    translate_usage,
+    updated,
+)
 from .open_blocks import KIND_OF_DELTA, Block, Call, Delta, Text, Thinking, Whole, redacted
-from .options import ReplyOptions
-from .response import BROKEN, NO_PLACE, ONE_CALL, Words, completion_id
-from .stop_reason import explanation, finish_reason, needs_continuation, stop_match
-from .usage import added, service_tier, translate_usage, updated
+from .response import BROKEN, NO_PLACE, ONE_CALL, ReplyOptions, Words, completion_id
 
 type Chunk = dict[str, Any]
 

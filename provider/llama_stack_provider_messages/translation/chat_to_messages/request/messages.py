@@ -1,29 +1,70 @@
-"""Reads the messages of a chat request: the leading system prompt, then the history (history.py)."""
+"""Reads the messages of a chat request: the leading system prompt, then the conversation (history.py)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_provider_messages.translation.chat_to_messages.context import Block, TranslationContext
-from llama_stack_provider_messages.translation.chat_to_messages.names import CallIds
 from llama_stack_provider_messages.translation.chat_to_messages.read import (
     Record,
     name_at,
+    quoted,
     record_at,
     records_at,
-    shown,
     text_at,
 )
 
-from .breakpoints import gather
-from .calls import calls_of
-from .content import ASSISTANT_PARTS, SYSTEM_PARTS, TOOL_PARTS, USER_PARTS, blocks_of, text_block
-from .history import History, opening
-from .thinking_history import thoughts_of
+from .content import ASSISTANT_PARTS, SYSTEM_PARTS, TOOL_PARTS, USER_PARTS, blocks_of, merge_breakpoints, text_blocks
+from .history import CallIds, History, placeholder, tool_calls
+from .thinking import thinking_blocks
+
+
+def conversation(chat: Record, ctx: TranslationContext) -> tuple[list[Block], list[Block]]:
+    """Return the system prompt's blocks and the messages of a request.
+
+    Raises:
+        InvalidRequestError: A message does not match the schema, or all messages are empty.
+    """
+    reader = MessageReader(ctx, History(ctx))
+    for message, path in records_at(chat.get("messages"), "messages"):
+        role = text_at(message.get("role"), f"{path}.role")
+        read = ROLES.get(role)
+        if read is None:
+            raise InvalidRequestError(f"{path}.role: {quoted(role)} is not a valid role; send {', '.join(ROLES)}")
+        read(reader, message, path)
+        ctx.hint_unknown(message, FIELDS[role], path)
+    messages = reader.history.messages()
+    if not messages and not reader.system:
+        raise InvalidRequestError("messages: at least one message with content is required")
+    messages = messages or [{"role": "user", "content": [placeholder()]}]
+    if messages[-1]["role"] == "assistant":
+        _prepare_prefill(messages, chat["messages"], ctx)
+    return reader.system, messages
+
+
+def _prepare_prefill(messages: list[Block], chat: list[Record], ctx: TranslationContext) -> None:
+    """Prepare the final assistant message as a prefill. A blank message after it is rejected.
+
+    ``final assistant content cannot end with trailing whitespace`` is an error of the API.
+    """
+    last = len(chat) - 1
+    if chat[last]["role"] != "assistant":
+        raise InvalidRequestError(f"messages.{last}: the message is empty; add content, or remove the message")
+    if not ctx.traits.prefill:
+        raise InvalidRequestError(
+            f"messages.{last}: This model does not support assistant message prefill. "
+            "The conversation must end with a user message."
+        )
+    block = messages[-1]["content"][-1]
+    stripped = block["text"].rstrip()
+    if stripped != block["text"]:
+        reason = "the Messages API rejects trailing white space in a prefilled response"
+        ctx.hint(f"messages.{last}.content", "text", reason)
+    block["text"] = stripped
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class MessageReader:
     """Reads the messages of a request, one method per role.
 
     Args:
@@ -38,132 +79,82 @@ class Reader:
     system: list[Block] = field(default_factory=list)
     ids: CallIds = field(default_factory=CallIds)
 
-    def instructions(self, message: Record, path: str) -> None:
-        """Add a system or developer message."""
-        self.no_name(message, path)
+    def system_message(self, message: Record, path: str) -> None:
+        """Add a system or developer message: to the system prompt before any other message, else to the history."""
+        self._drop_name(message, path)
         blocks = blocks_of(message.get("content"), f"{path}.content", self.ctx, SYSTEM_PARTS)
         if self.history.begun:
-            self.history.instructed(blocks)
+            self.history.add_system(blocks)
         else:
             self.system.extend(blocks)
 
-    def question(self, message: Record, path: str) -> None:
+    def user_message(self, message: Record, path: str) -> None:
         """Add a user message; its ``name`` becomes a prefix of the text, so that the model knows the speaker."""
         blocks = blocks_of(message.get("content"), f"{path}.content", self.ctx, USER_PARTS)
         if name := text_at(message.get("name"), f"{path}.name"):
-            _sign(blocks, name)
-        self.history.said(blocks)
+            text = next((block for block in blocks if block["type"] == "text"), None)
+            if text is not None:
+                text["text"] = f"{name}: {text['text']}"
+            elif blocks:
+                blocks.insert(0, {"type": "text", "text": f"{name}:"})
+        self.history.add_user(blocks)
 
-    def answer(self, message: Record, path: str) -> None:
-        """Add an assistant message."""
-        self.no_name(message, path)
-        thoughts = thoughts_of(message, path, self.ctx)
+    def assistant_message(self, message: Record, path: str) -> None:
+        """Add an assistant message; the transcript of an audio response stands in for missing content."""
+        self._drop_name(message, path)
+        thinking = thinking_blocks(message, path, self.ctx)
         blocks = blocks_of(message.get("content"), f"{path}.content", self.ctx, ASSISTANT_PARTS)
-        refusal = text_block(text_at(message.get("refusal"), f"{path}.refusal"), f"{path}.refusal", self.ctx)
-        blocks += [refusal] if refusal else []
-        calls = list(calls_of(message, path, self.ids, self.ctx))
-        self.history.answered(thoughts, blocks or _spoken(message, f"{path}.audio", self.ctx), calls, path)
+        refusal_path = f"{path}.refusal"
+        blocks += text_blocks(text_at(message.get("refusal"), refusal_path), refusal_path, self.ctx)
+        calls = list(tool_calls(message, path, self.ids, self.ctx))
+        if not blocks and message.get("audio") is not None:
+            audio_path = f"{path}.audio"
+            audio, transcript_path = record_at(message["audio"], audio_path), f"{audio_path}.transcript"
+            blocks = text_blocks(text_at(audio.get("transcript"), transcript_path), transcript_path, self.ctx)
+            if not blocks:
+                reason = "the Messages API does not store audio; send the transcript as content"
+                self.ctx.drop(audio_path, "audio", reason)
+        self.history.add_assistant(thinking, blocks, calls, path)
 
-    def tool_result(self, message: Record, path: str) -> None:
+    def tool_message(self, message: Record, path: str) -> None:
         """Add a tool result."""
-        self._result(("id", name_at(message.get("tool_call_id"), f"{path}.tool_call_id")), message, path)
+        self._add_result(("id", name_at(message.get("tool_call_id"), f"{path}.tool_call_id")), message, path)
 
-    def function_result(self, message: Record, path: str) -> None:
+    def function_message(self, message: Record, path: str) -> None:
         """Add the result of a legacy function call, which refers to its call by function name."""
-        self._result(("name", name_at(message.get("name"), f"{path}.name")), message, path)
+        self._add_result(("name", name_at(message.get("name"), f"{path}.name")), message, path)
 
-    def _result(self, key: tuple[str, str], message: Record, path: str) -> None:
-        start = len(self.ctx.marks)
+    def _add_result(self, key: tuple[str, str], message: Record, path: str) -> None:
+        start = len(self.ctx.breakpoints)
         blocks = blocks_of(message.get("content"), f"{path}.content", self.ctx, TOOL_PARTS)
-        if (result := self.history.resulted(key, blocks, path)) is not None:
-            gather(result, start, self.ctx)
+        if (result := self.history.add_result(key, blocks, path)) is not None:
+            merge_breakpoints(result, start, self.ctx)
 
-    def no_name(self, message: Record, path: str) -> None:
+    def _drop_name(self, message: Record, path: str) -> None:
         """Drop and log a ``name``: as a prefix in assistant messages, the model would imitate it."""
         if message.get("name"):
-            self.ctx.hint(f"{path}.name", "name", "the Messages API has no names; only those of users are told")
+            reason = "the Messages API has no message names; only the names of users are kept, as a prefix of the text"
+            self.ctx.hint(f"{path}.name", "name", reason)
 
 
-def _sign(blocks: list[Block], name: str) -> None:
-    first = next((block for block in blocks if block["type"] == "text"), None)
-    if first is not None:
-        first["text"] = f"{name}: {first['text']}"
-    elif blocks:
-        blocks.insert(0, {"type": "text", "text": f"{name}:"})
-
-
-def _spoken(message: Record, path: str, ctx: TranslationContext) -> list[Block]:
-    """Return the transcript of an audio response, if the client sent it."""
-    if message.get("audio") is None:
-        return []
-    transcript = text_at(record_at(message["audio"], path).get("transcript"), f"{path}.transcript")
-    block = text_block(transcript, f"{path}.transcript", ctx)
-    if block is None:
-        ctx.drop(path, "audio", "the Messages API keeps no audio; send what was said as content")
-    return [block] if block else []
-
-
-ROLES: Mapping[str, Callable[[Reader, Record, str], None]] = {
-    "system": Reader.instructions,
-    "developer": Reader.instructions,
-    "user": Reader.question,
-    "assistant": Reader.answer,
-    "tool": Reader.tool_result,
-    "function": Reader.function_result,
+ROLES: Mapping[str, Callable[[MessageReader, Record, str], None]] = {
+    "system": MessageReader.system_message,
+    "developer": MessageReader.system_message,
+    "user": MessageReader.user_message,
+    "assistant": MessageReader.assistant_message,
+    "tool": MessageReader.tool_message,
+    "function": MessageReader.function_message,
 }
 """Role of a message -> its method."""
 
-_SHARED = frozenset({"role", "content", "name"})
-_ANSWER = {"refusal", "tool_calls", "function_call", "audio", "reasoning", "reasoning_content", "reasoning_details"}
+_ALL_ROLES = frozenset({"role", "content", "name"})
 FIELDS: Mapping[str, frozenset[str]] = {
-    "system": _SHARED,
-    "developer": _SHARED,
-    "user": _SHARED,
-    "assistant": _SHARED | _ANSWER,
-    "tool": _SHARED | {"tool_call_id"},
-    "function": _SHARED,
+    "system": _ALL_ROLES,
+    "developer": _ALL_ROLES,
+    "user": _ALL_ROLES,
+    "assistant": _ALL_ROLES
+    | {"refusal", "tool_calls", "function_call", "audio", "reasoning", "reasoning_content", "reasoning_details"},
+    "tool": _ALL_ROLES | {"tool_call_id"},
+    "function": _ALL_ROLES,
 }
 """Role -> known fields of its messages."""
-
-
-def conversation(chat: Record, ctx: TranslationContext) -> tuple[list[Block], list[Block]]:
-    """Return the system prompt's blocks and the messages of a request.
-
-    Raises:
-        InvalidRequestError: A message does not match the schema, or all messages are empty.
-    """
-    reader = Reader(ctx, History(ctx))
-    for message, path in records_at(chat.get("messages"), "messages"):
-        role = text_at(message.get("role"), f"{path}.role")
-        read = ROLES.get(role)
-        if read is None:
-            raise InvalidRequestError(f"{path}.role: {shown(role)} is none of {', '.join(ROLES)}")
-        read(reader, message, path)
-        ctx.unknown(message, FIELDS[role], path)
-    messages = reader.history.messages()
-    if not messages and not reader.system:
-        raise InvalidRequestError("messages: at least one message that says something is required")
-    messages = messages or [{"role": "user", "content": [opening()]}]
-    if messages[-1]["role"] == "assistant":
-        _prefill(messages, chat["messages"], ctx)
-    return reader.system, messages
-
-
-def _prefill(messages: list[Block], chat: list[Record], ctx: TranslationContext) -> None:
-    """Prepare the final assistant message as a prefill. A blank message after it is rejected.
-
-    ``final assistant content cannot end with trailing whitespace`` is an error of the API.
-    """
-    last = len(chat) - 1
-    if chat[last]["role"] != "assistant":
-        raise InvalidRequestError(f"messages.{last}: the message says nothing; say something, or leave it out")
-    if not ctx.traits.prefill:
-        raise InvalidRequestError(
-            f"messages.{last}: This model does not support assistant message prefill. "
-            "The conversation must end with a user message."
-        )
-    block = messages[-1]["content"][-1]
-    kept = block["text"].rstrip()
-    if kept != block["text"]:
-        ctx.hint(f"messages.{last}.content", "text", "blanks at the end of an answer that is continued are refused")
-    block["text"] = kept

@@ -1,7 +1,7 @@
 """Translates a chat completions request into the body of a Messages request.
 
-Every field of OpenAI's request is in exactly one of the tables here and in unsupported.py; a test compares the tables
-with the SDK's fields.
+``translate_request`` lists the steps in order. The order matters: calls in the history need the declared tools, the
+tool choice needs both, the thinking settings need all three, and ``max_tokens`` and sampling depend on thinking.
 """
 
 import json
@@ -10,31 +10,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from llama_stack_api_messages.errors import InvalidRequestError
-from llama_stack_provider_messages.translation.chat_to_messages.context import Block, TranslationContext
-from llama_stack_provider_messages.translation.chat_to_messages.options import TranslationOptions
-from llama_stack_provider_messages.translation.chat_to_messages.read import Record, flag_at, plain, record_at, text_at
-from llama_stack_provider_messages.translation.chat_to_messages.reply.options import ReplyOptions
+from llama_stack_provider_messages.translation.chat_to_messages.context import TranslationContext, TranslationOptions
+from llama_stack_provider_messages.translation.chat_to_messages.read import flag_at, text_at
+from llama_stack_provider_messages.translation.chat_to_messages.reply.response import ReplyOptions
 from llama_stack_provider_messages.translation.dropped import Dropped
 from llama_stack_provider_messages.translation.surrogates import replace_lone_surrogates
 
-from .breakpoints import apply_marks
-from .choice import choice_field, choice_of
+from .content import place_breakpoints
 from .messages import conversation
-from .output import output_format
-from .settings import account, limit, sampling, stop_sequences
-from .thinking import allowed_thinking, thinking_of
-from .tools import recalled, tools_of, web_search
-from .unsupported import CHECKED, HINTS, WARNED, check_fields
+from .settings import include_usage, max_tokens, metadata, response_format, sampling, service_tier, stop_sequences
+from .thinking import thinking_settings
+from .tools import both_names, choose_tools, declared_tools
+from .unsupported import check_fields
 
-TRANSLATED = frozenset({
-    "model", "messages", "max_completion_tokens", "max_tokens", "temperature", "top_p", "stop", "tools", "functions",
-    "tool_choice", "function_call", "parallel_tool_calls", "response_format", "reasoning_effort", "stream",
-    "stream_options", "user", "safety_identifier", "service_tier", "web_search_options",
-})  # fmt: skip
-"""Fields with an equivalent."""
-
-EXTENSIONS = frozenset({"thinking", "top_k"})
-"""Fields of the Messages API that OpenAI clients send in ``extra_body``."""
+_SENT_IF_ZERO = ("temperature", "top_p", "top_k", "max_tokens")
+"""Fields that are sent even if they are 0; other fields are omitted if they are empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +34,13 @@ class MessagesRequest:
     Args:
         body: JSON for ``POST /v1/messages``; the same request gives the same bytes.
         dropped: The dropped and repaired parts.
-        form: Options for the reply.
+        reply_options: Options for translating the response.
         betas: Names for the ``anthropic-beta`` header.
     """
 
     body: dict[str, Any]
     dropped: tuple[Dropped, ...]
-    form: ReplyOptions
+    reply_options: ReplyOptions
     betas: tuple[str, ...] = ()
 
 
@@ -66,90 +56,47 @@ def translate_request(chat: Mapping[str, Any], options: TranslationOptions) -> M
             message begins with the JSON path: ``messages.2.content.0: ...``.
     """
     ctx = TranslationContext(options)
-    name = text_at(chat.get("model"), "model") or options.model
+    client_model = text_at(chat.get("model"), "model") or options.model
     check_fields(chat, ctx)
-    for field in chat:
-        if chat[field] is not None and field not in KNOWN:
-            ctx.drop(plain(field), plain(field), "this server does not know the field")
-    body, told_json = _body(chat, ctx)
-    form = ReplyOptions(
-        model=name,
-        include_usage=_include_usage(chat, ctx),
-        legacy_functions=bool(chat.get("functions")),
-        custom_tools=ctx.both_names(ctx.custom),
-        wrapped_tools=ctx.both_names(ctx.wrapped),
-        json_object=told_json,
-        tool_names=dict(ctx.names),
-    )
-    body = _sendable(body, ctx)
-    return MessagesRequest(body, ctx.log.entries(), form, tuple(ctx.betas))
-
-
-KNOWN = TRANSLATED | EXTENSIONS | CHECKED.keys() | WARNED.keys() | HINTS.keys()
-"""All known fields."""
-
-
-def _body(chat: Record, ctx: TranslationContext) -> tuple[dict[str, Any], bool]:
-    declared = tools_of(chat, ctx)
+    declared = declared_tools(chat, ctx)
     system, messages = conversation(chat, ctx)
-    choice = choice_of(chat, declared)
-    tools = [tool for name, tool in declared.items() if choice.allowed is None or name in choice.allowed]
-    tools += web_search(chat.get("web_search_options"), declared, ctx)
-    chosen = choice_field(choice, chat, [tool["name"] for tool in tools], ctx)
-    if not tools and (tools := recalled(_called(messages))):
-        chosen = {"tool_choice": {"type": "none"}}
-    shape, told_json = output_format(chat, ctx)
-    _check_prefill(shape, chat, messages)
-    forced = chosen.get("tool_choice", {}).get("type") in ("any", "tool")
-    thinking = allowed_thinking(thinking_of(chat, ctx), messages, ctx, forced=forced)
-    config = {**({"effort": thinking.effort} if thinking.effort else {}), **shape}
+    tools, tool_choice = choose_tools(chat, declared, messages, ctx)
+    output_format, json_by_instruction = response_format(chat, messages, ctx)
+    thinking = thinking_settings(chat, messages, tool_choice, ctx)
     system += [{"type": "text", "text": text} for text in ctx.instructions]
-    apply_marks([*system, *(block for message in messages for block in message["content"])], ctx)
-    body = {
-        "model": ctx.options.model,
-        "max_tokens": limit(chat, thinking, ctx),
+    place_breakpoints(system, messages, ctx)
+    fields = {
+        "model": options.model,
+        "max_tokens": max_tokens(chat, thinking, ctx),
         "system": system,
         "messages": messages,
         "tools": tools,
-        **chosen,
+        "tool_choice": tool_choice,
         "thinking": dict(thinking.config),
-        "output_config": config,
+        "output_config": {
+            **({"effort": thinking.effort} if thinking.effort else {}),
+            **({"format": output_format} if output_format else {}),
+        },
         **sampling(chat, thinking, ctx),
-        **stop_sequences(chat, ctx),
-        **account(chat, ctx),
+        "stop_sequences": stop_sequences(chat, ctx),
+        "metadata": metadata(chat, ctx),
+        **service_tier(chat, ctx),
         "stream": flag_at(chat.get("stream"), "stream"),
     }
-    return {name: value for name, value in body.items() if name in _ALWAYS or value}, told_json
+    reply_options = ReplyOptions(
+        model=client_model,
+        include_usage=include_usage(chat, ctx),
+        legacy_functions=bool(chat.get("functions")),
+        custom_tools=both_names(ctx.custom_tools, ctx),
+        wrapped_tools=both_names(ctx.wrapped_tools, ctx),
+        json_object=json_by_instruction,
+        tool_names=dict(ctx.client_names),
+    )
+    body = _encodable({name: value for name, value in fields.items() if value or name in _SENT_IF_ZERO}, ctx)
+    return MessagesRequest(body, ctx.log.entries(), reply_options, tuple(ctx.betas))
 
 
-_ALWAYS = ("temperature", "top_p", "top_k", "max_tokens")
-"""Fields that are sent even if they are 0."""
-
-
-def _called(messages: list[Block]) -> list[str]:
-    blocks = (block for message in messages for block in message["content"])
-    return [block["name"] for block in blocks if block["type"] == "tool_use"]
-
-
-def _check_prefill(shape: dict[str, Any], chat: Record, messages: list[Block]) -> None:
-    if shape and messages[-1]["role"] == "assistant":
-        raise InvalidRequestError(
-            f"messages.{len(chat['messages']) - 1}: an answer in a schema cannot be continued; "
-            "end with a user message, or leave response_format out"
-        )
-
-
-def _include_usage(chat: Record, ctx: TranslationContext) -> bool:
-    if chat.get("stream_options") is None:
-        return False
-    options = record_at(chat["stream_options"], "stream_options")
-    for name, value in options.items():
-        if name != "include_usage" and value:
-            ctx.hint(f"stream_options.{plain(name)}", "stream_options", "this server does not know the option")
-    return flag_at(options.get("include_usage"), "stream_options.include_usage")
-
-
-def _sendable(body: dict[str, Any], ctx: TranslationContext) -> dict[str, Any]:
+def _encodable(body: dict[str, Any], ctx: TranslationContext) -> dict[str, Any]:
     """Return a body that can be encoded as UTF-8.
 
     Raises:
@@ -158,9 +105,11 @@ def _sendable(body: dict[str, Any], ctx: TranslationContext) -> dict[str, Any]:
     try:
         text = json.dumps(body, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidRequestError("tools, thinking: no JSON in one of them; look for NaN and huge numbers") from error
-    whole = replace_lone_surrogates(text)
-    if whole == text:
+        raise InvalidRequestError(
+            "tools, thinking: one of them is not valid JSON; look for NaN and huge numbers"
+        ) from error
+    repaired = replace_lone_surrogates(text)
+    if repaired == text:
         return body
-    ctx.hint("messages", "text", "half of a surrogate pair cannot be sent and became U+FFFD")
-    return json.loads(whole)  # type: ignore[no-any-return]
+    ctx.hint("messages", "text", "a lone surrogate cannot be encoded in UTF-8; U+FFFD replaces it")
+    return json.loads(repaired)  # type: ignore[no-any-return]

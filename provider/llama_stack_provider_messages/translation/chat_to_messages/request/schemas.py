@@ -14,7 +14,7 @@ from typing import Any
 
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_provider_messages.translation.chat_to_messages.context import TranslationContext
-from llama_stack_provider_messages.translation.chat_to_messages.read import Record, check_depth, plain, record_at
+from llama_stack_provider_messages.translation.chat_to_messages.read import Record, check_depth, printable, record_at
 
 type Schema = dict[str, Any]
 
@@ -54,21 +54,21 @@ def input_schema(parameters: object, path: str) -> Schema:
         properties = {} if schema.get("properties") is None else schema["properties"]
         return {**schema, "type": "object", "properties": properties}
     hoisted = {name: schema.pop(name) for name in _DEFINITIONS if name in schema}
-    wrapped: Schema = _repointed({**closed_object(**{WRAPPER: schema}), **hoisted})
+    wrapped: Schema = _rebased({**closed_object(**{WRAPPER: schema}), **hoisted})
     return wrapped
 
 
-def _repointed(value: Any) -> Any:  # noqa: ANN401 - any JSON
+def _rebased(value: Any) -> Any:  # noqa: ANN401 - any JSON
     """Return a schema with references to its old root updated; definitions stay at the root."""
     if isinstance(value, list):
-        return [_repointed(item) for item in value]
+        return [_rebased(item) for item in value]
     if not isinstance(value, dict):
         return value
-    done = {name: _repointed(item) for name, item in value.items()}
-    target = done.get("$ref")
+    schema = {name: _rebased(item) for name, item in value.items()}
+    target = schema.get("$ref")
     if isinstance(target, str) and target.startswith("#") and not target.startswith(_HOISTED):
-        done["$ref"] = f"#/properties/{WRAPPER}{target[1:]}"
-    return done
+        schema["$ref"] = f"#/properties/{WRAPPER}{target[1:]}"
+    return schema
 
 
 _HOISTED = tuple(f"#/{name}/" for name in _DEFINITIONS)
@@ -85,50 +85,33 @@ def closed_schema(schema: object, path: str, ctx: TranslationContext) -> Schema:
 
 
 def _closed(schema: Record, path: str, ctx: TranslationContext) -> Schema:
-    done: Schema = {}
-    told: list[str] = []
+    closed: Schema = {}
+    described: list[str] = []
     for name, value in schema.items():
+        where = f"{path}.{printable(name)}"
         if value is None and name not in _NULLABLE:
             continue
         if name in _KEPT or ((keep := _CHECKED.get(name)) and keep(value)):
-            done[name] = value
-        elif name in _HELD:
-            done["anyOf" if name == "oneOf" else name] = _HELD[name](value, f"{path}.{name}", ctx)
+            closed[name] = value
+        elif name in _HOLDS_SCHEMAS:
+            closed["anyOf" if name == "oneOf" else name] = _HOLDS_SCHEMAS[name](value, where, ctx)
         elif name not in _SILENT:
-            ctx.drop(
-                f"{path}.{plain(name)}",
-                plain(name),
-                "the Messages API does not hold answers to it; the description says it",
-            )
-            told.append(f"{name}: {_json(value, f'{path}.{plain(name)}')}")
-    if told:
-        done["description"] = "\n\n".join(filter(None, (_text(done.get("description")), f"{{{', '.join(told)}}}")))
-    if _is_object(schema):
-        _close(schema, done, path, ctx)
-    return done
-
-
-def _close(schema: Record, done: Schema, path: str, ctx: TranslationContext) -> None:
-    if schema.get("additionalProperties") not in (None, False):
-        reason = "the Messages API takes closed objects only"
-        ctx.drop(f"{path}.additionalProperties", "additionalProperties", reason)
-    done["additionalProperties"] = False
-
-
-def _is_object(schema: Record) -> bool:
+            reason = "the Messages API does not enforce this keyword; it is moved into the description"
+            ctx.drop(where, printable(name), reason)
+            try:
+                described.append(f"{name}: {json.dumps(value, ensure_ascii=False)}")
+            except (TypeError, ValueError) as error:
+                raise InvalidRequestError(f"{where}: a valid JSON value is required") from error
+    if described:
+        description = closed.get("description") if isinstance(closed.get("description"), str) else ""
+        closed["description"] = "\n\n".join(filter(None, (description, f"{{{', '.join(described)}}}")))
     kind = schema.get("type")
-    return kind == "object" or (isinstance(kind, list) and "object" in kind) or "properties" in schema
-
-
-def _json(value: object, path: str) -> str:
-    try:
-        return json.dumps(value, ensure_ascii=False)
-    except (TypeError, ValueError) as error:
-        raise InvalidRequestError(f"{path}: a value JSON can hold is required") from error
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    if kind == "object" or (isinstance(kind, list) and "object" in kind) or "properties" in schema:
+        if schema.get("additionalProperties") not in (None, False):
+            reason = "the Messages API requires additionalProperties: false"
+            ctx.drop(f"{path}.additionalProperties", "additionalProperties", reason)
+        closed["additionalProperties"] = False
+    return closed
 
 
 def _one(value: object, path: str, ctx: TranslationContext) -> Schema:
@@ -143,7 +126,7 @@ def _list(value: object, path: str, ctx: TranslationContext) -> list[Schema]:
 
 
 def _named(value: object, path: str, ctx: TranslationContext) -> dict[str, Schema]:
-    return {name: _one(item, f"{path}.{plain(name)}", ctx) for name, item in record_at(value, path).items()}
+    return {name: _one(item, f"{path}.{printable(name)}", ctx) for name, item in record_at(value, path).items()}
 
 
 _KEPT = frozenset({"type", "description", "title", "enum", "const", "default", "required", "pattern", "$ref"})
@@ -152,7 +135,7 @@ _KEPT = frozenset({"type", "description", "title", "enum", "const", "default", "
 _NULLABLE = ("const", "default")
 """Keywords that may be null; for all others null means absent."""
 
-_HELD: dict[str, Callable[[object, str, TranslationContext], Any]] = {
+_HOLDS_SCHEMAS: dict[str, Callable[[object, str, TranslationContext], Any]] = {
     "items": _one,
     "anyOf": _list,
     "oneOf": _list,

@@ -1,4 +1,6 @@
-"""``reasoning_effort`` -> thinking and effort, in the form of the model's family.
+"""``reasoning_effort`` -> thinking and effort; reasoning in earlier messages -> thinking blocks.
+
+The form of the thinking settings depends on the model's family:
 
     family      none                   minimal, low, medium, high, xhigh, max
     adaptive    {"type": off}          {"type": "adaptive"} and output_config.effort
@@ -6,20 +8,28 @@
     none        nothing                nothing, logged as dropped
 
 A request may also hold the Messages API's own ``thinking``, which Anthropic's OpenAI-compatible API accepts.
+
+The API rejects thinking in some conversations: before a prefilled response, and, with a budget, together with a forced
+tool call or after tool calls without their thinking blocks. Thinking is switched off there and logged as dropped.
+
+Clients return the reasoning of earlier responses in ``reasoning_details``. The upstream verifies the signature of each
+thinking block and rejects a block without one. So reasoning without a signature is dropped, as servers of chat
+completions do.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from llama_stack_api_messages.errors import InvalidRequestError
-from llama_stack_provider_messages.translation.chat_to_messages.context import TranslationContext
+from llama_stack_provider_messages.translation.chat_to_messages.context import Block, TranslationContext
 from llama_stack_provider_messages.translation.chat_to_messages.read import (
     Record,
     check_depth,
     count_at,
+    quoted,
     record_at,
-    shown,
+    records_at,
     text_at,
 )
 
@@ -31,7 +41,7 @@ EFFORTS: dict[str, str] = {
     "xhigh": "xhigh",
     "max": "max",
 }
-"""OpenAI's levels except ``none`` -> levels of the Messages API, in ascending order."""
+"""OpenAI's efforts except ``none`` -> levels of the Messages API, in ascending order."""
 
 BUDGETS: dict[str, int] = {
     "minimal": 1024,
@@ -41,18 +51,19 @@ BUDGETS: dict[str, int] = {
     "xhigh": 32000,
     "max": 32000,
 }
-"""OpenAI's levels except ``none`` -> thinking budget in tokens."""
+"""OpenAI's efforts except ``none`` -> thinking budget in tokens."""
 
-LEAST_BUDGET = 1024
+MIN_BUDGET_TOKENS = 1024
 """``thinking.enabled.budget_tokens: Input should be greater than or equal to 1024``."""
 
-_ROOM = 1024
+RESPONSE_TOKENS = 1024
 """Tokens left for the response after thinking, unless the request has a lower limit."""
+
 _OFF = ("disabled", "between_tools")
 
 
 @dataclass(frozen=True, slots=True)
-class Thinking:
+class ThinkingSettings:
     """The thinking settings of the Messages request.
 
     Args:
@@ -76,24 +87,48 @@ class Thinking:
         return self.config.get("budget_tokens", 0) if self.on else 0
 
 
-def thinking_of(chat: Record, ctx: TranslationContext) -> Thinking:
-    """Return the thinking settings for a request.
+def thinking_settings(
+    chat: Record, messages: list[Block], tool_choice: Block, ctx: TranslationContext
+) -> ThinkingSettings:
+    """Return the thinking settings of a request: switched off where the API would reject thinking.
+
+    Args:
+        chat: The chat request.
+        messages: The messages for the upstream.
+        tool_choice: The tool choice for the upstream.
+        ctx: State of the translation.
 
     Raises:
         InvalidRequestError: The effort is not one of OpenAI's, or ``thinking`` is not valid in the Messages API.
     """
+    thinking = _requested(chat, ctx)
+    forced = tool_choice.get("type") in ("any", "tool")
+    if not thinking.on or not (reason := _conflict(thinking, messages, forced=forced)):
+        return thinking
+    ctx.drop(thinking.path, thinking.path, reason)
+    if ctx.traits.always_on:
+        return ThinkingSettings(thinking.path, effort=thinking.effort)
+    return ThinkingSettings(thinking.path, {"type": ctx.traits.off})  # the highest efforts require thinking
+
+
+def _requested(chat: Record, ctx: TranslationContext) -> ThinkingSettings:
     effort = text_at(chat.get("reasoning_effort"), "reasoning_effort")
     if effort and effort != "none" and effort not in EFFORTS:
         levels = ", ".join(("none", *EFFORTS))
-        raise InvalidRequestError(f"reasoning_effort: {shown(effort)} is no level; send one of {levels}")
+        raise InvalidRequestError(f"reasoning_effort: {quoted(effort)} is not a valid level; send one of {levels}")
     if chat.get("thinking") is not None:
-        return Thinking("thinking", _own(chat["thinking"]), _beside(effort, ctx))
-    if not effort:
-        return Thinking()
-    return _off(ctx) if effort == "none" else _FAMILIES[ctx.traits.thinking](effort, ctx)
+        return _client_settings(chat["thinking"], effort, ctx)
+    if effort == "none" and ctx.traits.always_on:
+        ctx.drop("reasoning_effort", "reasoning_effort", "thinking cannot be switched off for this model")
+    elif effort == "none" and ctx.traits.thinking != "none":
+        return ThinkingSettings(config={"type": ctx.traits.off})
+    elif effort != "none" and effort:
+        return _BY_FAMILY[ctx.traits.thinking](effort, ctx)
+    return ThinkingSettings()
 
 
-def _own(value: object) -> Record:
+def _client_settings(value: object, effort: str, ctx: TranslationContext) -> ThinkingSettings:
+    """Return the client's own ``thinking``; only adaptive models accept an effort beside it."""
     config = record_at(value, "thinking")
     check_depth(config, "thinking")
     if not text_at(config.get("type"), "thinking.type"):
@@ -102,108 +137,117 @@ def _own(value: object) -> Record:
     budget = count_at(config.get("budget_tokens"), "thinking.budget_tokens")
     if config["type"] == "enabled" and budget is None:
         raise InvalidRequestError("thinking.budget_tokens: a whole number is required; or send type adaptive")
-    return {name: item for name, item in config.items() if item is not None}
-
-
-def _beside(effort: str, ctx: TranslationContext) -> str:
-    """Return the effort level to send with the client's own ``thinking``; only adaptive models accept both."""
+    level = ""
     if effort in EFFORTS and ctx.traits.thinking == "adaptive":
-        return _level(effort, ctx)
-    if effort:
-        ctx.drop("reasoning_effort", "reasoning_effort", "thinking takes its place")
-    return ""
+        level = _level(effort, ctx)
+    elif effort:
+        ctx.drop("reasoning_effort", "reasoning_effort", "thinking is used instead")
+    return ThinkingSettings("thinking", {name: item for name, item in config.items() if item is not None}, level)
 
 
-def _off(ctx: TranslationContext) -> Thinking:
-    if ctx.traits.always_on:
-        ctx.drop("reasoning_effort", "reasoning_effort", "the model always thinks")
-        return Thinking()
-    return Thinking() if ctx.traits.thinking == "none" else Thinking(config={"type": ctx.traits.off})
-
-
-def _adaptive(effort: str, ctx: TranslationContext) -> Thinking:
+def _adaptive(effort: str, ctx: TranslationContext) -> ThinkingSettings:
     config = {"type": "adaptive", **({"display": "summarized"} if ctx.traits.summarized else {})}
-    return Thinking(config=config, effort=_level(effort, ctx))
+    return ThinkingSettings(config=config, effort=_level(effort, ctx))
 
 
 def _level(effort: str, ctx: TranslationContext) -> str:
-    """Return the level for an effort, or the next lower one that the model supports."""
+    """Return the level for an effort, or the next lower one that the model supports; ``""`` if there is none."""
     levels, wanted = list(dict.fromkeys(EFFORTS.values())), EFFORTS[effort]
-    known = [level for level in levels[: levels.index(wanted) + 1] if level in ctx.traits.efforts]
-    if not known or known[-1] != wanted:
-        ctx.drop("reasoning_effort", "reasoning_effort", f"the model has no {wanted}; it gets the next lower level")
-    return known[-1] if known else ""
+    supported = [level for level in levels[: levels.index(wanted) + 1] if level in ctx.traits.efforts]
+    if not supported or supported[-1] != wanted:
+        reason = f"the model does not support {wanted}; the next lower level is used"
+        ctx.drop("reasoning_effort", "reasoning_effort", reason)
+    return supported[-1] if supported else ""
 
 
-def _budget(effort: str, ctx: TranslationContext) -> Thinking:
-    most = BUDGETS[effort]
+def _budget(effort: str, ctx: TranslationContext) -> ThinkingSettings:
+    budget = BUDGETS[effort]
     if ctx.options.max_output is not None:
-        most = min(most, ctx.options.max_output - _ROOM)
-    if most < LEAST_BUDGET:
-        ctx.drop("reasoning_effort", "reasoning_effort", "the model's output is too short to think")
-        return Thinking()
-    return Thinking(config={"type": "enabled", "budget_tokens": most})
+        budget = min(budget, ctx.options.max_output - RESPONSE_TOKENS)
+    if budget < MIN_BUDGET_TOKENS:
+        ctx.drop("reasoning_effort", "reasoning_effort", "the model's output limit leaves no room for thinking")
+        return ThinkingSettings()
+    return ThinkingSettings(config={"type": "enabled", "budget_tokens": budget})
 
 
-def _none(_effort: str, ctx: TranslationContext) -> Thinking:
-    ctx.drop("reasoning_effort", "reasoning_effort", "the model does not think")
-    return Thinking()
+def _no_thinking(_effort: str, ctx: TranslationContext) -> ThinkingSettings:
+    ctx.drop("reasoning_effort", "reasoning_effort", "the model does not support thinking")
+    return ThinkingSettings()
 
 
-_FAMILIES = {"adaptive": _adaptive, "budget": _budget, "none": _none}
+_BY_FAMILY = {"adaptive": _adaptive, "budget": _budget, "none": _no_thinking}
 
 
-def allowed_thinking(
-    thinking: Thinking, messages: list[dict[str, Any]], ctx: TranslationContext, *, forced: bool
-) -> Thinking:
-    """Return the thinking settings for this conversation: switched off where the API would reject thinking.
+def _conflict(thinking: ThinkingSettings, messages: list[Block], *, forced: bool) -> str:
+    """Return why the API would reject thinking in this conversation, ``""`` if it would not.
 
-    Args:
-        thinking: The settings of the request.
-        messages: The history for the upstream.
-        ctx: State of the translation.
-        forced: ``tool_choice`` forces a call.
-    """
-    if not thinking.on:
-        return thinking
-    reasons = list(_reasons(thinking, messages, forced=forced))
-    if not reasons:
-        return thinking
-    ctx.drop(thinking.path, thinking.path, reasons[0])
-    if ctx.traits.always_on:
-        return Thinking(thinking.path, effort=thinking.effort)
-    return Thinking(thinking.path, {"type": ctx.traits.off})  # the highest efforts require thinking
-
-
-def _reasons(thinking: Thinking, messages: list[dict[str, Any]], *, forced: bool) -> Iterable[str]:
-    """Yield the reasons why the Messages API would reject thinking here.
-
-    ``Thinking may not be enabled when tool_choice forces tool use.`` and ``Expected `thinking` or `redacted_thinking`,
-    but found ...`` occur only with budgets; a prefilled response cannot begin with thinking in any mode.
+    Its errors: ``Thinking may not be enabled when tool_choice forces tool use.`` and ``Expected `thinking` or
+    `redacted_thinking`, but found ...``, both for budgets only. A prefilled response cannot begin with thinking in any
+    mode.
     """
     if messages[-1]["role"] == "assistant":
-        yield "a continued answer cannot begin with thinking"
+        return "a prefilled response cannot begin with thinking"
     if thinking.budget and forced:
-        yield "the model cannot think when it must call a tool"
-    if thinking.budget and _unthought_calls(messages):
-        yield "the calls before it have lost their thinking; bring reasoning_details back"
+        return "the model does not support thinking with a forced tool call"
+    last = next((message["content"] for message in reversed(messages) if message["role"] == "assistant"), None)
+    if thinking.budget and last and last[-1]["type"] == "tool_use" and last[0]["type"] not in _THINKING_BLOCKS:
+        return "the tool calls before it have no thinking blocks; return reasoning_details unchanged"
+    return ""
 
 
-def _unthought_calls(messages: list[dict[str, Any]]) -> bool:
-    """Whether the history ends in a tool use loop that started without a thinking block."""
-    last = next((message for message in reversed(messages) if message["role"] == "assistant"), None)
-    calls = last is not None and last["content"][-1]["type"] == "tool_use"
-    return last is not None and calls and last["content"][0]["type"] not in ("thinking", "redacted_thinking")
+_THINKING_BLOCKS = ("thinking", "redacted_thinking")
+
+_REASONING_TEXTS = ("reasoning_content", "reasoning")
+"""Field names of the reasoning text; they repeat the text of ``reasoning_details``, if both are present."""
+
+_UNSIGNED = "reasoning without a signature cannot be sent back to the model; return reasoning_details unchanged"
 
 
-def room_for(thinking: Thinking, asked: int, ctx: TranslationContext) -> int:
-    """Return ``max_tokens`` with room for thinking, which counts as output.
+def thinking_blocks(message: Record, path: str, ctx: TranslationContext) -> list[Block]:
+    """Return the thinking blocks of an earlier assistant message.
 
-    ``max_tokens`` must be greater than ``thinking.budget_tokens``. OpenAI's limit includes reasoning, but clients often
-    mean the visible response. A limit above the client's own budget is kept.
+    Raises:
+        InvalidRequestError: ``reasoning_details`` is not a list of objects.
     """
-    if thinking.path == "thinking" and asked > thinking.budget:
-        return asked if ctx.options.max_output is None else min(asked, ctx.options.max_output)
-    room = max(asked, thinking.budget + min(asked, _ROOM)) if thinking.budget else asked
-    most = ctx.options.max_output
-    return room if most is None else min(room, most)
+    details = f"{path}.reasoning_details"
+    entries = _joined_entries(message.get("reasoning_details"), details)
+    found = [_thinking_block(entry, where, ctx) for entry, where in entries]
+    blocks = [block for block in found if block is not None]
+    for name in _REASONING_TEXTS:
+        if not blocks and message.get(name):
+            ctx.hint(f"{path}.{name}", name, _UNSIGNED)
+    if blocks and ctx.traits.thinking == "none":
+        ctx.hint(details, "reasoning_details", "the model does not support thinking")
+        return []
+    return blocks
+
+
+def _joined_entries(details: object, path: str) -> Iterator[tuple[Record, str]]:
+    """Yield the entries of ``reasoning_details``, each with its pieces joined.
+
+    A client that collects a stream may return every piece as an entry of its own. The pieces of one text have the same
+    ``index``, and only the last has a signature.
+    """
+    entries = list(records_at(details, path))
+    texts: list[str] = []
+    for (entry, where), (following, _) in zip(entries, [*entries, ({}, "")][1:], strict=True):
+        texts.append(text_at(entry.get("text"), f"{where}.text"))
+        numbered = entry.get("type") == "reasoning.text" and entry.get("index") is not None
+        same = all(entry.get(name) == following.get(name) for name in ("type", "index"))
+        if numbered and same and not entry.get("signature"):
+            continue
+        yield {**entry, "text": "".join(texts)}, where
+        texts.clear()
+
+
+def _thinking_block(entry: Record, path: str, ctx: TranslationContext) -> Block | None:
+    """Return one thinking block. Its text may be empty: some models return the signature only."""
+    kind = entry.get("type")
+    signature = text_at(entry.get("signature"), f"{path}.signature")
+    if kind == "reasoning.text" and signature:
+        return {"type": "thinking", "thinking": entry["text"], "signature": signature}
+    data = text_at(entry.get("data"), f"{path}.data")
+    if kind == "reasoning.encrypted" and data:
+        return {"type": "redacted_thinking", "data": data}
+    ctx.hint(path, "reasoning_details", _UNSIGNED)
+    return None

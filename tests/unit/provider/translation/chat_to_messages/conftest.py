@@ -1,4 +1,4 @@
-"""Requests as plain JSON, and what becomes of them."""
+"""Translates a chat request with these messages and fields."""
 
 import pytest
 

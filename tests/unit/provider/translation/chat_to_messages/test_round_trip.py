@@ -1,8 +1,8 @@
-"""A conversation that goes to a stack behind this one arrives there as the same conversation.
+"""A conversation that is sent to another stack of ours arrives there as the same conversation.
 
 Equal means: the same roles in the same order, the same text (parts joined), the same calls with the same ids, names
-and arguments, the same results. What the Messages API cannot hold is not generated: blank texts, names of users, two
-messages of one role in a row, arguments that are no objects.
+and arguments, the same results. The tests do not generate what the Messages API lacks: blank texts, names of users,
+two consecutive messages of one role, arguments other than objects.
 """
 
 import json
@@ -28,8 +28,8 @@ inputs = st.dictionaries(
     st.sampled_from("abc"), st.integers() | texts | st.none() | st.lists(st.booleans()), max_size=3
 )
 names = st.from_regex(r"\A[a-zA-Z0-9_-]{1,64}\Z")
-asked = st.lists(st.tuples(names, inputs, texts), max_size=3)
-rounds = st.lists(st.tuples(texts, st.none() | texts, asked), max_size=4)
+called_tools = st.lists(st.tuples(names, inputs, texts), max_size=3)
+rounds = st.lists(st.tuples(texts, st.none() | texts, called_tools), max_size=4)
 
 
 def call(call_id, name, value):
@@ -54,8 +54,8 @@ def conversation(system, turns):
     return [*messages, {"role": "user", "content": "last"}]
 
 
-def told(messages):
-    """Return what a conversation says, however its parts are cut."""
+def meaning(messages):
+    """Return the meaning of a conversation, independent of how its texts are split into parts."""
     return [
         (
             message["role"],
@@ -80,38 +80,38 @@ def joined(content):
 
 @settings(deadline=None, max_examples=60)
 @given(st.none() | texts, rounds)
-def test_a_conversation_comes_back_as_it_was(system, turns):
+def test_a_conversation_survives_the_round_trip(system, turns):
     messages = conversation(system, turns)
     done = translate_request({"model": "m", "messages": messages}, TranslationOptions("upstream"))
     assert_legal(done.body)
     assert not done.dropped
-    assert told(read_back(done.body)["messages"]) == told(messages)
+    assert meaning(read_back(done.body)["messages"]) == meaning(messages)
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.none() | texts, rounds)
-def test_the_prompt_of_a_turn_begins_with_that_of_the_turn_before(system, turns):
-    """The prefix cache of the upstream lives on it."""
+def test_the_prompt_of_a_turn_begins_with_the_prompt_of_the_turn_before(system, turns):
+    """The upstream's prefix cache requires it."""
     messages = conversation(system, turns)
-    whole = translate_request({"messages": messages}, TranslationOptions("upstream")).body["messages"]
+    full = translate_request({"messages": messages}, TranslationOptions("upstream")).body["messages"]
     for end, message in enumerate(messages):
         if message["role"] == "user" and end:
             part = translate_request({"messages": messages[: end + 1]}, TranslationOptions("upstream")).body["messages"]
-            assert whole[: len(part)] == part
+            assert full[: len(part)] == part
 
 
 def messages_of(system, turns):
-    """Return the fields of a Messages request: results stand in the turn behind their calls, before its question."""
-    said, results = [], []
+    """Return the fields of a Messages request: results are in the turn after their calls, before the user's text."""
+    messages, results = [], []
     for number, (question, answer, called) in enumerate(turns):
-        said.append({"role": "user", "content": [*results, text_block(question)]})
+        messages.append({"role": "user", "content": [*results, text_block(question)]})
         uses = [use(f"toolu_{number}_{index}", name, value) for index, (name, value, _) in enumerate(called)]
         results = [result(block["id"], text) for block, (_, _, text) in zip(uses, called, strict=True)]
-        words = [text_block(answer or "done")] if answer or not uses else []
-        said.append({"role": "assistant", "content": [*words, *uses]})
-    said.append({"role": "user", "content": [*results, text_block("last")]})
+        answered = [text_block(answer or "done")] if answer or not uses else []
+        messages.append({"role": "assistant", "content": [*answered, *uses]})
+    messages.append({"role": "user", "content": [*results, text_block("last")]})
     tools = [{"name": "a", "description": "d", "input_schema": {"type": "object", "properties": {"a": {}}}}]
-    fields = {"messages": said, "tools": tools, "tool_choice": {"type": "auto"}, "temperature": 0.5, "top_p": 0.25}
+    fields = {"messages": messages, "tools": tools, "tool_choice": {"type": "auto"}, "temperature": 0.5, "top_p": 0.25}
     return fields | ({"system": [text_block(system)]} if system else {})
 
 
@@ -127,8 +127,8 @@ def result(call_id, text):
     return {"type": "tool_result", "tool_use_id": call_id, "content": text}
 
 
-def meant(body):
-    """Return what a Messages request says, however its texts are cut."""
+def request_meaning(body):
+    """Return the meaning of a Messages request, independent of how its texts are split into blocks."""
     turns = []
     for message in body["messages"]:
         blocks = message["content"] if isinstance(message["content"], list) else [text_block(message["content"])]
@@ -145,30 +145,30 @@ def meant(body):
 
 @settings(deadline=None, max_examples=60)
 @given(st.none() | texts, rounds)
-def test_a_request_comes_back_as_it_was(system, turns):
-    """Over a backend of chat completions that is a stack in front of the Messages API: the triangle."""
+def test_a_request_survives_the_round_trip(system, turns):
+    """Messages request -> chat request -> Messages request."""
     fields = messages_of(system, turns)
     request = CreateMessageRequest.model_validate({"model": "m", "max_tokens": 99, **fields})
     chat = translate_to_chat(request, TranslationContext(Profile())).fields
     done = translate_request({"model": "m", **chat}, TranslationOptions("upstream"))
-    assert meant(done.body) == meant(fields)
+    assert request_meaning(done.body) == request_meaning(fields)
     assert done.body["max_tokens"] == 99
     assert not done.dropped
 
 
-thoughts = st.lists(st.tuples(texts, texts), max_size=2)
+thinking_blocks = st.lists(st.tuples(texts, texts), max_size=2)
 
 
 @settings(deadline=None, max_examples=60)
 @given(
-    thoughts,
+    thinking_blocks,
     st.none() | texts,
     st.lists(st.tuples(names, inputs), max_size=3),
     st.sampled_from(["end_turn", "max_tokens"]),
 )
-def test_an_answer_comes_back_as_it_was(thought, text, called, reason):
-    """Thoughts joined, for their signatures are of the upstream and go another way; counts and stop reason too."""
-    content = [{"type": "thinking", "thinking": words, "signature": sign} for words, sign in thought]
+def test_a_response_survives_the_round_trip(thinking, text, called, reason):
+    """Thinking texts are joined: their signatures are not sent in these fields. Counts and stop reason are kept."""
+    content = [{"type": "thinking", "thinking": text, "signature": signature} for text, signature in thinking]
     content += [text_block(text)] if text else []
     content += [use(f"toolu_{index}", name, value) for index, (name, value) in enumerate(called)]
     usage = {"input_tokens": 5, "cache_read_input_tokens": 3, "cache_creation_input_tokens": 2, "output_tokens": 7}
@@ -176,11 +176,11 @@ def test_an_answer_comes_back_as_it_was(thought, text, called, reason):
     message = {"id": "msg_1", "content": content, "stop_reason": stop, "usage": usage}
     completion = translate_response(message, ReplyOptions("m"), created=0)
     back = translate_back(completion, MessagesReplyOptions("m"), lambda prefix: f"{prefix}1")
-    told = {"thinking": "", "text": ""}
+    texts_by_type = {"thinking": "", "text": ""}
     for block in back["content"]:
-        if block["type"] in told:
-            told[block["type"]] += block[block["type"]]
-    assert told == {"thinking": "".join(words for words, _ in thought), "text": text or ""}
+        if block["type"] in texts_by_type:
+            texts_by_type[block["type"]] += block[block["type"]]
+    assert texts_by_type == {"thinking": "".join(text for text, _ in thinking), "text": text or ""}
     calls = [(block["id"], block["name"], block["input"]) for block in back["content"] if block["type"] == "tool_use"]
     assert calls == [(f"toolu_{index}", name, value) for index, (name, value) in enumerate(called)]
     assert {name: back["usage"][name] for name in usage} == usage

@@ -1,4 +1,4 @@
-"""Whatever an upstream says: a stream adds up to its unary answer, and garbage never breaks the translation."""
+"""For any upstream: a stream adds up to its unary response, and invalid data never breaks the translation."""
 
 import json
 
@@ -20,9 +20,9 @@ from support.chat_answers import (
     check_completion,
     events_of,
     fold_chunks,
-    form,
     message,
     parsed,
+    reply_options,
     text,
     thinking,
     tool_use,
@@ -59,7 +59,7 @@ BLOCKS = st.one_of(
     st.just({"type": "web_search_tool_result", "tool_use_id": "s", "content": []}),
 )
 REASONS = st.sampled_from(["end_turn", "tool_use", "max_tokens", "stop_sequence", "refusal", "pause_turn", "novel"])
-DETAILS = st.none() | st.builds(lambda said: {"type": "refusal", "explanation": said}, st.none() | WORDS)
+DETAILS = st.none() | st.builds(lambda text: {"type": "refusal", "explanation": text}, st.none() | WORDS)
 MESSAGES = st.builds(
     lambda content, reason, details, sequence, tier: message(
         *content,
@@ -74,8 +74,8 @@ MESSAGES = st.builds(
     st.none() | WORDS,
     st.sampled_from(["standard", "priority", "batch", None]),
 )
-FORMS = st.builds(
-    lambda legacy, json_object: form(
+OPTIONS = st.builds(
+    lambda legacy, json_object: reply_options(
         legacy_functions=legacy,
         json_object=json_object,
         custom_tools=["custom"],
@@ -87,35 +87,35 @@ FORMS = st.builds(
 )
 
 
-@given(MESSAGES, FORMS, st.integers(1, 9))
+@given(MESSAGES, OPTIONS, st.integers(1, 9))
 @settings(max_examples=80, deadline=None)
-def test_chunks_add_up_to_the_unary_completion(whole, asked, size):
-    unary = translate_response(whole, asked, created=CREATED)
+def test_chunks_add_up_to_the_unary_completion(upstream_message, options, size):
+    unary = translate_response(upstream_message, options, created=CREATED)
     check_completion(unary)
-    assert parsed(fold_chunks(chat(events_of(whole, size), asked))) == parsed(unary)
+    assert parsed(fold_chunks(chat(events_of(upstream_message, size), options))) == parsed(unary)
 
 
-@given(MESSAGES, MESSAGES, FORMS)
+@given(MESSAGES, MESSAGES, OPTIONS)
 @settings(max_examples=60, deadline=None)
-def test_a_continued_stream_adds_up_to_the_continued_message(first, second, asked):
+def test_a_continued_stream_adds_up_to_the_continued_message(first, second, options):
     first["stop_reason"] = "pause_turn"
-    translated = translator(asked)
+    translated = translator(options)
     chunks = [chunk for event in events_of(first) for chunk in translated.feed(event)] + translated.resume()
     chunks += [chunk for event in events_of(second) for chunk in translated.feed(event)] + translated.finish()
-    check_chunks(chunks, asked)
-    whole = continued(first, second)
-    assert parsed(fold_chunks(chunks)) == parsed(translate_response(whole, asked, created=CREATED))
-    assert sorted(translated.dropped, key=str) == sorted(dropped_blocks(whole, asked), key=str)
+    check_chunks(chunks, options)
+    upstream_message = continued(first, second)
+    assert parsed(fold_chunks(chunks)) == parsed(translate_response(upstream_message, options, created=CREATED))
+    assert sorted(translated.dropped, key=str) == sorted(dropped_blocks(upstream_message, options), key=str)
 
 
 @given(st.lists(st.text(alphabet='{}[]",:a1 \\n', max_size=8), max_size=6), st.sampled_from(["plain", "wrapped"]))
 @settings(max_examples=300, deadline=None)
-def test_arguments_are_an_object_whatever_the_model_writes(pieces, name):
+def test_streamed_arguments_are_always_an_object(pieces, name):
     events = list(events_of(message(tool_use(name), stop_reason="tool_use")))
     deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in pieces]
     events[3:3] = [{"type": "content_block_delta", "index": 0, "delta": delta} for delta in deltas]
-    asked = form(wrapped_tools=["wrapped"])
-    (call,) = fold_chunks(chat(events, asked))["choices"][0]["message"]["tool_calls"]
+    options = reply_options(wrapped_tools=["wrapped"])
+    (call,) = fold_chunks(chat(events, options))["choices"][0]["message"]["tool_calls"]
     assert isinstance(json.loads(call["function"]["arguments"]), dict)
 
 
@@ -144,31 +144,31 @@ SHAPED = st.builds(
 )  # fmt: skip
 
 
-@given(st.lists(SHAPED | JUNK, max_size=8), FORMS, st.integers(0, 9))
+@given(st.lists(SHAPED | JUNK, max_size=8), OPTIONS, st.integers(0, 9))
 @settings(max_examples=200, deadline=None)
-def test_garbage_gives_chunks_or_one_error(events, asked, pause):
-    translated: StreamTranslator = translator(asked)
+def test_any_events_give_chunks_or_one_error(events, options, pause):
+    translated: StreamTranslator = translator(options)
     chunks = []
     for place, event in enumerate(events):
         chunks += translated.feed(event)
         chunks += translated.resume() if place == pause else []
     chunks += translated.finish()
     assert translated.finished
-    check_chunks(chunks, asked)
+    check_chunks(chunks, options)
     json.dumps(translated.usage)
 
 
 @given(
     st.dictionaries(KEYS, JUNK, max_size=5),
     st.lists(JUNK | SHAPED.map(lambda event: event["delta"]), max_size=4),
-    FORMS,
+    OPTIONS,
 )
 @settings(max_examples=200, deadline=None)
-def test_a_garbled_message_gives_a_completion_or_an_error(fields, content, asked):
-    whole = fields | {"content": content}
+def test_any_message_gives_a_completion_or_an_error(fields, content, options):
+    upstream_message = fields | {"content": content}
     try:
-        completion = translate_response(whole, asked, created=CREATED)
+        completion = translate_response(upstream_message, options, created=CREATED)
     except MessagesError:
         return
     check_completion(completion)
-    dropped_blocks(whole, asked)
+    dropped_blocks(upstream_message, options)

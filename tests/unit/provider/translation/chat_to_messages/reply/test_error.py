@@ -12,40 +12,40 @@ NOW = datetime(2026, 11, 26, 12, 0, 0, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("kind", dict.fromkeys(errors.ERROR_BY_STATUS.values()), ids=lambda kind: kind.__name__)
-def test_status_type_and_words_stay(kind):
-    """Only 529 changes: OpenAI's clients do not know it."""
+def test_status_type_and_message_are_kept(kind):
+    """Only 529 changes, because OpenAI's clients do not know it."""
     found = translate_error(kind("It failed."))
     assert found.status == {529: 503}.get(kind.status_code, kind.status_code)
     assert found.body == {"error": {"message": "It failed.", "type": kind.error_type, "param": None, "code": None}}
 
 
-def test_the_error_code_of_the_details_is_the_code():
+def test_the_error_code_in_the_details_becomes_the_code():
     found = translate_error(errors.NotFoundError("Gone.", details={"error_code": "file_expired"}))
     assert (found.status, found.body["error"]["code"]) == (404, "file_expired")
 
 
 @pytest.mark.parametrize("status", [400, 413, 500])
 @pytest.mark.parametrize(
-    "words",
+    "message",
     [
         "prompt is too long: 210000 tokens > 200000 maximum",
         "input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000, decrease input length",
         "This model's maximum context length is 4096 tokens. However, your messages resulted in 5000 tokens",
     ],
 )
-def test_a_prompt_that_does_not_fit_has_the_code_clients_compact_on(status, words):
-    found = translate_error(errors.UpstreamError(status, "api_error", words))
-    told = {"message": words, "type": "invalid_request_error", "param": None, "code": "context_length_exceeded"}
-    assert (found.status, found.body["error"]) == (400, told)
+def test_a_prompt_that_is_too_long_has_the_code_that_makes_clients_compact(status, message):
+    found = translate_error(errors.UpstreamError(status, "api_error", message))
+    expected = {"message": message, "type": "invalid_request_error", "param": None, "code": "context_length_exceeded"}
+    assert (found.status, found.body["error"]) == (400, expected)
     assert "x-should-retry" not in found.headers
 
 
-def test_a_body_that_is_too_large_is_no_prompt_that_is_too_long():
+def test_a_body_that_is_too_large_keeps_its_status():
     found = translate_error(errors.RequestTooLargeError("Request exceeds the maximum size"))
     assert (found.status, found.body["error"]["code"]) == (413, None)
 
 
-def test_headers_get_openais_names():
+def test_rate_limit_headers_get_openais_names():
     given = {
         "Request-Id": "req_1",
         "retry-after": "7",
@@ -87,14 +87,14 @@ def test_without_the_time_no_reset_can_be_told():
     assert openai_headers({"anthropic-ratelimit-tokens-reset": "2026-11-26T13:06:05Z"}) == {}
 
 
-def test_a_failure_that_lasts_is_not_to_be_retried():
+def test_a_permanent_failure_tells_the_client_not_to_retry():
     assert translate_error(errors.ApiError("No key.", retryable=False)).headers == {"x-should-retry": "false"}
     assert translate_error(errors.InvalidRequestError("No.")).headers == {}, "the SDKs do not retry it anyway"
     given = {"x-should-retry": "true"}
     assert translate_error(errors.ApiError("x", retryable=False, headers=given)).headers == given
 
 
-def test_an_error_event_keeps_type_words_and_details():
+def test_an_error_event_keeps_type_message_and_details():
     inner = {"type": "overloaded_error", "message": "Busy.", "details": {"error_code": "compaction_unavailable"}}
     found = error_of_event({"type": "error", "error": inner})
     assert (found.status_code, found.error_type, found.message) == (529, "overloaded_error", "Busy.")

@@ -1,7 +1,7 @@
-"""Messages -> chat completions -> messages: what a client of ours sees on a stack that asks an upstream of this kind.
+"""Messages -> chat completions -> messages: a client of our Messages API on a stack with a Messages upstream.
 
-Two messages are equivalent when they have the same text, the same calls in their order, the same thoughts with what
-signs them, the same end and the same counts. Blocks of text may be joined, and text of white space alone is left out.
+Two messages are equivalent when they have the same text, the same calls in their order, the same thinking with its
+signatures, the same stop reason and the same token counts. Text blocks may be joined, and blank text is dropped.
 """
 
 from dataclasses import replace
@@ -15,9 +15,9 @@ from llama_stack_provider_messages.translation import messages_to_chat
 from llama_stack_provider_messages.translation.chat_to_messages import translate_response
 from llama_stack_provider_messages.translation.events import fold
 from support import streams
-from support.chat_answers import CREATED, chat, events_of, form, message, text, thinking, tool_use
+from support.chat_answers import CREATED, chat, events_of, message, reply_options, text, thinking, tool_use
 
-SEAL = messages_to_chat.ThinkingSigner(b"key", "model")
+SIGNER = messages_to_chat.ThinkingSigner(b"key", "model")
 REPLY = replace(streams.form(streams.request(stop_sequences=["END"])), tools=frozenset({"look"}))
 WORDS = st.text(max_size=12)
 INPUTS = st.dictionaries(WORDS, st.integers() | WORDS | st.lists(WORDS, max_size=2), max_size=3)
@@ -33,63 +33,63 @@ COUNTS = st.fixed_dictionaries(
 )
 
 
-def unary(whole):
-    completion = streams.completion(translate_response(whole, form(), created=CREATED))
-    return messages_to_chat.translate_response(completion, REPLY, streams.id_maker(), sign=SEAL.sign)
+def unary(original):
+    completion = streams.completion(translate_response(original, reply_options(), created=CREATED))
+    return messages_to_chat.translate_response(completion, REPLY, streams.id_maker(), sign=SIGNER.sign)
 
 
-def streamed(whole):
-    translator = messages_to_chat.StreamTranslator(REPLY, streams.id_maker(), sign=SEAL.sign)
-    chunks = [streams.chunk(chunk) for chunk in chat(events_of(whole))]
+def streamed(original):
+    translator = messages_to_chat.StreamTranslator(REPLY, streams.id_maker(), sign=SIGNER.sign)
+    chunks = [streams.chunk(chunk) for chunk in chat(events_of(original))]
     return fold([event for chunk in chunks for event in translator.feed(chunk)] + translator.finish())
 
 
-def thought(block):
-    """Return what is signed, of a block of the first message or of what the second one's signature carries."""
+def signed_part(block):
+    """Return text, signature and data of a thinking block."""
     if block["type"] == "redacted_thinking":
         return ("", None, block["data"])
     return (block["thinking"], block["signature"] or None, None)
 
 
-def carried(block):
-    opened = SEAL.open(block.get("signature") or block.get("data"))
+def signed_parts(block):
+    opened = SIGNER.open(block.get("signature") or block.get("data"))
     return [(entry.get("text", ""), entry.get("signature"), entry.get("data")) for entry in opened.details]
 
 
 def texts_of(content):
-    """Return the texts, those of neighbouring blocks joined."""
+    """Return the texts; the texts of neighbouring blocks are joined."""
     runs = groupby(content, key=lambda block: block["type"] == "text")
     return ["".join(block["text"] for block in run) for is_text, run in runs if is_text]
 
 
 def expected_text(content, through):
-    """Return the text that comes back: a chat completion has one text, a stream one for each run of deltas."""
+    """Return the expected text: a chat completion has one text, a stream has one for each run of text deltas."""
     texts = texts_of(content) if through is streamed else ["".join(texts_of(content))]
     return "".join(found for found in texts if found.strip())
 
 
-def meaning(whole, thoughts):
-    content = whole["content"]
+def meaning(original, thinking_parts):
+    content = original["content"]
     return {
         "text": "".join(texts_of(content)),
         "calls": [(block["id"], block["name"], block["input"]) for block in content if block["type"] == "tool_use"],
-        "thoughts": thoughts,
-        "end": (whole["stop_reason"], whole["stop_sequence"]),
-        "counts": [whole["usage"][name] for name in ("input_tokens", "output_tokens", "cache_read_input_tokens")],
+        "thinking_parts": thinking_parts,
+        "end": (original["stop_reason"], original["stop_sequence"]),
+        "counts": [original["usage"][name] for name in ("input_tokens", "output_tokens", "cache_read_input_tokens")],
     }
 
 
 @pytest.mark.parametrize("through", [unary, streamed])
 @given(st.lists(BLOCKS, min_size=1, max_size=5), ENDS, COUNTS)
 @settings(max_examples=60, deadline=None)
-def test_a_message_comes_back_with_its_meaning(through, content, ending, counts):
+def test_a_message_keeps_its_meaning(through, content, ending, counts):
     reason, sequence = ending
     called = any(block["type"] == "tool_use" for block in content)
     if called or reason == "tool_use":  # both directions make the end and the calls agree
         reason, sequence = ("tool_use" if called else "end_turn"), None
-    whole = message(*content, stop_reason=reason, stop_sequence=sequence, usage=counts)
-    back = through(whole)
-    signed = [thought(block) for block in content if "thinking" in block["type"]]
-    brought = [entry for block in back["content"] if "thinking" in block["type"] for entry in carried(block)]
-    assert meaning(back, brought) == meaning(whole, signed) | {"text": expected_text(content, through)}
+    original = message(*content, stop_reason=reason, stop_sequence=sequence, usage=counts)
+    back = through(original)
+    signed = [signed_part(block) for block in content if "thinking" in block["type"]]
+    brought = [entry for block in back["content"] if "thinking" in block["type"] for entry in signed_parts(block)]
+    assert meaning(back, brought) == meaning(original, signed) | {"text": expected_text(content, through)}
     assert all(found.strip() for found in texts_of(back["content"]))

@@ -1,17 +1,19 @@
-"""Every mapping of the answers covers exactly its enum."""
+"""Every table of the reply translation covers exactly its enum."""
 
 from typing import get_args
 
 import pytest
-from anthropic.types import StopReason
+from anthropic.types import ContentBlock, StopReason
 from openai.types.chat import ChatCompletion
 from openai.types.chat.chat_completion import Choice
 
 from llama_stack_api_messages.errors import ERROR_BY_STATUS, MessagesError
 from llama_stack_api_messages.models import response
 from llama_stack_api_messages.models.errors import ERROR_TYPES
-from llama_stack_provider_messages.translation.chat_to_messages.reply import error, open_blocks, stop_reason, usage
-from llama_stack_provider_messages.translation.chat_to_messages.reply import response as answers
+from llama_stack_provider_messages.translation.chat_to_messages import dropped_blocks
+from llama_stack_provider_messages.translation.chat_to_messages.reply import error, finish, open_blocks
+from support.chat_answers import message, reply_options
+from support.sdk_types import structures
 
 
 def literals(annotation):
@@ -19,11 +21,11 @@ def literals(annotation):
     return {arg for arg in args if isinstance(arg, str)} | {text for arg in args for text in literals(arg)}
 
 
-def test_every_stop_reason_of_the_api_has_a_finish_reason_that_exists():
-    assert stop_reason.FINISH_REASONS.keys() == set(response.STOP_REASONS)
-    assert set(get_args(StopReason)) <= stop_reason.FINISH_REASONS.keys()
+def test_every_stop_reason_has_a_valid_finish_reason():
+    assert finish.FINISH_REASONS.keys() == set(response.STOP_REASONS)
+    assert set(get_args(StopReason)) <= finish.FINISH_REASONS.keys()
     known = literals(Choice.model_fields["finish_reason"].annotation)
-    assert {*stop_reason.FINISH_REASONS.values(), "function_call"} == known
+    assert {*finish.FINISH_REASONS.values(), "function_call"} == known
 
 
 def test_every_error_type_has_the_status_of_its_class():
@@ -35,13 +37,16 @@ def test_every_error_type_has_the_status_of_its_class():
     assert error.STATUS_BY_TYPE["api_error"] == classes["api_error"].status_code
 
 
-def test_service_tiers_exist_on_both_sides():
-    assert set(usage.SERVICE_TIERS) == {"standard", "priority", "batch"}
-    assert set(usage.SERVICE_TIERS.values()) <= literals(ChatCompletion.model_fields["service_tier"].annotation)
+def test_service_tiers_exist_in_both_apis():
+    assert set(finish.CHAT_TIERS) == {"standard", "priority", "batch"}
+    assert set(finish.CHAT_TIERS.values()) <= literals(ChatCompletion.model_fields["service_tier"].annotation)
 
 
-def test_blocks_that_are_shown_are_the_same_in_streams():
-    assert set(open_blocks.KIND_OF_DELTA.values()) | {"redacted_thinking"} == answers._STEPS.keys()
+def test_streams_and_unary_responses_show_the_same_block_types():
+    kinds = {kind for block in structures(ContentBlock) for kind in literals(block.model_fields["type"].annotation)}
+    blocks = [{"type": kind, "name": "look", "data": "d"} for kind in sorted(kinds)]
+    dropped = {entry.feature for entry in dropped_blocks(message(*blocks), reply_options())}
+    assert kinds - dropped == set(open_blocks.KIND_OF_DELTA.values()) | {"redacted_thinking"}
 
 
 @pytest.mark.parametrize(
@@ -58,4 +63,4 @@ def test_blocks_that_are_shown_are_the_same_in_streams():
     ],
 )
 def test_a_finish_reason_and_the_calls_agree(reason, calls, legacy, expected):
-    assert stop_reason.finish_reason(reason, calls=calls, legacy=legacy) == expected
+    assert finish.finish_reason(reason, calls=calls, legacy=legacy) == expected

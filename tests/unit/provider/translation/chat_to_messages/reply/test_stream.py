@@ -1,4 +1,4 @@
-"""Events -> chunks: what is due when, and what upstreams do wrong."""
+"""Events -> chunks: which chunk is sent when, and invalid upstream streams."""
 
 import json
 from types import MappingProxyType
@@ -13,9 +13,9 @@ from support.chat_answers import (
     chat,
     events_of,
     fold_chunks,
-    form,
     message,
     parsed,
+    reply_options,
     text,
     thinking,
     tool_deltas,
@@ -53,8 +53,8 @@ def deltas(chunks):
 
 
 def answer(*events, **fields):
-    """Return the message of the completion the events add up to."""
-    return fold_chunks(chat(events, form(**fields)))["choices"][0]["message"]
+    """Return the message of the completion that the events add up to."""
+    return fold_chunks(chat(events, reply_options(**fields)))["choices"][0]["message"]
 
 
 def arguments(*events, **fields):
@@ -67,9 +67,9 @@ def error_of(chunks):
     return last["error"]
 
 
-def test_each_chunk_leaves_with_its_event():
-    """Nothing is held back, and the end does not wait for the upstream to close."""
-    translated = translator(form(include_usage=False))
+def test_each_chunk_is_sent_with_its_event():
+    """No chunk is delayed, and the last one does not wait for the upstream to close the stream."""
+    translated = translator(reply_options(include_usage=False))
     assert deltas(translated.feed(START)) == [{"role": "assistant", "content": ""}]
     assert translated.feed({"type": "ping"}) == []
     assert translated.feed(begin(0, type="text", text="")) == []
@@ -81,7 +81,7 @@ def test_each_chunk_leaves_with_its_event():
     assert (translated.complete, translated.finished, translated.stop_reason) == (True, True, "end_turn")
 
 
-def test_usage_is_the_upstreams_and_comes_last():
+def test_usage_comes_in_the_last_chunk():
     translated = translator()
     chunks = [chunk for event in [START, end(), STOP] for chunk in translated.feed(event)]
     assert translated.usage == {"input_tokens": 11, "output_tokens": 5}
@@ -92,7 +92,7 @@ def test_an_event_may_be_any_mapping():
     assert translator().feed(MappingProxyType(START)) == translator().feed(START)
 
 
-def test_arguments_leave_member_by_member():
+def test_arguments_are_sent_member_by_member():
     translated = translator()
     for event in [START, *call(0, "")[:2]]:
         translated.feed(event)
@@ -117,50 +117,52 @@ def test_arguments_may_come_with_the_block():
     assert arguments(START, *wrapped, end("tool_use"), STOP, wrapped_tools=["look"]) == ['{"a":1}']
 
 
-def test_deltas_win_over_what_the_block_began_with():
+def test_deltas_replace_the_input_of_the_block_start():
     assert arguments(START, *call(0, '{"b": 2}', input={"a": 1}), end("tool_use"), STOP) == ['{"b": 2}']
 
 
 @pytest.mark.parametrize("pieces", [['{"a": 1, "b": "c'], ['{"a": 1', ', "b"'], ['{"a": 1'], ["[1]"], ["nothing"]])
 @pytest.mark.parametrize("reason", ["max_tokens", "tool_use"])
-def test_broken_arguments_are_valid_json_that_no_tool_takes_for_whole(pieces, reason):
-    """A client runs what it gets: 1 may have become 1000."""
+def test_truncated_arguments_are_valid_json_that_cannot_pass_as_complete(pieces, reason):
+    """A client executes the arguments it gets, and a truncated 1 may have been 1000."""
     (found,) = arguments(START, *call(0, *pieces), end(reason), STOP)
     assert json.loads(found).keys() & {"INVALID_JSON", "value"}
 
 
-def test_arguments_of_calls_that_overlap_do_not_mix():
+def test_arguments_of_overlapping_calls_do_not_mix():
     """llama.cpp ends all its blocks together."""
     first, second = call(0, '{"a": 1', ', "b": 2}'), call(1, '{"c": 3', ', "d": 4}', tool_id="toolu_2")
     mixed = [first[0], first[1], second[0], second[1], first[2], second[2], over(0), over(1)]
     assert arguments(START, *mixed, end("tool_use"), STOP) == ['{"a": 1, "b": 2}', '{"c": 3, "d": 4}']
 
 
-def test_a_block_that_nobody_ended_ends_with_the_message():
+def test_an_open_block_ends_with_the_message():
     assert arguments(START, *call(0, '{"a": 1}')[:-1], end("tool_use"), STOP) == ['{"a": 1}']
 
 
-def test_an_index_used_twice_is_two_blocks():
+def test_an_index_used_twice_makes_two_blocks():
     events = [*call(0, '{"a": 1}')[:-1], *call(0, '{"b": 2}', tool_id="toolu_2")]
     assert arguments(START, *events, end("tool_use"), STOP) == ['{"a": 1}', '{"b": 2}']
 
 
 def test_custom_tools_stream_as_custom():
-    chunks = chat([START, *call(0, '{"input": "ls', ' -l"}'), end("tool_use"), STOP], form(custom_tools=["look"]))
+    chunks = chat(
+        [START, *call(0, '{"input": "ls', ' -l"}'), end("tool_use"), STOP], reply_options(custom_tools=["look"])
+    )
     assert [part for chunk in chunks for part in tool_deltas(chunk)] == [
         {"index": 0, "id": "toolu_1", "type": "custom", "custom": {"name": "look", "input": ""}},
         {"index": 0, "custom": {"input": "ls -l"}},
     ]
 
 
-def test_a_custom_tool_may_get_no_text():
+def test_a_custom_tool_may_get_an_empty_text():
     found = answer(START, *call(0, '{"input": ""}'), end("tool_use"), STOP, custom_tools=["look"])
     assert found["tool_calls"][0]["custom"] == {"name": "look", "input": ""}
 
 
-def test_functions_are_answered_with_one_function_call():
+def test_a_request_with_functions_gets_one_function_call():
     events = [START, *call(0, '{"a": 1}'), *call(1, '{"b": 2}', tool_id="toolu_2"), end("tool_use"), STOP]
-    translated = translator(form(legacy_functions=True))
+    translated = translator(reply_options(legacy_functions=True))
     chunks = [chunk for event in events for chunk in translated.feed(event)]
     folded = fold_chunks(chunks)["choices"][0]
     assert folded["message"]["function_call"] == {"name": "look", "arguments": '{"a": 1}'}
@@ -168,7 +170,7 @@ def test_functions_are_answered_with_one_function_call():
     assert [entry.path for entry in translated.dropped] == ["content.1"]
 
 
-def test_the_signature_of_reasoning_follows_its_words():
+def test_the_signature_of_reasoning_follows_its_text():
     chunks = chat(events_of(message(thinking("abcdefg", "s"), text("x"))))
     found = [each["reasoning_details"][0] for each in deltas(chunks) if "reasoning_details" in each]
     assert found == [
@@ -178,7 +180,7 @@ def test_the_signature_of_reasoning_follows_its_words():
     ]
 
 
-def test_blocks_without_content_take_no_index():
+def test_empty_thinking_blocks_take_no_index():
     empty = [begin(0, type="thinking", thinking="", signature=""), over(0), begin(1, type="redacted_thinking"), over(1)]
     found = answer(START, *empty, *block_events(2, thinking("a", "s")), end(), STOP)
     assert [entry["index"] for entry in found["reasoning_details"]] == [0]
@@ -197,25 +199,25 @@ def test_blocks_without_content_take_no_index():
         ({"type": ["message_stop"]}, {"content": ""}),
     ],
 )
-def test_words_need_no_block(stray, expected):
+def test_a_text_delta_needs_no_block_start(stray, expected):
     found = answer(START, stray, end(), STOP)
     assert {name: found[name] for name in expected} == expected
 
 
-def test_words_of_another_kind_begin_their_own_block():
+def test_a_delta_of_another_type_starts_its_own_block():
     found = answer(
         START, begin(0, type="thinking", thinking="a"), delta(0, "text_delta", text="b"), over(0), end(), STOP
     )
     assert (found["reasoning_content"], found["content"]) == ("a", "b")
 
 
-def test_content_before_the_start_begins_the_answer():
+def test_content_before_message_start_starts_the_completion():
     chunks = chat([delta(0, "text_delta", text="a"), START, end(), STOP])
     assert chunks[0]["id"] == "chatcmpl-new1"
     assert deltas(chunks)[1] == {"content": "a"}
 
 
-def test_a_block_without_a_type_is_named_as_left_out():
+def test_a_block_without_a_type_is_dropped_and_logged():
     translated = translator()
     for event in [START, begin(0), over(0)]:
         translated.feed(event)
@@ -232,7 +234,7 @@ def test_citations_may_come_with_the_block():
     ]
 
 
-def test_deltas_of_blocks_that_are_not_shown_are_not_shown():
+def test_deltas_of_dropped_blocks_are_dropped():
     server = [begin(0, type="server_tool_use", id="s", name="web_search", input={})]
     server += [delta(0, "input_json_delta", partial_json='{"q": 1}'), delta(0, "text_delta", text="x"), over(0)]
     assert answer(START, *server, end(), STOP) == {"role": "assistant", "content": "", "refusal": None}
@@ -246,9 +248,9 @@ def test_deltas_of_blocks_that_are_not_shown_are_not_shown():
         "garbage",
         None,
     ],
-    ids=["arguments of no call", "call without name", "text", "null"],
+    ids=["arguments without a call", "call without name", "text", "null"],
 )
-def test_what_cannot_be_an_answer_ends_it_with_an_error(bad):
+def test_an_invalid_event_ends_the_stream_with_an_error(bad):
     translated = translator()
     translated.feed(START)
     assert error_of(translated.feed(bad))["type"] == "api_error"
@@ -262,14 +264,14 @@ def test_an_error_event_is_the_last_chunk():
     assert error_of(chunks) == {**inner, "param": None, "code": None}
 
 
-def test_an_error_in_another_form_is_an_error_too():
+def test_an_error_in_another_format_is_an_error():
     chunks = chat([START, {"code": 500, "message": "context shift is off", "type": "server_error"}])
     assert "context shift" in error_of(chunks)["message"]
 
 
 @pytest.mark.parametrize("seen", [[], [START], [START, *block_events(0, text("a"))], [START, *call(0, '{"a": 1')]])
-def test_a_stream_that_breaks_off_is_an_error(seen):
-    """A client must not take half an answer for a whole one."""
+def test_an_incomplete_stream_is_an_error(seen):
+    """A client must not take an incomplete response for a complete one."""
     translated = translator()
     for event in seen:
         translated.feed(event)
@@ -278,7 +280,7 @@ def test_a_stream_that_breaks_off_is_an_error(seen):
     assert not translated.complete
 
 
-def test_a_stream_with_a_reason_needs_no_stop_event():
+def test_a_stream_with_a_stop_reason_needs_no_message_stop():
     translated = translator()
     for event in [START, end()]:
         translated.feed(event)
@@ -287,7 +289,7 @@ def test_a_stream_with_a_reason_needs_no_stop_event():
     assert translated.complete
 
 
-def test_a_stop_event_without_a_reason_is_an_end():
+def test_message_stop_without_a_stop_reason_ends_the_stream():
     assert fold_chunks(chat([STOP]))["choices"][0]["finish_reason"] == "stop"
 
 
@@ -299,7 +301,7 @@ def test_a_failure_is_the_last_chunk():
     assert translated.failure is error
 
 
-def test_arguments_that_break_the_end_are_an_error():
+def test_invalid_arguments_at_the_end_are_an_error():
     deep = []
     for _ in range(100_000):
         deep = [deep]
@@ -312,35 +314,35 @@ def test_arguments_that_break_the_end_are_an_error():
 
 
 def paused(**fields):
-    """Return the halves of an answer, each with its events, and a translator that has read the first."""
+    """Return a paused message, its continuation, and a translator after the first with its chunks."""
     search = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"q": 1}}
     first = message(thinking("hm", "s"), text("ab"), search, stop_reason="pause_turn")
     second = message(text("cd"), tool_use(), stop_reason="tool_use", id="msg_02")
-    translated = translator(form(**fields))
+    translated = translator(reply_options(**fields))
     chunks = [chunk for event in events_of(first) for chunk in translated.feed(event)]
     return first, second, translated, chunks
 
 
-def test_a_pause_is_no_end():
+def test_a_paused_stream_can_be_resumed():
     first, second, translated, chunks = paused()
     assert (translated.complete, translated.finished, translated.stop_reason) == (True, False, "pause_turn")
     assert not any(choice["finish_reason"] for chunk in chunks for choice in chunk["choices"])
     chunks += translated.resume()
     assert not translated.complete
     chunks += [chunk for event in events_of(second) for chunk in translated.feed(event)]
-    whole = continued(first, second)
-    assert translated.usage == whole["usage"]
-    assert parsed(fold_chunks(chunks)) == parsed(translate_response(whole, form(), created=CREATED))
+    joined = continued(first, second)
+    assert translated.usage == joined["usage"]
+    assert parsed(fold_chunks(chunks)) == parsed(translate_response(joined, reply_options(), created=CREATED))
 
 
-def test_a_pause_that_nobody_continues_is_cut_off():
+def test_a_paused_stream_without_continuation_ends_with_length():
     first, _, translated, chunks = paused()
     chunks += translated.finish()
-    assert parsed(fold_chunks(chunks)) == parsed(translate_response(first, form(), created=CREATED))
+    assert parsed(fold_chunks(chunks)) == parsed(translate_response(first, reply_options(), created=CREATED))
     assert chunks[-2]["choices"][0]["finish_reason"] == "length"
 
 
-def test_nothing_of_a_paused_message_comes_after_its_end():
+def test_events_after_a_pause_are_ignored():
     *_, translated, _ = paused()
     assert translated.feed(delta(0, "text_delta", text="late")) == []
 
@@ -352,7 +354,7 @@ def test_a_continuation_that_fails_is_an_error():
     assert translated.resume() == []
 
 
-def test_resuming_ends_what_the_upstream_left_open():
+def test_resume_closes_open_blocks():
     translated = translator()
     for event in [START, *call(0, '{"a": 1')[:-1], end("pause_turn")]:
         translated.feed(event)

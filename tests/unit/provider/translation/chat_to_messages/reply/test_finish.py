@@ -1,12 +1,16 @@
-"""Counts of the Messages API -> counts of chat completions, and their sums."""
+"""Finish reasons, token counts and service tiers of chat completions, and sums of token counts."""
 
 import pytest
 
-from llama_stack_provider_messages.translation.chat_to_messages import translate_usage
-from llama_stack_provider_messages.translation.chat_to_messages.reply.usage import added, service_tier, updated
+from llama_stack_provider_messages.translation.chat_to_messages.reply.finish import (
+    added,
+    service_tier,
+    translate_usage,
+    updated,
+)
 
 
-def test_the_prompt_counts_cached_tokens():
+def test_prompt_tokens_include_cached_tokens():
     usage = {
         "input_tokens": 1,
         "cache_creation_input_tokens": 20,
@@ -23,7 +27,7 @@ def test_the_prompt_counts_cached_tokens():
 
 
 @pytest.mark.parametrize("value", [None, -1, "5", 2.5, [1]])
-def test_what_is_no_count_is_zero(value):
+def test_an_invalid_count_is_zero(value):
     usage = dict.fromkeys(("input_tokens", "cache_read_input_tokens", "output_tokens"), value)
     assert translate_usage(usage)["total_tokens"] == 0
 
@@ -32,7 +36,7 @@ def test_whole_floats_are_counts():
     assert translate_usage({"input_tokens": 5.0})["prompt_tokens"] == 5
 
 
-def test_reasoning_that_nobody_counted_is_not_said_to_be_none():
+def test_reasoning_tokens_are_omitted_if_the_upstream_does_not_report_them():
     assert "completion_tokens_details" not in translate_usage({"output_tokens": 3, "output_tokens_details": None})
 
 
@@ -47,11 +51,11 @@ def test_reasoning_that_nobody_counted_is_not_said_to_be_none():
         ({}, None),
     ],
 )
-def test_the_tier_is_openais_or_not_named(usage, tier):
+def test_an_unknown_service_tier_is_omitted(usage, tier):
     assert service_tier(usage).get("service_tier") == tier
 
 
-def test_later_counts_replace_and_null_says_nothing():
+def test_later_counts_replace_earlier_ones_and_null_is_ignored():
     assert updated({"input_tokens": 3, "output_tokens": 1}, {"output_tokens": 9, "input_tokens": None}) == {
         "input_tokens": 3,
         "output_tokens": 9,
@@ -59,7 +63,7 @@ def test_later_counts_replace_and_null_says_nothing():
     assert updated({"a": 1}, "garbage") == {"a": 1}
 
 
-def test_counts_of_two_requests_are_added_at_any_place():
+def test_counts_of_two_requests_are_added_at_every_level():
     first = {"input_tokens": 1, "cache_creation": {"ephemeral_5m_input_tokens": 2}, "iterations": [1], "speed": None}
     second = {"input_tokens": 3, "cache_creation": {"ephemeral_5m_input_tokens": 4}, "iterations": [2], "speed": "fast"}
     assert added(first, second | {"output_tokens": 5}) == {

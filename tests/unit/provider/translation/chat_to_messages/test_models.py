@@ -1,4 +1,4 @@
-"""What a family of models can, by the names clouds and gateways give its models."""
+"""Traits of model families, by the ids that clouds and gateways give their models."""
 
 import pytest
 
@@ -26,7 +26,7 @@ from llama_stack_provider_messages.translation.chat_to_messages import Traits, t
         ("claude", "adaptive", False, False, True),
     ],
 )
-def test_a_model_of_anthropic_has_the_traits_of_its_generation(model, thinking, prefill, sampling, mid_system):
+def test_a_claude_model_has_the_traits_of_its_generation(model, thinking, prefill, sampling, mid_system):
     traits = traits_of(model)
     assert (traits.thinking, traits.prefill, traits.sampling, traits.mid_system) == (
         thinking,
@@ -48,18 +48,18 @@ def test_a_model_of_anthropic_has_the_traits_of_its_generation(model, thinking, 
         ("claude-mythos-5", False, True, "disabled"),
     ],
 )
-def test_newest_models_take_no_forced_call_or_always_think(model, forced, always_on, off):
+def test_the_newest_models_reject_forced_calls_or_always_think(model, forced, always_on, off):
     traits = traits_of(model)
     assert (traits.forced_tools, traits.always_on, traits.off) == (forced, always_on, off)
 
 
 @pytest.mark.parametrize("model", ["claude-sonnet-4-20250514", "claude-3-7-sonnet-latest", "claude-3-opus-20240229"])
-def test_structured_output_began_with_opus_4_1_and_the_4_5_models(model):
+def test_structured_outputs_exist_since_opus_4_1_and_the_4_5_models(model):
     assert not traits_of(model).structured
     assert traits_of("claude-opus-4-1").structured
     assert traits_of("claude-haiku-4-5").structured
 
 
 @pytest.mark.parametrize("model", ["", "llama3.2:3b", "gpt-5", "vllm/claudette-7b", "tiny", "qwen3-4-5"])
-def test_everything_is_allowed_to_a_model_that_is_no_claude(model):
+def test_a_model_other_than_claude_has_all_traits(model):
     assert traits_of(model) == Traits()

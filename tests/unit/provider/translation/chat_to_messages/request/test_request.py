@@ -1,4 +1,4 @@
-"""Whatever JSON a client sends, it gets a body or a 400 that says where; and every history is one the API takes."""
+"""Any JSON gives a body or a 400 with its path, and every history satisfies the Messages API's rules."""
 
 import json
 from copy import deepcopy
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_provider_messages.translation.chat_to_messages import TranslationOptions, traits_of, translate_request
-from llama_stack_provider_messages.translation.chat_to_messages.request.request import KNOWN
+from llama_stack_provider_messages.translation.chat_to_messages.request.unsupported import KNOWN
 from support.histories import assert_legal
 
 MODELS = ["llama", "claude-sonnet-4-5", "claude-opus-4-6", "claude-opus-4-8", "claude-sonnet-5-5", "claude-fable-5"]
@@ -29,57 +29,57 @@ keys = st.sampled_from(
 json_values = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys | st.text(max_size=3), inner, max_size=4)
 )
-options = st.builds(
+all_options = st.builds(
     lambda model, strict: TranslationOptions(model, traits=traits_of(model), strict=strict),
     st.sampled_from(MODELS),
     st.booleans(),
 )
 
 
-def check(chat, how):
-    """Assert that a request becomes the same legal body twice, or a 400 with a place and words."""
-    before, message, done = deepcopy(chat), "", None
+def check(chat, options):
+    """Assert that a request gives the same valid body twice, or a 400 with a path and a readable message."""
+    before, message, translated = deepcopy(chat), "", None
     try:
-        done = translate_request(chat, how)
+        translated = translate_request(chat, options)
     except InvalidRequestError as error:
         message = error.message
-    if done is None:
+    if translated is None:
         assert ": " in message
         assert message.isprintable()
         return None
-    assert repr(chat) == repr(before), "the request stays as it was"
-    assert json.dumps(translate_request(chat, how).body) == json.dumps(done.body)
-    json.dumps(done.body, allow_nan=False, ensure_ascii=False).encode()
-    return done
+    assert repr(chat) == repr(before), "the request is not changed"
+    assert json.dumps(translate_request(chat, options).body) == json.dumps(translated.body)
+    json.dumps(translated.body, allow_nan=False, ensure_ascii=False).encode()
+    return translated
 
 
 @settings(deadline=None, max_examples=300)
-@given(st.dictionaries(st.sampled_from(sorted(KNOWN)) | st.text(max_size=4), json_values, max_size=6), options)
-def test_any_json_is_a_body_or_a_400(chat, how):
-    check(chat, how)
+@given(st.dictionaries(st.sampled_from(sorted(KNOWN)) | st.text(max_size=4), json_values, max_size=6), all_options)
+def test_any_json_gives_a_body_or_a_400(chat, options):
+    check(chat, options)
 
 
 @settings(deadline=None, max_examples=300)
-@given(st.lists(json_values, min_size=1, max_size=4), options)
-def test_any_messages_are_a_body_or_a_400(messages, how):
-    check({"model": "m", "messages": [{"role": "user", "content": "hi"}, *messages]}, how)
+@given(st.lists(json_values, min_size=1, max_size=4), all_options)
+def test_any_messages_give_a_body_or_a_400(messages, options):
+    check({"model": "m", "messages": [{"role": "user", "content": "hi"}, *messages]}, options)
 
 
 @settings(deadline=None, max_examples=300)
-@given(st.sampled_from(sorted(KNOWN - {"messages"})), json_values, options)
-def test_any_field_beside_a_fine_conversation_is_a_body_or_a_400(name, value, how):
-    check({"model": "m", "messages": [{"role": "user", "content": "hi"}], name: value}, how)
+@given(st.sampled_from(sorted(KNOWN - {"messages"})), json_values, all_options)
+def test_any_field_beside_a_valid_conversation_gives_a_body_or_a_400(name, value, options):
+    check({"model": "m", "messages": [{"role": "user", "content": "hi"}], name: value}, options)
 
 
 @settings(deadline=None, max_examples=200)
-@given(st.sampled_from(["tools", "response_format"]), json_values, options)
-def test_any_schema_is_a_body_or_a_400(where, schema, how):
+@given(st.sampled_from(["tools", "response_format"]), json_values, all_options)
+def test_any_schema_gives_a_body_or_a_400(where, schema, options):
     function = {"name": "get", "parameters": schema, "strict": True}
     made = {
         "tools": [{"type": "function", "function": function}],
         "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}},
     }
-    check({"model": "m", "messages": [{"role": "user", "content": "hi"}], where: made[where]}, how)
+    check({"model": "m", "messages": [{"role": "user", "content": "hi"}], where: made[where]}, options)
 
 
 marked = st.sampled_from([{}, {"prompt_cache_breakpoint": {"mode": "explicit", "ttl": "12h"}}, {"cache_control": {}}])
@@ -91,7 +91,7 @@ calls = st.builds(
     names,
     st.sampled_from(["{}", "", '{"a": 1}', "broken", "[1]"]),
 )
-thoughts = st.sampled_from(
+reasonings = st.sampled_from(
     [
         {},
         {"reasoning_content": "x"},
@@ -99,11 +99,11 @@ thoughts = st.sampled_from(
         {"reasoning_details": [{"type": "reasoning.encrypted", "data": "d"}, {"type": "reasoning.text", "text": "x"}]},
     ]
 )
-answers = st.builds(
-    lambda content, called, thought: {"role": "assistant", "content": content, "tool_calls": called, **thought},
+assistant_messages = st.builds(
+    lambda content, called, reasoning: {"role": "assistant", "content": content, "tool_calls": called, **reasoning},
     contents,
     st.none() | st.lists(calls, max_size=3),
-    thoughts,
+    reasonings,
 )
 legacy = st.builds(
     lambda name: {"role": "assistant", "content": None, "function_call": {"name": name, "arguments": "{}"}}, names
@@ -115,7 +115,7 @@ functions = st.builds(lambda name, content: {"role": "function", "name": name, "
 others = st.builds(
     lambda role, content: {"role": role, "content": content}, st.sampled_from(["system", "user"]), contents
 )
-conversations = st.lists(st.one_of(answers, legacy, results, functions, others), min_size=1, max_size=12)
+conversations = st.lists(st.one_of(assistant_messages, legacy, results, functions, others), min_size=1, max_size=12)
 declared = st.lists(names, unique=True, max_size=3).map(
     lambda found: [{"type": "function", "function": {"name": name}} for name in found]
 )
@@ -127,26 +127,26 @@ declared = st.lists(names, unique=True, max_size=3).map(
     declared,
     st.sampled_from([None, "none", "minimal", "high"]),
     st.sampled_from([None, "auto", "none", "required"]),
-    options,
+    all_options,
 )
-def test_every_conversation_becomes_a_history_the_api_takes(messages, tools, effort, choice, how):
+def test_every_conversation_becomes_a_history_that_the_api_accepts(messages, tools, effort, choice, options):
     chat = {"model": "m", "messages": messages, "tools": tools, "reasoning_effort": effort, "tool_choice": choice}
-    done = check(chat, how)
-    if done is not None:
-        assert_legal(done.body)
-        if not how.strict:
-            assert_told(messages, done)
+    translated = check(chat, options)
+    if translated is not None:
+        assert_legal(translated.body)
+        if not options.strict:
+            assert_complete(messages, translated)
 
 
-def assert_told(messages, done):
-    """Assert that what was said is in the body or among what was dropped: texts, calls, and results."""
-    body = json.dumps(done.body["messages"]) + json.dumps(done.body.get("system", []))
+def assert_complete(messages, translated):
+    """Assert that all texts, calls and results are in the body or logged as dropped."""
+    body = json.dumps(translated.body["messages"]) + json.dumps(translated.body.get("system", []))
     for message in messages:
         if message["content"] == "Error: no":
             assert "Error: no" in body
-    asked = sum(len(message.get("tool_calls") or ()) + ("function_call" in message) for message in messages)
-    assert body.count('"tool_use"') == asked
-    answered = sum(message["role"] in ("tool", "function") for message in messages)
-    orphans = sum(entry.feature == "tool result" for entry in done.dropped)
-    stubs = sum(entry.feature == "tool call" for entry in done.dropped)
-    assert body.count('"tool_result"') == answered - orphans + stubs == asked
+    calls_count = sum(len(message.get("tool_calls") or ()) + ("function_call" in message) for message in messages)
+    assert body.count('"tool_use"') == calls_count
+    results_count = sum(message["role"] in ("tool", "function") for message in messages)
+    orphans = sum(entry.feature == "tool result" for entry in translated.dropped)
+    stubs = sum(entry.feature == "tool call" for entry in translated.dropped)
+    assert body.count('"tool_result"') == results_count - orphans + stubs == calls_count
