@@ -7,9 +7,11 @@ import logging
 from collections.abc import Mapping
 
 from fastapi import HTTPException, Response
+from fastapi.exceptions import RequestValidationError
 
-from .errors import ApiError, MessagesError, UpstreamError, error_for_status
+from .errors import ApiError, InvalidRequestError, MessagesError, UpstreamError, error_for_status
 from .json_bytes import encode_json
+from .models.validation import describe_errors
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +25,8 @@ def visible_error(error: BaseException, request_id: str) -> MessagesError:
         return error
     if isinstance(error, HTTPException):
         return error_for_status(error.status_code)(str(error.detail))
+    if isinstance(error, RequestValidationError):  # of a parameter; the path begins with the part of the request
+        return InvalidRequestError(describe_errors([item | {"loc": item["loc"][1:]} for item in error.errors()]))
     logger.error("%s: unexpected %s in %s: %.500s", request_id, type(error).__name__, _where(error), error)
     return ApiError("Internal server error; the server's log has the cause under this request id")
 

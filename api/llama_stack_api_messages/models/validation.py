@@ -24,7 +24,11 @@ _EXPECTED = "Input should be "
 
 def describe_validation_error(error: ValidationError) -> str:
     """Return `<path>: <message>` of the first error, with the protocol's own message where there is one."""
-    errors = error.errors(include_url=False, include_input=False)
+    return describe_errors(error.errors(include_url=False, include_input=False))
+
+
+def describe_errors(errors: Sequence[ErrorDetails]) -> str:
+    """Return the same for a list of pydantic's errors; FastAPI has only the list."""
     rivals = _first([item for item in errors if item["type"] not in _SIDE_EFFECTS] or errors)
     first = rivals[0]
     if first["type"] == "json_invalid":

@@ -4,6 +4,6 @@ A new endpoint belongs here. The implementation of ``Messages`` produces its rep
 Imports go from here to ``streaming/`` and to the package's root, never back.
 """
 
-from .messages import create_router
+from .router import create_router
 
 __all__ = ["create_router"]

@@ -8,17 +8,19 @@ import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
 
+from llama_stack_api_messages import ServeSettings, create_router
 from llama_stack_api_messages.errors import NotFoundError
 from llama_stack_api_messages.models.catalog import ModelInfo, ModelList, ModelQuery
-from llama_stack_api_messages.routes.models import OWN, SHARED, add_model_routes, models_lifespan
-from llama_stack_api_messages.routes.route import MessagesRoute
+from llama_stack_api_messages.routes.models import OWN, SHARED
 
 VERSIONED = {"anthropic-version": "2023-06-01"}
 MODEL = ModelInfo(id="up/text", display_name="Text \u20ac")
 
 
 class Scripted:
-    """Knows one model; remembers what it was asked."""
+    """Knows one model; remembers the queries and names it got."""
+
+    settings = ServeSettings()
 
     def __init__(self):
         self.queries = []
@@ -33,12 +35,6 @@ class Scripted:
         if name != MODEL.id:
             raise NotFoundError(f"model: {name}")
         return MODEL
-
-
-def plugin(impl):
-    router = APIRouter(route_class=MessagesRoute, lifespan=models_lifespan(impl))
-    add_model_routes(router, impl)
-    return router
 
 
 def platform():
@@ -62,7 +58,7 @@ async def serving(*routers):
 async def asked(path, **headers):
     """Return the reply to one GET, and the implementation that may have been asked."""
     impl = Scripted()
-    async with serving(platform(), plugin(impl)) as client:
+    async with serving(platform(), create_router(impl)) as client:
         return await client.get(path, headers={**VERSIONED, **headers}), impl
 
 
@@ -71,7 +67,7 @@ async def asked(path, **headers):
 async def test_without_a_version_the_platform_answers_whatever_the_order(path, ours_first):
     """Its clients see what they see without this API."""
     impl = Scripted()
-    routers = [plugin(impl), platform()] if ours_first else [platform(), plugin(impl)]
+    routers = [create_router(impl), platform()] if ours_first else [platform(), create_router(impl)]
     async with serving(platform()) as alone, serving(*routers) as both:
         want, got = await alone.get(path), await both.get(path)
     assert (got.status_code, got.headers, got.content) == (want.status_code, want.headers, want.content)
@@ -83,7 +79,7 @@ async def test_without_a_version_the_platform_answers_whatever_the_order(path, o
 async def test_with_a_version_ours_answer_whatever_the_order(ours_first):
     """The list has the form of the API, and so has a model."""
     impl = Scripted()
-    routers = [plugin(impl), platform()] if ours_first else [platform(), plugin(impl)]
+    routers = [create_router(impl), platform()] if ours_first else [platform(), create_router(impl)]
     async with serving(*routers) as client:
         listed = await client.get(SHARED, headers=VERSIONED)
         model = await client.get(f"{SHARED}/up/text", headers=VERSIONED)
@@ -120,7 +116,7 @@ async def test_any_version_counts(value):
 async def test_other_methods_stay_with_the_platform(method, path):
     """With a version or without, its answer is the same as without this API."""
     impl = Scripted()
-    async with serving(platform()) as alone, serving(platform(), plugin(impl)) as both:
+    async with serving(platform()) as alone, serving(platform(), create_router(impl)) as both:
         want = await alone.request(method, path)
         replies = [await both.request(method, path, headers=headers) for headers in ({}, VERSIONED)]
     for got in replies:
@@ -132,7 +128,7 @@ async def test_other_methods_stay_with_the_platform(method, path):
 @pytest.mark.parametrize("path", [OWN, f"{OWN}/up/text"])
 async def test_below_a_prefix_of_its_own_the_api_answers_everybody(path, headers):
     """Nobody else is there, so no header is needed."""
-    async with serving(platform(), plugin(Scripted())) as client:
+    async with serving(platform(), create_router(Scripted())) as client:
         reply = await client.get(path, headers=headers)
         shared = await client.get(path.replace(OWN, SHARED), headers=VERSIONED)
     assert reply.status_code == 200
@@ -143,7 +139,7 @@ async def test_below_a_prefix_of_its_own_the_api_answers_everybody(path, headers
 @pytest.mark.parametrize("path", [OWN, f"{OWN}/up/text"])
 async def test_there_other_methods_are_refused_in_the_envelope(method, path):
     """The error body is one that the SDKs understand."""
-    async with serving(platform(), plugin(Scripted())) as client:
+    async with serving(platform(), create_router(Scripted())) as client:
         reply = await client.request(method, path)
         head = await client.head(path)
     assert reply.status_code == head.status_code == 405
@@ -179,7 +175,7 @@ async def test_a_bug_is_a_500_in_the_envelope():
     """Nothing escapes the route, on the platform's path either."""
     impl = Scripted()
     impl.list_models = lambda query: 1 / 0
-    async with serving(platform(), plugin(impl)) as client:
+    async with serving(platform(), create_router(impl)) as client:
         reply = await client.get(SHARED, headers=VERSIONED)
     assert reply.status_code == 500
     assert reply.json()["error"]["type"] == "api_error"
@@ -234,18 +230,18 @@ async def test_a_server_that_stops_is_left_as_it_was():
     """Started again, it has each route once."""
     app = FastAPI()
     app.include_router(platform())
-    app.include_router(plugin(Scripted()))
+    app.include_router(create_router(Scripted()))
     before = list(app.router.routes)
     for _ in range(2):
         async with app.router.lifespan_context(app):
-            assert len(app.router.routes) == len(before) + 2
+            assert len(app.router.routes) == len(before) + 5
         assert app.router.routes == before
 
 
 async def test_a_router_that_is_included_twice_answers_once():
     """The platform makes several routers per process; it is no harm if more than one is served."""
     impl = Scripted()
-    async with serving(platform(), plugin(impl), plugin(impl)) as client:
+    async with serving(platform(), create_router(impl), create_router(impl)) as client:
         reply = await client.get(SHARED, headers=VERSIONED)
         other = await client.get(SHARED)
     assert reply.json()["data"][0]["id"] == "up/text"
@@ -255,12 +251,13 @@ async def test_a_router_that_is_included_twice_answers_once():
 
 def test_the_router_itself_has_nothing_on_the_path_of_the_platform():
     """Its tables for authentication, metrics and library-client mode are made from routers, and keep its own routes."""
-    assert {route.path for route in plugin(Scripted()).routes} == {OWN, OWN + "/{model_id:path}"}
+    paths = {route.path for route in create_router(Scripted()).routes}
+    assert {path for path in paths if "models" in path} == {OWN, OWN + "/{model_id:path}"}
 
 
 async def test_openapi_documents_the_path_of_its_own_and_keeps_the_other():
     """The parameters have the names of the wire."""
-    async with serving(platform(), plugin(Scripted())) as client, serving(platform()) as alone:
+    async with serving(platform(), create_router(Scripted())) as client, serving(platform()) as alone:
         document, plain = (await client.get("/openapi.json")).json(), (await alone.get("/openapi.json")).json()
     listed, model = document["paths"][OWN]["get"], document["paths"][OWN + "/{model_id}"]["get"]
     assert {item["name"] for item in listed["parameters"]} == {"limit", "after_id", "before_id", "lifecycle[]"}
@@ -271,7 +268,7 @@ async def test_openapi_documents_the_path_of_its_own_and_keeps_the_other():
 
 
 def endpoint(impl, name):
-    return next(route.endpoint for route in plugin(impl).routes if route.name == name)
+    return next(route.endpoint for route in create_router(impl).routes if route.name == name)
 
 
 async def test_library_client_mode_calls_the_endpoints_without_a_request():
