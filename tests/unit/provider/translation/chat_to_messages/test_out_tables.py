@@ -8,8 +8,7 @@ from openai.types.chat import ChatCompletion
 from openai.types.chat.chat_completion import Choice
 
 from llama_stack_api_messages.errors import ERROR_BY_STATUS, MessagesError
-from llama_stack_api_messages.models import response
-from llama_stack_api_messages.models.errors import ERROR_TYPES
+from llama_stack_api_messages.models import ERROR_TYPES, response
 from llama_stack_provider_messages.translation.chat_to_messages.reply import error, open_blocks, stop_reason, usage
 from llama_stack_provider_messages.translation.chat_to_messages.reply import response as answers
 
