@@ -30,10 +30,9 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
-from llama_stack_api_messages.api import Call
+from llama_stack_api_messages.api import Call, new_id
 from llama_stack_api_messages.error_response import CLIENT_CLOSED, error_response, visible_error
 from llama_stack_api_messages.errors import MethodNotAllowedError, NotFoundError
-from llama_stack_api_messages.ids import new_id
 from llama_stack_api_messages.json_bytes import encode_json
 from llama_stack_api_messages.models import ErrorBody, PromptRequest
 from llama_stack_api_messages.request_body import RequestBody, parse, read_body

@@ -15,9 +15,9 @@ from typing import cast
 from fastapi import APIRouter, FastAPI, Response
 
 from llama_stack_api_messages.api import Messages, ServeSettings
+from llama_stack_api_messages.error_response import install_completion_errors
 from llama_stack_api_messages.stack import PUBLIC_ROUTE_KEY
 
-from .completion_error import answer_failures
 from .messages import MESSAGES, MessageEndpoints, message_routes
 from .models import own_model_routes, shared_model_routes
 from .route import MessagesRoute, UnknownPathRoute
@@ -66,7 +66,7 @@ def _lifespan(impl: Messages, max_body_bytes: int) -> Callable[[FastAPI], Abstra
             *shared_model_routes(impl),
         ]
         after = [UnknownPathRoute(prefix + MESSAGES) for prefix in ("", "/anthropic")]
-        answer_failures(app)
+        install_completion_errors(app)
         app.router.routes[:] = [*before, *app.router.routes, *after]
         yield
         added = [*before, *after]

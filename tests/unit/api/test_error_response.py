@@ -5,7 +5,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.middleware.base import BaseHTTPMiddleware
 
-from llama_stack_api_messages.routes.completion_error import CompletionError, answer_failures
+from llama_stack_api_messages.error_response import CompletionError, install_completion_errors
 
 BODY = {"error": {"message": "Later", "type": "overloaded_error", "code": None, "param": None}}
 
@@ -33,8 +33,8 @@ async def get(app):
 async def test_a_failure_is_answered_as_it_is(app):
     """Through whatever middleware there is; doing it twice changes nothing, and odd headers stay inside."""
     app.middleware_stack = app.build_middleware_stack()
-    answer_failures(app)
-    answer_failures(app)
+    install_completion_errors(app)
+    install_completion_errors(app)
     reply = await get(app)
     assert (reply.status_code, reply.json(), reply.headers["retry-after"]) == (503, BODY, "7")
     assert "x-odd" not in reply.headers
@@ -46,6 +46,6 @@ async def test_a_server_that_is_built_otherwise_is_left_alone():
     class Other:
         middleware_stack = object()
 
-    answer_failures(Other())
+    install_completion_errors(Other())
     failure = CompletionError(503, BODY)
     assert (failure.status_code, str(failure)) == (503, "Later")
