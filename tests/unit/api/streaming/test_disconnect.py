@@ -86,7 +86,7 @@ async def test_abandoning_unwinds_generators_that_do_not_close_each_other():
 
 async def test_a_stream_that_will_not_be_cancelled_does_not_hold_up_the_rest(monkeypatch):
     """It is left to itself after a moment."""
-    monkeypatch.setattr(disconnect, "_GRACE_SECONDS", 0.05)
+    monkeypatch.setattr(disconnect, "GRACE_SECONDS", 0.05)
     release = asyncio.Event()
 
     async def stubborn():
@@ -138,8 +138,8 @@ async def test_abandoning_a_finished_stream_does_nothing():
 
 async def test_many_calls_that_do_not_end_are_one_line_of_the_log(monkeypatch, caplog):
     """A backend that will not be cancelled has hundreds of them."""
-    monkeypatch.setattr(disconnect, "_GRACE_SECONDS", 0.01)
-    monkeypatch.setattr(disconnect, "_warned_at", None)
+    monkeypatch.setattr(disconnect, "GRACE_SECONDS", 0.01)
+    monkeypatch.setattr(disconnect, "warning_limit", disconnect.WarningLimit(60.0))
     release = asyncio.Event()
 
     async def stubborn():

@@ -7,7 +7,6 @@ import pytest
 
 from llama_stack_api_messages.api import Call, MessageReply, PendingStream, StreamReply
 from llama_stack_api_messages.errors import OverloadedError, RateLimitError
-from llama_stack_api_messages.streaming import response as event_stream
 from llama_stack_api_messages.streaming.response import EventStream
 from llama_stack_api_messages.streaming.sse import PING, TAIL, encode_event, unfinished_frame
 
@@ -110,9 +109,8 @@ async def test_an_unforeseen_error_stays_inside():
     assert b'"api_error"' in client.body
 
 
-async def test_silence_before_the_upstream_answers_is_filled_with_pings(monkeypatch):
-    """Headers and a ping go out after the interval; the answer follows."""
-    monkeypatch.setattr(event_stream, "_OPEN_SECONDS", SHORT)
+async def test_silence_before_the_upstream_responds_is_filled_with_pings():
+    """Headers and a ping go out after the interval; the response follows."""
     accepted = asyncio.Event()
 
     async def frames():
@@ -123,7 +121,8 @@ async def test_silence_before_the_upstream_answers_is_filled_with_pings(monkeypa
         return StreamReply(frames())
 
     client = Client()
-    task = asyncio.create_task(EventStream(open_stream, CALL, SHORT)({}, client.receive, client.send))
+    stream = EventStream(open_stream, CALL, SHORT, open_seconds=SHORT)
+    task = asyncio.create_task(stream({}, client.receive, client.send))
     while PING * 3 not in client.body:
         client.got.clear()
         await client.got.wait()

@@ -1,13 +1,11 @@
-"""The relay of chunks, on time that only passes when a test says so."""
+"""Chunks of an upstream, sent one by one, on a clock that the test advances."""
 
 import asyncio
 import contextlib
-from types import SimpleNamespace
 
 import pytest
 
-from llama_stack_api_messages.streaming import relay as module
-from llama_stack_api_messages.streaming.relay import Relay
+from llama_stack_api_messages.streaming.response import ChunkSender
 from llama_stack_api_messages.streaming.sse import PING
 
 PAUSE = 10.0
@@ -41,7 +39,7 @@ async def settle():
 
 
 class Stream:
-    """A relay between a source that a test feeds and a client that may stop reading."""
+    """A sender between a source that the test feeds and a client that may stop reading."""
 
     def __init__(self, time):
         self.time = time
@@ -52,9 +50,9 @@ class Stream:
         self.reading.set()
         self.closed = False
         self.sending = 0
-        self.relay = Relay(self.send, PAUSE)
-        self.relay._clock = lambda: time.now
-        self.task = asyncio.create_task(self.relay.run(self.frames()))
+        self.failure = None
+        self.sender = ChunkSender(self.send, PAUSE, clock=lambda: time.now, sleep=time.sleep)
+        self.task = asyncio.create_task(self.sender.run(self.frames()))
 
     async def frames(self):
         try:
@@ -70,6 +68,8 @@ class Stream:
         assert message["type"] == "http.response.body"
         assert message["more_body"] is True
         assert not self.sending, "two writes at once"
+        if self.failure:
+            raise self.failure
         self.sending += 1
         try:
             await self.reading.wait()
@@ -84,12 +84,8 @@ class Stream:
 
 
 @pytest.fixture
-async def stream(monkeypatch):
-    time = Time()
-    fake = SimpleNamespace(**{name: getattr(asyncio, name) for name in ("create_task", "ensure_future", "Future")})
-    fake.get_running_loop, fake.sleep = asyncio.get_running_loop, time.sleep
-    monkeypatch.setattr(module, "asyncio", fake)
-    made = Stream(time)
+async def stream():
+    made = Stream(Time())
     await settle()
     yield made
     made.task.cancel()
@@ -150,7 +146,7 @@ async def test_a_frame_in_pieces_is_known_to_be_whole(stream, end, size):
     """With any of the line ends, however they fall apart."""
     frame = b"data: 1" + end
     await stream.put(*[frame[place : place + size] for place in range(0, len(frame), size)])
-    assert stream.relay.tail == frame[-4:]
+    assert stream.sender.tail == frame[-4:]
     await stream.time.advance(PAUSE)
     assert stream.sent[-1] == PING
 
@@ -204,7 +200,7 @@ async def test_a_failure_comes_behind_what_was_sent(stream, last):
     with pytest.raises(ValueError, match="broken"):
         await stream.task
     assert stream.sent == [WHOLE, last]
-    assert stream.relay.tail == (WHOLE + last)[-4:]
+    assert stream.sender.tail == (WHOLE + last)[-4:]
 
 
 async def test_a_relay_that_is_cancelled_closes_its_upstream(stream):
@@ -240,11 +236,7 @@ async def test_the_end_of_the_upstream_is_the_end(stream):
 
 async def test_a_ping_that_cannot_be_sent_does_not_end_as_a_success(stream):
     """The next chunk raises what it raised."""
-
-    async def broken(message):
-        raise ValueError("gone")
-
-    stream.relay._send = broken
+    stream.failure = ValueError("gone")
     await stream.time.advance(PAUSE)
     await stream.put(WHOLE)
     with pytest.raises(ValueError, match="gone"):
