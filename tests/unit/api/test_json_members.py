@@ -168,7 +168,7 @@ def test_a_body_without_a_model_is_refused_with_the_place(body):
 )
 def test_what_is_no_object_is_refused_with_half_a_surrogate_too(data):
     """Braces and commas are where they have to be, also where the fast parser has given up."""
-    with pytest.raises(ValueError, match="no JSON object"):
+    with pytest.raises(ValueError, match="not a JSON object"):
         members(data)
 
 
