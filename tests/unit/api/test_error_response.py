@@ -30,8 +30,8 @@ async def get(app):
         return await client.get("/")
 
 
-async def test_a_failure_is_answered_as_it_is(app):
-    """Through whatever middleware there is; doing it twice changes nothing, and odd headers stay inside."""
+async def test_the_server_responds_with_the_errors_own_body_and_headers(app):
+    """Through any middleware; installing it twice changes nothing, and headers that HTTP cannot carry are left out."""
     app.middleware_stack = app.build_middleware_stack()
     install_completion_errors(app)
     install_completion_errors(app)
@@ -40,8 +40,8 @@ async def test_a_failure_is_answered_as_it_is(app):
     assert "x-odd" not in reply.headers
 
 
-async def test_a_server_that_is_built_otherwise_is_left_alone():
-    """The platform's own handler answers then, with status and message."""
+async def test_without_exception_middleware_the_platforms_handler_is_used():
+    """It responds with the status and the message."""
 
     class Other:
         middleware_stack = object()

@@ -12,7 +12,7 @@ from llama_stack_api_messages.streaming.sse import PING, TAIL, encode_event, unf
 
 
 def test_an_event_is_named_after_its_type():
-    """Clients that go by the event line and clients that go by the type see the same."""
+    """Clients may use the event line or the type."""
     assert encode_event({"type": "ping"}) == PING == b'event: ping\ndata: {"type":"ping"}\n\n'
 
 
@@ -34,8 +34,8 @@ def test_an_event_is_named_after_its_type():
         (b"a\n\nb", b"\nevent: ping\n\n"),
     ],
 )
-def test_a_frame_is_ended_where_it_broke_off(sent, end):
-    """Half of one becomes a ping, whose data nobody reads; a whole one needs nothing."""
+def test_a_truncated_frame_is_completed(sent, end):
+    """It becomes a ping, whose data clients ignore; a complete frame needs nothing."""
     assert unfinished_frame(sent[-TAIL:]) == end
 
 
@@ -44,16 +44,16 @@ def test_a_frame_is_ended_where_it_broke_off(sent, end):
 @example("\ud7ff", "")
 @example("\U00010000", "")
 @example("\U0010ffff", "")
-def test_a_character_cut_in_half_is_completed(character, before):
-    """Wherever it was cut: what was sent and what ends it are text."""
+def test_a_truncated_character_is_completed(character, before):
+    """Wherever it was cut, the bytes are valid UTF-8."""
     sent = (before + character).encode()
     for cut in range(len(before.encode()), len(sent) + 1):
         (sent[:cut] + unfinished_frame(sent[:cut][-TAIL:])).decode()
 
 
 @pytest.mark.parametrize("sent", [b"\x80\x80\x80\x80", b"a\xff", b"\xc0", b"\xf5\x80", b"\xed\xa0"])
-def test_bytes_that_are_no_character_are_left_as_they_are(sent):
-    """They are the upstream's; what follows is still a line of its own."""
+def test_invalid_utf8_is_left_as_it_is(sent):
+    """The bytes are the upstream's; what follows is still a line of its own."""
     assert unfinished_frame(sent) == b"\nevent: ping\n\n"
 
 
@@ -97,8 +97,8 @@ def lines(event, end, fields):
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("fields", [("event", "data"), ("data", "event"), ("comment", "event", "id", "data")])
-def test_an_error_behind_a_stream_cut_anywhere_is_read(end, fields):
-    """By the official SDK, at every byte: the events that came whole, then the error, and never one of its parsers."""
+def test_the_sdk_reads_an_error_after_a_stream_that_was_cut_anywhere(end, fields):
+    """At every byte: the complete events, then the error, and never an error of its parser."""
     frames = [lines(event, end, fields) for event in STREAM]
     raw = b"".join(frames)
     whole = [len(b"".join(frames[: number + 1])) for number in range(len(frames))]
@@ -112,8 +112,8 @@ def test_an_error_behind_a_stream_cut_anywhere_is_read(end, fields):
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_an_error_behind_half_of_the_lines_of_an_event_is_read(end):
-    """The data of an event may stand on several lines, and the first of them is no JSON."""
+def test_the_sdk_reads_an_error_after_an_event_with_several_data_lines(end):
+    """The first data line alone is not valid JSON."""
     sent = f'event: message_start{end}data: {{"type":"message_start",{end}'.encode()
     _, raised = read_by_the_sdk(sent + unfinished_frame(sent[-TAIL:]) + ERROR)
     assert isinstance(raised, anthropic.APIStatusError)
