@@ -47,6 +47,10 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 """The error responses of an endpoint in the OpenAPI document."""
 
 
+_ALLOWED_METHODS = "messages.allowed_methods"
+"""Key of the ASGI scope: the methods of all routes that have the path of a request, but not its method."""
+
+
 class MessagesRequest(Request):
     """The HTTP request of an endpoint.
 
@@ -131,13 +135,19 @@ class MessagesRoute(APIRoute):
 
         return handle
 
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Return a partial match if only the method differs; every route of a path does before the first one responds."""
+        match, child_scope = super().matches(scope)
+        if match is Match.PARTIAL:
+            scope.setdefault(_ALLOWED_METHODS, set()).update(self.methods or ())
+        return match, child_scope
+
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the endpoint, or refuse the method."""
-        methods = self.methods or set()
-        if scope["method"] in methods:
+        if scope["method"] in (self.methods or ()):
             await super().handle(scope, receive, send)
             return
-        allowed = ", ".join(sorted(methods))
+        allowed = ", ".join(sorted(scope[_ALLOWED_METHODS]))
         error = MethodNotAllowedError(f"Method not allowed: use {allowed}", headers={"allow": allowed})
         await error_response(error, new_id("req_"))(scope, receive, send)
 

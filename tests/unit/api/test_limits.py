@@ -8,7 +8,12 @@ import pytest
 
 from llama_stack_api_messages import limits
 from llama_stack_api_messages.errors import InvalidRequestError
-from llama_stack_api_messages.limits import MAX_EDITS, MAX_UNKNOWN_FIELDS, MAX_UNKNOWN_FIELDS_IN_ALL, MAX_VALUES
+from llama_stack_api_messages.limits import (
+    MAX_EDITS,
+    MAX_UNKNOWN_FIELDS_PER_OBJECT,
+    MAX_UNKNOWN_FIELDS_PER_REQUEST,
+    MAX_VALUES,
+)
 from llama_stack_api_messages.models import CountTokensRequest, CreateMessageRequest
 from llama_stack_api_messages.models.base import OpenModel
 from llama_stack_api_messages.request_body import RequestBody
@@ -53,8 +58,8 @@ def test_an_attack_takes_little_memory(name):
     "accepted",
     [
         {"context_management": {"edits": [{"type": "clear_tool_uses_20250919"}] * MAX_EDITS}},
-        fields(MAX_UNKNOWN_FIELDS),
-        {"messages": [USER | fields(10)] * (MAX_UNKNOWN_FIELDS_IN_ALL // 10)},
+        fields(MAX_UNKNOWN_FIELDS_PER_OBJECT),
+        {"messages": [USER | fields(10)] * (MAX_UNKNOWN_FIELDS_PER_REQUEST // 10)},
         {"x": [1] * (MAX_VALUES - 8)},
         {"x": [[], {}] * (MAX_VALUES // 2 - 50)},
         {"x": [{"a": "[,{"}] * (MAX_VALUES // 2 - 4)},
@@ -70,12 +75,12 @@ def test_a_request_at_a_limit_is_accepted(accepted):
     "refused",
     [
         {"context_management": {"edits": [{"type": "clear_tool_uses_20250919"}] * (MAX_EDITS + 1)}},
-        fields(MAX_UNKNOWN_FIELDS + 1),
-        {"messages": [USER | fields(10)] * (MAX_UNKNOWN_FIELDS_IN_ALL // 10) + [USER | fields(1)]},
+        fields(MAX_UNKNOWN_FIELDS_PER_OBJECT + 1),
+        {"messages": [USER | fields(10)] * (MAX_UNKNOWN_FIELDS_PER_REQUEST // 10) + [USER | fields(1)]},
         {"x": [1] * MAX_VALUES},
         {"x": [[], {}] * (MAX_VALUES // 2)},
         {"x": [{"a": "\\"}] * (MAX_VALUES // 2)},
-        {"tools": [TOOLSET | {"configs": fields(MAX_UNKNOWN_FIELDS + 1)}]},
+        {"tools": [TOOLSET | {"configs": fields(MAX_UNKNOWN_FIELDS_PER_OBJECT + 1)}]},
         {"a" * 999: 1},
     ],
 )
@@ -105,7 +110,7 @@ def test_free_form_json_has_any_number_of_names(free):
 
 def test_whitespace_and_escapes_in_names_change_nothing():
     """Neither hides a field from the count."""
-    body = body_of("m", fields(MAX_UNKNOWN_FIELDS + 1))
+    body = body_of("m", fields(MAX_UNKNOWN_FIELDS_PER_OBJECT + 1))
     for changed in (body.replace(b'":', b'" \n:'), body.replace(b"field", b"\\u0066ield")):
         with pytest.raises(InvalidRequestError, match="more than 1000 fields"):
             read(changed)
@@ -184,7 +189,7 @@ def test_many_wrong_items_are_one_error(name):
 
 def test_the_largest_accepted_number_of_wrong_tool_names_is_described_at_little_cost():
     """Each is an error; a million took 12 s."""
-    body = body_of("m", {"tools": [TOOLSET | {"configs": fields(MAX_UNKNOWN_FIELDS)}] * 10})
+    body = body_of("m", {"tools": [TOOLSET | {"configs": fields(MAX_UNKNOWN_FIELDS_PER_OBJECT)}] * 10})
     with cpu_bound(3), pytest.raises(InvalidRequestError, match=r"^tools\.0\.mcp_toolset\.configs\.field_0: "):
         assert read(body).parsed
 

@@ -193,9 +193,11 @@ async def test_an_endpoint_with_a_body_needs_a_limit():
         MessagesRoute(THINGS, create_thing, methods=["POST"])
 
 
-@pytest.mark.parametrize(("method", "path", "allow"), [("PUT", "/7", "GET"), ("GET", "/7/ask", "POST")])
-async def test_another_method_is_a_405_that_names_the_right_one(client, method, path, allow):
-    """It is an error body, as every failure."""
+@pytest.mark.parametrize(
+    ("method", "path", "allow"), [("PUT", "/7", "GET"), ("GET", "/7/ask", "POST"), ("DELETE", "", "GET, POST")]
+)
+async def test_another_method_is_a_405_that_names_the_right_ones(client, method, path, allow):
+    """It is an error body, as every failure; two endpoints of one path are both named."""
     reply = await client.request(method, THINGS + path)
     assert reply.status_code == 405
     assert reply.headers["allow"] == allow
