@@ -136,7 +136,7 @@ class MessagesRoute(APIRoute):
         return handle
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Return a partial match if only the method differs; every route of a path does before the first one responds."""
+        """Return a partial match if only the method differs; all routes of a path do before one of them responds."""
         match, child_scope = super().matches(scope)
         if match is Match.PARTIAL:
             scope.setdefault(_ALLOWED_METHODS, set()).update(self.methods or ())
