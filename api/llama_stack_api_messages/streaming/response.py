@@ -33,7 +33,7 @@ from llama_stack_api_messages.errors import MessagesError
 
 from .disconnect import Receive, cancelled_error, disconnected, end
 from .read_ahead import Pump
-from .sse import PING, TAIL, encode_event, unfinished_frame
+from .sse import PING, TAIL_BYTES, encode_event, unfinished_frame
 
 type Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
@@ -152,7 +152,7 @@ class EventStream(StreamingResponse):
                     continue
                 ended = pump.finished
                 if data := pump.take():
-                    self._tail = (self._tail + data)[-TAIL:]
+                    self._tail = (self._tail + data)[-TAIL_BYTES:]
                     await send(_part(data))
                 if ended:
                     break
@@ -171,7 +171,7 @@ class EventStream(StreamingResponse):
                 reply = await reply.connect()
             async with aclosing(_stream(reply).frames) as frames:
                 async for frame in frames:
-                    self._tail = (self._tail + frame)[-TAIL:]
+                    self._tail = (self._tail + frame)[-TAIL_BYTES:]
                     yield frame
         except MessagesError as error:
             yield unfinished_frame(self._tail) + encode_event(error.body(self._call.request_id))
@@ -219,7 +219,7 @@ class ChunkSender:
                     if self._pinging:
                         await self._pinging
                     self._sending = True
-                    self.tail = chunk[-TAIL:] if len(chunk) >= TAIL else (self.tail + chunk)[-TAIL:]
+                    self.tail = chunk[-TAIL_BYTES:] if len(chunk) >= TAIL_BYTES else (self.tail + chunk)[-TAIL_BYTES:]
                     await self._send(_part(chunk))
                     self._active_at = self._clock()
                     self._sending = False

@@ -136,12 +136,12 @@ def test_the_model_is_found_after_a_megabyte():
 
 
 @pytest.mark.parametrize(
-    ("said", "stream"),
+    ("literal", "stream"),
     [("true", True), ("false", False), ("null", False), ('"true"', True), ('false,"stream":true', True), ("1", True)],
 )
-def test_stream_is_read_as_json_parsers_read_it(said, stream):
+def test_stream_is_read_as_json_parsers_read_it(literal, stream):
     """Of duplicates the last one wins."""
-    data = f'{{"model":"m","messages":[{{"role":"user","content":"x"}}],"stream":{said}}}'.encode()
+    data = f'{{"model":"m","messages":[{{"role":"user","content":"x"}}],"stream":{literal}}}'.encode()
     body = RequestBody(data, CreateMessageRequest)
     assert body.stream is stream
     assert bool(body.parsed.stream) is stream

@@ -95,7 +95,7 @@ async def test_a_gzip_bomb_is_stopped_at_the_limit():
 @pytest.mark.parametrize(
     "body",
     [b"not gzip", gzip.compress(b"abc")[:-9], gzip.compress(b"abc") + b"JUNK", zlib.compress(b"abc")],
-    ids=["no gzip", "cut", "more behind", "deflate"],  # the bytes hold the time: no two workers would agree on them
+    ids=["not gzip", "cut off", "more bytes after", "deflate"],  # the bytes contain the time, which differs by worker
 )
 async def test_damaged_gzip_is_rejected(body):
     """With 400 and an error code of its own."""
@@ -177,9 +177,9 @@ MODELS = ['"model"', r'"mod\u0065l"', r'"\u006d\u006f\u0064\u0065\u006c"', '"Mod
 
 @given(st.lists(st.sampled_from([*MODELS, '"messages"', '"x"', '" model"', '"model "', '"models"', '"m"']), max_size=5))
 def test_a_body_with_two_models_is_rejected(names):
-    """However they are written: readers differ about which counts, and one of them may not be allowed.
+    """However they are spelled: parsers differ about which one wins, and one of them may not be authorized.
 
-    One alone has to be written as the API writes it, or an upstream would say that there is none.
+    A single one has to be spelled as in the API, or an upstream would not find it.
     """
     text = "{" + ", ".join(f'{name}: "m{number}"' for number, name in enumerate(names)) + "}"
     places = [number for number, name in enumerate(names) if json.loads(name).lower() == "model"]

@@ -1,6 +1,6 @@
 """Every type of the official SDK that a request, an answer or an event can hold is covered, field by field.
 
-Two walks over the SDK's own types: one compares each of them with the model that stands at the same place, the other
+Two walks over the SDK's own types: one compares each of them with the model at the same place, the other
 makes sample values from them, which the models have to take and give back.
 """
 

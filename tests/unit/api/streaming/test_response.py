@@ -8,7 +8,7 @@ import pytest
 from llama_stack_api_messages.api import Call, MessageReply, PendingStream, StreamReply
 from llama_stack_api_messages.errors import OverloadedError, RateLimitError
 from llama_stack_api_messages.streaming.response import EventStream
-from llama_stack_api_messages.streaming.sse import PING, TAIL, encode_event, unfinished_frame
+from llama_stack_api_messages.streaming.sse import PING, TAIL_BYTES, encode_event, unfinished_frame
 
 CALL = Call("req_1")
 FRAME = encode_event({"type": "message_start"})
@@ -452,7 +452,9 @@ async def test_an_error_after_a_truncated_frame_is_a_frame_of_its_own(chunks, on
 
     client = await respond(open_stream)
     sent = b"".join(chunks)
-    assert client.body == sent + unfinished_frame(sent[-TAIL:]) + encode_event(OverloadedError("later").body("req_1"))
+    assert client.body == sent + unfinished_frame(sent[-TAIL_BYTES:]) + encode_event(
+        OverloadedError("later").body("req_1")
+    )
     assert parts(client)[-1] == b""
 
 
@@ -561,7 +563,7 @@ async def test_an_error_after_a_truncated_frame_is_a_frame_of_its_own_for_a_libr
 
     stream = EventStream(open_stream, CALL, LONG)
     got = b"".join([chunk async for chunk in stream.body_iterator])
-    ended = FRAME[:9] + unfinished_frame(FRAME[:9][-TAIL:])
+    ended = FRAME[:9] + unfinished_frame(FRAME[:9][-TAIL_BYTES:])
     assert got == ended + encode_event(OverloadedError("later").body("req_1"))
 
 

@@ -13,7 +13,7 @@ WHOLE = b"event: a\ndata: 1\n\n"
 
 
 class Time:
-    """A clock with sleepers; it stands still until it is advanced."""
+    """A clock with sleepers; it only advances when the test says so."""
 
     def __init__(self):
         self.now = 1000.0
@@ -92,7 +92,7 @@ async def stream():
     with contextlib.suppress(asyncio.CancelledError, ValueError):
         await made.task
     assert made.closed
-    assert asyncio.all_tasks() == {asyncio.current_task()}, "a task has been left behind"
+    assert asyncio.all_tasks() == {asyncio.current_task()}, "a task is still running"
 
 
 async def test_chunks_are_sent_one_by_one_as_they_came(stream):

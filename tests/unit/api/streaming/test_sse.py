@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from llama_stack_api_messages.streaming.sse import PING, TAIL, encode_event, unfinished_frame
+from llama_stack_api_messages.streaming.sse import PING, TAIL_BYTES, encode_event, unfinished_frame
 
 
 def test_an_event_is_named_after_its_type():
@@ -36,7 +36,7 @@ def test_an_event_is_named_after_its_type():
 )
 def test_a_truncated_frame_is_completed(sent, end):
     """It becomes a ping, whose data clients ignore; a complete frame needs nothing."""
-    assert unfinished_frame(sent[-TAIL:]) == end
+    assert unfinished_frame(sent[-TAIL_BYTES:]) == end
 
 
 @given(st.characters(exclude_categories=["Cs", "Cc"]), st.sampled_from(["", "a", "\u00e9", "\u4f60", "\U0001f600"]))
@@ -48,7 +48,7 @@ def test_a_truncated_character_is_completed(character, before):
     """Wherever it was cut, the bytes are valid UTF-8."""
     sent = (before + character).encode()
     for cut in range(len(before.encode()), len(sent) + 1):
-        (sent[:cut] + unfinished_frame(sent[:cut][-TAIL:])).decode()
+        (sent[:cut] + unfinished_frame(sent[:cut][-TAIL_BYTES:])).decode()
 
 
 @pytest.mark.parametrize("sent", [b"\x80\x80\x80\x80", b"a\xff", b"\xc0", b"\xf5\x80", b"\xed\xa0"])
@@ -104,7 +104,7 @@ def test_the_sdk_reads_an_error_after_a_stream_that_was_cut_anywhere(end, fields
     whole = [len(b"".join(frames[: number + 1])) for number in range(len(frames))]
     for cut in range(len(raw) + 1):
         sent = raw[:cut]
-        events, raised = read_by_the_sdk(sent + unfinished_frame(sent[-TAIL:]) + ERROR)
+        events, raised = read_by_the_sdk(sent + unfinished_frame(sent[-TAIL_BYTES:]) + ERROR)
         assert isinstance(raised, anthropic.APIStatusError), (sent[-30:], raised)
         assert raised.body["error"]["type"] == "overloaded_error"
         came = [event["type"] for event, end in zip(STREAM, whole, strict=True) if end <= cut]
@@ -115,5 +115,5 @@ def test_the_sdk_reads_an_error_after_a_stream_that_was_cut_anywhere(end, fields
 def test_the_sdk_reads_an_error_after_an_event_with_several_data_lines(end):
     """The first data line alone is not valid JSON."""
     sent = f'event: message_start{end}data: {{"type":"message_start",{end}'.encode()
-    _, raised = read_by_the_sdk(sent + unfinished_frame(sent[-TAIL:]) + ERROR)
+    _, raised = read_by_the_sdk(sent + unfinished_frame(sent[-TAIL_BYTES:]) + ERROR)
     assert isinstance(raised, anthropic.APIStatusError)
