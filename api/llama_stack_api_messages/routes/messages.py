@@ -78,7 +78,7 @@ def message_routes(impl: Messages, max_body_bytes: int) -> list[BaseRoute]:
 
 async def _whole(work: Coroutine[Any, Any, Reply], request: MessagesRequest | None) -> Response:
     """Return the response of a non-streaming reply; cancel the work if the client disconnects."""
-    reply = await (run_while_connected(request.receive, work) if request else work)
+    reply = await (work if request is None else run_while_connected(request.receive, work))
     if reply is None:
         return Response(status_code=CLIENT_CLOSED)
     if not isinstance(reply, MessageReply):

@@ -49,7 +49,7 @@ class ModelEndpoints:
 
     async def get_model(self, model_id: str, request: MessagesRequest = NO_REQUEST) -> Response:
         """Get a model by any name that a request may use for it."""
-        name = model_id if request else unquote(model_id)  # the library client does not decode paths
+        name = unquote(model_id) if request is None else model_id  # the library client does not decode paths
         if not name:
             raise NotFoundError(f"Not found: a model id has to follow {SHARED}/")
         return json_response(await self._impl.get_model(name))
