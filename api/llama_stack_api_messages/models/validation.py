@@ -2,7 +2,11 @@
 
 The path is pydantic's own, with the tag of a union after the element it belongs to. The labels of our unions
 (`<known>`, `<0>`; see `base.py`) are removed. Of several alternatives, the error of the one that validated furthest is
-reported.
+reported:
+
+    pydantic   messages.0.content.<1>.0.<known>.text.text: Field required
+               messages.0.content.<0>: Input should be a valid string
+    reported   messages.0.content.0.text.text: Field required
 """
 
 from collections.abc import Sequence
@@ -14,7 +18,7 @@ from pydantic_core import ErrorDetails
 from .base import KNOWN_TYPE_ERROR
 
 _SIDE_EFFECTS = frozenset({"union_tag_invalid", "union_tag_not_found", KNOWN_TYPE_ERROR, "none_required"})
-"""Errors of a union alternative that was not meant, next to the error of the one that was."""
+"""Errors of alternatives whose `type` did not match; ignored if the matching alternative has an error."""
 
 _WORDING = dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "Input should be a valid dictionary")
 """One message for three of pydantic's, one of which contains the names of our classes."""
