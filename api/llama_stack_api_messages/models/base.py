@@ -22,7 +22,7 @@ KNOWN_TYPE_ERROR = "known_type"
 
 
 def _set_fail_fast(part: object, owner: type) -> None:
-    """Set `fail_fast` on all list fields of a model. Each field could be annotated instead, but one is soon forgotten."""
+    """Set `fail_fast` on all list fields of a model. Annotating each field is easily forgotten."""
     if isinstance(part, dict):
         if part.get("type") == "model" and part.get("cls") is not owner:
             return  # a nested model, which has set its own

@@ -4,8 +4,9 @@ The path is pydantic's own, with the tag of a union after the element it belongs
 (`<known>`, `<0>`; see `base.py`) are removed. Of several alternatives, the error of the one that validated furthest is
 reported:
 
-    pydantic   messages.0.content.<1>.0.<known>.text.text: Field required
-               messages.0.content.<0>: Input should be a valid string
+    pydantic   messages.0.content.<0>: Input should be a valid string
+               messages.0.content.<1>.0.<known>.text.text: Field required
+               messages.0.content.<1>.0.<unknown>: This type is known
     reported   messages.0.content.0.text.text: Field required
 """
 
