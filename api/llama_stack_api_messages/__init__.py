@@ -10,13 +10,22 @@ loads neither FastAPI nor the platform.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .api import Call, MessageReply, Messages, PendingStream, Reply, ServeSettings, StreamReply
+from .api import (
+    Call,
+    MessageReply,
+    Messages,
+    MessagesUpstream,
+    PendingStream,
+    Reply,
+    ServeSettings,
+    SpeaksMessages,
+    StreamReply,
+)
 from .request_body import RequestBody
-from .upstream import MessagesUpstream, SpeaksMessages
 
 if TYPE_CHECKING:
-    from .registry import available_providers
     from .routes import create_router
+    from .stack import available_providers
 
 __all__ = [
     "Call",
@@ -33,7 +42,7 @@ __all__ = [
     "create_router",
 ]
 
-_LOADED_WHEN_USED = {"available_providers": ".registry", "create_router": ".routes"}
+_LOADED_WHEN_USED = {"available_providers": ".stack", "create_router": ".routes"}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module's attributes have any type

@@ -1,5 +1,21 @@
-"""The protocol between the HTTP routes and an implementation of the Messages API, and the types it uses."""
+"""The protocols of this API and their types: of an implementation, and of a backend that speaks the API itself.
 
+``Messages`` is what the HTTP routes call. Its methods take the body of a request and a ``Call``, and return a reply:
+
+    MessageReply     the whole response
+    StreamReply      a stream that the upstream has accepted
+    PendingStream    a stream whose upstream request has not been sent yet
+
+``SpeaksMessages`` is an optional method of an inference provider. With it, the provider declares that its backend
+speaks the Messages API; without it, such a backend is found by configuration or probe:
+
+    class MyInference:
+        async def messages_upstream(self, resource_id: str) -> MessagesUpstream | None:
+            return MessagesUpstream("https://example.com", {"x-api-key": self.config.key})
+"""
+
+import secrets
+import string
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
@@ -7,6 +23,15 @@ from typing import Protocol, runtime_checkable
 from .models import CountTokensRequest, CreateMessageRequest
 from .models.catalog import ModelInfo, ModelList, ModelQuery
 from .request_body import RequestBody
+
+_ID_ALPHABET = string.ascii_letters + string.digits
+_ID_TABLE = bytes(ord(_ID_ALPHABET[number % len(_ID_ALPHABET)]) for number in range(256))
+"""Maps each random byte to a letter or digit; ids have to be unique, not unguessable."""
+
+
+def new_id(prefix: str) -> str:
+    """Return a new id in the form of the API: a prefix such as ``req_`` and 24 random characters."""
+    return prefix + secrets.token_bytes(24).translate(_ID_TABLE).decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +99,7 @@ class ServeSettings:
 
     Attributes:
         ping_seconds: Seconds of silence on a stream after which a ``ping`` event is sent.
-        max_request_bytes: Limit of the request body, before and after decompression; larger ones are answered with 413.
+        max_request_bytes: Limit of the request body, before and after decompression; larger ones get 413.
     """
 
     ping_seconds: float = 10.0
@@ -119,5 +144,41 @@ class Messages(Protocol):
 
         Raises:
             NotFoundError: No model has this name, or the caller may not use it.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MessagesUpstream:
+    """A server with the endpoint ``/v1/messages``.
+
+    Attributes:
+        base_url: Base URL as an Anthropic SDK takes it, without ``/v1``.
+        headers: Credentials and other headers for this request, names in lower case. They win over the
+            client's headers, except ``anthropic-beta``, which is merged with the client's.
+        preferred: Whether the native lane is the default; False: only if the operator sets ``native: {...: on}``.
+        anthropic: Whether it is Anthropic's own API; None if the provider does not know.
+        secret: The key, to be redacted from errors; needed if it is in another header than ``x-api-key`` and
+            ``authorization``.
+    """
+
+    base_url: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    preferred: bool = True
+    anthropic: bool | None = None
+    secret: str | None = field(default=None, repr=False)
+
+
+@runtime_checkable
+class SpeaksMessages(Protocol):
+    """An inference provider whose backend has a Messages API."""
+
+    async def messages_upstream(self, resource_id: str) -> MessagesUpstream | None:
+        """Return the Messages API upstream for a model of this provider, None if there is none.
+
+        Called for every request, in its context, so that it can return the credentials of the request.
+
+        Args:
+            resource_id: The backend's name of the model.
         """
         ...

@@ -31,7 +31,13 @@ def encode_json(value: object) -> bytes:
 
 
 def loads_or_none(data: str | bytes) -> object:
-    """Return the value of a JSON text; None if it is not valid or nested too deeply."""
+    """Return the value of a JSON text, or None if it is unreadable; the text ``null`` gives None, too.
+
+    Unreadable is what raises ``ValueError`` (invalid JSON, bytes that are not UTF-8, UTF-16 or UTF-32, an integer of
+    more than 4,300 digits) or ``RecursionError`` (nested deeper than the interpreter's recursion limit allows, about a
+    thousand levels). NaN and Infinity are read as floats, because some backends write them; ``encode_json`` turns them
+    into null.
+    """
     try:
         return json.loads(data)
     except (ValueError, RecursionError):

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from .json_bytes import loads_or_none
+
 _OPEN = re.compile(rb"[ \t\r\n]*\{")
 _PIECE = rb'(?:[^"\\]{1,1000}+|\\.)'
 _FIRST = re.compile(rb'[ \t\r\n]*+("' + _PIECE + rb'{0,1000}+")[ \t\r\n]*+:[ \t\r\n]*+', re.DOTALL)
@@ -70,7 +72,7 @@ def members(body: bytes) -> list[Member]:
     except RecursionError:
         raise ValueError("the object is nested too deeply") from None
     if found is None:
-        raise ValueError("this is no JSON object")
+        raise ValueError("the value is not a JSON object")
     return found
 
 
@@ -103,11 +105,11 @@ def _long_name() -> MembersLimitError:
     return MembersLimitError(f"the name of a field has more than {MAX_NAME_BYTES} bytes; shorten it")
 
 
-def _no_number(name: str) -> float:
-    raise ValueError(f"{name} is no JSON")
+def _reject_constant(name: str) -> float:
+    raise ValueError(f"{name} is not valid JSON")
 
 
-_DECODER = json.JSONDecoder(strict=False, parse_constant=_no_number)
+_DECODER = json.JSONDecoder(strict=False, parse_constant=_reject_constant)
 
 
 def elements(body: bytes, array: Span) -> list[Span]:
@@ -122,7 +124,7 @@ def elements(body: bytes, array: Span) -> list[Span]:
     """
     try:
         sizes = [len(bytes(value)) for value in _ELEMENTS.decode(body[array.start : array.end])]
-    except (ValueError, RecursionError):  # as above
+    except (ValueError, RecursionError):  # a lone surrogate, see members
         return _elements_one_by_one(body, array)
     found: list[Span] = []
     for size in sizes:
@@ -146,8 +148,8 @@ def _element_start(body: bytes, array: Span, before: Sequence[Span]) -> int:
     return _end_of(_COMMA, body, before[-1].end) if before else _end_of(_SPACE, body, array.start + 1)
 
 
-def _end_of(what: re.Pattern[bytes], body: bytes, position: int) -> int:
-    match = what.match(body, position)
+def _end_of(pattern: re.Pattern[bytes], body: bytes, position: int) -> int:
+    match = pattern.match(body, position)
     if match is None:
         raise ValueError("a comma is missing")
     return match.end()
@@ -157,10 +159,8 @@ def text_at(body: bytes, place: Span | None) -> str | None:
     """Return the string at a position, or None if the value is not a string."""
     if place is None or not body.startswith(b'"', place.start):
         return None
-    try:
-        return str(json.loads(body[place.start : place.end]))
-    except ValueError:  # control characters or another encoding: parsing the whole body will reject it
-        return None
+    value = loads_or_none(body[place.start : place.end])  # None: parsing the whole body will reject it
+    return value if isinstance(value, str) else None
 
 
 def within(body: bytes, value: Span) -> dict[str, Span]:
@@ -190,8 +190,8 @@ def cuts(parts: Sequence[Span], dropped: Collection[int]) -> list[tuple[Span, by
         return [(Span(parts[0].start, parts[-1].end), b"")] if parts else []
     first = kept[0]
     edits = [(Span(parts[0].start, parts[first].start), b"")] if first else []
-    behind = (number for number in sorted(dropped) if number > first)
-    return edits + [(Span(parts[number - 1].end, parts[number].end), b"") for number in behind]
+    later = (number for number in sorted(dropped) if number > first)
+    return edits + [(Span(parts[number - 1].end, parts[number].end), b"") for number in later]
 
 
 def edited(body: bytes, edits: Iterable[tuple[Span, bytes]]) -> bytes:

@@ -29,11 +29,11 @@ from .models.base import OpenModel
 MAX_VALUES = 500_000
 """Fields and list items of a request, free-form ones included. Each takes at least one token, in practice several:
 the longest context window (a million tokens) has room for fewer."""
-MAX_UNKNOWN_FIELDS = 1_000
+MAX_UNKNOWN_FIELDS_PER_OBJECT = 1_000
 """Unknown fields of one object."""
-MAX_UNKNOWN_FIELDS_IN_ALL = 10_000
-"""Unknown fields of a request. Allows for a long session in which every message has a block of a later API version,
-with a few unknown fields each."""
+MAX_UNKNOWN_FIELDS_PER_REQUEST = 10_000
+"""Unknown fields of a request. Enough for a long session in which every message has a block of a later API version with
+a few unknown fields."""
 MAX_EDITS = 8
 """The API documents two kinds of edits, and clients send each once."""
 FREE_FORM = frozenset({"input", "input_schema", "input_examples", "schema", "classifier_context"})
@@ -47,7 +47,7 @@ _CONTAINERS = frozenset({dict, list})
 _CHUNK_BYTES = 256 * 1024
 _EXTENTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
-type _Place = tuple["_Place", str | int] | None
+type _Path = tuple["_Path", str | int] | None
 """Path of a value: the path of its parent, and its name or index there."""
 
 
@@ -123,9 +123,10 @@ def check_unknown_fields(data: bytes) -> None:
         data: The body, already checked with ``check_values``.
 
     Raises:
-        InvalidRequestError: More than ``MAX_UNKNOWN_FIELDS`` in one object, or ``..._IN_ALL`` in the request.
+        InvalidRequestError: One object has more than ``MAX_UNKNOWN_FIELDS_PER_OBJECT``, or the request has more than
+            ``MAX_UNKNOWN_FIELDS_PER_REQUEST``.
     """
-    if data.count(b":") > MAX_UNKNOWN_FIELDS:  # an upper bound of the number of fields: text has colons, too
+    if data.count(b":") > MAX_UNKNOWN_FIELDS_PER_OBJECT:  # an upper bound of the number of fields: text has colons, too
         _UnknownFields().count(_parsed(data), None)
 
 
@@ -142,39 +143,36 @@ class _UnknownFields:
 
     def __init__(self) -> None:
         self._known = _field_names()
-        self._looked_into = self._known - FREE_FORM
-        self._in_all = 0
+        self._searched = self._known - FREE_FORM
+        self._total = 0
 
-    def count(self, value: Any, place: _Place) -> None:  # noqa: ANN401 - any JSON value
+    def count(self, value: Any, path: _Path) -> None:  # noqa: ANN401 - any JSON value
         """Count the unknown fields of a value, recursively; the parser has limited the nesting depth."""
         if isinstance(value, dict):
             if not value.keys() <= self._known:
-                self._add(len(value.keys() - self._known), place)
+                self._add(len(value.keys() - self._known), path)
             for name, part in value.items():
-                if type(part) in _CONTAINERS and name in self._looked_into:
-                    self.count(part, (place, name))
+                if type(part) in _CONTAINERS and name in self._searched:
+                    self.count(part, (path, name))
         elif isinstance(value, list):
             for number, part in enumerate(value):
                 if type(part) in _CONTAINERS:
-                    self.count(part, (place, number))
+                    self.count(part, (path, number))
 
-    def _add(self, unknown: int, place: _Place) -> None:
-        self._in_all += unknown
-        what = "fields that the Messages API does not have"
-        if unknown > MAX_UNKNOWN_FIELDS:
-            raise _refusal(place, f"more than {MAX_UNKNOWN_FIELDS} {what}; remove them")
-        if self._in_all > MAX_UNKNOWN_FIELDS_IN_ALL:
-            raise _refusal(
-                place, f"the request has more than {MAX_UNKNOWN_FIELDS_IN_ALL} {what}, up to here; remove them"
-            )
-
-
-def _refusal(place: _Place, message: str) -> InvalidRequestError:
-    parts: list[str] = []
-    while place:
-        place, name = place
-        parts.append(str(name))
-    return InvalidRequestError(f"{'.'.join(reversed(parts)) or 'request'}: {message}")
+    def _add(self, unknown: int, path: _Path) -> None:
+        self._total += unknown
+        if unknown > MAX_UNKNOWN_FIELDS_PER_OBJECT:
+            problem = f"more than {MAX_UNKNOWN_FIELDS_PER_OBJECT} fields that the Messages API does not have"
+        elif self._total > MAX_UNKNOWN_FIELDS_PER_REQUEST:
+            limit = MAX_UNKNOWN_FIELDS_PER_REQUEST
+            problem = f"the request has more than {limit} fields that the Messages API does not have, up to here"
+        else:
+            return
+        names: list[str] = []
+        while path:
+            path, name = path
+            names.append(str(name))
+        raise InvalidRequestError(f"{'.'.join(reversed(names)) or 'request'}: {problem}; remove them")
 
 
 @cache

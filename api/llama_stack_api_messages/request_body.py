@@ -1,4 +1,9 @@
-"""A request body: read with size limits, and parsed only when needed."""
+"""A request body: read with size limits, and parsed only when needed.
+
+A body may have megabytes, and the native lane passes it on. So ``RequestBody`` keeps the bytes and reads two members;
+code that needs more uses ``parsed``, which validates the whole request once. What would be expensive for every later
+step is rejected first, on the bytes: decompression bombs here, too many values, fields or edits in ``limits.py``.
+"""
 
 import contextlib
 import json
@@ -10,20 +15,20 @@ from typing import Protocol
 from pydantic import BaseModel, ValidationError
 
 from .errors import InvalidRequestError, RequestTooLargeError
-from .json_members import Member, MembersLimitError, Span, members, text_at
+from .json_members import MembersLimitError, members, text_at
 from .limits import check_edits, check_unknown_fields, check_values
 from .models import PromptRequest, describe_validation_error
 
 _GZIP = 16 + zlib.MAX_WBITS
 """zlib's ``wbits`` for the gzip format."""
-_MAX_RATIO = 100
+_MAX_COMPRESSION_RATIO = 100
 """Highest compression ratio accepted: text reaches 20; a decompression bomb would keep the parser busy for seconds."""
 _MAX_GZIP_MEMBERS = 64
 """Clients send one member; the bytes after each member are copied, so their number is limited."""
-_SMALL_BODY = 1024 * 1024
-"""Bytes after decompression below which the ratio does not matter."""
+_SMALL_BODY_BYTES = 1024 * 1024
+"""Size after decompression below which the ratio does not matter."""
 _FLAGS = {b"true": True, b"false": False, b"null": False}
-_DRAIN_FACTOR = 4
+_MAX_DRAIN_FACTOR = 4
 """A body that is too large is read and discarded up to this many times the limit, so that a client that is still
 sending gets to read the error response."""
 
@@ -54,7 +59,7 @@ async def read_body(request: Incoming, limit: int) -> bytes:
         size += len(part)
         if size <= limit:
             parts.append(part)
-        elif size > _DRAIN_FACTOR * limit:
+        elif size > _MAX_DRAIN_FACTOR * limit:
             break
     if size > limit:
         raise RequestTooLargeError(f"Request exceeds the maximum size of {limit} bytes; send less, or raise the limit")
@@ -69,7 +74,7 @@ def _decode(body: bytes, encoding: str, limit: int) -> bytes:
             f"content-encoding: {encoding} is not supported; send gzip or no encoding",
             details={"error_code": "request_body_encoding_unsupported"},
         )
-    allowed = min(limit, max(_SMALL_BODY, _MAX_RATIO * len(body)))
+    allowed = min(limit, max(_SMALL_BODY_BYTES, _MAX_COMPRESSION_RATIO * len(body)))
     data, rest = b"", body
     for _ in range(_MAX_GZIP_MEMBERS):  # gzip allows several members in a row
         inflate = zlib.decompressobj(_GZIP)
@@ -104,29 +109,40 @@ class RequestBody[M: PromptRequest]:
 
     Args:
         data: The bytes.
-        kind: The class to parse them into.
+        model_class: The class to parse them into.
 
     Attributes:
         members: Its top-level members.
         model: The requested model.
         model_span: Position of that name in the bytes. The member must be unique: JSON parsers differ about which
             duplicate wins, Go even accepts ``Model``, and the model that was authorized has to be the one that is used.
-        stream: Whether the client requested a stream.
+        stream: Whether the client requested a stream. Of duplicates the last one wins, as in JSON parsers.
 
     Raises:
         InvalidRequestError: The bytes are not a JSON object, ``model`` is missing or duplicate, or a limit is exceeded.
     """
 
-    def __init__(self, data: bytes, kind: type[M]) -> None:
+    def __init__(self, data: bytes, model_class: type[M]) -> None:
         self.data = data
-        self._kind = kind
+        self._model_class = model_class
         check_values(data)
         check_unknown_fields(data)
-        self.members = _members(data)
+        try:
+            self.members = members(data)
+        except MembersLimitError as error:
+            raise InvalidRequestError(f"request: {error}") from None
+        except ValueError:  # parsing the whole body reports it
+            self.members = []
         check_edits(data, self.members)
-        self.model_span = self._only("model")
-        self.model = self._name() or self.parsed.model
-        self.stream = self._flag("stream")
+
+        if sum(name.lower() == "model" for name, _ in self.members) > 1:
+            raise InvalidRequestError("model: given more than once; send it once")
+        self.model_span = next((value for name, value in self.members if name == "model"), None)
+        self.model = text_at(data, self.model_span) or self.parsed.model
+
+        literals = [data[value.start : value.end] for name, value in self.members if name == "stream"]
+        literal = literals[-1] if literals else b"false"
+        self.stream = _FLAGS[literal] if literal in _FLAGS else bool(getattr(self.parsed, "stream", False))
 
     @classmethod
     def of(cls, params: "RequestBody[M] | M") -> "RequestBody[M]":
@@ -135,22 +151,6 @@ class RequestBody[M: PromptRequest]:
             return params
         return cls(params.model_dump_json(by_alias=True, exclude_unset=True).encode(), type(params))
 
-    def _only(self, name: str) -> Span | None:
-        found = [value for member, value in self.members if member.lower() == name]
-        if len(found) > 1:
-            raise InvalidRequestError(f"{name}: given more than once; send it once")
-        return found[0] if name in (member for member, _ in self.members) else None
-
-    def _name(self) -> str | None:
-        return text_at(self.data, self.model_span)
-
-    def _flag(self, name: str) -> bool:
-        """Return a boolean member; of duplicates the last one wins, as in JSON parsers. Other values are validated."""
-        said = [self.data[value.start : value.end] for member, value in self.members if member == name]
-        if said and said[-1] not in _FLAGS:
-            return bool(getattr(self.parsed, name, False))
-        return bool(said) and _FLAGS[said[-1]]
-
     @cached_property
     def parsed(self) -> M:
         """Return the parsed and validated request.
@@ -158,33 +158,24 @@ class RequestBody[M: PromptRequest]:
         Raises:
             InvalidRequestError: The request is not valid; the message begins with the JSON path.
         """
-        return parse(self._kind, self.data)
-
-
-def _members(data: bytes) -> list[Member]:
-    try:
-        return members(data)
-    except MembersLimitError as error:
-        raise InvalidRequestError(f"request: {error}") from None
-    except ValueError:
-        return []
+        return parse(self._model_class, self.data)
 
 
 def parse[B: BaseModel](model: type[B], body: bytes) -> B:
-    """Return the parsed body; the error of an invalid one begins with the JSON path of its first invalid value."""
+    """Return the parsed body.
+
+    Raises:
+        InvalidRequestError: The body is not valid; the message begins with the JSON path of the first invalid value.
+    """
     if b"NaN" in body or b"Infinity" in body:
-        _refuse_constants(body)
+        with contextlib.suppress(ValueError, RecursionError):  # the validation below has better messages
+            json.loads(body, parse_constant=_reject_constant)
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
         raise InvalidRequestError(describe_validation_error(error)) from None
 
 
-def _refuse_constants(body: bytes) -> None:
+def _reject_constant(name: str) -> None:
     """Reject NaN and Infinity, which are not JSON: parsers differ about them, and the backend would receive them."""
-
-    def refuse(name: str) -> None:
-        raise InvalidRequestError(f"The request body is not valid JSON: {name} is not a number; send null")
-
-    with contextlib.suppress(ValueError, RecursionError):  # the validation that follows has better messages
-        json.loads(body, parse_constant=refuse)
+    raise InvalidRequestError(f"The request body is not valid JSON: {name} is not a number; send null")

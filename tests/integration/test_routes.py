@@ -11,7 +11,7 @@ HELLO = {"model": "up/text", "max_tokens": 50, "messages": [{"role": "user", "co
 
 
 def error_of(response):
-    """Return the error of a reply after checking the envelope around it."""
+    """Return the error of a reply after checking the rest of its error body."""
     body = response.json()
     assert set(body) == {"type", "error", "request_id"}
     assert body["type"] == "error"
@@ -21,8 +21,8 @@ def error_of(response):
 
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/anthropic/v1/messages", "/v1/messages?beta=true"])
-def test_a_message_is_answered_on_every_path(client, path):
-    """Both paths answer, whatever the query string."""
+def test_every_path_creates_a_message(client, path):
+    """Both paths respond, whatever the query string."""
     reply = client.post(path, json=HELLO)
     assert reply.status_code == 200
     assert reply.headers["request-id"].startswith("req_")
@@ -44,7 +44,7 @@ def test_the_body_is_json_whatever_its_content_type(client, content_type):
 
 
 def test_a_gzip_body_is_read(client):
-    """Request compression is understood."""
+    """Request compression is supported."""
     body = gzip.compress(json.dumps(HELLO).encode())
     assert client.post("/v1/messages", content=body, headers={"content-encoding": "gzip"}).status_code == 200
 
@@ -57,7 +57,7 @@ ENDPOINTS = {
 
 @pytest.mark.parametrize(("query", "expected"), [("", ENDPOINTS), ("?api_filter=deprecated", set())])
 def test_the_stack_lists_its_routes(client, query, expected):
-    """Those that answer, each with the provider that does; not those that refuse wrong methods and paths."""
+    """Each endpoint with its provider; not the route for unknown paths."""
     reply = client.get(f"/v1/inspect/routes{query}")
     assert reply.status_code == 200, reply.text
     listed = [route for route in reply.json()["data"] if route["provider_types"] == ["inline::builtin"]]
@@ -69,8 +69,8 @@ def test_the_stack_lists_its_routes(client, query, expected):
 
 @pytest.mark.parametrize("path", ["/", "/api/hello"])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_start_up_probes_are_answered(client, path, method):
-    """Claude Code asks for these before its first request."""
+def test_start_up_probes_get_200(client, path, method):
+    """Claude Code requests these before its first message."""
     assert client.request(method, path).status_code == 200
 
 
@@ -86,11 +86,13 @@ def test_start_up_probes_are_answered(client, path, method):
         ("OPTIONS", "/v1/messages", 405, "invalid_request_error"),
     ],
 )
-def test_other_routes_are_refused_in_the_envelope(client, method, path, status, kind):
-    """Wrong methods and unknown paths get an error body that the SDKs understand."""
+def test_wrong_methods_and_unknown_paths_get_an_error_body(client, method, path, status, kind):
+    """With 405 or 404, in the form that the SDKs parse."""
     reply = client.request(method, path)
     assert reply.status_code == status
-    assert error_of(reply)["type"] == kind
+    error = error_of(reply)
+    assert error["type"] == kind
+    assert status != 404 or error["message"] == f"Not found: {method} {path} is not an endpoint of this server"
     assert reply.headers["x-should-retry"] == "false"
     assert status != 405 or reply.headers["allow"] == "POST"
 
@@ -105,7 +107,7 @@ def test_other_routes_are_refused_in_the_envelope(client, method, path, status, 
     ],
 )
 def test_a_bad_body_gets_400_with_the_path(client, change, message):
-    """The message begins with the JSON path of what is wrong."""
+    """The message begins with the JSON path of the wrong value."""
     reply = client.post("/v1/messages", json={**HELLO, **change})
     assert reply.status_code == 400
     error = error_of(reply)
@@ -114,29 +116,29 @@ def test_a_bad_body_gets_400_with_the_path(client, change, message):
 
 
 def test_a_body_that_is_not_json_gets_400(client):
-    """Broken JSON is named as such."""
+    """The message says so."""
     reply = client.post("/v1/messages", content=b'{"model": ')
     assert reply.status_code == 400
     assert "JSON" in error_of(reply)["message"]
 
 
 def test_a_large_body_gets_413(client):
-    """A body over the configured limit is refused by its size."""
+    """The limit is configured."""
     body = {**HELLO, "messages": [{"role": "user", "content": "x" * 200_000}]}
     reply = client.post("/v1/messages", json=body)
     assert reply.status_code == 413
     assert error_of(reply)["type"] == "request_too_large"
 
 
-def test_threads_are_refused_in_the_way_the_tool_runner_understands(client):
-    """The error code makes the SDK's tool_runner go on without threads."""
+def test_threads_are_rejected_with_the_error_code_of_the_tool_runner(client):
+    """With it the SDK's tool_runner continues without threads."""
     reply = client.post("/v1/messages", json={**HELLO, "thread": {"type": "create"}})
     assert reply.status_code == 400
     assert error_of(reply)["details"]["error_code"] == "thread_unsupported_request"
 
 
-def test_an_alias_pattern_maps_a_name_and_the_reply_echoes_it(client):
-    """The name a client insists on is answered by the aliased model and echoed."""
+def test_an_alias_pattern_maps_a_name_and_the_reply_has_the_requested_one(client):
+    """The aliased model responds under the name that the client sent."""
     reply = client.post("/v1/messages", json={**HELLO, "model": "claude-haiku-4-5"})
     assert reply.status_code == 200
     assert reply.json()["model"] == "claude-haiku-4-5"
@@ -144,7 +146,7 @@ def test_an_alias_pattern_maps_a_name_and_the_reply_echoes_it(client):
 
 @pytest.mark.parametrize("model", ["nobody", "gone/model", "dangling"])
 def test_an_unknown_model_gets_404_that_lists_what_is_served(client, model):
-    """Without a default model an unknown name is refused, with the names that would work."""
+    """Without a default model an unknown name is rejected, with the names that would work."""
     reply = client.post("/v1/messages", json={**HELLO, "model": model})
     assert reply.status_code == 404
     error = error_of(reply)
@@ -171,7 +173,7 @@ def test_an_unknown_model_gets_404_that_lists_what_is_served(client, model):
 )
 @pytest.mark.parametrize("stream", [False, True])
 def test_an_upstream_error_keeps_its_meaning_and_leaks_nothing(client, upstream_status, status, kind, heals, stream):
-    """Status and type follow the table; retry hints are carried; neither key nor address of the upstream shows."""
+    """Status and type follow the table; retry headers are kept; neither key nor address of the upstream is shown."""
     reply = client.post("/v1/messages", json={**HELLO, "model": f"up/status-{upstream_status}", "stream": stream})
     assert reply.status_code == status
     assert error_of(reply)["type"] == kind
@@ -183,8 +185,8 @@ def test_an_upstream_error_keeps_its_meaning_and_leaks_nothing(client, upstream_
         assert reply.headers["anthropic-ratelimit-requests-remaining"] == "3"
 
 
-def test_an_error_in_place_of_an_answer_keeps_its_status(client):
-    """OpenRouter answers 200 to a request that the provider behind it refused."""
+def test_an_error_in_a_200_response_keeps_its_status(client):
+    """OpenRouter responds with 200 to a request that its own provider rejected."""
     reply = client.post("/v1/messages", json={**HELLO, "model": "up/error-body"})
     assert (reply.status_code, reply.json()["error"]["type"]) == (429, "rate_limit_error")
     assert reply.json()["error"]["message"] == "Provider returned error"
@@ -198,7 +200,7 @@ def test_a_context_overflow_is_worded_so_that_claude_code_compacts(client):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_an_answer_that_is_not_one_is_an_upstream_failure(client, stream):
+def test_an_invalid_response_is_an_upstream_failure(client, stream):
     """HTML with status 200 does not become an empty success, and is not shown."""
     reply = client.post("/v1/messages", json={**HELLO, "model": "up/html", "stream": stream})
     assert "10.0.0.7" not in reply.text
@@ -232,7 +234,7 @@ def test_openapi_shows_the_real_schemas(client):
 
 
 def test_no_failure_on_a_request_path_logs_a_traceback(stack, client):
-    """A rendered traceback would stop the server for seconds, so failures are logged in a line."""
+    """A rendered traceback would block the server for seconds, so each failure is logged in one line."""
     for model in ("nobody", "up/status-401", "up/status-404", "up/status-500", "up/html", "up/dies", "up/error-chunk"):
         for stream in (False, True):
             client.post("/v1/messages", json={**HELLO, "model": model, "stream": stream})

@@ -21,18 +21,18 @@ UNKNOWN_LABEL = "<unknown>"
 KNOWN_TYPE_ERROR = "known_type"
 
 
-def _stop_lists(part: object, owner: type) -> None:
-    """Set `fail_fast` on all list fields of a model. Annotating each field would do, too, but is easily forgotten."""
+def _set_fail_fast(part: object, owner: type) -> None:
+    """Set `fail_fast` on all list fields of a model. Annotating each field is easily forgotten."""
     if isinstance(part, dict):
         if part.get("type") == "model" and part.get("cls") is not owner:
-            return  # has set its own lists
+            return  # a nested model, which has set its own
         if part.get("type") == "list":
             part["fail_fast"] = True
         for inner in part.values():
-            _stop_lists(inner, owner)
+            _set_fail_fast(inner, owner)
     elif isinstance(part, list | tuple):
         for inner in part:
-            _stop_lists(inner, owner)
+            _set_fail_fast(inner, owner)
 
 
 class OpenModel(BaseModel):
@@ -46,7 +46,7 @@ class OpenModel(BaseModel):
     def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Make every list stop at its first error: a response names only one, and a body may have a million."""
         schema = handler(source)
-        _stop_lists(schema, cls)
+        _set_fail_fast(schema, cls)
         return schema
 
 

@@ -19,9 +19,9 @@ class ModelInfo(OpenModel):
 
     type: Literal["model"] = Field(default="model", description="Kind of object.")
     id: str = Field(description="The name.")
-    display_name: str = Field(description="The name for people, with the model that answers if that has another.")
+    display_name: str = Field(description="Name to show to people; of an alias, with the model it maps to.")
     created_at: str = Field(default=UNKNOWN_DATE, description="Date of release, RFC 3339; the epoch if unknown.")
-    lifecycle: Lifecycle = Field(default="active", description="Whether the model is here to stay.")
+    lifecycle: Lifecycle = Field(default="active", description="Stage of the model.")
     line: str | None = Field(default=None, description="The family it belongs to.")
     deprecated_at: str | None = Field(default=None, description="When it was deprecated, RFC 3339.")
     retires_at: str | None = Field(default=None, description="When it will be retired, RFC 3339.")
@@ -34,7 +34,7 @@ class ModelList(OpenModel):
     """A page of the list, ordered by id."""
 
     data: list[ModelInfo] = Field(description="The models of this page.")
-    has_more: bool = Field(description="More of them follow in the direction asked for.")
+    has_more: bool = Field(description="Whether more models follow in the requested direction.")
     first_id: str | None = Field(default=None, description="The first id of this page, as `before_id` of the next.")
     last_id: str | None = Field(default=None, description="The last id of this page, as `after_id` of the next.")
 
@@ -42,9 +42,9 @@ class ModelList(OpenModel):
 class ModelQuery(OpenModel):
     """Query parameters of the list."""
 
-    limit: int = Field(default=20, ge=1, le=1000, description="Most models on the page.")
-    after_id: str | None = Field(default=None, description="The page begins behind this id.")
-    before_id: str | None = Field(default=None, description="The page ends in front of this id.")
+    limit: int = Field(default=20, ge=1, le=1000, description="Maximum number of models on the page.")
+    after_id: str | None = Field(default=None, description="The page starts after this id.")
+    before_id: str | None = Field(default=None, description="The page ends before this id.")
     lifecycle: list[Lifecycle] | None = Field(
         default=None, alias="lifecycle[]", description="Only models in one of these stages."
     )

@@ -60,7 +60,7 @@ class McpToolResultBlock(Cacheable):
 
     type: Literal["mcp_tool_result"]
     tool_use_id: str = Field(description="Id of the call.")
-    content: Annotated[str | list[TextBlock], OneOf()] | None = Field(default=None, description="What it returned.")
+    content: Annotated[str | list[TextBlock], OneOf()] | None = Field(default=None, description="Result of the tool.")
     is_error: bool | None = Field(default=None, description="Whether the tool failed.")
 
 
@@ -133,7 +133,7 @@ class CompactionBlock(Cacheable):
     type: Literal["compaction"]
     content: str | None = Field(default=None, description="The summary; null where compaction failed.")
     encrypted_content: str | None = Field(default=None, description="Opaque state, to be sent back unchanged.")
-    signature: str | None = Field(default=None, description="Seal over the summary.")
+    signature: str | None = Field(default=None, description="Signature of the summary.")
     tool_changes: list[ToolChange] | None = Field(default=None, description="Tool changes in the summarised part.")
 
 
@@ -162,7 +162,7 @@ class FallbackBlock(OpenModel):
 
     type: Literal["fallback"]
     from_: FallbackInfo = Field(alias="from", description="The model that refused.")
-    to: FallbackInfo = Field(description="The model that went on.")
+    to: FallbackInfo = Field(description="The model that continued.")
     trigger: Annotated[FallbackTrigger | Any, OneOf()] = Field(
-        default=None, description="Why; requests may hold anything here, it is ignored."
+        default=None, description="Reason; in requests any value is accepted and ignored."
     )

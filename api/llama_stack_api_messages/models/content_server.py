@@ -27,7 +27,7 @@ class ServerToolUseBlock(Cacheable):
         ),
     ] = Field(description="Name of the tool.")
     input: Annotated[JsonObject, NullIsEmpty()] = Field(description="Arguments of the call, in the order sent.")
-    caller: Caller | None = Field(default=None, description="Who made the call.")
+    caller: Caller | None = Field(default=None, description="The caller: the model, or code that ran on the server.")
 
 
 class UnknownResult(Unknown):
@@ -81,7 +81,7 @@ class WebSearchToolResultBlock(_ServerResult):
     content: Annotated[list[WebSearchResultBlock] | WebSearchFailure, OneOf()] = Field(
         description="The pages, or the failure."
     )
-    caller: Caller | None = Field(default=None, description="Who made the call.")
+    caller: Caller | None = Field(default=None, description="The caller: the model, or code that ran on the server.")
 
 
 class WebFetchResultBlock(OpenModel):
@@ -106,7 +106,7 @@ class WebFetchToolResultBlock(_ServerResult):
     content: Annotated[WebFetchResultBlock | WebFetchToolResultError | UnknownResult, ByType()] = Field(
         description="The page, or the failure."
     )
-    caller: Caller | None = Field(default=None, description="Who made the call.")
+    caller: Caller | None = Field(default=None, description="The caller: the model, or code that ran on the server.")
 
 
 class _ProcessResult(OpenModel):

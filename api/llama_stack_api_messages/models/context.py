@@ -11,21 +11,21 @@ class InputTokens(OpenModel):
     """A number of input tokens."""
 
     type: Literal["input_tokens"]
-    value: int = Field(description="How many.")
+    value: int = Field(description="The number.")
 
 
 class ToolUses(OpenModel):
     """A number of tool uses."""
 
     type: Literal["tool_uses"]
-    value: int = Field(description="How many.")
+    value: int = Field(description="The number.")
 
 
 class ThinkingTurns(OpenModel):
     """A number of turns with thinking."""
 
     type: Literal["thinking_turns"]
-    value: int = Field(description="How many.")
+    value: int = Field(description="The number.")
 
 
 class AllThinkingTurns(OpenModel):
@@ -46,11 +46,11 @@ class ClearToolUsesEdit(OpenModel):
 
     type: Literal["clear_tool_uses_20250919"]
     trigger: Amount | None = Field(default=None, description="When to start; 100000 input tokens by default.")
-    keep: Amount | None = Field(default=None, description="How many recent tool uses stay; 3 by default.")
+    keep: Amount | None = Field(default=None, description="How many recent tool uses to keep; 3 by default.")
     clear_at_least: Amount | None = Field(default=None, description="Smallest number of tokens worth clearing.")
-    exclude_tools: list[str] | None = Field(default=None, description="Tools whose results always stay.")
+    exclude_tools: list[str] | None = Field(default=None, description="Tools whose results are always kept.")
     clear_tool_inputs: Annotated[bool | list[str], OneOf()] | None = Field(
-        default=None, description="Whether, or of which tools, the inputs go too."
+        default=None, description="Whether to clear the inputs, too, or of which tools."
     )
 
 
@@ -68,7 +68,9 @@ class CompactEdit(OpenModel):
 
     type: Literal["compact_20260112"]
     trigger: Amount | None = Field(default=None, description="When to start; 150000 input tokens by default.")
-    pause_after_compaction: bool | None = Field(default=None, description="Return the summary before going on.")
+    pause_after_compaction: bool | None = Field(
+        default=None, description="Return the summary before the model continues."
+    )
     instructions: str | None = Field(default=None, description="Replaces the prompt of the summary.")
 
 
@@ -89,7 +91,7 @@ class CompactionConfig(OpenModel):
     """Requests a summary instead of a response."""
 
     type: Literal["summarize"]
-    instructions: str | None = Field(default=None, description="What the summary shall hold.")
+    instructions: str | None = Field(default=None, description="Instructions for the summary.")
 
 
 class ThreadCreate(OpenModel):
@@ -102,7 +104,7 @@ class ThreadContinue(OpenModel):
     """Continue a stored conversation."""
 
     type: Literal["continue"]
-    previous_message_id: str = Field(description="Id of the last answer.")
+    previous_message_id: str = Field(description="Id of the previous response.")
 
 
 class UnknownThread(Unknown):

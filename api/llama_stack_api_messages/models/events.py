@@ -6,9 +6,16 @@ from pydantic import Field
 
 from .base import ByType, JsonObject, Known, OpenModel, Unknown
 from .blocks import ResponseBlock
-from .citations import Citation
-from .errors import ErrorDetail
-from .response import STOP_REASONS, AppliedContextManagement, Container, InputTransformation, Message, StopDetails
+from .content import Citation
+from .response import (
+    STOP_REASONS,
+    AppliedContextManagement,
+    Container,
+    ErrorDetail,
+    InputTransformation,
+    Message,
+    StopDetails,
+)
 from .usage import MessageDeltaUsage
 
 
@@ -99,11 +106,11 @@ class ContentBlockStopEvent(OpenModel):
 class MessageDelta(OpenModel):
     """Message fields that are known only at its end."""
 
-    stop_reason: Annotated[str, Known(*STOP_REASONS)] | None = Field(default=None, description="Why it stopped.")
-    stop_sequence: str | None = Field(default=None, description="The stop sequence that was hit.")
-    stop_details: StopDetails | None = Field(default=None, description="More about the stop.")
+    stop_reason: Annotated[str, Known(*STOP_REASONS)] | None = Field(default=None, description="Why the model stopped.")
+    stop_sequence: str | None = Field(default=None, description="The stop sequence that was found.")
+    stop_details: StopDetails | None = Field(default=None, description="Details of the stop.")
     container: Container | None = Field(default=None, description="Container in which code ran.")
-    safeguard_results: list[JsonObject] | None = Field(default=None, description="Outcome of safeguards (beta).")
+    safeguard_results: list[JsonObject] | None = Field(default=None, description="Results of the safeguards (beta).")
 
 
 class MessageDeltaEvent(OpenModel):

@@ -1,4 +1,4 @@
-"""The response: a message, or a token count."""
+"""The response: a message, a token count or an error."""
 
 from typing import Annotated, Literal, get_args
 
@@ -30,9 +30,11 @@ class RefusalStopDetails(OpenModel):
     category: Annotated[str, Known(*REFUSAL_CATEGORIES)] | None = Field(
         default=None, description="Policy area, where known."
     )
-    explanation: str | None = Field(default=None, description="The refusal in words.")
+    explanation: str | None = Field(default=None, description="Explanation of the refusal.")
     fallback_credit_token: str | None = Field(default=None, description="Credit for a retry elsewhere (beta).")
-    fallback_has_prefill_claim: bool | None = Field(default=None, description="Credit covers the part written (beta).")
+    fallback_has_prefill_claim: bool | None = Field(
+        default=None, description="Whether the credit covers the text written so far (beta)."
+    )
     recommended_model: str | None = Field(default=None, description="A model to try instead (beta).")
 
 
@@ -46,7 +48,7 @@ type StopDetails = Annotated[RefusalStopDetails | UnknownStopDetails, ByType()]
 class ContainerSkill(OpenModel):
     """A skill loaded into the container."""
 
-    type: Annotated[str, Known("anthropic", "custom")] = Field(description="Who made the skill.")
+    type: Annotated[str, Known("anthropic", "custom")] = Field(description="Author of the skill.")
     skill_id: str = Field(description="Id of the skill.")
     version: str = Field(description="Version that was loaded.")
 
@@ -55,7 +57,7 @@ class Container(OpenModel):
     """The container in which code ran."""
 
     id: str = Field(description="Id, to use it again.")
-    expires_at: str = Field(description="When it goes away, RFC 3339.")
+    expires_at: str = Field(description="Time of expiry, RFC 3339.")
     skills: list[ContainerSkill] | None = Field(default=None, description="Skills loaded.")
 
 
@@ -125,7 +127,7 @@ class ThinkingTransformation(OpenModel):
             "organization_binding_mismatch",
             "end_user_binding_mismatch",
         ),
-    ] = Field(description="What did not fit.")
+    ] = Field(description="What did not match.")
 
 
 class UnknownTransformation(Unknown):
@@ -141,21 +143,21 @@ class Message(OpenModel):
     id: str = Field(description="Id of the message.")
     type: Literal["message"] = Field(description="Kind of object.")
     role: Literal["assistant"] = Field(description="Always the assistant.")
-    model: str = Field(description="The model that was asked for.")
-    content: list[ResponseBlock] = Field(description="What the model wrote, in order.")
+    model: str = Field(description="The requested model.")
+    content: list[ResponseBlock] = Field(description="Content blocks, in order.")
     stop_reason: Annotated[str, Known(*STOP_REASONS)] | None = Field(
         default=None, description="Why the model stopped; null only at the start of a stream."
     )
-    stop_sequence: str | None = Field(default=None, description="The stop sequence that was hit.")
-    stop_details: StopDetails | None = Field(default=None, description="More about the stop, after a refusal.")
+    stop_sequence: str | None = Field(default=None, description="The stop sequence that was found.")
+    stop_details: StopDetails | None = Field(default=None, description="Details of the stop, after a refusal.")
     usage: Usage = Field(description="Token counts.")
     container: Container | None = Field(default=None, description="Container in which code ran.")
-    diagnostics: Diagnostics | None = Field(default=None, description="Prompt cache diagnostics, if asked for.")
+    diagnostics: Diagnostics | None = Field(default=None, description="Prompt cache diagnostics, if requested.")
     context_management: AppliedContextManagement | None = Field(default=None, description="Edits applied (beta).")
     input_transformations: list[InputTransformation] | None = Field(
         default=None, description="Changes made to the request (beta)."
     )
-    safeguard_results: list[JsonObject] | None = Field(default=None, description="Outcome of safeguards (beta).")
+    safeguard_results: list[JsonObject] | None = Field(default=None, description="Results of the safeguards (beta).")
 
 
 class CountTokensContextManagement(OpenModel):
@@ -171,3 +173,38 @@ class MessageTokensCount(OpenModel):
     context_management: CountTokensContextManagement | None = Field(
         default=None, description="The count before context edits (beta)."
     )
+
+
+ErrorType = Literal[
+    "invalid_request_error",
+    "authentication_error",
+    "billing_error",
+    "permission_error",
+    "not_found_error",
+    "conflict_error",
+    "request_too_large",
+    "rate_limit_error",
+    "api_error",
+    "timeout_error",
+    "overloaded_error",
+    "memory_precondition_failed_error",
+    "memory_path_conflict_error",
+]
+ERROR_TYPES: tuple[ErrorType, ...] = get_args(ErrorType)
+"""The broad categories of errors."""
+
+
+class ErrorDetail(OpenModel):
+    """Type and message of an error."""
+
+    type: Annotated[str, Known(*ERROR_TYPES)] = Field(description="Broad category.")
+    message: str = Field(description="What failed and what to do.")
+    details: JsonObject | None = Field(default=None, description="Machine-readable part, such as `error_code`.")
+
+
+class ErrorBody(OpenModel):
+    """The body of every error response."""
+
+    type: Literal["error"] = Field(description="Kind of object.")
+    error: ErrorDetail = Field(description="The error.")
+    request_id: str | None = Field(default=None, description="Id of the request, as in the `request-id` header.")

@@ -1,11 +1,11 @@
-"""Tool definitions: custom tools, client tools of a fixed shape, toolsets and server tools."""
+"""Tools: custom tools, client tools of a fixed shape, toolsets and server tools; and the choice among them."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from .base import ByType, Cacheable, CacheControlEphemeral, JsonObject, Known, OpenModel, Unknown
-from .sources import CitationsConfig
+from .content import CitationsConfig
 
 COMPUTER_TOOLSET_MEMBERS = (
     "key", "hold_key", "type", "cursor_position", "mouse_move", "left_mouse_down", "left_mouse_up", "left_click",
@@ -33,9 +33,9 @@ type AllowedCaller = Annotated[
 class _Tool(Cacheable):
     """The common fields of all tools with a name."""
 
-    allowed_callers: list[AllowedCaller] | None = Field(default=None, description="Who may call the tool.")
+    allowed_callers: list[AllowedCaller] | None = Field(default=None, description="Callers that may use the tool.")
     defer_loading: bool | None = Field(default=None, description="Hide the tool until a tool reference names it.")
-    strict: bool | None = Field(default=None, description="Hold the model to the input schema.")
+    strict: bool | None = Field(default=None, description="Make the model follow the input schema.")
 
 
 class _ClientTool(_Tool):
@@ -68,7 +68,9 @@ class TextEditorTool(_ClientTool):
 
     type: Literal["text_editor_20241022", "text_editor_20250124", "text_editor_20250429", "text_editor_20250728"]
     name: Literal["str_replace_editor", "str_replace_based_edit_tool"] = Field(description="Fixed name by version.")
-    max_characters: int | None = Field(default=None, description="Longest view of a file (20250728).")
+    max_characters: int | None = Field(
+        default=None, description="Maximum length of a view of a file, in characters (20250728)."
+    )
 
 
 class MemoryTool(_ClientTool):
@@ -127,11 +129,11 @@ class UserLocation(OpenModel):
 class _WebTool(_Tool):
     """The common fields of the web server tools."""
 
-    max_uses: int | None = Field(default=None, description="How often the model may use it in one request.")
-    allowed_domains: list[str] | None = Field(default=None, description="Only these domains.")
-    blocked_domains: list[str] | None = Field(default=None, description="Never these domains.")
+    max_uses: int | None = Field(default=None, description="Maximum number of uses in one request.")
+    allowed_domains: list[str] | None = Field(default=None, description="Domains to which the tool is limited.")
+    blocked_domains: list[str] | None = Field(default=None, description="Domains that the tool may not use.")
     response_inclusion: Annotated[str, Known("full", "excluded")] | None = Field(
-        default=None, description="Whether results of calls made by code show in the answer (20260318)."
+        default=None, description="Whether the response contains results of calls made by code (20260318)."
     )
 
 
@@ -140,7 +142,7 @@ class WebSearchTool(_WebTool):
 
     type: Literal["web_search_20250305", "web_search_20260209", "web_search_20260318"]
     name: Literal["web_search"] = Field(description="Fixed name.")
-    user_location: UserLocation | None = Field(default=None, description="Where to search from.")
+    user_location: UserLocation | None = Field(default=None, description="Location of the search.")
 
 
 class UrlSourceToolReference(OpenModel):
@@ -179,9 +181,9 @@ type UrlSourceRule = Annotated[UrlsFromAll | UrlsFromNone | UrlsFromTools | Unkn
 class WebFetchUrlSources(OpenModel):
     """Rules for which URLs may be fetched, by their origin."""
 
-    client_tool_results: UrlSourceRule | None = Field(default=None, description="Those in client tool results.")
-    server_tool_results: UrlSourceRule | None = Field(default=None, description="Those in server tool results.")
-    user_input: UrlSourceRule | None = Field(default=None, description="Those the user wrote.")
+    client_tool_results: UrlSourceRule | None = Field(default=None, description="Rule for URLs in client tool results.")
+    server_tool_results: UrlSourceRule | None = Field(default=None, description="Rule for URLs in server tool results.")
+    user_input: UrlSourceRule | None = Field(default=None, description="Rule for URLs in user text.")
 
 
 class WebFetchTool(_WebTool):
@@ -189,8 +191,8 @@ class WebFetchTool(_WebTool):
 
     type: Literal["web_fetch_20250910", "web_fetch_20260209", "web_fetch_20260309", "web_fetch_20260318"]
     name: Literal["web_fetch"] = Field(description="Fixed name.")
-    citations: CitationsConfig | None = Field(default=None, description="Whether the answer cites the pages.")
-    max_content_tokens: int | None = Field(default=None, description="Longest page, in tokens.")
+    citations: CitationsConfig | None = Field(default=None, description="Whether the response cites the pages.")
+    max_content_tokens: int | None = Field(default=None, description="Maximum length of a page, in tokens.")
     url_sources: WebFetchUrlSources | None = Field(default=None, description="Which addresses may be fetched.")
     use_cache: bool | None = Field(default=None, description="Whether stored copies may be used (20260309 on).")
 
@@ -221,9 +223,9 @@ class AdvisorTool(_Tool):
 
     type: Literal["advisor_20260301"]
     name: Literal["advisor"] = Field(description="Fixed name.")
-    model: str = Field(description="The model to ask.")
-    max_tokens: int | None = Field(default=None, description="Longest advice.")
-    max_uses: int | None = Field(default=None, description="How often it may be asked in one request.")
+    model: str = Field(description="The advisor's model.")
+    max_tokens: int | None = Field(default=None, description="Maximum length of the advice, in tokens.")
+    max_uses: int | None = Field(default=None, description="Maximum number of calls in one request.")
     caching: CacheControlEphemeral | None = Field(default=None, description="Caching of the advisor's prompt.")
 
 
@@ -231,7 +233,7 @@ class McpTool(OpenModel):
     """One tool that an MCP server lists."""
 
     name: str = Field(description="Name of the tool.")
-    description: str | None = Field(default=None, description="What it does.")
+    description: str | None = Field(default=None, description="Description of the tool.")
     input_schema: JsonObject = Field(description="JSON schema of its input.")
 
 
@@ -242,7 +244,7 @@ class McpToolset(Cacheable):
     mcp_server_name: str = Field(description="Name of the entry in `mcp_servers`.")
     default_config: ToolMemberConfig | None = Field(default=None, description="Settings of every tool.")
     configs: dict[str, ToolMemberConfig] | None = Field(default=None, description="Settings by tool name.")
-    tools: list[McpTool] | None = Field(default=None, description="A listing to use instead of asking the server.")
+    tools: list[McpTool] | None = Field(default=None, description="Tools to use instead of a list from the server.")
 
 
 class UnknownTool(Unknown):
@@ -265,4 +267,44 @@ type Tool = Annotated[
     | McpToolset
     | UnknownTool,
     ByType(untyped=CustomTool, untyped_tag="custom"),
+]
+
+
+class _ToolChoice(OpenModel):
+    """The common fields of the choices that allow a call."""
+
+    disable_parallel_tool_use: bool | None = Field(default=None, description="At most one call in the response.")
+
+
+class ToolChoiceAuto(_ToolChoice):
+    """The model decides whether to call."""
+
+    type: Literal["auto"]
+
+
+class ToolChoiceAny(_ToolChoice):
+    """The model has to call some tool."""
+
+    type: Literal["any"]
+
+
+class ToolChoiceTool(_ToolChoice):
+    """The model has to call this tool."""
+
+    type: Literal["tool"]
+    name: str = Field(description="Name of the tool.")
+
+
+class ToolChoiceNone(OpenModel):
+    """The model may not call a tool."""
+
+    type: Literal["none"]
+
+
+class UnknownToolChoice(Unknown):
+    """A choice this server does not know."""
+
+
+type ToolChoice = Annotated[
+    ToolChoiceAuto | ToolChoiceAny | ToolChoiceTool | ToolChoiceNone | UnknownToolChoice, ByType()
 ]

@@ -44,8 +44,10 @@ class FallbackCreditNotApplied(OpenModel):
     """The credit was not used."""
 
     type: Literal["not_applied"]
-    reason: Annotated[str, Known(*CREDIT_REFUSALS)] = Field(description="Why not.")
-    remove_to_redeem: list[str] | None = Field(default=None, description="Fields that stand in the way.")
+    reason: Annotated[str, Known(*CREDIT_REFUSALS)] = Field(description="Reason.")
+    remove_to_redeem: list[str] | None = Field(
+        default=None, description="Fields to remove from the request so that the credit applies."
+    )
 
 
 class UnknownCreditStatus(Unknown):
@@ -56,7 +58,7 @@ class FallbackCreditUsage(OpenModel):
     """The result of redeeming a fallback credit."""
 
     status: Annotated[FallbackCreditRedeemed | FallbackCreditNotApplied | UnknownCreditStatus, ByType()] = Field(
-        description="Used or not."
+        description="Whether the credit was used."
     )
 
 
@@ -113,10 +115,14 @@ class _Usage(OpenModel):
     output_tokens: int = Field(description="Tokens produced, thinking included.")
     cache_creation_input_tokens: int | None = Field(default=None, description="Input tokens written to the cache.")
     cache_read_input_tokens: int | None = Field(default=None, description="Input tokens read from the cache.")
-    output_tokens_details: OutputTokensDetails | None = Field(default=None, description="Split of the output.")
+    output_tokens_details: OutputTokensDetails | None = Field(
+        default=None, description="Breakdown of the output tokens."
+    )
     server_tool_use: ServerToolUsage | None = Field(default=None, description="Uses of server tools.")
     iterations: list[Iteration] | None = Field(default=None, description="Counts by model call (beta).")
-    fallback_credit: FallbackCreditUsage | None = Field(default=None, description="Fate of a credit (beta).")
+    fallback_credit: FallbackCreditUsage | None = Field(
+        default=None, description="Result of redeeming a fallback credit (beta)."
+    )
 
 
 class Usage(_Usage):
@@ -127,11 +133,11 @@ class Usage(_Usage):
     service_tier: Annotated[str, Known("standard", "priority", "batch")] | None = Field(
         default=None, description="Capacity that served the request."
     )
-    inference_geo: str | None = Field(default=None, description="Where the model ran.")
+    inference_geo: str | None = Field(default=None, description="Region in which the model ran.")
     speed: Annotated[str, Known("standard", "fast")] | None = Field(default=None, description="Speed delivered.")
 
 
 class MessageDeltaUsage(_Usage):
     """The counts of a `message_delta`; cumulative, each replaces the earlier one."""
 
-    input_tokens: int | None = Field(default=None, description="Uncached input tokens, where known only now.")
+    input_tokens: int | None = Field(default=None, description="Uncached input tokens, if known only at the end.")

@@ -2,7 +2,12 @@
 
 The path is pydantic's own, with the tag of a union after the element it belongs to. The labels of our unions
 (`<known>`, `<0>`; see `base.py`) are removed. Of several alternatives, the error of the one that validated furthest is
-reported.
+reported:
+
+    pydantic   messages.0.content.<0>: Input should be a valid string
+               messages.0.content.<1>.0.<known>.text.text: Field required
+               messages.0.content.<1>.0.<unknown>: This type is known
+    reported   messages.0.content.0.text.text: Field required
 """
 
 from collections.abc import Sequence
@@ -14,7 +19,7 @@ from pydantic_core import ErrorDetails
 from .base import KNOWN_TYPE_ERROR
 
 _SIDE_EFFECTS = frozenset({"union_tag_invalid", "union_tag_not_found", KNOWN_TYPE_ERROR, "none_required"})
-"""Errors of a union alternative that was not meant, next to the error of the one that was."""
+"""Errors of alternatives whose `type` did not match; ignored if the matching alternative has an error."""
 
 _WORDING = dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "Input should be a valid dictionary")
 """One message for three of pydantic's, one of which contains the names of our classes."""
@@ -24,7 +29,11 @@ _EXPECTED = "Input should be "
 
 def describe_validation_error(error: ValidationError) -> str:
     """Return `<path>: <message>` of the first error, with the protocol's own message where there is one."""
-    errors = error.errors(include_url=False, include_input=False)
+    return describe_errors(error.errors(include_url=False, include_input=False))
+
+
+def describe_errors(errors: Sequence[ErrorDetails]) -> str:
+    """Return the same for a list of pydantic's errors; FastAPI has only the list."""
     rivals = _first([item for item in errors if item["type"] not in _SIDE_EFFECTS] or errors)
     first = rivals[0]
     if first["type"] == "json_invalid":

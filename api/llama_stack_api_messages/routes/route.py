@@ -1,91 +1,180 @@
-"""The route class, which turns every exception of an endpoint into an error body; and routes that always refuse.
+"""The route class: FastAPI parses the parameters of an endpoint, and every failure becomes an error body of the API.
 
-No exception may escape: the platform logs an exception that reaches the server with a rendered traceback,
-which blocks every request for seconds.
+A new endpoint is one function and one line in ``create_router``:
+
+    async def get_batch(batch_id: str) -> Response: ...
+
+    MessagesRoute("/v1/messages/batches/{batch_id}", get_batch, methods=["GET"], response_model=Batch)
+
+* Path, query and header parameters are declared by the function, as for any FastAPI endpoint.
+* A body is declared as ``Annotated[Model, Body()]``, and ``max_body_bytes`` limits it. The route reads it itself: gzip
+  is accepted and the content type does not matter. A ``PromptRequest`` arrives as ``RequestBody``, which is parsed only
+  if needed; every other model arrives parsed.
+* A parameter ``request: MessagesRequest = NO_REQUEST`` gets the HTTP request. The platform's library client has none:
+  it calls the function itself, with parsed parameters and a parsed body.
+
+No exception may escape: the platform logs an exception that reaches the server with a rendered traceback, which blocks
+every request for seconds.
 """
 
-import typing
+import dataclasses
 from collections.abc import Callable, Coroutine
-from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
+from fastapi.dependencies.utils import solve_dependencies
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match, Route
+from starlette.types import Receive, Scope, Send
 
-from llama_stack_api_messages.api import Call
+from llama_stack_api_messages.api import Call, new_id
 from llama_stack_api_messages.error_response import CLIENT_CLOSED, error_response, visible_error
-from llama_stack_api_messages.errors import MessagesError
-from llama_stack_api_messages.ids import new_id
-from llama_stack_api_messages.models import PromptRequest
-from llama_stack_api_messages.request_body import RequestBody, read_body
+from llama_stack_api_messages.errors import MethodNotAllowedError, NotFoundError
+from llama_stack_api_messages.json_bytes import encode_json
+from llama_stack_api_messages.models import ErrorBody, PromptRequest
+from llama_stack_api_messages.request_body import RequestBody, parse, read_body
 
-_CALL: ContextVar[Call | None] = ContextVar("messages_call", default=None)
-_REQUEST: ContextVar[Request | None] = ContextVar("messages_request", default=None)
+NO_REQUEST: Any = None
+"""Default of an endpoint's request parameter. FastAPI does not accept an optional type for it."""
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ErrorBody, "description": "The request cannot be served as it stands."},
+    "5XX": {"model": ErrorBody, "description": "The server or the backend of the model failed."},
+}
+"""The error responses of an endpoint in the OpenAPI document."""
 
 
-def current_call() -> Call:
-    """Return the running HTTP call; in library-client mode a new call without headers."""
-    return _CALL.get() or Call(request_id=new_id("req_"))
+_ALLOWED_METHODS = "messages.allowed_methods"
+"""Key of the ASGI scope: the methods of all routes that have the path of a request, but not its method."""
 
 
-def current_request() -> Request | None:
-    """Return the running HTTP request, or None in library-client mode."""
-    return _REQUEST.get()
+class MessagesRequest(Request):
+    """The HTTP request of an endpoint.
+
+    Attributes:
+        call: What the implementation needs of it. Repeated headers are joined with commas (RFC 9110, 5.2).
+    """
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        super().__init__(scope, receive)
+        headers: dict[str, str] = {}
+        for raw_name, raw_value in scope["headers"]:
+            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        self.call = Call(new_id("req_"), headers, scope["query_string"].decode("latin-1"))
+
+
+def call_of(request: MessagesRequest | None) -> Call:
+    """Return the call of a request; without a request (library-client mode) a new call without headers."""
+    return Call(new_id("req_")) if request is None else request.call
 
 
 class MessagesRoute(APIRoute):
-    """Reads the body itself, calls the endpoint with it, and returns every failure as an error body of the API.
+    """One endpoint of the API.
 
-    An endpoint with a ``PromptRequest`` parameter gets a ``RequestBody`` of that class instead, whatever the content
-    type, and parses it only if needed.
+    Requests with other methods are answered with 405, unless another route of the server has the path and the method.
+
+    Args:
+        path: The path, with parameters such as ``{batch_id}``.
+        endpoint: The function; returns the response, or raises.
+        max_body_bytes: Limit of the body, before and after decompression; larger ones are answered with 413. Required
+            if the endpoint takes a body.
+        options: The options of FastAPI's route.
     """
+
+    def __init__(
+        self,
+        path: str,
+        endpoint: Callable[..., Any],
+        *,
+        max_body_bytes: int | None = None,
+        **options: Any,  # noqa: ANN401 - FastAPI's, of many types
+    ) -> None:
+        self.max_body_bytes = max_body_bytes
+        super().__init__(path, endpoint, **{"tags": ["Messages"], "responses": RESPONSES, **options})
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the handler of the route."""
-        endpoint = self.endpoint
-        model = _body_model(endpoint)
-        limit = getattr(endpoint, "max_request_bytes", 0)
+        body = next(iter(self.dependant.body_params), None)
+        limit = self.max_body_bytes or 0
+        if body and not limit:
+            raise TypeError(f"{self.path}: the endpoint takes a body; max_body_bytes is required")
+        parameters = dataclasses.replace(self.dependant, body_params=[])
 
-        async def handle(request: Request) -> Response:
-            call = Call(new_id("req_"), _headers(request), request.scope["query_string"].decode("latin-1"))
-            _CALL.set(call)
-            _REQUEST.set(request)
+        async def respond(request: MessagesRequest) -> Response:
+            solved = await solve_dependencies(
+                request=request,
+                dependant=parameters,
+                async_exit_stack=request.scope["fastapi_inner_astack"],
+                embed_body_fields=False,
+            )
+            if solved.errors:
+                raise RequestValidationError(solved.errors)
+            arguments = solved.values
+            if body:
+                data, model = await read_body(request, limit), cast("type[BaseModel]", body.field_info.annotation)
+                lazy = issubclass(model, PromptRequest)
+                arguments[body.name] = RequestBody(data, model) if lazy else parse(model, data)
+            response: Response = await self.endpoint(**arguments)
+            return response
+
+        async def handle(plain: Request) -> Response:
+            request = MessagesRequest(plain.scope, plain.receive)
+            request_id = request.call.request_id
             try:
-                arguments = [RequestBody(await read_body(request, limit), model)] if model else []
-                response: Response = await endpoint(*arguments)
+                response = await respond(request)
             except ClientDisconnect:
                 return Response(status_code=CLIENT_CLOSED)
             except Exception as error:  # noqa: BLE001 - no exception may escape: see the module docstring
-                return error_response(visible_error(error, call.request_id), call.request_id)
-            response.headers.setdefault("request-id", call.request_id)
+                return error_response(visible_error(error, request_id), request_id)
+            response.headers.setdefault("request-id", request_id)
             return response
 
         return handle
 
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Return a partial match if only the method differs; all routes of a path do before one of them responds."""
+        match, child_scope = super().matches(scope)
+        if match is Match.PARTIAL:
+            scope.setdefault(_ALLOWED_METHODS, set()).update(self.methods or ())
+        return match, child_scope
 
-def add_refusal(router: APIRouter, path: str, methods: list[str], error: MessagesError) -> None:
-    """Add a route that responds to these methods with an error.
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Call the endpoint, or refuse the method."""
+        if scope["method"] in (self.methods or ()):
+            await super().handle(scope, receive, send)
+            return
+        allowed = ", ".join(sorted(scope[_ALLOWED_METHODS]))
+        error = MethodNotAllowedError(f"Method not allowed: use {allowed}", headers={"allow": allowed})
+        await error_response(error, new_id("req_"))(scope, receive, send)
 
-    It is a plain Starlette route, because the platform lists FastAPI routes as endpoints (``/v1/inspect/routes``).
+
+class UnknownPathRoute(Route):
+    """Answers the paths below a prefix that no other route of the server has.
+
+    It never matches in full, so every route that does comes first, wherever and whenever it was registered.
+
+    Args:
+        prefix: The path that all answered paths begin with.
     """
 
-    async def refuse(_request: Request) -> Response:
-        return error_response(error, new_id("req_"))
+    def __init__(self, prefix: str) -> None:
+        super().__init__(prefix + "/{rest:path}", self.handle, include_in_schema=False)
 
-    router.add_route(path, refuse, methods=methods, include_in_schema=False)
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Return a partial match for any method."""
+        match, child_scope = super().matches(scope)
+        return (match if match is Match.NONE else Match.PARTIAL), child_scope
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Respond with 404."""
+        error = NotFoundError(f"Not found: {scope['method']} {scope['path'][:200]} is not an endpoint of this server")
+        await error_response(error, new_id("req_"))(scope, receive, send)
 
 
-def _body_model(endpoint: Callable[..., Any]) -> type[PromptRequest] | None:
-    hints = typing.get_type_hints(endpoint)
-    hints.pop("return", None)
-    return next((hint for hint in hints.values() if isinstance(hint, type) and issubclass(hint, PromptRequest)), None)
-
-
-def _headers(request: Request) -> dict[str, str]:
-    """Return the headers; repeated ones are joined with commas (RFC 9110, 5.2)."""
-    found: dict[str, str] = {}
-    for raw, value in request.scope["headers"]:
-        name, text = raw.decode("latin-1"), value.decode("latin-1")
-        found[name] = f"{found[name]}, {text}" if name in found else text
-    return found
+def json_response(value: BaseModel) -> Response:
+    """Return a model as a response, with all its fields."""
+    return Response(encode_json(value.model_dump()), media_type="application/json")

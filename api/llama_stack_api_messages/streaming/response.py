@@ -1,13 +1,23 @@
 """The HTTP response of a stream: its headers, frames, pings and errors.
 
-States of a response, in order:
+A stream has to look healthy to the client and to proxies between, although its upstream may refuse the request, be
+silent for minutes, break off inside an event, or go on after the client has left. The states of a response, in order:
 
-    waiting    nothing sent; a failure is still a JSON body with its own status
-    streaming  200 sent, because the upstream accepted or the first ping was due; a failure is an ``error`` event
-    ended      last frame sent, or the client has disconnected and the upstream response is closed
+    waiting    nothing is sent; a failure is still a JSON body with its own status
+    streaming  200 is sent, because the upstream accepted or the first ping was due; a failure is an ``error`` event
+    ended      the last frame is sent, or the client has disconnected and the upstream response is closed
 
-If the upstream's status is to become the status of this response (``PendingStream.status_first``), no ping is sent
-before the upstream has responded.
+Rules:
+
+* After each interval of silence a ``ping`` event is sent, so that proxies and clients do not time out. With
+  ``PendingStream.status_first`` none is sent before the upstream has responded, because the upstream's status is to
+  become the status of this response.
+* A ping or an error is an event of its own, and an upstream may be cut off inside an event. So no ping is sent inside
+  an unfinished event, and an error first completes it, see ``unfinished_frame``.
+* Frames of our own are read ahead (``read_ahead.py``): those that are ready together are sent in one write. Chunks of
+  an upstream are relayed one by one (``ChunkSender``): memory stays flat, and back-pressure reaches the upstream.
+* The upstream response is closed as soon as the client disconnects. Two tasks run for that, one that sends and one
+  that waits for the disconnect; Starlette's own streaming response leaves the iterator to the garbage collector.
 """
 
 import asyncio
@@ -19,12 +29,11 @@ from fastapi.responses import StreamingResponse
 
 from llama_stack_api_messages.api import Call, PendingStream, Reply, StreamReply
 from llama_stack_api_messages.error_response import error_response, visible_error, wire_headers
-from llama_stack_api_messages.errors import ApiError, MessagesError
+from llama_stack_api_messages.errors import MessagesError
 
-from .disconnect import Receive, disconnected, end
+from .disconnect import Receive, cancelled_error, disconnected, end
 from .read_ahead import Pump
-from .relay import Relay
-from .sse import PING, TAIL, encode_event, unfinished_frame
+from .sse import PING, TAIL_BYTES, encode_event, unfinished_frame
 
 type Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
@@ -34,8 +43,7 @@ STREAM_HEADERS = {
     "x-accel-buffering": "no",
 }
 
-
-_OPEN_SECONDS = 10.0
+OPEN_SECONDS = 10.0
 """How long lane selection may take before pings start: longer than a probe, because after the first ping an upstream's
 error can no longer be the HTTP status."""
 
@@ -45,15 +53,23 @@ class EventStream(StreamingResponse):
 
     Args:
         open_stream: Calls the upstream; returns its accepted stream, or a ``PendingStream``.
-        call: The HTTP call being answered.
+        call: The HTTP call.
         ping_seconds: Silence after which a ``ping`` event is sent.
+        open_seconds: Silence before the first ping, while ``open_stream`` runs; at least ``ping_seconds``.
     """
 
-    def __init__(self, open_stream: Callable[[], Awaitable[Reply]], call: Call, ping_seconds: float) -> None:
-        super().__init__(self._chunks(), media_type="text/event-stream")
+    def __init__(
+        self,
+        open_stream: Callable[[], Awaitable[Reply]],
+        call: Call,
+        ping_seconds: float,
+        open_seconds: float = OPEN_SECONDS,
+    ) -> None:
+        super().__init__(self._frames_in_process(), media_type="text/event-stream")
         self._open_stream = open_stream
         self._call = call
         self._ping_seconds = ping_seconds
+        self._open_seconds = max(ping_seconds, open_seconds)
         self._started = False
         self._tail = b""
         self._request_id = call.request_id
@@ -64,13 +80,13 @@ class EventStream(StreamingResponse):
         gone = asyncio.create_task(disconnected(receive))
         try:
             await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
-            left = gone.done()
+            client_left = gone.done()
         finally:
             await end(sending, gone)
-        if left:
+        if client_left:
             return
-        if problem := _cancelled() if sending.cancelled() else sending.exception():
-            error = visible_error(problem, self._call.request_id)
+        if failure := cancelled_error() if sending.cancelled() else sending.exception():
+            error = visible_error(failure, self._call.request_id)
             if not self._started:
                 await error_response(error, self._call.request_id)(scope, receive, send)
                 return
@@ -78,34 +94,32 @@ class EventStream(StreamingResponse):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send(self, send: Send) -> None:
-        reply = await self._while_pinging(send, self._open_stream(), {}, max(self._ping_seconds, _OPEN_SECONDS))
+        reply = await self._while_pinging(send, self._open_stream(), {}, self._open_seconds)
         if isinstance(reply, PendingStream):
-            connecting = reply.connect()
-            answered = connecting if reply.status_first else self._while_pinging(send, connecting, reply.headers)
-            reply = await answered
+            work = reply.connect()
+            reply = await (work if reply.status_first else self._while_pinging(send, work, reply.headers))
         stream = _stream(reply)
         async with aclosing(stream.frames) as frames:  # closed from here on, also on errors
             if not self._started:
                 await self._start(send, stream.headers)
-            await (self._relay(send, frames) if stream.relayed else self._pump(send, frames))
-
-    async def _relay(self, send: Send, frames: AsyncGenerator[bytes]) -> None:
-        """Send chunks as they arrive, and a ping after each interval of silence."""
-        relay = Relay(send, self._ping_seconds)
-        try:
-            await relay.run(frames)
-        finally:
-            self._tail = relay.tail
+            if not stream.relayed:
+                await self._send_frames(send, frames)
+                return
+            sender = ChunkSender(send, self._ping_seconds)
+            try:
+                await sender.run(frames)
+            finally:
+                self._tail = sender.tail
 
     async def _while_pinging[R](
-        self, send: Send, work: Awaitable[R], headers: Mapping[str, str], seconds: float | None = None
+        self, send: Send, work: Awaitable[R], headers: Mapping[str, str], first_seconds: float | None = None
     ) -> R:
         """Return the result of ``work``; after each interval in which it is not done, send a ping.
 
-        The first ping starts the response. ``seconds`` is the length of the first interval.
+        The first ping starts the response. ``first_seconds`` is the length of the first interval.
         """
         task = asyncio.ensure_future(work)
-        pause = seconds or self._ping_seconds
+        pause = first_seconds or self._ping_seconds
         try:
             while not (await asyncio.wait({task}, timeout=pause))[0]:
                 if not self._started:
@@ -116,17 +130,17 @@ class EventStream(StreamingResponse):
             if not task.done():
                 await end(task)
         if task.cancelled():
-            raise _cancelled()
+            raise cancelled_error()
         return task.result()
 
     async def _start(self, send: Send, headers: Mapping[str, str]) -> None:
-        carried = {**STREAM_HEADERS, "request-id": self._call.request_id, **wire_headers(headers)}
-        self._request_id = carried["request-id"]
-        raw = [(name.lower().encode(), value.encode()) for name, value in carried.items()]
+        all_headers = {**STREAM_HEADERS, "request-id": self._call.request_id, **wire_headers(headers)}
+        self._request_id = all_headers["request-id"]
+        raw = [(name.lower().encode(), value.encode()) for name, value in all_headers.items()]
         self._started = True
         await send({"type": "http.response.start", "status": 200, "headers": raw})
 
-    async def _pump(self, send: Send, frames: AsyncGenerator[bytes]) -> None:
+    async def _send_frames(self, send: Send, frames: AsyncGenerator[bytes]) -> None:
         """Send frames, those that are ready together in one write, and a ping after each interval of silence."""
         pump = Pump(frames)
         reading = asyncio.create_task(pump.run())
@@ -138,7 +152,7 @@ class EventStream(StreamingResponse):
                     continue
                 ended = pump.finished
                 if data := pump.take():
-                    self._tail = (self._tail + data)[-TAIL:]
+                    self._tail = (self._tail + data)[-TAIL_BYTES:]
                     await send(_part(data))
                 if ended:
                     break
@@ -146,10 +160,10 @@ class EventStream(StreamingResponse):
         finally:
             await end(reading)
         if reading.cancelled():
-            raise _cancelled()
+            raise cancelled_error()
         reading.result()
 
-    async def _chunks(self) -> AsyncGenerator[bytes]:
+    async def _frames_in_process(self) -> AsyncGenerator[bytes]:
         """Yield the frames without a read-ahead task: the library client waits for every task of its loop."""
         try:
             reply = await self._open_stream()
@@ -157,20 +171,78 @@ class EventStream(StreamingResponse):
                 reply = await reply.connect()
             async with aclosing(_stream(reply).frames) as frames:
                 async for frame in frames:
-                    self._tail = (self._tail + frame)[-TAIL:]
+                    self._tail = (self._tail + frame)[-TAIL_BYTES:]
                     yield frame
         except MessagesError as error:
             yield unfinished_frame(self._tail) + encode_event(error.body(self._call.request_id))
 
 
+class ChunkSender:
+    """Sends the chunks of an upstream as they arrive, one by one, with pings while it is silent.
+
+    Nothing is read ahead: while a chunk is being sent to a slow client, nothing is read from the upstream, and no ping
+    is due. A chunk waits for a ping that is being sent.
+
+    Args:
+        send: ASGI ``send``; the response must have been started.
+        ping_seconds: Silence after which a ``ping`` event is sent, if the last event is complete.
+        clock: Returns seconds; the event loop's clock by default.
+        sleep: Waits for a number of seconds.
+
+    Attributes:
+        tail: The last bytes sent, see ``unfinished_frame``.
+    """
+
+    def __init__(
+        self,
+        send: Send,
+        ping_seconds: float,
+        clock: Callable[[], float] | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._send = send
+        self._ping_seconds = ping_seconds
+        self._sending = False
+        self._pinging: asyncio.Future[None] | None = None
+        self.tail = b""
+        self._clock = clock or asyncio.get_running_loop().time
+        self._sleep = sleep
+        self._active_at = 0.0
+
+    async def run(self, frames: AsyncGenerator[bytes]) -> None:
+        """Send all chunks. Raises what the upstream raises; chunks received before that have been sent."""
+        self._active_at = self._clock()
+        pinging = asyncio.create_task(self._ping())
+        try:
+            async with aclosing(frames):
+                async for chunk in frames:
+                    if self._pinging:
+                        await self._pinging
+                    self._sending = True
+                    self.tail = chunk[-TAIL_BYTES:] if len(chunk) >= TAIL_BYTES else (self.tail + chunk)[-TAIL_BYTES:]
+                    await self._send(_part(chunk))
+                    self._active_at = self._clock()
+                    self._sending = False
+        finally:
+            await end(pinging)
+
+    async def _ping(self) -> None:
+        while True:
+            left = self._active_at + self._ping_seconds - self._clock()
+            if left > 0:
+                await self._sleep(left)
+                continue
+            if not (self._sending or unfinished_frame(self.tail)):
+                self._pinging = asyncio.ensure_future(self._send(_part(PING)))
+                await self._pinging
+                self._pinging = None
+            self._active_at = self._clock()
+
+
 def _stream(reply: Reply) -> StreamReply:
     if not isinstance(reply, StreamReply):
-        raise TypeError(f"a stream was asked for, and answered with a {type(reply).__name__}")
+        raise TypeError(f"a request with stream got a {type(reply).__name__} instead of a StreamReply")
     return reply
-
-
-def _cancelled() -> ApiError:
-    return ApiError("The call of the backend was cancelled on this side; try again")
 
 
 def _part(data: bytes) -> dict[str, Any]:

@@ -1,4 +1,19 @@
-"""Encoding of server-sent events as the Messages API writes them."""
+"""Server-sent events as the Messages API writes them, and the completion of truncated ones.
+
+An upstream may die inside an event whose first bytes have been sent. If an ``error`` event followed directly, its lines
+would become part of the truncated event; and if a blank line came first, clients would parse the truncated event as
+JSON, fail, and never read the error. So the truncated event is renamed: of several ``event`` lines the last one counts,
+and both official SDKs skip a ``ping`` without parsing its data.
+
+    event: content_block_delta
+    data: {"type":"content_block_de          <- sent; here the upstream died
+    event: ping                              <- unfinished_frame
+                                             <- unfinished_frame
+    event: error
+    data: {"type":"error", ...}
+
+A truncated UTF-8 sequence is completed first, because the SDKs decode strictly.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,20 +28,15 @@ def encode_event(event: Mapping[str, Any]) -> bytes:
 
 PING = encode_event({"type": "ping"})
 
-
-TAIL = 4
+TAIL_BYTES = 4
 """Bytes needed to tell whether a frame is complete: the longest blank line is two CRLF."""
 
 
 def unfinished_frame(tail: bytes) -> bytes:
-    """Return the bytes that end a truncated frame, so that another frame can follow; empty if it is complete.
-
-    A truncated frame would be an event whose data may be invalid JSON, on which clients fail before they read the error
-    event after it. Renamed to a ping, it is skipped by both official SDKs without parsing. A truncated UTF-8 sequence
-    is completed first, because the SDKs decode strictly.
+    """Return the bytes that complete a truncated frame, so that another frame can follow; empty if it is complete.
 
     Args:
-        tail: The last ``TAIL`` bytes sent, or fewer if fewer were sent.
+        tail: The last ``TAIL_BYTES`` bytes sent, or fewer if fewer were sent.
     """
     if not tail or tail.endswith((b"\n\n", b"\r\n\r\n", b"\r\r")):
         return b""

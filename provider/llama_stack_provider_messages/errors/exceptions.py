@@ -13,6 +13,7 @@ from typing import Any
 import openai
 from pydantic import ValidationError
 
+from llama_stack_api_messages.error_response import CompletionError
 from llama_stack_api_messages.errors import (
     ApiError,
     AuthenticationError,
@@ -24,7 +25,6 @@ from llama_stack_api_messages.errors import (
     PermissionDeniedError,
     error_for_status,
 )
-from llama_stack_api_messages.routes.completion_error import CompletionError
 from llama_stack_provider_messages.stack import (
     AccessDeniedError,
     AuthenticationRequiredError,

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import httpx
 
 from llama_stack_api_messages import Call, MessageReply, RequestBody, StreamReply
+from llama_stack_api_messages.api import new_id
 from llama_stack_api_messages.errors import BadGatewayError, InvalidRequestError, MessagesError, UpstreamError
-from llama_stack_api_messages.ids import new_id
 from llama_stack_api_messages.json_bytes import encode_json
 from llama_stack_api_messages.json_members import Member, members
 from llama_stack_api_messages.models import CountTokensRequest, CreateMessageRequest, PromptRequest

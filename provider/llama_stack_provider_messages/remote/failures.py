@@ -1,6 +1,6 @@
 """Errors raised by this provider itself, with bodies in OpenAI's form."""
 
-from llama_stack_api_messages.routes.completion_error import CompletionError
+from llama_stack_api_messages.error_response import CompletionError
 
 
 class ModelNotAllowedError(CompletionError, ValueError):

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import PrivateAttr
 
 from llama_stack_api_messages import MessagesUpstream
+from llama_stack_api_messages.api import new_id
+from llama_stack_api_messages.error_response import CompletionError
 from llama_stack_api_messages.errors import MessagesError
-from llama_stack_api_messages.ids import new_id
-from llama_stack_api_messages.routes.completion_error import CompletionError
 from llama_stack_provider_messages.stack import Target, get_logger, network_of
 from llama_stack_provider_messages.stack.inference import (
     HealthResponse,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from llama_stack_api_messages import Call, MessageReply, RequestBody, StreamReply
-from llama_stack_api_messages.ids import new_id
+from llama_stack_api_messages.api import new_id
 from llama_stack_api_messages.json_bytes import encode_json
 from llama_stack_api_messages.models import CountTokensRequest, CreateMessageRequest
 from llama_stack_api_messages.request_body import parse

@@ -17,7 +17,7 @@ def leaves(cls=MessagesError):
 
 @pytest.mark.parametrize("cls", leaves())
 def test_every_error_has_a_body_of_the_protocol(cls):
-    """Its type is one the protocol knows, and the models read its body."""
+    """Its type is one of the protocol, and the models parse its body."""
     body = ErrorBody.model_validate(cls("it broke", details={"error_code": "x"}).body("req_1"))
     assert body.error.type in ERROR_TYPES
     assert body.error.details == {"error_code": "x"}
@@ -40,18 +40,18 @@ def test_a_status_without_a_class_gets_the_nearest(status, kind):
 
 @pytest.mark.parametrize("status", sorted(ERROR_BY_STATUS))
 def test_a_listed_status_gets_its_class(status):
-    """The table is what is used."""
+    """As the table says."""
     assert error_for_status(status) is ERROR_BY_STATUS[status]
 
 
 def test_retryability_may_differ_from_the_class():
-    """A quota 429 does not heal."""
+    """An exhausted quota is a 429 that does not go away."""
     assert errors.RateLimitError("x").retryable
     assert not errors.RateLimitError("x", retryable=False).retryable
 
 
 def test_an_upstreams_error_has_its_own_status_and_type():
-    """It may be any; what retrying does follows from the status."""
+    """Both may be unknown; whether a retry helps follows from the status."""
     error = UpstreamError(418, "teapot_error", "short and stout", headers={"retry-after": "1"}, raw=b"{}")
     assert (error.status_code, error.retryable, error.headers, error.raw) == (418, False, {"retry-after": "1"}, b"{}")
     assert error.body("req_1")["error"] == {"type": "teapot_error", "message": "short and stout"}

@@ -10,7 +10,7 @@ HEAVY = ("fastapi", "starlette", "llama_stack", "llama_stack_api", "openai", "ht
 
 @pytest.mark.parametrize("module", ["", ".models", ".errors", ".request_body"])
 def test_models_and_errors_load_neither_fastapi_nor_the_platform(module):
-    """Whoever needs the wire types only does not wait for a server's imports."""
+    """A program that needs the wire types only does not wait for a server's imports."""
     code = (
         f"import sys, llama_stack_api_messages{module}\n"
         f"print([name for name in {HEAVY} if name in sys.modules], len(sys.modules))"
@@ -21,8 +21,8 @@ def test_models_and_errors_load_neither_fastapi_nor_the_platform(module):
     assert int(count) < 450
 
 
-def test_the_names_the_platform_looks_for_are_there():
-    """They are loaded when they are used; other names are no attributes."""
+def test_the_names_that_the_platform_looks_up_are_attributes():
+    """They are loaded on first use; unknown names are still an AttributeError."""
     import llama_stack_api_messages
 
     assert callable(llama_stack_api_messages.create_router)

@@ -56,7 +56,7 @@ def is_utf8(data):
 @settings(max_examples=500, derandomize=True, deadline=None)
 @given(objects())
 def test_each_member_is_found_where_a_parser_reads_it(made):
-    """Whatever the spacing, the escapes and the nesting, also if a name comes several times."""
+    """With any spacing, escapes and nesting, and with duplicate names."""
     data, pairs = made
     if not is_utf8(data):
         return
@@ -69,20 +69,20 @@ def test_each_member_is_found_where_a_parser_reads_it(made):
     "data",
     [b"", b"[]", b'"x"', b"7", b"{", b'{"a":1', b'{"a":1}}', b'{"a":}', b'{"a":NaN}', b'{"a" 1}', b"{,}", b"\xff"],
 )
-def test_what_is_no_object_is_refused(data):
-    """Nothing is found in half an object."""
+def test_other_values_than_objects_are_rejected(data):
+    """Also a truncated object."""
     with pytest.raises(ValueError):  # noqa: PT011 - of two libraries, with words of theirs
         members(data)
 
 
-def test_an_object_nested_without_end_is_refused():
-    """It costs no stack overflow."""
+def test_a_very_deeply_nested_object_is_rejected():
+    """It does not overflow the stack."""
     with pytest.raises(ValueError, match=r"nested too deeply|recursion|depth"):
         members(b'{"a":' + b"[" * 200_000 + b"]" * 200_000 + b"}")
 
 
-def test_half_a_surrogate_is_no_reason_to_lose_the_rest():
-    """A text that was cut may end with it."""
+def test_members_are_found_beside_a_lone_surrogate():
+    """A truncated text may end with one."""
     data = b'{"text":"\\ud83d","model":"m"}'
     assert [(name, data[place.start : place.end]) for name, place in members(data)][1] == ("model", b'"m"')
 
@@ -90,7 +90,7 @@ def test_half_a_surrogate_is_no_reason_to_lose_the_rest():
 @settings(max_examples=200, derandomize=True, deadline=None)
 @given(st.lists(VALUES, min_size=1, max_size=6), st.data(), SPACE)
 def test_elements_are_cut_out_with_their_commas(values, data, space):
-    """What stays is the array without them."""
+    """The array of the remaining elements is left."""
     body = b'{"x":[' + space.encode() + (space + "," + space).join(map(json.dumps, values)).encode() + b" ]}"
     parts = elements(body, members(body)[0].value)
     assert [json.loads(body[part.start : part.end]) for part in parts] == values
@@ -99,7 +99,7 @@ def test_elements_are_cut_out_with_their_commas(values, data, space):
     assert left == [value for number, value in enumerate(values) if number not in dropped]
 
 
-def test_inside_something_else_than_an_object_there_is_nothing():
+def test_other_values_than_objects_have_no_members():
     """Content may be a string."""
     body = b'{"a":"x","b":{"c":1}}'
     places = dict(members(body))
@@ -119,14 +119,14 @@ def test_inside_something_else_than_an_object_there_is_nothing():
         b'{"messages":[{"model":"x"}],"model":"a","model":12}',
     ],
 )
-def test_a_model_named_twice_is_refused(body):
-    """The one that was checked has to be the one that answers, in whatever language the backend is written."""
+def test_a_duplicate_model_is_rejected(body):
+    """The model that was authorized has to be the one that is used, in whatever language the backend is written."""
     with pytest.raises(InvalidRequestError, match="model: given more than once; send it once"):
         RequestBody(body, CreateMessageRequest)
 
 
-def test_the_name_is_found_behind_a_megabyte():
-    """And nested ones are not taken for it."""
+def test_the_model_is_found_after_a_megabyte():
+    """Nested members of this name are ignored."""
     nested = {"model": "no", "stream": True}
     rest = {"messages": [{"role": "user", "content": "x" * 1_000_000}], "tools": [{"input_schema": nested}]}
     data = json.dumps({**rest, "model": "m", "stream": False}).encode()
@@ -136,20 +136,20 @@ def test_the_name_is_found_behind_a_megabyte():
 
 
 @pytest.mark.parametrize(
-    ("said", "stream"),
+    ("literal", "stream"),
     [("true", True), ("false", False), ("null", False), ('"true"', True), ('false,"stream":true', True), ("1", True)],
 )
-def test_a_stream_is_asked_for_as_parsers_read_it(said, stream):
-    """Of several the last counts."""
-    data = f'{{"model":"m","messages":[{{"role":"user","content":"x"}}],"stream":{said}}}'.encode()
+def test_stream_is_read_as_json_parsers_read_it(literal, stream):
+    """Of duplicates the last one wins."""
+    data = f'{{"model":"m","messages":[{{"role":"user","content":"x"}}],"stream":{literal}}}'.encode()
     body = RequestBody(data, CreateMessageRequest)
     assert body.stream is stream
     assert bool(body.parsed.stream) is stream
 
 
 @pytest.mark.parametrize("body", [b'{"messages":[]}', b'{"model":7}', b'{"model":null}', b'{"model":""}', b"{}", b"x"])
-def test_a_body_without_a_model_is_refused_with_the_place(body):
-    """In the words of the whole parse."""
+def test_a_body_without_a_model_is_rejected_with_its_path(body):
+    """With the message of the whole validation."""
     with pytest.raises(InvalidRequestError):
         RequestBody(body, CreateMessageRequest)
 
@@ -166,21 +166,21 @@ def test_a_body_without_a_model_is_refused_with_the_place(body):
         b'{"a":"\\ud800"} {}',
     ],
 )
-def test_what_is_no_object_is_refused_with_half_a_surrogate_too(data):
-    """Braces and commas are where they have to be, also where the fast parser has given up."""
-    with pytest.raises(ValueError, match="no JSON object"):
+def test_invalid_objects_with_a_lone_surrogate_are_rejected(data):
+    """The slow path that reads lone surrogates checks braces and commas, too."""
+    with pytest.raises(ValueError, match="not a JSON object"):
         members(data)
 
 
 @pytest.mark.parametrize("data", [b'["\\ud800" 1]', b'["\\ud800",]', b'[,"\\ud800"]', b'["\\ud800",,1]'])
-def test_elements_are_told_apart_by_commas(data):
-    """Here too."""
+def test_an_array_with_wrong_commas_is_rejected(data):
+    """Also on the slow path."""
     with pytest.raises(ValueError):  # noqa: PT011 - of two libraries, with words of theirs
         elements(data, Span(0, len(data)))
 
 
 def test_many_members_of_one_name_are_found_in_one_pass():
-    """Four hundred kilobytes of them held the server for seconds: each had the whole body decoded."""
+    """Four hundred kilobytes of them once held the server for seconds: for each, the whole body was decoded."""
 
     class Counted(bytes):
         decoded = 0
@@ -197,8 +197,8 @@ def test_many_members_of_one_name_are_found_in_one_pass():
     assert array.decoded == 1
 
 
-def test_an_object_inside_with_too_many_members_is_not_taken_for_an_empty_one():
-    """A thinking block hid its type behind them."""
+def test_a_nested_object_with_too_many_members_is_an_error():
+    """A thinking block once hid its type after them."""
     body = b'{"a":{' + b'"x":1,' * MAX_MEMBERS + b'"type":"thinking"}}'
     with pytest.raises(MembersLimitError, match="more than 2000 fields"):
         within(body, members(body)[0].value)
@@ -206,8 +206,8 @@ def test_an_object_inside_with_too_many_members_is_not_taken_for_an_empty_one():
 
 @pytest.mark.parametrize("end", [b'"b":1}', b'"b":"\\ud800"}', b'"a":1,"a":2}'], ids=["plain", "surrogate", "twice"])
 @pytest.mark.parametrize("name", [b"x" * 1_000, b"\\n" * 10_000, b"x" * 3_000_000], ids=["short", "escapes", "long"])
-def test_a_long_name_is_refused(name, end):
-    """Wherever it is, and also where the fast parser has given up."""
+def test_a_long_name_is_rejected(name, end):
+    """At any position, and also on the slow path."""
     for body in (b'{"' + name + b'":1,' + end, b'{"c":1,"' + name + b'":1,' + end):
         with pytest.raises(MembersLimitError, match="the name of a field has more than 1000 bytes"):
             members(body)

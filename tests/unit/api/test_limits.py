@@ -8,7 +8,12 @@ import pytest
 
 from llama_stack_api_messages import limits
 from llama_stack_api_messages.errors import InvalidRequestError
-from llama_stack_api_messages.limits import MAX_EDITS, MAX_UNKNOWN_FIELDS, MAX_UNKNOWN_FIELDS_IN_ALL, MAX_VALUES
+from llama_stack_api_messages.limits import (
+    MAX_EDITS,
+    MAX_UNKNOWN_FIELDS_PER_OBJECT,
+    MAX_UNKNOWN_FIELDS_PER_REQUEST,
+    MAX_VALUES,
+)
 from llama_stack_api_messages.models import CountTokensRequest, CreateMessageRequest
 from llama_stack_api_messages.models.base import OpenModel
 from llama_stack_api_messages.request_body import RequestBody
@@ -27,8 +32,8 @@ def fields(count):
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_an_attack_is_refused_at_little_cost(name):
-    """Before the limits the largest of them took 16 s of CPU time to be read, or 4 GB of memory."""
+def test_an_attack_is_rejected_at_little_cost(name):
+    """Without the limits the largest of them took 16 s of CPU time, or 4 GB of memory."""
     attack, message = ATTACKS[name]
     body = body_of("m", attack)
     with cpu_bound(2), pytest.raises(InvalidRequestError) as refusal:
@@ -39,7 +44,7 @@ def test_an_attack_is_refused_at_little_cost(name):
 
 @pytest.mark.parametrize("name", [name for name in ATTACKS if name.startswith(("empty", "a long name", "names"))])
 def test_an_attack_takes_little_memory(name):
-    """No more than some copies of the body; it was hundreds of megabytes, and 4 GB for a name of 31 MB."""
+    """A few copies of the body; it was hundreds of megabytes, and 4 GB for a name of 31 MB."""
     body = body_of("m", ATTACKS[name][0])
     tracemalloc.start()
     with pytest.raises(InvalidRequestError):
@@ -53,8 +58,8 @@ def test_an_attack_takes_little_memory(name):
     "accepted",
     [
         {"context_management": {"edits": [{"type": "clear_tool_uses_20250919"}] * MAX_EDITS}},
-        fields(MAX_UNKNOWN_FIELDS),
-        {"messages": [USER | fields(10)] * (MAX_UNKNOWN_FIELDS_IN_ALL // 10)},
+        fields(MAX_UNKNOWN_FIELDS_PER_OBJECT),
+        {"messages": [USER | fields(10)] * (MAX_UNKNOWN_FIELDS_PER_REQUEST // 10)},
         {"x": [1] * (MAX_VALUES - 8)},
         {"x": [[], {}] * (MAX_VALUES // 2 - 50)},
         {"x": [{"a": "[,{"}] * (MAX_VALUES // 2 - 4)},
@@ -62,7 +67,7 @@ def test_an_attack_takes_little_memory(name):
         {"a" * 998: 1},
     ],
 )
-def test_what_is_at_a_limit_is_accepted(accepted):
+def test_a_request_at_a_limit_is_accepted(accepted):
     read(body_of("m", accepted))
 
 
@@ -70,16 +75,16 @@ def test_what_is_at_a_limit_is_accepted(accepted):
     "refused",
     [
         {"context_management": {"edits": [{"type": "clear_tool_uses_20250919"}] * (MAX_EDITS + 1)}},
-        fields(MAX_UNKNOWN_FIELDS + 1),
-        {"messages": [USER | fields(10)] * (MAX_UNKNOWN_FIELDS_IN_ALL // 10) + [USER | fields(1)]},
+        fields(MAX_UNKNOWN_FIELDS_PER_OBJECT + 1),
+        {"messages": [USER | fields(10)] * (MAX_UNKNOWN_FIELDS_PER_REQUEST // 10) + [USER | fields(1)]},
         {"x": [1] * MAX_VALUES},
         {"x": [[], {}] * (MAX_VALUES // 2)},
         {"x": [{"a": "\\"}] * (MAX_VALUES // 2)},
-        {"tools": [TOOLSET | {"configs": fields(MAX_UNKNOWN_FIELDS + 1)}]},
+        {"tools": [TOOLSET | {"configs": fields(MAX_UNKNOWN_FIELDS_PER_OBJECT + 1)}]},
         {"a" * 999: 1},
     ],
 )
-def test_what_is_one_over_a_limit_is_refused(refused):
+def test_a_request_over_a_limit_is_rejected(refused):
     with pytest.raises(InvalidRequestError):
         read(body_of("m", refused))
 
@@ -98,14 +103,14 @@ TOOL = {"name": "f", "input_schema": {"type": "object", "properties": fields(5_0
     ],
 )
 def test_free_form_json_has_any_number_of_names(free):
-    """Also beside a field that only the exact count knows."""
+    """Also beside a field for which the exact count is needed."""
     read(body_of("m", free))
     read(body_of("m", free | {"unknown": 1}))
 
 
 def test_whitespace_and_escapes_in_names_change_nothing():
     """Neither hides a field from the count."""
-    body = body_of("m", fields(MAX_UNKNOWN_FIELDS + 1))
+    body = body_of("m", fields(MAX_UNKNOWN_FIELDS_PER_OBJECT + 1))
     for changed in (body.replace(b'":', b'" \n:'), body.replace(b"field", b"\\u0066ield")):
         with pytest.raises(InvalidRequestError, match="more than 1000 fields"):
             read(changed)
@@ -119,8 +124,8 @@ def test_odd_settings_are_left_to_the_validation(settings):
     read(body_of("m", {"context_management": settings}))
 
 
-def test_what_is_not_json_is_left_to_the_validation():
-    """With the API's words for it."""
+def test_invalid_json_is_left_to_the_validation():
+    """It has the API's error message."""
     broken = b'{"model": "m", "a": "\xff", ' + b'"b": 1, ' * 1_100 + b"}"
     with pytest.raises(InvalidRequestError, match="not valid JSON"):
         read(broken)
@@ -128,13 +133,13 @@ def test_what_is_not_json_is_left_to_the_validation():
 
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.stem)
 def test_requests_of_claude_code_are_not_parsed_for_the_limits(path, monkeypatch):
-    """They would pay for it on every turn."""
+    """That would cost time on every turn."""
     monkeypatch.setattr(limits, "_parsed", None)
     read(json.dumps(json.loads(path.read_text())["body"]).encode())
 
 
 def test_free_form_fields_are_those_of_the_models():
-    """A field of a request that takes any object is in the table; no other is."""
+    """The table has exactly the request fields that take any object."""
     requests = {name for model in _models(CreateMessageRequest) for name in _free_form(model)}
     assert requests - {"trigger", "configs"} == limits.FREE_FORM  # triggers are small, configs are validated one by one
 
@@ -174,7 +179,7 @@ LISTS = ("stop_sequences", "system", "mcp_servers", "safeguards", "fallbacks", "
 
 @pytest.mark.parametrize("name", LISTS)
 def test_many_wrong_items_are_one_error(name):
-    """Every list stops at its first error; half a million of them took 3 s and more."""
+    """Every list stops at its first error; half a million errors took 3 s and more."""
     body = (
         b'{"model":"m","messages":[{"role":"user","content":"x"}],"' + name.encode() + b'":[' + b"1," * 400_000 + b"1]}"
     )
@@ -182,15 +187,15 @@ def test_many_wrong_items_are_one_error(name):
         assert read(body).parsed
 
 
-def test_as_many_names_of_tools_as_are_accepted_are_described_at_little_cost():
-    """Every one of them is an error; a million took 12 s."""
-    body = body_of("m", {"tools": [TOOLSET | {"configs": fields(MAX_UNKNOWN_FIELDS)}] * 10})
+def test_the_largest_accepted_number_of_wrong_tool_names_is_described_at_little_cost():
+    """Each is an error; a million took 12 s."""
+    body = body_of("m", {"tools": [TOOLSET | {"configs": fields(MAX_UNKNOWN_FIELDS_PER_OBJECT)}] * 10})
     with cpu_bound(3), pytest.raises(InvalidRequestError, match=r"^tools\.0\.mcp_toolset\.configs\.field_0: "):
         assert read(body).parsed
 
 
-def test_many_unknown_fields_are_not_expensive_on_their_way_to_the_model():
-    """A free-form value of the same size is read in a fraction of a second."""
+def test_the_largest_accepted_number_of_unknown_fields_is_parsed_at_little_cost():
+    """A free-form value of the same size is parsed in a fraction of a second."""
     body = body_of("m", {"messages": [USER, {"role": "assistant", "content": [CALL | {"input": MANY}]}]})
     with cpu_bound(3):
         assert read(body).parsed.messages[1].content[0].input == MANY

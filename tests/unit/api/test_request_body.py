@@ -36,7 +36,7 @@ def request(*parts, encoding=None):
 
 
 async def test_parts_are_joined():
-    """The body is all of its parts."""
+    """The body is the concatenation of its parts."""
     assert await read_body(request(b"ab", b"c"), LIMIT) == b"abc"
 
 
@@ -48,7 +48,7 @@ async def test_gzip_is_decoded(encoding):
 
 @pytest.mark.parametrize("encoding", ["", "identity"])
 async def test_identity_is_no_encoding(encoding):
-    """A header that says nothing changes nothing."""
+    """The body is returned unchanged."""
     assert await read_body(request(b"abc", encoding=encoding), LIMIT) == b"abc"
 
 
@@ -59,8 +59,8 @@ async def test_a_body_at_the_limit_passes_and_one_over_it_does_not():
         await read_body(request(b"x" * LIMIT, b"x"), LIMIT)
 
 
-async def test_a_large_body_is_drained_for_a_while_and_then_left():
-    """A client that sends a little too much still reads its 413; one without end is cut off."""
+async def test_a_large_body_is_drained_up_to_four_times_the_limit():
+    """A client that sends slightly too much still reads its 413; an endless body is cut off."""
     slightly = request(*[b"x" * LIMIT] * 3)
     with pytest.raises(RequestTooLargeError):
         await read_body(slightly, LIMIT)
@@ -72,11 +72,11 @@ async def test_a_large_body_is_drained_for_a_while_and_then_left():
 
 
 async def test_gzip_members_in_a_row_are_one_body():
-    """As the format allows."""
+    """As the gzip format allows."""
     assert await read_body(request(gzip.compress(b"ab") + gzip.compress(b"c"), encoding="gzip"), LIMIT) == b"abc"
 
 
-async def test_a_body_that_grows_beyond_any_text_is_refused():
+async def test_a_compression_ratio_that_no_text_has_is_rejected():
     """A bomb below the size limit would still keep the parser busy."""
     with pytest.raises(RequestTooLargeError):
         await read_body(request(gzip.compress(b"x" * 2_000_000), encoding="gzip"), 32_000_000)
@@ -86,7 +86,7 @@ async def test_a_body_that_grows_beyond_any_text_is_refused():
 
 
 async def test_a_gzip_bomb_is_stopped_at_the_limit():
-    """The limit holds after decompression too."""
+    """The limit holds after decompression, too."""
     with pytest.raises(RequestTooLargeError) as caught:
         await read_body(request(gzip.compress(b"x" * 100 * LIMIT), encoding="gzip"), LIMIT)
     assert caught.value.details == {"error_code": "request_body_too_large_after_decoding"}
@@ -95,17 +95,17 @@ async def test_a_gzip_bomb_is_stopped_at_the_limit():
 @pytest.mark.parametrize(
     "body",
     [b"not gzip", gzip.compress(b"abc")[:-9], gzip.compress(b"abc") + b"JUNK", zlib.compress(b"abc")],
-    ids=["no gzip", "cut", "more behind", "deflate"],  # the bytes hold the time: no two workers would agree on them
+    ids=["not gzip", "cut off", "more bytes after", "deflate"],  # the bytes contain the time, which differs by worker
 )
-async def test_damaged_gzip_is_refused(body):
-    """Bytes that are not whole gzip get a 400 with its own code."""
+async def test_damaged_gzip_is_rejected(body):
+    """With 400 and an error code of its own."""
     with pytest.raises(InvalidRequestError) as caught:
         await read_body(request(body, encoding="gzip"), LIMIT)
     assert caught.value.details == {"error_code": "request_body_encoding_invalid"}
 
 
-async def test_an_unknown_encoding_is_refused_by_name():
-    """The message says what would work."""
+async def test_an_unknown_encoding_is_rejected_by_name():
+    """The message names the supported one."""
     with pytest.raises(InvalidRequestError, match="br is not supported; send gzip") as caught:
         await read_body(request(b"x", encoding="br"), LIMIT)
     assert caught.value.details == {"error_code": "request_body_encoding_unsupported"}
@@ -118,8 +118,8 @@ def body_of(text):
 MESSAGES = '"max_tokens":1,"messages":[{"role":"user","content":"hi"}]'
 
 
-def test_a_body_is_its_bytes_until_somebody_asks():
-    """What is not understood is neither refused nor looked at."""
+def test_a_body_is_not_parsed_before_it_is_needed():
+    """Unknown and invalid members do not matter until then."""
     data = b'{ "messages": "odd", "model": "a\\/b", "unknown": {"model": 1}, "stream": true }'
     body = body_of(data)
     assert (body.data, body.model, body.stream) == (data, "a/b", True)
@@ -130,7 +130,7 @@ def test_a_body_is_its_bytes_until_somebody_asks():
 
 
 def test_a_body_is_parsed_once():
-    """Who asks again gets the same object."""
+    """The second access returns the same object."""
     body = body_of(f'{{"model":"m",{MESSAGES}}}')
     assert body.parsed is body.parsed
     assert body.parsed.max_tokens == 1
@@ -150,24 +150,24 @@ def test_a_body_is_parsed_once():
         (',"metadata":{"stream":true}', False),
     ],
 )
-def test_a_stream_is_what_the_last_of_the_flags_asks_for(members, stream):
-    """As parsers read it, and without parsing anything."""
+def test_of_duplicate_stream_members_the_last_one_wins(members, stream):
+    """As in JSON parsers, and without parsing the body."""
     body = body_of(f'{{"model":"m"{members}}}')
     assert body.stream is stream
     assert "parsed" not in vars(body)
 
 
 @pytest.mark.parametrize(("value", "stream"), [('"yes"', True), ('"false"', False), ("1", True), ("0.0", False)])
-def test_a_flag_that_may_pass_for_one_means_what_the_parser_makes_of_it(value, stream):
-    """So that both lanes answer it alike."""
+def test_a_stream_member_that_can_be_converted_has_the_parsed_value(value, stream):
+    """So both lanes read it alike."""
     for before in ("", '"stream":true,', '"stream":"odd",'):
         body = body_of(f'{{"model":"m",{before}"stream":{value},{MESSAGES}}}')
         assert body.stream is body.parsed.stream is stream
 
 
 @pytest.mark.parametrize("value", ['"perhaps"', "7", "[]", "{}"])
-def test_a_flag_that_is_none_is_refused_by_name(value):
-    """The message is that of the whole request."""
+def test_a_stream_member_that_cannot_be_converted_is_rejected_by_name(value):
+    """With the message of the whole validation."""
     with pytest.raises(InvalidRequestError, match=r"^stream"):
         body_of(f'{{"model":"m","stream":{value},{MESSAGES}}}')
 
@@ -176,10 +176,10 @@ MODELS = ['"model"', r'"mod\u0065l"', r'"\u006d\u006f\u0064\u0065\u006c"', '"Mod
 
 
 @given(st.lists(st.sampled_from([*MODELS, '"messages"', '"x"', '" model"', '"model "', '"models"', '"m"']), max_size=5))
-def test_a_body_with_two_models_is_refused(names):
-    """However they are written: readers differ about which counts, and one of them may not be allowed.
+def test_a_body_with_two_models_is_rejected(names):
+    """However they are spelled: parsers differ about which one wins, and one of them may not be authorized.
 
-    One alone has to be written as the API writes it, or an upstream would say that there is none.
+    A single one has to be spelled as in the API, or an upstream would not find it.
     """
     text = "{" + ", ".join(f'{name}: "m{number}"' for number, name in enumerate(names)) + "}"
     places = [number for number, name in enumerate(names) if json.loads(name).lower() == "model"]
@@ -192,14 +192,14 @@ def test_a_body_with_two_models_is_refused(names):
 
 
 @pytest.mark.parametrize("second", ['"m"', "null", "1", '{"model":"m"}'])
-def test_a_second_model_is_refused_whatever_it_is(second):
-    """Also the same one again."""
+def test_a_second_model_is_rejected_whatever_its_value(second):
+    """Also if it is the same."""
     with pytest.raises(InvalidRequestError, match="more than once"):
         body_of(f'{{"model":"m","model":{second}}}')
 
 
 @pytest.mark.parametrize("value", ["null", "1", "true", '["m"]', '{"model":"m"}', '""'])
-def test_a_model_that_is_no_name_is_refused(value):
+def test_a_model_that_is_not_a_string_is_rejected(value):
     """With the path of the member."""
     with pytest.raises(InvalidRequestError, match=r"^model: "):
         body_of(f'{{"model":{value},{MESSAGES}}}')
@@ -208,21 +208,21 @@ def test_a_model_that_is_no_name_is_refused(value):
 @pytest.mark.parametrize(
     "data", [b"", b"[]", b"{", b"no json", b"\xef\xbb\xbf{}", b'{"a":' * 100_000, b'{"model":"m","x":NaN}']
 )
-def test_what_is_no_object_is_refused(data):
-    """As an invalid request, whatever is wrong with it."""
+def test_other_values_than_objects_are_rejected(data):
+    """As an invalid request, whatever is wrong."""
     with pytest.raises(InvalidRequestError):
         body_of(data)
 
 
 @pytest.mark.parametrize("name", [b"a\nb", b"\0", b"a\0b\0c", b"\x1f", b"\xff"])
-def test_a_name_that_is_no_text_is_an_invalid_request(name):
-    """Control characters and bytes that are no UTF-8 are the client's mistake and not this server's."""
+def test_a_model_that_is_not_valid_text_is_an_invalid_request(name):
+    """Control characters and bytes that are not UTF-8 are an error of the client, not of this server."""
     with pytest.raises(InvalidRequestError):
         body_of(b'{"model":"%s",%s}' % (name, MESSAGES.encode()))
 
 
-def test_a_request_without_bytes_is_written_as_it_was_given():
-    """In library-client mode: what was not set is not invented."""
+def test_a_parsed_request_is_serialized_as_it_was_given():
+    """In library-client mode: unset fields are left out."""
     request = CreateMessageRequest.model_validate_json(f'{{"model":"m",{MESSAGES},"x":[1]}}')
     body = RequestBody.of(request)
     assert json.loads(body.data) == json.loads(f'{{"model":"m",{MESSAGES},"x":[1]}}')
@@ -232,16 +232,16 @@ def test_a_request_without_bytes_is_written_as_it_was_given():
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
-def test_numbers_that_json_does_not_have_are_refused_by_name(number):
-    """The same words inside of a text are text."""
+def test_numbers_that_json_does_not_have_are_rejected_by_name(number):
+    """Inside a string they are text."""
     with pytest.raises(InvalidRequestError, match=f"{number} is not a number; send null"):
         parse(CreateMessageRequest, f'{{"model":"m",{MESSAGES},"temperature":{number}}}'.encode())
     text = f'{{"model":"m",{MESSAGES.replace("hi", number)}}}'
     assert parse(CreateMessageRequest, text.encode()).messages[0].content == number
 
 
-async def test_gzip_in_very_many_members_takes_no_longer_than_its_size():
-    """A member of twenty bytes holds nothing: half a million of them would stop the server for minutes."""
+async def test_gzip_with_very_many_members_takes_time_in_proportion_to_its_size():
+    """A member of twenty bytes may be empty: half a million of them would stop the server for minutes."""
     member = gzip.compress(b"", mtime=0)
     counts = {}
     for number in (8_000, 64_000):

@@ -39,13 +39,13 @@ def parts(value):
 
 
 def test_there_are_captures():
-    """Without captures the tests below would pass on nothing."""
+    """Without captures the tests below would pass and test nothing."""
     assert len(CAPTURES) == 9
 
 
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.stem)
 def test_a_capture_round_trips(path):
-    """What was sent comes back: values, unknown keys, and the order of the keys of tool inputs."""
+    """Values, unknown keys, and the order of keys in tool inputs are kept."""
     sent = body(path)
     request = CreateMessageRequest.model_validate_json(json.dumps(sent))
     assert request.model_dump(exclude_unset=True, mode="json") == sent
@@ -53,14 +53,14 @@ def test_a_capture_round_trips(path):
 
 
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.stem)
-def test_a_capture_is_known_throughout(path):
-    """Nothing a real client sends lands in a fallback member."""
+def test_a_capture_has_no_unknown_types(path):
+    """No object of a real client is parsed as a fallback member."""
     request = CreateMessageRequest.model_validate(body(path))
     assert [part for part in parts(request) if isinstance(part, Unknown)] == []
 
 
-def test_the_captures_exercise_what_they_are_kept_for():
-    """Between them they hold the block and tool kinds that an agent session has."""
+def test_the_captures_have_the_blocks_and_tools_of_an_agent_session():
+    """Together they contain each kind."""
     requests = [CreateMessageRequest.model_validate(body(path)) for path in CAPTURES]
     kinds = {type(part) for request in requests for part in parts(request)}
     assert kinds >= {

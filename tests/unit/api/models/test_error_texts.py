@@ -42,8 +42,8 @@ def block_complaint(block: Any) -> str:
         ({"tool_choice": {"type": "tool"}}, "tool_choice.tool.name: Field required"),
     ],
 )
-def test_the_words_of_the_protocol_are_used(changes, text):
-    """Clients recognise these."""
+def test_the_protocols_own_error_messages_are_used(changes, text):
+    """Clients look for them."""
     assert complaint(**changes) == text
 
 
@@ -57,7 +57,7 @@ def test_the_words_of_the_protocol_are_used(changes, text):
     ],
 )
 def test_the_name_of_a_custom_tool_is_checked(head, name, text):
-    """The path has the tag `custom`, whether or not the tool names its type."""
+    """The path has the tag `custom`, whether or not the tool has a type."""
     good = {"name": "x" * 128, "input_schema": {}}
     assert complaint(tools=[good, {**head, "name": name, "input_schema": {}}]) == f"tools.1.custom.name: {text}"
 
@@ -116,7 +116,7 @@ def test_the_name_of_a_custom_tool_is_checked(head, name, text):
     ],
 )
 def test_a_wrong_parameter_is_named(changes, text):
-    """The path leads to the value, and no artificial element is in it."""
+    """The path leads to the value, without labels of unions."""
     assert complaint(**changes) == text
 
 
@@ -154,7 +154,7 @@ def test_a_wrong_parameter_is_named(changes, text):
     ],
 )
 def test_a_wrong_block_is_named(block, text):
-    """The tag of the block stands behind its index."""
+    """The tag of the block follows its index."""
     assert block_complaint(block) == text
 
 
@@ -170,22 +170,22 @@ def test_a_wrong_block_is_named(block, text):
         (b"null", "The request body must be a JSON object"),
     ],
 )
-def test_a_body_that_is_no_object_is_named(raw, text):
-    """There is no path to show."""
+def test_a_body_that_is_not_an_object_has_its_own_message(raw, text):
+    """It has no path."""
     with pytest.raises(ValidationError) as caught:
         CreateMessageRequest.model_validate_json(raw)
     assert describe_validation_error(caught.value).startswith(text)
 
 
-def test_a_python_value_that_is_no_object_is_named():
-    """The same for a body that was parsed before."""
+def test_a_python_value_that_is_not_an_object_has_the_same_message():
+    """For a body that was parsed before."""
     with pytest.raises(ValidationError) as caught:
         CreateMessageRequest.model_validate([])
     assert describe_validation_error(caught.value) == "The request body must be a JSON object"
 
 
 def test_the_first_of_many_errors_is_described():
-    """Order of the fields, then order of the list; a list stops at its first error."""
+    """In the order of the fields, then of the list; a list stops at its first error."""
     wrong = {"role": "user", "content": [{"type": "text"}] * 1000}
     with pytest.raises(ValidationError) as caught:
         CreateMessageRequest.model_validate({"messages": [wrong] * 1000})
@@ -194,7 +194,7 @@ def test_the_first_of_many_errors_is_described():
     assert complaint(messages=[wrong] * 3) == "messages.0.content.0.text.text: Field required"
 
 
-def test_too_many_messages_are_refused():
+def test_too_many_messages_are_rejected():
     """The limit of the protocol."""
     assert complaint(messages=BASE["messages"] * 100_001).startswith("messages: List should have at most 100000 items")
 
@@ -207,15 +207,15 @@ def test_too_many_messages_are_refused():
         (Event, 5, "The request body must be a JSON object"),
     ],
 )
-def test_any_of_the_models_can_be_described(kind, value, text):
-    """The function knows nothing of the request."""
+def test_errors_of_any_model_can_be_described(kind, value, text):
+    """Not only those of requests."""
     with pytest.raises(ValidationError) as caught:
         TypeAdapter(kind).validate_python(value)
     assert describe_validation_error(caught.value) == text
 
 
-def test_no_secret_is_repeated():
-    """A message never quotes what the client sent."""
+def test_no_value_of_the_request_is_repeated():
+    """It may be a secret."""
     text = complaint(mcp_servers=[{"type": "url", "url": "https://x", "authorization_token": "s3cret"}])
     assert text == "mcp_servers.0.name: Field required"
     assert "s3cret" not in complaint(model=["s3cret"])

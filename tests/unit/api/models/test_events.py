@@ -76,7 +76,7 @@ START = {
     ],
 )
 def test_an_event_is_read_and_written(sent, kind):
-    """Each event has a model, and nothing is lost on the way."""
+    """Each event has a model, and nothing is lost."""
     event = EVENT.validate_python(sent)
     assert type(event) is kind
     assert event.model_dump(exclude_unset=True, mode="json") == sent
@@ -95,15 +95,15 @@ def test_an_event_is_read_and_written(sent, kind):
     ],
 )
 def test_a_delta_is_read_and_written(delta, kind):
-    """Each delta has a model, and nothing is lost on the way."""
+    """Each delta has a model, and nothing is lost."""
     sent = {"type": "content_block_delta", "index": 1, "delta": delta}
     event = EVENT.validate_python(sent)
     assert type(event.delta) is kind
     assert event.model_dump(exclude_unset=True) == sent
 
 
-def test_a_message_takes_what_it_does_not_know():
-    """Unknown blocks, stop reasons and keys pass, as they do in every client."""
+def test_a_message_accepts_unknown_values():
+    """Unknown blocks, stop reasons and keys, as every client does."""
     sent = {**START, "content": [{"type": "hologram", "data": 1}], "stop_reason": "bored", "mood": "fine"}
     message = Message.model_validate(sent)
     assert isinstance(message.content[0], UnknownBlock)
@@ -111,7 +111,7 @@ def test_a_message_takes_what_it_does_not_know():
 
 
 def test_every_stop_reason_of_the_protocol_is_listed():
-    """The tuple is what tables of other modules are checked against."""
+    """Tables of other modules are checked against the tuple."""
     assert STOP_REASONS == (
         "end_turn",
         "max_tokens",
@@ -133,6 +133,6 @@ def test_every_error_class_has_a_known_type_and_a_valid_body():
 
 
 def test_a_token_count_is_read_and_written():
-    """With context management the count before the edits comes along."""
+    """With context management it has the count before the edits."""
     sent = {"input_tokens": 3, "context_management": {"original_input_tokens": 5}}
     assert MessageTokensCount.model_validate(sent).model_dump(exclude_unset=True) == sent

@@ -25,15 +25,15 @@ def fallback(alias):
     return found
 
 
-def test_the_unions_of_the_protocol_are_all_here():
-    """The table below is made from the package; this pins its size from below and its best known members."""
+def test_the_unions_of_the_protocol_are_found():
+    """The table below is made from the package; this is its least size, with the best-known members."""
     assert len(UNIONS) >= 20
     assert {"InputBlock", "ResponseBlock", "Tool", "Event", "Delta", "ThinkingConfig", "ToolChoice"} <= set(UNIONS)
 
 
 @pytest.mark.parametrize("name", UNIONS)
 def test_an_unknown_type_is_kept(name):
-    """A newer client must not fail on a name this version has never heard."""
+    """A newer client must not fail on a type that this version does not know."""
     adapter = TypeAdapter(UNIONS[name])
     sent = {"type": "from_the_future_20991231", "b": {"z": 1, "a": [None]}, "name": 5}
     found = adapter.validate_python(sent)
@@ -44,8 +44,8 @@ def test_an_unknown_type_is_kept(name):
 
 
 @pytest.mark.parametrize("name", UNIONS)
-def test_a_known_type_never_lands_in_the_fallback(name):
-    """A broken object of a known type is an error, not something new."""
+def test_a_known_type_is_never_parsed_as_unknown(name):
+    """An invalid object of a known type is an error."""
     adapter = TypeAdapter(UNIONS[name])
     for member in members(UNIONS[name]):
         for tag in [] if issubclass(member, Unknown) else type_tags(member):
@@ -58,8 +58,8 @@ def test_a_known_type_never_lands_in_the_fallback(name):
 
 @pytest.mark.parametrize("name", UNIONS)
 @pytest.mark.parametrize("value", [{}, {"type": None}, {"type": 7}, {"type": ""}, [], "text", None, 1])
-def test_what_has_no_type_is_an_error(name, value):
-    """Only tools may do without, and these need more than that."""
+def test_an_object_without_type_is_an_error(name, value):
+    """Only tools may omit it, and these objects lack other fields of a tool."""
     with pytest.raises(ValidationError):
         TypeAdapter(UNIONS[name]).validate_python(value)
 
@@ -72,6 +72,6 @@ def test_the_tags_of_a_union_are_distinct(name):
 
 
 def test_a_union_without_fallback_cannot_be_built():
-    """The rule is checked where the union is made."""
+    """The rule is checked when the union is made."""
     with pytest.raises(TypeError, match="no Unknown member"):
         TypeAdapter(Annotated[models.TextBlock | models.ImageBlock, ByType()])

@@ -31,8 +31,8 @@ def block(**fields):
 
 @pytest.mark.parametrize("role", ["user", "assistant", "system"])
 @pytest.mark.parametrize("content", ["text", "", [], [{"type": "text", "text": "x"}], [{"type": "text", "text": ""}]])
-def test_any_role_may_stand_anywhere_with_text_or_blocks(role, content):
-    """Position and emptiness are for the translation to judge."""
+def test_any_role_is_accepted_anywhere_with_text_or_blocks(role, content):
+    """The translation checks positions and empty content."""
     message = {"role": role, "content": content}
     request = read(messages=[message, message])
     assert [turn.role for turn in request.messages] == [role, role]
@@ -48,8 +48,8 @@ def test_any_role_may_stand_anywhere_with_text_or_blocks(role, content):
         {"content": [{"type": "tool_removal", "tool": {"type": "tool_reference", "name": "a"}}]},
     ],
 )
-def test_a_system_message_may_carry_settings(fields):
-    """With settings it may even do without content."""
+def test_a_system_message_may_have_settings(fields):
+    """With settings it may omit the content."""
     message = read(messages=[BASE["messages"][0], {"role": "system", **fields}]).messages[1]
     assert message.model_dump(exclude_unset=True) == {"role": "system", **fields}
 
@@ -63,7 +63,7 @@ def test_a_thinking_block_needs_no_signature():
 
 
 def test_a_tool_use_needs_no_id():
-    """Claude Code replays a call that came without one."""
+    """Claude Code replays calls that it received without one."""
     found = block(type="tool_use", name="f", input={})
     assert isinstance(found, ToolUseBlock)
     assert found.id == ""
@@ -71,7 +71,7 @@ def test_a_tool_use_needs_no_id():
 
 @pytest.mark.parametrize("kind", ["tool_use", "server_tool_use", "mcp_tool_use"])
 def test_a_null_input_is_an_empty_one(kind):
-    """Histories of other servers hold null for a call without arguments."""
+    """Histories of other servers have null for a call without arguments."""
     assert block(type=kind, id="a", name="f", server_name="s", input=None).input == {}
 
 
@@ -86,15 +86,15 @@ def test_the_input_keeps_the_order_of_its_keys():
 
 
 @pytest.mark.parametrize("extra", [{}, {"is_error": None}, {"content": None}, {"content": "x"}, {"content": []}])
-def test_a_tool_result_may_be_bare(extra):
-    """Only the id of the call is needed."""
+def test_a_tool_result_needs_only_the_id_of_the_call(extra):
+    """It may have no content."""
     found = block(type="tool_result", tool_use_id="a", **extra)
     assert isinstance(found, ToolResultBlock)
     assert not found.is_error
 
 
-def test_a_replayed_answer_keeps_what_the_sdk_adds():
-    """`parse()` of the SDK leaves `parsed_output`, and dumps hold `caller: null` and `citations: null`."""
+def test_a_replayed_response_keeps_the_keys_that_the_sdk_adds():
+    """`parse()` of the SDK leaves `parsed_output`, and dumps have `caller: null` and `citations: null`."""
     content = [
         {"type": "text", "text": "x", "citations": None, "parsed_output": {"a": 1}},
         {"type": "tool_use", "id": "a", "name": "f", "input": {}, "caller": None},
@@ -125,13 +125,13 @@ REQUIRED = {"model", "messages", "max_tokens"}
 
 @pytest.mark.parametrize("name", sorted(set(CreateMessageRequest.model_fields) - REQUIRED))
 def test_every_optional_parameter_may_be_null(name):
-    """Clients with typed options send null for what is not set."""
+    """Clients with typed options send null for unset ones."""
     assert getattr(read(**{name: None}), name) is None
 
 
 @pytest.mark.parametrize("budget", [0, 500, 1_000_000])
 def test_a_thinking_budget_has_no_lower_bound(budget):
-    """Bifrost 1479: background requests with a budget of 500 failed in a gateway that knew better."""
+    """Bifrost 1479: background requests with a budget of 500 failed in a gateway that was stricter than the API."""
     thinking = read(thinking={"type": "enabled", "budget_tokens": budget}).thinking
     assert isinstance(thinking, ThinkingEnabled)
     assert thinking.budget_tokens == budget
@@ -146,20 +146,20 @@ def test_a_thinking_budget_has_no_lower_bound(budget):
         ({"thinking": {"type": "adaptive", "display": "novel"}}, "novel"),
     ],
 )
-def test_levels_of_the_future_are_accepted(changes, value):
-    """Which levels exist depends on the model, so the body alone cannot be wrong."""
+def test_unknown_levels_are_accepted(changes, value):
+    """Which levels exist depends on the model."""
     assert value in json.dumps(read(**changes).model_dump(exclude_unset=True))
 
 
 @pytest.mark.parametrize("tokens", [0, 1, 10_000_000])
 def test_max_tokens_is_any_whole_number_from_zero(tokens):
-    """Zero warms the cache, and too many are clamped later."""
+    """Zero fills the cache, and too large a number is clamped later."""
     assert read(max_tokens=tokens).max_tokens == tokens
 
 
 @pytest.mark.parametrize("media_type", ["image/jpeg", "image/jpg", "application/octet-stream"])
-def test_a_wrong_media_type_is_left_to_the_reader_of_the_bytes(media_type):
-    """The bytes tell what they are."""
+def test_a_wrong_media_type_is_accepted(media_type):
+    """The type is detected in the bytes."""
     found = block(type="image", source={"type": "base64", "media_type": media_type, "data": ""})
     assert isinstance(found, ImageBlock)
 
@@ -173,8 +173,8 @@ def test_a_tool_without_type_is_a_custom_tool(head):
     assert request.model_dump(exclude_unset=True)["tools"] == [sent]
 
 
-def test_requests_and_answers_can_be_built_in_code():
-    """Instances are taken as they are, and a dump of them can be read again."""
+def test_requests_and_responses_can_be_built_in_code():
+    """Instances are accepted as values, and their dump can be parsed again."""
     request = CreateMessageRequest(
         model="m",
         max_tokens=1,
@@ -191,7 +191,7 @@ def test_requests_and_answers_can_be_built_in_code():
 
 
 def test_models_cannot_be_changed():
-    """A retry must not see what an earlier attempt did to the request."""
+    """A retry must not see changes that an earlier attempt made to the request."""
     request = read()
     with pytest.raises(ValidationError, match="frozen"):
         request.max_tokens = 2

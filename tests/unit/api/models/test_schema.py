@@ -27,7 +27,7 @@ def openapi() -> dict:
 @pytest.mark.parametrize("model", [CreateMessageRequest, Message, ErrorBody])
 @pytest.mark.parametrize("mode", ["validation", "serialization"])
 def test_a_schema_can_be_made(model, mode):
-    """In both directions, and as JSON."""
+    """For input and for output, and as JSON."""
     assert json.dumps(model.model_json_schema(mode=mode))
 
 
@@ -47,7 +47,7 @@ def test_openapi_shows_the_real_components():
 
 
 def test_a_union_lists_its_members_with_their_tags():
-    """Readers and generators see which type means which model."""
+    """People and code generators see which type means which model."""
     tool = CreateMessageRequest.model_json_schema()["$defs"]["Tool"]
     known, untyped, unknown = tool["anyOf"]
     assert known["discriminator"]["propertyName"] == "type"
@@ -57,14 +57,14 @@ def test_a_union_lists_its_members_with_their_tags():
 
 
 def test_known_values_are_shown_as_examples():
-    """An open string tells which values are known."""
+    """An open string lists the known values."""
     schema = CreateMessageRequest.model_json_schema()["$defs"]["Effort"]
     assert schema == {"examples": ["low", "medium", "high", "xhigh", "max"], "type": "string"}
 
 
 @pytest.mark.parametrize("model", CLASSES, ids=lambda model: model.__name__)
 def test_every_class_and_field_is_described(model):
-    """One line for the class; for each field its purpose, but for the `type`, which speaks for itself."""
+    """One line for the class and one for each field, except `type`."""
     doc = model.__doc__
     assert doc
     assert "\n" not in doc
@@ -73,7 +73,7 @@ def test_every_class_and_field_is_described(model):
 
 
 @pytest.mark.parametrize("model", CLASSES, ids=lambda model: model.__name__)
-def test_no_union_is_left_to_chance(model):
+def test_every_union_is_marked(model):
     """A bare union would validate slowly and put names of types into error paths."""
     for name, field in model.model_fields.items():
         marked = any(isinstance(mark, ByType | OneOf) for mark in field.metadata)

@@ -1,6 +1,6 @@
 """Every type of the official SDK that a request, an answer or an event can hold is covered, field by field.
 
-Two walks over the SDK's own types: one compares each of them with the model that stands at the same place, the other
+Two walks over the SDK's own types: one compares each of them with the model at the same place, the other
 makes sample values from them, which the models have to take and give back.
 """
 
@@ -136,7 +136,7 @@ def parts(value):
 
 
 def test_every_field_of_the_sdk_is_declared():
-    """No type, no field and no documented value of the SDK is unknown to the models."""
+    """The models know every type, field and documented value of the SDK."""
     comparison = Comparison()
     for theirs, ours in REQUESTS + ANSWERS:
         comparison.compare(theirs, ours, getattr(theirs, "__name__", "event"))
@@ -147,7 +147,7 @@ def test_every_field_of_the_sdk_is_declared():
 
 @pytest.mark.parametrize(("theirs", "ours"), REQUESTS + ANSWERS)
 def test_samples_of_the_sdk_round_trip(theirs, ours):
-    """Every value the SDK's types allow is read into known members and given back unchanged."""
+    """Every value that the SDK's types allow is parsed into known members and serialized unchanged."""
     adapter = TypeAdapter(ours)
     values = samples(theirs)
     assert len(values) > 1
@@ -158,7 +158,7 @@ def test_samples_of_the_sdk_round_trip(theirs, ours):
 
 
 def test_the_samples_cover_what_the_comparison_covers():
-    """A sample generator that skipped an alternative would test nothing of it."""
+    """A sample generator that skipped an alternative would not test it."""
     text = json.dumps([samples(theirs) for theirs, _ in REQUESTS + ANSWERS])
     comparison = Comparison()
     for theirs, ours in REQUESTS + ANSWERS:
@@ -189,6 +189,6 @@ def test_the_comparison_can_fail():
 
 
 def test_enumerations_of_the_sdk_are_known():
-    """Stop reasons and error types are closed lists there."""
+    """Stop reasons and error types are closed lists in the SDK."""
     assert literals(fields(BetaMessage)["stop_reason"]) <= set(STOP_REASONS)
     assert literals(shared.ErrorType) <= set(ERROR_TYPES)

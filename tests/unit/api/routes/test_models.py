@@ -8,17 +8,19 @@ import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
 
+from llama_stack_api_messages import ServeSettings, create_router
 from llama_stack_api_messages.errors import NotFoundError
 from llama_stack_api_messages.models.catalog import ModelInfo, ModelList, ModelQuery
-from llama_stack_api_messages.routes.models import OWN, SHARED, add_model_routes, models_lifespan
-from llama_stack_api_messages.routes.route import MessagesRoute
+from llama_stack_api_messages.routes.models import OWN, SHARED
 
 VERSIONED = {"anthropic-version": "2023-06-01"}
 MODEL = ModelInfo(id="up/text", display_name="Text \u20ac")
 
 
 class Scripted:
-    """Knows one model; remembers what it was asked."""
+    """Knows one model; remembers the queries and names it got."""
+
+    settings = ServeSettings()
 
     def __init__(self):
         self.queries = []
@@ -33,12 +35,6 @@ class Scripted:
         if name != MODEL.id:
             raise NotFoundError(f"model: {name}")
         return MODEL
-
-
-def plugin(impl):
-    router = APIRouter(route_class=MessagesRoute, lifespan=models_lifespan(impl))
-    add_model_routes(router, impl)
-    return router
 
 
 def platform():
@@ -59,19 +55,19 @@ async def serving(*routers):
         yield client
 
 
-async def asked(path, **headers):
-    """Return the reply to one GET, and the implementation that may have been asked."""
+async def get_with_version(path, **headers):
+    """Return the reply to one GET, and the implementation."""
     impl = Scripted()
-    async with serving(platform(), plugin(impl)) as client:
+    async with serving(platform(), create_router(impl)) as client:
         return await client.get(path, headers={**VERSIONED, **headers}), impl
 
 
 @pytest.mark.parametrize("ours_first", [True, False])
 @pytest.mark.parametrize("path", [SHARED, f"{SHARED}/up/text", f"{SHARED}/", f"{SHARED}?limit=0"])
-async def test_without_a_version_the_platform_answers_whatever_the_order(path, ours_first):
-    """Its clients see what they see without this API."""
+async def test_without_a_version_header_the_platform_responds_in_any_order(path, ours_first):
+    """Its clients get the same responses as without this API."""
     impl = Scripted()
-    routers = [plugin(impl), platform()] if ours_first else [platform(), plugin(impl)]
+    routers = [create_router(impl), platform()] if ours_first else [platform(), create_router(impl)]
     async with serving(platform()) as alone, serving(*routers) as both:
         want, got = await alone.get(path), await both.get(path)
     assert (got.status_code, got.headers, got.content) == (want.status_code, want.headers, want.content)
@@ -80,10 +76,10 @@ async def test_without_a_version_the_platform_answers_whatever_the_order(path, o
 
 
 @pytest.mark.parametrize("ours_first", [True, False])
-async def test_with_a_version_ours_answer_whatever_the_order(ours_first):
-    """The list has the form of the API, and so has a model."""
+async def test_with_a_version_header_this_api_responds_in_any_order(ours_first):
+    """The list and the model have the form of the API."""
     impl = Scripted()
-    routers = [plugin(impl), platform()] if ours_first else [platform(), plugin(impl)]
+    routers = [create_router(impl), platform()] if ours_first else [platform(), create_router(impl)]
     async with serving(*routers) as client:
         listed = await client.get(SHARED, headers=VERSIONED)
         model = await client.get(f"{SHARED}/up/text", headers=VERSIONED)
@@ -92,9 +88,9 @@ async def test_with_a_version_ours_answer_whatever_the_order(ours_first):
     assert impl.names == ["up/text"]
 
 
-async def test_a_model_has_every_field_of_the_api_with_null_for_what_is_not_known():
-    """Clients of typed languages read them all; the epoch stands for an unknown date."""
-    reply, _ = await asked(f"{SHARED}/up/text")
+async def test_a_model_has_every_field_of_the_api_and_null_for_unknown_values():
+    """Clients in typed languages require them; the epoch stands for an unknown date."""
+    reply, _ = await get_with_version(f"{SHARED}/up/text")
     assert reply.json() == {
         "type": "model",
         "id": "up/text",
@@ -108,9 +104,9 @@ async def test_a_model_has_every_field_of_the_api_with_null_for_what_is_not_know
 
 
 @pytest.mark.parametrize("value", ["2026-10-21", "", "anything"])
-async def test_any_version_counts(value):
-    """It tells whose client this is, not which version it is."""
-    reply, impl = await asked(SHARED, **{"anthropic-version": value})
+async def test_any_version_is_accepted(value):
+    """The header shows which API the client speaks, not which version."""
+    reply, impl = await get_with_version(SHARED, **{"anthropic-version": value})
     assert reply.json()["has_more"] is True
     assert impl.queries == [ModelQuery()]
 
@@ -118,9 +114,9 @@ async def test_any_version_counts(value):
 @pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 @pytest.mark.parametrize("path", [SHARED, f"{SHARED}/up/text"])
 async def test_other_methods_stay_with_the_platform(method, path):
-    """With a version or without, its answer is the same as without this API."""
+    """With a version header or without, the response is the same as without this API."""
     impl = Scripted()
-    async with serving(platform()) as alone, serving(platform(), plugin(impl)) as both:
+    async with serving(platform()) as alone, serving(platform(), create_router(impl)) as both:
         want = await alone.request(method, path)
         replies = [await both.request(method, path, headers=headers) for headers in ({}, VERSIONED)]
     for got in replies:
@@ -130,9 +126,9 @@ async def test_other_methods_stay_with_the_platform(method, path):
 
 @pytest.mark.parametrize("headers", [{}, VERSIONED])
 @pytest.mark.parametrize("path", [OWN, f"{OWN}/up/text"])
-async def test_below_a_prefix_of_its_own_the_api_answers_everybody(path, headers):
-    """Nobody else is there, so no header is needed."""
-    async with serving(platform(), plugin(Scripted())) as client:
+async def test_below_its_own_prefix_the_api_needs_no_version_header(path, headers):
+    """The platform has no route there."""
+    async with serving(platform(), create_router(Scripted())) as client:
         reply = await client.get(path, headers=headers)
         shared = await client.get(path.replace(OWN, SHARED), headers=VERSIONED)
     assert reply.status_code == 200
@@ -141,9 +137,9 @@ async def test_below_a_prefix_of_its_own_the_api_answers_everybody(path, headers
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 @pytest.mark.parametrize("path", [OWN, f"{OWN}/up/text"])
-async def test_there_other_methods_are_refused_in_the_envelope(method, path):
-    """The error body is one that the SDKs understand."""
-    async with serving(platform(), plugin(Scripted())) as client:
+async def test_below_its_own_prefix_other_methods_are_405(method, path):
+    """The error body is one that the SDKs parse."""
+    async with serving(platform(), create_router(Scripted())) as client:
         reply = await client.request(method, path)
         head = await client.head(path)
     assert reply.status_code == head.status_code == 405
@@ -153,33 +149,33 @@ async def test_there_other_methods_are_refused_in_the_envelope(method, path):
 
 
 @pytest.mark.parametrize("path", ["up/text", "up%2Ftext", "up%2ftext"])
-async def test_an_id_may_hold_a_slash_raw_or_encoded(path):
+async def test_an_id_may_contain_a_slash_raw_or_encoded(path):
     """The SDKs encode it, people do not."""
-    reply, impl = await asked(f"{SHARED}/{path}")
+    reply, impl = await get_with_version(f"{SHARED}/{path}")
     assert (reply.status_code, impl.names) == (200, ["up/text"])
 
 
 async def test_an_id_is_decoded_once():
-    """A percent sign of its own stays one."""
-    _, impl = await asked(f"{SHARED}/a%252Fb")
+    """An encoded percent sign is a percent sign."""
+    _, impl = await get_with_version(f"{SHARED}/a%252Fb")
     assert impl.names == ["a%2Fb"]
 
 
 @pytest.mark.parametrize("path", [f"{SHARED}/nobody", f"{SHARED}/", f"{OWN}/nobody", f"{OWN}/"])
-async def test_an_unknown_model_is_a_404_in_the_envelope(path):
-    """An empty id names no model either, and does not reach the implementation, whose default model might answer."""
-    reply, impl = await asked(path)
+async def test_an_unknown_model_is_a_404_with_an_error_body(path):
+    """So is an empty id, which does not reach the implementation, because its default model might be returned."""
+    reply, impl = await get_with_version(path)
     assert reply.status_code == 404
     assert reply.json()["error"]["type"] == "not_found_error"
     assert reply.json()["request_id"] == reply.headers["request-id"]
     assert "" not in impl.names
 
 
-async def test_a_bug_is_a_500_in_the_envelope():
-    """Nothing escapes the route, on the platform's path either."""
+async def test_a_bug_is_a_500_with_an_error_body():
+    """No exception escapes the route, on the platform's path either."""
     impl = Scripted()
     impl.list_models = lambda query: 1 / 0
-    async with serving(platform(), plugin(impl)) as client:
+    async with serving(platform(), create_router(impl)) as client:
         reply = await client.get(SHARED, headers=VERSIONED)
     assert reply.status_code == 500
     assert reply.json()["error"]["type"] == "api_error"
@@ -199,9 +195,9 @@ async def test_a_bug_is_a_500_in_the_envelope():
         ("beta=true", {"beta": "true"}),
     ],
 )
-async def test_the_query_is_that_of_the_api(query, want):
-    """Brackets may be encoded; what is not known does no harm."""
-    reply, impl = await asked(f"{SHARED}?{query}")
+async def test_the_query_has_the_parameters_of_the_api(query, want):
+    """Brackets may be encoded; unknown parameters are accepted."""
+    reply, impl = await get_with_version(f"{SHARED}?{query}")
     assert reply.status_code == 200
     assert impl.queries == [ModelQuery(**want)]
 
@@ -221,31 +217,31 @@ async def test_the_query_is_that_of_the_api(query, want):
     ],
 )
 @pytest.mark.parametrize("path", [SHARED, OWN])
-async def test_a_wrong_query_is_a_400_that_names_the_member(path, query, message):
-    """The message begins with it, as with the path in a body."""
-    reply, impl = await asked(f"{path}?{urlencode(query)}")
+async def test_a_wrong_query_is_a_400_that_names_the_parameter(path, query, message):
+    """The message begins with the name, as with the path of a wrong body."""
+    reply, impl = await get_with_version(f"{path}?{urlencode(query)}")
     assert reply.status_code == 400
     assert reply.json()["error"]["type"] == "invalid_request_error"
     assert reply.json()["error"]["message"].startswith(message)
     assert not impl.queries
 
 
-async def test_a_server_that_stops_is_left_as_it_was():
+async def test_a_stopped_server_has_its_original_routes():
     """Started again, it has each route once."""
     app = FastAPI()
     app.include_router(platform())
-    app.include_router(plugin(Scripted()))
+    app.include_router(create_router(Scripted()))
     before = list(app.router.routes)
     for _ in range(2):
         async with app.router.lifespan_context(app):
-            assert len(app.router.routes) == len(before) + 2
+            assert len(app.router.routes) == len(before) + 5
         assert app.router.routes == before
 
 
-async def test_a_router_that_is_included_twice_answers_once():
-    """The platform makes several routers per process; it is no harm if more than one is served."""
+async def test_a_router_that_is_included_twice_calls_the_implementation_once():
+    """The platform makes several routers per process; serving more than one is harmless."""
     impl = Scripted()
-    async with serving(platform(), plugin(impl), plugin(impl)) as client:
+    async with serving(platform(), create_router(impl), create_router(impl)) as client:
         reply = await client.get(SHARED, headers=VERSIONED)
         other = await client.get(SHARED)
     assert reply.json()["data"][0]["id"] == "up/text"
@@ -253,14 +249,15 @@ async def test_a_router_that_is_included_twice_answers_once():
     assert other.json() == {"platform": "list"}
 
 
-def test_the_router_itself_has_nothing_on_the_path_of_the_platform():
-    """Its tables for authentication, metrics and library-client mode are made from routers, and keep its own routes."""
-    assert {route.path for route in plugin(Scripted()).routes} == {OWN, OWN + "/{model_id:path}"}
+def test_the_router_has_no_route_for_the_path_of_the_platform():
+    """The platform makes its tables for authentication, metrics and library-client mode from routers."""
+    paths = {route.path for route in create_router(Scripted()).routes}
+    assert {path for path in paths if "models" in path} == {OWN, OWN + "/{model_id:path}"}
 
 
-async def test_openapi_documents_the_path_of_its_own_and_keeps_the_other():
-    """The parameters have the names of the wire."""
-    async with serving(platform(), plugin(Scripted())) as client, serving(platform()) as alone:
+async def test_openapi_documents_the_own_path_and_leaves_the_shared_one_alone():
+    """The parameters have their names on the wire."""
+    async with serving(platform(), create_router(Scripted())) as client, serving(platform()) as alone:
         document, plain = (await client.get("/openapi.json")).json(), (await alone.get("/openapi.json")).json()
     listed, model = document["paths"][OWN]["get"], document["paths"][OWN + "/{model_id}"]["get"]
     assert {item["name"] for item in listed["parameters"]} == {"limit", "after_id", "before_id", "lifecycle[]"}
@@ -271,11 +268,11 @@ async def test_openapi_documents_the_path_of_its_own_and_keeps_the_other():
 
 
 def endpoint(impl, name):
-    return next(route.endpoint for route in plugin(impl).routes if route.name == name)
+    return next(route.endpoint for route in create_router(impl).routes if route.name == name)
 
 
 async def test_library_client_mode_calls_the_endpoints_without_a_request():
-    """It hands over the members of the path, encoded, and a model of the query, or nothing."""
+    """It passes the encoded path parameters, and a model of the query or nothing."""
     impl = Scripted()
     listed = await endpoint(impl, "list_models")()
     await endpoint(impl, "list_models")(query=ModelQuery(limit=3))

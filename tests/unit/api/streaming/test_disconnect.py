@@ -18,8 +18,8 @@ def client(gone):
     return receive
 
 
-async def test_the_result_comes_back():
-    """While the client waits, nothing changes."""
+async def test_the_result_is_returned():
+    """While the client is connected, nothing changes."""
 
     async def work():
         return 7
@@ -27,8 +27,8 @@ async def test_the_result_comes_back():
     assert await run_while_connected(client(asyncio.Event()), work()) == 7
 
 
-async def test_an_error_comes_back():
-    """A failure of the work is raised."""
+async def test_an_error_is_raised():
+    """As without the watch for a disconnect."""
 
     async def work():
         raise ValueError("x")
@@ -37,7 +37,7 @@ async def test_an_error_comes_back():
         await run_while_connected(client(asyncio.Event()), work())
 
 
-async def test_leaving_cancels_the_work():
+async def test_a_disconnect_cancels_the_work():
     """The work has cleaned up before the call returns."""
     gone, cleaned = asyncio.Event(), []
 
@@ -84,9 +84,9 @@ async def test_abandoning_unwinds_generators_that_do_not_close_each_other():
     assert released == [True]
 
 
-async def test_a_stream_that_will_not_be_cancelled_does_not_hold_up_the_rest(monkeypatch):
-    """It is left to itself after a moment."""
-    monkeypatch.setattr(disconnect, "_GRACE_SECONDS", 0.05)
+async def test_a_stream_that_ignores_cancellation_is_left_running(monkeypatch):
+    """The caller continues after the grace period."""
+    monkeypatch.setattr(disconnect, "GRACE_SECONDS", 0.05)
     release = asyncio.Event()
 
     async def stubborn():
@@ -102,7 +102,7 @@ async def test_a_stream_that_will_not_be_cancelled_does_not_hold_up_the_rest(mon
 
 
 async def test_a_stream_that_never_waits_is_not_read_for_ever():
-    """What it has buffered is bounded."""
+    """The number of items read is limited."""
     read = 0
 
     async def endless():
@@ -116,7 +116,7 @@ async def test_a_stream_that_never_waits_is_not_read_for_ever():
 
 
 async def test_work_that_is_cancelled_from_within_is_a_failure():
-    """It does not pass for an answer."""
+    """It is an error and not a disconnect."""
 
     async def work():
         raise asyncio.CancelledError
@@ -126,7 +126,7 @@ async def test_work_that_is_cancelled_from_within_is_a_failure():
 
 
 async def test_abandoning_a_finished_stream_does_nothing():
-    """There is nothing left to end."""
+    """It has no resources to release."""
 
     async def stream():
         yield 1
@@ -136,10 +136,10 @@ async def test_abandoning_a_finished_stream_does_nothing():
     await abandon(finished)
 
 
-async def test_many_calls_that_do_not_end_are_one_line_of_the_log(monkeypatch, caplog):
-    """A backend that will not be cancelled has hundreds of them."""
-    monkeypatch.setattr(disconnect, "_GRACE_SECONDS", 0.01)
-    monkeypatch.setattr(disconnect, "_warned_at", None)
+async def test_many_tasks_that_do_not_end_are_logged_once(monkeypatch, caplog):
+    """A backend that ignores cancellation may have hundreds of them."""
+    monkeypatch.setattr(disconnect, "GRACE_SECONDS", 0.01)
+    monkeypatch.setattr(disconnect, "warning_limit", disconnect.WarningLimit(60.0))
     release = asyncio.Event()
 
     async def stubborn():

@@ -7,9 +7,8 @@ import pytest
 
 from llama_stack_api_messages.api import Call, MessageReply, PendingStream, StreamReply
 from llama_stack_api_messages.errors import OverloadedError, RateLimitError
-from llama_stack_api_messages.streaming import response as event_stream
 from llama_stack_api_messages.streaming.response import EventStream
-from llama_stack_api_messages.streaming.sse import PING, TAIL, encode_event, unfinished_frame
+from llama_stack_api_messages.streaming.sse import PING, TAIL_BYTES, encode_event, unfinished_frame
 
 CALL = Call("req_1")
 FRAME = encode_event({"type": "message_start"})
@@ -53,66 +52,65 @@ def reply(frames):
     return open_stream
 
 
-async def answer(open_stream, ping_seconds=LONG):
+async def respond(open_stream, ping_seconds=LONG):
     client = Client()
     await EventStream(open_stream, CALL, ping_seconds)({"type": "http"}, client.receive, client.send)
     return client
 
 
 async def test_frames_that_are_ready_together_are_sent_together():
-    """A burst of frames leaves in few writes, in order and complete."""
+    """A burst of frames is sent in few writes, in order and complete."""
 
     async def frames():
         for number in range(100):
             yield b"%d\n\n" % number
 
-    client = await answer(reply(frames()))
+    client = await respond(reply(frames()))
     assert client.body == b"".join(b"%d\n\n" % number for number in range(100))
     assert len(client.messages) < 20
     assert client.headers["request-id"] == "req_1"
     assert client.headers["x-extra"] == "1"
 
 
-async def test_a_refusal_before_the_stream_keeps_its_status():
-    """An error that comes before the upstream accepted is an ordinary HTTP error."""
+async def test_an_error_before_the_stream_keeps_its_status():
+    """An error before the upstream has accepted is an ordinary HTTP error."""
 
     async def refuse():
         raise RateLimitError("slow down", headers={"retry-after": "3"})
 
-    client = await answer(refuse)
+    client = await respond(refuse)
     assert client.status == 429
     assert client.headers["retry-after"] == "3"
     assert json.loads(client.body)["error"]["type"] == "rate_limit_error"
 
 
-async def test_an_error_in_the_middle_is_the_last_event():
-    """What was read before it is delivered first."""
+async def test_an_error_inside_the_stream_is_the_last_event():
+    """Frames read before it are sent first."""
 
     async def frames():
         yield FRAME
         raise OverloadedError("no capacity")
 
-    client = await answer(reply(frames()))
+    client = await respond(reply(frames()))
     assert client.status == 200
     assert client.body.startswith(FRAME)
     assert client.body.endswith(encode_event(OverloadedError("no capacity").body("req_1")))
 
 
-async def test_an_unforeseen_error_stays_inside():
-    """A bug becomes an api_error without its text."""
+async def test_an_unexpected_exception_does_not_leak_its_text():
+    """It becomes an api_error."""
 
     async def frames():
         yield FRAME
         raise RuntimeError("secret")
 
-    client = await answer(reply(frames()))
+    client = await respond(reply(frames()))
     assert b"secret" not in client.body
     assert b'"api_error"' in client.body
 
 
-async def test_silence_before_the_upstream_answers_is_filled_with_pings(monkeypatch):
-    """Headers and a ping go out after the interval; the answer follows."""
-    monkeypatch.setattr(event_stream, "_OPEN_SECONDS", SHORT)
+async def test_silence_before_the_upstream_responds_is_filled_with_pings():
+    """Headers and a ping go out after the interval; the response follows."""
     accepted = asyncio.Event()
 
     async def frames():
@@ -123,7 +121,8 @@ async def test_silence_before_the_upstream_answers_is_filled_with_pings(monkeypa
         return StreamReply(frames())
 
     client = Client()
-    task = asyncio.create_task(EventStream(open_stream, CALL, SHORT)({}, client.receive, client.send))
+    stream = EventStream(open_stream, CALL, SHORT, open_seconds=SHORT)
+    task = asyncio.create_task(stream({}, client.receive, client.send))
     while PING * 3 not in client.body:
         client.got.clear()
         await client.got.wait()
@@ -133,8 +132,8 @@ async def test_silence_before_the_upstream_answers_is_filled_with_pings(monkeypa
     assert client.body.removesuffix(FRAME).replace(PING, b"") == b""
 
 
-async def test_no_ping_goes_out_while_the_way_is_looked_for():
-    """A backend may have to be probed first, and its refusal be the status."""
+async def test_no_ping_is_sent_during_lane_selection():
+    """A backend may have to be probed first, and its error has to be the status."""
 
     async def open_stream():
         await asyncio.sleep(SHORT * 5)
@@ -146,8 +145,8 @@ async def test_no_ping_goes_out_while_the_way_is_looked_for():
     assert client.status == 529
 
 
-async def test_no_ping_splits_a_frame():
-    """While half a frame is out, silence stays silent."""
+async def test_no_ping_is_sent_inside_a_frame():
+    """After half a frame no ping is sent."""
     rest = asyncio.Event()
 
     async def frames():
@@ -163,8 +162,8 @@ async def test_no_ping_splits_a_frame():
     assert client.body == FRAME
 
 
-async def test_a_client_that_leaves_closes_the_upstream():
-    """Leaving in the middle ends the generator before the response returns."""
+async def test_a_disconnect_closes_the_upstream():
+    """The generator ends before the response returns."""
     closed = []
 
     async def frames():
@@ -184,8 +183,8 @@ async def test_a_client_that_leaves_closes_the_upstream():
     assert closed == [True]
 
 
-async def test_a_client_that_leaves_before_the_answer_cancels_the_call():
-    """So does leaving while the upstream has not accepted."""
+async def test_a_disconnect_before_the_response_cancels_the_call():
+    """Also while the upstream has not accepted."""
     cancelled = asyncio.Event()
     started = asyncio.Event()
 
@@ -215,12 +214,12 @@ async def test_a_call_that_is_cancelled_from_within_is_an_error():
         yield FRAME
         raise asyncio.CancelledError
 
-    assert (await answer(cancelled)).status == 500
-    assert (await answer(reply(frames()))).body.startswith(FRAME + b"event: error\n")
+    assert (await respond(cancelled)).status == 500
+    assert (await respond(reply(frames()))).body.startswith(FRAME + b"event: error\n")
 
 
-async def test_a_header_http_cannot_carry_costs_nothing_but_itself():
-    """The stream arrives without it."""
+async def test_a_header_that_http_cannot_carry_is_left_out():
+    """The stream is sent without it."""
 
     async def frames():
         yield FRAME
@@ -228,14 +227,14 @@ async def test_a_header_http_cannot_carry_costs_nothing_but_itself():
     async def open_stream():
         return StreamReply(frames(), {"x-odd": "\u20ac", "x-fine": "1"})
 
-    client = await answer(open_stream)
+    client = await respond(open_stream)
     assert client.body == FRAME
     assert "x-odd" not in client.headers
     assert client.headers["x-fine"] == "1"
 
 
-async def test_a_bug_while_sending_is_an_error_reply():
-    """As long as nothing is sent, the client is told."""
+async def test_a_bug_before_the_first_byte_is_an_error_response():
+    """Its text is not shown."""
 
     async def frames():
         yield FRAME
@@ -243,12 +242,12 @@ async def test_a_bug_while_sending_is_an_error_reply():
     async def open_stream():
         return StreamReply(frames(), {"x-odd": 7})
 
-    client = await answer(open_stream)
+    client = await respond(open_stream)
     assert client.status == 500
 
 
 async def test_a_slow_client_stops_the_reading():
-    """What is read ahead is bounded, however fast the upstream is."""
+    """Read-ahead is bounded, however fast the upstream is."""
     produced = 0
     release = asyncio.Event()
 
@@ -290,7 +289,7 @@ async def test_a_library_client_iterates_the_same_bytes():
 
 
 async def test_a_library_client_gets_errors_as_events():
-    """There is no status to carry them."""
+    """It has no status."""
 
     async def refuse():
         raise RateLimitError("slow down")
@@ -329,53 +328,53 @@ async def until(client, condition):
 
 
 async def test_relayed_chunks_are_sent_one_by_one():
-    """Wherever the upstream cut them, and also if they are ready together."""
+    """Wherever the upstream cut them, and also if several are ready."""
     chunks = [FRAME[:5], FRAME[5:] + FRAME, b"\n", FRAME]
 
     async def open_stream():
         return relayed(*chunks)
 
-    client = await answer(open_stream)
+    client = await respond(open_stream)
     assert parts(client) == [*chunks, b""]
     assert [message.get("more_body") for message in client.messages] == [None, True, True, True, True, False]
 
 
 async def test_a_relayed_stream_without_chunks_is_an_empty_success():
-    """What is missing in it the lane knows."""
+    """The lane decides whether that is an error."""
 
     async def open_stream():
         return relayed()
 
-    client = await answer(open_stream)
+    client = await respond(open_stream)
     assert (client.status, parts(client)) == (200, [b""])
 
 
 @pytest.mark.parametrize("status_first", [True, False])
-async def test_a_pending_stream_that_is_fast_is_a_stream(status_first):
-    """With the headers of its reply and not with those that were known before."""
+async def test_a_fast_pending_stream_has_the_headers_of_its_reply(status_first):
+    """Not those that were known before."""
 
     async def connect():
         return relayed(FRAME, headers={"x-late": "1"})
 
-    client = await answer(pending(connect, status_first=status_first, headers={"x-early": "1"}))
+    client = await respond(pending(connect, status_first=status_first, headers={"x-early": "1"}))
     assert client.body == FRAME
     assert client.headers["x-late"] == "1"
     assert "x-early" not in client.headers
 
 
 @pytest.mark.parametrize("status_first", [True, False])
-async def test_a_refusal_of_a_pending_stream_that_is_fast_keeps_its_status(status_first):
+async def test_a_fast_error_of_a_pending_stream_keeps_its_status(status_first):
     """Nothing has been sent before it."""
 
     async def connect():
         raise RateLimitError("slow down", headers={"retry-after": "3"})
 
-    client = await answer(pending(connect, status_first=status_first))
+    client = await respond(pending(connect, status_first=status_first))
     assert (client.status, client.headers["retry-after"]) == (429, "3")
 
 
-async def test_nothing_is_sent_before_the_status_where_that_comes_first():
-    """However long the upstream is silent: its refusal keeps its status."""
+async def test_with_status_first_nothing_is_sent_before_the_status():
+    """However long the upstream is silent: its error keeps its status."""
 
     async def connect():
         await asyncio.sleep(SHORT * 5)
@@ -388,8 +387,8 @@ async def test_nothing_is_sent_before_the_status_where_that_comes_first():
     assert PING not in client.body
 
 
-async def test_pings_come_before_the_status_where_that_does_not_come_first():
-    """With the headers that are known; a refusal is then an event with the request id that was sent."""
+async def test_without_status_first_pings_are_sent_before_the_status():
+    """With the headers known so far; an error is then an event with the request id that was sent."""
     refused = asyncio.Event()
 
     async def connect():
@@ -408,7 +407,7 @@ async def test_pings_come_before_the_status_where_that_does_not_come_first():
     assert sum(message["type"] == "http.response.start" for message in client.messages) == 1
 
 
-async def test_an_answer_behind_early_pings_begins_no_second_response():
+async def test_a_reply_after_early_pings_does_not_start_a_second_response():
     """Its headers come too late."""
     accepted = asyncio.Event()
 
@@ -430,13 +429,13 @@ async def test_an_answer_behind_early_pings_begins_no_second_response():
 @pytest.mark.parametrize("given", [{}, {"request-id": "req_upstream"}])
 @pytest.mark.parametrize("kept", [True, False])
 async def test_the_request_id_of_an_error_event_is_that_of_the_response(given, kept):
-    """The upstream's where that was sent, else this server's."""
+    """The upstream's if it was sent, else this server's."""
 
     async def open_stream():
         reply = relayed(FRAME, OverloadedError("later"), headers=given)
         return reply if kept else StreamReply(reply.frames, given)
 
-    client = await answer(open_stream)
+    client = await respond(open_stream)
     request_id = given.get("request-id", "req_1")
     assert client.headers["request-id"] == request_id
     assert client.body == FRAME + encode_event(OverloadedError("later").body(request_id))
@@ -444,21 +443,23 @@ async def test_the_request_id_of_an_error_event_is_that_of_the_response(given, k
 
 @pytest.mark.parametrize("chunks", [[FRAME[:9]], [FRAME, FRAME[:-1]], [b"data: \xe4\xbd"], [FRAME[:9], FRAME[9:]]])
 @pytest.mark.parametrize("one_by_one", [True, False])
-async def test_an_error_behind_half_a_frame_is_a_frame_of_its_own(chunks, one_by_one):
-    """The half one is ended first, a whole one is left alone."""
+async def test_an_error_after_a_truncated_frame_is_a_frame_of_its_own(chunks, one_by_one):
+    """The truncated frame is completed first; a complete one is left alone."""
 
     async def open_stream():
         reply = relayed(*chunks, OverloadedError("later"))
         return reply if one_by_one else StreamReply(reply.frames)
 
-    client = await answer(open_stream)
+    client = await respond(open_stream)
     sent = b"".join(chunks)
-    assert client.body == sent + unfinished_frame(sent[-TAIL:]) + encode_event(OverloadedError("later").body("req_1"))
+    assert client.body == sent + unfinished_frame(sent[-TAIL_BYTES:]) + encode_event(
+        OverloadedError("later").body("req_1")
+    )
     assert parts(client)[-1] == b""
 
 
-async def test_no_ping_splits_a_relayed_frame():
-    """While half a frame is out, silence stays silent; between two there are pings."""
+async def test_no_ping_is_sent_inside_a_relayed_frame():
+    """Between two frames pings are sent."""
     rest = asyncio.Event()
 
     async def frames():
@@ -482,8 +483,8 @@ async def test_no_ping_splits_a_relayed_frame():
 
 
 @pytest.mark.parametrize("status_first", [True, False])
-async def test_a_client_that_leaves_before_the_status_cancels_the_call(status_first):
-    """In either order of status and pings; nothing is sent after it has left."""
+async def test_a_disconnect_before_the_status_cancels_the_call(status_first):
+    """With status first or not; nothing is sent after it."""
     started, cancelled = asyncio.Event(), asyncio.Event()
 
     async def connect():
@@ -503,8 +504,8 @@ async def test_a_client_that_leaves_before_the_status_cancels_the_call(status_fi
     assert client.messages == []
 
 
-async def test_a_client_that_leaves_a_relayed_stream_closes_the_upstream():
-    """Before the response returns, with no task left behind."""
+async def test_a_disconnect_from_a_relayed_stream_closes_the_upstream():
+    """Before the response returns, and no task is left."""
     closed = []
 
     async def frames():
@@ -527,20 +528,20 @@ async def test_a_client_that_leaves_a_relayed_stream_closes_the_upstream():
     assert asyncio.all_tasks() == before
 
 
-async def test_a_whole_message_where_a_stream_was_asked_for_is_an_error():
-    """Of this server: its lanes answer what they are asked."""
+async def test_a_message_reply_to_a_stream_request_is_an_error():
+    """A bug of the implementation."""
 
     async def open_stream():
         return MessageReply(b"{}")
 
-    client = await answer(open_stream)
+    client = await respond(open_stream)
     assert client.status == 500
     assert b"MessageReply" not in client.body
 
 
 @pytest.mark.parametrize("status_first", [True, False])
 async def test_a_library_client_waits_for_a_pending_stream(status_first):
-    """It gets its chunks, and its refusal as an event."""
+    """It gets the chunks, or the error as an event."""
 
     async def connect():
         return relayed(FRAME[:5], FRAME[5:])
@@ -554,7 +555,7 @@ async def test_a_library_client_waits_for_a_pending_stream(status_first):
     assert [chunk async for chunk in stream.body_iterator] == [encode_event(RateLimitError("slow down").body("req_1"))]
 
 
-async def test_an_error_behind_half_a_frame_is_a_frame_of_its_own_for_a_library_client():
+async def test_an_error_after_a_truncated_frame_is_a_frame_of_its_own_for_a_library_client():
     """It reads the same bytes as a client over HTTP."""
 
     async def open_stream():
@@ -562,12 +563,12 @@ async def test_an_error_behind_half_a_frame_is_a_frame_of_its_own_for_a_library_
 
     stream = EventStream(open_stream, CALL, LONG)
     got = b"".join([chunk async for chunk in stream.body_iterator])
-    ended = FRAME[:9] + unfinished_frame(FRAME[:9][-TAIL:])
+    ended = FRAME[:9] + unfinished_frame(FRAME[:9][-TAIL_BYTES:])
     assert got == ended + encode_event(OverloadedError("later").body("req_1"))
 
 
 async def test_silence_between_two_frames_is_filled_with_pings():
-    """Of a lane that makes its own frames; the end behind a silence is the end."""
+    """In a stream of our own frames; after the last one the stream ends."""
     rest, end = asyncio.Event(), asyncio.Event()
 
     async def frames():

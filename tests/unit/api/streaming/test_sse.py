@@ -1,4 +1,4 @@
-"""Encoding of events, and the end of those that broke off."""
+"""Encoding of events, and completion of truncated ones."""
 
 import json
 
@@ -8,35 +8,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from llama_stack_api_messages.json_bytes import encode_json
-from llama_stack_api_messages.streaming.sse import PING, TAIL, encode_event, unfinished_frame
+from llama_stack_api_messages.streaming.sse import PING, TAIL_BYTES, encode_event, unfinished_frame
 
 
 def test_an_event_is_named_after_its_type():
-    """Clients that go by the event line and clients that go by the type see the same."""
+    """Clients may use the event line or the type."""
     assert encode_event({"type": "ping"}) == PING == b'event: ping\ndata: {"type":"ping"}\n\n'
-
-
-@pytest.mark.parametrize(
-    "text", ["plain", "Gr\u00fc\u00dfe", "\u4f60\u597d", "a\nb", "\u2028\u2029\u0085", "\ud83d", "\U0001f600"]
-)
-def test_any_text_survives_in_one_line(text):
-    """No character breaks the line for any client, and all of them come back."""
-    data = encode_json({"text": text})
-    assert len(data.decode().splitlines()) == 1
-    assert json.loads(data) == {"text": text}
-
-
-def test_text_stays_readable():
-    """Letters of other scripts are not escaped."""
-    assert encode_json("\u4f60") == '"\u4f60"'.encode()
-
-
-@pytest.mark.parametrize("text", ["plain", "\u4f60", "\u2028"])
-def test_numbers_that_json_does_not_have_are_null(text):
-    """Infinity and NaN are no JSON: one of them would make the whole answer unreadable."""
-    data = encode_json({"a": [float("inf"), -float("inf"), float("nan"), 1.5], "text": text})
-    assert json.loads(data, parse_constant=pytest.fail) == {"a": [None, None, None, 1.5], "text": text}
 
 
 @pytest.mark.parametrize(
@@ -57,9 +34,9 @@ def test_numbers_that_json_does_not_have_are_null(text):
         (b"a\n\nb", b"\nevent: ping\n\n"),
     ],
 )
-def test_a_frame_is_ended_where_it_broke_off(sent, end):
-    """Half of one becomes a ping, whose data nobody reads; a whole one needs nothing."""
-    assert unfinished_frame(sent[-TAIL:]) == end
+def test_a_truncated_frame_is_completed(sent, end):
+    """It becomes a ping, whose data clients ignore; a complete frame needs nothing."""
+    assert unfinished_frame(sent[-TAIL_BYTES:]) == end
 
 
 @given(st.characters(exclude_categories=["Cs", "Cc"]), st.sampled_from(["", "a", "\u00e9", "\u4f60", "\U0001f600"]))
@@ -67,16 +44,16 @@ def test_a_frame_is_ended_where_it_broke_off(sent, end):
 @example("\ud7ff", "")
 @example("\U00010000", "")
 @example("\U0010ffff", "")
-def test_a_character_cut_in_half_is_completed(character, before):
-    """Wherever it was cut: what was sent and what ends it are text."""
+def test_a_truncated_character_is_completed(character, before):
+    """Wherever it was cut, the bytes are valid UTF-8."""
     sent = (before + character).encode()
     for cut in range(len(before.encode()), len(sent) + 1):
-        (sent[:cut] + unfinished_frame(sent[:cut][-TAIL:])).decode()
+        (sent[:cut] + unfinished_frame(sent[:cut][-TAIL_BYTES:])).decode()
 
 
 @pytest.mark.parametrize("sent", [b"\x80\x80\x80\x80", b"a\xff", b"\xc0", b"\xf5\x80", b"\xed\xa0"])
-def test_bytes_that_are_no_character_are_left_as_they_are(sent):
-    """They are the upstream's; what follows is still a line of its own."""
+def test_invalid_utf8_is_left_as_it_is(sent):
+    """The bytes are the upstream's; what follows is still a line of its own."""
     assert unfinished_frame(sent) == b"\nevent: ping\n\n"
 
 
@@ -120,14 +97,14 @@ def lines(event, end, fields):
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("fields", [("event", "data"), ("data", "event"), ("comment", "event", "id", "data")])
-def test_an_error_behind_a_stream_cut_anywhere_is_read(end, fields):
-    """By the official SDK, at every byte: the events that came whole, then the error, and never one of its parsers."""
+def test_the_sdk_reads_an_error_after_a_stream_that_was_cut_anywhere(end, fields):
+    """At every byte: the complete events, then the error, and never an error of its parser."""
     frames = [lines(event, end, fields) for event in STREAM]
     raw = b"".join(frames)
     whole = [len(b"".join(frames[: number + 1])) for number in range(len(frames))]
     for cut in range(len(raw) + 1):
         sent = raw[:cut]
-        events, raised = read_by_the_sdk(sent + unfinished_frame(sent[-TAIL:]) + ERROR)
+        events, raised = read_by_the_sdk(sent + unfinished_frame(sent[-TAIL_BYTES:]) + ERROR)
         assert isinstance(raised, anthropic.APIStatusError), (sent[-30:], raised)
         assert raised.body["error"]["type"] == "overloaded_error"
         came = [event["type"] for event, end in zip(STREAM, whole, strict=True) if end <= cut]
@@ -135,8 +112,8 @@ def test_an_error_behind_a_stream_cut_anywhere_is_read(end, fields):
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_an_error_behind_half_of_the_lines_of_an_event_is_read(end):
-    """The data of an event may stand on several lines, and the first of them is no JSON."""
+def test_the_sdk_reads_an_error_after_an_event_with_several_data_lines(end):
+    """The first data line alone is not valid JSON."""
     sent = f'event: message_start{end}data: {{"type":"message_start",{end}'.encode()
-    _, raised = read_by_the_sdk(sent + unfinished_frame(sent[-TAIL:]) + ERROR)
+    _, raised = read_by_the_sdk(sent + unfinished_frame(sent[-TAIL_BYTES:]) + ERROR)
     assert isinstance(raised, anthropic.APIStatusError)

@@ -11,8 +11,8 @@ from llama_stack_api.common.errors import ModelNotFoundError, ModelTypeError
 from openai import _exceptions
 from pydantic import BaseModel, ValidationError
 
+from llama_stack_api_messages.error_response import CompletionError
 from llama_stack_api_messages.errors import OverloadedError
-from llama_stack_api_messages.routes.completion_error import CompletionError
 from llama_stack_provider_messages.errors.exceptions import Keys, keys_of, translate_failure
 
 http = _exceptions.httpx2 if hasattr(_exceptions, "httpx2") else httpx

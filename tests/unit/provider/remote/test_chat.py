@@ -6,7 +6,7 @@ import json
 import httpx
 import pytest
 
-from llama_stack_api_messages.routes.completion_error import CompletionError
+from llama_stack_api_messages.error_response import CompletionError
 from llama_stack_api_messages.streaming.sse import encode_event
 from llama_stack_provider_messages.remote import continuation as answers
 from llama_stack_provider_messages.remote import upstream as asking

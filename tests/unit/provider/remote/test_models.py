@@ -5,7 +5,7 @@ import json
 import httpx
 import pytest
 
-from llama_stack_api_messages.routes.completion_error import CompletionError
+from llama_stack_api_messages.error_response import CompletionError
 
 URL = "http://host/prefix/v1/models"
 

@@ -9,9 +9,8 @@ from openai.types.chat.chat_completion import Choice
 from openai.types.chat.chat_completion_chunk import Choice as ChunkChoice
 from openai.types.shared import ReasoningEffort
 
-from llama_stack_api_messages.models import CreateMessageRequest, response
+from llama_stack_api_messages.models import CreateMessageRequest, ThinkingConfig, ToolChoice, response
 from llama_stack_api_messages.models.base import Unknown, type_tags
-from llama_stack_api_messages.models.thinking import ThinkingConfig, ToolChoice
 from llama_stack_api_messages.models.tools import Tool
 from llama_stack_provider_messages.translation.messages_to_chat.backend import presets
 from llama_stack_provider_messages.translation.messages_to_chat.reply import stop_reason, usage

@@ -5,8 +5,8 @@ note to the model, so that the tool loop continues.
 """
 
 from llama_stack_api_messages.errors import InvalidRequestError
+from llama_stack_api_messages.models import Base64Source, UrlSource
 from llama_stack_api_messages.models.content import ImageBlock
-from llama_stack_api_messages.models.sources import Base64Source, UrlSource
 from llama_stack_provider_messages.translation.fields import field
 from llama_stack_provider_messages.translation.inline_data import (
     IMAGE_TYPES,

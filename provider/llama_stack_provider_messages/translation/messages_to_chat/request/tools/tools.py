@@ -6,8 +6,8 @@ offers.py translates the entries of ``tools``; tool_changes.py determines which 
 from typing import Any
 
 from llama_stack_api_messages.errors import InvalidRequestError
+from llama_stack_api_messages.models import ToolChoice
 from llama_stack_api_messages.models.request import PromptRequest
-from llama_stack_api_messages.models.thinking import ToolChoice
 from llama_stack_provider_messages.translation.fields import field
 from llama_stack_provider_messages.translation.messages_to_chat.context import TranslationContext
 

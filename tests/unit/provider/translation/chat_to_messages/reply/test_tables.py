@@ -8,8 +8,7 @@ from openai.types.chat import ChatCompletion
 from openai.types.chat.chat_completion import Choice
 
 from llama_stack_api_messages.errors import ERROR_BY_STATUS, MessagesError
-from llama_stack_api_messages.models import response
-from llama_stack_api_messages.models.errors import ERROR_TYPES
+from llama_stack_api_messages.models import ERROR_TYPES, response
 from llama_stack_provider_messages.translation.chat_to_messages import dropped_blocks
 from llama_stack_provider_messages.translation.chat_to_messages.reply import error, finish, open_blocks
 from support.chat_answers import message, reply_options

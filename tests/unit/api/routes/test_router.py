@@ -41,7 +41,7 @@ def fail(error):
 
 
 async def test_the_implementation_gets_request_headers_and_raw_body():
-    """It sees the call as it came, and the request as soon as it wants to."""
+    """Unchanged, and parsed on demand."""
     impl = Scripted(lambda: MessageReply(b'{"ok":1}', {"x-extra": "1"}))
     async with client_for(impl) as client:
         reply = await client.post("/v1/messages", json=BODY, headers={"X-Api-Key": "k"})
@@ -54,8 +54,8 @@ async def test_the_implementation_gets_request_headers_and_raw_body():
     assert reply.content == b'{"ok":1}'
 
 
-async def test_an_error_of_the_implementation_is_answered_in_the_envelope():
-    """Status, type and message are those of the error."""
+async def test_an_error_of_the_implementation_is_an_error_body():
+    """With its status, type and message."""
     async with client_for(Scripted(fail(PermissionDeniedError("not you")))) as client:
         reply = await client.post("/v1/messages", json=BODY)
     assert reply.status_code == 403
@@ -64,7 +64,7 @@ async def test_an_error_of_the_implementation_is_answered_in_the_envelope():
 
 
 async def test_an_http_exception_keeps_its_status():
-    """What FastAPI code raises is put into the envelope."""
+    """It becomes an error body."""
     async with client_for(Scripted(fail(HTTPException(413, "too much")))) as client:
         reply = await client.post("/v1/messages", json=BODY)
     assert reply.status_code == 413
@@ -72,7 +72,7 @@ async def test_an_http_exception_keeps_its_status():
 
 
 async def test_a_bug_is_a_500_without_its_text_and_one_log_line_without_traceback(caplog):
-    """Nothing escapes the route, nothing leaks, and the log says where it was."""
+    """No exception escapes, no text leaks, and the log names the place."""
     async with client_for(Scripted(fail(RuntimeError("secret")))) as client:
         with caplog.at_level(logging.ERROR):
             reply = await client.post("/v1/messages", json=BODY)
@@ -86,8 +86,8 @@ async def test_a_bug_is_a_500_without_its_text_and_one_log_line_without_tracebac
 
 
 @pytest.mark.parametrize("value", ["soon \u20ac", "a\r\nx-injected: 1", "\u00fc"])
-async def test_a_header_http_cannot_carry_costs_nothing_but_itself(value):
-    """The error arrives without it."""
+async def test_a_header_that_http_cannot_carry_is_left_out(value):
+    """The error is sent without it."""
     error = RateLimitError("slow down", headers={"retry-after": value, "anthropic-ratelimit-requests-limit": "5"})
     async with client_for(Scripted(fail(error))) as client:
         reply = await client.post("/v1/messages", json=BODY)
@@ -98,8 +98,8 @@ async def test_a_header_http_cannot_carry_costs_nothing_but_itself(value):
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
-async def test_numbers_that_json_does_not_have_are_refused(number):
-    """They would come back to a backend that cannot read them."""
+async def test_numbers_that_json_does_not_have_are_rejected(number):
+    """A backend could not parse them."""
     block = {"type": "tool_use", "id": "t", "name": "n", "input": {"v": float(number)}}
     body = json.dumps({**BODY, "messages": [{"role": "assistant", "content": [block]}]})
     async with client_for(Scripted(fail(AssertionError("not reached")))) as client:
@@ -108,28 +108,28 @@ async def test_numbers_that_json_does_not_have_are_refused(number):
     assert f"not valid JSON: {number.strip('-')}" in reply.text.replace("-I", "I")
 
 
-async def test_the_names_of_those_numbers_may_stand_in_text():
-    """Only numbers are meant."""
+async def test_the_names_of_those_numbers_are_accepted_in_text():
+    """Only numbers are rejected."""
     body = {**BODY, "messages": [{"role": "user", "content": "NaN and Infinity"}]}
     async with client_for(Scripted(lambda: MessageReply(b"{}"))) as client:
         assert (await client.post("/v1/messages", json=body)).status_code == 200
 
 
 async def test_a_reply_of_the_wrong_kind_is_a_bug_of_the_implementation():
-    """A stream for a whole Message, or the other way round, is a 500."""
+    """A MessageReply for a stream request, or the other way round, is a 500."""
     async with client_for(Scripted(lambda: MessageReply(b"{}"))) as client:
         reply = await client.post("/v1/messages", json={**BODY, "stream": True})
     assert reply.status_code == 500
 
 
-def test_the_defaults_are_those_of_the_documentation():
-    """Ten seconds of silence, 32 MiB of request."""
+def test_the_default_settings_are_the_documented_ones():
+    """Pings after ten seconds of silence, and 32 MiB of request."""
     assert ServeSettings() == ServeSettings(ping_seconds=10.0, max_request_bytes=32 * 1024 * 1024)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"nonsense", b'"text"', b"\xff"])
 async def test_anything_that_is_not_a_json_object_is_a_400(body):
-    """No body makes the server fail."""
+    """Never a failure of the server."""
     async with client_for(Scripted(fail(AssertionError("not reached")))) as client:
         reply = await client.post("/v1/messages", content=body)
     assert reply.status_code == 400

@@ -5,7 +5,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.middleware.base import BaseHTTPMiddleware
 
-from llama_stack_api_messages.routes.completion_error import CompletionError, answer_failures
+from llama_stack_api_messages.error_response import CompletionError, install_completion_errors
 
 BODY = {"error": {"message": "Later", "type": "overloaded_error", "code": None, "param": None}}
 
@@ -30,22 +30,22 @@ async def get(app):
         return await client.get("/")
 
 
-async def test_a_failure_is_answered_as_it_is(app):
-    """Through whatever middleware there is; doing it twice changes nothing, and odd headers stay inside."""
+async def test_the_server_responds_with_the_errors_own_body_and_headers(app):
+    """Through any middleware; installing it twice changes nothing, and headers that HTTP cannot carry are left out."""
     app.middleware_stack = app.build_middleware_stack()
-    answer_failures(app)
-    answer_failures(app)
+    install_completion_errors(app)
+    install_completion_errors(app)
     reply = await get(app)
     assert (reply.status_code, reply.json(), reply.headers["retry-after"]) == (503, BODY, "7")
     assert "x-odd" not in reply.headers
 
 
-async def test_a_server_that_is_built_otherwise_is_left_alone():
-    """The platform's own handler answers then, with status and message."""
+async def test_without_exception_middleware_the_platforms_handler_is_used():
+    """It responds with the status and the message."""
 
     class Other:
         middleware_stack = object()
 
-    answer_failures(Other())
+    install_completion_errors(Other())
     failure = CompletionError(503, BODY)
     assert (failure.status_code, str(failure)) == (503, "Later")

@@ -1,13 +1,11 @@
-"""The relay of chunks, on time that only passes when a test says so."""
+"""Chunks of an upstream, sent one by one, on a clock that the test advances."""
 
 import asyncio
 import contextlib
-from types import SimpleNamespace
 
 import pytest
 
-from llama_stack_api_messages.streaming import relay as module
-from llama_stack_api_messages.streaming.relay import Relay
+from llama_stack_api_messages.streaming.response import ChunkSender
 from llama_stack_api_messages.streaming.sse import PING
 
 PAUSE = 10.0
@@ -15,7 +13,7 @@ WHOLE = b"event: a\ndata: 1\n\n"
 
 
 class Time:
-    """A clock with sleepers; it stands still until it is advanced."""
+    """A clock with sleepers; it only advances when the test says so."""
 
     def __init__(self):
         self.now = 1000.0
@@ -41,7 +39,7 @@ async def settle():
 
 
 class Stream:
-    """A relay between a source that a test feeds and a client that may stop reading."""
+    """A sender between a source that the test feeds and a client that may stop reading."""
 
     def __init__(self, time):
         self.time = time
@@ -52,9 +50,9 @@ class Stream:
         self.reading.set()
         self.closed = False
         self.sending = 0
-        self.relay = Relay(self.send, PAUSE)
-        self.relay._clock = lambda: time.now
-        self.task = asyncio.create_task(self.relay.run(self.frames()))
+        self.failure = None
+        self.sender = ChunkSender(self.send, PAUSE, clock=lambda: time.now, sleep=time.sleep)
+        self.task = asyncio.create_task(self.sender.run(self.frames()))
 
     async def frames(self):
         try:
@@ -70,6 +68,8 @@ class Stream:
         assert message["type"] == "http.response.body"
         assert message["more_body"] is True
         assert not self.sending, "two writes at once"
+        if self.failure:
+            raise self.failure
         self.sending += 1
         try:
             await self.reading.wait()
@@ -84,23 +84,19 @@ class Stream:
 
 
 @pytest.fixture
-async def stream(monkeypatch):
-    time = Time()
-    fake = SimpleNamespace(**{name: getattr(asyncio, name) for name in ("create_task", "ensure_future", "Future")})
-    fake.get_running_loop, fake.sleep = asyncio.get_running_loop, time.sleep
-    monkeypatch.setattr(module, "asyncio", fake)
-    made = Stream(time)
+async def stream():
+    made = Stream(Time())
     await settle()
     yield made
     made.task.cancel()
     with contextlib.suppress(asyncio.CancelledError, ValueError):
         await made.task
     assert made.closed
-    assert asyncio.all_tasks() == {asyncio.current_task()}, "a task has been left behind"
+    assert asyncio.all_tasks() == {asyncio.current_task()}, "a task is still running"
 
 
 async def test_chunks_are_sent_one_by_one_as_they_came(stream):
-    """Also those that are ready together, and those that end anywhere."""
+    """Also if several are ready, and wherever they end."""
     chunks = [b"event: a\nda", b"ta: 1", b"\n", b"\n", WHOLE + WHOLE[:3], WHOLE[3:]]
     await stream.put(*chunks, None)
     assert stream.sent == chunks
@@ -108,7 +104,7 @@ async def test_chunks_are_sent_one_by_one_as_they_came(stream):
 
 
 async def test_silence_is_filled_with_a_ping_per_interval(stream):
-    """From the beginning, and not a moment earlier."""
+    """From the start of the stream, and not earlier."""
     await stream.time.advance(PAUSE - 0.1)
     assert stream.sent == []
     await stream.time.advance(0.1)
@@ -120,7 +116,7 @@ async def test_silence_is_filled_with_a_ping_per_interval(stream):
 
 
 async def test_silence_begins_with_the_last_chunk(stream):
-    """A stream that speaks often enough gets no ping."""
+    """A stream that sends often enough gets no ping."""
     for _ in range(3):
         await stream.time.advance(PAUSE - 1)
         await stream.put(WHOLE)
@@ -132,8 +128,8 @@ async def test_silence_begins_with_the_last_chunk(stream):
 
 
 @pytest.mark.parametrize("cut", range(1, len(WHOLE)))
-async def test_no_ping_stands_inside_of_a_frame(stream, cut):
-    """However long the pause and however small the pieces; behind the frame they come again."""
+async def test_no_ping_is_sent_inside_a_frame(stream, cut):
+    """However long the pause and however small the pieces; after the frame pings are sent again."""
     for byte in WHOLE[:cut]:
         await stream.put(bytes([byte]))
     await stream.time.advance(PAUSE)
@@ -146,17 +142,17 @@ async def test_no_ping_stands_inside_of_a_frame(stream, cut):
 
 @pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r"])
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
-async def test_a_frame_in_pieces_is_known_to_be_whole(stream, end, size):
-    """With any of the line ends, however they fall apart."""
+async def test_a_frame_in_pieces_is_recognised_as_complete(stream, end, size):
+    """With each of the line ends, wherever they are cut."""
     frame = b"data: 1" + end
     await stream.put(*[frame[place : place + size] for place in range(0, len(frame), size)])
-    assert stream.relay.tail == frame[-4:]
+    assert stream.sender.tail == frame[-4:]
     await stream.time.advance(PAUSE)
     assert stream.sent[-1] == PING
 
 
-async def test_a_client_that_is_slow_is_not_pinged(stream):
-    """It is this side that waits; the pause is counted from when the client has the chunk."""
+async def test_a_slow_client_gets_no_ping(stream):
+    """The interval starts when the client has received the chunk."""
     stream.reading.clear()
     await stream.put(WHOLE)
     await stream.time.advance(PAUSE * 3)
@@ -170,7 +166,7 @@ async def test_a_client_that_is_slow_is_not_pinged(stream):
 
 
 async def test_nothing_is_read_ahead_of_a_slow_client(stream):
-    """The upstream waits in its turn."""
+    """The upstream has to wait."""
     stream.reading.clear()
     await stream.put(b"1", b"2", b"3")
     assert stream.taken == [b"1"]
@@ -179,7 +175,7 @@ async def test_nothing_is_read_ahead_of_a_slow_client(stream):
     assert stream.taken == stream.sent == [b"1", b"2", b"3"]
 
 
-async def test_a_chunk_waits_for_the_ping_under_way(stream):
+async def test_a_chunk_waits_for_a_ping_that_is_being_sent(stream):
     """Two writes at once would mix."""
     stream.reading.clear()
     await stream.time.advance(PAUSE)
@@ -190,24 +186,24 @@ async def test_a_chunk_waits_for_the_ping_under_way(stream):
     assert stream.sent == [PING, WHOLE]
 
 
-async def test_a_chunk_behind_a_finished_ping_waits_for_nothing(stream):
-    """The one before it is over."""
+async def test_a_chunk_after_a_finished_ping_is_sent_at_once(stream):
+    """It does not wait for the ping."""
     await stream.time.advance(PAUSE)
     await stream.put(WHOLE, WHOLE)
     assert stream.sent == [PING, WHOLE, WHOLE]
 
 
 @pytest.mark.parametrize("last", [WHOLE, b"data: half", b"\xe4\xbd"])
-async def test_a_failure_comes_behind_what_was_sent(stream, last):
-    """And where the last frame broke off is known."""
+async def test_a_failure_is_raised_after_the_chunks_before_it(stream, last):
+    """The tail shows where the last frame was cut."""
     await stream.put(WHOLE, last, ValueError("broken"))
     with pytest.raises(ValueError, match="broken"):
         await stream.task
     assert stream.sent == [WHOLE, last]
-    assert stream.relay.tail == (WHOLE + last)[-4:]
+    assert stream.sender.tail == (WHOLE + last)[-4:]
 
 
-async def test_a_relay_that_is_cancelled_closes_its_upstream(stream):
+async def test_cancellation_closes_the_upstream(stream):
     """While the upstream is silent."""
     await stream.put(WHOLE)
     stream.task.cancel()
@@ -216,8 +212,8 @@ async def test_a_relay_that_is_cancelled_closes_its_upstream(stream):
     assert stream.closed
 
 
-async def test_a_relay_that_is_cancelled_while_the_client_is_slow_closes_its_upstream(stream):
-    """While it sends a chunk, and while a chunk waits for a ping."""
+async def test_cancellation_while_the_client_is_slow_closes_the_upstream(stream):
+    """While a chunk waits for a ping that is being sent."""
     stream.reading.clear()
     await stream.time.advance(PAUSE)
     await stream.put(WHOLE)
@@ -230,21 +226,17 @@ async def test_a_relay_that_is_cancelled_while_the_client_is_slow_closes_its_ups
     assert WHOLE not in stream.sent
 
 
-async def test_the_end_of_the_upstream_is_the_end(stream):
-    """No ping comes behind it."""
+async def test_no_ping_is_sent_after_the_end(stream):
+    """The upstream has ended."""
     await stream.put(WHOLE, None)
     await stream.task
     await stream.time.advance(PAUSE * 2)
     assert stream.sent == [WHOLE]
 
 
-async def test_a_ping_that_cannot_be_sent_does_not_end_as_a_success(stream):
-    """The next chunk raises what it raised."""
-
-    async def broken(message):
-        raise ValueError("gone")
-
-    stream.relay._send = broken
+async def test_a_ping_that_cannot_be_sent_is_a_failure(stream):
+    """The next chunk raises its exception."""
+    stream.failure = ValueError("gone")
     await stream.time.advance(PAUSE)
     await stream.put(WHOLE)
     with pytest.raises(ValueError, match="gone"):

@@ -1,0 +1,222 @@
+"""The route class, with throw-away endpoints beside those of the API."""
+
+import gzip
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+import httpx
+import pytest
+from fastapi import APIRouter, Body, FastAPI, Header, Query, Response
+from pydantic import BaseModel, Field
+
+from llama_stack_api_messages import RequestBody, ServeSettings, create_router
+from llama_stack_api_messages.errors import NotFoundError
+from llama_stack_api_messages.models import CreateMessageRequest
+from llama_stack_api_messages.routes.route import NO_REQUEST, MessagesRequest, MessagesRoute, call_of, json_response
+
+THINGS = "/v1/messages/things"
+LIMIT = 1_000
+
+
+class Implementation:
+    settings = ServeSettings()
+
+
+class Thing(BaseModel):
+    name: str
+    size: int = Field(ge=0)
+
+
+class ThingQuery(BaseModel):
+    limit: int = Field(default=20, le=100)
+    tags: list[str] = []
+
+
+async def get_thing(
+    thing_id: int,
+    detail: bool = False,
+    version: Annotated[str | None, Header()] = None,
+    request: MessagesRequest = NO_REQUEST,
+) -> Response:
+    """Get a thing."""
+    if thing_id == 404:
+        raise NotFoundError("thing: no such thing")
+    if thing_id == 500:
+        raise RuntimeError("secret")
+    seen = {"id": thing_id, "detail": detail, "version": version, "call": call_of(request).headers.get("x-tenant")}
+    return Response(repr(seen))
+
+
+async def list_things(query: Annotated[ThingQuery, Query()]) -> Response:
+    """List things."""
+    return json_response(query)
+
+
+async def create_thing(thing: Annotated[Thing, Body()], dry_run: bool = False) -> Response:
+    """Create a thing."""
+    return Response(repr((thing, dry_run)))
+
+
+async def ask_thing(thing_id: str, params: Annotated[CreateMessageRequest, Body()]) -> Response:
+    """Send a prompt to a thing."""
+    assert isinstance(params, RequestBody)
+    return Response(f"{thing_id} {params.model}")
+
+
+def thing_routes():
+    return [
+        MessagesRoute(f"{THINGS}/{{thing_id}}", get_thing, methods=["GET"]),
+        MessagesRoute(THINGS, list_things, methods=["GET"]),
+        MessagesRoute(THINGS, create_thing, methods=["POST"], max_body_bytes=LIMIT),
+        MessagesRoute(f"{THINGS}/{{thing_id}}/ask", ask_thing, methods=["POST"], max_body_bytes=LIMIT),
+    ]
+
+
+@asynccontextmanager
+async def serving(*later):
+    """Yield a client of a running server with the API's router and, after it, further ones."""
+    app = FastAPI()
+    for router in (create_router(Implementation()), *later):
+        app.include_router(router)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=True)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+        yield client
+
+
+@pytest.fixture
+async def client():
+    """A client of a server with throw-away endpoints, registered after those of the API."""
+    async with serving(APIRouter(routes=thing_routes())) as made:
+        yield made
+
+
+def error_of(reply):
+    """Return type and message of an error body, after a check of what surrounds them."""
+    body = reply.json()
+    assert set(body) == {"type", "error", "request_id"}
+    assert body["type"] == "error"
+    assert body["request_id"] == reply.headers["request-id"]
+    assert body["request_id"].startswith("req_")
+    return body["error"]["type"], body["error"]["message"]
+
+
+async def test_an_endpoint_gets_its_path_query_and_header_parameters(client):
+    """FastAPI parses them; the request is there, too."""
+    reply = await client.get(f"{THINGS}/7?detail=true", headers={"version": "v", "x-tenant": "a"})
+    assert reply.text == repr({"id": 7, "detail": True, "version": "v", "call": "a"})
+    assert reply.headers["request-id"].startswith("req_")
+
+
+async def test_an_endpoint_without_a_request_has_a_call_of_its_own():
+    """The platform's library client calls the function itself."""
+    reply = await get_thing(thing_id=7)
+    assert reply.body.decode() == repr({"id": 7, "detail": False, "version": None, "call": None})
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "kind", "message"),
+    [
+        ("/x", 400, "invalid_request_error", "thing_id: Input should be a valid integer"),
+        ("/7?detail=maybe", 400, "invalid_request_error", "detail: Input should be a valid boolean"),
+        ("?limit=101", 400, "invalid_request_error", "limit: Input should be less than or equal to 100"),
+        ("/404", 404, "not_found_error", "thing: no such thing"),
+        ("/500", 500, "api_error", "Internal server error"),
+    ],
+)
+async def test_a_failure_is_an_error_body(client, path, status, kind, message):
+    """A wrong parameter is a 400 that begins with its name; a bug is a 500 without its text."""
+    reply = await client.get(THINGS + path)
+    assert reply.status_code == status
+    found_kind, found_message = error_of(reply)
+    assert found_kind == kind
+    assert found_message.startswith(message)
+
+
+async def test_a_query_may_be_a_model(client):
+    """A repeated parameter is a list where the model has one."""
+    reply = await client.get(f"{THINGS}?limit=5&tags=a&tags=b")
+    assert reply.json() == {"limit": 5, "tags": ["a", "b"]}
+
+
+@pytest.mark.parametrize("headers", [{"content-type": "application/json"}, {"content-type": "text/plain"}, {}])
+async def test_a_body_arrives_parsed_whatever_its_content_type(client, headers):
+    """Beside the other parameters."""
+    reply = await client.post(f"{THINGS}?dry_run=1", content=b'{"name": "a", "size": 1}', headers=headers)
+    assert reply.text == repr((Thing(name="a", size=1), True))
+
+
+async def test_a_compressed_body_is_read(client):
+    """As on every endpoint of the API."""
+    body = gzip.compress(b'{"name": "a", "size": 1}')
+    reply = await client.post(THINGS, content=body, headers={"content-encoding": "gzip"})
+    assert reply.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"name": "a", "size": -1}', "size: Input should be greater than or equal to 0"),
+        (b'{"size": 1}', "name: Field required"),
+        (b"{", "The request body is not valid JSON: "),
+        (b"[]", "The request body must be a JSON object"),
+        (b"", "The request body is not valid JSON: "),
+    ],
+)
+async def test_a_wrong_body_is_a_400_that_names_the_path(client, body, message):
+    """Like a wrong Messages request."""
+    reply = await client.post(THINGS, content=body)
+    assert reply.status_code == 400
+    kind, found = error_of(reply)
+    assert kind == "invalid_request_error"
+    assert found.startswith(message)
+
+
+@pytest.mark.parametrize("path", [THINGS, f"{THINGS}/7/ask"])
+async def test_a_body_over_the_limit_of_its_endpoint_is_a_413_that_names_the_limit(client, path):
+    """The limit of the other endpoints is another one."""
+    reply = await client.post(path, content=b'"' + b"x" * LIMIT + b'"')
+    assert reply.status_code == 413
+    kind, message = error_of(reply)
+    assert kind == "request_too_large"
+    assert f"{LIMIT} bytes" in message
+
+
+async def test_a_prompt_arrives_as_a_request_body(client):
+    """Only its model is looked at; the rest may be wrong until something parses it."""
+    reply = await client.post(f"{THINGS}/7/ask", json={"model": "m", "messages": "wrong"})
+    assert reply.text == "7 m"
+
+
+async def test_an_endpoint_with_a_body_needs_a_limit():
+    """A forgotten limit shows when the router is made, not at the first request."""
+    with pytest.raises(TypeError, match="max_body_bytes"):
+        MessagesRoute(THINGS, create_thing, methods=["POST"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"), [("PUT", "/7", "GET"), ("GET", "/7/ask", "POST"), ("DELETE", "", "GET, POST")]
+)
+async def test_another_method_is_a_405_that_names_the_right_ones(client, method, path, allow):
+    """It is an error body, as every failure; two endpoints of one path are both named."""
+    reply = await client.request(method, THINGS + path)
+    assert reply.status_code == 405
+    assert reply.headers["allow"] == allow
+    assert error_of(reply) == ("invalid_request_error", f"Method not allowed: use {allow}")
+
+
+@pytest.mark.parametrize("path", ["/v1/messages/nonsense", f"{THINGS}/7/ask/b", "/anthropic/v1/messages/a/b"])
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+async def test_a_path_that_no_endpoint_has_is_a_404(client, method, path):
+    """It is an error body that names the path."""
+    reply = await client.request(method, path)
+    assert reply.status_code == 404
+    assert error_of(reply) == ("not_found_error", f"Not found: {method} {path} is not an endpoint of this server")
+
+
+async def test_endpoints_of_another_router_are_not_hidden():
+    """A path below the API's own that another API of the stack serves stays with it."""
+    other = APIRouter()
+    other.add_api_route("/v1/messages/batches/{batch_id}", lambda batch_id: {"other": batch_id}, methods=["GET"])
+    async with serving(other) as client:
+        assert (await client.get("/v1/messages/batches/b")).json() == {"other": "b"}
+        assert (await client.get("/v1/messages/batches")).status_code == 404
