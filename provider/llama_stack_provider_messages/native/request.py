@@ -21,12 +21,12 @@ from llama_stack_api_messages.request_body import RequestBody
 from llama_stack_provider_messages.translation.billing import BILLING_HEADER, without_billing
 from llama_stack_provider_messages.translation.dropped import Dropped
 from llama_stack_provider_messages.translation.messages_to_chat import SIGNATURE_PREFIX
-from llama_stack_provider_messages.translation.messages_to_chat.backend.estimate import estimate_json
 from llama_stack_provider_messages.translation.messages_to_chat.backend.output_limit import (
     least_room,
     refused_window,
     window_room,
 )
+from llama_stack_provider_messages.translation.messages_to_chat.backend.tokens import estimate_json
 from llama_stack_provider_messages.upstream.address import CREDENTIALS
 
 type Edit = tuple[Span, bytes]

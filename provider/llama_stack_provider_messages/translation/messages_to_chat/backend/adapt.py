@@ -25,9 +25,9 @@ from llama_stack_api_messages.errors import MessagesError
 from llama_stack_provider_messages.errors.body import NO_VISION, ContentPolicyError
 from llama_stack_provider_messages.translation.messages_to_chat.profile import Profile
 
-from .estimate import estimate_tokens
 from .optional import OPTIONAL
 from .output_limit import MARGIN, least_room, refused_window
+from .tokens import estimate_tokens
 
 _STATUSES = frozenset({400, 404, 413, 422, 500})
 """Statuses of rejected requests: MLX servers send 404, FastAPI 422; llama.cpp sends 500 when a template raises

@@ -19,7 +19,7 @@ from typing import Any
 
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models.request import CreateMessageRequest
-from llama_stack_provider_messages.translation.messages_to_chat.backend.estimate import estimate_tokens
+from llama_stack_provider_messages.translation.messages_to_chat.backend.tokens import estimate_tokens
 from llama_stack_provider_messages.translation.messages_to_chat.context import TranslationContext
 
 _ABOVE_WINDOW = re.compile(

@@ -14,9 +14,9 @@ from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models.request import CreateMessageRequest
 from llama_stack_provider_messages.translation.dropped import Dropped
 from llama_stack_provider_messages.translation.fields import field, list_field
-from llama_stack_provider_messages.translation.messages_to_chat.backend.estimate import estimate_tokens
 from llama_stack_provider_messages.translation.messages_to_chat.backend.optional import without_refused
 from llama_stack_provider_messages.translation.messages_to_chat.backend.output_limit import fit_window, output_limit
+from llama_stack_provider_messages.translation.messages_to_chat.backend.tokens import estimate_tokens
 from llama_stack_provider_messages.translation.messages_to_chat.context import TranslationContext
 from llama_stack_provider_messages.translation.messages_to_chat.reply.options import ReplyOptions
 

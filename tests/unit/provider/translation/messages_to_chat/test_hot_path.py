@@ -13,7 +13,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     TranslationContext,
     translate_request,
 )
-from llama_stack_provider_messages.translation.messages_to_chat.reply.text_filter import TextFilter
+from llama_stack_provider_messages.translation.messages_to_chat.reply.text import TextFilter
 from support.streams import delta_chunk, form, id_maker, request, usage_chunk
 
 CHUNKS = [

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from llama_stack_api_messages.errors import OverloadedError
 from llama_stack_provider_messages.translation.events import fold
 from llama_stack_provider_messages.translation.messages_to_chat import StreamTranslator, translate_response
-from llama_stack_provider_messages.translation.messages_to_chat.reply import blocks
+from llama_stack_provider_messages.translation.messages_to_chat.reply import calls as calls_module
 from llama_stack_provider_messages.translation.names import backend_id
 from llama_stack_provider_messages.translation.tool_arguments import parse_tool_input
 from support.grammar import check_stream
@@ -397,7 +397,7 @@ def test_the_input_that_repetitions_are_compared_with_is_decoded_once(monkeypatc
         decoded.append(text)
         return parse_tool_input(text)
 
-    monkeypatch.setattr(blocks, "parse_tool_input", parse)
+    monkeypatch.setattr(calls_module, "parse_tool_input", parse)
     long = json.dumps({"text": "x" * 1000})
     assert len(inputs(message_of(deltas_of(*one_delta_each([long, *["{}"] * 50]))))) == 1
     assert decoded.count(long) == 1

@@ -16,7 +16,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     translate_request,
     translate_response,
 )
-from llama_stack_provider_messages.translation.messages_to_chat.backend.estimate import estimate_tokens
+from llama_stack_provider_messages.translation.messages_to_chat.backend.tokens import estimate_tokens
 from support.grammar import check_stream
 from support.streams import completion, delta_chunk, form, id_maker, request, usage_chunk
 
