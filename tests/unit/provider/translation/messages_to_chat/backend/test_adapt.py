@@ -10,7 +10,6 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     adapt,
     translate_request,
 )
-from llama_stack_provider_messages.translation.messages_to_chat.backend.adapt import without_switches
 from support.streams import request
 
 USER = {"role": "user", "content": "x" * 400}
@@ -321,11 +320,8 @@ def test_what_is_left_out_is_named_unless_it_is_a_hint():
     assert [entry.path for entry in done.dropped] == ["temperature"]
 
 
-PLAIN = {"messages": [], "max_tokens": 5}
-
-
 @pytest.mark.parametrize(
-    "refusal",
+    "text",
     [
         "Unrecognized request argument supplied: reasoning_effort",
         '"gemma" does not support thinking',
@@ -333,16 +329,14 @@ PLAIN = {"messages": [], "max_tokens": 5}
     ],
 )
 @pytest.mark.parametrize("switch", [{"reasoning_effort": "high"}, {"chat_template_kwargs": {"thinking": True}}])
-def test_a_refusal_of_the_switch_gives_the_request_without_it(refusal, switch):
-    """Everything else stays."""
-    assert without_switches({**PLAIN, **switch}, refusal) == PLAIN
+def test_an_error_about_thinking_omits_the_switch(text, switch):
+    found = adapted(400, text, **switch)
+    assert (found.kind, dict(found.changes)) == ("thinking", {"thinking": "none"})
 
 
-def test_a_refusal_of_something_else_gives_nothing():
-    """There is no second try for it."""
-    assert without_switches({**PLAIN, "reasoning_effort": "high"}, "max_tokens is too large") is None
+def test_an_error_about_another_field_keeps_the_thinking_switch():
+    assert adapted(400, "max_tokens is too large", reasoning_effort="high") is None
 
 
-def test_without_a_switch_there_is_nothing_to_leave_out():
-    """So the refusal stands, whatever it says."""
-    assert without_switches(PLAIN, "reasoning_effort") is None
+def test_an_error_about_thinking_is_final_if_the_request_has_no_switch():
+    assert adapted(400, "reasoning_effort") is None

@@ -11,10 +11,10 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     Policy,
     Profile,
     TranslationContext,
+    adapt,
     profile_for,
     translate_request,
 )
-from llama_stack_provider_messages.translation.messages_to_chat.backend.adapt import SWITCH_FIELDS, without_switches
 from llama_stack_provider_messages.translation.messages_to_chat.profile import Profile as Settings
 from llama_stack_provider_messages.translation.messages_to_chat.request.thinking_params import SWITCHES
 from support.streams import request
@@ -49,14 +49,21 @@ def test_every_provider_type_exists():
     assert {*PROVIDER_PRESETS.values()} <= {*PRESETS}
 
 
-def test_every_value_has_a_switch():
-    """And every field of every switch is left out when a backend refuses it."""
+def test_every_thinking_mode_of_a_profile_has_a_switch():
     assert {*Settings.model_fields["thinking"].annotation.__args__} == {*SWITCHES}
-    for like, profile in PRESETS.items():
-        for thinking in ({"type": "disabled"}, {"type": "adaptive"}, ENABLED):
-            fields = translated(like, request(thinking=thinking, output_config={"effort": "high"})).fields
-            left = without_switches(fields, "thinking is not supported", profile) or fields
-            assert {*left} == {"messages", profile.output_limit}
+
+
+@pytest.mark.parametrize("like", PRESETS)
+@pytest.mark.parametrize(
+    "thinking", [{"type": "disabled"}, {"type": "adaptive"}, ENABLED], ids=lambda value: value["type"]
+)
+def test_a_rejected_switch_is_omitted_completely_in_the_retry(like, thinking):
+    """Each field of each switch is recognized, and the retry sends none of them."""
+    profile, asked = PRESETS[like], request(thinking=thinking, output_config={"effort": "high"})
+    fields = translate_request(asked, TranslationContext(profile)).fields
+    adaptation = adapt(InvalidRequestError("thinking is not supported"), fields, profile, ())
+    retried = translate_request(asked, TranslationContext(profile.but(**adaptation.changes if adaptation else {})))
+    assert {*retried.fields} == {"messages", profile.output_limit}
 
 
 def test_our_own_other_direction_keeps_what_a_request_for_messages_says():
@@ -70,12 +77,15 @@ def test_our_own_other_direction_keeps_what_a_request_for_messages_says():
         assert [entry.path for entry in chat.dropped] == ["output_config.effort"]
 
 
-def test_the_budget_of_a_profile_is_left_out_too():
-    """It is a switch like the others."""
-    profile = Profile(budget_field="thinking_token_budget", thinking="template")
-    asked = {"messages": [], "thinking_token_budget": 5, "chat_template_kwargs": {}}
-    assert without_switches(asked, "thinking_token_budget is set but", profile) == {"messages": []}
-    assert "thinking_token_budget" not in SWITCH_FIELDS
+def test_the_budget_field_of_a_profile_is_a_switch():
+    """It is omitted like the others."""
+    failure, fields = (
+        InvalidRequestError("thinking_token_budget is set but"),
+        {"messages": [], "thinking_token_budget": 5},
+    )
+    adaptation = adapt(failure, fields, Profile(budget_field="thinking_token_budget"), ())
+    assert dict(adaptation.changes) == {"thinking": "none", "budget_field": None}
+    assert adapt(failure, fields, Profile(), ()) is None
 
 
 def test_deepseek_is_switched_by_type():
