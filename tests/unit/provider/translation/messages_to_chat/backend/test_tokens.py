@@ -1,4 +1,4 @@
-"""What the tokenizers of backends are asked, and how their answers are read."""
+"""Counting tokens: requests to tokenizers, their responses, and estimates."""
 
 import pytest
 
@@ -20,29 +20,29 @@ TOOLS = [{"type": "function", "function": {"name": "f", "description": "", "para
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
 COUNT, APPLY, TOKENIZE = "/v1/chat/completions/input_tokens", "/apply-template", "/tokenize"
 VLLM = COUNTING_METHODS["vllm"][0]
-LLAMA, LLAMA_IN_TWO = COUNTING_METHODS["llama_cpp"]
+LLAMA, LLAMA_OLDER = COUNTING_METHODS["llama_cpp"]
 
 
 def fields(**more):
     return {"messages": HI, "max_tokens": 9} | more
 
 
-def followed(way, *answers, model="m", **more):
-    """Return the calls of a way that gets these answers, and what it returns."""
-    steps, calls = way(fields(**more), model), []
-    answer = None
-    for following in [*answers, None]:
+def followed(method, *responses, model="m", **more):
+    """Return the requests of a counting method that gets these responses, and its result."""
+    steps, requests = method(fields(**more), model), []
+    response = None
+    for following in [*responses, None]:
         try:
-            calls.append(steps.send(answer))
+            requests.append(steps.send(response))
         except StopIteration as end:
-            return calls, end.value
-        answer = following
-    raise AssertionError("it asks for more")
+            return requests, end.value
+        response = following
+    raise AssertionError("the method sends more requests than expected")
 
 
 def vllm_body(**more):
-    calls, _ = followed(VLLM, {"count": 1}, **more)
-    return calls[0].body
+    requests, _ = followed(VLLM, {"count": 1}, **more)
+    return requests[0].body
 
 
 def is_exact(model="m", **more):
@@ -50,15 +50,15 @@ def is_exact(model="m", **more):
 
 
 def test_vllm_counts_messages_and_tools():
-    """The answer holds every token's number too, which nobody needs."""
-    answer = {"count": 3, "max_model_len": 32768, "tokens": [7, 8, 9], "token_strs": None}
-    calls, count = followed(VLLM, answer, tools=TOOLS)
-    assert [(call.path, call.body) for call in calls] == [("/tokenize", {"model": "m", "messages": HI, "tools": TOOLS})]
+    """The response also has the id of each token, which is ignored."""
+    response = {"count": 3, "max_model_len": 32768, "tokens": [7, 8, 9], "token_strs": None}
+    requests, count = followed(VLLM, response, tools=TOOLS)
+    assert [(req.path, req.body) for req in requests] == [("/tokenize", {"model": "m", "messages": HI, "tools": TOOLS})]
     assert count == Count(3, exact=True)
 
 
-def test_vllm_is_told_what_its_tokenizer_knows():
-    """The rest is for the answer."""
+def test_vllm_gets_the_fields_its_tokenizer_supports():
+    """The other fields do not change the prompt."""
     known = {
         "add_generation_prompt": False,
         "continue_final_message": True,
@@ -68,13 +68,13 @@ def test_vllm_is_told_what_its_tokenizer_knows():
         "media_io_kwargs": {},
         "mm_processor_kwargs": {},
     }
-    answering = {"stream": True, "temperature": 0, "tool_choice": "auto", "response_format": {"type": "json_object"}}
-    assert vllm_body(**known, **answering) == {"model": "m", "messages": HI, **known}
-    assert is_exact(**known, **answering)
+    about_output = {"stream": True, "temperature": 0, "tool_choice": "auto", "response_format": {"type": "json_object"}}
+    assert vllm_body(**known, **about_output) == {"model": "m", "messages": HI, **known}
+    assert is_exact(**known, **about_output)
 
 
-def test_vllm_gets_an_effort_where_its_template_reads_it():
-    """What the request says of it goes before what is said to the template; the request is left as it is."""
+def test_vllm_gets_an_effort_as_a_template_argument():
+    """The request's effort has precedence over that of the template arguments; the request is not changed."""
     kwargs = {"enable_thinking": True, "reasoning_effort": "low"}
     body = vllm_body(reasoning_effort="high", chat_template_kwargs=kwargs)
     assert body["chat_template_kwargs"] == {"enable_thinking": True, "reasoning_effort": "high"}
@@ -95,13 +95,13 @@ def test_vllm_gets_an_effort_where_its_template_reads_it():
         (False, {"model": "openai/GPT-OSS-20b"}),
     ],
 )
-def test_vllm_is_exact_where_it_is_told_all(exact, more):
-    """The count is the tokenizer's own also where it may be off."""
+def test_vllm_is_exact_if_its_tokenizer_gets_every_field_of_the_prompt(exact, more):
+    """The tokenizer's count is used in any case."""
     assert is_exact(**more) is exact
 
 
-def test_a_prefill_is_counted_as_the_beginning_of_the_answer():
-    """The fields are those the lane sends."""
+def test_a_prefill_is_counted_as_the_beginning_of_the_response():
+    """The fields are those that the translated lane sends."""
     turns = [*HI, {"role": "assistant", "content": "Hello, I"}]
     sent = translate_request(request(messages=turns), TranslationContext(PRESETS["vllm"])).fields
     body = next(VLLM(sent, "m")).body
@@ -109,59 +109,59 @@ def test_a_prefill_is_counted_as_the_beginning_of_the_answer():
     assert body["messages"][-1] == {"role": "assistant", "content": "Hello, I"}
 
 
-def test_llama_cpp_reads_the_request_whole():
-    """All of it may matter to the prompt, but for what only shapes the answer."""
-    shaping = {
+def test_llama_cpp_gets_the_complete_request():
+    """Each field may change the prompt, except those about the output."""
+    about_prompt = {
         "tools": TOOLS,
         "tool_choice": "required",
         "chat_template_kwargs": {"enable_thinking": True},
         "thinking_budget_tokens": 99,
         "response_format": {"type": "json_object"},
     }
-    answering = {"max_completion_tokens": 9, "stream": True, "stream_options": {"include_usage": True}}
-    answer = {"input_tokens": 11, "object": "response.input_tokens"}
-    calls, count = followed(LLAMA, answer, **shaping, **answering)
-    assert [call.path for call in calls] == [f"{COUNT}?autoload=false"]
-    assert calls[0].body == {"model": "m", "messages": HI, **shaping}
+    about_output = {"max_completion_tokens": 9, "stream": True, "stream_options": {"include_usage": True}}
+    response = {"input_tokens": 11, "object": "response.input_tokens"}
+    requests, count = followed(LLAMA, response, **about_prompt, **about_output)
+    assert [req.path for req in requests] == [f"{COUNT}?autoload=false"]
+    assert requests[0].body == {"model": "m", "messages": HI, **about_prompt}
     assert count == Count(11, exact=True)
 
 
-def test_an_older_llama_cpp_writes_the_prompt_first():
-    """Its tokens count as those of an answer's prompt do: with BOS, and special ones as such."""
-    calls, count = followed(LLAMA_IN_TWO, {"prompt": "<|im_start|>"}, {"tokens": [1, 2]}, tools=TOOLS)
-    assert [call.path for call in calls] == [f"{APPLY}?autoload=false", f"{TOKENIZE}?autoload=false"]
-    assert calls[0].body == {"model": "m", "messages": HI, "tools": TOOLS}
-    assert calls[1].body == {"model": "m", "content": "<|im_start|>", "add_special": True, "parse_special": True}
+def test_an_older_llama_cpp_applies_the_template_first():
+    """The prompt is tokenized as in a completion: with BOS, and with special tokens."""
+    requests, count = followed(LLAMA_OLDER, {"prompt": "<|im_start|>"}, {"tokens": [1, 2]}, tools=TOOLS)
+    assert [req.path for req in requests] == [f"{APPLY}?autoload=false", f"{TOKENIZE}?autoload=false"]
+    assert requests[0].body == {"model": "m", "messages": HI, "tools": TOOLS}
+    assert requests[1].body == {"model": "m", "content": "<|im_start|>", "add_special": True, "parse_special": True}
     assert count == Count(2, exact=True)
 
 
-@pytest.mark.parametrize("way", [VLLM, LLAMA, LLAMA_IN_TWO])
-@pytest.mark.parametrize("answer", [None, [], "11", {}, {"count": "3"}, {"input_tokens": True}, {"prompt": None}])
-def test_an_answer_of_something_else_is_no_count(way, answer):
-    """Another server may have the path."""
+@pytest.mark.parametrize("method", [VLLM, LLAMA, LLAMA_OLDER])
+@pytest.mark.parametrize("response", [None, [], "11", {}, {"count": "3"}, {"input_tokens": True}, {"prompt": None}])
+def test_a_response_of_another_server_is_not_a_count(method, response):
+    """Another server may have the same path."""
     with pytest.raises(TokenizerUnavailable) as caught:
-        followed(way, answer)
+        followed(method, response)
     assert caught.value.status is None
 
 
-def test_a_prompt_without_tokens_is_no_count():
-    """The second answer is looked at as well."""
+def test_a_tokenize_response_without_tokens_is_not_a_count():
+    """The second response is checked, too."""
     with pytest.raises(TokenizerUnavailable, match="gave no answer"):
-        followed(LLAMA_IN_TWO, {"prompt": "x"}, {"tokens": 3})
+        followed(LLAMA_OLDER, {"prompt": "x"}, {"tokens": 3})
 
 
-def test_a_refusal_is_named():
+def test_the_error_names_the_status():
     assert str(TokenizerUnavailable(404)) == "the tokenizer answered 404"
 
 
 @pytest.mark.parametrize("kind", [None, "", "sglang"])
-def test_a_backend_without_a_tokenizer_is_not_asked(kind):
+def test_a_backend_without_a_tokenizer_has_no_counting_methods(kind):
     assert counting_methods(kind, fields()) == ()
 
 
 @pytest.mark.parametrize("kind", COUNTING_METHODS)
-def test_media_are_not_counted_by_a_tokenizer(kind):
-    """Wherever they stand; text in parts is text."""
+def test_prompts_with_media_are_not_counted_by_a_tokenizer(kind):
+    """In any message; parts with text are counted."""
     text = {"type": "text", "text": "x"}
     for role in ("user", "tool"):
         assert counting_methods(kind, {"messages": [*HI, {"role": role, "content": [text, IMAGE]}]}) == ()
@@ -192,7 +192,7 @@ def test_blocks_count_with_their_keys():
     assert estimate_blocks(block[0]) == estimate_blocks(block)
 
 
-def test_media_count_as_what_the_model_sees_of_them():
+def test_media_count_as_the_tokens_of_an_image():
     image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": DATA}}
     pdf = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": DATA}}
     assert estimate_blocks(blocks(image)) == 1_500
@@ -201,14 +201,14 @@ def test_media_count_as_what_the_model_sees_of_them():
     assert 1_500 < estimate_tokens({"messages": [{"role": "user", "content": [part]}]}) < 1_520
 
 
-def test_what_the_model_does_not_read_is_free():
+def test_signatures_are_not_counted():
     thinking = {"type": "thinking", "thinking": "hm", "signature": DATA}
     assert 1 < estimate_blocks([CreateMessageRequest.model_validate({
         "model": "m", "max_tokens": 1, "messages": [{"role": "assistant", "content": [thinking]}],
     }).messages[0].content[0]]) < 12  # fmt: skip
 
 
-def test_a_chat_request_counts_messages_tools_and_the_schema_of_the_answer():
+def test_a_chat_request_counts_messages_tools_and_the_response_format():
     message, schema = {"role": "user", "content": "x" * 400}, {"type": ["string", "null"], "maxLength": 5}
     tool = {"type": "function", "function": {"name": "f", "description": "d" * 400, "parameters": schema}}
     alone = estimate_tokens({"messages": [message], "max_tokens": 10**9, "user": "u" * 400})
@@ -228,6 +228,6 @@ def test_a_chat_request_counts_messages_tools_and_the_schema_of_the_answer():
         (b"null", 0),
     ],
 )
-def test_a_part_that_nobody_understands_is_estimated_by_its_texts(data, tokens):
-    """A picture counts as one; what is no JSON by its bytes."""
+def test_an_unparsed_part_is_estimated_by_its_texts(data, tokens):
+    """An image counts as an image; invalid JSON counts by its bytes."""
     assert estimate_json(data) == tokens

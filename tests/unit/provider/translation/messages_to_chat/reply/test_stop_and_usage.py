@@ -1,4 +1,4 @@
-"""Token counts."""
+"""Usage of a reply: token counts and service tier. For stop reasons see test_response.py and test_stream.py."""
 
 import pytest
 
@@ -13,8 +13,8 @@ def translated(usage):
 
 
 def counts(**usage):
-    seen = translated(usage)
-    return tuple(seen[f"{name}_tokens"] for name in ("input", "cache_creation_input", "cache_read_input", "output"))
+    fields = translated(usage)
+    return tuple(fields[f"{name}_tokens"] for name in ("input", "cache_creation_input", "cache_read_input", "output"))
 
 
 @pytest.mark.parametrize(
@@ -38,8 +38,8 @@ def test_cached_tokens_are_counted_once(usage):
 @pytest.mark.parametrize(
     ("read", "write", "expected"), [(9, 0, (0, 0, 5, 0)), (3, 9, (0, 2, 3, 0)), (9, 9, (0, 0, 5, 0))]
 )
-def test_the_cached_tokens_are_never_more_than_the_prompt(read, write, expected):
-    """Input, read and written add up to the prompt, and none of them is negative."""
+def test_cached_tokens_are_at_most_the_prompt(read, write, expected):
+    """Input, cache reads and cache writes add up to the prompt, and none of them is negative."""
     details = {"cached_tokens": read, "created_cache_tokens": write}
     assert counts(prompt_tokens=5, prompt_tokens_details=details) == expected
 
