@@ -9,7 +9,7 @@ To add a backend, begin with a row of ``PRESETS`` and, if the platform has a pro
 
     features and limits              PRESETS, PROVIDER_PRESETS; a field that no profile has yet: profile.py
     models that differ               _FAMILIES, below
-    a new way to switch thinking     Profile.thinking, SWITCHES in request/thinking_params.py, SWITCH_FIELDS in adapt.py
+    a new way to switch thinking     Profile.thinking, SWITCHES in request/, SWITCH_FIELDS in adapt.py
     tokenizer                        Profile.tokenizer, COUNTING_METHODS in tokens.py
     errors that lead to a retry      the patterns of the rules in adapt.py
     errors about too long prompts    errors/overflow.py
