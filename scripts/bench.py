@@ -34,13 +34,13 @@ from llama_stack_provider_messages.translation.messages_to_chat import (  # noqa
 )
 from support.stack_process import StackProcess, run_config, vllm  # noqa: E402 - found through the line above
 
-QUESTION = [{"role": "user", "content": "Say a word two hundred times."}]
+CONVERSATION = [{"role": "user", "content": "Say a word two hundred times."}]
 ROUTES = {
-    "/v1/messages": {"model": "up/bench", "max_tokens": 500, "messages": QUESTION},
-    "/v1/chat/completions": {"model": "up/bench", "max_tokens": 500, "messages": QUESTION},
+    "/v1/messages": {"model": "up/bench", "max_tokens": 500, "messages": CONVERSATION},
+    "/v1/chat/completions": {"model": "up/bench", "max_tokens": 500, "messages": CONVERSATION},
 }
-OURS, THEIRS = ROUTES
-WARM_UP = 20
+OURS, PLATFORM = ROUTES
+WARM_UP_REQUESTS = 20
 
 
 async def load(url: str, route: str, *, stream: bool, requests: int, concurrency: int) -> None:
@@ -52,7 +52,7 @@ async def load(url: str, route: str, *, stream: bool, requests: int, concurrency
         async with gate, client.stream("POST", route, json=body) as reply:
             size = sum([len(part) async for part in reply.aiter_raw()])
             if reply.status_code != 200 or size < 1000:
-                raise SystemExit(f"{route} answered {reply.status_code} with {size} bytes")
+                raise SystemExit(f"{route} responded with status {reply.status_code} and {size} bytes")
 
     async with httpx.AsyncClient(base_url=url, timeout=120) as client:
         await asyncio.gather(*(one(client) for _ in range(requests)))
@@ -70,26 +70,26 @@ def cpu_seconds(pid: int) -> float:
 def measure(stack: StackProcess, arguments: argparse.Namespace) -> dict[tuple[str, bool], list[float]]:
     """Return the CPU milliseconds per request for each round of each route, non-streaming and streaming."""
     cases = [(route, stream) for stream in (False, True) for route in ROUTES]
-    seen: dict[tuple[str, bool], list[float]] = {case: [] for case in cases}
+    milliseconds: dict[tuple[str, bool], list[float]] = {case: [] for case in cases}
     for number in range(arguments.rounds + 1):
         for route, stream in cases:
-            requests = arguments.requests if number else WARM_UP
+            requests = arguments.requests if number else WARM_UP_REQUESTS
             before = cpu_seconds(stack.pid)
             asyncio.run(load(stack.url, route, stream=stream, requests=requests, concurrency=arguments.concurrency))
             if number:
-                seen[route, stream].append((cpu_seconds(stack.pid) - before) / requests * 1000)
-    return seen
+                milliseconds[route, stream].append((cpu_seconds(stack.pid) - before) / requests * 1000)
+    return milliseconds
 
 
-def report(seen: dict[tuple[str, bool], list[float]]) -> None:
+def report(milliseconds: dict[tuple[str, bool], list[float]]) -> None:
     """Print medians, spreads and ratios."""
     print(f"{'':<12}{'route':<24}{'ms CPU/request: median':>24}{'min':>8}{'max':>8}{'ratio':>8}")
     for stream in (False, True):
-        base = statistics.median(seen[THEIRS, stream])
+        base = statistics.median(milliseconds[PLATFORM, stream])
         for route in ROUTES:
-            values = seen[route, stream]
+            values = milliseconds[route, stream]
             middle = statistics.median(values)
-            kind = "streaming" if stream else "whole"
+            kind = "streaming" if stream else "unary"
             print(f"{kind:<12}{route:<24}{middle:>24.2f}{min(values):>8.2f}{max(values):>8.2f}{middle / base:>8.2f}")
 
 
@@ -113,28 +113,30 @@ def long_request() -> bytes:
     return json.dumps(body).encode()
 
 
-def text(words: str) -> dict[str, Any]:
+def text(content: str) -> dict[str, Any]:
     """Return a text content block."""
-    return {"type": "text", "text": words}
+    return {"type": "text", "text": content}
 
 
-def translation() -> None:
+def measure_translation() -> None:
     """Print the CPU time of parsing and translating a long request."""
     raw, profile = long_request(), profile_for("remote::vllm")
-    ours = cpu_of(lambda: translate_request(CreateMessageRequest.model_validate_json(raw), TranslationContext(profile)))
-    plain = cpu_of(lambda: json.dumps(json.loads(raw)))
+    ours = cpu_milliseconds(
+        lambda: translate_request(CreateMessageRequest.model_validate_json(raw), TranslationContext(profile))
+    )
+    plain = cpu_milliseconds(lambda: json.dumps(json.loads(raw)))
     print(f"a body of {len(raw) // 1000} kB, 200 messages, 22 tools: parsed and translated in {ours:.2f} ms CPU,")
-    print(f"{ours / plain:.1f} times what reading and writing the JSON takes ({plain:.2f} ms)\n")
+    print(f"{ours / plain:.1f} times the time to parse and serialize the JSON ({plain:.2f} ms)\n")
 
 
-def cpu_of(work: Callable[[], object]) -> float:
+def cpu_milliseconds(work: Callable[[], object]) -> float:
     """Return the median CPU milliseconds of a call."""
-    seen = []
+    measured = []
     for _ in range(50):
         before = time.process_time()
         work()
-        seen.append((time.process_time() - before) * 1000)
-    return statistics.median(seen)
+        measured.append((time.process_time() - before) * 1000)
+    return statistics.median(measured)
 
 
 def main() -> None:
@@ -144,7 +146,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=100)
     parser.add_argument("--concurrency", type=int, default=4)
     arguments = parser.parse_args()
-    translation()
+    measure_translation()
     command = [sys.executable, str(ROOT / "tests" / "support" / "chat_upstream.py")]
     with tempfile.TemporaryDirectory() as folder, subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as fake:
         assert fake.stdout

@@ -31,18 +31,18 @@ from bench import cpu_seconds, long_request  # noqa: E402 - found through the li
 
 from support.stack_process import StackProcess, free_port, run_config, vllm  # noqa: E402 - likewise
 
-CHUNKS = 200
-COUNTS = 28
+STREAM_EVENTS = 200
+TOKEN_COUNTS = 28
 NATIVE, BARE = "native lane", "bare relay"
 SMALL = {"model": "up/bench", "max_tokens": 500, "messages": [{"role": "user", "content": "Say a word 200 times."}]}
 LONG = {**json.loads(long_request()), "model": "up/bench"}
 CASES = {
-    "whole": (SMALL, False),
-    "whole, 150 kB": (LONG, False),
+    "unary": (SMALL, False),
+    "unary, 150 kB": (LONG, False),
     "streaming": (SMALL, True),
     "streaming, 150 kB": (LONG, True),
 }
-WARM_UP = 20
+WARM_UP_REQUESTS = 20
 
 
 def event(kind: str, **fields: object) -> bytes:
@@ -50,35 +50,35 @@ def event(kind: str, **fields: object) -> bytes:
     return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n".encode()
 
 
-def answers() -> tuple[bytes, list[bytes]]:
+def responses() -> tuple[bytes, list[bytes]]:
     """Return the JSON of a Message, and the SSE events of a streaming one."""
-    usage = {"input_tokens": 12, "output_tokens": CHUNKS}
+    usage = {"input_tokens": 12, "output_tokens": STREAM_EVENTS}
     message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "bench", "content": [], "usage": usage}
     message |= {"stop_reason": None, "stop_sequence": None}
-    block = {"type": "text", "text": "word " * CHUNKS}
-    whole = json.dumps({**message, "content": [block], "stop_reason": "end_turn"}).encode()
+    block = {"type": "text", "text": "word " * STREAM_EVENTS}
+    unary = json.dumps({**message, "content": [block], "stop_reason": "end_turn"}).encode()
     delta = event("content_block_delta", index=0, delta={"type": "text_delta", "text": "word "})
     frames = [
         event("message_start", message=message),
         event("content_block_start", index=0, content_block={"type": "text", "text": ""}),
-        *[delta] * CHUNKS,
+        *[delta] * STREAM_EVENTS,
         event("content_block_stop", index=0),
         event("message_delta", delta={"stop_reason": "end_turn", "stop_sequence": None}, usage=usage),
         event("message_stop"),
     ]
-    return whole, frames
+    return unary, frames
 
 
 async def upstream() -> None:
     """Serve ``/v1/messages`` without an HTTP library, as fast as the socket allows."""
-    whole, frames = answers()
+    unary, frames = responses()
     head = b"HTTP/1.1 200 OK\r\ncontent-type: %s\r\n"
-    plain = head % b"application/json" + b"content-length: %d\r\n\r\n" % len(whole) + whole
+    plain = head % b"application/json" + b"content-length: %d\r\n\r\n" % len(unary) + unary
     parts = b"".join(b"%x\r\n%s\r\n" % (len(frame), frame) for frame in frames)
     streamed = head % b"text/event-stream" + b"transfer-encoding: chunked\r\n\r\n" + parts + b"0\r\n\r\n"
     models = b'{"object":"list","data":[{"id":"bench","object":"model"}]}'
-    listed = head % b"application/json" + b"content-length: %d\r\n\r\n" % len(models) + models
-    refused = b"HTTP/1.1 400 Bad\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
+    model_list = head % b"application/json" + b"content-length: %d\r\n\r\n" % len(models) + models
+    bad_request = b"HTTP/1.1 400 Bad\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -87,9 +87,9 @@ async def upstream() -> None:
                 lengths = [int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length:")]
                 body = await reader.readexactly(lengths[0]) if lengths else b""
                 if lines[0].startswith(b"get"):
-                    writer.write(listed)
+                    writer.write(model_list)
                 elif len(body) < 3:
-                    writer.write(refused)
+                    writer.write(bad_request)
                 else:
                     writer.write(streamed if b'"stream": true' in body or b'"stream":true' in body else plain)
                 await writer.drain()
@@ -117,8 +117,8 @@ def bare_relay(target: str, port: int) -> None:
     async def relay(request: Request) -> Response:
         body = await request.body()
         headers = {"content-type": "application/json", "anthropic-version": "2023-06-01"}
-        asked = clients[0].build_request("POST", f"{target}/v1/messages", content=body, headers=headers)
-        reply = await clients[0].send(asked, stream=True)
+        forwarded = clients[0].build_request("POST", f"{target}/v1/messages", content=body, headers=headers)
+        reply = await clients[0].send(forwarded, stream=True)
         kind = reply.headers["content-type"]
         if kind.startswith("text/event-stream"):
             return StreamingResponse(reply.aiter_raw(), reply.status_code, media_type=kind)
@@ -137,7 +137,7 @@ async def load(url: str, case: str, requests: int, concurrency: int) -> None:
         async with gate, client.stream("POST", "/v1/messages", content=content) as reply:
             size = sum([len(part) async for part in reply.aiter_raw()])
             if reply.status_code != 200 or size < 1000:
-                raise SystemExit(f"{url} answered {reply.status_code} with {size} bytes")
+                raise SystemExit(f"{url} responded with status {reply.status_code} and {size} bytes")
 
     async with httpx.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
         await asyncio.gather(*(one(client) for _ in range(requests)))
@@ -146,17 +146,17 @@ async def load(url: str, case: str, requests: int, concurrency: int) -> None:
 async def first_bytes(url: str, requests: int) -> list[float]:
     """Return the milliseconds from each request to the first byte of its stream, one request at a time."""
     content = json.dumps({**SMALL, "stream": True}).encode()
-    seen = []
+    milliseconds = []
     async with httpx.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
         for _ in range(requests):
             began = time.perf_counter()
             async with client.stream("POST", "/v1/messages", content=content) as reply:
                 parts = reply.aiter_raw()
                 await anext(parts)
-                seen.append((time.perf_counter() - began) * 1000)
+                milliseconds.append((time.perf_counter() - began) * 1000)
                 async for _part in parts:
                     pass
-    return seen
+    return milliseconds
 
 
 def measure(servers: dict[str, tuple[str, int]], arguments: argparse.Namespace) -> None:
@@ -164,7 +164,7 @@ def measure(servers: dict[str, tuple[str, int]], arguments: argparse.Namespace) 
     cpu: dict[tuple[str, str], list[float]] = {(case, name): [] for case in CASES for name in servers}
     first: dict[str, list[float]] = {name: [] for name in servers}
     for number in range(arguments.rounds + 1):
-        requests = arguments.requests if number else WARM_UP
+        requests = arguments.requests if number else WARM_UP_REQUESTS
         for case in CASES:
             for name, (url, pid) in servers.items():
                 before = cpu_seconds(pid)
@@ -175,21 +175,21 @@ def measure(servers: dict[str, tuple[str, int]], arguments: argparse.Namespace) 
             first[name] += asyncio.run(first_bytes(url, requests))
     print(f"{'':<22}{NATIVE + ', ms':>18}{BARE + ', ms':>18}{'ratio':>8}{'spread of rounds':>20}")
     for case in CASES:
-        row(f"CPU, {case}", cpu[case, NATIVE], cpu[case, BARE])
-    row("first byte", first[NATIVE], first[BARE])
+        print_row(f"CPU, {case}", cpu[case, NATIVE], cpu[case, BARE])
+    print_row("first byte", first[NATIVE], first[BARE])
 
 
-def counts(rounds: int) -> None:
+def measure_counts(rounds: int) -> None:
     """Print the duration of a burst of token counts on the local distribution."""
     env = {"MESSAGES_APIS_DIR": str(ROOT / "distributions" / "apis.d"), "LLAMA_STACK_LOG_FORMAT": "json"}
     tool = {"description": "What it does. " * 95, "input_schema": {"type": "object"}}
     bodies = [
         {"model": "m", "messages": [{"role": "user", "content": "foo"}], "tools": [{"name": f"tool_{n}", **tool}]}
-        for n in range(COUNTS)
+        for n in range(TOKEN_COUNTS)
     ]
 
     async def burst(url: str) -> float:
-        limits = httpx.Limits(max_connections=COUNTS)
+        limits = httpx.Limits(max_connections=TOKEN_COUNTS)
         async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits, trust_env=False) as client:
             began = time.perf_counter()
             replies = await asyncio.gather(*(client.post("/v1/messages/count_tokens", json=body) for body in bodies))
@@ -203,11 +203,12 @@ def counts(rounds: int) -> None:
         took = [asyncio.run(burst(stack.url)) for _ in range(rounds + 1)]
     middle = statistics.median(took[1:])
     print(
-        f"\n{COUNTS} token counts at once: {middle:.0f} ms, the first time {took[0]:.0f} ms (wall, exact, local engine)"
+        f"\n{TOKEN_COUNTS} concurrent token counts: {middle:.0f} ms, the first burst {took[0]:.0f} ms "
+        "(wall-clock time, exact counts, local engine)"
     )
 
 
-def row(name: str, native: list[float], bare: list[float]) -> None:
+def print_row(name: str, native: list[float], bare: list[float]) -> None:
     """Print one row of the comparison."""
     ours, theirs = statistics.median(native), statistics.median(bare)
     pairs = sorted(one / other for one, other in zip(native, bare, strict=True))
@@ -217,7 +218,7 @@ def row(name: str, native: list[float], bare: list[float]) -> None:
     )
 
 
-def started(*role: str) -> subprocess.Popen[str]:
+def start_role(*role: str) -> subprocess.Popen[str]:
     """Start this file in another role, ``upstream`` or ``relay``, in a new process."""
     quiet = subprocess.DEVNULL  # an unread pipe would fill up and block the server
     out = subprocess.PIPE if role == ("upstream",) else quiet
@@ -234,7 +235,7 @@ def wait_for(url: str) -> None:
             time.sleep(0.05)
         else:
             return
-    raise SystemExit(f"{url} does not answer")
+    raise SystemExit(f"{url} does not respond")
 
 
 def main() -> None:
@@ -249,10 +250,10 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=100)
     parser.add_argument("--concurrency", type=int, default=4)
     arguments = parser.parse_args()
-    up, port = started("upstream"), free_port()
+    up, port = start_role("upstream"), free_port()
     assert up.stdout
     target = up.stdout.readline().strip()
-    relay = started("relay", target, str(port))
+    relay = start_role("relay", target, str(port))
     try:
         bare = f"http://127.0.0.1:{port}"
         wait_for(f"{bare}/docs")
@@ -264,7 +265,7 @@ def main() -> None:
         for process in (relay, up):
             process.terminate()
             process.wait()
-    counts(arguments.rounds)
+    measure_counts(arguments.rounds)
 
 
 if __name__ == "__main__":

@@ -14,22 +14,20 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:work|root|home/\w+|farm)/")
-
-
 MAX_FUNCTION_LINES, MAX_FILE_LINES = 60, 600
 
 
 def size_findings() -> Iterator[str]:
     """Yield files and functions that exceed the size limits."""
     for path in sorted(path for top in ("api", "provider") for path in (ROOT / top).rglob("*.py")):
-        shown, text = path.relative_to(ROOT).as_posix(), path.read_text()
+        name, text = path.relative_to(ROOT).as_posix(), path.read_text()
         if text.count("\n") > MAX_FILE_LINES:
-            yield f"{shown}: more than {MAX_FILE_LINES} lines"
+            yield f"{name}: more than {MAX_FILE_LINES} lines"
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 body = node.body[1:] or node.body if ast.get_docstring(node) is not None else node.body
                 if (node.end_lineno or 0) - body[0].lineno >= MAX_FUNCTION_LINES:
-                    yield f"{shown}:{node.lineno}: {node.name} has more than {MAX_FUNCTION_LINES} lines"
+                    yield f"{name}:{node.lineno}: {node.name} has more than {MAX_FUNCTION_LINES} lines"
 
 
 def published_findings() -> Iterator[str]:

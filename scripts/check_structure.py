@@ -18,13 +18,13 @@ ROOMS += [f"{PROVIDER}.{name}{room}" for name in DIRECTIONS for room in ("", ".b
 ROOMS += [f"{PROVIDER}.{room}" for room in ("upstream", "routing", "native", "translated", "remote", "local")]
 TAPE_CORE = [f"{TAPE}.{room}" for room in ("format", "reading", "secrets", "core")]
 ROOMS += [TAPE, *TAPE_CORE, *(f"{TAPE}.{room}" for room in ("files", "http", "testing", "cli")), PROVIDER]
-STRANGERS = [[f"{PROVIDER}.{name}" for name in pair] for pair in (DIRECTIONS, ["native", "translated"])]
+SEPARATE = [[f"{PROVIDER}.{name}" for name in pair] for pair in (DIRECTIONS, ["native", "translated"])]
 PURE = [f"{API}.models", f"{PROVIDER}.translation", f"{PROVIDER}.native.repair", *TAPE_CORE]
 IMPURE = {"asyncio", "httpx", "httpx2", "time", "uuid", "random", "secrets", "logging", "openai", "os", "pathlib"}
-PLATFORM, ITS_ROOMS = {"llama_stack", "llama_stack_api"}, {API, f"{PROVIDER}.stack"}
+PLATFORM, PLATFORM_ROOMS = {"llama_stack", "llama_stack_api"}, {API, f"{PROVIDER}.stack"}
 
 
-def around(module: str, rooms: list[str]) -> str:
+def innermost(module: str, rooms: list[str]) -> str:
     """Return the innermost of ``rooms`` that contains a module, or an empty string."""
     return max((room for room in rooms if f"{module}.".startswith(f"{room}.")), key=len, default="")
 
@@ -44,16 +44,16 @@ def imports(tree: ast.AST, module: str, *, is_package: bool) -> Iterator[tuple[i
 
 def import_findings(tree: ast.AST, module: str, *, is_package: bool) -> Iterator[tuple[int, str]]:
     """Yield imports that break a rule; the ``__init__`` of a room may import from the rooms inside it."""
-    own = around(module, ROOMS)
+    own = innermost(module, ROOMS)
     for line, name in imports(tree, module, is_package=is_package):
-        top, other = name.split(".")[0], around(name, ROOMS)
-        if other and ROOMS.index(other) > ROOMS.index(own) and not (is_package and around(name, [module])):
-            yield line, f"imports {name}; {own} comes before {other}"
-        if any(len({around(own, pair), around(other, pair)} - {""}) == 2 for pair in STRANGERS):
-            yield line, f"imports {name}; {own} and {other} do not know each other"
-        if top in PLATFORM and own not in ITS_ROOMS:
+        top, other = name.split(".")[0], innermost(name, ROOMS)
+        if other and ROOMS.index(other) > ROOMS.index(own) and not (is_package and innermost(name, [module])):
+            yield line, f"imports {name}; {own} is a lower room than {other}"
+        if any(len({innermost(own, pair), innermost(other, pair)} - {""}) == 2 for pair in SEPARATE):
+            yield line, f"imports {name}; {own} and {other} must not import each other"
+        if top in PLATFORM and own not in PLATFORM_ROOMS:
             yield line, f"imports {name}; only stack/ imports the platform"
-        if top in IMPURE and around(module, PURE):
+        if top in IMPURE and innermost(module, PURE):
             yield line, f"imports {name}; this room is pure"
 
 

@@ -25,11 +25,11 @@ from support.chat_upstream import BEHAVIOURS, ChatUpstream  # noqa: E402 - likew
 from support.stack_process import StackProcess, run_config, vllm  # noqa: E402 - likewise
 
 MODEL = "tour"
-SECONDS = 180
-LONGEST = 600
-"""Maximum length of a printed failure reason, in characters."""
+TIMEOUT_SECONDS = 180
+MAX_REASON_CHARACTERS = 600
+"""Maximum length of a printed failure reason."""
 TOOLS = "Read,Edit,Bash,Agent,Task,ToolSearch,WebSearch"
-FOREIGN = ("anthropic_", "claude")
+EXCLUDED_PREFIXES = ("anthropic_", "claude")
 """Prefixes of the caller's environment variables that would change the run."""
 
 
@@ -38,7 +38,7 @@ def environment(folder: Path, url: str) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.lower().endswith("_proxy") and not name.lower().startswith(FOREIGN)
+        if not name.lower().endswith("_proxy") and not name.lower().startswith(EXCLUDED_PREFIXES)
     }
     return {
         **kept,
@@ -50,7 +50,7 @@ def environment(folder: Path, url: str) -> dict[str, str]:
     }
 
 
-def claude(binary: str, folder: Path, url: str) -> int | None:
+def run_claude_code(binary: str, folder: Path, url: str) -> int | None:
     """Run Claude Code on the prompt; return its exit code, or None after a timeout."""
     command = [binary, "-p", PROMPT, "--output-format", "stream-json", "--verbose", "--allowedTools", TOOLS]
     command += ["--debug-file", str(folder / "debug.log")]
@@ -66,21 +66,21 @@ def claude(binary: str, folder: Path, url: str) -> int | None:
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,
-            timeout=SECONDS,
+            timeout=TIMEOUT_SECONDS,
             check=False,
         ).returncode
     return None
 
 
-def play(binary: str, folder: Path, backend: Backend) -> Run:
+def run_tour(binary: str, folder: Path, backend: Backend) -> Run:
     """Start backend and stack, run Claude Code, and return the results."""
     for name in ("stack", "home", "tmp"):
         (folder / name).mkdir()
-    BEHAVIOURS[MODEL] = backend.answer
+    BEHAVIOURS[MODEL] = backend.respond
     with ChatUpstream() as upstream:
         config = run_config([vllm(upstream.url)], {"default_model": f"up/{MODEL}"})
         with StackProcess(config, folder / "stack", {"LLAMA_STACK_LOG_FORMAT": "json"}) as stack:
-            code = claude(binary, folder, stack.url)
+            code = run_claude_code(binary, folder, stack.url)
             log = stack.log
     (folder / "requests.json").write_text(json.dumps([vars(request) for request in backend.requests], indent=1))
     debug = folder / "debug.log"
@@ -99,24 +99,24 @@ def passed(name: str, check: Callable[..., None], *arguments: object) -> bool:
     try:
         check(*arguments)
     except AssertionError as reason:
-        print(f"failed  {name}\n        {str(reason)[:LONGEST]}")
+        print(f"failed  {name}\n        {str(reason)[:MAX_REASON_CHARACTERS]}")
         return False
     print(f"ok      {name}")
     return True
 
 
-def examine(binary: str, folder: Path, *, system_first: bool) -> bool:
+def check_tour(binary: str, folder: Path, *, system_first: bool) -> bool:
     """Run the tour in a folder; return whether every check passed."""
     make_project(folder / "project")
     steps = tour(folder / "project")
     started = time.monotonic()
-    run = play(binary, folder, Backend(steps, system_first=system_first))
-    verdicts = [passed(step.name, step.check, run, number) for number, step in enumerate(steps)]
-    verdicts += [passed(name, check, run) for name, check in OVERALL.items()]
-    print(f"{sum(verdicts)} of {len(verdicts)} in {time.monotonic() - started:.0f} s, {len(run.requests)} requests")
-    if not all(verdicts):
+    run = run_tour(binary, folder, Backend(steps, system_first=system_first))
+    results = [passed(step.name, step.check, run, number) for number, step in enumerate(steps)]
+    results += [passed(name, check, run) for name, check in OVERALL.items()]
+    print(f"{sum(results)} of {len(results)} in {time.monotonic() - started:.0f} s, {len(run.requests)} requests")
+    if not all(results):
         print((folder / "stderr.log").read_text()[-2000:], file=sys.stderr)
-    return all(verdicts)
+    return all(results)
 
 
 def main() -> int:
@@ -124,20 +124,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="a new folder for requests, events and logs")
     parser.add_argument(
-        "--system-first", action="store_true", help="the model's template takes no later system message"
+        "--system-first", action="store_true", help="the model's template rejects later system messages"
     )
     arguments = parser.parse_args()
     keep, system_first = arguments.keep, arguments.system_first
     if "CLAUDE_CODE" not in os.environ:
-        parser.error("CLAUDE_CODE names no binary; scripts/claude-code finds one")
+        parser.error("CLAUDE_CODE is not set; scripts/claude-code sets it")
     binary = str(Path(os.environ["CLAUDE_CODE"]).resolve())
     if keep:
         if keep.exists():
-            parser.error(f"{keep} is there already")
+            parser.error(f"{keep} already exists; choose a new folder")
         keep.mkdir(parents=True)
-        return int(not examine(binary, keep.resolve(), system_first=system_first))
+        return int(not check_tour(binary, keep.resolve(), system_first=system_first))
     with tempfile.TemporaryDirectory() as folder:
-        return int(not examine(binary, Path(folder).resolve(), system_first=system_first))
+        return int(not check_tour(binary, Path(folder).resolve(), system_first=system_first))
 
 
 if __name__ == "__main__":

@@ -16,14 +16,15 @@ PROMPT = "Go through the whole tour, one station after the other."
 SUB_PROMPT = "Visit the side station and report."
 SUB_COMMAND = "echo side-$((2 + 3))"
 SUB_REPORT = "The side station was open."
-WEB_ANSWER = "There is no search tool here."
+WEB_RESULT = "There is no search tool here."
 SUMMARY = "All stations before the bridge are done."
-TOKENS, CONTEXT = 9000, 8192
+PROMPT_TOKENS, CONTEXT_TOKENS = 9000, 8192
 OVERFLOW = (
-    f"This model's maximum context length is {CONTEXT} tokens. However, your messages resulted in {TOKENS} tokens."
+    f"This model's maximum context length is {CONTEXT_TOKENS} tokens. "
+    f"However, your messages resulted in {PROMPT_TOKENS} tokens."
 )
 SYSTEM_FIRST = "System message must be at the beginning."
-MOST_REQUESTS = 60
+MAX_REQUESTS = 60
 """Limit of requests; after that the backend only sends a final text, so that Claude Code ends."""
 MAIN, SUB_AGENT, WEB_SEARCH, COMPACTION, UNKNOWN = "main", "sub-agent", "web search", "compaction", "unknown"
 
@@ -89,21 +90,21 @@ def call_id(step: int | str, place: int) -> str:
 
 def kind_of(body: dict[str, Any]) -> str:
     """Return the kind of conversation that a request belongs to, judged by its prompts."""
-    asked = [text_of(message) for message in body["messages"] if message["role"] == "user"]
-    if not asked:
+    prompts = [text_of(message) for message in body["messages"] if message["role"] == "user"]
+    if not prompts:
         return UNKNOWN
-    if "create a detailed summary" in asked[-1]:
+    if "create a detailed summary" in prompts[-1]:
         return COMPACTION
     if "tools" not in body:
-        return WEB_SEARCH if "web search" in asked[-1] else UNKNOWN
-    if SUB_PROMPT in asked[0]:
+        return WEB_SEARCH if "web search" in prompts[-1] else UNKNOWN
+    if SUB_PROMPT in prompts[0]:
         return SUB_AGENT
-    return MAIN if PROMPT in asked[0] or SUMMARY in asked[0] else UNKNOWN
+    return MAIN if PROMPT in prompts[0] or SUMMARY in prompts[0] else UNKNOWN
 
 
 @dataclass
 class Backend:
-    """Plays the steps, and records the requests.
+    """Responds with the steps, and records the requests.
 
     Attributes:
         steps: The steps of the main conversation.
@@ -115,7 +116,7 @@ class Backend:
     system_first: bool = False
     requests: list[Request] = field(default_factory=list)
 
-    async def answer(self, response: "ChatAnswer") -> None:
+    async def respond(self, response: "ChatAnswer") -> None:
         """Respond to a chat completions request with a stream."""
         body = response.exchange.json
         if self.system_first and any(message["role"] == "system" for message in body["messages"][1:]):
@@ -123,7 +124,7 @@ class Backend:
             return
         kind = kind_of(body)
         number = self._next_step(body["messages"]) if kind == MAIN else None
-        if len(self.requests) >= MOST_REQUESTS:
+        if len(self.requests) >= MAX_REQUESTS:
             kind, number = UNKNOWN, None
         step = self.steps[number] if number is not None else None
         usage = {} if step and step.overflow else _usage(body)
@@ -131,7 +132,7 @@ class Backend:
         if step and step.overflow:
             await response.json({"error": {"message": OVERFLOW, "code": "context_length_exceeded"}}, 400)
             return
-        calls, text = self._side(kind, body) if step is None else (_calls(number, step.calls), step.text)
+        calls, text = self._side_response(kind, body) if step is None else (_calls(number, step.calls), step.text)
         await response.head()
         await response.delta({"role": "assistant", "content": text or None})
         for place, call in enumerate(calls):
@@ -141,20 +142,20 @@ class Backend:
         await response.done()
 
     def _next_step(self, messages: list[Message]) -> int:
-        done = [int(m["tool_call_id"].split("_")[1]) for m in messages if m["role"] == "tool"]
-        following = max(done, default=-1) + 1
+        finished = [int(m["tool_call_id"].split("_")[1]) for m in messages if m["role"] == "tool"]
+        next_step = max(finished, default=-1) + 1
         if any(SUMMARY in text_of(message) for message in messages if message["role"] == "user"):
             bridge = next(number for number, step in enumerate(self.steps) if step.overflow)
-            following = max(following, bridge + 1)
-        return min(following, len(self.steps) - 1)
+            next_step = max(next_step, bridge + 1)
+        return min(next_step, len(self.steps) - 1)
 
     @staticmethod
-    def _side(kind: str, body: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
+    def _side_response(kind: str, body: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
         """Return the tool calls and the text for a request outside of the main conversation."""
         if kind == SUB_AGENT and not any(message["role"] == "tool" for message in body["messages"]):
             return _calls("side", (("Bash", {"command": SUB_COMMAND, "description": "Visit the side station"}),)), ""
-        texts = {SUB_AGENT: SUB_REPORT, WEB_SEARCH: WEB_ANSWER, COMPACTION: f"<summary>{SUMMARY}</summary>"}
-        return [], texts.get(kind, "I do not know what this is.")
+        texts = {SUB_AGENT: SUB_REPORT, WEB_SEARCH: WEB_RESULT, COMPACTION: f"<summary>{SUMMARY}</summary>"}
+        return [], texts.get(kind, "This request is of an unknown kind.")
 
 
 def _calls(step: int | str, calls: tuple[Call, ...]) -> list[dict[str, Any]]:

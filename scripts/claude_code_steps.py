@@ -13,7 +13,7 @@ import claude_code_backend as backend
 from claude_code_backend import Message, Request, Step, call_id, text_of
 
 FINAL = "The tour is over."
-TOO_LONG = f"prompt is too long: {backend.TOKENS} tokens > {backend.CONTEXT} maximum"
+TOO_LONG = f"prompt is too long: {backend.PROMPT_TOKENS} tokens > {backend.CONTEXT_TOKENS} maximum"
 BILLING = "x-anthropic-billing-header"
 NOTES, PICTURE = "notes.txt", "dot.png"
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -54,20 +54,18 @@ class Run:
         """Return the request to which the backend responded with a step."""
         found = [request for request in self.of(backend.MAIN) if request.step == step]
         expect(found, f"the conversation did not get to step {step}")
-        expect(len(found) == 1, f"step {step} was asked for {len(found)} times")
+        expect(len(found) == 1, f"step {step} was requested {len(found)} times")
         return found[0]
 
     def after(self, step: int) -> list[Message]:
         """Return the messages after a step's tool calls in the next request."""
         self.at(step)
         messages = self.at(step + 1).messages
-        called = [place for place, message in enumerate(messages) if _calls(message, step)]
-        expect(len(called) == 1, f"the calls come back {len(called)} times")
-        return messages[called[0] + 1 :]
-
-
-def _calls(message: Message, step: int) -> bool:
-    return any(call["id"] == call_id(step, 0) for call in message.get("tool_calls", []))
+        first_call = call_id(step, 0)
+        calls = [[call["id"] for call in message.get("tool_calls", [])] for message in messages]
+        places = [place for place, ids in enumerate(calls) if first_call in ids]
+        expect(len(places) == 1, f"the calls come back {len(places)} times")
+        return messages[places[0] + 1 :]
 
 
 def expect(condition: object, reason: str) -> None:
@@ -80,12 +78,12 @@ def results(*patterns: str) -> Callable[[Run, int], None]:
     """Return a check: one tool message per call follows the calls, in call order, with text matching its pattern."""
 
     def check(run: Run, step: int) -> None:
-        behind = run.after(step)
-        answers = behind[: len(patterns)]
-        ids = [message.get("tool_call_id") for message in answers]
-        expect(ids == [call_id(step, place) for place in range(len(patterns))], f"behind the calls: {ids}")
-        expect("tool" not in {m["role"] for m in behind[len(patterns) :]}, "more tool messages than calls")
-        for message, pattern in zip(answers, patterns, strict=True):
+        messages = run.after(step)
+        replies = messages[: len(patterns)]
+        ids = [message.get("tool_call_id") for message in replies]
+        expect(ids == [call_id(step, place) for place in range(len(patterns))], f"after the calls: {ids}")
+        expect("tool" not in {m["role"] for m in messages[len(patterns) :]}, "more tool messages than calls")
+        for message, pattern in zip(replies, patterns, strict=True):
             expect(re.search(pattern, text_of(message)), f"no {pattern!r} in {text_of(message)[:300]!r}")
 
     return check
@@ -102,7 +100,7 @@ def pictured(run: Run, step: int) -> None:
     """The image follows all tool messages, in a user message, with its correct media type."""
     results("image", "^beside$")(run, step)
     message = run.after(step)[2]
-    expect(message["role"] == "user", f"behind the tool messages: {message['role']}")
+    expect(message["role"] == "user", f"after the tool messages: {message['role']}")
     urls = [part["image_url"]["url"] for part in message["content"] if part["type"] == "image_url"]
     expect(urls == [f"data:image/png;base64,{PNG}"], f"images: {[url[:60] for url in urls]}")
 
@@ -115,7 +113,7 @@ def delegated(run: Run, step: int) -> None:
     first, second = side
     expect(first.messages[0] != run.at(step).messages[0], "it has the system prompt of the main conversation")
     expect(backend.PROMPT not in json.dumps(first.body), "it has the prompt of the main conversation")
-    expect(second.messages[: len(first.messages)] == first.messages, "its second request does not begin as its first")
+    expect(second.messages[: len(first.messages)] == first.messages, "its second request does not begin with its first")
     tools = [text_of(message) for message in second.messages if message["role"] == "tool"]
     expect(tools == ["side-5"], f"its tool messages: {tools}")
 
@@ -136,21 +134,21 @@ def search_refused(run: Run, step: int) -> None:
     expect(
         re.search(r'"dropped": "tools\.0 \([^"]*web search', run.stack_log), "the log does not name the dropped tool"
     )
-    results(backend.WEB_ANSWER)(run, step)
+    results(backend.WEB_RESULT)(run, step)
 
 
 def compacted(run: Run, step: int) -> None:
     """The overflow error has the expected wording; Claude Code requests a summary and continues with it."""
     full = run.at(step)
-    expect(TOO_LONG in run.debug, f"Claude Code was not told {TOO_LONG!r}")
+    expect(TOO_LONG in run.debug, f"Claude Code did not get {TOO_LONG!r}")
     summaries = run.of(backend.COMPACTION)
     expect(len(summaries) == 1, f"{len(summaries)} summary requests")
     old = summaries[0].messages[:-1]
-    expect(old == full.messages[: len(old)], "the summary request does not begin as the conversation")
+    expect(old == full.messages[: len(old)], "the summary request does not begin with the conversation")
     expect(any(event.get("subtype") == "compact_boundary" for event in run.events), "no compact_boundary event")
     now = run.at(step + 1).messages
-    expect(now[0] == full.messages[0], "the system prompt is another one afterwards")
-    expect(backend.SUMMARY in text_of(now[1]), "the conversation does not go on from the summary")
+    expect(now[0] == full.messages[0], "the system prompt has changed")
+    expect(backend.SUMMARY in text_of(now[1]), "the conversation does not continue from the summary")
 
 
 def finished(run: Run, step: int) -> None:
@@ -184,11 +182,11 @@ def tour(project: Path) -> list[Step]:
     search = ("ToolSearch", {"query": "select:WebSearch", "max_results": 5})
     return [
         Step("Read: the model gets the text of the file", results("colour: red"), (read,)),
-        Step("Bash: the model gets what it printed", results("^42$"), (bash("echo $((6 * 7))"),)),
+        Step("Bash: the model gets the output", results("^42$"), (bash("echo $((6 * 7))"),)),
         Step("Edit: the file changes on disk", edited, (edit,)),
         Step("parallel calls: results in call order", results("^first$", "colour: blue", "^third$"), parallel),
         Step(
-            "Read of no file: the result is an error",
+            "Read of a missing file: the result is an error",
             results("^Error: .*not exist"),
             (("Read", {"file_path": missing}),),
         ),
@@ -198,24 +196,24 @@ def tour(project: Path) -> list[Step]:
             (bash("echo oops; exit 3"),),
         ),
         Step(
-            "image: an image/png behind the tool messages",
+            "image: an image/png after the tool messages",
             pictured,
             (("Read", {"file_path": picture}), bash("echo beside")),
         ),
         Step(
-            "sub-agent: own conversation, report comes back",
+            "sub-agent: its own conversation, its report is the result",
             delegated,
             (("Agent", {**agent, "run_in_background": False}),),
         ),
         Step("ToolSearch: the deferred tool is loaded", loaded, (search,)),
-        Step("WebSearch: goes on without the server tool", search_refused, (("WebSearch", {"query": "tours"}),)),
-        Step("overflow: Claude Code compacts and goes on", compacted, overflow=True),
+        Step("WebSearch: continues without the server tool", search_refused, (("WebSearch", {"query": "tours"}),)),
+        Step("overflow: Claude Code compacts and continues", compacted, overflow=True),
         Step("Bash after the compaction", results("^bridge-4$"), (bash("echo bridge-$((2 + 2))"),)),
         Step("final answer", finished, text=FINAL),
     ]
 
 
-def _neighbours(run: Run) -> Iterator[tuple[Request, Request]]:
+def _consecutive(run: Run) -> Iterator[tuple[Request, Request]]:
     """Yield pairs of consecutive requests of the main conversation, except the pair around the compaction."""
     main = run.of(backend.MAIN)
     expect(len(main) > 1, f"{len(main)} requests")
@@ -224,18 +222,18 @@ def _neighbours(run: Run) -> Iterator[tuple[Request, Request]]:
 
 def no_billing(run: Run) -> None:
     """Claude Code sends its billing header, and no request to the backend contains it."""
-    expect(BILLING in run.debug, "Claude Code does not send it any more: nothing was tested")
+    expect(BILLING in run.debug, "Claude Code no longer sends it: nothing was tested")
     expect(run.requests, "no requests")
-    guilty = [number for number, request in enumerate(run.requests) if BILLING in json.dumps(request.body)]
-    expect(not guilty, f"it is in the requests {guilty}")
+    affected = [number for number, request in enumerate(run.requests) if BILLING in json.dumps(request.body)]
+    expect(not affected, f"it is in the requests {affected}")
 
 
 def prefixes(run: Run) -> None:
     """Each request of the main conversation begins with the messages of the previous one."""
-    for one, two in _neighbours(run):
+    for one, two in _consecutive(run):
         pairs = zip(one.messages, two.messages, strict=False)
         place = next((number for number, (old, new) in enumerate(pairs) if old != new), len(one.messages))
-        expect(place == len(one.messages), f"message {place} of step {one.step} is another one in step {two.step}")
+        expect(place == len(one.messages), f"message {place} of step {one.step} has changed in step {two.step}")
 
 
 def stable_tools(run: Run) -> None:
@@ -253,8 +251,8 @@ def streaming(run: Run) -> None:
     """Every request is a stream with usage."""
     expect(run.requests, "no requests")
     options = {"include_usage": True}
-    whole = [r.kind for r in run.requests if not r.body.get("stream") or r.body.get("stream_options") != options]
-    expect(not whole, f"not streamed: {whole}")
+    unary = [r.kind for r in run.requests if not r.body.get("stream") or r.body.get("stream_options") != options]
+    expect(not unary, f"not streamed: {unary}")
 
 
 def usage(run: Run) -> None:
@@ -262,11 +260,15 @@ def usage(run: Run) -> None:
     models = list(_result(run)["modelUsage"].values())
     expect(len(models) == 1, f"{len(models)} models were counted")
     counted = models[0]
-    seen = tuple(counted[name] for name in ("inputTokens", "cacheReadInputTokens", "outputTokens"))
-    said = [request.usage for request in run.requests if request.usage]
-    cached = sum(one["prompt_tokens_details"]["cached_tokens"] for one in said)
-    told = (sum(one["prompt_tokens"] for one in said) - cached, cached, sum(one["completion_tokens"] for one in said))
-    expect(seen == told and all(told), f"input, cached and output: {seen}; the backend reported {told}")
+    tokens = tuple(counted[name] for name in ("inputTokens", "cacheReadInputTokens", "outputTokens"))
+    usages = [request.usage for request in run.requests if request.usage]
+    cached = sum(one["prompt_tokens_details"]["cached_tokens"] for one in usages)
+    expected = (
+        sum(one["prompt_tokens"] for one in usages) - cached,
+        cached,
+        sum(one["completion_tokens"] for one in usages),
+    )
+    expect(tokens == expected and all(expected), f"input, cached, output: {tokens}; the backend reported {expected}")
 
 
 def nothing_else(run: Run) -> None:
@@ -277,10 +279,10 @@ def nothing_else(run: Run) -> None:
 
 
 OVERALL: dict[str, Callable[[Run], None]] = {
-    "billing header: sent, and in no prompt": no_billing,
-    "history: each request begins with the one before": prefixes,
-    "tools: the same all the time, a loaded one last": stable_tools,
+    "billing header: sent by Claude Code, removed from every prompt": no_billing,
+    "history: each request begins with the previous one": prefixes,
+    "tools: unchanged, a loaded one is last": stable_tools,
     "every request is streamed": streaming,
-    "usage: Claude Code counts what the backend said": usage,
-    "no failure but the overflow, no unknown request": nothing_else,
+    "usage: Claude Code counts what the backend reported": usage,
+    "no failure except the overflow, no unknown request": nothing_else,
 }

@@ -11,8 +11,8 @@ import urllib.request
 PROBE = {"model": "any", "max_tokens": 1, "messages": [{"role": "user", "content": "Hello"}]}
 
 
-def answers(url: str) -> bool:
-    """Return whether the stack responds with a Message; exit with its error if the status is below 500."""
+def is_ready(url: str) -> bool:
+    """Whether the stack responds with a Message; exit with its error if the status is below 500."""
     request = urllib.request.Request(
         f"{url}/v1/messages", json.dumps(PROBE).encode(), {"content-type": "application/json"}
     )
@@ -22,7 +22,9 @@ def answers(url: str) -> bool:
     except urllib.error.HTTPError as error:
         if error.code >= 500:
             return False
-        raise SystemExit(f"{url}/v1/messages answered {error.code}: {error.read().decode(errors='replace')}") from None
+        raise SystemExit(
+            f"{url}/v1/messages responded with {error.code}: {error.read().decode(errors='replace')}"
+        ) from None
     except (OSError, ValueError, http.client.HTTPException):
         return False
 
@@ -31,14 +33,14 @@ def main(url: str, pid: int, seconds: float = 180) -> None:
     """Poll until the stack is ready; exit with an error at the deadline or if the process has ended."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if answers(url):
+        if is_ready(url):
             return
         try:
             os.kill(pid, 0)
         except ProcessLookupError:
-            raise SystemExit("The server ended before it answered; its output above says why") from None
+            raise SystemExit("The server ended before it responded; its output is above") from None
         time.sleep(0.3)
-    raise SystemExit(f"{url}/v1/messages did not answer within {seconds:.0f} s")
+    raise SystemExit(f"{url}/v1/messages did not respond within {seconds:.0f} s")
 
 
 if __name__ == "__main__":

@@ -74,7 +74,12 @@ def test_a_stack_says_the_same_without_the_engine_it_was_recorded_with(tmp_path)
 @pytest.mark.parametrize(
     ("module", "right", "wrong", "place"),
     [
-        ("reply/stop_reason.py", '"stop": "end_turn"', '"stop": "end_turm"', "stop_reason: *'end_turn'*'end_turm'"),
+        (
+            "reply/stop_and_usage.py",
+            '"stop": "end_turn"',
+            '"stop": "end_turm"',
+            "stop_reason: *'end_turn'*'end_turm'",
+        ),
         (
             "request/thinking_params.py",
             '"enable_thinking"',

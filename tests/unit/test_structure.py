@@ -1,4 +1,4 @@
-"""The check of layers and sizes sees what it is there for."""
+"""scripts/check_structure.py finds forbidden imports."""
 
 import ast
 import importlib.util
@@ -21,25 +21,29 @@ def findings(source, module, *, is_package=False):
 
 
 @pytest.mark.parametrize(
-    ("module", "source", "complaint"),
+    ("module", "source", "message"),
     [
-        (f"{PROVIDER}.translation.x", "from ..impl import MessagesImpl", "comes before"),
-        (f"{PROVIDER}.translation.x", f"import {PROVIDER}.translated", "comes before"),
-        (f"{PROVIDER}.errors.x", f"def f():\n    from {PROVIDER}.native.stream import relayed", "comes before"),
-        (f"{API}.x", f"from {API}.routes import create_router", "comes before"),
-        (f"{TAPE}.core.x", f"from {TAPE}.http import transport", "comes before"),
-        (f"{TO_MESSAGES}.request.x", f"from {TO_CHAT}.profile import Profile", "do not know each other"),
-        (f"{PROVIDER}.translated.x", f"from {PROVIDER}.native.backend import NativeBackend", "do not know each other"),
+        (f"{PROVIDER}.translation.x", "from ..impl import MessagesImpl", "is a lower room than"),
+        (f"{PROVIDER}.translation.x", f"import {PROVIDER}.translated", "is a lower room than"),
+        (f"{PROVIDER}.errors.x", f"def f():\n    from {PROVIDER}.native.stream import relayed", "is a lower room than"),
+        (f"{API}.x", f"from {API}.routes import create_router", "is a lower room than"),
+        (f"{TAPE}.core.x", f"from {TAPE}.http import transport", "is a lower room than"),
+        (f"{TO_MESSAGES}.request.x", f"from {TO_CHAT}.profile import Profile", "must not import each other"),
+        (
+            f"{PROVIDER}.translated.x",
+            f"from {PROVIDER}.native.backend import NativeBackend",
+            "must not import each other",
+        ),
         (f"{PROVIDER}.translation.x", "import asyncio", "is pure"),
         (f"{TAPE}.format.x", "from time import time", "is pure"),
         (f"{PROVIDER}.impl", "from llama_stack.log import get_logger", "only stack/"),
         (f"{API}.routes.x", "import llama_stack_api", "only stack/"),
     ],
 )
-def test_an_import_against_the_rule_is_found(module, source, complaint):
-    """Upwards, from one direction or lane to the other, impure, or past the room of the platform."""
+def test_a_forbidden_import_is_found(module, source, message):
+    """From a lower room, from one direction or lane to the other, of I/O in a pure room, or of the platform."""
     (found,) = findings(source, module)
-    assert complaint in found
+    assert message in found
 
 
 @pytest.mark.parametrize(
@@ -52,12 +56,12 @@ def test_an_import_against_the_rule_is_found(module, source, complaint):
         (f"{API}.x", f"if TYPE_CHECKING:\n    from {API}.routes import create_router"),
     ],
 )
-def test_an_import_by_the_rule_is_not(module, source):
-    """Downwards, pure, in the room of the platform, or for type checking only."""
+def test_an_allowed_import_is_not_found(module, source):
+    """From a higher room, pure, in the room of the platform, or only for type checking."""
     assert findings(source, module) == []
 
 
-def test_the_init_of_a_room_may_import_what_is_below_it():
+def test_the_init_of_a_room_may_import_from_the_rooms_inside_it():
     """It is the public surface of the room."""
     source = f"from {TO_CHAT}.reply.response import translate_response"
     assert findings(source, TO_CHAT, is_package=True) == []
@@ -65,5 +69,5 @@ def test_the_init_of_a_room_may_import_what_is_below_it():
 
 
 def test_the_project_follows_its_rules():
-    """There is nothing to report, cycles and sizes included."""
+    """No findings, no import cycles."""
     assert [*check.findings()] == []

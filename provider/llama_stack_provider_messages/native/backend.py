@@ -20,7 +20,7 @@ from llama_stack_provider_messages.routing.probe import NO_ROUTE, Probes
 from llama_stack_provider_messages.routing.route import COUNT_HEADER, Backend, Route
 from llama_stack_provider_messages.stack import Platform, Target, get_logger
 from llama_stack_provider_messages.translation.dropped import dropped_header, dropped_text
-from llama_stack_provider_messages.translation.messages_to_chat.backend.estimate import estimate_json
+from llama_stack_provider_messages.translation.messages_to_chat.backend.tokens import estimate_json
 from llama_stack_provider_messages.upstream.address import Upstream
 from llama_stack_provider_messages.upstream.client import UpstreamClient, UpstreamRequest, read_body
 from llama_stack_provider_messages.upstream.cooldown import Cooldown

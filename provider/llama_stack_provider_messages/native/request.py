@@ -21,12 +21,12 @@ from llama_stack_api_messages.request_body import RequestBody
 from llama_stack_provider_messages.translation.billing import BILLING_HEADER, without_billing
 from llama_stack_provider_messages.translation.dropped import Dropped
 from llama_stack_provider_messages.translation.messages_to_chat import SIGNATURE_PREFIX
-from llama_stack_provider_messages.translation.messages_to_chat.backend.estimate import estimate_json
-from llama_stack_provider_messages.translation.messages_to_chat.backend.output_limit import (
-    least_room,
-    refused_window,
+from llama_stack_provider_messages.translation.messages_to_chat.backend.adapt import (
+    min_room,
+    reported_window,
     window_room,
 )
+from llama_stack_provider_messages.translation.messages_to_chat.backend.tokens import estimate_json
 from llama_stack_provider_messages.upstream.address import CREDENTIALS
 
 type Edit = tuple[Span, bytes]
@@ -90,7 +90,7 @@ def native_request(
         edits += _thinking(body.data, places["messages"], dropped, own=strip_thinking == "own")
     if max_tokens is not None and "max_tokens" in places:
         edits.append((places["max_tokens"], str(max_tokens).encode()))
-        dropped.append(Dropped("max_tokens", "max_tokens", f"lowered to {max_tokens}, what the context window leaves"))
+        dropped.append(Dropped("max_tokens", "max_tokens", f"lowered to {max_tokens}, the rest of the context window"))
     return Outgoing(edited(body.data, edits) if edits else body.data, tuple(dropped))
 
 
@@ -107,11 +107,11 @@ def window_limit(refusal: str, body: RequestBody[PromptRequest]) -> int | None:
     if "max_tokens" not in places:
         return None
     asked = body.data[slice(*places["max_tokens"])]
-    window = refused_window(refusal, int(asked)) if _COUNT.fullmatch(asked) else None
+    window = reported_window(refusal, int(asked)) if _COUNT.fullmatch(asked) else None
     if window is None:
         return None
     prompt = sum(estimate_json(body.data[slice(*places[name])]) for name in PROMPT_FIELDS if name in places)
-    return window_room(window, prompt) if window - prompt >= least_room(window) else None
+    return window_room(window, prompt) if window - prompt >= min_room(window) else None
 
 
 def _may_hold(data: bytes, strip: str) -> bool:

@@ -8,12 +8,12 @@ from typing import Any
 from llama_stack_api_messages.errors import MessagesError
 from llama_stack_provider_messages.routing.probe import NO_ROUTE
 from llama_stack_provider_messages.stack import Target, get_logger
-from llama_stack_provider_messages.translation.messages_to_chat.backend.estimate import estimate_tokens
-from llama_stack_provider_messages.translation.messages_to_chat.backend.tokenizers import (
+from llama_stack_provider_messages.translation.messages_to_chat.backend.tokens import (
     Count,
     Steps,
     TokenizerUnavailable,
-    ways_to_count,
+    counting_methods,
+    estimate_tokens,
 )
 from llama_stack_provider_messages.upstream.client import UpstreamClient, UpstreamRequest, read_body
 from llama_stack_provider_messages.upstream.cooldown import REST_SECONDS, Cooldown
@@ -57,7 +57,7 @@ class TokenCounter:
             upstream: Distinguishes backends that have a model of the same name.
         """
         whole = (upstream, model)
-        for way in ways_to_count(kind, fields):
+        for way in counting_methods(kind, fields):
             if self._failed.active(whole) or self._failed.active((*whole, way)):
                 continue
             try:

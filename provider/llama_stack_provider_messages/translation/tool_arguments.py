@@ -1,26 +1,53 @@
 """Tool call arguments: parses the model's text into the object that ``tool_use.input`` requires.
 
-Models and their servers sometimes send broken JSON, and a client's accumulator raises on it. So arguments are released
-one complete top-level member at a time, as the Messages API does by default, and the released text is always the
-beginning of a valid object. Arguments that cannot be repaired are put under the key ``INVALID_JSON``: the client gets a
-call it can reject, and the model sees its own output. Unary responses and streams use the same class.
+Problem: by the schema, ``arguments`` is the JSON text of an object, in a stream in pieces. Models and their servers
+send less: no text for no arguments, arrays, doubly encoded objects, empty objects before the real one, text after it,
+text that breaks off. A client's accumulator raises on broken JSON, and a gateway that did so itself lost the whole
+response, text included (APISIX 13599). Empty arguments that were passed on made every later request of the
+conversation fail (agentgateway 3002).
 
-Clients execute tool calls, so values are never guessed. Missing brackets are added only after a complete value, and
-never inside an array, where more elements may have been intended:
+Rules:
+
+- Arguments are released one complete top-level member at a time, as the Messages API does by default. So the text that
+  has been released is always the beginning of a valid object.
+- Text of the model is kept: key order and white space are not changed (ollama ac83ac20c).
+- Clients execute tool calls, so values are never guessed. Missing brackets are added only after a complete value, and
+  never inside an array, where more elements may have been intended:
 
     {"a": {"b": "c"    ->  {"a": {"b": "c"}}      after a string, a bracket, true, false, null
     {"limit": 1        ->  INVALID_JSON           it may be the start of 1000
     {"edits": [{}      ->  INVALID_JSON           more edits may be missing
+
+- Arguments that cannot be repaired are put under the key ``INVALID_JSON``: the client gets a call it can reject, and
+  the model sees its own output. A value that is not an object is put under ``value``.
+- If the response was truncated, an object keeps its complete members and stays open, as in the Messages API.
+
+Example, in three pieces; the last line is what ``rest`` returns:
+
+    piece                  released
+    {"path": "a.p          nothing
+    y", "limit": 1         {"path": "a.py"
+    00} and more           nothing
+                           , "limit": 100}
+
+Unary responses and streams use the same class.
 """
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
 
+_MAX_DEPTH = 200
+"""Levels of nesting. Deeper input counts as invalid: a later JSON encoder may exceed its recursion limit."""
+_MAX_REPAIRED_MARKS = 20_000
+"""Maximum number of brackets, quotes, commas and escapes in arguments that are repaired. Repair visits each several
+times, which takes seconds for a megabyte of them."""
+
 _OUTSIDE_STRING = re.compile(r'["{}\[\],]')
 _INSIDE_STRING = re.compile(r'["\\]')
-_STEPS = {"{": 1, "[": 1, "}": -1, "]": -1}
+_DEPTH_CHANGE = {"{": 1, "[": 1, "}": -1, "]": -1}
 
 
 class ToolInput:
@@ -69,17 +96,18 @@ class ToolInput:
         if cut and self._first == "{" and not self.complete:
             return ready
         if self._released:
-            body = _whole_object("{" + tail[1:], raw=tail[1:].strip() or tail)
+            body = _object_text("{" + tail[1:], raw=tail[1:].strip() or tail)
             return ready + ("}" if body == "{}" else "," + body[1:])
-        return ready + _whole_object(tail)
+        return ready + _object_text(tail)
 
     def extend(self, members: dict[str, Any]) -> None:
         """Add one or more new members to a complete, non-empty object."""
         tail = "".join(self._held)
-        body = _whole_object("{" + tail[1:] if self._released else tail)
+        body = _object_text("{" + tail[1:] if self._released else tail)
         self._held = [(tail[:1] if self._released else "{") + body[1:-1] + "," + dump_json(members)[1:]]
 
     def _scan(self, text: str) -> None:
+        """Read a piece of the object: hold it, and release each member at the comma after it."""
         start = position = 0
         while position < len(text) and not (self.complete or self._broken):
             if self._in_string:
@@ -88,14 +116,18 @@ class ToolInput:
             found = _OUTSIDE_STRING.search(text, position)
             if found is None:
                 break
-            position = found.end()
-            if self._at_member_end(found[0]):
+            position, mark = found.end(), found[0]
+            self._in_string = mark == '"'
+            self._depth += _DEPTH_CHANGE.get(mark, 0)
+            self.complete = self._depth == 0
+            if mark == "," and self._depth == 1:
                 self._held.append(text[start : found.start()])
                 start = found.start()
-                self._release()
+                self._release_member()
         self._held.append(text[start:])
 
     def _skip_string(self, text: str, position: int) -> int:
+        """Return the position after the string or after the text, whichever ends first."""
         if self._escaped:
             self._escaped = False
             return position + 1
@@ -106,17 +138,10 @@ class ToolInput:
         self._in_string = self._escaped
         return found.end()
 
-    def _at_member_end(self, mark: str) -> bool:
-        """Track one structural character; True for a comma between members of the outermost object."""
-        if mark == '"':
-            self._in_string = True
-        self._depth += _STEPS.get(mark, 0)
-        self.complete = self._depth == 0
-        return mark == "," and self._depth == 1
-
-    def _release(self) -> None:
+    def _release_member(self) -> None:
         member = "".join(self._held)
-        if _has_members(member[member.find("{") + 1 :] if not self._released else member[1:]):
+        value = _load("{" + (member[1:] if self._released else member[member.find("{") + 1 :]) + "}")
+        if isinstance(value, dict) and value:
             self._ready.append(member)
             self._released = True
             self._held.clear()
@@ -181,40 +206,32 @@ def arguments_text(arguments: object) -> str:
 
 
 _INVALID = object()
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(text: str) -> float:
-    """Return a finite number; one beyond the float range would become Infinity, which is not valid JSON."""
-    value = float(text)
-    if abs(value) == _INFINITE:
-        _refuse_constant(text)
-    return value
-
-
-_INFINITE = float("inf")
-_MAX_DEPTH = 200
-"""Levels of nesting. Deeper input counts as invalid: a later JSON encoder may exceed its recursion limit."""
 _CONTAINERS = frozenset({dict, list})
-_MAX_REPAIRED_MARKS = 20_000
-"""Maximum number of brackets, quotes, commas and escapes in arguments that are repaired. Repair visits each several
-times, which takes seconds for a megabyte of them."""
 
 
 def _load(text: str, *, strict: bool = True) -> object:
     """Return the value of a JSON text, or ``_INVALID``; NaN and Infinity, which Python accepts, are invalid."""
     try:
-        value: object = json.loads(text, strict=strict, parse_float=_finite, parse_constant=_refuse_constant)
+        value: object = json.loads(text, strict=strict, parse_float=_finite, parse_constant=_reject_constant)
     except (ValueError, RecursionError):
         return _INVALID
     return _INVALID if text.count("{") + text.count("[") > _MAX_DEPTH and _is_deep(value) else value
 
 
+def _finite(text: str) -> float:
+    """Return a finite number; one beyond the float range would become Infinity, which is not valid JSON."""
+    value = float(text)
+    if not math.isfinite(value):
+        _reject_constant(text)
+    return value
+
+
+def _reject_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
 def _is_deep(value: object) -> bool:
-    """Return whether a value is nested deeper than ``_MAX_DEPTH``. Works level by level, without recursion."""
+    """Whether a value is nested deeper than ``_MAX_DEPTH``. Works level by level, without recursion."""
     level: list[Any] = [value] if type(value) in _CONTAINERS else []
     for _ in range(_MAX_DEPTH):
         inner = (part.values() if isinstance(part, dict) else part for part in level)
@@ -229,7 +246,7 @@ def mark_count(text: str) -> int:
     return sum(text.count(mark) for mark in '{}[],"\\')
 
 
-def _whole_object(text: str, *, raw: str = "") -> str:
+def _object_text(text: str, *, raw: str = "") -> str:
     """Return arguments as JSON text of an object; ``raw`` is the model's original text, if it differs."""
     text = text.strip()
     value = _load(text or "{}")
@@ -247,8 +264,8 @@ def _whole_object(text: str, *, raw: str = "") -> str:
 def _repaired(text: str, raw: str) -> str:
     """Return broken arguments as JSON text of an object, with ``INVALID_JSON`` as the last resort."""
     text = _FALSE_STARTS.sub("", text)
-    end = _object_end(text)
-    head = text[:end] if end else text  # ignore anything after the object
+    end = next((position for position, _, depth in _structure(text) if depth == 0), len(text))
+    head = text[:end]  # ignore anything after the object
     if isinstance(_load(head), dict):
         return head
     for candidate in (head, head + _closers(head)):
@@ -262,22 +279,8 @@ _FALSE_STARTS = re.compile(r"\A(?:\{\s*\}\s*)+(?=\{)")
 """Empty objects before the real object, as some servers send them."""
 
 
-def _has_members(members: str) -> bool:
-    """Whether the text is one or more members of an object."""
-    value = _load("{" + members + "}")
-    return isinstance(value, dict) and bool(value)
-
-
-def _object_end(text: str) -> int:
-    """Return the end position of the outermost object, 0 if it is not closed."""
-    for position, _, depth in _structure(text):
-        if depth == 0:
-            return position
-    return 0
-
-
 def _closers(text: str) -> str:
-    """Return the closing brackets a text lacks; ``""`` where closing would be a guess (see the module's table)."""
+    """Return the closing brackets a text lacks; ``""`` where closing would be a guess (see the module's rules)."""
     stack: list[str] = []
     for _, mark, _ in _structure(text):
         if mark == _OPEN_STRING:
@@ -286,10 +289,10 @@ def _closers(text: str) -> str:
             stack.append(mark)
         elif stack:
             stack.pop()
-    return "}" * len(stack) if text.endswith(_WHOLE) and "[" not in stack else ""
+    return "}" * len(stack) if text.endswith(_COMPLETE_ENDINGS) and "[" not in stack else ""
 
 
-_WHOLE = ("}", "]", '"', "true", "false", "null")
+_COMPLETE_ENDINGS = ("}", "]", '"', "true", "false", "null")
 """Endings of complete values, which no further character can extend."""
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+(?P<end>"?)|[{}\[\]]', re.DOTALL)
 _OPEN_STRING = "open"
@@ -304,5 +307,5 @@ def _structure(text: str) -> Iterator[tuple[int, str, int]]:
             if not token["end"]:
                 yield token.end(), _OPEN_STRING, depth
             continue
-        depth += _STEPS[mark]
+        depth += _DEPTH_CHANGE[mark]
         yield token.end(), mark, depth

@@ -9,7 +9,7 @@ from llama_stack_api.inference import OpenAIChatCompletionRequestWithExtraBody, 
 
 from llama_stack_provider_messages.translated.counting import TokenCounter, TokenizerUnavailable
 from llama_stack_provider_messages.translation.messages_to_chat import PRESETS, TranslationContext, translate_request
-from llama_stack_provider_messages.translation.messages_to_chat.backend.tokenizers import WAYS
+from llama_stack_provider_messages.translation.messages_to_chat.backend.tokens import COUNTING_METHODS
 from support.streams import request
 
 pytestmark = pytest.mark.integration
@@ -80,7 +80,7 @@ def post(client):
 def way(request, monkeypatch):
     """Both ways to count: that of the engine, and that of older servers."""
     if request.param == "two steps":
-        monkeypatch.setitem(WAYS, "llama_cpp", WAYS["llama_cpp"][1:])
+        monkeypatch.setitem(COUNTING_METHODS, "llama_cpp", COUNTING_METHODS["llama_cpp"][1:])
 
 
 async def reported(provider, fields):

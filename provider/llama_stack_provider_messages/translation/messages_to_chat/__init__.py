@@ -9,8 +9,8 @@ from .loaded_media import Failed, Loaded, LoadedFile, LoadedText
 from .profile import Profile
 from .reply.options import ReplyOptions
 from .reply.response import refused, translate_response
+from .reply.stop_and_usage import usage_fields
 from .reply.stream import StreamTranslator
-from .reply.usage import usage_fields
 from .request.media.downloads import classify_download
 from .request.media.needed import NeededMedia, needed_media
 from .request.request import ChatRequest, translate_request

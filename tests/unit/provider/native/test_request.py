@@ -59,7 +59,7 @@ def test_a_model_of_the_same_name_is_not_written_anew():
 def test_a_lower_limit_is_written_in_its_place_and_named():
     result = sent(b'{"x":{"max_tokens":9}, "max_tokens" : 5000 ,"model":"theirs"}', max_tokens=70)
     assert result.data == b'{"x":{"max_tokens":9}, "max_tokens" : 70 ,"model":"theirs"}'
-    reason = "lowered to 70, what the context window leaves"
+    reason = "lowered to 70, the rest of the context window"
     assert [(drop.path, drop.reason) for drop in result.dropped] == [("max_tokens", reason)]
 
 

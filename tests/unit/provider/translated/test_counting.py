@@ -7,7 +7,7 @@ import pytest
 
 from llama_stack_provider_messages.translated import counting
 from llama_stack_provider_messages.translated.counting import Count, TokenCounter, TokenizerUnavailable
-from llama_stack_provider_messages.translation.messages_to_chat.backend.estimate import estimate_tokens
+from llama_stack_provider_messages.translation.messages_to_chat.backend.tokens import estimate_tokens
 from llama_stack_provider_messages.upstream import cooldown
 
 FIELDS = {"messages": [{"role": "user", "content": "Hi there"}], "max_tokens": 9}

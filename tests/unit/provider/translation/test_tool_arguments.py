@@ -1,4 +1,4 @@
-"""Arguments -> input, piece by piece."""
+"""Tool call arguments -> input, at once and in pieces."""
 
 import json
 
@@ -55,13 +55,13 @@ from support.attacks import cpu_bound
     ],
 )
 def test_arguments_become_an_object(arguments, expected):
-    """Whatever a model writes is an object in the end, and none of it is completed by guess."""
+    """Every text gives an object, and no value is guessed."""
     assert parse_tool_input(arguments) == expected
 
 
 @pytest.mark.parametrize("end", ['"x"', "true", "false", "null", "{}", "[1]", '{"c": 2}'])
-def test_missing_brackets_are_closed_behind_a_whole_value(end):
-    """A server that loses the last bracket costs nothing."""
+def test_missing_brackets_are_added_after_a_complete_value(end):
+    """Some servers lose the last bracket."""
     assert parse_tool_input(f'{{"a": {{"b": {end}') == {"a": {"b": json.loads(end)}}
 
 
@@ -80,16 +80,16 @@ def test_missing_brackets_are_closed_behind_a_whole_value(end):
         '{"a": {',
     ],
 )
-def test_arguments_cut_inside_a_value_are_not_completed(text):
-    """A client would run them: 1 may have become 1000, and a list of edits is not half of it."""
+def test_arguments_truncated_inside_a_value_are_not_completed(text):
+    """A client would execute them: 1 may be the start of 1000, and edits may be missing from a list."""
     assert parse_tool_input(text) == {"INVALID_JSON": text}
     assert parse_tool_input(f'{{"file": "x", {text[1:]}') == {"file": "x", "INVALID_JSON": text[1:]}
 
 
 @pytest.mark.parametrize("depth", [199, 201, 900, 990, 1000, 5000])
 @pytest.mark.parametrize("pair", ["[]", ('{"a":', "}")], ids=["arrays", "objects"])
-def test_deep_arguments_are_an_object_that_can_be_sent(depth, pair):
-    """However deep the input is nested, it can be written into an answer."""
+def test_deeply_nested_arguments_give_an_object_that_can_be_encoded(depth, pair):
+    """At any depth of the input."""
     start, end = pair
     value = parse_tool_input('{"a": ' + start * depth + ("" if start == "[" else "1") + end * depth + "}")
     assert ("INVALID_JSON" in value) == (depth > 199)
@@ -110,14 +110,14 @@ def test_deep_arguments_are_an_object_that_can_be_sent(depth, pair):
     ],
     ids=lambda value: value[:8] if isinstance(value, str) else "",
 )
-def test_megabytes_of_arguments_cost_little(text, broken):
-    """Two megabytes took 4 s and more; what is broken and large is kept as it is."""
+def test_megabytes_of_arguments_are_parsed_quickly(text, broken):
+    """Two megabytes took 4 s and more; large broken arguments are not repaired."""
     with cpu_bound(1.5):
         value = parse_tool_input(text)
     assert (value == {"INVALID_JSON": text}) == broken
 
 
-def test_brackets_in_strings_are_not_depth():
+def test_brackets_in_strings_are_not_nesting():
     """Code is full of brackets."""
     code = "{[" * 1000
     assert parse_tool_input(json.dumps({"a": code})) == {"a": code}
@@ -135,7 +135,7 @@ def test_brackets_in_strings_are_not_depth():
         ('{"a": "x", "n": 12', {"a": "x"}),
     ],
 )
-def test_a_cut_object_keeps_its_complete_members(arguments, expected):
+def test_a_truncated_object_keeps_its_complete_members(arguments, expected):
     assert parse_tool_input(arguments, cut=True) == expected
 
 
@@ -150,7 +150,7 @@ def test_members_are_released_when_they_are_complete():
     assert collected.rest(cut=False) == ', "c": 3}'
 
 
-def test_the_text_of_the_model_is_kept():
+def test_the_text_of_the_model_is_not_changed():
     """Key order and white space reach the client as written (ollama ac83ac20c)."""
     text = '{"b":1,\n "a" : 2}'
     collected = ToolInput()
@@ -158,20 +158,20 @@ def test_the_text_of_the_model_is_kept():
     assert collected.rest(cut=False) == text
 
 
-def test_accumulated_text_that_is_no_json_is_kept_for_the_reader():
+def test_accumulated_text_that_is_not_json_is_kept():
     assert load_tool_input("{oops") == {"INVALID_JSON": "{oops"}
 
 
-def test_json_of_prompts_is_readable_and_stable():
+def test_json_for_prompts_keeps_order_and_characters():
     assert dump_json({"b": "\u00e4", "a": [1, 2]}) == '{"b": "\u00e4", "a": [1, 2]}'
 
 
-def test_numbers_that_json_does_not_have_are_null_in_prompts():
-    """A prompt with Infinity in it is a request no backend can read."""
+def test_numbers_that_json_lacks_are_null_in_prompts():
+    """No backend accepts a request with Infinity in it."""
     assert dump_json({"a": [float("inf"), float("nan"), 1.0]}) == '{"a": [null, null, 1.0]}'
 
 
-def test_half_a_surrogate_pair_can_be_sent():
+def test_a_lone_surrogate_can_be_encoded():
     assert dump_json({"a": "\ud83d"}) == '{"a": "\\ud83d"}'
     dump_json({"a": "\ud83d"}).encode()
 

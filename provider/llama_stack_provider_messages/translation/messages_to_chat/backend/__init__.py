@@ -1,5 +1,5 @@
-"""Features and limits of the known backends, and retry rules for rejected requests.
+"""Backends: features and limits of the known ones, retry rules for rejected requests, and counting tokens.
 
-A backend consists of a row in ``presets.py``, its token counting API (``tokenizers.py``) and the texts of its error
-messages (``adapt.py``, and ``errors/overflow.py`` for prompts that are too long). To add one, begin with the row.
+A backend begins with a row in ``presets.py``, which also lists every other place with facts of one backend. This room
+imports neither ``request/`` nor ``reply/``, which both import from it.
 """

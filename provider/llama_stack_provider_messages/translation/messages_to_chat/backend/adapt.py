@@ -1,4 +1,7 @@
-"""Retry rules: how to change a request that the backend rejected.
+"""Retry rules: how to change a request that the backend rejected. And the limits of a backend, learned or configured.
+
+No table of profiles covers every model, and a backend's own error is more reliable than a table. So some rejections
+lead to one retry, and what was learned is kept in the profile of the model:
 
     error of the backend             change to the request                         kept for later requests
 
@@ -9,29 +12,69 @@
     no image input                   replace images in tool results by a note      yes; a user's images are a 400
     tools only without thinking      send reasoning_effort "none" with tools       yes
     no thinking switch               omit the switch                               yes, if the model never thinks
-    optional field rejected          omit the field (optional.py)                  yes
+    optional field rejected          omit the field                                yes
 
 Each rule applies once per request, and no other error is retried: a retry must be able to succeed. A change is kept
-only after the retry succeeded: error messages quote the request, so matched text may come from the client. The rules
-exist because no table of profiles covers every model, and a backend's own error is more reliable than a table.
+only after the retry succeeded: error messages quote the request, so matched text may come from the client.
+
+Example: OpenAI rejects ``max_tokens: 32000`` with "max_tokens is too large: 32000. This model supports at most 16384
+completion tokens". The request is sent once more with 16384, and from then on every request to this model is lowered
+before it is sent.
+
+vLLM rejects a ``max_tokens`` above its context window, as Claude Code's 32,000 often is, and reports only the window:
+
+    max_tokens=5000 cannot be greater than max_model_len=4096. Please request fewer output tokens.      0.32
+    max_tokens=38000 cannot be greater than max_model_len=max_total_tokens=32768. Please ...            0.20
+    max_tokens=38000cannot be greater than max_model_len=max_total_tokens=32768. Please ...             0.19
+    max_completion_tokens=131072 cannot be greater than max_model_len=128000                            NVIDIA NIM
+
+(vllm/renderers/params.py, vllm 40324.) Older versions also reject a request whose prompt and output together exceed
+the window (0.20: vllm 42474), so sending the window as limit would not help. Instead the prompt is estimated with a
+margin and subtracted. If the estimate leaves hardly any room, a small limit is sent anyway, and the backend, which
+counts exactly, decides whether the prompt is too long.
 """
 
 import re
 from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from llama_stack_api_messages.errors import MessagesError
+from llama_stack_api_messages.errors import InvalidRequestError, MessagesError
+from llama_stack_api_messages.models.request import CreateMessageRequest
 from llama_stack_provider_messages.errors.body import NO_VISION, ContentPolicyError
+from llama_stack_provider_messages.translation.messages_to_chat.context import TranslationContext
 from llama_stack_provider_messages.translation.messages_to_chat.profile import Profile
 
-from .estimate import estimate_tokens
-from .optional import OPTIONAL
-from .output_limit import MARGIN, least_room, refused_window
+from .tokens import estimate_tokens
 
 _STATUSES = frozenset({400, 404, 413, 422, 500})
 """Statuses of rejected requests: MLX servers send 404, FastAPI 422; llama.cpp sends 500 when a template raises
 (mistral-vibe 1006)."""
+
+OPTIONAL_FIELDS: dict[str, str] = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "top_k": "top_k",
+    "service_tier": "service_tier",
+    "parallel_tool_calls": "tool_choice.disable_parallel_tool_use",
+    "user": "",
+    "safety_identifier": "",
+    "prompt_cache_key": "",
+    "stream_options": "",
+}
+"""Field of the chat request that may be omitted -> its path in the Messages request; ``""`` if it is a hint or was
+added by this server."""
+
+SWITCH_FIELDS = frozenset({"reasoning_effort", "chat_template_kwargs", "thinking", "reasoning", "enable_thinking"})
+"""Fields of the chat request that switch thinking; the field of a budget is named by the profile."""
+
+_PROMPT_MARGIN = 1.5
+"""Safety factor for the estimated prompt tokens."""
+_MIN_ROOM_SHARE = 16
+_MIN_ROOM_TOKENS = 4096
+_TEMPLATE_TOKENS = 256
+_TEMPLATE_SHARE = 8
+"""Reserve in tokens for text that a chat template adds, e.g. about tools, and its limit: an 8th of the window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +95,7 @@ class Adaptation:
 
 
 type Rule = Callable[[str, Mapping[str, Any], Profile], Adaptation | None]
+"""Arguments: the backend's error message, the rejected chat request, the profile it was translated with."""
 
 
 def adapt(
@@ -67,11 +111,11 @@ def adapt(
     """
     if failure.status_code not in _STATUSES or isinstance(failure, ContentPolicyError):
         return None
-    found = (rule(failure.message, fields, profile) for rule in RULES)
-    return next((adaptation for adaptation in found if adaptation and adaptation.kind not in tried), None)
+    adaptations = (rule(failure.message, fields, profile) for rule in RULES)
+    return next((adaptation for adaptation in adaptations if adaptation and adaptation.kind not in tried), None)
 
 
-_OUTPUT_LIMITS = tuple(
+_OUTPUT_LIMIT_ERRORS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         # OpenAI and compatible servers (optillm 4, opencode-ai/opencode 140)
@@ -93,32 +137,54 @@ _OUTPUT_LIMITS = tuple(
 )  # fmt: skip
 
 
-def _asked(fields: Mapping[str, Any], profile: Profile) -> int:
-    asked = fields.get(profile.output_limit)
-    return asked if isinstance(asked, int) else 0
-
-
-def output_limit(refusal: str, fields: Mapping[str, Any], profile: Profile) -> Adaptation | None:
+def output_limit(message: str, fields: Mapping[str, Any], profile: Profile) -> Adaptation | None:
     """Adopt the output limit in a backend's error for the model."""
-    for found in filter(None, (pattern.search(refusal) for pattern in _OUTPUT_LIMITS)):
+    for found in filter(None, (pattern.search(message) for pattern in _OUTPUT_LIMIT_ERRORS)):
         numbers = found.groupdict()
         limit = int(numbers["limit"]) if numbers.get("limit") else int(numbers["end"]) - 1
-        if 0 < limit < _asked(fields, profile):
+        if 0 < limit < _max_tokens(fields, profile):
             return Adaptation("output limit", {"max_output_tokens": limit}, lasting=True)
     return None
 
 
-_SUM = re.compile(r"input length and `max_tokens` exceed context limit: (\d+) \+ (\d+) > (\d+)")
-"""The common form into which errors/overflow.py rewrites every backend's error message."""
+def _max_tokens(fields: Mapping[str, Any], profile: Profile) -> int:
+    """Return the output limit of a chat request, 0 without one: the configuration may remove the field."""
+    limit = fields.get(profile.output_limit)
+    return limit if isinstance(limit, int) else 0
 
 
-def model_window(refusal: str, fields: Mapping[str, Any], profile: Profile) -> Adaptation | None:
-    """Adopt the context window in vLLM's error; output_limit.py lowers ``max_tokens`` to fit."""
-    window = refused_window(refusal, _asked(fields, profile))
+_ABOVE_WINDOW = re.compile(
+    r"max_(?:completion_)?tokens=(?P<asked>\d{1,18}) ?cannot be greater than "
+    r"(?:max_model_len=|max_total_tokens=){1,2}(?P<window>\d{1,18})(?!\d)",
+    re.IGNORECASE,
+)
+
+
+def model_window(message: str, fields: Mapping[str, Any], profile: Profile) -> Adaptation | None:
+    """Adopt the context window in vLLM's error; ``fit_window`` lowers ``max_tokens`` to fit."""
+    window = reported_window(message, _max_tokens(fields, profile))
     return None if window is None else Adaptation("model window", {"context_window": window}, lasting=True)
 
 
-def context_window(refusal: str, fields: Mapping[str, Any], profile: Profile) -> Adaptation | None:
+def reported_window(message: str, max_tokens: int) -> int | None:
+    """Return the context window in an error about a larger ``max_tokens``; None for any other error.
+
+    Args:
+        message: The backend's error message, which may quote the request.
+        max_tokens: The ``max_tokens`` of the rejected request.
+    """
+    found = _ABOVE_WINDOW.search(message)
+    if found is None or int(found["asked"]) != max_tokens:
+        return None
+    window = int(found["window"])
+    return window if 0 < window < max_tokens else None
+
+
+_SUM_ABOVE_WINDOW = re.compile(r"input length and `max_tokens` exceed context limit: (\d+) \+ (\d+) > (\d+)")
+"""The common form into which errors/overflow.py rewrites every backend's error message."""
+
+
+def context_window(message: str, fields: Mapping[str, Any], profile: Profile) -> Adaptation | None:
     """Lower ``max_tokens`` to the rest of the context window.
 
     There is no retry if the rest is less than a 16th of the window and less than 4096 tokens: then the client has to
@@ -128,14 +194,14 @@ def context_window(refusal: str, fields: Mapping[str, Any], profile: Profile) ->
     plus one. In that case the prompt is estimated, with a margin, but at most halfway from the reported count to the
     window.
     """
-    found = _SUM.search(refusal)
+    found = _SUM_ABOVE_WINDOW.search(message)
     if not found:
         return None
     prompt, output, window = map(int, found.groups())
     if prompt + output == window + 1:
-        prompt = min(int(max(prompt, estimate_tokens(fields)) * MARGIN), (prompt + window) // 2)
+        prompt = min(int(max(prompt, estimate_tokens(fields)) * _PROMPT_MARGIN), (prompt + window) // 2)
     room = window - prompt
-    if room < least_room(window) or room >= _asked(fields, profile):
+    if room < min_room(window) or room >= _max_tokens(fields, profile):
         return None
     return Adaptation("context window", room=room)
 
@@ -149,17 +215,17 @@ _SYSTEM_FIRST = re.compile(
 )
 
 
-def system_first(refusal: str, fields: Mapping[str, Any], profile: Profile) -> Adaptation | None:
+def system_first(message: str, fields: Mapping[str, Any], profile: Profile) -> Adaptation | None:
     """Turn later system messages into user text, for chat templates that allow only a leading system prompt."""
-    later = any(message["role"] == "system" for message in fields["messages"][1:])
-    if later and profile.inline_system == "system" and _SYSTEM_FIRST.search(refusal):
+    later = any(turn["role"] == "system" for turn in fields["messages"][1:])
+    if later and profile.inline_system == "system" and _SYSTEM_FIRST.search(message):
         return Adaptation("system first", {"inline_system": "user"}, lasting=True)
     return None
 
 
-def no_images(refusal: str, _fields: Mapping[str, Any], profile: Profile) -> Adaptation | None:
+def no_images(message: str, _fields: Mapping[str, Any], profile: Profile) -> Adaptation | None:
     """Send no images: an image in a tool result stays in the history, so every later request would fail."""
-    if profile.images == "parts" and refusal.startswith(NO_VISION):
+    if profile.images == "parts" and message.startswith(NO_VISION):
         return Adaptation("images", {"images": "reject"}, lasting=True)
     return None
 
@@ -167,40 +233,19 @@ def no_images(refusal: str, _fields: Mapping[str, Any], profile: Profile) -> Ada
 _TOOLS_WITHOUT_THINKING = re.compile(r"function tools with reasoning_effort are not supported", re.IGNORECASE)
 
 
-def tools_without_thinking(refusal: str, fields: Mapping[str, Any], _profile: Profile) -> Adaptation | None:
+def tools_without_thinking(message: str, fields: Mapping[str, Any], _profile: Profile) -> Adaptation | None:
     """Switch thinking off with tools, for GPT-5.4 and later on chat completions (openai-openapi 541, litellm 34569).
 
     5.5 and 5.6 reject tools even without the field, because they think by default; only "none" helps.
     "Please use /v1/responses instead", 5.6: "use /v1/responses or set reasoning_effort to 'none'".
     """
     thinks = fields.get("reasoning_effort") != "none"
-    if fields.get("tools") and thinks and _TOOLS_WITHOUT_THINKING.search(refusal):
+    if fields.get("tools") and thinks and _TOOLS_WITHOUT_THINKING.search(message):
         return Adaptation("tools without thinking", {"tools_without_thinking": True}, lasting=True)
     return None
 
 
-SWITCH_FIELDS = frozenset({"reasoning_effort", "chat_template_kwargs", "thinking", "reasoning", "enable_thinking"})
-"""Fields of the chat request that switch thinking; the field of a budget is named by the profile."""
-
 _ABOUT_THINKING = re.compile(r"reasoning|think|chat_template_kwargs", re.IGNORECASE)
-
-
-def without_switches(fields: Mapping[str, Any], refusal: str, profile: Profile | None = None) -> dict[str, Any] | None:
-    """Return a chat request without its thinking fields, if the backend rejected one of them; else None.
-
-    No table covers every model, and a thinking setting must never make a request fail.
-
-    Args:
-        fields: The chat request that the backend rejected with 400.
-        refusal: The backend's error message.
-        profile: The backend's profile, which names the field of the budget.
-    """
-    budget = (profile.budget_field or "").partition(".")[0] if profile else ""
-    switches = SWITCH_FIELDS | {budget}
-    if not _ABOUT_THINKING.search(refusal) or not any(name in fields for name in switches):
-        return None
-    return {name: value for name, value in fields.items() if name not in switches}
-
 
 _NEVER_THINKS = re.compile(
     r"does(?: not|n't) support (?:thinking|reasoning)(?! \w)"  # Ollama (ollama 14212)
@@ -210,15 +255,19 @@ _NEVER_THINKS = re.compile(
 )
 
 
-def thinking_switch(refusal: str, fields: Mapping[str, Any], profile: Profile) -> Adaptation | None:
-    """Omit the thinking switch. A rejected value is not kept: the next request may have another value."""
-    if without_switches(fields, refusal, profile) is None:
+def thinking_switch(message: str, fields: Mapping[str, Any], profile: Profile) -> Adaptation | None:
+    """Omit the thinking switch: a thinking setting must never make a request fail.
+
+    A rejected value is not kept: the next request may have another value.
+    """
+    switches = {*SWITCH_FIELDS, (profile.budget_field or "").partition(".")[0]}
+    if not (_ABOUT_THINKING.search(message) and switches & fields.keys()):
         return None
     changes = {"thinking": "none"} | ({"budget_field": None} if profile.budget_field else {})
-    return Adaptation("thinking", changes, lasting=bool(_NEVER_THINKS.search(refusal)))
+    return Adaptation("thinking", changes, lasting=bool(_NEVER_THINKS.search(message)))
 
 
-_REFUSED_FIELD = re.compile(
+_REJECTED_FIELD = re.compile(
     r"unsupported (?:parameter|value): ['`\"](?P<a>\w+)"  # OpenAI (openai-python 2072)
     r"|unrecognized request arguments? supplied: (?P<b>\w+)"  # OpenAI, Azure
     r"|property ['`\"](?P<c>\w+)['`\"] is unsupported"  # Groq
@@ -227,17 +276,75 @@ _REFUSED_FIELD = re.compile(
 )
 
 
-def refused_field(refusal: str, fields: Mapping[str, Any], profile: Profile) -> Adaptation | None:
+def rejected_field(message: str, fields: Mapping[str, Any], profile: Profile) -> Adaptation | None:
     """Omit an optional field; reasoning models do not accept ``temperature``, for instance."""
-    found = _REFUSED_FIELD.search(refusal)
+    found = _REJECTED_FIELD.search(message)
     name = next(filter(None, found.groups()), "") if found else ""
-    if name not in OPTIONAL or name not in fields:
+    if name not in OPTIONAL_FIELDS or name not in fields:
         return None
     return Adaptation(f"field {name}", {"without": (*profile.without, name)}, lasting=True)
 
 
 RULES: tuple[Rule, ...] = (
     output_limit, model_window, context_window, system_first, no_images, tools_without_thinking, thinking_switch,
-    refused_field,
+    rejected_field,
 )  # fmt: skip
 """The rules, in the order they are tried."""
+
+
+def output_limit_fields(request: CreateMessageRequest, ctx: TranslationContext) -> dict[str, Any]:
+    """Return the field of the output limit, lowered to the limits of the profile and of the context.
+
+    ``max_tokens: 0`` only warms the prompt cache. Backends generate at least one token; the reply drops it.
+
+    Raises:
+        InvalidRequestError: ``max_tokens: 0`` in a streaming request.
+    """
+    if request.max_tokens == 0 and request.stream:
+        raise InvalidRequestError("max_tokens: 0 cannot be combined with stream")
+    max_tokens = ctx.policy.default_max_tokens if request.max_tokens is None else request.max_tokens
+    limits = {"the model's output limit": ctx.profile.max_output_tokens, _ROOM: ctx.room}
+    for name, limit in limits.items():
+        if limit is not None and limit < max_tokens:
+            max_tokens = limit
+            _log_lowered(request, limit, name, ctx)
+    return {ctx.profile.output_limit: max_tokens or 1}
+
+
+_ROOM = "the rest of the context window"
+
+
+def fit_window(request: CreateMessageRequest, fields: dict[str, Any], ctx: TranslationContext) -> TranslationContext:
+    """Lower the output limit of a chat request that exceeds the context window; return a context with the room."""
+    name, window = ctx.profile.output_limit, ctx.profile.context_window
+    if window is None or fields[name] <= window:
+        return ctx
+    room = window_room(window, estimate_tokens(fields))
+    fields[name] = room
+    _log_lowered(request, room, _ROOM, ctx)
+    return replace(ctx, room=room)
+
+
+def _log_lowered(request: CreateMessageRequest, limit: int, name: str, ctx: TranslationContext) -> None:
+    if request.max_tokens is not None:
+        ctx.drop("max_tokens", "max_tokens", f"lowered to {limit}, {name}")
+
+
+def window_room(window: int, prompt_tokens: int) -> int:
+    """Return the tokens left for the response in a context window, given the estimated prompt tokens."""
+    template = min(_TEMPLATE_TOKENS, window // _TEMPLATE_SHARE)
+    return max(window - int(prompt_tokens * _PROMPT_MARGIN) - template, min_room(window))
+
+
+def min_room(window: int) -> int:
+    """Return the room, in tokens, below which a prompt is too long: a 16th of the window, at most 4096."""
+    return max(1, min(window // _MIN_ROOM_SHARE, _MIN_ROOM_TOKENS))
+
+
+def omit_rejected(fields: dict[str, Any], ctx: TranslationContext) -> dict[str, Any]:
+    """Return a chat request without the fields that the backend rejects by its profile; dropped ones are logged."""
+    for name in ctx.profile.without:
+        path = OPTIONAL_FIELDS.get(name, name)
+        if name in fields and path:
+            ctx.drop(path, name, "the backend rejects this field")
+    return {name: value for name, value in fields.items() if name not in ctx.profile.without}

@@ -2,8 +2,25 @@
 
 Preset names are for backends behind a provider of another type, such as OpenRouter through ``remote::openai``.
 Fields without a known value keep their default, which suits the common form of chat completions. Sources are given in
-comments; values without a source are assumed. Model families differ, so a request with a rejected thinking switch is
-retried without it (adapt.py), and the configuration can override single fields.
+comments; values without a source are assumed.
+
+To add a backend, begin with a row of ``PRESETS`` and, if the platform has a provider type for it, one of
+``PROVIDER_PRESETS``. Most need no more. Facts of one backend are in these places:
+
+    features and limits              PRESETS, PROVIDER_PRESETS; a field that no profile has yet: profile.py
+    models that differ               _FAMILIES, below
+    a new way to switch thinking     Profile.thinking, SWITCHES in request/, SWITCH_FIELDS in adapt.py
+    tokenizer                        Profile.tokenizer, COUNTING_METHODS in tokens.py
+    errors that lead to a retry      the patterns of the rules in adapt.py
+    errors about too long prompts    errors/overflow.py
+    errors about images and policy   errors/body.py
+    finish reasons and token counts  reply/stop_and_usage.py
+    fields with reasoning            reply/reasoning.py
+    native lane: provider types that are probed, and corrections of an endpoint   routing/lanes.py, native/repair/
+    documentation                    the table of backends in README.md, compared with this module by a test
+
+A wrong row costs little: a request with a rejected thinking switch is retried without it (adapt.py), and the
+configuration can override each field.
 """
 
 from collections.abc import Mapping
@@ -208,10 +225,7 @@ def profile_for(provider_type: str, model: str = "", overrides: Mapping[str, Any
     changes = dict(overrides or {})
     preset = changes.pop("like", None) or PROVIDER_PRESETS.get(provider_type)
     profile = PRESETS[preset] if preset else Profile()
-    changes = _family(preset, model) | changes
-    return profile.but(**changes) if changes else profile
-
-
-def _family(preset: str | None, model: str) -> dict[str, Any]:
     families = _FAMILIES.get(preset or "", ())
-    return next((changes for start, changes in families if f"{model}$".startswith(start)), {})
+    family: dict[str, Any] = next((fields for prefix, fields in families if f"{model}$".startswith(prefix)), {})
+    changes = family | changes
+    return profile.but(**changes) if changes else profile

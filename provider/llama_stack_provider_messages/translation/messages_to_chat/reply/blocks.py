@@ -15,16 +15,12 @@ Blank text is dropped because the API rejects such a block in the history; vLLM 
 and a call.
 """
 
-import json
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from llama_stack_provider_messages.translation.tool_arguments import ToolInput, parse_tool_input
-
-from .options import ReplyOptions
-from .reasoning import ReasoningPiece
-from .thinking_blocks import RedactedBlock, ThinkingBlock
+from .calls import ToolUseBlock
+from .reasoning import RedactedBlock, ThinkingBlock
 
 type Event = dict[str, Any]
 
@@ -54,117 +50,13 @@ class TextBlock:
         return {"type": "text", "text": ""}
 
     def deltas(self) -> list[Event]:
-        """Return what came since the last call."""
+        """Return the deltas added since the last call."""
         pieces, self._pieces = self._pieces, []
         return [{"type": "text_delta", "text": piece} for piece in pieces]
 
-    def last_deltas(self, *, cut: bool) -> list[Event]:  # noqa: ARG002 - text is text, cut or not
+    def last_deltas(self, *, cut: bool) -> list[Event]:  # noqa: ARG002 - only calls depend on cut
         """Return the deltas to send before the stop."""
         return [{"type": "citations_delta", "citation": citation} for citation in self._cite()]
-
-
-class ToolUseBlock:
-    """A tool call block. Its start waits for the name; it waits for the id only until there are arguments to send.
-
-    Args:
-        claim: Returns the client's id for the backend's id, which may be ``""``.
-        form: Holds the tool names. A name that is a prefix of another may be incomplete (calls.py); the start then
-            waits for arguments.
-        extra: The backend's signature of the call.
-
-    Attributes:
-        repeat: A repetition of this call that arrived after the call was complete, see calls.py. The block stays open
-            until the repetition is resolved.
-    """
-
-    kind = "tool_use"
-
-    def __init__(self, claim: Callable[[str], str], form: ReplyOptions, extra: ReasoningPiece | None = None) -> None:
-        self.upstream_id = ""
-        self.name = ""
-        self.input = ToolInput()
-        self.extra = extra
-        self.repeat: ToolUseBlock | None = None
-        self.arguments: list[str] = []  # as received
-        self._members: dict[str, str] = {}
-        self._claim = claim
-        self._form = form
-        self._opened = self._closed = False
-        self._released = ""
-
-    def add(self, call_id: str, name: str, arguments: str) -> None:
-        """Add one delta; the first id and the first name are kept."""
-        self.upstream_id = self.upstream_id or call_id
-        self.name = self.name or name
-        self.arguments.append(arguments)
-        self.input.add(arguments)
-
-    def absorb(self, again: "ToolUseBlock") -> bool:
-        """Adopt the input of a repetition with the same id; return False if it is another call (calls.py)."""
-        first, second = self.comparable(), again.comparable()
-        if not second or first == second:
-            return True
-        if not first:
-            if not self._closed:
-                self.input, self.arguments, self._members = again.input, again.arguments, second
-            return not self._closed
-        if not first.items() <= second.items():
-            return False
-        if not self._closed:
-            value = parse_tool_input("".join(again.arguments))
-            self.input.extend({name: value[name] for name in value if name not in first})
-            self._members = second
-        return True
-
-    def comparable(self) -> dict[str, str]:
-        """Return the members of the decoded input, each value as normalized JSON text; cached."""
-        if not self._members:
-            value = parse_tool_input("".join(self.arguments))
-            self._members = {name: json.dumps(member, sort_keys=True) for name, member in value.items()}
-        return self._members
-
-    @property
-    def latest(self) -> "ToolUseBlock":
-        """The block that receives the next piece of arguments: the repetition if there is one."""
-        return self.repeat if self.repeat and not self.repeat.input.blank else self
-
-    @property
-    def ready(self) -> bool:
-        """Whether the start can be sent."""
-        self._released += self.input.take()
-        return bool(self.name and (self._released or (self.upstream_id and not self._may_grow)))
-
-    @property
-    def _may_grow(self) -> bool:
-        longer = (tool for tool in self._form.tools if tool != self.name and tool.startswith(self.name))
-        return self.input.blank and any(longer)
-
-    @property
-    def complete(self) -> bool:
-        """Whether the arguments are a complete object and no repetition is pending."""
-        return bool(self.name) and self.input.complete and self.latest is self
-
-    @property
-    def empty(self) -> bool:
-        """Whether the call is padding, without name and arguments."""
-        return not self.name and self.input.blank
-
-    def start(self) -> Event:
-        """Return the empty block of ``content_block_start``."""
-        return self._form.tool_use(self._claim(self.upstream_id), self.name, {})
-
-    def deltas(self) -> list[Event]:
-        """Return the new deltas since the last call; the first one is empty, as in the API."""
-        text, self._released = self._released + self.input.take(), ""
-        first = [] if self._opened else [""]
-        self._opened = True
-        return [{"type": "input_json_delta", "partial_json": piece} for piece in (*first, *([text] if text else ()))]
-
-    def last_deltas(self, *, cut: bool) -> list[Event]:
-        """Return the deltas to send before the stop."""
-        self._closed = True
-        text = self.input.rest(cut=cut)
-        return [{"type": "input_json_delta", "partial_json": text}] if text else []
 
 
 type Block = TextBlock | ThinkingBlock | RedactedBlock | ToolUseBlock

@@ -1,4 +1,4 @@
-"""Assigns tool call deltas to tool calls.
+"""Tool calls of a reply: assigns streamed deltas to calls, and turns each call into a ``tool_use`` block.
 
 By the schema, ``index`` identifies the call, and the first delta has id and name. Servers differ:
 
@@ -27,15 +27,28 @@ id, if sent), there are no arguments yet, both pieces together are a prefix of a
 pieces are not both tool names themselves. ``get_`` and ``weather`` are one call, ``time`` and ``date`` are two.
 """
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from llama_stack_provider_messages.translation.fields import field, list_field, text_field
+from llama_stack_provider_messages.translation.messages_to_chat.backend.tokens import byte_length
 from llama_stack_provider_messages.translation.names import client_id
-from llama_stack_provider_messages.translation.tool_arguments import arguments_text
+from llama_stack_provider_messages.translation.tool_arguments import (
+    ToolInput,
+    arguments_text,
+    load_tool_input,
+    parse_tool_input,
+)
 
-from .blocks import ToolUseBlock
 from .options import NewId, ReplyOptions
-from .reasoning import call_extra
+from .reasoning import ReasoningPiece, call_extra
+
+MISSING_NAME = "The backend sent a tool call without the name of the tool"
+"""Error message for a call that cannot be sent to the client."""
+
+_LEGACY_INDEX = object()
+"""Index of the legacy ``function_call``, which has none."""
 
 
 class CallIds:
@@ -50,101 +63,229 @@ class CallIds:
         self._new_id = new_id
         self._taken = set(taken)
 
-    def claim(self, upstream_id: str) -> str:
+    def claim(self, backend_id: str) -> str:
         """Return the client's form of the backend's id if it is valid and free, else a new id."""
-        known = client_id(upstream_id)
-        chosen = known if known and known not in self._taken else self._new_id("toolu_")
+        wrapped = client_id(backend_id)
+        chosen = wrapped if wrapped and wrapped not in self._taken else self._new_id("toolu_")
         self._taken.add(chosen)
         return chosen
 
 
+class ToolUseBlock:
+    """A tool call block. Its start waits for the name; it waits for the id only until there are arguments to send.
+
+    Args:
+        claim: Returns the client's id for the backend's id, which may be ``""``.
+        options: Hold the tool names. A name that is a prefix of another may be incomplete; the start then waits for
+            arguments.
+        extra: The backend's signature of the call.
+
+    Attributes:
+        repeat: A repetition of this call that arrived after the call was complete. The block stays open until the
+            repetition is resolved.
+    """
+
+    kind = "tool_use"
+
+    def __init__(self, claim: Callable[[str], str], options: ReplyOptions, extra: ReasoningPiece | None = None) -> None:
+        self.backend_id = ""
+        self.name = ""
+        self.input = ToolInput()
+        self.extra = extra
+        self.repeat: ToolUseBlock | None = None
+        self.arguments: list[str] = []  # as received
+        self._members: dict[str, str] = {}
+        self._claim = claim
+        self._options = options
+        self._opened = self._closed = False
+        self._released = ""
+
+    def add(self, call_id: str, name: str, arguments: str) -> None:
+        """Add one delta; the first id and the first name are kept."""
+        self.backend_id = self.backend_id or call_id
+        self.name = self.name or name
+        self.arguments.append(arguments)
+        self.input.add(arguments)
+
+    @property
+    def latest(self) -> "ToolUseBlock":
+        """The block that receives the next piece of arguments: the repetition if there is one."""
+        return self.repeat if self.repeat and not self.repeat.input.blank else self
+
+    @property
+    def repeats_id(self) -> bool:
+        """Whether there is a repetition with the same id."""
+        return self.repeat is not None and bool(self.backend_id) and self.repeat.backend_id == self.backend_id
+
+    @property
+    def ready(self) -> bool:
+        """Whether the start can be sent."""
+        self._released += self.input.take()
+        if not self.name or self._released:
+            return bool(self.name)
+        longer_names = (tool for tool in self._options.tools if tool != self.name and tool.startswith(self.name))
+        return bool(self.backend_id) and not (self.input.blank and any(longer_names))
+
+    @property
+    def complete(self) -> bool:
+        """Whether the arguments are a complete object and no repetition is pending."""
+        return bool(self.name) and self.input.complete and self.latest is self
+
+    @property
+    def empty(self) -> bool:
+        """Whether the call is padding, without name and arguments."""
+        return not self.name and self.input.blank
+
+    def absorb(self, again: "ToolUseBlock") -> bool:
+        """Adopt the input of a repetition with the same id; return False if it is another call."""
+        first, second = self.comparable(), again.comparable()
+        if not second or first == second:
+            return True
+        if not first:
+            if not self._closed:
+                self.input, self.arguments, self._members = again.input, again.arguments, second
+            return not self._closed
+        if not first.items() <= second.items():
+            return False
+        if not self._closed:
+            value = parse_tool_input("".join(again.arguments))
+            self.input.extend({name: value[name] for name in value if name not in first})
+            self._members = second
+        return True
+
+    def comparable(self) -> dict[str, str]:
+        """Return the members of the decoded input, each value as normalized JSON text; cached."""
+        if not self._members:
+            value = parse_tool_input("".join(self.arguments))
+            self._members = {name: json.dumps(member, sort_keys=True) for name, member in value.items()}
+        return self._members
+
+    def start(self) -> dict[str, Any]:
+        """Return the empty block of ``content_block_start``."""
+        return self._options.tool_use(self._claim(self.backend_id), self.name, {})
+
+    def deltas(self) -> list[dict[str, Any]]:
+        """Return the new deltas since the last call; the first one is empty, as in the API."""
+        text, self._released = self._released + self.input.take(), ""
+        first = [] if self._opened else [""]
+        self._opened = True
+        return [{"type": "input_json_delta", "partial_json": piece} for piece in (*first, *([text] if text else ()))]
+
+    def last_deltas(self, *, cut: bool) -> list[dict[str, Any]]:
+        """Return the deltas to send before the stop."""
+        self._closed = True
+        text = self.input.rest(cut=cut)
+        return [{"type": "input_json_delta", "partial_json": text}] if text else []
+
+    def complete_block(self, *, cut: bool) -> dict[str, Any]:
+        """Return the complete block of a unary response."""
+        tool_input = load_tool_input(self.input.rest(cut=cut))
+        return self._options.tool_use(self._claim(self.backend_id), self.name, tool_input)
+
+
+def unary_calls(record: object, options: ReplyOptions, new_id: NewId) -> list[ToolUseBlock]:
+    """Return the calls of a message; padding without name and arguments is skipped."""
+    ids = CallIds(new_id, options.call_ids)
+    blocks = []
+    for call in _calls_of(record):
+        function = field(call, "function")
+        block = ToolUseBlock(ids.claim, options, call_extra(call))
+        block.add(text_field(call, "id"), text_field(function, "name"), arguments_text(field(function, "arguments")))
+        blocks.append(block)
+    return [block for block in blocks if not block.empty]
+
+
+def call_bytes(record: object) -> int:
+    """Return the UTF-8 bytes of the arguments in the calls of a message or delta."""
+    functions = (field(call, "function") for call in _calls_of(record))
+    return sum(byte_length(arguments_text(field(function, "arguments"))) for function in functions)
+
+
+def _calls_of(record: object) -> list[Any]:
+    """Return the calls of a message or delta, the legacy ``function_call`` last and in the form of a call."""
+    calls, legacy = list_field(record, "tool_calls"), field(record, "function_call")
+    return calls if legacy is None else [*calls, {"index": _LEGACY_INDEX, "function": legacy}]
+
+
 class CallTracker:
-    """Finds the block for each tool call delta of a stream.
+    """Finds the block for each tool call delta of a stream, by the rules of the module.
 
     Args:
         new_id: Makes an id for a prefix.
-        form: Holds the tool names of the request.
+        options: Hold the tool names of the request.
     """
 
-    def __init__(self, new_id: NewId, form: ReplyOptions) -> None:
-        self._ids = CallIds(new_id, form.call_ids)
-        self._form = form
+    def __init__(self, new_id: NewId, options: ReplyOptions) -> None:
+        self._ids = CallIds(new_id, options.call_ids)
+        self._options = options
         self._by_index: dict[object, ToolUseBlock] = {}
         self.blocks: list[ToolUseBlock] = []
 
     def feed(self, delta: object) -> Iterator[ToolUseBlock]:
         """Process the tool calls of one delta; yield new blocks."""
-        for call in list_field(delta, "tool_calls"):
+        for call in _calls_of(delta):
             index = field(call, "index")
-            yield from self._take(index if isinstance(index, int) else None, text_field(call, "id"), call)
-        if (legacy := field(delta, "function_call")) is not None:
-            yield from self._take("function_call", "", {"function": legacy})
+            yield from self._add(index if isinstance(index, int) or index is _LEGACY_INDEX else None, call)
 
     def finish(self) -> Iterator[ToolUseBlock]:
         """Resolve the held repetitions at the end of the stream; yield new blocks."""
         for block in list(self.blocks):
-            yield from self._settle(block, None)
+            yield from self._resolve_repeat(block, None)
 
-    def _take(self, index: int | str | None, call_id: str, call: object) -> Iterator[ToolUseBlock]:
-        function = field(call, "function")
+    def _add(self, index: object, call: object) -> Iterator[ToolUseBlock]:
+        function, call_id = field(call, "function"), text_field(call, "id")
         name, arguments = text_field(function, "name"), arguments_text(field(function, "arguments"))
-        block = self._known(index, call_id)
-        grows = block is not None and self._goes_on(block, call_id, name)
-        if block is None or (not grows and _starts_anew(block.latest, call_id, name)):
+        block = self._find(index, call_id)
+        continues = block is not None and self._continues_name(block, call_id, name)
+        if block is None or (not continues and _is_new_call(block.latest, call_id, name)):
             if block is not None:
-                yield from self._settle(block, index)
-            block = self._new_block(call)
+                yield from self._resolve_repeat(block, index)
+            block = ToolUseBlock(self._ids.claim, self._options, call_extra(call))
             block.add(call_id, name, arguments)
             yield from self._announce(block, index)
             return
         target = block.latest
-        if grows:
+        if continues:
             target.name += name
         elif block.complete and (name or (block.repeat and arguments.strip())):
-            target = block.repeat = block.repeat or self._new_block(call)
+            block.repeat = block.repeat or ToolUseBlock(self._ids.claim, self._options, call_extra(call))
+            target = block.repeat
         target.add(call_id, name or block.name, arguments)
-        if block.repeat and not block.repeat.input.blank and (block.repeat.complete or not _same_id(block)):
-            yield from self._settle(block, index)
+        if block.repeat and not block.repeat.input.blank and (block.repeat.complete or not block.repeats_id):
+            yield from self._resolve_repeat(block, index)
 
-    def _new_block(self, call: object) -> ToolUseBlock:
-        return ToolUseBlock(self._ids.claim, self._form, call_extra(call))
-
-    def _announce(self, block: ToolUseBlock, index: int | str | None) -> Iterator[ToolUseBlock]:
-        self.blocks.append(block)
-        self._by_index[index] = block
-        yield block
-
-    def _settle(self, block: ToolUseBlock, index: int | str | None) -> Iterator[ToolUseBlock]:
-        """Merge a repetition into its call or, if it is another call, yield it."""
-        again, same = block.repeat, _same_id(block)
-        block.repeat = None
-        if again and not again.input.blank and not (same and block.absorb(again)):
-            yield from self._announce(again, index)
-
-    def _goes_on(self, block: ToolUseBlock, call_id: str, name: str) -> bool:
-        """Whether ``name`` continues the call's name; see the module's rule."""
-        if not (name and block.name and block.input.blank and call_id in ("", block.upstream_id)):
-            return False
-        whole, tools = block.name + name, self._form.tools
-        return any(tool.startswith(whole) for tool in tools) and not {block.name, name} <= tools
-
-    def _known(self, index: int | str | None, call_id: str) -> ToolUseBlock | None:
+    def _find(self, index: object, call_id: str) -> ToolUseBlock | None:
+        """Return the block of a known call, by index, else by id, else the last one."""
         if index is not None:
             return self._by_index.get(index)
         if not call_id:
             return self.blocks[-1] if self.blocks else None
-        return next((block for block in reversed(self.blocks) if block.upstream_id == call_id), None)
+        return next((block for block in reversed(self.blocks) if block.backend_id == call_id), None)
+
+    def _continues_name(self, block: ToolUseBlock, call_id: str, name: str) -> bool:
+        """Whether ``name`` is the next piece of the call's name; see the module's last rule."""
+        if not (name and block.name and block.input.blank and call_id in ("", block.backend_id)):
+            return False
+        joined, tools = block.name + name, self._options.tools
+        return any(tool.startswith(joined) for tool in tools) and not {block.name, name} <= tools
+
+    def _resolve_repeat(self, block: ToolUseBlock, index: object) -> Iterator[ToolUseBlock]:
+        """Merge a repetition into its call or, if it is another call, yield it."""
+        again, same_id = block.repeat, block.repeats_id
+        block.repeat = None
+        if again and not again.input.blank and not (same_id and block.absorb(again)):
+            yield from self._announce(again, index)
+
+    def _announce(self, block: ToolUseBlock, index: object) -> Iterator[ToolUseBlock]:
+        self.blocks.append(block)
+        self._by_index[index] = block
+        yield block
 
 
-def _starts_anew(block: ToolUseBlock, call_id: str, name: str) -> bool:
+def _is_new_call(block: ToolUseBlock, call_id: str, name: str) -> bool:
     """Whether a delta for a known index certainly starts another call; see the module's first table."""
-    same_id = bool(call_id) and call_id == block.upstream_id
-    if call_id and block.upstream_id and not same_id:
+    same_id = bool(call_id) and call_id == block.backend_id
+    if call_id and block.backend_id and not same_id:
         return bool(name) or block.input.blank or block.input.complete
     renamed = bool(name and block.name) and name != block.name
     return renamed and (block.complete or not same_id)
-
-
-def _same_id(block: ToolUseBlock) -> bool:
-    """Whether the call was repeated with its id."""
-    return block.repeat is not None and bool(block.upstream_id) and block.repeat.upstream_id == block.upstream_id

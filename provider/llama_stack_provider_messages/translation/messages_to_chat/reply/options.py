@@ -1,6 +1,6 @@
 """Options for the reply that come from the request, for unary responses and streams."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as default
 from typing import Any, Literal
@@ -8,8 +8,8 @@ from typing import Any, Literal
 from llama_stack_provider_messages.translation.fields import field, list_field, text_field
 from llama_stack_provider_messages.translation.names import ClientName
 
-from .think_tags import Inline
-from .usage import Counts, usage_fields
+from .stop_and_usage import Counts, usage_fields
+from .text import Inline
 
 type NewId = Callable[[str], str]
 """Makes an id from a prefix such as ``toolu_``."""
@@ -22,9 +22,9 @@ class ReplyOptions:
     Args:
         model: The client's model name, echoed in the reply.
         thinking: ``shown``; ``omitted``: blocks without their text; ``hidden``: no blocks.
-        inline: Where the text may hold reasoning, see think_tags.py.
-        discard: The request only warms the prompt cache (``max_tokens: 0``): its reply is empty.
-        stops: The stop sequences, see text_filter.py.
+        inline: Where the text may hold reasoning, see text.py.
+        discard: The request only warms the prompt cache (``max_tokens: 0``); the content of its reply is discarded.
+        stops: The stop sequences, see text.py.
         tools: The backend's names of the tools.
         names: Backend's name of a renamed tool -> the client's name.
         call_ids: The ids of earlier calls, not to be reused: clients would mix up the results of two calls with one id.
@@ -58,13 +58,26 @@ class ReplyOptions:
     @classmethod
     def of(cls, request: object, edits: Sequence[dict[str, Any]] = ()) -> "ReplyOptions":
         """Return the options from a request and its edits, without those its translation sets (names, prefill ...)."""
+        thinking = field(request, "thinking")
+        kind = field(thinking, "type")
+        display: Literal["shown", "omitted", "hidden"] = "shown"
+        if kind == "disabled" or (kind == "between_tools" and not field(request, "tools")):
+            display = "hidden"  # `between_tools` without tools is `disabled`
+        elif field(thinking, "display") == "omitted":
+            display = "omitted"
+        extras: dict[str, Any] = {}
+        if field(request, "diagnostics") is not None:
+            extras["diagnostics"] = None
+        if field(request, "context_management") is not None:
+            extras["context_management"] = {"applied_edits": list(edits)}
+        blocks = (block for message in list_field(request, "messages") for block in list_field(message, "content"))
         return cls(
             model=str(field(request, "model")),
-            thinking=_thinking_form(request),
+            thinking=display,
             discard=field(request, "max_tokens") == 0,
             stops=tuple(stop for stop in list_field(request, "stop_sequences") if isinstance(stop, str)),
-            call_ids=frozenset(_earlier_calls(request)),
-            extras=_asked_extras(request, edits),
+            call_ids=frozenset(text_field(block, "id") for block in blocks if field(block, "type") == "tool_use"),
+            extras=tuple(extras.items()),
             safeguards=tuple(text_field(safeguard, "type") for safeguard in list_field(request, "safeguards")),
             fast=field(request, "speed") == "fast",
             credit=field(request, "fallback_credit_token") is not None,
@@ -72,9 +85,9 @@ class ReplyOptions:
 
     def tool_use(self, tool_id: str, name: str, tool_input: dict[str, Any]) -> dict[str, Any]:
         """Return a ``tool_use`` block with the client's tool name; the caller is always the model itself."""
-        known = self.names.get(name) or ClientName(name)
-        block = {"type": "tool_use", "id": tool_id, "name": known.name, "input": tool_input}
-        member = {"toolset_name": known.toolset} if known.toolset else {}
+        client_name = self.names.get(name) or ClientName(name)
+        block = {"type": "tool_use", "id": tool_id, "name": client_name.name, "input": tool_input}
+        member = {"toolset_name": client_name.toolset} if client_name.toolset else {}
         return {**block, **member, "caller": {"type": "direct"}}
 
     def applied_edits(self) -> dict[str, Any]:
@@ -115,28 +128,3 @@ class ReplyOptions:
             **dict(self.extras),
             "usage": usage,
         }
-
-
-def _thinking_form(request: object) -> Literal["shown", "omitted", "hidden"]:
-    """``between_tools`` without tools is ``disabled``; a display other than omitted shows what the model wrote."""
-    thinking = field(request, "thinking")
-    kind = field(thinking, "type")
-    if kind == "disabled" or (kind == "between_tools" and not field(request, "tools")):
-        return "hidden"
-    return "omitted" if field(thinking, "display") == "omitted" else "shown"
-
-
-def _earlier_calls(request: object) -> Iterator[str]:
-    for message in list_field(request, "messages"):
-        for block in list_field(message, "content"):
-            if field(block, "type") == "tool_use":
-                yield text_field(block, "id")
-
-
-def _asked_extras(request: object, edits: Sequence[dict[str, Any]]) -> tuple[tuple[str, Any], ...]:
-    found: list[tuple[str, Any]] = []
-    if field(request, "diagnostics") is not None:
-        found.append(("diagnostics", None))
-    if field(request, "context_management") is not None:
-        found.append(("context_management", {"applied_edits": list(edits)}))
-    return tuple(found)

@@ -1,6 +1,11 @@
 """Translates chunks of a chat completion into events of a Messages stream.
 
-Sans-IO: the caller feeds chunks, and reports the end or the failure of the backend's stream.
+Problem: a chat stream is a list of loose deltas. One chunk may hold text, reasoning and tool calls at once, calls may
+interleave, usage may come before, with or after the finish reason, and the stream may end anywhere. A Messages stream
+has a strict grammar: ``message_start``, content blocks one after the other, one ``message_delta`` with the stop reason
+and usage, ``message_stop``; or an ``error`` event and nothing after it.
+
+The translator is Sans-IO: the caller feeds chunks, and reports the end or the failure of the backend's stream.
 
     wait   --first choice or usage-->  message_start, open
     open   --feed-->                   content blocks (blocks.py); finish reason and usage are stored
@@ -8,38 +13,60 @@ Sans-IO: the caller feeds chunks, and reports the end or the failure of the back
     any    --fail, error in a chunk--> error, done
     done   --anything-->               nothing
 
-``message_delta`` waits for ``finish`` because usage may arrive before, with or after the finish reason.
-``finished`` becomes true when later chunks do not matter: a stop sequence ended the text (text_filter.py) or the stream
-failed. The caller then stops reading and calls ``finish``. Usage, which is sent last, is lost in that case; if no
-chunk had usage, ``output_tokens`` is the number of chunks that held text or calls.
-A stream without a finish reason is an ``end_turn`` if it had content and no call is incomplete. Without content, or
-inside the arguments of a call, it is an error, so that the client does not accept a truncated response.
+Example (deltas and usage of the chunks, then the end of the stream):
+
+    content "Let me "            message_start; start 0 (text); delta 0 "Let me "
+    content "see."               delta 0 "see."
+    tool_calls 0: id c, name f   stop 0, because another block follows; start 1 (tool_use); delta 1 ""
+    tool_calls 0: arguments {}   nothing: arguments are sent member by member (tool_arguments.py)
+    finish reason, usage         nothing: usage is often in a chunk of its own, after the finish reason
+    finish()                     delta 1 "{}"; stop 1; message_delta; message_stop
+
+Rules:
+
+- ``message_delta`` waits for ``finish``, so that it has the usage. Gateways that did not wait reported none, and the
+  client's context meter never moved (any-llm 1180, litellm 31069).
+- ``finished`` becomes true when later chunks do not matter: a stop sequence ended the text (text.py) or the stream
+  failed. The caller then stops reading and calls ``finish``. Usage, which is sent last, is lost in that case; if no
+  chunk had usage, ``output_tokens`` is the number of chunks that held content.
+- A stream without a finish reason is an ``end_turn`` if it had content and no call is incomplete. Without content, or
+  inside the arguments of a call, it is an error, so that the client does not accept a truncated response, and does not
+  wait for an end that never comes (APISIX 13583, new-api 4697).
+- Each chunk is read completely, also the one that starts the message: a gateway lost the first word of every response
+  because that chunk held the role, too (litellm 30014).
+- Most chunks hold one word of text. Such a chunk takes a short path: one attribute access per field, one event.
 """
 
 from typing import Any
 
 from llama_stack_api_messages.errors import ApiError, BadGatewayError, MessagesError
-from llama_stack_provider_messages.errors.body import ContentPolicyError, ContextOverflowError, translate_error
+from llama_stack_provider_messages.errors.body import ContentPolicyError, ContextOverflowError
 from llama_stack_provider_messages.translation.fields import field, first_choice, list_field, text_field
+from llama_stack_provider_messages.translation.messages_to_chat.backend.tokens import byte_length
 from llama_stack_provider_messages.translation.messages_to_chat.thinking_signature import Sign, unsigned
 
-from .blocks import Block, BlockQueue, Event, TextBlock, ToolUseBlock
-from .calls import CallTracker
-from .citations import annotations_of, url_citations
+from .blocks import Block, BlockQueue, Event, TextBlock
+from .calls import MISSING_NAME, CallTracker, ToolUseBlock, call_bytes
 from .options import NewId, ReplyOptions
-from .reasoning import ReasoningPiece, argument_text, content_text, thoughts_of
-from .stop_reason import FAILURES, cuts, finish_reason, stop_fields, stop_match
-from .text_filter import TextFilter
-from .think_tags import Piece, ThinkSplitter
-from .thinking_blocks import block_for
-from .usage import Counts, byte_length, estimated_counts, token_counts
+from .reasoning import ReasoningPiece, add_reasoning, reasoning_pieces
+from .stop_and_usage import (
+    Counts,
+    backend_failure,
+    estimated_counts,
+    finish_reason,
+    may_cut_call,
+    reported_stop,
+    stop_fields,
+    token_counts,
+)
+from .text import Piece, TextFilter, ThinkSplitter, content_text, url_citations
 
 
 class StreamTranslator:
     """Translates the stream of one response.
 
     Args:
-        form: Options for the reply.
+        options: Options for the reply.
         new_id: Makes an id for a prefix such as ``msg_``.
         sign: Makes the signature of a thinking block, see thinking_signature.py.
         request_id: Id for ``error`` events; null without one.
@@ -50,40 +77,46 @@ class StreamTranslator:
     """
 
     def __init__(
-        self, form: ReplyOptions, new_id: NewId, *, sign: Sign = unsigned, request_id: str | None = None
+        self, options: ReplyOptions, new_id: NewId, *, sign: Sign = unsigned, request_id: str | None = None
     ) -> None:
         self.finished = False
         self.failure: MessagesError | None = None
-        self._form = form
-        self._windowed = form.windowed
-        self._splitter = ThinkSplitter(form.inline)
-        self._filter = TextFilter(form.stops, form.prefill)
+        self._options = options
         self._message_id = new_id("msg_")
         self._sign = sign
         self._request_id = request_id
+        self._started = self._done = False
+
+        self._splitter = ThinkSplitter(options.inline)
+        self._filter = TextFilter(options.stops, options.prefill)
+        self._calls = CallTracker(new_id, options)
         self._queue = BlockQueue()
-        self._calls = CallTracker(new_id, form)
-        self._started = self._spoke = self._wrote = self._done = False
-        self._text_index: int | None = None
-        self._filtered_index: int | None = None
-        self._reason: str | None = None
-        self._match: str | None = None
-        self._refusal: list[str] = []
-        self._hidden: list[str] = []
-        self._counts: Counts = {}
-        self._pieces = self._bytes = 0
+        self._direct_index: int | None = None  # index of the open text block if its text needs no filter
+        self._filtered_index: int | None = None  # the same if its text passes the filter only
+
+        self._has_content = False  # text, reasoning or a call
+        self._has_text = False  # visible text that is not blank
         self._texts: list[str] = []
+        self._refusals: list[str] = []
+        self._hidden_reasoning: list[str] = []
         self._annotations: list[Any] = []
+
+        self._reason: str | None = None
+        self._reported_stop: str | None = None
+        self._windowed = options.windowed
+        self._counts: Counts = {}
         self._service_tier: object = None
+        self._content_chunks = 0
+        self._other_bytes = 0  # output bytes of reasoning and calls
 
     def feed(self, chunk: object) -> list[Event]:
         """Process one chunk; return the resulting events."""
-        if self._text_index is not None:
+        if self._direct_index is not None:
             text = _only_text(chunk)
             if text:
                 self._texts.append(text)
                 delta = {"type": "text_delta", "text": text}
-                return [{"type": "content_block_delta", "index": self._text_index, "delta": delta}]
+                return [{"type": "content_block_delta", "index": self._direct_index, "delta": delta}]
         return [] if self.finished else self._feed(chunk)
 
     def finish(self) -> list[Event]:
@@ -91,14 +124,35 @@ class StreamTranslator:
         if self._done:
             return []
         for block in self._calls.finish():
-            self._append_call(block)
+            self._add_call(block)
         if problem := self._unfinished():
             return self.fail(problem)
-        stopped, cut = self.finished, self._cut
-        self._show_rest()
+        stopped, calls = self.finished, self._calls.blocks
+        cut = bool(calls) and not calls[-1].input.complete and may_cut_call(self._reason)
+        self._add_pieces(self._splitter.rest())
+        called = any(not block.empty for block in calls)
+        if not (self._has_text or called):  # hidden reasoning becomes text if the response has nothing else
+            self._add_text(self._filter.add("".join(self._hidden_reasoning)))
+        self._add_text(self._filter.rest())
         events = self._start() + self._queue.finish(cut=cut, stopped=stopped)
         self._end()
-        return [*events, self._message_delta(cut=cut), {"type": "message_stop"}]
+        stop = stop_fields(
+            self._reason,
+            calls=called,
+            cut=cut,
+            refusal="".join(self._refusals),
+            reported=self._reported_stop,
+            fired=self._filter.fired,
+            windowed=self._windowed,
+        )
+        output_bytes = self._other_bytes + byte_length("".join(self._texts))
+        counts = estimated_counts(self._options.prompt_estimate, output_bytes)
+        if self._filter.fired:
+            counts["output"] = self._content_chunks
+        usage = self._options.usage(counts | self._counts, self._service_tier)
+        delta = stop | self._options.safeguard_results()
+        last = {"type": "message_delta", "delta": delta, "usage": usage} | self._options.applied_edits()
+        return [*events, last, {"type": "message_stop"}]
 
     def fail(self, error: MessagesError) -> list[Event]:
         """Process a failure of the backend; return the ``error`` event, which is the last.
@@ -108,10 +162,10 @@ class StreamTranslator:
         """
         if self._done:
             return []
-        if isinstance(error, ContentPolicyError) and self._form.refusals:
-            self._reason, self._refusal = "content_filter", [error.message]
+        if isinstance(error, ContentPolicyError) and self._options.refusals:
+            self._reason, self._refusals = "content_filter", [error.message]
             return self.finish()
-        if isinstance(error, ContextOverflowError) and self._spoke:
+        if isinstance(error, ContextOverflowError) and self._has_content:
             self._reason, self._windowed = self._reason or "length", True
             return self.finish()
         self._end()
@@ -119,157 +173,121 @@ class StreamTranslator:
         return [error.body("") | {"request_id": self._request_id}]
 
     def _feed(self, chunk: object) -> list[Event]:
+        """Process a chunk that is not plain text for an open block without a filter."""
         if self._filtered_index is not None and (text := _only_text(chunk)):
-            self._pieces += 1
+            self._content_chunks += 1
             self._texts.append(text)
-            shown = self._filter.add(text)
+            sent = self._filter.add(text)
             self.finished = self._filter.fired is not None
-            delta = {"type": "text_delta", "text": shown}
-            return [{"type": "content_block_delta", "index": self._filtered_index, "delta": delta}] if shown else []
+            delta = {"type": "text_delta", "text": sent}
+            return [{"type": "content_block_delta", "index": self._filtered_index, "delta": delta}] if sent else []
         choice = first_choice(chunk)
-        self._remember(chunk, choice)
-        self._take(field(choice, "delta"))
-        due = self._queue.advance()
-        failure = None if self.finished else _failure(field(chunk, "error"), self._reason)
-        if due or (failure is None and (choice is not None or self._counts)):
-            due = self._start() + due
-        if failure:
-            return due + self.fail(failure)
-        index = self._queue.text_index
-        self._text_index, self._filtered_index = (index, None) if self._filter.idle else (None, index)
-        return due
-
-    def _remember(self, chunk: object, choice: object) -> None:
         if usage := field(chunk, "usage"):
             self._counts |= token_counts(usage)
         self._service_tier = field(chunk, "service_tier") or self._service_tier
         if reason := finish_reason(choice):
             self._reason = self._reason or reason
-            self._match = self._match or stop_match(choice, self._form.stops)
+            self._reported_stop = self._reported_stop or reported_stop(choice, self._options.stops)
+        self._add_delta(field(choice, "delta"))
+        events = self._queue.advance()
+        failure = None if self.finished else backend_failure(field(chunk, "error"), self._reason)
+        if events or (failure is None and (choice is not None or self._counts)):
+            events = self._start() + events
+        if failure:
+            return events + self.fail(failure)
+        index = self._queue.text_index
+        self._direct_index, self._filtered_index = (index, None) if self._filter.idle else (None, index)
+        return events
 
-    def _take(self, delta: object) -> None:
-        """Queue all contents of one delta: one chunk may hold text, reasoning and calls (litellm 30014)."""
-        thoughts, text, calls = thoughts_of(delta), content_text(delta), field(delta, "tool_calls")
-        self._pieces += bool(thoughts or text or calls)
-        self._annotations += annotations_of(delta)
-        self._count(delta, thoughts)
-        for thought in thoughts:
-            self._take_thought(thought)
+    def _add_delta(self, delta: object) -> None:
+        """Queue all contents of one delta, in the order reasoning, text, calls."""
+        reasoning, text = reasoning_pieces(delta), content_text(delta)
+        self._content_chunks += bool(reasoning or text or field(delta, "tool_calls"))
+        self._other_bytes += sum(byte_length(piece.text) for piece in reasoning) + call_bytes(delta)
+        self._annotations += list_field(delta, "annotations")
+        for piece in reasoning:
+            self._add_reasoning(piece)
         if text:
-            self._spoke = True
+            self._has_content = True
             self._texts.append(text)
-            self._refusal.append(text_field(delta, "refusal"))
-            self._take_words(self._splitter.add(text))
+            self._refusals.append(text_field(delta, "refusal"))
+            self._add_pieces(self._splitter.add(text))
         for block in () if self._filter.fired else self._calls.feed(delta):
-            self._spoke = True
-            self._append_call(block)
+            self._has_content = True
+            self._add_call(block)
         self.finished = self._filter.fired is not None
 
-    def _count(self, delta: object, thoughts: list[ReasoningPiece]) -> None:
-        """Count output other than text; text is counted at the end."""
-        calls = [field(call, "function") for call in list_field(delta, "tool_calls")] + [field(delta, "function_call")]
-        self._bytes += sum(byte_length(thought.text) for thought in thoughts)
-        self._bytes += sum(byte_length(argument_text(call)) for call in calls)
-
-    def _cite(self) -> list[dict[str, Any]]:
-        """Return the citations for the new annotations, each once."""
-        found, self._annotations = self._annotations, []
-        return url_citations(found, "".join(self._texts)) if found else []
-
-    def _take_words(self, pieces: list[Piece]) -> None:
-        for kind, words in pieces:
+    def _add_pieces(self, pieces: list[Piece]) -> None:
+        for kind, text in pieces:
             if kind == "thinking":
-                self._take_thought(ReasoningPiece(words))
+                self._add_reasoning(ReasoningPiece(text))
             else:
-                self._wrote = self._wrote or not words.isspace()
-                self._show(self._filter.add(words))
+                self._has_text = self._has_text or not text.isspace()
+                self._add_text(self._filter.add(text))
 
-    def _take_thought(self, thought: ReasoningPiece) -> None:
-        self._spoke = self._spoke or bool(thought.text)
-        if self._form.thinking == "hidden":
-            self._hidden.append(thought.text)
-        elif block := block_for(thought, self._queue.tail, self._sign, omit=self._form.thinking == "omitted"):
-            self._append(block)
+    def _add_reasoning(self, piece: ReasoningPiece) -> None:
+        self._has_content = self._has_content or bool(piece.text)
+        if self._options.thinking == "hidden":
+            self._hidden_reasoning.append(piece.text)
+            return
+        omit = self._options.thinking == "omitted"
+        if block := add_reasoning(piece, self._queue.tail, self._sign, omit=omit):
+            self._add_block(block)
 
-    def _show(self, text: str) -> None:
+    def _add_text(self, text: str) -> None:
+        """Add filtered text to the last block if it is a text block, else to a new one."""
         if not text:
             return
         tail = self._queue.tail
         if not isinstance(tail, TextBlock):
-            self._queue.append(tail := TextBlock(self._cite))
+            self._queue.append(tail := TextBlock(self._new_citations))
         tail.add(text)
 
-    def _append(self, block: Block) -> None:
+    def _add_call(self, block: ToolUseBlock) -> None:
+        """Queue a call after the held text, and after the block that carries the backend's signature of the call."""
+        self._add_pieces(self._splitter.rest())
+        if block.extra and (extra := add_reasoning(block.extra, None, self._sign, omit=True)):
+            self._add_block(extra)
+        self._add_block(block)
+
+    def _add_block(self, block: Block) -> None:
         """Queue a block after the held text; blocks after a stop sequence are dropped."""
-        self._show(self._filter.rest())
+        self._add_text(self._filter.rest())
         if not self._filter.fired:
             self._queue.append(block)
 
-    def _append_call(self, block: ToolUseBlock) -> None:
-        self._take_words(self._splitter.rest())
-        if block.extra and (extra := block_for(block.extra, None, self._sign, omit=True)):
-            self._append(extra)
-        self._append(block)
-
-    def _show_rest(self) -> None:
-        """Send the held text. Hidden reasoning becomes text if the response has nothing else."""
-        self._take_words(self._splitter.rest())
-        if not (self._wrote or self._called):
-            self._show(self._filter.add("".join(self._hidden)))
-        self._show(self._filter.rest())
+    def _new_citations(self) -> list[dict[str, Any]]:
+        """Return the citations for the new annotations, each once."""
+        annotations, self._annotations = self._annotations, []
+        return url_citations(annotations, "".join(self._texts)) if annotations else []
 
     def _start(self) -> list[Event]:
+        """Return ``message_start`` at the first call; its input tokens are an estimate if usage has not arrived yet."""
         if self._started:
             return []
         self._started = True
-        counts = estimated_counts(self._form.prompt_estimate, 0) | self._counts
-        usage = self._form.usage(counts, self._service_tier) | {"output_tokens": 0}
-        return [{"type": "message_start", "message": self._form.message(self._message_id, usage)}]
-
-    @property
-    def _called(self) -> bool:
-        return any(not block.empty for block in self._calls.blocks)
-
-    @property
-    def _cut(self) -> bool:
-        """Whether the response was truncated inside the arguments of its last call."""
-        calls = self._calls.blocks
-        return bool(calls) and not calls[-1].input.complete and cuts(self._reason)
+        counts = estimated_counts(self._options.prompt_estimate, 0) | self._counts
+        usage = self._options.usage(counts, self._service_tier) | {"output_tokens": 0}
+        return [{"type": "message_start", "message": self._options.message(self._message_id, usage)}]
 
     def _unfinished(self) -> MessagesError | None:
+        """Return the error for a stream that ended too early, None if the response can be completed."""
         if self.finished:
             return None
-        if any(not block.name and not block.empty for block in self._calls.blocks):
-            return BadGatewayError("The backend sent a tool call without the name of the tool")
+        calls = self._calls.blocks
+        if any(not block.name and not block.empty for block in calls):
+            return BadGatewayError(MISSING_NAME)
         if self._reason:
             return None
-        if not self._spoke:
+        if not self._has_content:
             return ApiError("The backend ended its stream without an answer; send the request again")
-        if any(not (block.input.complete or block.input.blank) for block in self._calls.blocks):
+        if any(not (block.input.complete or block.input.blank) for block in calls):
             return ApiError("The backend ended its stream inside the arguments of a tool call; send the request again")
         return None
 
-    def _message_delta(self, *, cut: bool) -> Event:
-        fired = self._filter.fired
-        stop = stop_fields(
-            self._reason,
-            calls=self._called,
-            cut=cut,
-            refusal="".join(self._refusal),
-            match=self._match,
-            fired=fired,
-            windowed=self._windowed,
-        )
-        size = self._bytes + byte_length("".join(self._texts))
-        counts = estimated_counts(self._form.prompt_estimate, size)
-        counts |= ({"output": self._pieces} if fired else {}) | self._counts
-        delta = stop | self._form.safeguard_results()
-        usage = self._form.usage(counts, self._service_tier)
-        return {"type": "message_delta", "delta": delta, "usage": usage} | self._form.applied_edits()
-
     def _end(self) -> None:
         self._done = self.finished = True
-        self._text_index = None
+        self._direct_index = None
 
 
 def _only_text(chunk: Any) -> str | None:  # noqa: ANN401 - see fields.py
@@ -295,12 +313,3 @@ def _only_text(chunk: Any) -> str | None:  # noqa: ANN401 - see fields.py
     except (AttributeError, TypeError, ValueError):
         pass
     return None
-
-
-def _failure(error: object, reason: str | None) -> MessagesError | None:
-    """Return the error in a chunk, None without one (OpenRouter sends one with finish reason ``error``)."""
-    if error:
-        return translate_error(None, {"error": error})
-    if reason not in FAILURES:
-        return None
-    return ApiError(f"The backend broke off its answer ({reason}); send the request again")

@@ -17,7 +17,7 @@ from llama_stack_api_messages.models.content import TextBlock
 from llama_stack_api_messages.models.context import ClearThinkingEdit, ClearToolUsesEdit
 from llama_stack_api_messages.models.request import InputMessage, PromptRequest
 from llama_stack_provider_messages.translation.fields import field, list_field, text_field
-from llama_stack_provider_messages.translation.messages_to_chat.backend.estimate import estimate_blocks
+from llama_stack_provider_messages.translation.messages_to_chat.backend.tokens import estimate_blocks
 from llama_stack_provider_messages.translation.messages_to_chat.context import TranslationContext
 
 from .thinking_history import THINKING_BLOCKS

@@ -14,9 +14,12 @@ from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models.request import CreateMessageRequest
 from llama_stack_provider_messages.translation.dropped import Dropped
 from llama_stack_provider_messages.translation.fields import field, list_field
-from llama_stack_provider_messages.translation.messages_to_chat.backend.estimate import estimate_tokens
-from llama_stack_provider_messages.translation.messages_to_chat.backend.optional import without_refused
-from llama_stack_provider_messages.translation.messages_to_chat.backend.output_limit import fit_window, output_limit
+from llama_stack_provider_messages.translation.messages_to_chat.backend.adapt import (
+    fit_window,
+    omit_rejected,
+    output_limit_fields,
+)
+from llama_stack_provider_messages.translation.messages_to_chat.backend.tokens import estimate_tokens
 from llama_stack_provider_messages.translation.messages_to_chat.context import TranslationContext
 from llama_stack_provider_messages.translation.messages_to_chat.reply.options import ReplyOptions
 
@@ -80,7 +83,7 @@ def translate_request(request: CreateMessageRequest, ctx: TranslationContext) ->
     _check(request, ctx)
     tools = tool_fields(request, ctx)
     _check_tools(tools.get("tools", ()))
-    limits = output_limit(request, ctx)
+    limits = output_limit_fields(request, ctx)
     fields = {
         "messages": chat_messages(request, ctx),
         **tools,
@@ -96,7 +99,7 @@ def translate_request(request: CreateMessageRequest, ctx: TranslationContext) ->
     if request.stream:
         usage = {"stream_options": {"include_usage": True}} if ctx.profile.stream_usage else {}
         fields |= {"stream": True, **usage}
-    sent = _merged(without_refused(fields, ctx), ctx.profile.extra_body)
+    sent = _merged(omit_rejected(fields, ctx), ctx.profile.extra_body)
     return ChatRequest(sent, _form(request, fields, ctx), ctx.log.entries())
 
 

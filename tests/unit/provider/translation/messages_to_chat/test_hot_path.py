@@ -13,7 +13,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     TranslationContext,
     translate_request,
 )
-from llama_stack_provider_messages.translation.messages_to_chat.reply.text_filter import TextFilter
+from llama_stack_provider_messages.translation.messages_to_chat.reply.text import TextFilter
 from support.streams import delta_chunk, form, id_maker, request, usage_chunk
 
 CHUNKS = [
@@ -27,7 +27,7 @@ CHUNKS = [
 
 
 def test_text_without_stop_sequences_is_not_searched(monkeypatch):
-    """Who asks for no stop sequence pays nothing for those who do."""
+    """Requests without stop sequences do not pay for the filter."""
     translator = StreamTranslator(form(), id_maker())
     translator.feed(CHUNKS[0])
     monkeypatch.setattr(TextFilter, "add", None)
@@ -35,7 +35,7 @@ def test_text_without_stop_sequences_is_not_searched(monkeypatch):
 
 
 def test_no_pydantic_object_is_built_per_chunk(monkeypatch):
-    """Events are plain dicts, encoded once; with models forbidden the whole stream still comes out."""
+    """Events are plain dicts, encoded once; the stream is complete although models cannot be built."""
     translator = StreamTranslator(form(), id_maker())
 
     def forbidden(*_args, **_values):

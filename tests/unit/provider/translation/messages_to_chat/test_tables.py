@@ -13,7 +13,7 @@ from llama_stack_api_messages.models import CreateMessageRequest, ThinkingConfig
 from llama_stack_api_messages.models.base import Unknown, type_tags
 from llama_stack_api_messages.models.tools import Tool
 from llama_stack_provider_messages.translation.messages_to_chat.backend import presets
-from llama_stack_provider_messages.translation.messages_to_chat.reply import stop_reason, usage
+from llama_stack_provider_messages.translation.messages_to_chat.reply import stop_and_usage
 from llama_stack_provider_messages.translation.messages_to_chat.request import request
 from llama_stack_provider_messages.translation.messages_to_chat.request import thinking_params as thinking
 from llama_stack_provider_messages.translation.messages_to_chat.request.tools import offers, tools
@@ -33,14 +33,14 @@ def tags(union):
 
 @pytest.mark.parametrize("choice", [Choice, ChunkChoice], ids=["unary", "stream"])
 def test_finish_reasons(choice):
-    assert stop_reason.STOP_REASONS.keys() == literals(choice.model_fields["finish_reason"].annotation)
+    assert stop_and_usage.STOP_REASONS.keys() == literals(choice.model_fields["finish_reason"].annotation)
 
 
 @pytest.mark.parametrize("known", [response.STOP_REASONS, get_args(StopReason)], ids=["models", "sdk"])
 def test_stop_reasons_exist(known):
     table = {
-        *stop_reason.STOP_REASONS.values(),
-        *stop_reason.DIALECT_STOP_REASONS.values(),
+        *stop_and_usage.STOP_REASONS.values(),
+        *stop_and_usage.DIALECT_STOP_REASONS.values(),
         "tool_use",
         "stop_sequence",
     }
@@ -48,13 +48,13 @@ def test_stop_reasons_exist(known):
 
 
 def test_dialects_add_to_the_schema():
-    assert not stop_reason.DIALECT_STOP_REASONS.keys() & stop_reason.STOP_REASONS.keys()
-    assert not stop_reason.FAILURES & {*stop_reason.DIALECT_STOP_REASONS, *stop_reason.STOP_REASONS}
+    assert not stop_and_usage.DIALECT_STOP_REASONS.keys() & stop_and_usage.STOP_REASONS.keys()
+    assert not stop_and_usage.FAILURES & {*stop_and_usage.DIALECT_STOP_REASONS, *stop_and_usage.STOP_REASONS}
 
 
 def test_service_tiers():
-    assert literals(ChatCompletion.model_fields["service_tier"].annotation) <= usage.SERVICE_TIERS.keys()
-    assert set(usage.SERVICE_TIERS.values()) <= {"standard", "priority", "batch"}
+    assert literals(ChatCompletion.model_fields["service_tier"].annotation) <= stop_and_usage.SERVICE_TIERS.keys()
+    assert set(stop_and_usage.SERVICE_TIERS.values()) <= {"standard", "priority", "batch"}
 
 
 def test_efforts():

@@ -1,4 +1,4 @@
-"""Refusals that lead to a second try, and those that do not."""
+"""Errors of backends that lead to a retry, and those that do not."""
 
 import pytest
 
@@ -58,8 +58,8 @@ def adapted(status, text, *, messages=(USER,), profile=None, tried=frozenset(), 
     ],
     ids=["OpenAI", "DeepSeek", "DashScope", "Groq", "FastAPI", "Cohere", "Anthropic", "Vertex", "Bedrock"],
 )
-def test_a_limit_of_the_output_is_taken_over_and_kept(text, limit):
-    """Every backend has its own words; what they say holds for the model."""
+def test_an_output_limit_is_adopted_for_the_model(text, limit):
+    """From each backend's own wording."""
     found = adapted(400, text)
     assert (found.kind, dict(found.changes), found.lasting) == ("output limit", {"max_output_tokens": limit}, True)
 
@@ -67,8 +67,8 @@ def test_a_limit_of_the_output_is_taken_over_and_kept(text, limit):
 @pytest.mark.parametrize(
     "text", ["max_tokens is too large: 32000. This model supports at most 64000", "max_tokens: no"]
 )
-def test_a_limit_that_would_not_help_is_none(text):
-    """Asking for the same again cannot succeed."""
+def test_an_output_limit_that_would_not_help_is_ignored(text):
+    """A retry with the same limit cannot succeed."""
     assert adapted(400, text) is None
 
 
@@ -101,14 +101,14 @@ def test_a_limit_that_would_not_help_is_none(text):
     ],
     ids=["vLLM", "OpenAI", "newer vLLM, which stops counting"],
 )
-def test_a_sum_that_does_not_fit_is_asked_again_with_what_is_left(text, room):
-    """The window less the prompt; it holds for this prompt only."""
+def test_prompt_and_output_above_the_window_are_retried_with_the_rest_of_the_window(text, room):
+    """The window minus the prompt; for this prompt only."""
     found = adapted(400, text)
     assert (found.kind, found.room, found.lasting, dict(found.changes)) == ("context window", room, False, {})
 
 
 def test_a_prompt_the_backend_did_not_count_is_estimated_with_a_margin():
-    """Vllm 42474: "at least" is the window less what was asked; one token less each time would never end."""
+    """Vllm 42474: "at least" is the window minus max_tokens; retries with one token less would never end."""
     text = (
         "This model's maximum context length is 40000 tokens. However, you requested 32000 output tokens and your "
         "prompt contains at least 8001 input tokens, for a total of at least 40001 tokens."
@@ -128,8 +128,8 @@ ABOVE_WINDOW = {
 
 
 @pytest.mark.parametrize("text", ABOVE_WINDOW.values(), ids=ABOVE_WINDOW)
-def test_a_window_below_max_tokens_is_taken_over_and_kept(text):
-    """The sentence of vllm/renderers/params.py through its versions; LiteLLM may make a 500 of it."""
+def test_a_window_below_max_tokens_is_adopted_for_the_model(text):
+    """The message of vllm/renderers/params.py in several versions; LiteLLM may turn it into a 500."""
     for status in (400, 500):
         found = adapted(status, text)
         assert (found.kind, dict(found.changes), found.lasting) == ("model window", {"context_window": 4096}, True)
@@ -148,15 +148,15 @@ def test_a_window_below_max_tokens_is_taken_over_and_kept(text):
         "max_tokens=32000 cannot be greater than max_model_len",
         f"max_tokens={'9' * 5000} cannot be greater than max_model_len={'9' * 5000}",
     ],
-    ids=["another request's", "no less", "nothing", "no window", "no number", "no sane number"],
+    ids=["another request's", "not smaller", "zero", "no name", "no number", "number too long"],
 )
-def test_a_window_that_would_not_help_is_none(text):
-    """Words may be the client's own: the number that was refused has to be the one that was sent."""
+def test_a_window_that_would_not_help_is_ignored(text):
+    """The text may come from the client: the rejected number has to be the one that was sent."""
     assert adapted(400, text) is None
 
 
-def test_a_window_and_then_a_sum_are_two_kinds():
-    """Older vLLM refuses the sum after the window; the window is not taken over twice."""
+def test_a_window_and_then_a_sum_are_two_rules():
+    """Older vLLM rejects the sum after the window; each rule applies once."""
     tried = frozenset({"model window"})
     assert adapted(400, ABOVE_WINDOW["vLLM 0.20"], tried=tried) is None
     text = (
@@ -166,41 +166,41 @@ def test_a_window_and_then_a_sum_are_two_kinds():
     assert adapted(400, text, tried=tried, max_tokens=3000).kind == "context window"
 
 
-TOOLLESS = "Function tools with reasoning_effort are not supported for gpt-5.5 in /v1/chat/completions. "
+NO_TOOLS = "Function tools with reasoning_effort are not supported for gpt-5.5 in /v1/chat/completions. "
 TOOLS = [{"type": "function", "function": {"name": "f"}}]
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        TOOLLESS + "Please use /v1/responses instead.",
-        TOOLLESS + "To use function tools, use /v1/responses or set reasoning_effort to 'none'.",
+        NO_TOOLS + "Please use /v1/responses instead.",
+        NO_TOOLS + "To use function tools, use /v1/responses or set reasoning_effort to 'none'.",
     ],
     ids=["GPT-5.4 and 5.5", "GPT-5.6"],
 )
 @pytest.mark.parametrize("effort", [{}, {"reasoning_effort": "low"}], ids=["no effort", "effort"])
-def test_a_model_that_takes_tools_without_thinking_only_is_remembered(text, effort):
-    """The field with the value none, and not the field left out, which 5.5 and 5.6 refuse as well."""
+def test_a_model_that_accepts_tools_only_without_thinking_is_remembered(text, effort):
+    """The retry sends the effort "none"; 5.5 and 5.6 also reject requests without the field."""
     found = adapted(400, text, tools=TOOLS, **effort)
     expected = ("tools without thinking", {"tools_without_thinking": True}, True)
     assert (found.kind, dict(found.changes), found.lasting) == expected
 
 
 @pytest.mark.parametrize("fields", [{"tools": TOOLS, "reasoning_effort": "none"}, {"reasoning_effort": "none"}, {}])
-def test_none_is_not_sent_where_it_was_refused_or_there_are_no_tools(fields):
-    """What is left is to leave the switch out, if there is one."""
-    found = adapted(400, TOOLLESS, **fields)
+def test_effort_none_is_not_sent_again_or_without_tools(fields):
+    """The remaining change is to omit the switch, if there is one."""
+    found = adapted(400, NO_TOOLS, **fields)
     assert found is None or found.kind == "thinking"
 
 
 @pytest.mark.parametrize(("prompt", "again"), [(30720, True), (30721, False)])
-def test_too_little_room_is_an_overflow(prompt, again):
-    """A 16th of the window; with less, the client has to compact."""
+def test_there_is_no_retry_with_too_little_room(prompt, again):
+    """With less than a 16th of the window, the client has to compact the conversation."""
     text = f"input length and `max_tokens` exceed context limit: {prompt} + 32000 > 32768"
     assert (adapted(400, text) is not None) == again
 
 
-def test_a_large_window_need_not_be_a_16th_empty():
+def test_a_large_window_needs_4096_tokens_of_room():
     text = "input length and `max_tokens` exceed context limit: 995000 + 32000 > 1000000"
     assert adapted(400, text).room == 5000
 
@@ -224,14 +224,14 @@ def test_a_large_window_need_not_be_a_16th_empty():
     ],
     ids=["vLLM", "MLX", "llama.cpp", "mistral-common", "Ministral", "Devstral", "other"],
 )
-def test_a_template_that_wants_system_first_is_remembered(status, text):
-    """The case of Qwen's template (vllm 41114, llama.cpp 20733)."""
+def test_a_template_that_requires_the_system_message_first_is_remembered(status, text):
+    """As Qwen's template does (vllm 41114, llama.cpp 20733)."""
     found = adapted(status, text, messages=LATE_SYSTEM)
     assert (found.kind, dict(found.changes), found.lasting) == ("system first", {"inline_system": "user"}, True)
 
 
-def test_without_a_later_system_message_nothing_would_change():
-    """Or if they are user text already."""
+def test_a_system_first_error_is_final_if_there_is_no_later_system_message():
+    """Or if later system messages are already user text."""
     text = "System message must be at the beginning."
     assert adapted(400, text, messages=[LATE_SYSTEM[1], USER]) is None
     assert adapted(400, text, messages=LATE_SYSTEM, profile=Profile(inline_system="user")) is None
@@ -247,22 +247,22 @@ def test_without_a_later_system_message_nothing_would_change():
         ('think value "medium" is not supported for this model', False),
     ],
 )
-def test_a_refused_switch_of_thinking_is_left_out(text, lasting):
-    """For good if the model never thinks, this time if it was the value."""
+def test_a_rejected_thinking_switch_is_omitted(text, lasting):
+    """For the model if it never thinks, for this request if only the value was rejected."""
     found = adapted(400, text, reasoning_effort="medium")
     assert (found.kind, dict(found.changes), found.lasting) == ("thinking", {"thinking": "none"}, lasting)
 
 
-def test_a_model_that_reads_no_images_is_remembered():
-    """Asking for the same again cannot succeed, nor is there anything to leave out a second time."""
+def test_a_model_without_vision_is_remembered():
+    """There is no second retry, because no images are left in the request."""
     text = "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj"
     found = adapted(500, text)
     assert (found.kind, dict(found.changes), found.lasting) == ("images", {"images": "reject"}, True)
     assert adapted(500, text, profile=Profile(images="reject")) is None
 
 
-def test_each_kind_is_tried_once():
-    """A second refusal of the same kind is the answer; one of another kind may still be met."""
+def test_each_rule_is_tried_once():
+    """A second error of the same kind is final; another rule may still apply."""
     text = "System message must be at the beginning. reasoning_effort is wrong"
     first = adapted(400, text, messages=LATE_SYSTEM, reasoning_effort="low")
     second = adapted(400, text, messages=LATE_SYSTEM, reasoning_effort="low", tried=frozenset({first.kind}))
@@ -270,20 +270,20 @@ def test_each_kind_is_tried_once():
     assert adapted(400, text, messages=LATE_SYSTEM, tried=frozenset({"system first", "thinking"})) is None
 
 
-def test_a_policy_is_final():
-    """Whatever else its words may say."""
+def test_a_content_policy_error_is_final():
+    """Even if its text matches another rule."""
     text = "Your prompt was flagged by our safety system for reasoning extraction"
     assert adapted(400, text, reasoning_effort="low") is None
 
 
 @pytest.mark.parametrize("failure", [GatewayTimeoutError, OverloadedError])
-def test_only_refusals_are_asked_again(failure):
-    """A backend that is down is not asked twice, whatever it says."""
+def test_only_rejected_requests_are_retried(failure):
+    """Not timeouts and overloads, whatever their text."""
     assert adapt(failure("System message must be first"), {"messages": LATE_SYSTEM}, Profile(), frozenset()) is None
 
 
-def test_a_request_without_a_limit_has_none_to_lower():
-    """Fields of the configuration may take it out."""
+def test_a_request_without_an_output_limit_is_not_retried():
+    """The configuration may remove the field."""
     failure = InvalidRequestError("Range of max_tokens should be [1, 8192]")
     assert adapt(failure, {"messages": [], "max_tokens": None}, Profile(), frozenset()) is None
 
@@ -301,20 +301,42 @@ def test_a_request_without_a_limit_has_none_to_lower():
         ("body.top_k: Extra inputs are not permitted", "top_k"),
     ],
 )
-def test_an_optional_field_the_model_refuses_is_left_out_from_then_on(text, name):
-    """OpenAI's reasoning models take no temperature; the answer does not need it."""
+def test_a_rejected_optional_field_is_omitted_for_the_model(text, name):
+    """OpenAI's reasoning models do not accept a temperature, for instance."""
     found = adapted(400, text, **{name: 1})
     assert (found.kind, found.changes, found.lasting) == (f"field {name}", {"without": (name,)}, True)
 
 
 @pytest.mark.parametrize("text", ["Unsupported value: 'messages'", "Unsupported parameter: 'top_p'", "no field at all"])
-def test_a_refused_field_that_is_needed_or_was_not_sent_is_final(text):
+def test_a_rejected_field_that_is_required_or_was_not_sent_is_final(text):
     assert adapted(400, text, temperature=1) is None
 
 
-def test_what_is_left_out_is_named_unless_it_is_a_hint():
-    """The profile, configured or learned, says which."""
-    asked = request(temperature=0.5, metadata={"user_id": "u"})
-    done = translate_request(asked, TranslationContext(Profile(without=("temperature", "user"))))
+def test_omitted_fields_are_logged_as_dropped_unless_they_are_hints():
+    """The profile names the omitted fields; it is configured or learned."""
+    req = request(temperature=0.5, metadata={"user_id": "u"})
+    done = translate_request(req, TranslationContext(Profile(without=("temperature", "user"))))
     assert not done.fields.keys() & {"temperature", "user"}
     assert [entry.path for entry in done.dropped] == ["temperature"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Unrecognized request argument supplied: reasoning_effort",
+        '"gemma" does not support thinking',
+        "chat_template_kwargs: Extra inputs are not permitted",
+    ],
+)
+@pytest.mark.parametrize("switch", [{"reasoning_effort": "high"}, {"chat_template_kwargs": {"thinking": True}}])
+def test_an_error_about_thinking_omits_the_switch(text, switch):
+    found = adapted(400, text, **switch)
+    assert (found.kind, dict(found.changes)) == ("thinking", {"thinking": "none"})
+
+
+def test_an_error_about_another_field_keeps_the_thinking_switch():
+    assert adapted(400, "max_tokens is too large", reasoning_effort="high") is None
+
+
+def test_an_error_about_thinking_is_final_if_the_request_has_no_switch():
+    assert adapted(400, "reasoning_effort") is None

@@ -1,4 +1,4 @@
-"""A complete answer -> a message; the cases that a golden file cannot show."""
+"""Unary response -> message: the cases that golden files do not show."""
 
 import pytest
 
@@ -7,18 +7,18 @@ from llama_stack_provider_messages.translation.messages_to_chat import StreamTra
 from support.streams import completion, delta_chunk, form, id_maker, lean, request
 
 
-def answer(finish="stop", asked=None, sign=lambda _: "", **message):
+def message_of(finish="stop", req=None, sign=lambda _: "", **message):
     value = {"choices": [{"index": 0, "message": message, "finish_reason": finish}]}
-    return translate_response(completion(value), form(asked), id_maker(), sign=sign)
+    return translate_response(completion(value), form(req), id_maker(), sign=sign)
 
 
 def tool(call_id="a", name="f", arguments="{}"):
     return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
-def test_every_documented_key_is_there():
-    """Litellm 24176, new-api 7175, vllm 45367: strict clients reject an answer that lacks one."""
-    message = answer(content="hi")
+def test_every_documented_key_is_present():
+    """Litellm 24176, new-api 7175, vllm 45367: strict clients reject a response that lacks one."""
+    message = message_of(content="hi")
     assert message.keys() == {
         "id", "type", "role", "model", "content", "stop_reason", "stop_sequence", "stop_details", "container", "usage",
     }  # fmt: skip
@@ -26,38 +26,38 @@ def test_every_documented_key_is_there():
 
 
 def test_text_only():
-    assert answer(content="hi")["content"] == [{"type": "text", "text": "hi"}]
+    assert message_of(content="hi")["content"] == [{"type": "text", "text": "hi"}]
 
 
 @pytest.mark.parametrize("empty", [None, ""])
-def test_empty_content_is_no_block(empty):
-    assert answer(content=empty)["content"] == []
+def test_empty_content_gives_no_block(empty):
+    assert message_of(content=empty)["content"] == []
 
 
 def test_thinking_comes_first_and_is_signed():
-    message = answer(content="hi", reasoning_content="hm", sign=lambda text: text[::-1])
+    message = message_of(content="hi", reasoning_content="hm", sign=lambda text: text[::-1])
     assert message["content"][0] == {"type": "thinking", "thinking": "hm", "signature": "mh"}
 
 
 def test_omitted_thinking_keeps_the_signature():
-    asked = request(thinking={"type": "enabled", "budget_tokens": 5, "display": "omitted"})
-    message = answer(content="hi", reasoning="hm", asked=asked, sign=lambda text: text[::-1])
+    req = request(thinking={"type": "enabled", "budget_tokens": 5, "display": "omitted"})
+    message = message_of(content="hi", reasoning="hm", req=req, sign=lambda text: text[::-1])
     assert message["content"][0] == {"type": "thinking", "thinking": "", "signature": "mh"}
 
 
 def test_disabled_thinking_is_hidden():
-    assert len(answer(content="hi", reasoning="hm", asked=request(thinking={"type": "disabled"}))["content"]) == 1
+    assert len(message_of(content="hi", reasoning="hm", req=request(thinking={"type": "disabled"}))["content"]) == 1
 
 
 def test_updates_display_shows_thinking():
     """Claude Code sends display "updates"."""
-    asked = request(thinking={"type": "adaptive", "display": "updates"})
-    assert answer(reasoning="hm", asked=asked)["content"][0]["thinking"] == "hm"
+    req = request(thinking={"type": "adaptive", "display": "updates"})
+    assert message_of(reasoning="hm", req=req)["content"][0]["thinking"] == "hm"
 
 
 def test_calls_with_stop_are_tool_use():
     """Bifrost 6123."""
-    message = answer(tool_calls=[tool()])
+    message = message_of(tool_calls=[tool()])
     assert message["stop_reason"] == "tool_use"
     assert message["content"] == [
         {"type": "tool_use", "id": "a", "name": "f", "input": {}, "caller": {"type": "direct"}}
@@ -65,33 +65,33 @@ def test_calls_with_stop_are_tool_use():
 
 
 def test_only_the_last_call_can_be_cut():
-    message = answer("length", tool_calls=[tool(arguments='{"x": '), tool("b", arguments='{"y": 1, "z": ')])
+    message = message_of("length", tool_calls=[tool(arguments='{"x": '), tool("b", arguments='{"y": 1, "z": ')])
     assert [block["input"] for block in message["content"]] == [{"INVALID_JSON": '{"x":'}, {"y": 1}]
     assert message["stop_reason"] == "max_tokens"
 
 
 def test_legacy_function_call():
-    message = answer("function_call", function_call={"name": "f", "arguments": '{"x": 1}'})
+    message = message_of("function_call", function_call={"name": "f", "arguments": '{"x": 1}'})
     assert message["content"][0]["input"] == {"x": 1}
 
 
 def test_a_nameless_call_is_an_error():
     with pytest.raises(BadGatewayError, match="name of the tool"):
-        answer(tool_calls=[tool(name="")])
+        message_of(tool_calls=[tool(name="")])
 
 
-def test_padding_is_no_call():
-    assert answer("tool_calls", content="x", tool_calls=[tool(name="", arguments="")])["stop_reason"] == "end_turn"
+def test_a_call_without_name_and_arguments_is_ignored():
+    assert message_of("tool_calls", content="x", tool_calls=[tool(name="", arguments="")])["stop_reason"] == "end_turn"
 
 
 def test_content_filter_is_a_refusal():
-    message = answer("content_filter", content="")
+    message = message_of("content_filter", content="")
     assert (message["stop_reason"], message["content"]) == ("refusal", [])
     assert message["stop_details"] == {"type": "refusal", "category": None, "explanation": None}
 
 
-def test_prewarming_answers_with_nothing():
-    """One token was made because no backend makes none."""
+def test_the_response_to_a_cache_warming_request_is_empty():
+    """Backends generate at least one token, which is discarded."""
     value = {
         "choices": [{"index": 0, "message": {"content": "x"}, "finish_reason": "length"}],
         "usage": {"prompt_tokens": 9, "completion_tokens": 1},
@@ -102,85 +102,85 @@ def test_prewarming_answers_with_nothing():
 
 
 @pytest.mark.parametrize("value", [{}, {"choices": []}, {"choices": None}, {"choices": "x"}])
-def test_an_answer_without_choices_is_an_error(value):
+def test_a_response_without_choices_is_an_error(value):
     with pytest.raises(BadGatewayError, match="no choices"):
         translate_response(completion(value), form(), id_maker())
 
 
 def test_an_error_with_status_200_is_an_error():
-    """OpenRouter answers 200 with an error object."""
+    """OpenRouter sends status 200 with an error object."""
     with pytest.raises(OverloadedError, match="busy"):
         translate_response(completion({"error": {"message": "busy", "code": 503}}), form(), id_maker())
 
 
-def test_an_aborted_answer_is_an_error():
-    """The same one whether the backend was asked for a stream or not."""
+def test_an_aborted_response_is_an_error():
+    """The same error in a unary response and in a stream."""
     with pytest.raises(ApiError, match="abort") as caught:
-        answer("abort", content="x")
+        message_of("abort", content="x")
     stream = StreamTranslator(form(), id_maker())
     stream.feed(delta_chunk(finish="abort", content="x"))
     assert (caught.value.status_code, caught.value.message) == (stream.failure.status_code, stream.failure.message)
 
 
 def test_unknown_finish_reasons_end_the_turn():
-    assert answer("brand_new", content="x")["stop_reason"] == "end_turn"
+    assert message_of("brand_new", content="x")["stop_reason"] == "end_turn"
 
 
-def test_stop_string_of_vllm_and_sglang():
+def test_the_stop_sequence_reported_by_vllm_and_sglang_is_used():
     for name in ("stop_reason", "matched_stop"):
         value = {"choices": [{"index": 0, "message": {"content": "x"}, "finish_reason": "stop", name: "END"}]}
-        asked = form(request(stop_sequences=["END"]))
-        assert translate_response(completion(value), asked, id_maker())["stop_sequence"] == "END"
+        req = form(request(stop_sequences=["END"]))
+        assert translate_response(completion(value), req, id_maker())["stop_sequence"] == "END"
         assert translate_response(completion(value), form(), id_maker())["stop_reason"] == "end_turn"
 
 
-def test_a_stop_token_is_no_stop_sequence():
+def test_a_stop_token_is_not_a_stop_sequence():
     value = {"choices": [{"index": 0, "message": {"content": "x"}, "finish_reason": "stop", "stop_reason": 151645}]}
     assert translate_response(completion(value), form(), id_maker())["stop_reason"] == "end_turn"
 
 
-def test_any_record_is_read_by_name():
+def test_records_of_any_class_are_read_by_field_name():
     value = {"choices": [{"message": {"content": "x", "reasoning": "hm"}, "finish_reason": "stop"}]}
     plain = translate_response(value, form(), id_maker())
     assert plain == translate_response(lean(value), form(), id_maker())
     assert plain == translate_response(completion(value), form(), id_maker())
 
 
-def test_a_stop_sequence_ends_the_answer():
-    """Calls come behind the text, so a stop sequence in the text drops them all, broken ones too."""
-    message = answer(
-        content="one END two", tool_calls=[tool(), tool(name="")], asked=request(stop_sequences=["two", "END"])
+def test_a_stop_sequence_ends_the_response():
+    """Calls come after the text, so a stop sequence in the text drops them all, broken ones too."""
+    message = message_of(
+        content="one END two", tool_calls=[tool(), tool(name="")], req=request(stop_sequences=["two", "END"])
     )
     assert message["content"] == [{"type": "text", "text": "one "}]
     assert (message["stop_reason"], message["stop_sequence"]) == ("stop_sequence", "END")
 
 
 def test_a_stop_sequence_in_a_refusal_is_a_stop_sequence():
-    """The words behind it stay hidden, in the details too."""
-    message = answer(refusal="No END secret", asked=request(stop_sequences=["END"]))
+    """The text after it is dropped, also in the details."""
+    message = message_of(refusal="No END secret", req=request(stop_sequences=["END"]))
     assert (message["stop_reason"], message["stop_details"]) == ("stop_sequence", None)
 
 
-def test_a_repeated_prefill_is_taken_away():
-    """Llama.cpp repeats it in unary answers."""
+def test_a_repeated_prefill_is_removed():
+    """Llama.cpp repeats it in unary responses."""
     value = {"choices": [{"index": 0, "message": {"content": "1, 2, 3"}, "finish_reason": "stop"}]}
     message = translate_response(completion(value), form(prefill="1, 2,"), id_maker())
     assert message["content"] == [{"type": "text", "text": " 3"}]
 
 
-def test_hidden_reasoning_that_is_all_there_is_becomes_text():
-    """An answer that came only as reasoning was lost."""
-    asked = request(thinking={"type": "disabled"})
-    assert answer(reasoning="It is 4.", asked=asked)["content"] == [{"type": "text", "text": "It is 4."}]
-    assert len(answer(reasoning="hm", tool_calls=[tool()], asked=asked)["content"]) == 1
+def test_hidden_reasoning_becomes_text_if_the_response_has_nothing_else():
+    """A response with only reasoning was lost."""
+    req = request(thinking={"type": "disabled"})
+    assert message_of(reasoning="It is 4.", req=req)["content"] == [{"type": "text", "text": "It is 4."}]
+    assert len(message_of(reasoning="hm", tool_calls=[tool()], req=req)["content"]) == 1
 
 
-def test_false_starts_and_numbers_beyond_floats_are_an_answer():
-    """Neither the stack nor the encoder breaks on arguments; 1e400 made the body unreadable."""
-    message = answer(tool_calls=[tool(arguments="{}" * 600), tool("b", arguments='{"a": 1e400}')])
+def test_repeated_empty_objects_and_numbers_beyond_floats_give_a_valid_response():
+    """No recursion limit and no encoder error; 1e400 made the body invalid JSON."""
+    message = message_of(tool_calls=[tool(arguments="{}" * 600), tool("b", arguments='{"a": 1e400}')])
     assert [block["input"] for block in message["content"]] == [{}, {"INVALID_JSON": '{"a": 1e400}'}]
 
 
-def test_diagnostics_are_null_when_asked_for():
-    message = answer(content="x", asked=request(diagnostics={}, context_management={"edits": []}))
+def test_diagnostics_are_null_if_requested():
+    message = message_of(content="x", req=request(diagnostics={}, context_management={"edits": []}))
     assert (message["diagnostics"], message["context_management"]) == (None, {"applied_edits": []})

@@ -1,4 +1,4 @@
-"""However a backend cuts an answer, its stream adds up to the message of the whole answer."""
+"""However a backend splits a response into chunks, the stream adds up to the message of the unary response."""
 
 import itertools
 import json
@@ -60,7 +60,7 @@ USAGE = {"prompt_tokens": 9, "completion_tokens": 5, "prompt_tokens_details": {"
 
 
 def pieces(text, cuts):
-    """Return a text in pieces of sizes that go round."""
+    """Return a text in pieces; the sizes are used in turn."""
     sizes = itertools.cycle(cuts)
     found, start = [], 0
     while start < len(text):
@@ -71,7 +71,7 @@ def pieces(text, cuts):
 
 
 def deltas(message, cuts):
-    """Yield the deltas of an answer in the order models write: reasoning, text, sources, calls."""
+    """Yield the deltas of a message in the order models write: reasoning, text, annotations, calls."""
     for name in ("reasoning_content", "reasoning", "content"):
         yield from ({name: piece} for piece in pieces(message.get(name, ""), cuts))
         if name == "reasoning":
@@ -90,12 +90,12 @@ def deltas(message, cuts):
 
 
 def signed(text, details=()):
-    """Return what a signature would hold, to be compared."""
+    """Return the content of a signature, for comparison."""
     return json.dumps([text, list(details)], sort_keys=True)
 
 
 def comparable(message):
-    """Return a message without what a stream that was ended early cannot know."""
+    """Return a message without the parts that a stream stopped by a stop sequence does not have."""
     if message["stop_reason"] != "stop_sequence":
         return message
     content = [{name: value for name, value in block.items() if name != "citations"} for block in message["content"]]
@@ -108,15 +108,15 @@ def comparable(message):
     st.lists(st.integers(1, 7), min_size=1, max_size=4),
     FORMS,
 )
-def test_a_stream_adds_up_to_the_whole_answer(parts, finish, cuts, reply):
+def test_a_stream_adds_up_to_the_unary_response(parts, finish, cuts, reply):
     text, reasoning, calls, cited = parts
     message = {"role": "assistant", "content": text, **reasoning}
     message["annotations"] = [SOURCE] if cited and text else []
     message["tool_calls"] = [call(index, *one) for index, one in enumerate(calls)]
     choice = {"index": 0, "message": message, "finish_reason": finish}
-    whole = translate_response(completion({"choices": [choice], "usage": USAGE}), reply, id_maker(), sign=signed)
+    unary = translate_response(completion({"choices": [choice], "usage": USAGE}), reply, id_maker(), sign=signed)
     translator = StreamTranslator(reply, id_maker(), sign=signed)
     chunks = [delta_chunk(**delta) for delta in deltas(message, cuts)] + [delta_chunk(finish), usage_chunk(**USAGE)]
     events = [event for chunk in chunks for event in translator.feed(chunk)] + translator.finish()
     check_stream(events)
-    assert comparable(fold(events)) == comparable(whole)
+    assert comparable(fold(events)) == comparable(unary)

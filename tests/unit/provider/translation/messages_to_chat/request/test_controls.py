@@ -16,7 +16,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     translate_request,
     translate_response,
 )
-from llama_stack_provider_messages.translation.messages_to_chat.backend.estimate import estimate_tokens
+from llama_stack_provider_messages.translation.messages_to_chat.backend.tokens import estimate_tokens
 from support.grammar import check_stream
 from support.streams import completion, delta_chunk, form, id_maker, request, usage_chunk
 
@@ -90,7 +90,7 @@ def test_a_limit_above_the_window_is_lowered_to_what_the_estimated_prompt_leaves
     """Half as much again as the estimate, and the template's own words; a limit within the window is the client's."""
     done = translated(Profile(context_window=window), max_tokens=asked)
     assert done.fields["max_tokens"] == limit
-    reason = f"lowered to {limit}, what the context window leaves"
+    reason = f"lowered to {limit}, the rest of the context window"
     assert notes(done) == ([("max_tokens", reason)] if limit < asked else [])
     assert done.form.windowed == (limit < asked)
 

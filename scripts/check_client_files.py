@@ -1,7 +1,7 @@
 """Checks the ``.client.jsonl`` files next to tapes, which hold the responses that a client received.
 
 Each file needs its tape, has to be JSON lines, and must not contain a credential. Prints each finding with its place;
-the exit code is 1 if there are findings. Usage: check_seen.py FOLDER
+the exit code is 1 if there are findings. Usage: check_client_files.py FOLDER
 """
 
 import json
@@ -11,12 +11,12 @@ from pathlib import Path
 
 from messages_tape import SUFFIX, scan_text
 
-SEEN = ".client.jsonl"
+CLIENT_SUFFIX = ".client.jsonl"
 
 
 def findings(path: Path) -> Iterator[str]:
     """Yield the problems of a file."""
-    tape = path.with_name(path.name.removesuffix(SEEN) + SUFFIX)
+    tape = path.with_name(path.name.removesuffix(CLIENT_SUFFIX) + SUFFIX)
     if not tape.exists():
         yield f"{path}: there is no {tape.name}; remove the file"
     text = path.read_text(encoding="utf-8")
@@ -30,9 +30,9 @@ def findings(path: Path) -> Iterator[str]:
 
 def main(folder: str) -> int:
     """Print all findings."""
-    files = sorted(Path(folder).rglob(f"*{SEEN}"))
+    files = sorted(Path(folder).rglob(f"*{CLIENT_SUFFIX}"))
     found = [line for path in files for line in findings(path)]
-    print("\n".join(found) or f"{len(files)} files of what clients saw: ok")
+    print("\n".join(found) or f"{len(files)} files with client responses: ok")
     return bool(found)
 
 

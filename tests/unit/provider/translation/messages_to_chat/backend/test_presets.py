@@ -1,4 +1,4 @@
-"""What makes backends think, and what else they take: the presets."""
+"""Presets: thinking switches and other features of the known backends."""
 
 import pytest
 from llama_stack.core.distribution import get_provider_registry
@@ -11,10 +11,10 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     Policy,
     Profile,
     TranslationContext,
+    adapt,
     profile_for,
     translate_request,
 )
-from llama_stack_provider_messages.translation.messages_to_chat.backend.adapt import SWITCH_FIELDS, without_switches
 from llama_stack_provider_messages.translation.messages_to_chat.profile import Profile as Settings
 from llama_stack_provider_messages.translation.messages_to_chat.request.thinking_params import SWITCHES
 from support.streams import request
@@ -23,9 +23,9 @@ ENABLED = {"type": "enabled", "budget_tokens": 5000}
 PREFILL = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "{"}]
 
 
-def translated(like, asked, model=""):
+def translated(like, req, model=""):
     ctx = TranslationContext(profile_for("", model, {"like": like}), Policy())
-    return translate_request(asked, ctx)
+    return translate_request(req, ctx)
 
 
 def switches(like, model="", **fields):
@@ -36,7 +36,7 @@ def switches(like, model="", **fields):
 
 
 def test_every_provider_type_exists():
-    """In the installed platform, or in this package; all of its remote ones were thought about."""
+    """In the installed platform or in this package; each remote type of the platform has a preset or is listed here."""
     remote = {name for name in get_provider_registry()[Api.inference] if name.startswith("remote::")}
     ours = {"inline::llama-cpp", "remote::messages"}
     assert {*PROVIDER_PRESETS} - ours <= remote
@@ -49,18 +49,25 @@ def test_every_provider_type_exists():
     assert {*PROVIDER_PRESETS.values()} <= {*PRESETS}
 
 
-def test_every_value_has_a_switch():
-    """And every field of every switch is left out when a backend refuses it."""
+def test_every_thinking_mode_of_a_profile_has_a_switch():
     assert {*Settings.model_fields["thinking"].annotation.__args__} == {*SWITCHES}
-    for like, profile in PRESETS.items():
-        for thinking in ({"type": "disabled"}, {"type": "adaptive"}, ENABLED):
-            fields = translated(like, request(thinking=thinking, output_config={"effort": "high"})).fields
-            left = without_switches(fields, "thinking is not supported", profile) or fields
-            assert {*left} == {"messages", profile.output_limit}
 
 
-def test_our_own_other_direction_keeps_what_a_request_for_messages_says():
-    """An effort goes along with adaptive thinking only, for alone it would switch it on, and a budget says it all."""
+@pytest.mark.parametrize("like", PRESETS)
+@pytest.mark.parametrize(
+    "thinking", [{"type": "disabled"}, {"type": "adaptive"}, ENABLED], ids=lambda value: value["type"]
+)
+def test_a_rejected_switch_is_omitted_completely_in_the_retry(like, thinking):
+    """Each field of each switch is recognized, and the retry sends none of them."""
+    profile, req = PRESETS[like], request(thinking=thinking, output_config={"effort": "high"})
+    fields = translate_request(req, TranslationContext(profile)).fields
+    adaptation = adapt(InvalidRequestError("thinking is not supported"), fields, profile, ())
+    retried = translate_request(req, TranslationContext(profile.but(**adaptation.changes if adaptation else {})))
+    assert {*retried.fields} == {"messages", profile.output_limit}
+
+
+def test_the_messages_preset_keeps_thinking_effort_and_top_k():
+    """An effort is sent with adaptive thinking only: alone it would switch thinking on, and a budget is more exact."""
     found = switches("messages", thinking={"type": "adaptive"}, output_config={"effort": "high"}, top_k=5)
     assert found == {"thinking": {"type": "adaptive"}, "reasoning_effort": "high", "top_k": 5}
     assert switches("messages", thinking=ENABLED) == {"thinking": {"type": "enabled", "budget_tokens": 5000}}
@@ -70,23 +77,26 @@ def test_our_own_other_direction_keeps_what_a_request_for_messages_says():
         assert [entry.path for entry in chat.dropped] == ["output_config.effort"]
 
 
-def test_the_budget_of_a_profile_is_left_out_too():
-    """It is a switch like the others."""
-    profile = Profile(budget_field="thinking_token_budget", thinking="template")
-    asked = {"messages": [], "thinking_token_budget": 5, "chat_template_kwargs": {}}
-    assert without_switches(asked, "thinking_token_budget is set but", profile) == {"messages": []}
-    assert "thinking_token_budget" not in SWITCH_FIELDS
+def test_the_budget_field_of_a_profile_is_a_switch():
+    """It is omitted like the others."""
+    failure, fields = (
+        InvalidRequestError("thinking_token_budget is set but"),
+        {"messages": [], "thinking_token_budget": 5},
+    )
+    adaptation = adapt(failure, fields, Profile(budget_field="thinking_token_budget"), ())
+    assert dict(adaptation.changes) == {"thinking": "none", "budget_field": None}
+    assert adapt(failure, fields, Profile(), ()) is None
 
 
-def test_deepseek_is_switched_by_type():
+def test_deepseek_has_a_thinking_type():
     assert switches("deepseek", thinking={"type": "disabled"}) == {"thinking": {"type": "disabled"}}
     found = switches("deepseek", thinking={"type": "adaptive"}, output_config={"effort": "max"})
     assert found == {"thinking": {"type": "enabled"}, "reasoning_effort": "xhigh"}
     assert switches("deepseek") == {}
 
 
-def test_openrouter_takes_a_budget_or_an_effort():
-    """Both at once are refused; the loss is noted."""
+def test_openrouter_gets_a_budget_or_an_effort():
+    """Both together are rejected; the effort is logged as dropped."""
     chat = translated("openrouter", request(thinking=ENABLED, output_config={"effort": "high"}))
     assert chat.fields["reasoning"] == {"max_tokens": 5000}
     assert [entry.path for entry in chat.dropped] == ["output_config.effort"]
@@ -96,32 +106,32 @@ def test_openrouter_takes_a_budget_or_an_effort():
     assert switches("openrouter") == {}
 
 
-def test_gemini_takes_the_budget_where_its_documentation_has_it():
-    """An object called ``extra_body`` in the body."""
+def test_gemini_gets_the_budget_in_its_documented_place():
+    """Inside an object named ``extra_body`` in the body."""
     found = switches("gemini", thinking=ENABLED)
     assert found == {"extra_body": {"google": {"thinking_config": {"thinking_budget": 5000}}}}
 
 
-def test_a_template_takes_a_budget_beside_its_switch():
+def test_llama_cpp_gets_a_budget_beside_the_template_switch():
     assert switches("llama_cpp", thinking=ENABLED) == {
         "chat_template_kwargs": {"enable_thinking": True, "thinking": True},
         "thinking_budget_tokens": 5000,
     }
 
 
-def test_a_budget_of_a_switched_off_mode_counts_for_nothing():
-    """Clients leave it behind."""
+def test_a_budget_of_disabled_thinking_is_ignored():
+    """Clients keep it when they disable thinking."""
     found = switches("llama_cpp", thinking={"type": "disabled", "budget_tokens": 5000})
     assert found == {"chat_template_kwargs": {"enable_thinking": False, "thinking": False}}
 
 
-def test_qwen_takes_a_flag_and_a_budget():
+def test_qwen_gets_a_flag_and_a_budget():
     assert switches("dashscope", thinking=ENABLED) == {"enable_thinking": True, "thinking_budget": 5000}
     assert switches("dashscope") == {}
 
 
-def test_anthropic_behind_chat_completions_keeps_the_mode():
-    """``between_tools`` is off there."""
+def test_anthropic_on_chat_completions_keeps_the_mode():
+    """``between_tools`` becomes ``disabled``."""
     assert switches("anthropic", thinking=ENABLED) == {"thinking": {"type": "enabled", "budget_tokens": 5000}}
     assert switches("anthropic", thinking={"type": "adaptive"}) == {"thinking": {"type": "adaptive"}}
     assert switches("anthropic", thinking={"type": "between_tools"}) == {"thinking": {"type": "disabled"}}
@@ -130,7 +140,7 @@ def test_anthropic_behind_chat_completions_keeps_the_mode():
     assert [entry.path for entry in chat.dropped] == ["output_config.effort"]
 
 
-def test_any_budget_is_taken():
+def test_any_budget_is_accepted():
     """Also one below the API's own minimum (bifrost 1479)."""
     assert switches("openrouter", thinking={"type": "enabled", "budget_tokens": 1}) == {"reasoning": {"max_tokens": 1}}
 
@@ -148,24 +158,24 @@ def test_any_budget_is_taken():
     ],
 )
 def test_families_differ(like, model, efforts):
-    """By the backend's name of the model."""
+    """Found by the backend's name of the model."""
     assert profile_for("", model, {"like": like}).efforts == efforts
 
 
-def test_configuration_wins_over_the_family():
+def test_the_configuration_has_precedence_over_the_family():
     assert profile_for("remote::openai", "gpt-4o", {"efforts": ("low",)}).efforts == ("low",)
 
 
-def test_mistral_gets_no_field_it_does_not_know():
-    """Every one is a 422 (yetone/avante.nvim 2347)."""
-    asked = request(stream=True, metadata={"user_id": "u"})
+def test_mistral_gets_no_unknown_field():
+    """Each unknown field is a 422 (yetone/avante.nvim 2347)."""
+    req = request(stream=True, metadata={"user_id": "u"})
     assert switches("mistral", stream=True, metadata={"user_id": "u"}) == {"stream": True}
-    assert translated("openrouter", asked).fields["stream_options"] == {"include_usage": True}
+    assert translated("openrouter", req).fields["stream_options"] == {"include_usage": True}
 
 
 @pytest.mark.parametrize(("like", "mark"), [("mistral", "prefix"), ("deepseek", "prefix"), ("moonshot", "partial")])
 def test_a_prefill_is_marked_in_the_message(like, mark):
-    """Its continuation cannot begin with thinking."""
+    """The continuation cannot start with thinking."""
     chat = translated(like, request(messages=PREFILL, thinking={"type": "adaptive"}))
     assert chat.fields["messages"][-1] == {"role": "assistant", "content": "{", mark: True}
     if like != "mistral":
@@ -173,12 +183,12 @@ def test_a_prefill_is_marked_in_the_message(like, mark):
     assert [entry.path for entry in chat.dropped] == ["thinking"]
 
 
-def test_a_prefilled_answer_is_not_searched_for_tags():
-    """Its beginning is not the answer's."""
+def test_the_continuation_of_a_prefill_is_not_searched_for_tags():
+    """Its beginning is not the beginning of the text."""
     assert translated("groq", request()).form.inline == "tagged"
     assert translated("groq", request(messages=PREFILL)).form.inline == "none"
 
 
-def test_a_backend_without_prefill_says_so():
+def test_a_prefill_is_an_error_for_a_backend_without_prefill():
     with pytest.raises(InvalidRequestError, match=r"^messages\.1: "):
         translated("xai", request(messages=PREFILL))
