@@ -11,7 +11,6 @@ from .reply.stop_reason import continued, needs_continuation, paused_content
 from .reply.stream import StreamTranslator
 from .reply.usage import translate_usage
 from .request.request import MessagesRequest, translate_request
-from .unary_events import events_of
 
 __all__ = [
     "MessagesRequest",
@@ -23,7 +22,6 @@ __all__ = [
     "continued",
     "dropped_blocks",
     "error_of_event",
-    "events_of",
     "is_error",
     "needs_continuation",
     "openai_headers",

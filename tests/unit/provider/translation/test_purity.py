@@ -15,7 +15,7 @@ MODULES = [
     PACKAGE / "upstream" / "sse.py",
 ]
 ALLOWED = {
-    "base64", "binascii", "codecs", "collections", "copy", "dataclasses", "datetime", "encodings", "functools",
+    "abc", "base64", "binascii", "codecs", "collections", "copy", "dataclasses", "datetime", "encodings", "functools",
     "hashlib", "hmac", "itertools", "json", "pydantic", "re", "typing", "zlib",
     "llama_stack_api_messages", "llama_stack_provider_messages",
 }  # fmt: skip

@@ -18,10 +18,11 @@ blocks together. open_blocks.py makes the deltas of an open block.
 
 from collections.abc import Callable, Mapping
 from itertools import count
-from typing import Any
+from typing import Any, override
 
 from llama_stack_api_messages.errors import BadGatewayError, MessagesError
 from llama_stack_provider_messages.translation.dropped import DropLog, Dropped
+from llama_stack_provider_messages.translation.events import Event, MessageEvents
 from llama_stack_provider_messages.translation.fields import field, text_field
 
 from .error import error_of_event, is_error, translate_error
@@ -37,7 +38,7 @@ _UNFINISHED = "The backend ended the stream before its answer was complete; send
 _LOST_ARGUMENTS = f"{BROKEN}: arguments came for a call that was not open"
 
 
-class StreamTranslator:
+class StreamTranslator(MessageEvents[list[Chunk]]):
     """Translates the stream of one response.
 
     Args:
@@ -84,11 +85,7 @@ class StreamTranslator:
             return []
         if not isinstance(event, Mapping):
             return self.fail(BadGatewayError(BROKEN))
-        kind = event.get("type")
-        if is_error(event):
-            return self.fail(error_of_event(event))
-        step = _STEPS.get(kind) if isinstance(kind, str) else None
-        return self._guarded(step, self, event) if step else []
+        return self._guarded(self.on_error if is_error(event) else self.handle, event)
 
     def resume(self) -> list[Chunk]:
         """Continue a paused response: the events of the next message follow."""
@@ -121,7 +118,8 @@ class StreamTranslator:
         except MessagesError as error:
             return self.fail(error)
 
-    def _start(self, event: Mapping[str, Any]) -> list[Chunk]:
+    @override
+    def on_message_start(self, event: Event) -> list[Chunk]:
         message = event.get("message")
         self._count(field(message, "usage"))
         return self._begin(field(message, "id"))
@@ -138,7 +136,8 @@ class StreamTranslator:
         }
         return [self._chunk({"role": "assistant", "content": ""})]
 
-    def _block_start(self, event: Mapping[str, Any]) -> list[Chunk]:
+    @override
+    def on_content_block_start(self, event: Event) -> list[Chunk]:
         key, begun = _key(event), self._begin()
         block = self._block(event.get("content_block"))
         return [*begun, *self._close(key), *self._opened(key, block)]
@@ -170,7 +169,8 @@ class StreamTranslator:
             return Whole()
         return call
 
-    def _delta(self, event: Mapping[str, Any]) -> list[Chunk]:
+    @override
+    def on_content_block_delta(self, event: Event) -> list[Chunk]:
         delta, key = event.get("delta"), _key(event)
         kind, block = KIND_OF_DELTA.get(text_field(delta, "type")), self._open.get(key)
         if block is not None and block.kind in (kind, Whole.kind):
@@ -189,7 +189,8 @@ class StreamTranslator:
         block = self._block({"type": kind})
         return [*begun, *self._opened(key, block), *self._chunks(block.add(delta))]
 
-    def _block_stop(self, event: Mapping[str, Any]) -> list[Chunk]:
+    @override
+    def on_content_block_stop(self, event: Event) -> list[Chunk]:
         return self._close(_key(event))
 
     def _close(self, key: object) -> list[Chunk]:
@@ -199,7 +200,8 @@ class StreamTranslator:
     def _close_all(self) -> list[Chunk]:
         return [chunk for key in list(self._open) for chunk in self._close(key)]
 
-    def _message_delta(self, event: Mapping[str, Any]) -> list[Chunk]:
+    @override
+    def on_message_delta(self, event: Event) -> list[Chunk]:
         self._count(event.get("usage"))
         delta = event.get("delta")
         self._end = updated(self._end, delta)
@@ -207,12 +209,21 @@ class StreamTranslator:
         self.stop_reason = reason if isinstance(reason, str) else None
         return []
 
-    def _stop(self, _event: Mapping[str, Any]) -> list[Chunk]:
+    @override
+    def on_message_stop(self, event: Event) -> list[Chunk]:
         if needs_continuation(self._end):
             closed = self._close_all()
             self.complete = True
             return closed
         return self._finish()
+
+    @override
+    def on_error(self, event: Event) -> list[Chunk]:
+        return self.fail(error_of_event(event))
+
+    @override
+    def on_other(self, event: Event) -> list[Chunk]:
+        return []
 
     def _finish(self) -> list[Chunk]:
         chunks = [*self._begin(), *self._close_all(), *self._chunks(self._last_deltas())]
@@ -248,16 +259,6 @@ class StreamTranslator:
     def _count(self, usage: object) -> None:
         self._counts = updated(self._counts, usage)
         self._tier = service_tier(self.usage)
-
-
-_STEPS: dict[str, Callable[[StreamTranslator, Mapping[str, Any]], list[Chunk]]] = {
-    "message_start": StreamTranslator._start,  # noqa: SLF001 - the table belongs to the class
-    "content_block_start": StreamTranslator._block_start,  # noqa: SLF001
-    "content_block_delta": StreamTranslator._delta,  # noqa: SLF001
-    "content_block_stop": StreamTranslator._block_stop,  # noqa: SLF001
-    "message_delta": StreamTranslator._message_delta,  # noqa: SLF001
-    "message_stop": StreamTranslator._stop,  # noqa: SLF001
-}
 
 
 def _key(event: Mapping[str, Any]) -> object:
