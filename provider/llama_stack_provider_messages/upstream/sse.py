@@ -39,19 +39,23 @@ class ServerSentEvent:
 
 
 class LineSplitter:
-    """Splits chunks at line ends, without buffering them: a line that spans chunks is returned in parts."""
+    """Splits chunks at line ends, without buffering them: a line that spans chunks is returned in parts.
+
+    Attributes:
+        after_cr: Whether the last chunk ended with a CR, so that an LF at the start of the next belongs to it.
+    """
 
     def __init__(self) -> None:
-        self._after_cr = False
+        self.after_cr = False
 
     def split(self, chunk: bytes) -> tuple[bytes, list[bytes]]:
         """Return the LF of a line end whose CR ended the last chunk, and the lines.
 
         Each line but the last has its line end. The last has one, too, unless it goes on in the next chunk.
         """
-        half = b"\n" if self._after_cr and chunk.startswith(b"\n") else b""
+        half = b"\n" if self.after_cr and chunk.startswith(b"\n") else b""
         if chunk:
-            self._after_cr = chunk.endswith(b"\r")
+            self.after_cr = chunk.endswith(b"\r")
         return half, chunk[len(half) :].splitlines(keepends=True)
 
 

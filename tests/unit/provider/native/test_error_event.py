@@ -124,6 +124,8 @@ def test_the_last_event_may_lack_its_blank_line():
     assert KEY.encode() not in passed(whole)
     assert b"[redacted]" in passed(whole)
     assert passed(whole[:-20]) == b"event: error\n"
+    with_id = whole.replace(b"event: error\n", b"event: error\nid: 7\n")
+    assert passed(with_id) == with_id.replace(KEY.encode(), b"[redacted]")
     assert KEY.encode() not in passed(b"data: %s\nevent: error" % KEY.encode())
     assert passed(b'data: {"request_id": "r", "type": "error", "error": {"message": "%s' % KEY.encode()) == b'data: {"'
     assert passed(ERRORS["without_a_name"][:60]) == b'data: {"type": "error'
