@@ -49,7 +49,7 @@ class RequestMetrics:
 
     ended = None
 
-    def first(self):
+    def first_bytes(self):
         pass
 
     def end(self, usage, *, success):
