@@ -158,13 +158,8 @@ class Call:
         """Return the delta with id and name, without arguments."""
         if self._legacy:
             return [{"function_call": {"name": self._name, "arguments": ""}}]
-        tool_type, member = ("custom", "input") if self._arguments_kind == "custom" else ("function", "arguments")
-        entry = {
-            "index": self._position,
-            "id": self._id,
-            "type": tool_type,
-            tool_type: {"name": self._name, member: ""},
-        }
+        kind, member = ("custom", "input") if self._arguments_kind == "custom" else ("function", "arguments")
+        entry = {"index": self._position, "id": self._id, "type": kind, kind: {"name": self._name, member: ""}}
         return [{"tool_calls": [entry]}]
 
     def add(self, delta: object) -> list[Delta]:
@@ -179,9 +174,9 @@ class Call:
         if self._input.blank and self._start_input:
             return self._arguments(arguments_of(self._start_input, self._arguments_kind))
         rest = self._input.rest(cut=False)
-        return self._arguments(
-            rest if self._arguments_kind == "plain" else arguments_of(load_tool_input(rest), self._arguments_kind)
-        )
+        if self._arguments_kind != "plain":
+            rest = arguments_of(load_tool_input(rest), self._arguments_kind)
+        return self._arguments(rest)
 
     def _arguments(self, text: str) -> list[Delta]:
         """Return a delta with a piece of the arguments.

@@ -1,8 +1,8 @@
 """Translates events of a Messages stream into chunks of a chat completion.
 
-A Messages stream is a sequence of content blocks; a chat completion has one text, one reasoning and a list of calls, and
-its chunks add to them. So a delta is a chunk at once, and what a chunk cannot take back (the finish reason, usage,
-annotations) is kept for the end. Sans-IO: the caller feeds events, and reports the end or the failure of the stream.
+A Messages stream is a sequence of content blocks; a chat completion has one text, one reasoning and a list of calls,
+and its chunks add to them. So a delta becomes a chunk at once, and what no chunk can take back (the finish reason,
+usage, annotations) is kept for the end. Sans-IO: the caller feeds events, and reports the stream's end or failure.
 
     wait    --message_start, or any content-->  chunk with the role, open
     open    --blocks, deltas-->                 chunks; stop reason and usage are stored
