@@ -28,6 +28,7 @@ from llama_stack_api_messages.errors import BadGatewayError, MessagesError
 from llama_stack_api_messages.json_bytes import encode_json
 from llama_stack_provider_messages.errors.body import ContextOverflowError, translate_error
 from llama_stack_provider_messages.translation.events import MessageEvents
+from llama_stack_provider_messages.translation.fields import text_field
 
 from .message import (
     BROKEN,
@@ -40,7 +41,6 @@ from .message import (
     is_error,
     mapping_of,
     shell_of,
-    text_of,
     usage_of,
 )
 
@@ -108,7 +108,7 @@ class StreamRepair(MessageEvents[list[Event]]):
         self.finished = self.complete = True
         self.usage = usage_of(self._counts)
         ending = self._ending or {}
-        delta = {**ending, **ending_of(ending, called=self._has_call)}
+        delta = {**ending, **ending_of(ending, has_call=self._has_call)}
         return [
             *events,
             {"type": "message_delta", "delta": delta, "usage": self.usage, **self._siblings},
@@ -166,14 +166,14 @@ class StreamRepair(MessageEvents[list[Event]]):
         match delta.get("type"):
             case "text_delta" | "thinking_delta":
                 kind = delta["type"].removesuffix("_delta")  # of the block, and the name of the delta's text
-                if not text_of(delta.get(kind)):
+                if not text_field(delta, kind):
                     return []
                 started = [] if self._open == (index, kind) else self._start_block(index, {"type": kind})
                 return [*started, self._delta(delta)]
             case "input_json_delta":
                 return self._arguments(index, delta)
             case "signature_delta":
-                if self._open == (index, "thinking") and text_of(delta.get("signature")):
+                if self._open == (index, "thinking") and text_field(delta, "signature"):
                     self._last_delta = dict(delta)
             case "citations_delta":
                 if self._open == (index, "text") and isinstance(delta.get("citation"), Mapping):
@@ -213,7 +213,7 @@ class StreamRepair(MessageEvents[list[Event]]):
         self._counts |= counts_of(event.get("usage"))
         self._ending = (self._ending or {}) | ending
         self._siblings |= _kept_fields(event)
-        self._ended |= bool(text_of(ending.get("stop_reason")))
+        self._ended |= bool(text_field(ending, "stop_reason"))
         return []
 
     @override
@@ -234,7 +234,7 @@ class StreamRepair(MessageEvents[list[Event]]):
         """Pass an event of a later API version on, after ``message_start`` only."""
         if is_error(event):
             return self.on_error(event)
-        return [dict(event)] if self._started and _EVENT_NAME.fullmatch(text_of(event.get("type"))) else []
+        return [dict(event)] if self._started and _EVENT_NAME.fullmatch(text_field(event, "type")) else []
 
 
 def _kept_fields(part: Mapping[str, Any]) -> dict[str, Any]:
