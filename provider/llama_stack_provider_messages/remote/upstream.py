@@ -12,8 +12,7 @@ from llama_stack_api_messages.json_bytes import encode_json
 from llama_stack_api_messages.streaming.sse import encode_event
 from llama_stack_provider_messages.errors.redaction import redacted_json
 from llama_stack_provider_messages.stack import Target, get_logger
-from llama_stack_provider_messages.translation.chat_to_messages import error_of_event, is_error
-from llama_stack_provider_messages.translation.events import events_of
+from llama_stack_provider_messages.translation.chat_to_messages import error_of_event, events_of, is_error
 from llama_stack_provider_messages.upstream.address import Upstream
 from llama_stack_provider_messages.upstream.client import UpstreamClient, UpstreamRequest, read_body
 

@@ -1,5 +1,6 @@
 """Chat completions -> Messages API: translates requests to a Messages upstream, and responses and errors back."""
 
+from llama_stack_provider_messages.translation.events import events_of
 from llama_stack_provider_messages.translation.surrogates import replace_lone_surrogates
 
 from .models import Traits, traits_of
@@ -22,6 +23,7 @@ __all__ = [
     "continued",
     "dropped_blocks",
     "error_of_event",
+    "events_of",
     "is_error",
     "needs_continuation",
     "openai_headers",

@@ -10,7 +10,7 @@ from llama_stack_api_messages.routes.completion_error import CompletionError
 from llama_stack_api_messages.streaming.sse import encode_event
 from llama_stack_provider_messages.remote import continuation as answers
 from llama_stack_provider_messages.remote import upstream as asking
-from llama_stack_provider_messages.translation.events import events_of
+from llama_stack_provider_messages.translation.chat_to_messages import events_of
 from support.native_upstream import error_body, frame, message, spoken, spoken_events
 
 SAID = json.dumps(message("x")).encode()
