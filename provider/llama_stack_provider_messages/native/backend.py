@@ -1,14 +1,4 @@
-"""The native lane: passes the client's bytes to an upstream that speaks the Messages API, and its bytes back.
-
-The upstream's status comes first: a response starts only when the upstream has accepted the request. Its rejection is
-passed on as an error, unless a changed request may be accepted, which is sent once:
-
-400 for a signature      without the thinking blocks: a conversation may have begun at another model or organisation
-400 for ``max_tokens``   with the largest value that the context window leaves
-
-An upstream that has no ``count_tokens`` is not asked again for a while; the translated lane counts then, or it is
-estimated. Changes in the bytes of a response are left to ``model_name.py``, ``error_event.py`` and ``repair/``.
-"""
+"""The native lane: passes the client's bytes to an upstream that speaks the Messages API, and its bytes back."""
 
 import asyncio
 import json

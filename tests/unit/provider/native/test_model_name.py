@@ -16,7 +16,7 @@ REST = b',"content":[],"usage":{"model":"no"}}}\n\nevent: content_block_start\nd
 STREAMS = {
     "plain": (b"event: message_start\n" + HEAD + b'"model":', b'"up-\\"s\\u0031"', REST),
     "spaced": (b'data: { "type" : "message_start" , "message" : { "model" : ', b'"up"', b" , " + REST[1:]),
-    "after nested values": (HEAD + b'"content":[{"model":"no","x":[[1,{"a":"}"}]]}],"model":', b'"up"', b',"z":1}}\n\n'),
+    "after nesting": (HEAD + b'"content":[{"model":"no","x":[[1,{"a":"}"}]]}],"model":', b'"up"', b',"z":1}}\n\n'),
     "named": (b'event: message_start\ndata: {"message":{"model":', b'"up"', b'},"type":"message_start"}\n\n'),
     "CRLF": (b'event: message_start\r\ndata: {"message":{"model":', b'"up"', b"}}\r\n\r\n"),
     "after a ping": (b'event: ping\ndata: {"type":"ping"}\n\n' + HEAD + b'"model":', b'"up"', REST),

@@ -287,8 +287,8 @@ def test_a_version_is_always_sent():
     assert request_headers({}, frozenset(), credentials=False) == {"anthropic-version": "2023-06-01"}
 
 
-def test_a_block_with_too_many_fields_is_rejected():
-    """It once counted as a block without a type, so that its signature reached the upstream."""
+def test_a_block_with_too_many_fields_is_refused_where_thinking_is_taken_out():
+    """It counted as one without a type, so that its signature reached the upstream."""
     block = b'{"x":1,' + b'"x":2,' * 2_000 + json.dumps(OWN).encode()[1:]
     data = b'{"model":"ours","messages":[{"role":"assistant","content":[' + block + b"]}]}"
     with pytest.raises(InvalidRequestError, match=r"^messages\.0\.content\.0: the object has more than 2000 fields; "):
