@@ -1,16 +1,17 @@
 """Redacts the operator's keys from the ``error`` events of a stream.
 
-A stream on the native lane passes byte for byte, with one exception: an upstream may repeat the key it was called with
-in the error that ends a stream, and clients show errors to users and log them. So an event is held back while it may be
-an error, and is passed on without the keys once it is complete:
+An upstream may repeat the key it was called with in the error that ends a stream, and clients show errors to users and
+write them to logs. All other events have to pass byte for byte and without delay. So it is decided while the bytes of
+an event arrive whether it may be an error:
 
-    event: error                   from here on, everything is held until the blank line
-    data: {"type":"err             passed on at once, because it cannot contain a key ...
-    or","error":{...}}             ... and this is held: data without a known event type may be an error
+event: error                            an error, whatever its data: all bytes after this line are held
+data: {"type":"content_block_delta"     not an error: its bytes pass from here on
+data: {"type":"error"                   an error: all bytes after these are held; these cannot contain a key, and pass
+data: {"delta":                         not known, because the type is not the first member: held
 
-Any other event is released as soon as the type in its data is known (``{"type":"content_block_delta"``). If the type is
-not the first member, the event is held until its blank line. An event without a key is passed on unchanged; in an event
-with a key, only the strings that contain it are rewritten.
+A held event is passed on at its blank line. If it is an error, only the strings that contain a key are rewritten. If it
+gets longer than 1 MiB, a short error replaces it. If the stream ends before an error is complete, it is left out,
+because it may end in a part of a key.
 """
 
 import re
@@ -35,6 +36,7 @@ _TOO_LONG = (
 _DATA = b"data:"
 _EMPTY_LINES = frozenset({b"\n", b"\r", b"\r\n"})
 _OTHER_FIELDS = frozenset({b"event", b"id", b"retry", b""})
+"""Names of fields that are not data; a comment has an empty name."""
 _SEARCHED_BYTES = 256
 """Bytes of a line, and of an event's data, that are searched for the event's type."""
 _OPENING = re.compile(rb'\s*+(?:\{\s*+(?:"(?:t(?:y(?:p(?:e(?:"\s*+(?::\s*+(?:"([a-z_]{0,64}+))?)?)?)?)?)?)?)?)?')
@@ -71,8 +73,8 @@ class ErrorEventRedactor:
         self._inside = False  # a byte of the event has arrived
         self._name = b""
         self._in_data = False  # its first `data:` has arrived
-        self._decided = False  # the rest of the event is passed on
-        self._dropped = False  # the event was too long, and has been replaced
+        self._released = False  # it is not an error, and its bytes pass
+        self._replaced = False  # it was too long, and its bytes are left out
         self._passed = b""  # the prefix of its data that has been passed on
         self._held = bytearray()  # the bytes held after that prefix
 
@@ -93,8 +95,10 @@ class ErrorEventRedactor:
         """Return the held bytes of an event without a blank line; nothing if it is a truncated error."""
         self._read_name()
         whole = self._passed + self._held
-        broken = loads_or_none(_data_of(whole)) is None and (self._name == ERROR or bool(_MENTIONS_ERROR.search(whole)))
-        rest = b"" if broken else self._without_keys()
+        truncated = loads_or_none(_data_of(whole)) is None and (
+            self._name == ERROR or bool(_MENTIONS_ERROR.search(whole))
+        )
+        rest = b"" if truncated else self._without_keys()
         self._begin_event()
         return rest
 
@@ -120,8 +124,8 @@ class ErrorEventRedactor:
 
     def _take(self, data: bytes) -> bytes:
         """Take bytes of a line; return those that can be sent."""
-        if self._decided or not (self._in_data or self._name == ERROR):
-            return b"" if self._dropped else data
+        if self._released or not (self._in_data or self._name == ERROR):
+            return b"" if self._replaced else data
         passing = b""
         if self._in_data and not self._held and self._name != ERROR and len(self._passed) < _SEARCHED_BYTES:
             passing = self._take_opening(data)
@@ -129,9 +133,9 @@ class ErrorEventRedactor:
             self._held += data
         if len(self._held) <= MAX_ERROR_BYTES:
             return passing
-        self._decided = True
-        self._dropped = self._name == ERROR or bool(_MENTIONS_ERROR.search(self._passed + self._held))
-        rest, self._held = _TOO_LONG if self._dropped else bytes(self._held), bytearray()
+        self._released = True
+        self._replaced = self._name == ERROR or bool(_MENTIONS_ERROR.search(self._passed + self._held))
+        rest, self._held = _TOO_LONG if self._replaced else bytes(self._held), bytearray()
         return passing + rest
 
     def _take_opening(self, data: bytes) -> bytes:
@@ -141,7 +145,7 @@ class ErrorEventRedactor:
         end = max(len(self._passed), opening.end() if opening else 0)
         kind = opening[1] if opening and whole.startswith(b'"', end) else None
         if kind and is_not_error(kind.decode(), self._name):
-            self._decided = True
+            self._released = True
             return data
         passing = whole[len(self._passed) : end]
         self._passed, self._held = whole[:end], bytearray(whole[end:])

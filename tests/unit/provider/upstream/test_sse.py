@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llama_stack_provider_messages.upstream.sse import ServerSentEvent, SSEDecoder
+from llama_stack_provider_messages.upstream.sse import LINE_ENDS, LineSplitter, ServerSentEvent, SSEDecoder, field_of
 
 
 def decode(*pieces):
@@ -90,3 +90,25 @@ def test_any_partition_gives_the_same_events(lines, end, cuts):
 @given(st.lists(st.binary(max_size=20)))
 def test_garbage_raises_nothing(pieces):
     assert decode(*pieces) == decode(b"".join(pieces))
+
+
+@given(st.lists(st.sampled_from([b"a", b"\n", b"\r", b"\r\n", b"\xc2\x85", b"data: x\n"]).map(bytes), max_size=12))
+def test_a_splitter_returns_every_byte_and_each_line_once(chunks):
+    """Joined, the parts are the stream; a CRLF in two chunks is one line end."""
+    splitter, stream, lines = LineSplitter(), b"", 1
+    for chunk in chunks:
+        half, parts = splitter.split(chunk)
+        stream += half + b"".join(parts)
+        assert all(part.endswith(LINE_ENDS) for part in parts[:-1])
+        lines += sum(part.endswith(LINE_ENDS) for part in parts)
+    assert stream == b"".join(chunks)
+    assert lines == len(stream.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n"))
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "value"),
+    [(b"data: a\r\n", b"data", b"a"), (b"data:  a", b"data", b" a"), (b"id\n", b"id", b""), (b": c", b"", b"c")],
+)
+def test_the_field_of_a_line_has_a_name_and_a_value(line, name, value):
+    """One space after the colon is not part of the value; a comment has no name."""
+    assert field_of(line) == (name, value)
