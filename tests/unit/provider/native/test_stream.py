@@ -84,7 +84,7 @@ async def test_a_stream_passes_and_is_recorded():
 
 @pytest.mark.parametrize("make", [None, mended])
 @pytest.mark.parametrize("last", [STOP, ERROR])
-async def test_an_upstream_that_stays_open_behind_its_last_event_is_left(monkeypatch, last, make):
+async def test_an_upstream_that_stays_open_after_its_last_event_is_closed(monkeypatch, last, make):
     """The client has everything; it does not wait for silence to become a failure."""
     monkeypatch.setattr(module, "_END_SECONDS", 0.05)
     data, error, ended = await relay(START, DELTA, last, None, make=make)
@@ -100,7 +100,7 @@ async def test_bytes_right_after_the_last_event_pass():
     assert (data, error) == (START + DELTA + STOP + b"".join(rest), None)
 
 
-async def test_who_never_stops_behind_the_last_event_is_left_too(monkeypatch):
+async def test_an_upstream_that_keeps_sending_after_its_last_event_is_closed(monkeypatch):
     """However often something comes."""
     monkeypatch.setattr(module, "_END_SECONDS", 0.05)
 
@@ -143,7 +143,7 @@ async def test_the_last_event_counts_without_its_blank_line():
     assert ended == ({"input_tokens": 3, "output_tokens": 2}, True)
 
 
-async def test_an_upstream_that_leaves_out_the_last_blank_line_is_left_too(monkeypatch):
+async def test_an_upstream_that_omits_the_last_blank_line_is_closed(monkeypatch):
     """The line is added."""
     monkeypatch.setattr(module, "_END_SECONDS", 0.05)
     data, error, _ = await relay(START + DELTA + STOP[:-1], None)
