@@ -1,16 +1,17 @@
 """Redacts the operator's keys from the ``error`` events of a stream.
 
-A stream on the native lane passes byte for byte, with one exception: an upstream may repeat the key it was called with
-in the error that ends a stream, and clients show errors to users and log them. So an event is held back while it may be
-an error, and is passed on without the keys once it is complete:
+An upstream may repeat the key it was called with in the error that ends a stream, and clients show errors to users and
+write them to logs. All other events have to pass byte for byte and without delay. So it is decided while the bytes of
+an event arrive whether it may be an error:
 
-    event: error                   from here on, everything is held until the blank line
-    data: {"type":"err             passed on at once, because it cannot contain a key ...
-    or","error":{...}}             ... and this is held: data without a known event type may be an error
+event: error                            an error, whatever its data: all bytes after this line are held
+data: {"type":"content_block_delta"     not an error: its bytes pass from here on
+data: {"type":"error"                   an error: all bytes after these are held; these cannot contain a key, and pass
+data: {"delta":                         not known, because the type is not the first member: held
 
-Any other event is released as soon as the type in its data is known (``{"type":"content_block_delta"``). If the type is
-not the first member, the event is held until its blank line. An event without a key is passed on unchanged; in an event
-with a key, only the strings that contain it are rewritten.
+A held event is passed on at its blank line. If it is an error, only the strings that contain a key are rewritten. If it
+gets longer than 1 MiB, a short error replaces it. If the stream ends before an error is complete, it is left out,
+because it may end in a part of a key.
 """
 
 import re
@@ -18,11 +19,12 @@ from collections.abc import Mapping
 
 from llama_stack_api_messages.json_bytes import loads_or_none
 from llama_stack_provider_messages.errors.redaction import Secrets, redacted
+from llama_stack_provider_messages.translation.events import MESSAGE_EVENTS
+from llama_stack_provider_messages.upstream.sse import BLANK_LINES, BOM, LINE_ENDS, LineSplitter, field_of
 
-EVENT_TYPES = frozenset({
-    "message_start", "content_block_start", "content_block_delta", "content_block_stop", "message_delta",
-    "message_stop", "ping",
-})  # fmt: skip
+EVENT_TYPES = MESSAGE_EVENTS | {"ping"}
+ERROR = b"error"
+"""Name of an error event, and the word that any error event contains."""
 MAX_ERROR_BYTES = 1024 * 1024
 """Limit of a held event. A longer one is replaced by a short error event of our own if it may be an error."""
 
@@ -31,11 +33,10 @@ _TOO_LONG = (
     b'event: error\ndata: {"type":"error","error":{"type":"api_error",'
     b'"message":"The backend sent an error event of more than 1 MiB"}}\n\n'
 )
-_BLANK = (b"\n\n", b"\r\n\r\n")
-_BLANK_LINES = re.compile(rb"[\r\n]*+")
-_LINE = re.compile(rb"[^\r\n]*+(?:\r\n|\r|\n)?")
-_ERROR, _DATA = b"error", b"data:"
-_BOM = b"\xef\xbb\xbf"
+_DATA = b"data:"
+_EMPTY_LINES = frozenset({b"\n", b"\r", b"\r\n"})
+_OTHER_FIELDS = frozenset({b"event", b"id", b"retry", b""})
+"""Names of fields that are not data; a comment has an empty name."""
 _SEARCHED_BYTES = 256
 """Bytes of a line, and of an event's data, that are searched for the event's type."""
 _OPENING = re.compile(rb'\s*+(?:\{\s*+(?:"(?:t(?:y(?:p(?:e(?:"\s*+(?::\s*+(?:"([a-z_]{0,64}+))?)?)?)?)?)?)?)?)?')
@@ -44,10 +45,10 @@ _MENTIONS_ERROR = re.compile(rb'(?<!\\)"error"')
 """The JSON string ``"error"``, not the quoted word inside another string."""
 
 
-def tells_another_event(kind: object, name: bytes) -> bool:
-    """Return whether an event is not an error, by the type in its data and its name.
+def is_not_error(kind: object, name: bytes) -> bool:
+    """Return whether an event is certainly not an error: by the type in its data, and its name.
 
-    It is not if its type is a known one, or an unknown one that equals the event's name (a later version of the API).
+    Its type is a known one, or an unknown one that equals the event's name (a later version of the API).
     """
     if not isinstance(kind, str):
         return False
@@ -63,17 +64,17 @@ class ErrorEventRedactor:
 
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
+        self._lines = LineSplitter()
         self._line = b""  # the first bytes of the current line
-        self._first = True  # the current line is the first of the stream
-        self._after_cr = False
+        self._at_start = True  # the current line is the first of the stream
         self._begin_event()
 
     def _begin_event(self) -> None:
         self._inside = False  # a byte of the event has arrived
         self._name = b""
         self._in_data = False  # its first `data:` has arrived
-        self._decided = False  # the rest of the event is passed on
-        self._dropped = False  # the event was too long, and has been replaced
+        self._released = False  # it is not an error, and its bytes pass
+        self._replaced = False  # it was too long, and its bytes are left out
         self._passed = b""  # the prefix of its data that has been passed on
         self._held = bytearray()  # the bytes held after that prefix
 
@@ -81,27 +82,23 @@ class ErrorEventRedactor:
         """Take the next bytes; return those that can be sent."""
         if not chunk or not self._secrets:
             return chunk
-        if not self._inside and not self._after_cr and _ERROR not in chunk and chunk.endswith(_BLANK):
-            self._first = False
+        if not self._inside and not self._lines.after_cr and ERROR not in chunk and chunk.endswith(BLANK_LINES):
+            self._at_start = False
             return chunk
-        position = 1 if self._after_cr and chunk.startswith(b"\n") else 0  # the second half of a CRLF is not a line
-        passing = [self._take(chunk[:position])]
-        while position < len(chunk):
-            pattern = _LINE if self._inside or chunk[position] not in b"\r\n" else _BLANK_LINES
-            piece = pattern.match(chunk, position)[0]  # type: ignore[index]  # both match anywhere
-            position += len(piece)
-            passing += self._take_line(piece) if pattern is _LINE else [piece]
-        self._after_cr = chunk.endswith(b"\r")
+        half, parts = self._lines.split(chunk)
+        passing = [self._take(half)]
+        for part in parts:
+            passing += self._take_line(part) if self._inside or part not in _EMPTY_LINES else [part]
         return b"".join(passing)
 
     def close(self) -> bytes:
         """Return the held bytes of an event without a blank line; nothing if it is a truncated error."""
         self._read_name()
         whole = self._passed + self._held
-        broken = loads_or_none(_data_of(whole)) is None and (
-            self._name == _ERROR or bool(_MENTIONS_ERROR.search(whole))
+        truncated = loads_or_none(_data_of(whole)) is None and (
+            self._name == ERROR or bool(_MENTIONS_ERROR.search(whole))
         )
-        rest = b"" if broken else self._without_keys()
+        rest = b"" if truncated else self._without_keys()
         self._begin_event()
         return rest
 
@@ -110,30 +107,35 @@ class ErrorEventRedactor:
         self._inside = True
         before = len(self._line)
         self._line += piece[: max(0, _SEARCHED_BYTES - before)]
-        prefix = (_BOM if self._first and self._line.startswith(_BOM) else b"") + _DATA
+        prefix = (BOM if self._at_start and self._line.startswith(BOM) else b"") + _DATA
         field = b""
         if not self._in_data and self._line.startswith(prefix):
             cut = len(prefix) - before
             field, piece, self._in_data = self._take(piece[:cut]), piece[cut:], True
         passing = [field, self._take(piece)]
-        if (piece or field).endswith((b"\n", b"\r")):
-            passing.append(self._end_line())
+        if (piece or field).endswith(LINE_ENDS):
+            self._read_name()
+            empty = not self._line.removeprefix(BOM if self._at_start else b"").strip(b"\r\n")
+            self._line, self._at_start = b"", False
+            if empty:
+                passing.append(self._without_keys())
+                self._begin_event()
         return passing
 
     def _take(self, data: bytes) -> bytes:
         """Take bytes of a line; return those that can be sent."""
-        if self._decided or not (self._in_data or self._name == _ERROR):
-            return b"" if self._dropped else data
+        if self._released or not (self._in_data or self._name == ERROR):
+            return b"" if self._replaced else data
         passing = b""
-        if self._in_data and not self._held and self._name != _ERROR and len(self._passed) < _SEARCHED_BYTES:
+        if self._in_data and not self._held and self._name != ERROR and len(self._passed) < _SEARCHED_BYTES:
             passing = self._take_opening(data)
         else:
             self._held += data
         if len(self._held) <= MAX_ERROR_BYTES:
             return passing
-        self._decided = True
-        self._dropped = self._name == _ERROR or bool(_MENTIONS_ERROR.search(self._passed + self._held))
-        rest, self._held = _TOO_LONG if self._dropped else bytes(self._held), bytearray()
+        self._released = True
+        self._replaced = self._name == ERROR or bool(_MENTIONS_ERROR.search(self._passed + self._held))
+        rest, self._held = _TOO_LONG if self._replaced else bytes(self._held), bytearray()
         return passing + rest
 
     def _take_opening(self, data: bytes) -> bytes:
@@ -142,39 +144,35 @@ class ErrorEventRedactor:
         opening = _OPENING.match(whole)
         end = max(len(self._passed), opening.end() if opening else 0)
         kind = opening[1] if opening and whole.startswith(b'"', end) else None
-        if kind and tells_another_event(kind.decode(), self._name):
-            self._decided = True
+        if kind and is_not_error(kind.decode(), self._name):
+            self._released = True
             return data
         passing = whole[len(self._passed) : end]
         self._passed, self._held = whole[:end], bytearray(whole[end:])
         return passing
 
-    def _end_line(self) -> bytes:
-        self._read_name()
-        empty = not self._line.removeprefix(_BOM if self._first else b"").strip(b"\r\n")
-        self._line, self._first = b"", False
-        if not empty:
-            return b""
-        rest = self._without_keys()
-        self._begin_event()
-        return rest
-
     def _read_name(self) -> None:
-        line = self._line.removeprefix(_BOM) if self._first else self._line
-        if line.startswith(b"event:"):
-            self._name = line.removeprefix(b"event:").strip()
+        field, value = field_of(self._line.removeprefix(BOM) if self._at_start else self._line)
+        if field == b"event":
+            self._name = value.strip()
 
     def _without_keys(self) -> bytes:
         """Return the held bytes, with the keys redacted if the event may be an error."""
         whole = self._passed + self._held
         event = loads_or_none(_data_of(whole))
         kind = event.get("type") if isinstance(event, Mapping) else None
-        if self._name == _ERROR or not tells_another_event(kind, self._name):
+        if self._name == ERROR or not is_not_error(kind, self._name):
             return redacted(whole, self._secrets)[len(self._passed) :]
         return bytes(self._held)
 
 
 def _data_of(event: bytes) -> bytes:
-    """Return the data of an event whose first ``data:`` may be cut off."""
-    first, *lines = event.removeprefix(_DATA).splitlines() or [b""]
-    return b"\n".join([first, *(line.removeprefix(_DATA) for line in lines if line.startswith(_DATA))])
+    """Return the data of an event, whose first ``data:`` may have been passed on and is missing then."""
+    values = []
+    for number, line in enumerate(event.splitlines()):
+        field, value = field_of(line)
+        if field == b"data":
+            values.append(value)
+        elif not number and field not in _OTHER_FIELDS:
+            values.append(line)
+    return b"\n".join(values)

@@ -1,82 +1,39 @@
 """Replaces the upstream's model name in a response with the name that the client requested.
 
-Only two members are replaced: ``model`` of a Message, and ``message.model`` of a ``message_start`` event. Any other
-member of that name, and the upstream's model name elsewhere (in content, metadata, another event), is not changed.
+The model of a request may be an alias, and clients look prices and context windows up by the model of the response. So
+``model`` of a Message is replaced, and ``message.model`` of a ``message_start`` event. Any other member of that name,
+and the upstream's name elsewhere (in content, in metadata, in another event), is not changed.
+
+``message_start`` is the first event of a stream, except for comments, pings and events of later API versions. The data
+of each event up to it is held until the blank line, which costs nothing, because no client reads an event earlier. Then
+the one value is replaced in place. All other bytes pass as they arrive:
+
+    : comment                  passes
+    event: message_start       passes
+    data: {"type":"message_start","message":{"id":"msg_1","model":"up","usage":{...}}}
+          ^ held from here on                                     ^^^^ replaced at the blank line
+
+An event is ``message_start`` by the type in its data; without a type by its name; without both by its ``message``.
+An upstream can make nothing large here: a stream passes unchanged after its first 16 KiB, and after its first content
+block. Each event is parsed once, when it is complete: a search at each chunk once held the server for half a minute.
 """
 
 import json
-import re
 
-from llama_stack_api_messages.json_members import Member, edited
+from llama_stack_api_messages.json_members import Member, edited, members, text_at, within
+from llama_stack_provider_messages.upstream.sse import BOM, EVENT_END, field_of
 
-_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_SPACE = rb"(?:[ \t\r\n]|(?<=[\r\n])data:)*+"
-"""White space inside data, which may be split over several ``data:`` lines."""
-_NESTED = 6
-"""How deeply values before the name may be nested; in known ``message_start`` events it is two. After deeper ones the
-upstream's name is not replaced: a regular expression needs a limit, no limit would take a parser."""
-_LONGEST = 16_384
-"""Bytes at the start of a stream in which the name is searched."""
-
-
-def _value(depth: int) -> bytes:
-    inner = rb'[^\[\]{}"]++|' + _STRING
-    container = rb"[\[{](?:" + inner + rb")*+[\]}]"
-    for _ in range(depth):
-        container = rb"[\[{](?:" + inner + rb"|" + container + rb")*+[\]}]"
-    return rb"(?:" + _STRING + rb"|" + container + rb'|[^\s,\[\]{}"]++)'
-
-
-_OTHER_MEMBERS = rb"(?:(?!%s)" + _STRING + _SPACE + rb":" + _SPACE + _value(_NESTED) + _SPACE + rb"," + _SPACE + rb")*+"
-_START = rb"(?:\A(?:\xef\xbb\xbf)?|(?<=[\r\n]))"
-"""The start of a line; the first line may begin with a byte order mark."""
-_EVENT_NAME = re.compile(_START + rb"event:[ ]?([^\r\n]*)")
-_DATA = re.compile(_START + rb"(?=data:)")
-_EVENT_END = re.compile(rb"(?>\r\n|\r|\n){2}")
-_MEMBER = re.compile(
-    b"(" + _STRING + b")" + _SPACE + b":" + _SPACE + b"(" + _value(_NESTED) + b")" + _SPACE + b"," + _SPACE
-)
-_BEFORE_NAME = re.compile(
-    rb"data:" + _SPACE + rb"\{" + _SPACE + b"(" + _OTHER_MEMBERS % rb'"message"' + rb')"message"' + _SPACE + rb":"
-    + _SPACE + rb"\{" + _SPACE + _OTHER_MEMBERS % rb'"model"' + rb'"model"' + _SPACE + rb":" + _SPACE + rb'(?=")',
-    re.DOTALL,
-)  # fmt: skip
-_NAME = re.compile(_STRING, re.DOTALL)
-_LONGEST_NAME = 4_096
-_CANDIDATE = b'"model"'
-_VALUE = re.compile(_CANDIDATE + _SPACE + b":" + _SPACE + b'(?=")')
-_UNFINISHED = re.compile(_CANDIDATE + rb"[ \t\r\ndat:]{0,256}\Z")
-_MOST_CANDIDATES = 64
-"""How many members named ``model`` may be examined before the right one."""
-_TOO_LATE = re.compile(
-    _START + rb"event:[ ]?(?:content_block_|message_delta|message_stop)"
-    rb'|"type"[ ]?:[ ]?"(?:content_block_start|content_block_delta|message_delta|message_stop)"'
-)
-_OVERLAP = 64
-"""Bytes that the search overlaps with the previous chunk, for a pattern split between two chunks."""
-
-
-def _is_start(lines: bytes, members: bytes) -> bool:
-    """Return whether an event is ``message_start``: by its type, else by its name, else by its shape.
-
-    Args:
-        lines: The event's lines before its data.
-        members: The members of its data before ``message``.
-    """
-    position = 0
-    while member := _MEMBER.match(members, position):
-        if member[1] == b'"type"':
-            return member[2] == b'"message_start"'
-        position = member.end()
-    name = _EVENT_NAME.search(lines)
-    return name is None or name[1].strip() == b"message_start"
+_DATA = b"data:"
+MAX_SEARCHED_BYTES = 16_384
+"""Bytes at the start of a stream in which ``message_start`` must end; some hundred bytes are usual."""
+_LATER_EVENTS = frozenset({
+    "content_block_start", "content_block_delta", "content_block_stop", "message_delta", "message_stop",
+})  # fmt: skip
+"""Events that come after ``message_start`` only."""
 
 
 class ModelNameRewriter:
     """Replaces the model name in ``message_start`` of a stream.
-
-    All bytes are passed on as they arrive, except the name itself, which is held until it is complete. The buffer is
-    searched once for each possible position of the name, not once for each chunk.
 
     Args:
         model: The model name that the client requested.
@@ -87,68 +44,57 @@ class ModelNameRewriter:
 
     def __init__(self, model: str) -> None:
         self.done = False
-        self._name = json.dumps(model).encode()
-        self._seen = b""
-        self._passed = 0
-        self._event = 0  # start of the first event that may be message_start
-        self._next = 0  # where to search on
-        self._places = 0
-        self._named: int | None = None  # position of the name
+        self._model = json.dumps(model).encode()
+        self._event = bytearray()  # the bytes of the current event
+        self._passed = 0  # how many of them have been passed on
+        self._searched = 0  # bytes of the events before it
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes; return those to pass on."""
         if self.done:
             return data
-        before = len(self._seen)
-        self._seen += data
-        if self._named is None:
-            self._named = self._find()
-        if self._named is None:
-            late = _TOO_LATE.search(self._seen, max(0, before - _OVERLAP))
-            self.done = bool(late) or len(self._seen) > _LONGEST or self._places > _MOST_CANDIDATES
-            return self._pass_to(len(self._seen))
-        name = _NAME.match(self._seen, self._named)
-        if name is None and len(self._seen) - self._named <= _LONGEST_NAME:
-            return self._pass_to(self._named)
-        if name is None:
-            return self.close()
-        self.done = True
-        return self._pass_to(self._named) + self._name + self._seen[name.end() :]
+        start = max(0, len(self._event) - 2)  # the blank line may have begun in the previous chunk
+        self._event += data
+        passing = b""
+        while not self.done and (end := EVENT_END.search(self._event, start, MAX_SEARCHED_BYTES - self._searched)):
+            passing += self._renamed(bytes(self._event[: end.end()]))[self._passed :]
+            del self._event[: end.end()]
+            self._searched += end.end()
+            self._passed = start = 0
+        self.done |= self._searched + len(self._event) > MAX_SEARCHED_BYTES
+        held = self._event.find(_DATA, max(0, self._passed - len(_DATA)))
+        start, self._passed = self._passed, len(self._event) if self.done or held < 0 else held + len(_DATA)
+        return passing + self._event[start : self._passed]
 
     def close(self) -> bytes:
-        """Return the bytes still held at the end of the stream."""
-        held = b"" if self.done else self._pass_to(len(self._seen))
+        """Return the bytes still held at the end of the stream; only the blank line of the event may be missing."""
+        held = b"" if self.done else self._renamed(bytes(self._event))[self._passed :]
         self.done = True
         return held
 
-    def _find(self) -> int | None:
-        """Return the position of the name, once it has arrived."""
-        while (place := self._seen.find(_CANDIDATE, self._next, _LONGEST)) >= 0:
-            value = _VALUE.match(self._seen, place, _LONGEST)
-            if value is None and _UNFINISHED.match(self._seen, place):
-                return None
-            self._next = place + len(_CANDIDATE)
-            self._places += 1
-            if value and (start := self._searched()) is not None:
-                return start
-        self._next = max(self._next, len(self._seen) - len(_CANDIDATE) + 1)
-        return None
-
-    def _searched(self) -> int | None:
-        """Search the bytes received so far; return the position of the name, None if it is not among them."""
-        while True:
-            blank = _EVENT_END.search(self._seen, self._event, _LONGEST)
-            data = _DATA.search(self._seen, self._event, blank.start() if blank else _LONGEST)
-            before = _BEFORE_NAME.match(self._seen, data.end(), blank.end() if blank else _LONGEST) if data else None
-            if data and before and _is_start(self._seen[self._event : data.end()], before[1]):
-                return before.end()
-            if blank is None:
-                return None
-            self._event = blank.end()
-
-    def _pass_to(self, end: int) -> bytes:
-        start, self._passed = self._passed, end
-        return self._seen[start:end]
+    def _renamed(self, event: bytes) -> bytes:
+        """Return an event with the name replaced, if it is ``message_start``."""
+        bom = BOM if not self._searched and event.startswith(BOM) else b""
+        name, data = "", bytearray(len(bom) * b" ")
+        for line in event[len(bom) :].splitlines(keepends=True):
+            field, value = field_of(line)
+            if field == b"event":
+                name = value.decode("utf-8", "replace").strip()
+            # All but the data becomes spaces, so that positions in the JSON, on one line or several, are in the event.
+            start = len(_DATA) if field == b"data" else len(line)
+            data += len(line[:start]) * b" " + line[start:]
+        json_text = bytes(data)
+        try:
+            found = dict(members(json_text))
+            model = within(json_text, found["message"]).get("model") if "message" in found else None
+        except ValueError:
+            found, model = {}, None
+        kind = text_at(json_text, found["type"]) if "type" in found else name or "message_start"
+        if kind == "message_start" and model and json_text.startswith(b'"', model.start):
+            self.done = True
+            return edited(event, [(model, self._model)])
+        self.done = kind in _LATER_EVENTS
+        return event
 
 
 def echoed(body: bytes, found: list[Member], model: str) -> bytes:

@@ -1,6 +1,15 @@
 """Extracts usage and the end of a relayed stream, without changing it.
 
-Only the few events with that information are decoded; all other bytes are only searched.
+The platform's metrics need the usage of a stream that passes as bytes, and the relay needs to know when the stream is
+over: backends keep the connection open after ``message_stop``, and a stream that ends without it is a failure.
+
+Decoding each event would cost more than all the rest of the relay. So a chunk that holds whole events, none of which
+may carry this information, is only searched for ``"message_`` and ``error``. Of all others the lines are read, and the
+events that hold one of these words are decoded:
+
+message_start, message_delta   usage, merged by field; after ``message_delta`` the message is complete
+message_stop                   the stream is over, even if its blank line is missing
+error                          the stream is over and has failed; an event named ``error`` is one, whatever its data
 """
 
 import re
@@ -9,21 +18,18 @@ from typing import Any
 
 from llama_stack_api_messages.json_bytes import loads_or_none
 from llama_stack_api_messages.json_members import Member
+from llama_stack_provider_messages.upstream.sse import BLANK_LINES, BOM, LINE_ENDS, LineSplitter, field_of
 
-from .error_event import tells_another_event
+from .error_event import ERROR, is_not_error
 
-_MESSAGE, _ERROR = b'"message_', b'"error"'
-"""Data of an event to decode contains one of these: ``message_start``, ``_delta`` or ``_stop``, or an error."""
-_ERROR_NAME = b"error"
-"""Clients treat an event of this name as an error, whatever its data."""
-_BLANK = (b"\n\n", b"\r\n\r\n")
-_LINE_END = re.compile(rb"\r\n|\r|\n")
-_LONGEST = 65_536
+MAX_EVENT_BYTES = 65_536
 """Limit of an event in bytes; events to decode are short, and longer ones are not buffered."""
-_LONG_ERROR = re.compile(rb'\s*\{\s*"type"\s*:\s*"error"')
-_LAST = (b'"message_stop"', _ERROR)
+_MESSAGE, _QUOTED_ERROR = b'"message_', b'"error"'
+"""Data of an event to decode contains one of these: ``message_start``, ``_delta`` or ``_stop``, or an error."""
+_LAST = (b'"message_stop"', _QUOTED_ERROR)
 """Data of an event that ends a stream contains one of these."""
-_BOM = b"\xef\xbb\xbf"
+_LONG_ERROR = re.compile(rb'\s*\{\s*"type"\s*:\s*"error"')
+"""The beginning of an error that is too long to be decoded."""
 
 
 class StreamObserver:
@@ -41,25 +47,24 @@ class StreamObserver:
         self.complete = False
         self.over = False
         self.failed = False
-        self._first = True
-        self._line: list[bytes] = []
-        self._data: list[bytes] = []
-        self._size = 0
+        self._lines = LineSplitter()
+        self._at_start = True
+        self._line: list[bytes] = []  # parts of the current line
+        self._data: list[bytes] = []  # data lines of the current event
+        self._size = 0  # bytes of the current event, those that are not kept included
         self._name = b""
-        self._after_cr = False
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
-        if _MESSAGE not in data and _ERROR_NAME not in data and not self._size and data.endswith(_BLANK):
+        if _MESSAGE not in data and ERROR not in data and not self._size and data.endswith(BLANK_LINES):
             return
-        if self._after_cr:
-            data = data.removeprefix(b"\n")  # the second half of a CRLF
-        self._after_cr = data.endswith(b"\r")
-        first, *others = _LINE_END.split(data)
-        self._keep(first)
-        for line in others:
-            self._end_line()
-            self._keep(line)
+        for part in self._lines.split(data)[1]:
+            text = part.rstrip(b"\r\n")
+            if kept := text[: max(0, MAX_EVENT_BYTES - self._size)]:
+                self._line.append(kept)
+            self._size += len(text)
+            if part.endswith(LINE_ENDS):
+                self._end_line()
 
     def close(self) -> bool:
         """Take the end of the stream; return whether only the blank line of the last event is missing."""
@@ -71,45 +76,40 @@ class StreamObserver:
         self._end_event()
         return whole and self.complete
 
-    def _keep(self, piece: bytes) -> None:
-        kept = piece[: max(0, _LONGEST - self._size)]
-        self._size += len(piece)
-        if kept:
-            self._line.append(kept)
-
     def _end_line(self) -> None:
         line = b"".join(self._line)
         self._line = []
-        if self._first:
-            self._first, line = False, line.removeprefix(_BOM)
-        if line.startswith(b"data:"):
-            self._data.append(line.removeprefix(b"data:"))
-            if any(mark in line for mark in _LAST):
-                self._read(b"\n".join(self._data), self._name)  # without waiting for its blank line
-        elif line.startswith(b"event:"):
-            self._name = line.removeprefix(b"event:").strip()
-        elif not line:
+        if self._at_start:
+            self._at_start, line = False, line.removeprefix(BOM)
+        if not line:
             self._end_event()
+            return
+        field, value = field_of(line)
+        if field == b"event":
+            self._name = value.strip()
+        elif field == b"data":
+            self._data.append(value)
+            if any(mark in value for mark in _LAST):
+                self._read(b"\n".join(self._data), self._name)  # without waiting for its blank line
 
     def _end_event(self) -> None:
         data, size, name = b"\n".join(self._data), self._size, self._name
         self._data, self._size, self._name = [], 0, b""
-        if (name == _ERROR_NAME and data) or (size > _LONGEST and _LONG_ERROR.match(data)):
+        if (name == ERROR and data) or (size > MAX_EVENT_BYTES and _LONG_ERROR.match(data)):
             self._fail()
-        if size <= _LONGEST and (_MESSAGE in data or _ERROR in data):
+        if size <= MAX_EVENT_BYTES and (_MESSAGE in data or _QUOTED_ERROR in data):
             self._read(data, name)
 
     def _read(self, data: bytes, name: bytes) -> None:
         event = loads_or_none(data)
         if not isinstance(event, Mapping):
             return
-        message = event.get("message")
-        kind = event.get("type")
+        kind, message = event.get("type"), event.get("message")
         if kind == "message_start" and isinstance(message, Mapping):
             self._count(message.get("usage"))
         elif kind == "message_delta":
             self._count(event.get("usage"))
-        if kind == "error" or (event.get("error") and not tells_another_event(kind, name)):
+        if kind == "error" or (event.get("error") and not is_not_error(kind, name)):
             self._fail()
         self.over |= kind == "message_stop"
         self.complete |= self.over or kind == "message_delta"
@@ -123,7 +123,12 @@ class StreamObserver:
 
 
 def usage_of(body: bytes, found: list[Member]) -> dict[str, Any]:
-    """Return the usage of a Message, empty if it has none."""
+    """Return the usage of a Message, empty if it has none.
+
+    Args:
+        body: The Message as the upstream sent it.
+        found: Its top-level members.
+    """
     for name, value in found:
         if name == "usage":
             usage = loads_or_none(body[value.start : value.end])

@@ -1,5 +1,8 @@
 """Builds the request for a Messages API upstream from the client's bytes, with as few changes as possible.
 
+The bytes are edited in place, not decoded and encoded: that would change the order of keys and the spelling of numbers
+in the prompt, and the upstream would compute again what it has in its prefix cache (ollama ac83ac20c).
+
 model                 always replaced with the upstream's name of the model
 billing block         removed from ``system`` unless the upstream is Anthropic's: it changes with every request, which
                       defeats the prefix cache
@@ -84,10 +87,11 @@ def native_request(
         edits.append((span, json.dumps(model).encode()))
     places = dict(body.members)
     if strip_billing and BILLING_HEADER.encode() in body.data and "system" in places:
-        edits += _billing(body.data, places["system"])
+        edits += _billing_edits(body.data, places["system"])
     dropped: list[Dropped] = []
-    if "messages" in places and _may_hold(body.data, strip_thinking):
-        edits += _thinking(body.data, places["messages"], dropped, own=strip_thinking == "own")
+    own = strip_thinking == "own"
+    if "messages" in places and (strip_thinking == "all" or (own and _OWN_SIGNATURE in body.data)):
+        edits += _thinking_edits(body.data, places["messages"], dropped, own=own)
     if max_tokens is not None and "max_tokens" in places:
         edits.append((places["max_tokens"], str(max_tokens).encode()))
         dropped.append(Dropped("max_tokens", "max_tokens", f"lowered to {max_tokens}, the rest of the context window"))
@@ -106,81 +110,79 @@ def window_limit(refusal: str, body: RequestBody[PromptRequest]) -> int | None:
     places = dict(body.members)
     if "max_tokens" not in places:
         return None
-    asked = body.data[slice(*places["max_tokens"])]
-    window = reported_window(refusal, int(asked)) if _COUNT.fullmatch(asked) else None
+    max_tokens = body.data[slice(*places["max_tokens"])]
+    window = reported_window(refusal, int(max_tokens)) if _COUNT.fullmatch(max_tokens) else None
     if window is None:
         return None
     prompt = sum(estimate_json(body.data[slice(*places[name])]) for name in PROMPT_FIELDS if name in places)
     return window_room(window, prompt) if window - prompt >= min_room(window) else None
 
 
-def _may_hold(data: bytes, strip: str) -> bool:
-    return strip == "all" or (strip == "own" and _OWN_SIGNATURE in data)
-
-
-def _billing(data: bytes, system: Span) -> Iterator[Edit]:
+def _billing_edits(data: bytes, system: Span) -> Iterator[Edit]:
+    """Yield the edits that remove the billing block from ``system``, a string or an array of text blocks."""
     if data.startswith(b'"', system.start):
         text = text_at(data, system) or ""
         if (kept := without_billing(text)) != text:
             yield system, json.dumps(kept, ensure_ascii=False).encode("utf-8", "surrogatepass")
         return
-    parts = _elements(data, system)
-    dropped = set()
-    for number, part in _holding(data, parts, BILLING_HEADER.encode(), "system", iter(range(MAX_EDITED))):
-        place = _fields(data, part, f"system.{number}").get("text")
-        text = text_at(data, place) or ""
+    blocks = _elements(data, system)
+    removed = set()
+    for index, block in _elements_with(BILLING_HEADER.encode(), data, blocks, "system", iter(range(MAX_EDITED))):
+        span = _fields(data, block, f"system.{index}").get("text")
+        text = text_at(data, span) or ""
         kept = without_billing(text)
         if text and not kept:
-            dropped.add(number)
-        elif place and kept != text:
-            yield place, json.dumps(kept, ensure_ascii=False).encode("utf-8", "surrogatepass")
-    yield from cuts(parts, dropped)
+            removed.add(index)
+        elif span and kept != text:
+            yield span, json.dumps(kept, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    yield from cuts(blocks, removed)
 
 
-def _thinking(data: bytes, messages: Span, dropped: list[Dropped], *, own: bool) -> Iterator[Edit]:
+def _thinking_edits(data: bytes, array: Span, dropped: list[Dropped], *, own: bool) -> Iterator[Edit]:
     """Yield the edits that remove thinking blocks, and messages left empty by that; append them to ``dropped``."""
-    sign = _OWN_SIGNATURE if own else b"thinking"
+    marker = _OWN_SIGNATURE if own else b"thinking"
+    reason = "its signature was made here" if own else "the upstream did not accept a signature"
     budget = iter(range(MAX_EDITED))
-    parts = _elements(data, messages)
+    messages = _elements(data, array)
     emptied = set()
-    for number, part in _holding(data, parts, sign, "messages", budget):
-        path = f"messages.{number}"
-        content = _fields(data, part, path).get("content")
+    for index, message in _elements_with(marker, data, messages, "messages", budget):
+        path = f"messages.{index}"
+        content = _fields(data, message, path).get("content")
         blocks = _elements(data, content) if content else []
-        gone = {
-            place
-            for place, block in _holding(data, blocks, sign, f"{path}.content", budget)
-            if _is_thinking(data, block, f"{path}.content.{place}", own=own)
+        removed = {
+            number
+            for number, block in _elements_with(marker, data, blocks, f"{path}.content", budget)
+            if _is_thinking(data, block, f"{path}.content.{number}", own=own)
         }
-        reason = "its signature was made here" if own else "the upstream did not accept a signature"
-        dropped += [Dropped(f"{path}.content.{place}", "thinking", reason) for place in sorted(gone)]
-        if gone and len(gone) == len(blocks):
-            emptied.add(number)
+        dropped += [Dropped(f"{path}.content.{number}", "thinking", reason) for number in sorted(removed)]
+        if removed and len(removed) == len(blocks):
+            emptied.add(index)
         else:
-            yield from cuts(blocks, gone)
-    yield from cuts(parts, emptied)
+            yield from cuts(blocks, removed)
+    yield from cuts(messages, emptied)
 
 
-def _holding(
-    data: bytes, parts: Iterable[Span], sign: bytes, path: str, budget: Iterator[int]
+def _elements_with(
+    marker: bytes, data: bytes, parts: Iterable[Span], path: str, budget: Iterator[int]
 ) -> Iterator[tuple[int, Span]]:
-    """Yield index and position of the array elements that contain ``sign``.
+    """Yield index and position of the array elements that contain ``marker``.
 
     Raises:
         InvalidRequestError: The budget of elements to search is used up.
     """
-    for number, part in enumerate(parts):
-        if data.find(sign, part.start, part.end) < 0:
+    for index, part in enumerate(parts):
+        if data.find(marker, part.start, part.end) < 0:
             continue
         if next(budget, None) is None:
             raise InvalidRequestError(
-                f"{path}.{number}: more than {MAX_EDITED} messages and blocks up to here have to be changed for this "
+                f"{path}.{index}: more than {MAX_EDITED} messages and blocks up to here have to be changed for this "
                 "upstream; shorten the conversation"
             )
-        yield number, part
+        yield index, part
 
 
 def _is_thinking(data: bytes, block: Span, path: str, *, own: bool) -> bool:
+    """Return whether a block is a thinking block; with ``own``, one with a signature of this server."""
     fields = _fields(data, block, path)
     kind = text_at(data, fields.get("type"))
     if kind not in _THINKING:

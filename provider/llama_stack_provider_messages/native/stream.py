@@ -1,4 +1,18 @@
-"""The frames of a stream on the native lane: the upstream's chunks unchanged, or its events repaired."""
+"""The frames of a stream on the native lane: the upstream's chunks unchanged, or its events repaired.
+
+``relayed`` passes each chunk on when it arrives. Three readers see it on its way: the observer (usage, end of the
+stream), the rewriter of the model name, and the redactor of error events. How a stream ends decides the rest:
+
+last event arrived            success, or a failure if it was an error. Backends may keep the connection open after it,
+                              so the rest is read for half a second at most, which makes the connection reusable
+... without its blank line    the blank line is added: without it clients ignore the event (it may be the error)
+connection broke, or ended    an error, after the bytes that arrived; a truncated error event is left out
+before that
+ended after message_delta     success: the message is complete
+client left                   closing the generator closes the response; a failure, unless the message is complete
+
+``repaired`` decodes the events, for backends that deviate from the API (see ``repair/``), and encodes them again.
+"""
 
 import asyncio
 import logging
@@ -31,7 +45,14 @@ end."""
 
 
 class RequestMetrics:
-    """Records one exchange in the platform's metrics, once."""
+    """Records one request in the platform's metrics, once.
+
+    Args:
+        platform: Records the metrics.
+        target: The model and its provider.
+        call: The request's metadata.
+        stream: Whether the response is a stream.
+    """
 
     def __init__(self, platform: Platform, target: Target, call: Call, *, stream: bool) -> None:
         self._platform = platform
@@ -42,12 +63,12 @@ class RequestMetrics:
         self._began = time.perf_counter()
         self._first: float | None = None
 
-    def first(self) -> None:
-        """Record the time of the first bytes; further calls do nothing."""
+    def first_bytes(self) -> None:
+        """Take the time of the first bytes; further calls do nothing."""
         self._first = self._first or time.perf_counter() - self._began
 
     def end(self, usage: Mapping[str, Any], *, success: bool) -> None:
-        """Record the exchange in the metrics; only the first call counts."""
+        """Record the request; only the first call counts."""
         if self._ended:
             return
         self._ended = True
@@ -66,41 +87,43 @@ class RequestMetrics:
 
 
 async def relayed(
-    response: httpx.Response, echo: ModelNameRewriter, tally: RequestMetrics, upstream: Upstream
+    response: httpx.Response, name_rewriter: ModelNameRewriter, metrics: RequestMetrics, upstream: Upstream
 ) -> AsyncGenerator[bytes]:
     """Yield an empty item, then the upstream's chunks; only the model name and keys in error events are replaced.
 
     Prime with ``anext()``: from then on, closing the generator closes the response.
     """
-    watch, errors, failure, unread = StreamObserver(), ErrorEventRedactor(upstream.secrets), None, False
+    observer, redactor = StreamObserver(), ErrorEventRedactor(upstream.secrets)
+    failure, lacks_blank_line = None, False
     try:
         yield b""
         chunks = _chunks(response)
         async for chunk in chunks:
-            watch.feed(chunk)
-            if not echo.done:
-                tally.first()
-            if passed := errors.feed(echo.feed(chunk)):
+            observer.feed(chunk)
+            if not name_rewriter.done:
+                metrics.first_bytes()
+            if passed := redactor.feed(name_rewriter.feed(chunk)):
                 yield passed
-            if watch.over:
+            if observer.over:
                 break
         async for chunk in _behind_the_end(chunks):
-            watch.feed(chunk)
-            if passed := errors.feed(echo.feed(chunk)):
+            observer.feed(chunk)
+            if passed := redactor.feed(name_rewriter.feed(chunk)):
                 yield passed
-        unread = watch.close()
+        lacks_blank_line = observer.close()
     except httpx.HTTPError as error:
-        failure, unread = error, watch.close()
+        failure, lacks_blank_line = error, observer.close()
     finally:
         await response.aclose()
-        tally.end(watch.usage, success=not watch.failed and (watch.over or (watch.complete and not failure)))
-    if rest := errors.feed(echo.close()) + errors.close():
+        complete = observer.over or (observer.complete and not failure)
+        metrics.end(observer.usage, success=complete and not observer.failed)
+    if rest := redactor.feed(name_rewriter.close()) + redactor.close():
         yield rest
-    if unread:
+    if lacks_blank_line:
         yield b"\n\n"  # without a blank line clients ignore the last event, which may be an error
-    if failure and not watch.over:
+    if failure and not observer.over:
         raise connection_failure(failure, upstream.provider_id) from failure
-    if not watch.complete:
+    if not observer.complete:
         raise BadGatewayError(f"The backend '{upstream.provider_id}' ended the stream before its answer was complete")
 
 
@@ -118,7 +141,7 @@ async def _behind_the_end(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]
 
 
 async def repaired(
-    response: httpx.Response, repair: StreamRepair, tally: RequestMetrics, upstream: Upstream
+    response: httpx.Response, repair: StreamRepair, metrics: RequestMetrics, upstream: Upstream
 ) -> AsyncGenerator[bytes]:
     """Yield an empty item, as ``relayed`` does, and then the upstream's events, repaired."""
     decoder = SSEDecoder()
@@ -126,23 +149,23 @@ async def repaired(
         yield b""
         chunks = _chunks(response)
         async for chunk in chunks:
-            tally.first()
-            for event in decoder.feed(chunk):
-                for mended in repair.feed(loads_or_none(event.data)):
-                    yield _encoded(mended, upstream)
+            metrics.first_bytes()
+            for sent in decoder.feed(chunk):
+                for event in repair.feed(loads_or_none(sent.data)):
+                    yield _encoded(event, upstream)
             if repair.finished:
                 break
         async for _ in _behind_the_end(chunks):
             pass
-        events = [mended for event in decoder.close() for mended in repair.feed(loads_or_none(event.data))]
+        events = [event for sent in decoder.close() for event in repair.feed(loads_or_none(sent.data))]
         events += repair.finish()
     except httpx.HTTPError as error:
         events = repair.fail(connection_failure(error, upstream.provider_id))
     finally:
         await response.aclose()
-        tally.end(repair.usage, success=repair.complete)
-    for mended in events:
-        yield _encoded(mended, upstream)
+        metrics.end(repair.usage, success=repair.complete)
+    for event in events:
+        yield _encoded(event, upstream)
 
 
 def _encoded(event: Mapping[str, Any], upstream: Upstream) -> bytes:

@@ -1,14 +1,26 @@
-"""Decoding of server-sent events from bytes.
+"""Server-sent events in bytes: how lines end, what a line means, and the decoder.
 
-The standard (WHATWG HTML, 9.2) ends lines at CR, LF or CRLF only. Python's ``str.splitlines`` also splits at U+2028
-and U+0085, which JSON may contain unescaped. So the bytes are split into lines, and each line is decoded.
+A stream arrives in chunks that end anywhere: in a line, in a character, between the CR and the LF of one line end. The
+rules of the standard (WHATWG HTML, 9.2) that every reader here follows:
+
+line      ends at CR, LF or CRLF, and at nothing else. Python's ``str.splitlines`` also splits at U+2028 and U+0085,
+          which JSON may contain unescaped, so bytes are split, and each line is decoded on its own.
+field     is ``name: value``; one space after the colon is not part of the value
+event     ends at an empty line; its data is the values of its ``data`` lines, joined by line feeds
+stream    may begin with a byte order mark, which is not part of its first line
+
+``SSEDecoder`` returns whole events. The native lane, which passes the bytes on unchanged, reads lines while they pass.
 """
 
 import re
 from dataclasses import dataclass
 
-_LINE_END = re.compile(rb"\r\n|\r|\n")
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
+LINE_ENDS = (b"\n", b"\r")
+BLANK_LINES = (b"\n\n", b"\r\n\r\n")
+"""Ends of a chunk that certainly ends with a whole event."""
+EVENT_END = re.compile(rb"(?>\r\n|\r|\n){2}")
+"""The end of a line and the empty line after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +38,39 @@ class ServerSentEvent:
     id: str = ""
 
 
+class LineSplitter:
+    """Splits chunks at line ends, without buffering them: a line that spans chunks is returned in parts.
+
+    Attributes:
+        after_cr: Whether the last chunk ended with a CR, so that an LF at the start of the next belongs to it.
+    """
+
+    def __init__(self) -> None:
+        self.after_cr = False
+
+    def split(self, chunk: bytes) -> tuple[bytes, list[bytes]]:
+        """Return the LF of a line end whose CR ended the last chunk, and the lines.
+
+        Each line but the last has its line end. The last has one, too, unless it goes on in the next chunk.
+        """
+        half = b"\n" if self.after_cr and chunk.startswith(b"\n") else b""
+        if chunk:
+            self.after_cr = chunk.endswith(b"\r")
+        return half, chunk[len(half) :].splitlines(keepends=True)
+
+
+def field_of(line: bytes) -> tuple[bytes, bytes]:
+    """Return name and value of a line, with or without its line end; a comment has an empty name."""
+    name, _, value = line.rstrip(b"\r\n").partition(b":")
+    return name, value.removeprefix(b" ")
+
+
 class SSEDecoder:
     """Decodes chunks of any size into events. Sans-IO: call ``feed`` with bytes and ``close`` at the end."""
 
     def __init__(self) -> None:
+        self._lines = LineSplitter()
         self._partial: list[bytes] = []  # joined once per line, so that a long line in many chunks stays cheap
-        self._after_cr = False
         self._at_start = True
         self._data: list[str] = []
         self._event = ""
@@ -39,41 +78,33 @@ class SSEDecoder:
 
     def feed(self, data: bytes) -> list[ServerSentEvent]:
         """Take the next bytes; return the events that they complete."""
-        if self._after_cr and data:
-            data = data.removeprefix(b"\n")  # the second half of a CRLF
-            self._after_cr = False
-        if not data:
-            return []
-        self._after_cr = data.endswith(b"\r")
-        first, *others = _LINE_END.split(data)
-        self._partial.append(first)
-        if not others:
-            return []
-        lines = [b"".join(self._partial), *others]
-        self._partial = [lines.pop()]
-        return [event for line in lines if (event := self._line(line))]
+        events = []
+        for part in self._lines.split(data)[1]:
+            self._partial.append(part)
+            if part.endswith(LINE_ENDS) and (event := self._end_line()):
+                events.append(event)
+        return events
 
     def close(self) -> list[ServerSentEvent]:
         """Return the event that the end of the stream completes: servers often omit the last blank line."""
-        rest = b"".join(self._partial)
-        self._partial = []
-        events = (self._line(rest) if rest else None, self._dispatch())
+        events = (self._end_line() if self._partial else None, self._dispatch())
         return [event for event in events if event]
 
-    def _line(self, raw: bytes) -> ServerSentEvent | None:
+    def _end_line(self) -> ServerSentEvent | None:
+        line = b"".join(self._partial)
+        self._partial = []
         if self._at_start:
             self._at_start = False
-            raw = raw.removeprefix(_BOM)
-        if not raw:
-            return self._dispatch()
-        name, _, value = raw.partition(b":")
-        text = value.removeprefix(b" ").decode("utf-8", "replace")
+            line = line.removeprefix(BOM)
+        name, value = field_of(line)
         if name == b"data":
-            self._data.append(text)
+            self._data.append(value.decode("utf-8", "replace"))
         elif name == b"event":
-            self._event = text
-        elif name == b"id" and "\0" not in text:
-            self._id = text
+            self._event = value.decode("utf-8", "replace")
+        elif name == b"id" and b"\0" not in value:
+            self._id = value.decode("utf-8", "replace")
+        elif not line.strip(b"\r\n"):
+            return self._dispatch()
         return None
 
     def _dispatch(self) -> ServerSentEvent | None:

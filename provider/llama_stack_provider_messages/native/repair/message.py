@@ -5,6 +5,7 @@ from typing import Any, TypeGuard
 
 from llama_stack_api_messages.errors import BadGatewayError
 from llama_stack_provider_messages.errors.body import translate_error
+from llama_stack_provider_messages.translation.fields import text_field
 from llama_stack_provider_messages.translation.messages_to_chat import usage_fields
 from llama_stack_provider_messages.translation.tool_arguments import load_tool_input
 
@@ -16,7 +17,7 @@ CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 """Blocks with an ``input``."""
 _TEXTS = {"text": ("text",), "thinking": ("thinking", "signature")}
 """Text fields that a block of a type always has."""
-_USAGE: dict[str, type | tuple[type, ...]] = {
+_USAGE_TYPES: dict[str, type | tuple[type, ...]] = {
     "input_tokens": int,
     "cache_creation_input_tokens": int,
     "cache_read_input_tokens": int,
@@ -28,7 +29,7 @@ _USAGE: dict[str, type | tuple[type, ...]] = {
     "inference_geo": str,
     "speed": str,
 }
-"""Types of the documented ``usage`` fields when they are not null."""
+"""Documented ``usage`` field -> its type when it is not null."""
 
 
 def repair_message(message: object, model: str, new_id: NewId) -> dict[str, Any]:
@@ -48,10 +49,10 @@ def repair_message(message: object, model: str, new_id: NewId) -> dict[str, Any]
     content = message.get("content")
     if not isinstance(content, list):
         raise translate_error(None, dict(message)) if is_error(message) else BadGatewayError(BROKEN)
-    blocks = [block_of(given, new_id) for given in content if is_block(given)]
-    called = any(block["type"] == "tool_use" for block in blocks)
+    blocks = [block_of(block, new_id) for block in content if is_block(block)]
+    has_call = any(block["type"] == "tool_use" for block in blocks)
     shell = shell_of(message, model, new_id, counts_of(message.get("usage")))
-    return {**shell, "content": blocks, **ending_of(message, called=called)}
+    return {**shell, "content": blocks, **ending_of(message, has_call=has_call)}
 
 
 def is_error(body: Mapping[str, Any]) -> bool:
@@ -59,8 +60,8 @@ def is_error(body: Mapping[str, Any]) -> bool:
 
     llama.cpp sends the latter when a stream fails; only the ``event:`` line names it an error.
     """
-    bare = bool(text_of(body.get("message"))) and body.get("code") is not None
-    return bare or bool(body.get("error"))
+    has_code = bool(text_field(body, "message")) and body.get("code") is not None
+    return has_code or bool(body.get("error"))
 
 
 def is_block(value: object) -> TypeGuard[Mapping[str, Any]]:
@@ -77,48 +78,44 @@ def shell_of(message: Mapping[str, Any], model: str, new_id: NewId, counts: Mapp
         new_id: Makes the id, if the upstream's is not a message id.
         counts: The usage from ``counts_of``.
     """
-    given = message.get("id")
-    own_id = given if isinstance(given, str) and given.startswith("msg_") else new_id("msg_")
-    fixed = {"id": own_id, "type": "message", "role": "assistant", "model": model, "usage": usage_of(counts)}
+    message_id = text_field(message, "id")
+    if not message_id.startswith("msg_"):
+        message_id = new_id("msg_")
+    fixed = {"id": message_id, "type": "message", "role": "assistant", "model": model, "usage": usage_of(counts)}
     return {"container": None, **message, **fixed}
 
 
-def block_of(given: Mapping[str, Any], new_id: NewId) -> Block:
+def block_of(upstream_block: Mapping[str, Any], new_id: NewId) -> Block:
     """Return a block with all fields of its type; a block of unknown type is not changed.
 
     Raises:
         BadGatewayError: It is a call without a tool name, which the client could not answer.
     """
-    kind = given["type"]
-    block = {**given, **{name: text_of(given.get(name)) for name in _TEXTS.get(kind, ())}}
+    kind = upstream_block["type"]
+    block = {**upstream_block, **{name: text_field(upstream_block, name) for name in _TEXTS.get(kind, ())}}
     if kind in CALLS:
-        block["input"] = _input_of(given.get("input"))
+        given = upstream_block.get("input")
+        block["input"] = dict(given) if isinstance(given, Mapping) else load_tool_input(text_field(block, "input"))
     if kind == "tool_use":
-        if not text_of(given.get("name")):
+        if not text_field(block, "name"):
             raise BadGatewayError(f"{BROKEN}: a call names no tool")
-        block["id"] = text_of(given.get("id")) or new_id("toolu_")
+        block["id"] = text_field(block, "id") or new_id("toolu_")
     return block
 
 
-def _input_of(given: object) -> dict[str, Any]:
-    if isinstance(given, Mapping):
-        return dict(given)
-    return load_tool_input(text_of(given))
-
-
-def ending_of(said: Mapping[str, Any], *, called: bool) -> dict[str, Any]:
+def ending_of(ending: Mapping[str, Any], *, has_call: bool) -> dict[str, Any]:
     """Return the stop reason and the fields that belong to it.
 
     Args:
-        said: The upstream's object with stop reason and stop sequence.
-        called: Whether the response has a client tool call.
+        ending: The upstream's object with stop reason and stop sequence.
+        has_call: Whether the response has a client tool call.
     """
-    sequence, reason = text_of(said.get("stop_sequence")), text_of(said.get("stop_reason")) or "end_turn"
+    sequence, reason = text_field(ending, "stop_sequence"), text_field(ending, "stop_reason") or "end_turn"
     if sequence:
         reason = "stop_sequence"
-    elif called and reason == "end_turn":
+    elif has_call and reason == "end_turn":
         reason = "tool_use"
-    details = said.get("stop_details")
+    details = ending.get("stop_details")
     return {
         "stop_reason": reason,
         "stop_sequence": sequence or None,
@@ -128,11 +125,11 @@ def ending_of(said: Mapping[str, Any], *, called: bool) -> dict[str, Any]:
 
 def counts_of(usage: object) -> dict[str, Any]:
     """Return the valid fields of an upstream's ``usage``: without nulls and values of a wrong type."""
-    return {name: value for name, value in mapping_of(usage).items() if _fits(name, value)}
-
-
-def _fits(name: str, value: object) -> bool:
-    return value is not None and not isinstance(value, bool) and isinstance(value, _USAGE.get(name, object))
+    return {
+        name: value
+        for name, value in mapping_of(usage).items()
+        if value is not None and not isinstance(value, bool) and isinstance(value, _USAGE_TYPES.get(name, object))
+    }
 
 
 def usage_of(counts: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,8 +140,3 @@ def usage_of(counts: Mapping[str, Any]) -> dict[str, Any]:
 def mapping_of(value: object) -> Mapping[str, Any]:
     """Return the value if it is an object, else an empty one."""
     return value if isinstance(value, Mapping) else {}
-
-
-def text_of(value: object) -> str:
-    """Return the value if it is a string, else an empty one."""
-    return value if isinstance(value, str) else ""

@@ -1,5 +1,6 @@
 """Chat completions -> Messages API: translates requests to a Messages upstream, and responses and errors back."""
 
+from llama_stack_provider_messages.translation.events import events_of
 from llama_stack_provider_messages.translation.surrogates import replace_lone_surrogates
 
 from .context import TranslationOptions
@@ -9,7 +10,6 @@ from .reply.finish import continued, needs_continuation, paused_content
 from .reply.response import ReplyOptions, dropped_blocks, translate_response
 from .reply.stream import StreamTranslator
 from .request.request import MessagesRequest, translate_request
-from .unary_events import events_of
 
 __all__ = [
     "MessagesRequest",

@@ -1,4 +1,4 @@
-"""Keys in the error events of a stream that passes."""
+"""Keys in the error events of a relayed stream."""
 
 import json
 import time
@@ -70,7 +70,7 @@ ERRORS = {
 @pytest.mark.parametrize("size", [1, 3, 7, 64, 10**9])
 @pytest.mark.parametrize("name", ERRORS)
 def test_an_error_event_passes_without_the_key(name, size, ends):
-    """However it is written and cut; the events before it pass as they were sent."""
+    """In any form and at any partition; the events before it are unchanged."""
     stream = (TEXT + ERRORS[name]).replace(b"\n", ends)
     before = TEXT.replace(b"\n", ends)
     seen = passed(stream, size)
@@ -84,7 +84,7 @@ def test_an_error_event_passes_without_the_key(name, size, ends):
 
 @pytest.mark.parametrize("size", [1, 10**9])
 def test_a_redacted_event_is_still_an_error_for_clients(size):
-    """Only the key is another."""
+    """Only the key is replaced."""
     for name in ("named", "on_several_lines", "name_after_the_data"):
         assert passed(ERRORS[name], size) == ERRORS[name].replace(KEY.encode(), b"[redacted]")
 
@@ -95,8 +95,8 @@ def test_a_redacted_event_is_still_an_error_for_clients(size):
     ends=st.sampled_from([b"\n", b"\r\n", b"\r"]),
 )
 @settings(deadline=None)
-def test_everything_else_passes_byte_for_byte(events, cuts, ends):
-    """Other events may hold the key, an error without it is not changed; wherever the chunks end."""
+def test_all_other_events_pass_byte_for_byte(events, cuts, ends):
+    """Other events may contain the key, and an error without it is not changed; at any partition."""
     stream = b"".join(events).replace(b"\n", ends)
     redactor, seen, start = ErrorEventRedactor((KEY,)), b"", 0
     while start < len(stream):
@@ -106,24 +106,26 @@ def test_everything_else_passes_byte_for_byte(events, cuts, ends):
     assert seen + redactor.close() == stream
 
 
-def test_events_that_say_what_they_are_are_not_held():
-    """Each chunk of a text passes when it comes, also where a chunk ends in the middle of an event."""
+def test_events_with_a_known_type_are_not_held():
+    """Each chunk of a text passes when it arrives, even if it ends in the middle of an event."""
     redactor = ErrorEventRedactor((KEY,))
     parts = [bytes([byte]) for byte in TEXT + NEW] + [TEXT[:70], TEXT[70:], BARE, TEXT]
     assert [redactor.feed(part) for part in parts] == parts
 
 
-def test_without_keys_nothing_is_looked_at():
-    """A backend that needs no key cannot repeat one."""
+def test_without_keys_the_stream_is_not_read():
+    """A backend without a key cannot repeat one."""
     assert passed(ERRORS["named"], 5, ()) == ERRORS["named"]
 
 
 def test_the_last_event_may_lack_its_blank_line():
-    """It is complete with its JSON; one that broke off is left out if it is an error, for half a key is in it."""
+    """It counts if its JSON is complete; a truncated error is left out, because it may hold a part of a key."""
     whole = ERRORS["named"].rstrip(b"\n")
     assert KEY.encode() not in passed(whole)
     assert b"[redacted]" in passed(whole)
     assert passed(whole[:-20]) == b"event: error\n"
+    with_id = whole.replace(b"event: error\n", b"event: error\nid: 7\n")
+    assert passed(with_id) == with_id.replace(KEY.encode(), b"[redacted]")
     assert KEY.encode() not in passed(b"data: %s\nevent: error" % KEY.encode())
     assert passed(b'data: {"request_id": "r", "type": "error", "error": {"message": "%s' % KEY.encode()) == b'data: {"'
     assert passed(ERRORS["without_a_name"][:60]) == b'data: {"type": "error'
@@ -132,23 +134,23 @@ def test_the_last_event_may_lack_its_blank_line():
 
 @pytest.mark.parametrize("name", [b"event: error\n", b""])
 def test_an_error_that_is_too_long_to_hold_is_replaced(name):
-    """The client gets a short one, memory stays bounded, and the next event passes."""
+    """By a short error: memory stays bounded, and the next event passes."""
     event = name + b"data: " + error("x" * MAX_ERROR_BYTES + KEY) + b"\n\n"
     seen = passed(event + BARE, 50_000)
     assert len(seen) < 400
     assert seen.endswith(b'more than 1 MiB"}}\n\n' + BARE)
 
 
-def test_an_error_that_is_too_long_is_replaced_wherever_it_says_so():
-    """Its type may come last."""
+def test_a_too_long_error_is_replaced_wherever_its_type_is():
+    """Its type may be the last member."""
     event = b'data: {"message": "' + b"x" * MAX_ERROR_BYTES + b'", "error": {}, "type": "error", "key": "%s"}\n\n'
     early = b'data: {"error": {"message": "' + b"x" * MAX_ERROR_BYTES + b'%s"}}\n\n'
     for data in (early % KEY.encode(), b"event: error\n" + event % KEY.encode()):
         assert KEY.encode() not in passed(data, 50_000)
 
 
-def test_the_types_of_the_api_are_known():
-    """They are not held, and all but the error are no errors."""
+def test_all_event_types_of_the_api_are_known():
+    """They are not held, and all but ``error`` are not errors."""
     assert {*EVENT_TYPES, "error"} == {
         tag for model in get_args(get_args(Event.__value__)[0]) for tag in type_tags(model)
     }
@@ -170,8 +172,8 @@ def test_the_work_is_linear_in_the_length_of_the_stream(stream):
     assert time.process_time() - before < 5
 
 
-def test_a_long_event_of_another_kind_passes():
-    """It is held no longer than an error would be."""
+def test_a_long_event_of_another_type_passes():
+    """It is held until the limit of an error at most."""
     event = (
         b'data: {"delta": {"partial_json": "' + b"x" * (2 * MAX_ERROR_BYTES) + b'"}, "type": "content_block_delta"}\n\n'
     )

@@ -1,4 +1,6 @@
-"""What is read of a stream as it passes by."""
+"""Usage and the end of a relayed stream."""
+
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -21,21 +23,21 @@ WHOLE = START + TEXT * 3 + END + STOP
 USAGE = {"input_tokens": 9, "output_tokens": 7}
 
 
-def watched(*pieces):
-    watch = StreamObserver()
+def observed(*pieces):
+    observer = StreamObserver()
     for piece in pieces:
-        watch.feed(piece)
-    watch.close()
-    return watch
+        observer.feed(piece)
+    observer.close()
+    return observer
 
 
 @pytest.mark.parametrize("ends", [b"\n", b"\r\n", b"\r"])
 @pytest.mark.parametrize("size", [1, 5, 64, 10_000])
-def test_usage_and_end_are_seen_however_the_bytes_are_cut(ends, size):
-    """Of a field that is null the earlier count stays."""
+def test_usage_and_end_are_found_at_any_partition_of_the_bytes(ends, size):
+    """A null does not replace an earlier count."""
     stream = WHOLE.replace(b"\n", ends)
-    watch = watched(*(stream[start : start + size] for start in range(0, len(stream), size)))
-    assert (watch.usage, watch.complete, watch.over) == (USAGE, True, True)
+    observer = observed(*(stream[start : start + size] for start in range(0, len(stream), size)))
+    assert (observer.usage, observer.complete, observer.over) == (USAGE, True, True)
 
 
 @pytest.mark.parametrize(
@@ -53,90 +55,94 @@ def test_usage_and_end_are_seen_however_the_bytes_are_cut(ends, size):
         (b'data: {"type":\ndata: "message_stop"}\n\n', True, True),
     ],
 )
-def test_what_has_ended_and_what_has_not(stream, complete, over):
-    """An answer is complete with its stop reason; a stream is over when it says so."""
-    watch = watched(stream)
-    assert (watch.complete, watch.over) == (complete, over)
+def test_when_a_message_is_complete_and_a_stream_over(stream, complete, over):
+    """A message is complete with its stop reason; a stream is over with ``message_stop`` or an error."""
+    observer = observed(stream)
+    assert (observer.complete, observer.over) == (complete, over)
 
 
 @pytest.mark.parametrize(
     "data",
     [b"nonsense", b"[1]", b'{"type":"message_start","message":7}', b'{"type":"message_delta","usage":[1]}', b"\xff"],
 )
-def test_what_is_no_event_is_passed_over(data):
-    """Though it has the name of one in it."""
-    watch = watched(b"data: " + data + b' "message_"\n\n', b"data: " + data + b"\n\n", START)
-    assert watch.usage == {"input_tokens": 9, "output_tokens": 1}
+def test_invalid_data_is_ignored(data):
+    """Even if it contains the name of an event."""
+    observer = observed(b"data: " + data + b' "message_"\n\n', b"data: " + data + b"\n\n", START)
+    assert observer.usage == {"input_tokens": 9, "output_tokens": 1}
 
 
-def test_an_event_of_a_megabyte_is_not_kept():
-    """Nor does it hide the one behind it."""
-    watch = StreamObserver()
-    watch.feed(b'data: {"type":"message_')
-    for _ in range(200):
-        watch.feed(b"x" * 8192)
-    assert sum(map(len, watch._line)) <= 65_536
-    watch.feed(b'"}\n\n' + END)
-    assert watch.usage == {"output_tokens": 7}
+def test_an_event_of_a_megabyte_is_not_buffered():
+    """The event after it is read."""
+    observer = StreamObserver()
+    observer.feed(b'data: {"type":"message_')
+    tracemalloc.start()
+    try:
+        for _ in range(200):
+            observer.feed(bytes(8192))
+        assert tracemalloc.get_traced_memory()[0] < 2 * 65_536
+    finally:
+        tracemalloc.stop()
+    observer.feed(b'"}\n\n' + END)
+    assert observer.usage == {"output_tokens": 7}
 
 
 @settings(max_examples=200, derandomize=True, deadline=None)
 @given(
     st.lists(st.sampled_from([START, TEXT, END, STOP, ERROR, b": c\n\n", b"\n", b"data: x\n\n"])), st.integers(1, 40)
 )
-def test_any_cut_reads_the_same(events, size):
+def test_any_partition_gives_the_same_result(events, size):
     """As the events one by one."""
     stream = b"".join(events)
-    one, other = watched(*events), watched(*(stream[start : start + size] for start in range(0, len(stream), size)))
+    one, other = observed(*events), observed(*(stream[start : start + size] for start in range(0, len(stream), size)))
     assert (one.usage, one.complete, one.over) == (other.usage, other.complete, other.over)
 
 
 @pytest.mark.parametrize(("body", "usage"), [(b'{"usage":{"a":1}}', {"a": 1}), (b'{"usage":null}', {}), (b"{}", {})])
-def test_usage_of_a_whole_message(body, usage):
-    """If it has any."""
+def test_usage_of_a_message(body, usage):
+    """Empty if it has none."""
     assert usage_of(body, members(body)) == usage
 
 
 @pytest.mark.parametrize("ends", [b"\n", b"\r\n", b"\r"])
 def test_data_on_several_lines_is_one_event(ends):
-    """At any cut, the one between the halves of a line end included."""
+    """At any partition, also between CR and LF of one line end."""
     stream = b'event: x\ndata: {"type":"message_delta",\ndata: "usage":{"output_tokens":3}}\n\n'.replace(b"\n", ends)
     for cut in range(len(stream) + 1):
-        watch = watched(stream[:cut], stream[cut:])
-        assert (watch.usage, watch.complete) == ({"output_tokens": 3}, True), stream[:cut]
+        observer = observed(stream[:cut], stream[cut:])
+        assert (observer.usage, observer.complete) == ({"output_tokens": 3}, True), stream[:cut]
 
 
 @pytest.mark.parametrize("event", [START, TEXT, END])
-def test_an_error_that_is_null_is_none(event):
-    """Servers that write every field they know write this one too; a cut behind it would look like success."""
-    assert not watched(event.replace(b"}\n\n", b',"error":null}\n\n')).over
+def test_an_error_member_that_is_null_is_not_an_error(event):
+    """Servers that write all fields write it, too; ending the stream there would look like success."""
+    assert not observed(event.replace(b"}\n\n", b',"error":null}\n\n')).over
 
 
 def test_an_event_at_the_limit_is_read():
-    """Its last byte is the last that is kept."""
+    """With one byte more it is not."""
     empty = b'data: {"type":"message_stop","a":""}\n\n'
     for more, over in ((0, True), (1, False)):
         filling = b'"' + b"x" * (65_536 - len(empty) + 2 + more) + b'"'
-        assert watched(empty.replace(b'""', filling)).over is over
+        assert observed(empty.replace(b'""', filling)).over is over
 
 
 @pytest.mark.parametrize("value", [b'"\x01"', b'"\xff"'])
-def test_usage_with_bytes_that_are_no_text_is_no_failure(value):
-    """The answer is there and passes; its counts do not matter as much."""
+def test_unreadable_usage_does_not_fail_the_request(value):
+    """The message is passed on; its counts matter less."""
     body = b'{"content":[],"usage":{"output_tokens":1,"tier":%s}}' % value
     usage_of(body, members(body))
 
 
-def test_an_event_that_is_named_an_error_is_one_whatever_its_data():
-    """Clients raise at the name: of llama.cpp's own errors, and of one that is too long to be read here."""
+def test_an_event_named_error_is_an_error_whatever_its_data():
+    """Clients raise at the name: for llama.cpp's own errors, and for one that is too long to be decoded here."""
     for data in (b'{"code":500,"message":"m"}', b'{"type":"error","x":"' + b"x" * 70_000 + b'"}'):
         for size in (7, 100_000):
             event = b"event: error\ndata: " + data + b"\n\n"
-            watch = StreamObserver()
+            observer = StreamObserver()
             for start in range(0, len(event), size):
-                watch.feed(event[start : start + size])
-            assert watch.over
-    assert not watched(b"event: error\n\n", b"event: errors\ndata: {}\n\n", b"data: event: error\n\n").over
+                observer.feed(event[start : start + size])
+            assert observer.over
+    assert not observed(b"event: error\n\n", b"event: errors\ndata: {}\n\n", b"data: event: error\n\n").over
 
 
 @pytest.mark.parametrize(
@@ -157,32 +163,32 @@ def test_an_event_that_is_named_an_error_is_one_whatever_its_data():
         (START + b'event: error\ndata: {"code":5', False),
     ],
 )
-def test_closing_tells_whether_the_last_event_came_without_its_end(stream, ended):
-    """Only what could be read whole counts."""
-    watch = StreamObserver()
-    watch.feed(stream)
-    assert watch.close() is ended
+def test_close_returns_whether_the_last_event_lacks_its_blank_line(stream, ended):
+    """Only complete data counts."""
+    observer = StreamObserver()
+    observer.feed(stream)
+    assert observer.close() is ended
 
 
-def test_an_error_is_a_failure_and_the_end_is_none():
-    """Named, typed, or too long to be read, with or without its name."""
+def test_an_error_is_a_failure_and_message_stop_is_not():
+    """By name or type, decoded or too long to be."""
     long = b'data: {"type":"error","x":"' + b"x" * 70_000 + b'"}\n\n'
     for error in (ERROR, b"event: error\ndata: {}\n\n", b'data: {"error":{"code":500}}\n\n', long):
-        assert watched(START, error).failed
-    assert not watched(START, TEXT, END, STOP).failed
+        assert observed(START, error).failed
+    assert not observed(START, TEXT, END, STOP).failed
 
 
 @pytest.mark.parametrize(
     "last", [STOP[:-1], ERROR[:-1], b'event: message_stop\r\ndata: {\r\ndata: "type":"message_stop"}\r\n']
 )
 def test_a_stream_is_over_with_the_data_of_its_last_event(last):
-    """Whether or not a blank line comes behind it."""
-    watch = StreamObserver()
-    watch.feed(START + last)
-    assert watch.over
+    """With or without a blank line after it."""
+    observer = StreamObserver()
+    observer.feed(START + last)
+    assert observer.over
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_line():
-    """Nor is one inside of an event left out."""
-    assert watched(b"\xef\xbb\xbf" + START.partition(b"\n")[2]).usage == {"input_tokens": 9, "output_tokens": 1}
-    assert watched(START, b"\xef\xbb\xbf" + STOP.partition(b"\n")[2]).over is False
+def test_a_byte_order_mark_is_not_part_of_the_first_line():
+    """In any other line it is not removed."""
+    assert observed(b"\xef\xbb\xbf" + START.partition(b"\n")[2]).usage == {"input_tokens": 9, "output_tokens": 1}
+    assert observed(START, b"\xef\xbb\xbf" + STOP.partition(b"\n")[2]).over is False

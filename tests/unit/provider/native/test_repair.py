@@ -1,4 +1,4 @@
-"""Answers of llama.cpp's own endpoint, put right.
+"""Repaired responses of llama.cpp's own endpoint.
 
 The replies in ``tests/data/llama_cpp_messages`` are what xllamacpp 2026.10.11549 sent over the bundled model at
 temperature 0, whole and streamed, byte for byte; ``cache_full.sse`` is one of four streams at once on a context of 256
@@ -94,7 +94,7 @@ TWO_CALLS = [
     ending("tool_use"),
     STOP,
 ]
-"""What it sends for two calls after a thought: every block ends at the end."""
+"""What it sends for thinking and two calls: all blocks end at the end of the stream."""
 TWO_CALLS_WHOLE = {
     **START["message"],
     "id": "chatcmpl-RHgk",
@@ -123,16 +123,16 @@ EMPTY_USAGE = {
 
 
 def recorded(case):
-    """Return the whole reply and the events that the engine sent in one case."""
+    """Return the unary response and the events that the engine sent in one case."""
     decoder = SSEDecoder()
     frames = decoder.feed((RECORDED / f"{case}.sse").read_bytes()) + decoder.close()
     return json.loads((RECORDED / f"{case}.json").read_bytes()), [json.loads(frame.data) for frame in frames]
 
 
 def repaired(events, *, sdk=True):
-    """Return what comes out, after every check a stream has to pass; ``sdk`` has the official one read it as well."""
+    """Return the repaired events, after all checks of a stream; with ``sdk`` the official SDK reads them, too."""
     repair = StreamRepair("asked", id_maker(), "req_1")
-    out = [mended for event in events for mended in repair.feed(event)] + repair.finish()
+    out = [sent for event in events for sent in repair.feed(event)] + repair.finish()
     check_stream([event for event in out if event["type"] in OF_THE_GRAMMAR])
     assert repair.finished
     assert repair.complete == (out[-1]["type"] == "message_stop")
@@ -146,8 +146,8 @@ def message_of(*events):
     return fold(repaired([START, *events, STOP]))
 
 
-def without_chance(message):
-    """Return a message without what differs between two equal answers: ids, and how much came from the cache."""
+def without_varying_fields(message):
+    """Return a message without ids and counts of the cache, which differ between two equal responses."""
     usage = dict(message["usage"])
     prompt = usage.pop("input_tokens") + usage.pop("cache_read_input_tokens")
     content = [{name: value for name, value in block.items() if name != "id"} for block in message["content"]]
@@ -166,11 +166,11 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_the_engine_streams_adds_up_to_what_it_answers_whole(case):
-    """Both put right; the official SDK reads the same message."""
+def test_a_repaired_stream_folds_into_the_repaired_message(case):
+    """The official SDK reads the same message from both."""
     whole, events = recorded(case)
     message = repair_message(whole, "asked", id_maker())
-    assert without_chance(fold(repaired(events))) == without_chance(message)
+    assert without_varying_fields(fold(repaired(events))) == without_varying_fields(message)
     assert ([block["type"] for block in message["content"]], message["stop_reason"]) == CASES[case]
     assert message["id"] == "msg_01"
     assert message.keys() >= MESSAGE_KEYS
@@ -178,7 +178,7 @@ def test_what_the_engine_streams_adds_up_to_what_it_answers_whole(case):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_ids_of_calls_stay_those_of_the_engine(case):
+def test_ids_of_calls_are_not_changed(case):
     """A client sends them back."""
     _, events = recorded(case)
     begun = [event["content_block"] for event in events if event["type"] == "content_block_start"]
@@ -187,15 +187,15 @@ def test_ids_of_calls_stay_those_of_the_engine(case):
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if len(CASES[case][0]) > 1])
-def test_the_engine_does_not_obey_the_grammar_by_itself(case):
-    """Or there would be nothing to put right."""
+def test_the_recorded_streams_are_invalid_without_repair(case):
+    """Otherwise the repair would not be needed."""
     with pytest.raises(StreamGrammarError):
         fold(recorded(case)[1])
 
 
 @pytest.mark.parametrize("limit", ["max_tokens", "stop_sequence"])
-def test_a_call_that_was_cut_does_not_end_as_one(limit):
-    """The engine answers it whole with an empty input and, behind a stop sequence, as one to be carried out."""
+def test_a_truncated_call_does_not_end_with_tool_use(limit):
+    """Unary, the engine sends an empty input, and with a stop sequence also ``tool_use``."""
     whole, events = recorded(f"call_cut_by_{limit}")
     message = fold(repaired(events, sdk=False))
     assert message["stop_reason"] == repair_message(whole, "asked", id_maker())["stop_reason"] == limit
@@ -205,8 +205,8 @@ def test_a_call_that_was_cut_does_not_end_as_one(limit):
 @pytest.mark.parametrize(
     "block", [{"type": "text", "text": ""}, {"type": "tool_use", "id": "t", "name": "f", "input": {}}]
 )
-def test_a_block_that_is_only_opened_says_nothing(block):
-    """Nothing was said, and clients shorten their history at these words."""
+def test_an_empty_block_does_not_count_as_content(block):
+    """So the error stays an error; clients shorten their history at this message."""
     too_long = "request (9 tokens) exceeds the available context size (8 tokens), try increasing it"
     events = [
         {"type": "message_start", "message": {}},
@@ -218,8 +218,8 @@ def test_a_block_that_is_only_opened_says_nothing(block):
     assert last["error"]["message"].startswith("prompt is too long")
 
 
-def test_an_answer_that_fills_the_context_ends_there():
-    """The engine breaks it off with an error: code, message and type alone, the name of the event outside of them."""
+def test_a_response_that_fills_the_context_ends_with_its_stop_reason():
+    """The engine sends an error: code, message and type only, named an error by its ``event:`` line."""
     decoder = SSEDecoder()
     frames = decoder.feed((RECORDED / "cache_full.sse").read_bytes())
     assert frames[-1].event == "error"
@@ -233,7 +233,7 @@ def test_an_answer_that_fills_the_context_ends_there():
 
 
 def test_a_prompt_that_fills_the_context_is_an_error():
-    """Nothing has been said yet, so that the client can make the prompt shorter; other errors stay errors anywhere."""
+    """There is no content yet, so the client can shorten the prompt; other errors stay errors at any time."""
     error = {"type": "error", "error": {"code": 500, "message": "Context size has been exceeded."}}
     assert repaired([START, error], sdk=False)[-1]["error"]["message"] == "prompt is too long"
     error["error"]["message"] = "broken"
@@ -247,15 +247,15 @@ def test_a_prompt_that_fills_the_context_is_an_error():
         ("overflow", InvalidRequestError, "prompt is too long: 6011 tokens > 4096 maximum"),
     ],
 )
-def test_an_error_of_the_engine_is_one_of_the_api(case, error, message):
-    """Should one come where a message is due."""
+def test_an_error_body_with_status_200_is_an_error_of_the_api(case, error, message):
+    """In place of a message."""
     with pytest.raises(error) as caught:
         repair_message(json.loads((RECORDED / f"{case}.json").read_bytes()), "asked", id_maker())
     assert caught.value.message == message
 
 
-def test_blocks_that_end_together_come_one_after_the_other():
-    """With the signature of the first in its place; the whole answer is the same message."""
+def test_overlapping_blocks_become_sequential():
+    """The signature of the first is before its end; the message is the same as unary."""
     events = repaired(TWO_CALLS)
     folded = fold(events)
     assert folded == repair_message(TWO_CALLS_WHOLE, "asked", id_maker())
@@ -274,8 +274,8 @@ def test_a_call_begins_with_an_input():
 
 
 @pytest.mark.parametrize("kind", ["tool_use", "server_tool_use", "mcp_tool_use"])
-def test_an_input_that_is_whole_in_the_start_comes_as_a_delta(kind):
-    """Clients take it from deltas alone."""
+def test_an_input_in_content_block_start_becomes_a_delta(kind):
+    """Clients read the input from deltas only."""
     sent = start(0, type=kind, id="a", name="n", input={"a": [1, "\u2028"]})
     repair = StreamRepair("asked", id_maker())
     _, begun, *rest = [event for one in (START, sent, stop(0)) for event in repair.feed(one)]
@@ -283,16 +283,16 @@ def test_an_input_that_is_whole_in_the_start_comes_as_a_delta(kind):
     assert rest == [delta(0, "input_json_delta", partial_json='{"a":[1,"\\u2028"]}'), stop(0)]
 
 
-def test_deltas_outdo_an_input_in_the_start():
-    """One of both would be too much."""
+def test_deltas_replace_an_input_in_content_block_start():
+    """Otherwise the client would get both."""
     message = message_of(
         start(0, type="tool_use", id="a", name="n", input={"a": 1}), *arguments(0, '{"b": 2}'), ending()
     )
     assert message["content"][0]["input"] == {"b": 2}
 
 
-def test_blocks_of_the_servers_tools_take_arguments():
-    """They are calls, though not for the client."""
+def test_blocks_of_server_tools_have_arguments():
+    """They are calls, but not for the client."""
     repair = StreamRepair("asked", id_maker())
     sent = [
         START,
@@ -306,16 +306,16 @@ def test_blocks_of_the_servers_tools_take_arguments():
     assert message["stop_reason"] == "end_turn"
 
 
-def test_a_call_without_id_gets_one():
-    """A result has to name it."""
+def test_a_call_without_an_id_gets_one():
+    """The tool result refers to it."""
     sent = {"type": "tool_use", "id": "", "name": "n"}
     assert message_of(start(0, **sent), ending())["content"][0]["id"] == "toolu_02"
     assert repair_message({"content": [sent]}, "asked", id_maker())["content"][0]["id"] == "toolu_01"
 
 
 @pytest.mark.parametrize("name", [None, "", 5])
-def test_a_call_of_nothing_is_an_error(name):
-    """Nobody can answer it."""
+def test_a_call_without_a_tool_name_is_an_error(name):
+    """The client could not answer it."""
     call = {"type": "tool_use", "id": "a", "name": name}
     assert repaired([START, start(0, **call), ending(), STOP])[-1]["error"] == {
         "type": "api_error",
@@ -329,21 +329,21 @@ def test_a_call_of_nothing_is_an_error(name):
     ("sent", "right"),
     [({"a": 1}, {"a": 1}), ('{"a": 1}', {"a": 1}), (None, {}), ([], {}), ("a", {"INVALID_JSON": "a"})],
 )
-def test_the_input_of_a_whole_call_is_an_object(sent, right):
-    """One that was written as text is read."""
+def test_the_input_of_a_call_is_an_object(sent, right):
+    """An input that is a string is parsed."""
     call = {"type": "tool_use", "id": "a", "name": "n", "input": sent}
     assert repair_message({"content": [call]}, "asked", id_maker())["content"][0]["input"] == right
 
 
-def test_answers_share_nothing():
-    """Who changes one does not change the next."""
+def test_messages_share_no_objects():
+    """A change in one does not change the next."""
     call = {"type": "tool_use", "id": "a", "name": "n"}
     repair_message({"content": [call]}, "asked", id_maker())["content"][0]["input"]["x"] = 1
     assert repair_message({"content": [call]}, "asked", id_maker())["content"][0]["input"] == {}
 
 
-def test_an_input_too_deep_to_be_written_is_an_error():
-    """Not an exception."""
+def test_an_input_nested_too_deeply_is_an_error():
+    """An error event, not an exception."""
     deep = []
     for _ in range(100_000):
         deep = [deep]
@@ -367,8 +367,8 @@ def test_an_input_too_deep_to_be_written_is_an_error():
         (False, 5, None, "end_turn"),
     ],
 )
-def test_the_stop_reason_fits_the_answer(called, reason, sequence, right):
-    """Streamed and whole."""
+def test_the_stop_reason_fits_the_content(called, reason, sequence, right):
+    """In a stream and unary."""
     blocks = [tool(0, "a"), *arguments(0, "{}")] if called else [start(0, type="text", text="")]
     message = message_of(*blocks, stop(0), ending(reason, sequence))
     assert (message["stop_reason"], message["stop_sequence"]) == (right, sequence or None)
@@ -379,8 +379,8 @@ def test_the_stop_reason_fits_the_answer(called, reason, sequence, right):
 
 
 @pytest.mark.parametrize("details", [{"type": "refusal", "category": None, "explanation": "no"}, "none", None])
-def test_details_of_a_refusal_stay(details):
-    """If they are details."""
+def test_stop_details_are_kept(details):
+    """If they are an object."""
     end = {"type": "message_delta", "delta": {"stop_reason": "refusal", "stop_details": details}, "usage": {}}
     right = details if isinstance(details, dict) else None
     assert message_of(end)["stop_details"] == right
@@ -389,7 +389,7 @@ def test_details_of_a_refusal_stay(details):
 
 
 def test_several_message_deltas_become_one():
-    """What a later one does not say stays; each field of usage is the last one sent."""
+    """A later one keeps the fields that it lacks; each field of usage is the last one sent."""
     late = {
         "type": "message_delta",
         "delta": {"stop_reason": None},
@@ -404,8 +404,8 @@ def test_several_message_deltas_become_one():
     assert message["usage"]["cache_creation"] == {"ephemeral_5m_input_tokens": 2, "ephemeral_1h_input_tokens": 0}
 
 
-def test_the_end_of_a_message_changes_nothing_else_of_it():
-    """Neither inside its delta nor beside it; what a later API adds passes."""
+def test_message_delta_does_not_change_other_fields_of_the_message():
+    """Neither in its delta nor beside it; additions of later API versions pass."""
     said = {"stop_reason": "end_turn", "container": {"id": "c"}, "content": 5, "id": "x"}
     message = message_of({"type": "message_delta", "delta": said, "role": "user", "usage": {}, "new": 1})
     assert (message["id"], message["role"], message["content"]) == ("msg_01", "assistant", [])
@@ -414,7 +414,7 @@ def test_the_end_of_a_message_changes_nothing_else_of_it():
 
 @pytest.mark.parametrize("odd", ["5", True, 1.5, [], None])
 def test_counts_are_numbers(odd):
-    """A client computes with them; what else there is in usage stays."""
+    """Clients calculate with them; other fields of usage stay."""
     sent = {"input_tokens": odd, "output_tokens": 3, "cache_creation": odd, "speed": 5, "new": [1]}
     usage = repair_message({"content": [], "usage": sent}, "asked", id_maker())["usage"]
     assert usage == {**EMPTY_USAGE, "output_tokens": 3, "new": [1]}
@@ -422,8 +422,8 @@ def test_counts_are_numbers(odd):
     assert repair_message({"content": [], "usage": odd}, "asked", id_maker())["usage"] == EMPTY_USAGE
 
 
-def test_a_signature_in_time_is_kept_and_a_late_one_is_not_needed():
-    """Each thought has one, right before its end."""
+def test_a_signature_in_time_is_kept_and_a_late_one_dropped():
+    """Each thinking block has one, right before its end."""
     signed = [*THOUGHTS, delta(0, "signature_delta", signature="abc"), stop(0), ending()]
     assert message_of(*signed)["content"][0]["signature"] == "abc"
     late = [*THOUGHTS, start(1, type="text", text=""), delta(0, "signature_delta", signature="abc"), ending()]
@@ -433,8 +433,8 @@ def test_a_signature_in_time_is_kept_and_a_late_one_is_not_needed():
     assert repaired([START, *early])[1]["content_block"] == {"type": "thinking", "thinking": "", "signature": ""}
 
 
-def test_text_for_a_block_that_has_ended_goes_on_in_a_new_one():
-    """In the order in which it came."""
+def test_text_for_a_block_that_has_ended_starts_a_new_one():
+    """In the order of arrival."""
     message = message_of(
         *THOUGHTS,
         start(1, type="text", text=""),
@@ -452,7 +452,7 @@ def test_text_for_a_block_that_has_ended_goes_on_in_a_new_one():
 
 
 def test_the_late_end_of_a_block_does_not_end_another():
-    """The open one goes on, and an end comes once."""
+    """The open block continues, and each block ends once."""
     opened = [start(0, type="text", text=""), start(1, type="text", text="")]
     ends = [stop(0), delta(1, "text_delta", text="b"), stop(1), stop(0), stop(1)]
     message = message_of(*opened, delta(1, "text_delta", text="a"), *ends, ending())
@@ -470,7 +470,7 @@ def test_the_late_end_of_a_block_does_not_end_another():
     ],
 )
 def test_arguments_without_an_open_call_are_an_error(sent):
-    """Anything else would be a wrong call."""
+    """In another block they would make a wrong call."""
     events = repaired([START, *sent, ending(), STOP])
     assert events[-1]["error"] == {
         "type": "api_error",
@@ -479,15 +479,15 @@ def test_arguments_without_an_open_call_are_an_error(sent):
     assert events[-1]["request_id"] == "req_1"
 
 
-def test_deltas_with_nothing_in_them_open_nothing():
-    """A client would send an empty block back, which the API refuses; empty arguments are none."""
+def test_empty_deltas_start_no_block():
+    """A client would send an empty block back, which the API rejects."""
     late = [delta(0, "text_delta", text=""), *arguments(1, ""), delta(0, "text_delta", text=None)]
     message = message_of(start(0, type="text", text=""), tool(1, "a"), start(2, type="text", text=""), *late, ending())
     assert [block["type"] for block in message["content"]] == ["text", "tool_use", "text"]
 
 
 def test_a_citation_stays_with_its_text():
-    """Without the text it cites for, it is nothing."""
+    """Without its text it is dropped."""
     cited = {"type": "char_location", "cited_text": "a", "document_index": 0, "document_title": None}
     place = {**cited, "start_char_index": 0, "end_char_index": 1, "file_id": None}
     sent = [
@@ -501,14 +501,14 @@ def test_a_citation_stays_with_its_text():
     assert [block.get("citations") for block in message_of(*sent, ending())["content"]] == [[place], None]
 
 
-def test_a_delta_of_another_kind_than_its_block_begins_a_block():
-    """Its type says what it is."""
+def test_a_delta_of_another_type_than_its_block_starts_a_block():
+    """The type of the delta decides."""
     message = message_of(start(0, type="text", text=""), delta(0, "thinking_delta", thinking="hm"), ending())
     assert [block["type"] for block in message["content"]] == ["text", "thinking"]
 
 
-def test_a_stream_without_beginning_gets_one():
-    """The first block tells that there is an answer; counts that come late still count."""
+def test_a_stream_without_message_start_gets_one():
+    """The first block starts the message; usage that arrives later counts."""
     block = [start(0, type="text", text=""), delta(0, "text_delta", text="hi")]
     message = fold(repaired([*block, START, ending(), STOP]))
     assert message["id"] == "msg_01"
@@ -516,15 +516,15 @@ def test_a_stream_without_beginning_gets_one():
     assert message["usage"]["input_tokens"] == 5
 
 
-def test_a_second_beginning_changes_nothing():
-    """There is one answer."""
+def test_a_second_message_start_is_dropped():
+    """A stream has one message."""
     again = {"type": "message_start", "message": {"id": "msg_other", "usage": {"input_tokens": 99}}}
     message = message_of(start(0, type="text", text="a"), again, delta(0, "text_delta", text="b"), ending())
     assert (message["id"], message["usage"]["input_tokens"]) == ("msg_01", 5)
     assert message["content"] == [{"type": "text", "text": "ab"}]
 
 
-def test_a_block_holds_texts_where_texts_belong():
+def test_text_fields_of_a_block_are_strings():
     """Clients append to them."""
     odd = [{"type": "text", "text": 5}, {"type": "thinking", "thinking": None, "signature": {}}]
     right = [{"type": "text", "text": ""}, {"type": "thinking", "thinking": "", "signature": ""}]
@@ -532,16 +532,16 @@ def test_a_block_holds_texts_where_texts_belong():
     assert repair_message({"content": [*odd, 5, {}]}, "asked", id_maker())["content"] == right
 
 
-def test_a_block_of_another_kind_passes_whole():
-    """With all it holds."""
+def test_a_block_of_unknown_type_passes_unchanged():
+    """With all its fields."""
     block = {"type": "web_search_tool_result", "tool_use_id": "s", "content": []}
     message = message_of(start(0, **block), stop(0), ending(context_management={"applied_edits": []}))
     assert message["content"] == [block]
     assert message["context_management"] == {"applied_edits": []}
 
 
-def test_unknown_events_pass_inside_the_answer_and_pings_anywhere():
-    """What a later API adds reaches those who know it; an event that no frame can name does not."""
+def test_unknown_events_pass_after_message_start_and_pings_always():
+    """Clients may know events of a later API version; a type that is not valid in an ``event:`` line is dropped."""
     new = {"type": "from_2031", "index": 7, "error": None}
     odd = [{"type": "a\ndata: b"}, {"type": "\xe9"}, {"type": ""}, {"type": 5}, {}]
     sent = [
@@ -571,19 +571,19 @@ ONLY_COUNTED = {"type": "message_delta", "delta": {"stop_reason": None}, "usage"
     "sent",
     [[], [START], [START, *THOUGHTS], [START, *THOUGHTS, stop(0)], [START, ONLY_COUNTED], [START, *THOUGHTS, STOP]],
 )
-def test_a_stream_that_does_not_say_how_it_ended_is_an_error(sent):
-    """It broke off."""
+def test_a_stream_without_a_stop_reason_is_an_error(sent):
+    """It is incomplete."""
     assert repaired(sent)[-1]["error"] == {"type": "api_error", "message": UNFINISHED}
 
 
 @pytest.mark.parametrize("end", [[ending()], [ONLY_COUNTED, STOP]])
-def test_a_stream_that_says_why_or_that_it_ended_is_complete(end):
+def test_a_stream_with_a_stop_reason_or_message_stop_is_complete(end):
     """Whatever else is missing."""
     assert fold(repaired([START, *THOUGHTS, *end]))["stop_reason"] == "end_turn"
 
 
-def test_usage_is_there_once_the_answer_is_complete():
-    """It is counted then."""
+def test_usage_is_set_when_the_message_is_complete():
+    """The metrics read it then."""
     repair = StreamRepair("asked", id_maker())
     for event in TWO_CALLS[:-1]:
         repair.feed(event)
@@ -593,8 +593,8 @@ def test_usage_is_there_once_the_answer_is_complete():
 
 
 @pytest.mark.parametrize("event", [None, [], "text", 5])
-def test_what_is_no_event_is_an_error(event):
-    """Undecodable data is None."""
+def test_an_event_that_is_not_an_object_is_an_error(event):
+    """Data that cannot be decoded is None."""
     assert repaired([START, event, ending(), STOP])[-1]["error"] == {"type": "api_error", "message": NO_FORM}
 
 
@@ -604,20 +604,20 @@ LOADING = {"code": 503, "message": "Loading model", "type": "unavailable_error"}
 @pytest.mark.parametrize(
     "sent", [{"error": LOADING}, {"type": "error", "error": LOADING}, LOADING, {"type": "error", **LOADING}]
 )
-def test_an_error_of_the_upstream_is_one_event_in_the_envelope(sent):
-    """llama.cpp leaves the outer type out, or the whole envelope; its code decides which error it is."""
+def test_an_error_of_the_upstream_is_one_error_event(sent):
+    """llama.cpp leaves out the outer type, or the whole envelope; its code decides which error it is."""
     events = repaired([START, sent, ending(), STOP])
     assert [event["type"] for event in events] == ["message_start", "error"]
     assert events[-1]["error"] == {"type": "overloaded_error", "message": "Loading model"}
 
 
-def test_an_error_that_says_nothing_is_one_all_the_same():
-    """With words of ours."""
+def test_an_error_without_a_message_gets_ours():
+    """With a status, because the upstream has sent no text."""
     assert repaired([{"type": "error"}])[-1]["error"] == {"type": "api_error", "message": "The backend answered 500"}
 
 
-def test_a_failure_on_the_way_is_the_last_event():
-    """Whatever was open."""
+def test_a_connection_failure_is_the_last_event():
+    """Whatever block is open."""
     repair = StreamRepair("asked", id_maker(), "req_1")
     events = [*repair.feed(START), *repair.feed(THOUGHTS[0]), *repair.fail(BadGatewayError("gone"))]
     check_stream(events)
@@ -626,8 +626,8 @@ def test_a_failure_on_the_way_is_the_last_event():
 
 
 @pytest.mark.parametrize("whole", [None, [], "text", {}, {"content": "text"}, {"content": {}}])
-def test_what_is_no_message_is_a_bad_gateway(whole):
-    """Not an empty answer."""
+def test_a_body_that_is_not_a_message_is_a_bad_gateway(whole):
+    """It does not become an empty message."""
     with pytest.raises(BadGatewayError):
         repair_message(whole, "asked", id_maker())
 
@@ -640,8 +640,8 @@ def test_an_error_in_place_of_a_message_is_that_error():
         repair_message(LOADING, "asked", id_maker())
 
 
-def test_a_message_that_was_right_stays_as_it_is():
-    """Its id, and what llama.cpp does not know."""
+def test_a_valid_message_is_not_changed():
+    """With its id, and fields that llama.cpp does not know."""
     right = repair_message(TWO_CALLS_WHOLE, "asked", id_maker()) | {"id": "msg_right", "container": {"id": "c"}}
     right["content"][:0] = [
         {"type": "text", "text": "a", "citations": None},
@@ -692,18 +692,19 @@ FIELDS = {
 }
 EVENTS = JSON | st.fixed_dictionaries({"type": st.sampled_from([*KINDS, "message_stop", "ping", "x"])}, optional=FIELDS)
 ORDERLY = st.fixed_dictionaries({"type": st.sampled_from(KINDS)}, optional=FIELDS | {"error": st.none()})
-"""Without what ends a stream at once, so that more than its first events count."""
+"""Events that do not end a stream, so that more than its first events are read."""
 
 
 @settings(max_examples=400, derandomize=True, deadline=None)
 @given(st.lists(EVENTS, max_size=6) | st.lists(ORDERLY, max_size=12).map(lambda events: [*events, ending(), STOP]))
-def test_whatever_comes_in_the_grammar_comes_out(events):
-    """Or one error, and nothing behind it; it can be written, and what is whole adds up."""
+def test_any_events_become_a_valid_stream(events):
+    """Or one error as the last event; the events can be encoded, and a complete message folds."""
     out = repaired([START, *events], sdk=False)
     assert all(encode_event(event) for event in out)
     if out[-1]["type"] != "error":
         message = fold(out)
-        assert all(isinstance(block.get("input", {}), dict) for block in message["content"])
+        calls = [block for block in message["content"] if block["type"].endswith("tool_use")]
+        assert all(isinstance(call["input"], dict) for call in calls)
         assert type(message["usage"]["output_tokens"]) is int
 
 
@@ -713,7 +714,7 @@ PARTS = st.lists(st.tuples(st.sampled_from(["text", "thinking", "tool_use"]), st
 @settings(max_examples=300, derandomize=True, deadline=None)
 @given(st.data(), PARTS)
 def test_nothing_is_lost_or_moved_when_blocks_overlap(data, parts):
-    """Text and thoughts in the order in which they came, each call with its own arguments and no others."""
+    """Text and thinking in the order of arrival, each call with its own arguments only."""
     sent, said, calls = [START], [], []
     for index, (kind, letters) in enumerate(parts):
         if kind == "tool_use":
@@ -735,8 +736,8 @@ def test_nothing_is_lost_or_moved_when_blocks_overlap(data, parts):
 
 @settings(max_examples=300, derandomize=True, deadline=None)
 @given(JSON | st.fixed_dictionaries({"content": st.lists(BLOCKS | JSON, max_size=4)}, optional={"usage": JSON}))
-def test_whatever_is_answered_a_message_comes_out_or_an_error(whole):
-    """Never another exception."""
+def test_any_body_becomes_a_message_or_an_error(whole):
+    """No other exception is raised."""
     try:
         message = repair_message(whole, "asked", id_maker())
     except MessagesError:

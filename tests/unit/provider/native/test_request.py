@@ -1,4 +1,4 @@
-"""A request on its way to an upstream: what changes in its bytes, and what does not."""
+"""The request to an upstream: which bytes change, and which do not."""
 
 import json
 
@@ -45,25 +45,25 @@ def sent(data, model="theirs", strip_billing=False, strip_thinking="none", max_t
     ],
 )
 def test_only_the_value_of_the_model_changes(body, expected):
-    """Order, layout, numbers and escapes are the client's."""
+    """Order, white space, numbers and escapes are the client's."""
     assert sent(body).data == expected
     assert sent(body).dropped == ()
 
 
-def test_a_model_of_the_same_name_is_not_written_anew():
-    """However the client wrote it."""
+def test_a_model_of_the_same_name_is_not_replaced():
+    """Whatever escapes the client used."""
     data = b'{"model":"\\u0074heirs" }'
     assert sent(data).data is data
 
 
-def test_a_lower_limit_is_written_in_its_place_and_named():
+def test_a_lowered_max_tokens_is_replaced_in_place_and_reported():
     result = sent(b'{"x":{"max_tokens":9}, "max_tokens" : 5000 ,"model":"theirs"}', max_tokens=70)
     assert result.data == b'{"x":{"max_tokens":9}, "max_tokens" : 70 ,"model":"theirs"}'
     reason = "lowered to 70, the rest of the context window"
     assert [(drop.path, drop.reason) for drop in result.dropped] == [("max_tokens", reason)]
 
 
-def test_a_limit_that_is_not_there_is_not_added():
+def test_a_missing_max_tokens_is_not_added():
     data = b'{"model":"theirs"}'
     assert sent(data, max_tokens=70).data is data
 
@@ -74,28 +74,28 @@ ABOVE_WINDOW = "max_tokens=5000 cannot be greater than max_model_len=4096. Pleas
 @pytest.mark.parametrize(
     ("prompt", "room"), [(40, 3000), (3800, 256), (3841, None), (9000, None)], ids=["room", "little", "less", "none"]
 )
-def test_the_limit_for_a_window_is_what_the_prompt_leaves(prompt, room):
-    """A prompt that leaves less than a 16th of the window, by its estimate, is for the client to shorten."""
+def test_max_tokens_for_a_context_window_is_what_the_prompt_leaves(prompt, room):
+    """If the prompt, by its estimate, leaves less than a 16th of the window, the client has to shorten it."""
     parts = {"system": "x" * 2 * prompt, "messages": [{"content": "x" * prompt}], "tools": [{"name": "x" * prompt}]}
     found = window_limit(ABOVE_WINDOW, body_of({"model": "m", "max_tokens": 5000, **parts}))
     assert found is None if room is None else room <= found < 4096
 
 
 @pytest.mark.parametrize("limit", [b"4999", b"5000.0", b'"5000"', b"9" * 5000, b"null"])
-def test_a_limit_that_was_not_refused_is_not_lowered(limit):
+def test_max_tokens_that_was_not_rejected_is_not_lowered(limit):
     assert window_limit(ABOVE_WINDOW, body_of(b'{"model":"m","max_tokens":%s}' % limit)) is None
     assert window_limit("no", body_of(b'{"model":"m","max_tokens":5000}')) is None
     assert window_limit(ABOVE_WINDOW, body_of(b'{"model":"m"}')) is None
 
 
 @pytest.mark.parametrize("model", ['a"b', "\u4f60", "a\\b", "a\nb"])
-def test_an_odd_model_is_written_as_json(model):
-    """So that the upstream reads that name."""
+def test_a_model_name_is_written_as_json(model):
+    """The upstream reads the same name."""
     assert json.loads(sent({"model": "ours"}, model).data) == {"model": model}
 
 
-def test_everything_passes_where_nothing_is_stripped():
-    """Billing, thinking of this server and of others."""
+def test_all_blocks_pass_if_nothing_is_to_be_stripped():
+    """The billing block, and thinking blocks of any origin."""
     body = {"model": "theirs", "system": BILLING, "messages": [{"role": "assistant", "content": [OWN, OTHER]}]}
     assert json.loads(sent(body).data) == body
 
@@ -120,16 +120,16 @@ def test_everything_passes_where_nothing_is_stripped():
         (7, 7),
     ],
 )  # fmt: skip
-def test_the_billing_block_is_taken_out(system, kept):
-    """In a text, in blocks, alone or at the beginning of one; what only mentions it stays."""
+def test_the_billing_block_is_removed(system, kept):
+    """From a string or from blocks, alone or at the beginning of one; a text that only mentions it stays."""
     body = {"model": "theirs", "system": system, "messages": [{"role": "user", "content": BILLING}]}
     assert json.loads(sent(body, strip_billing=True).data) == {**body, "system": kept}
     assert json.loads(sent(body).data) == body
     assert sent(body, strip_billing=True).dropped == ()
 
 
-def test_a_request_without_a_system_prompt_has_no_billing_block():
-    """Though it may speak of one."""
+def test_a_billing_header_outside_of_the_system_prompt_stays():
+    """The text may mention it."""
     data = b'{"model":"theirs","messages":"%s"}' % BILLING.encode()
     assert sent(data, strip_billing=True).data is data
 
@@ -158,8 +158,8 @@ def turns(*contents):
         ("none", [OWN, OTHER], [OWN, OTHER], []),
     ],
 )  # fmt: skip
-def test_thinking_is_taken_out(strip, content, kept, gone):
-    """That of this server, where its signature stands; or all of it; and it is told where it stood."""
+def test_thinking_blocks_are_removed(strip, content, kept, gone):
+    """Those with signatures of this server, or all; the paths of removed blocks are reported."""
     body = {"model": "theirs", "messages": turns(content, "more")}
     result = sent(body, strip_thinking=strip)
     assert json.loads(result.data) == {"model": "theirs", "messages": turns(kept, "more")}
@@ -178,30 +178,30 @@ def test_thinking_is_taken_out(strip, content, kept, gone):
         ([[OWN], [TEXT, OWN], [OWN]], [[TEXT]]),
     ],
 )
-def test_a_message_that_would_be_empty_is_taken_out(contents, kept):
-    """Upstreams refuse one without content."""
+def test_a_message_left_empty_is_removed(contents, kept):
+    """Upstreams reject messages without content."""
     result = sent({"model": "theirs", "messages": turns(*contents)}, strip_thinking="own")
     assert json.loads(result.data)["messages"] == turns(*kept)
     assert len(result.dropped) == sum(content.count(OWN) for content in contents)
 
 
-def test_messages_may_be_anything():
-    """What is odd about them the upstream says."""
+def test_invalid_messages_pass_unchanged():
+    """The upstream rejects them."""
     for messages in (None, 7, "x", {}, [1, None, "x", [], {}, {"content": {"type": "thinking"}}]):
         body = {"model": "theirs", "messages": messages, "x": OWN}
         assert json.loads(sent(body, strip_thinking="all").data) == body
         assert json.loads(sent(body, strip_thinking="own").data) == body
 
 
-def test_without_messages_there_is_no_thinking():
-    """A request may lack them."""
+def test_a_request_without_messages_passes():
+    """The upstream rejects it."""
     data = b'{"model":"theirs"}'
     assert sent(data, strip_thinking="all").data is data
 
 
 @given(st.lists(st.lists(st.sampled_from([OWN, OTHER, TEXT, OWN_REDACTED]), max_size=4), max_size=4), st.booleans())
-def test_all_changes_go_together(contents, spread):
-    """Model, billing block and thinking in one body, in any layout."""
+def test_all_changes_are_made_in_one_body(contents, spread):
+    """Model, billing block and thinking blocks, with any white space."""
     system = [{"type": "text", "text": BILLING}, TEXT]
     body = {"messages": turns(*contents), "model": "ours", "system": system, "x": [1.5]}
     data = json.dumps(body, ensure_ascii=False, indent=1 if spread else None).encode()
@@ -213,8 +213,8 @@ def test_all_changes_go_together(contents, spread):
 
 
 @pytest.mark.parametrize("strip", ["own", "all"])
-def test_half_a_surrogate_does_not_keep_thinking_in(strip):
-    """A tool's text that was cut inside of an emoji, somewhere in a long history."""
+def test_thinking_is_removed_from_a_body_with_a_lone_surrogate(strip):
+    """A tool result that was cut inside of an emoji, somewhere in a long history."""
     cut = b'{"role":"user","content":[{"type":"text","text":"cut \\ud83d"}]}'
     thought = json.dumps({"role": "assistant", "content": [OWN, TEXT]}).encode()
     data = b'{"model":"theirs","messages":[%s,%s]}' % (cut, thought)
@@ -225,15 +225,15 @@ def test_half_a_surrogate_does_not_keep_thinking_in(strip):
     assert json.loads(sent(data, strip_thinking=strip).data) == json.loads(kept)
 
 
-def test_half_a_surrogate_does_not_keep_the_billing_block_in():
-    """In another block of the system prompt."""
+def test_the_billing_block_is_removed_from_a_body_with_a_lone_surrogate():
+    """The surrogate is in another block of the system prompt."""
     data = b'{"model":"theirs","system":[{"text":"%s"},{"text":"cut \\ud83d"}]}' % BILLING.encode()
     assert json.loads(sent(data, strip_billing=True).data)["system"] == [{"text": "cut \ud83d"}]
 
 
 @pytest.mark.parametrize("bad", [b"\n", b"\x01", b"\xff"])
-def test_a_text_that_is_no_json_is_the_clients_mistake(bad):
-    """It is passed on, for the upstream to refuse, or refused here; it is no failure of this server."""
+def test_invalid_json_is_not_a_failure_of_this_server(bad):
+    """It is passed on for the upstream to reject, or rejected here with a 400."""
     for system in (b'"%s%s"', b'[{"text":"%s%s"}]'):
         data = b'{"model":"theirs","system":' + system % (BILLING.encode(), bad) + b"}"
         try:
@@ -305,7 +305,7 @@ def test_a_block_with_too_many_fields_is_refused_where_thinking_is_taken_out():
     ],
     ids=["blocks", "messages", "both"],
 )
-def test_many_thinking_blocks_are_refused_where_they_are_taken_out(messages, strip):
+def test_too_many_thinking_blocks_are_rejected(messages, strip):
     """100 000 of them held the server for 5 s."""
     body = body_of({"model": "ours", "messages": messages})
     with (
@@ -315,15 +315,15 @@ def test_many_thinking_blocks_are_refused_where_they_are_taken_out(messages, str
         native_request(body, "theirs", strip_billing=False, strip_thinking=strip)
 
 
-def test_many_blocks_without_thinking_are_not_looked_into():
-    """Beside one that is taken out; 160 000 of them held the server for 5 s."""
+def test_many_blocks_without_thinking_are_not_parsed():
+    """Beside one that is removed; 160 000 of them held the server for 5 s."""
     body = body_of({"model": "ours", "messages": [{"role": "assistant", "content": [OWN] + [TEXT] * 160_000}]})
     with cpu_bound(2):
         sent = native_request(body, "x", strip_billing=False, strip_thinking="own")
     assert SIGNATURE_PREFIX.encode() not in sent.data
 
 
-def test_many_billing_blocks_are_refused_where_they_are_taken_out():
+def test_too_many_billing_blocks_are_rejected():
     body = body_of({"model": "ours", "messages": [], "system": [{"type": "text", "text": BILLING}] * 100_000})
     with cpu_bound(2), pytest.raises(InvalidRequestError, match=r"^system\.10000: more than 10000 "):
         native_request(body, "theirs", strip_billing=True, strip_thinking="none")

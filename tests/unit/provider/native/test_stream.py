@@ -1,4 +1,4 @@
-"""The frames of the native lane, over responses whose body is a script."""
+"""The frames of the native lane, for scripted response bodies."""
 
 import asyncio
 
@@ -26,7 +26,7 @@ UPSTREAM = Upstream("up", "http://up", {}, NativeSettings(), secret="plain-key-4
 
 
 class Stream(httpx.AsyncByteStream):
-    """Parts, a failure, or silence without end (None)."""
+    """A response body of bytes, a failure, or endless silence (None)."""
 
     def __init__(self, *parts):
         self.parts = parts
@@ -45,11 +45,11 @@ class Stream(httpx.AsyncByteStream):
 
 
 class RequestMetrics:
-    """Remembers the first end."""
+    """Keeps the arguments of the first ``end``."""
 
     ended = None
 
-    def first(self):
+    def first_bytes(self):
         pass
 
     def end(self, usage, *, success):
@@ -57,7 +57,7 @@ class RequestMetrics:
 
 
 async def relay(*parts, make=None):
-    """Return the bytes of a stream, the error it ends in, and the tally."""
+    """Return the bytes of a stream, the error that ends it, and what was recorded."""
     stream, tally, got = Stream(*parts), RequestMetrics(), []
     response = httpx.Response(200, stream=stream)
     frames = make(response, tally) if make else relayed(response, ModelNameRewriter("up"), tally, UPSTREAM)
@@ -76,15 +76,15 @@ def mended(response, tally):
     return repaired(response, StreamRepair("up", lambda prefix: f"{prefix}1"), tally, UPSTREAM)
 
 
-async def test_a_stream_passes_and_is_counted():
-    """Usage and success of a whole one."""
+async def test_a_stream_passes_and_is_recorded():
+    """With its usage, as a success."""
     whole = START + TEXT + DELTA + STOP
     assert await relay(whole) == (whole, None, ({"input_tokens": 3, "output_tokens": 2}, True))
 
 
 @pytest.mark.parametrize("make", [None, mended])
 @pytest.mark.parametrize("last", [STOP, ERROR])
-async def test_an_upstream_that_stays_open_behind_its_last_event_is_left(monkeypatch, last, make):
+async def test_an_upstream_that_stays_open_after_its_last_event_is_closed(monkeypatch, last, make):
     """The client has everything; it does not wait for silence to become a failure."""
     monkeypatch.setattr(module, "_END_SECONDS", 0.05)
     data, error, ended = await relay(START, DELTA, last, None, make=make)
@@ -93,14 +93,14 @@ async def test_an_upstream_that_stays_open_behind_its_last_event_is_left(monkeyp
     assert ended[1] is (last == STOP)
 
 
-async def test_what_comes_behind_the_last_event_at_once_passes():
-    """Comments, or a line of another API; and the connection, read to its end, can be used again."""
-    behind = (b": bye\n\n", b"data: [DONE]\n\n")
-    data, error, _ = await relay(START + DELTA + STOP, *behind)
-    assert (data, error) == (START + DELTA + STOP + b"".join(behind), None)
+async def test_bytes_right_after_the_last_event_pass():
+    """Comments, or a line of another API; the connection is read to its end and can be reused."""
+    rest = (b": bye\n\n", b"data: [DONE]\n\n")
+    data, error, _ = await relay(START + DELTA + STOP, *rest)
+    assert (data, error) == (START + DELTA + STOP + b"".join(rest), None)
 
 
-async def test_who_never_stops_behind_the_last_event_is_left_too(monkeypatch):
+async def test_an_upstream_that_keeps_sending_after_its_last_event_is_closed(monkeypatch):
     """However often something comes."""
     monkeypatch.setattr(module, "_END_SECONDS", 0.05)
 
@@ -121,15 +121,15 @@ async def test_who_never_stops_behind_the_last_event_is_left_too(monkeypatch):
 @pytest.mark.parametrize("end", [(), (CUT,)])
 @pytest.mark.parametrize("missing", [1, 2])
 async def test_an_error_without_its_blank_line_is_not_lost(end, missing):
-    """It is completed, so that clients read it, and no other one comes behind it."""
+    """The blank line is added so that clients read it, and no second error follows."""
     data, error, ended = await relay(START + ERROR[:-missing], *end)
     assert data.startswith(START + ERROR)
     assert data.removeprefix(START + ERROR).strip() == b""
     assert (error, ended[1]) == (None, False)
 
 
-async def test_half_an_error_is_followed_by_one_of_ours():
-    """What broke off is not passed on: half of a key may be in it, and no client can read it."""
+async def test_a_truncated_error_is_replaced_by_our_own():
+    """The truncated one is left out: it may hold a part of a key, and no client can read it."""
     data, error, ended = await relay(START + ERROR[:-9], CUT)
     assert data == START + b"event: error\n"
     assert "broke the connection" in error.message
@@ -137,13 +137,13 @@ async def test_half_an_error_is_followed_by_one_of_ours():
 
 
 async def test_the_last_event_counts_without_its_blank_line():
-    """Its usage too."""
+    """With its usage."""
     data, error, ended = await relay(START + DELTA.rstrip())
     assert (data, error) == (START + DELTA, None)
     assert ended == ({"input_tokens": 3, "output_tokens": 2}, True)
 
 
-async def test_an_upstream_that_leaves_out_the_last_blank_line_is_left_too(monkeypatch):
+async def test_an_upstream_that_omits_the_last_blank_line_is_closed(monkeypatch):
     """The line is added."""
     monkeypatch.setattr(module, "_END_SECONDS", 0.05)
     data, error, _ = await relay(START + DELTA + STOP[:-1], None)
@@ -151,16 +151,16 @@ async def test_an_upstream_that_leaves_out_the_last_blank_line_is_left_too(monke
     assert data.endswith(b"\n\n")
 
 
-async def test_what_is_cut_off_behind_the_name_of_an_error_is_a_failure():
-    """Nobody knows of what."""
+async def test_a_stream_cut_after_the_name_of_an_error_is_a_failure():
+    """The error itself is not known."""
     data, error, ended = await relay(START + b"event: error\n", CUT)
     assert data == START + b"event: error\n"
     assert "broke the connection" in error.message
     assert ended[1] is False
 
 
-async def test_a_repaired_error_does_not_hold_the_key():
-    """It is written anew, so that can be seen to."""
+async def test_a_repaired_error_does_not_contain_the_key():
+    """Repaired events are encoded again, and errors redacted."""
     event = b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"key plain-key-42 is bad"}}\n\n'
     data, _, _ = await relay(START, event, make=mended)
     assert b"plain-key-42" not in data
@@ -168,8 +168,8 @@ async def test_a_repaired_error_does_not_hold_the_key():
 
 
 @pytest.mark.parametrize("end", [(), (CUT,)])
-async def test_a_stream_that_breaks_off_is_a_failure(end):
-    """Cleanly or not; behind message_delta only if not."""
+async def test_a_stream_that_ends_early_is_a_failure(end):
+    """With or without a connection error; after ``message_delta`` only with one."""
     data, error, ended = await relay(START + TEXT, *end)
     assert (data, ended[1]) == (START + TEXT, False)
     assert error
@@ -177,8 +177,8 @@ async def test_a_stream_that_breaks_off_is_a_failure(end):
     assert (bool(error), ended[1]) == (bool(end), not end)
 
 
-async def test_a_client_that_leaves_closes_the_upstream_and_counts_as_a_failure():
-    """It got only a part."""
+async def test_a_client_disconnect_closes_the_upstream_and_is_a_failure():
+    """The client has received a part only."""
     stream, tally = Stream(START, TEXT, None), RequestMetrics()
     frames = relayed(httpx.Response(200, stream=stream), ModelNameRewriter("up"), tally, UPSTREAM)
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""Events -> message."""
+"""Folding the events of a stream into a message."""
 
 import pytest
 
@@ -57,17 +57,17 @@ def test_tool_input_accumulates(pieces, expected):
     assert content(*deltas, type="tool_use", input={})["input"] == expected
 
 
-def test_usage_is_merged_and_null_says_nothing():
+def test_usage_is_merged_and_null_replaces_nothing():
     """Envoyproxy 2292, agentgateway 2977: counts come in either event; a null must not erase one."""
     assert fold([START, *END])["usage"] == {"input_tokens": 3, "output_tokens": 7}
 
 
-def test_siblings_of_the_delta_reach_the_message():
+def test_fields_beside_the_delta_reach_the_message():
     delta = END[0] | {"context_management": {"applied_edits": []}}
     assert fold([START, delta, END[1]])["context_management"] == {"applied_edits": []}
 
 
-def test_what_a_later_version_adds_passes():
+def test_additions_of_later_api_versions_are_accepted():
     new = [{"type": "brand_new"}, {"type": "ping"}, *block(0, {"type": "novel"}, {"type": "novel_delta"})]
     assert fold([START, *new, *END])["content"] == [{"type": "novel"}]
 
@@ -77,7 +77,7 @@ def test_folding_does_not_change_the_events():
     assert fold(events) == fold(events)
 
 
-def test_an_error_event_is_an_exception_with_the_event():
+def test_an_error_event_raises_an_exception_with_the_event():
     event = {"type": "error", "error": {"type": "overloaded_error", "message": "busy"}}
     with pytest.raises(StreamFailedError, match="busy") as caught:
         fold([START, event])
@@ -114,6 +114,6 @@ OPEN = block(0, {"type": "text", "text": ""})[:1]
         "other",
     ],
 )
-def test_a_broken_grammar_is_an_error(events):
+def test_events_out_of_order_are_an_error(events):
     with pytest.raises(StreamGrammarError):
         fold(events)

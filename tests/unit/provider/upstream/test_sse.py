@@ -1,4 +1,4 @@
-"""Bytes -> events, however the bytes are cut."""
+"""Decoding events at any partition of the bytes."""
 
 import itertools
 import time
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llama_stack_provider_messages.upstream.sse import ServerSentEvent, SSEDecoder
+from llama_stack_provider_messages.upstream.sse import LINE_ENDS, LineSplitter, ServerSentEvent, SSEDecoder, field_of
 
 
 def decode(*pieces):
@@ -20,16 +20,16 @@ def test_lines_end_at_lf_crlf_and_cr(end):
     assert decode(end.join([b"event: ping", b"data: {}", b"", b""])) == [ServerSentEvent("{}", "ping")]
 
 
-def test_a_crlf_cut_in_two_is_one_line_end():
-    """A reader that takes the halves for two line ends dispatches too early."""
+def test_a_crlf_in_two_chunks_is_one_line_end():
+    """A decoder that takes CR and LF for two line ends returns the event too early."""
     assert decode(b"data: a\r", b"\ndata: b\r", b"", b"\n\r\n") == [ServerSentEvent("a\nb")]
 
 
-def test_a_cr_at_the_very_end_does_not_hold_the_event_back():
+def test_a_cr_at_the_end_of_a_chunk_ends_the_line():
     assert SSEDecoder().feed(b"data: a\r\r") == [ServerSentEvent("a")]
 
 
-def test_comments_and_unknown_fields_are_nothing():
+def test_comments_and_unknown_fields_are_ignored():
     assert decode(b": ping\nretry: 5\nfoo: bar\n\ndata: a\n\n") == [ServerSentEvent("a")]
 
 
@@ -37,21 +37,21 @@ def test_data_lines_are_joined():
     assert decode(b"data: a\ndata\ndata:  b\n\n") == [ServerSentEvent("a\n\n b")]
 
 
-def test_an_event_without_data_is_none_and_leaves_no_name():
+def test_an_event_without_data_is_not_returned_and_its_name_is_forgotten():
     assert decode(b"event: x\n\ndata: a\n\n") == [ServerSentEvent("a")]
 
 
-def test_the_id_stays_until_it_changes():
+def test_the_id_is_kept_until_it_changes():
     events = decode(b"id: 1\ndata: a\n\ndata: b\n\nid: 2\0\ndata: c\n\n")
     assert [event.id for event in events] == ["1", "1", "1"]
 
 
-def test_a_byte_order_mark_is_skipped_once():
+def test_a_byte_order_mark_at_the_start_is_removed():
     assert decode(b"\xef\xbb\xbfdata: a\n\n") == [ServerSentEvent("a")]
 
 
 def test_unicode_line_separators_are_text():
-    """Httpx's and Python's line splitters cut here."""
+    """Line splitters of httpx and Python split at them."""
     text = "a\u2028b\u2029c\u0085d\x0be\x0cf\x1cg"
     assert decode(f"data: {text}\n\n".encode()) == [ServerSentEvent(text)]
 
@@ -61,12 +61,12 @@ def test_broken_utf8_is_replaced():
 
 
 @pytest.mark.parametrize("rest", [b"", b"\n"])
-def test_an_event_without_the_last_empty_line_counts(rest):
+def test_the_last_event_needs_no_empty_line(rest):
     assert decode(b"data: [DONE]" + rest) == [ServerSentEvent("[DONE]")]
 
 
-def test_a_long_line_in_many_pieces_is_cheap():
-    """Joining the buffer for each piece would be quadratic: minutes instead of milliseconds."""
+def test_a_long_line_in_many_chunks_costs_linear_time():
+    """Joining the buffer for each chunk would be quadratic: minutes instead of milliseconds."""
     pieces = [b"data: ", *([b"x" * 16] * 65_536), b"\n\n"]
     start = time.process_time()
     (event,) = decode(*pieces)
@@ -80,7 +80,7 @@ LINES = st.lists(
 
 
 @given(LINES, st.sampled_from([b"\n", b"\r\n", b"\r"]), st.lists(st.integers(0, 200)))
-def test_any_cut_gives_the_same_events(lines, end, cuts):
+def test_any_partition_gives_the_same_events(lines, end, cuts):
     raw = end.join(lines)
     bounds = [0, *sorted(min(cut, len(raw)) for cut in cuts), len(raw)]
     pieces = [raw[start:stop] for start, stop in itertools.pairwise(bounds)]
@@ -88,5 +88,27 @@ def test_any_cut_gives_the_same_events(lines, end, cuts):
 
 
 @given(st.lists(st.binary(max_size=20)))
-def test_garbage_is_no_exception(pieces):
+def test_garbage_raises_nothing(pieces):
     assert decode(*pieces) == decode(b"".join(pieces))
+
+
+@given(st.lists(st.sampled_from([b"a", b"\n", b"\r", b"\r\n", b"\xc2\x85", b"data: x\n"]).map(bytes), max_size=12))
+def test_a_splitter_returns_every_byte_and_each_line_once(chunks):
+    """Joined, the parts are the stream; a CRLF in two chunks is one line end."""
+    splitter, stream, lines = LineSplitter(), b"", 1
+    for chunk in chunks:
+        half, parts = splitter.split(chunk)
+        stream += half + b"".join(parts)
+        assert all(part.endswith(LINE_ENDS) for part in parts[:-1])
+        lines += sum(part.endswith(LINE_ENDS) for part in parts)
+    assert stream == b"".join(chunks)
+    assert lines == len(stream.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n"))
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "value"),
+    [(b"data: a\r\n", b"data", b"a"), (b"data:  a", b"data", b" a"), (b"id\n", b"id", b""), (b": c", b"", b"c")],
+)
+def test_the_field_of_a_line_has_a_name_and_a_value(line, name, value):
+    """One space after the colon is not part of the value; a comment has no name."""
+    assert field_of(line) == (name, value)

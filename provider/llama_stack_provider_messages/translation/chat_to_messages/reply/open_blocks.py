@@ -34,32 +34,29 @@ class Text:
     def __init__(self, words: Words, block: object, path: str) -> None:
         self._words, self._path = words, path
         self._start = words.length
-        self._first = text_field(block, "text")
+        self._start_text = text_field(block, "text")
         self._citations = list(list_field(block, "citations"))
-        self._halves = SurrogateJoiner()
+        self._joiner = SurrogateJoiner()
 
     def begin(self) -> list[Delta]:
         """Return the text in ``content_block_start``."""
-        return self._show(self._first)
+        return self._content(self._joiner.add(self._start_text))
 
     def add(self, delta: object) -> list[Delta]:
         """Add a text or citation delta."""
         if (citation := field(delta, "citation")) is not None:
             self._citations.append(citation)
-        return self._show(text_field(delta, "text"))
+        return self._content(self._joiner.add(text_field(delta, "text")))
 
     def end(self) -> list[Delta]:
         """Return the remaining text; citations are annotated now, when the end position is known."""
-        rest = self._content(self._halves.rest())
+        rest = self._content(self._joiner.rest())
         self._words.cite(self._citations, self._start, self._path)
         return rest
 
-    def _show(self, text: str) -> list[Delta]:
-        return self._content(self._halves.add(text))
-
     def _content(self, text: str) -> list[Delta]:
-        shown = self._words.add(text) if text else ""
-        return [{"content": shown}] if shown else []
+        content = self._words.add(text) if text else ""
+        return [{"content": content}] if content else []
 
 
 class Thinking:
@@ -75,7 +72,7 @@ class Thinking:
     def __init__(self, indexes: "count[int]", block: object) -> None:
         self._indexes = indexes
         self._block = block
-        self._halves = SurrogateJoiner()
+        self._joiner = SurrogateJoiner()
         self._index: int | None = None
 
     def begin(self) -> list[Delta]:
@@ -84,18 +81,17 @@ class Thinking:
 
     def add(self, delta: object) -> list[Delta]:
         """Add a thinking or signature delta."""
-        words = self._words(self._halves.add(text_field(delta, "thinking")))
-        return [*words, *self._seal(replace_lone_surrogates(text_field(delta, "signature")))]
+        deltas = self._reasoning(self._joiner.add(text_field(delta, "thinking")))
+        if signature := replace_lone_surrogates(text_field(delta, "signature")):
+            deltas.append(self._entry(text="", signature=signature))
+        return deltas
 
     def end(self) -> list[Delta]:
         """Return the remaining text."""
-        return self._words(self._halves.rest())
+        return self._reasoning(self._joiner.rest())
 
-    def _words(self, text: str) -> list[Delta]:
+    def _reasoning(self, text: str) -> list[Delta]:
         return [{"reasoning_content": text, "reasoning": text, **self._entry(text=text)}] if text else []
-
-    def _seal(self, signature: str) -> list[Delta]:
-        return [self._entry(text="", signature=signature)] if signature else []
 
     def _entry(self, **fields: str) -> Delta:
         if self._index is None:
@@ -136,7 +132,7 @@ class Call:
     """An open tool call block.
 
     Args:
-        form: Reply options from the request.
+        options: Reply options from the request.
         block: The block in ``content_block_start``.
         completion: Id of the completion.
         position: Index of the call among the calls, from 0.
@@ -147,39 +143,41 @@ class Call:
 
     kind = "tool_use"
 
-    def __init__(self, form: ReplyOptions, block: object, completion: str, position: int) -> None:
+    def __init__(self, options: ReplyOptions, block: object, completion: str, position: int) -> None:
         name = call_name(block)
-        self._how = call_kind(name, form)
-        self._legacy = form.legacy_functions
-        self._name = form.tool_names.get(name, name)
+        self._arguments_kind = call_kind(name, options)
+        self._legacy = options.legacy_functions
+        self._name = options.tool_names.get(name, name)
         self._id = call_id(field(block, "id"), completion, position)
         self._position = position
-        self._given = field(block, "input")
-        self._input, self._halves = ToolInput(), SurrogateJoiner()
+        self._start_input = field(block, "input")
+        self._input, self._joiner = ToolInput(), SurrogateJoiner()
 
     def begin(self) -> list[Delta]:
         """Return the delta with id and name, without arguments."""
         if self._legacy:
             return [{"function_call": {"name": self._name, "arguments": ""}}]
-        tool, member = ("custom", "input") if self._how == "custom" else ("function", "arguments")
-        entry = {"index": self._position, "id": self._id, "type": tool, tool: {"name": self._name, member: ""}}
+        kind, member = ("custom", "input") if self._arguments_kind == "custom" else ("function", "arguments")
+        entry = {"index": self._position, "id": self._id, "type": kind, kind: {"name": self._name, member: ""}}
         return [{"tool_calls": [entry]}]
 
     def add(self, delta: object) -> list[Delta]:
         """Add a piece of the input; return the arguments that are complete."""
         piece = field(delta, "partial_json")
-        self._input.add(self._halves.add(piece) if isinstance(piece, str) else piece)
-        return self._piece(self._input.take()) if self._how == "plain" else []
+        self._input.add(self._joiner.add(piece) if isinstance(piece, str) else piece)
+        return self._arguments(self._input.take()) if self._arguments_kind == "plain" else []
 
     def end(self) -> list[Delta]:
         """Return the remaining arguments: all of them if they came with the block or must be unwrapped."""
-        self._input.add(self._halves.rest())
-        if self._input.blank and self._given:
-            return self._piece(arguments_of(self._given, self._how))
+        self._input.add(self._joiner.rest())
+        if self._input.blank and self._start_input:
+            return self._arguments(arguments_of(self._start_input, self._arguments_kind))
         rest = self._input.rest(cut=False)
-        return self._piece(rest if self._how == "plain" else arguments_of(load_tool_input(rest), self._how))
+        if self._arguments_kind != "plain":
+            rest = arguments_of(load_tool_input(rest), self._arguments_kind)
+        return self._arguments(rest)
 
-    def _piece(self, text: str) -> list[Delta]:
+    def _arguments(self, text: str) -> list[Delta]:
         """Return a delta with a piece of the arguments.
 
         The platform's chunks require a name in each delta, and clients append the names.
@@ -188,7 +186,7 @@ class Call:
             return []
         if self._legacy:
             return [{"function_call": {"arguments": text}}]
-        if self._how == "custom":
+        if self._arguments_kind == "custom":
             return [{"tool_calls": [{"index": self._position, "custom": {"input": text}}]}]
         return [{"tool_calls": [{"index": self._position, "function": {"name": "", "arguments": text}}]}]
 

@@ -1,6 +1,8 @@
 """Translates events of a Messages stream into chunks of a chat completion.
 
-Sans-IO: the caller feeds events, and reports the end or the failure of the upstream's stream.
+A Messages stream is a sequence of content blocks; a chat completion has one text, one reasoning and a list of calls,
+and its chunks add to them. So a delta becomes a chunk at once, and what no chunk can take back (the finish reason,
+usage, annotations) is kept for the end. Sans-IO: the caller feeds events, and reports the stream's end or failure.
 
     wait    --message_start, or any content-->  chunk with the role, open
     open    --blocks, deltas-->                 chunks; stop reason and usage are stored
@@ -18,10 +20,11 @@ blocks together. open_blocks.py makes the deltas of an open block.
 
 from collections.abc import Callable, Mapping
 from itertools import count
-from typing import Any
+from typing import Any, override
 
 from llama_stack_api_messages.errors import BadGatewayError, MessagesError
 from llama_stack_provider_messages.translation.dropped import DropLog, Dropped
+from llama_stack_provider_messages.translation.events import Event, MessageEvents
 from llama_stack_provider_messages.translation.fields import field, text_field
 
 from .error import error_of_event, is_error, translate_error
@@ -44,11 +47,11 @@ _UNFINISHED = "The backend ended the stream before its answer was complete; send
 _LOST_ARGUMENTS = f"{BROKEN}: arguments came for a call that was not open"
 
 
-class StreamTranslator:
+class StreamTranslator(MessageEvents[list[Chunk]]):
     """Translates the stream of one response.
 
     Args:
-        form: Reply options from the request.
+        options: Reply options from the request.
         created: Unix time in seconds.
         new_id: Makes an id for a message without one.
 
@@ -59,26 +62,26 @@ class StreamTranslator:
         stop_reason: The upstream's stop reason; ``pause_turn`` requires a continuation, see ``resume``.
     """
 
-    def __init__(self, form: ReplyOptions, *, created: int, new_id: Callable[[], str]) -> None:
+    def __init__(self, options: ReplyOptions, *, created: int, new_id: Callable[[], str]) -> None:
         self.finished = self.complete = False
         self.failure: MessagesError | None = None
         self.stop_reason: str | None = None
-        self._form, self._created, self._new_id = form, created, new_id
+        self._options, self._created, self._new_id = options, created, new_id
         self._log = DropLog()
-        self._words = Words(form, self._log)
-        self._indexes = count()
-        self._open: dict[object, Block] = {}
-        self._head: Chunk = {}
+        self._words = Words(options, self._log)
+        self._reasoning_indexes = count()
+        self._open: dict[object, Block] = {}  # by the upstream's index
+        self._head: Chunk = {}  # the fields that all chunks share; empty until the first one
         self._tier: dict[str, str] = {}
-        self._calls = self._places = 0
-        self._end: dict[str, Any] = {}
-        self._earlier: dict[str, Any] = {}
+        self._block_count = self._call_count = 0
+        self._ending: dict[str, Any] = {}  # merged from all message_deltas
+        self._earlier_usage: dict[str, Any] = {}  # of the messages before a continuation
         self._counts: dict[str, Any] = {}
 
     @property
     def usage(self) -> dict[str, Any]:
         """The upstream's token counts so far, including those before a continuation."""
-        return added(self._earlier, self._counts)
+        return added(self._earlier_usage, self._counts)
 
     @property
     def dropped(self) -> tuple[Dropped, ...]:
@@ -91,18 +94,14 @@ class StreamTranslator:
             return []
         if not isinstance(event, Mapping):
             return self.fail(BadGatewayError(BROKEN))
-        kind = event.get("type")
-        if is_error(event):
-            return self.fail(error_of_event(event))
-        step = _STEPS.get(kind) if isinstance(kind, str) else None
-        return self._guarded(step, self, event) if step else []
+        return self._guarded(self.on_error if is_error(event) else self.handle, event)
 
     def resume(self) -> list[Chunk]:
         """Continue a paused response: the events of the next message follow."""
         if self.finished:
             return []
         chunks = self._guarded(self._close_all)
-        self._earlier, self._counts, self._end = self.usage, {}, {}
+        self._earlier_usage, self._counts, self._ending = self.usage, {}, {}
         self.stop_reason, self.complete = None, False
         return chunks
 
@@ -128,7 +127,8 @@ class StreamTranslator:
         except MessagesError as error:
             return self.fail(error)
 
-    def _start(self, event: Mapping[str, Any]) -> list[Chunk]:
+    @override
+    def on_message_start(self, event: Event) -> list[Chunk]:
         message = event.get("message")
         self._count(field(message, "usage"))
         return self._begin(field(message, "id"))
@@ -141,62 +141,59 @@ class StreamTranslator:
             "id": completion_id(message_id) or completion_id(self._new_id()),
             "object": "chat.completion.chunk",
             "created": self._created,
-            "model": self._form.model,
+            "model": self._options.model,
         }
         return [self._chunk({"role": "assistant", "content": ""})]
 
-    def _block_start(self, event: Mapping[str, Any]) -> list[Chunk]:
+    @override
+    def on_content_block_start(self, event: Event) -> list[Chunk]:
         key, begun = _key(event), self._begin()
-        block = self._block(event.get("content_block"))
-        return [*begun, *self._close(key), *self._opened(key, block)]
+        block = self._new_block(event.get("content_block"))
+        return [*begun, *self._close(key), *self._start_block(key, block)]
 
-    def _opened(self, key: object, block: Block) -> list[Chunk]:
+    def _start_block(self, key: object, block: Block) -> list[Chunk]:
         self._open[key] = block
         return self._chunks(block.begin())
 
-    def _block(self, block: object) -> Block:
-        """Return a new block. Its path is that in the joined message, if the response was continued."""
-        path, kind = f"content.{self._places}", text_field(block, "type")
-        self._places += 1
-        if kind == "tool_use":
-            return self._call(block, path)
+    def _new_block(self, block: object) -> Block:
+        """Return the state of a new block. Its path is that in the joined message, if the response was continued."""
+        path, kind = f"content.{self._block_count}", text_field(block, "type")
+        self._block_count += 1
         if kind == "text":
             return Text(self._words, block, path)
         if kind == "thinking":
-            return Thinking(self._indexes, block)
+            return Thinking(self._reasoning_indexes, block)
         if kind == "redacted_thinking":
-            return redacted(self._indexes, block)
-        self._log.note(path, kind or "block", NO_PLACE)
-        return Whole()
-
-    def _call(self, block: object, path: str) -> Block:
-        call = Call(self._form, block, str(self._head["id"]), self._calls)
-        self._calls += 1
-        if self._form.legacy_functions and self._calls > 1:
+            return redacted(self._reasoning_indexes, block)
+        if kind != "tool_use":
+            self._log.note(path, kind or "block", NO_PLACE)
+            return Whole()
+        call = Call(self._options, block, str(self._head["id"]), self._call_count)
+        self._call_count += 1
+        if self._options.legacy_functions and self._call_count > 1:
             self._log.note(path, "tool_use", ONE_CALL)
             return Whole()
         return call
 
-    def _delta(self, event: Mapping[str, Any]) -> list[Chunk]:
+    @override
+    def on_content_block_delta(self, event: Event) -> list[Chunk]:
         delta, key = event.get("delta"), _key(event)
         kind, block = KIND_OF_DELTA.get(text_field(delta, "type")), self._open.get(key)
         if block is not None and block.kind in (kind, Whole.kind):
             return self._chunks(block.add(delta))
         if kind is None:
             return []
-        return self._stray(key, kind, delta)
-
-    def _stray(self, key: object, kind: str, delta: object) -> list[Chunk]:
-        """Process a delta without ``content_block_start``: text starts a block, tool arguments are an error."""
         if kind == "tool_use":
             if field(delta, "partial_json"):
                 raise BadGatewayError(_LOST_ARGUMENTS)
             return []
+        # Text without content_block_start: the delta starts a block.
         begun = [*self._begin(), *self._close(key)]
-        block = self._block({"type": kind})
-        return [*begun, *self._opened(key, block), *self._chunks(block.add(delta))]
+        block = self._new_block({"type": kind})
+        return [*begun, *self._start_block(key, block), *self._chunks(block.add(delta))]
 
-    def _block_stop(self, event: Mapping[str, Any]) -> list[Chunk]:
+    @override
+    def on_content_block_stop(self, event: Event) -> list[Chunk]:
         return self._close(_key(event))
 
     def _close(self, key: object) -> list[Chunk]:
@@ -206,65 +203,57 @@ class StreamTranslator:
     def _close_all(self) -> list[Chunk]:
         return [chunk for key in list(self._open) for chunk in self._close(key)]
 
-    def _message_delta(self, event: Mapping[str, Any]) -> list[Chunk]:
+    @override
+    def on_message_delta(self, event: Event) -> list[Chunk]:
         self._count(event.get("usage"))
         delta = event.get("delta")
-        self._end = updated(self._end, delta)
-        reason = self._end.get("stop_reason")
+        self._ending = updated(self._ending, delta)
+        reason = self._ending.get("stop_reason")
         self.stop_reason = reason if isinstance(reason, str) else None
         return []
 
-    def _stop(self, _event: Mapping[str, Any]) -> list[Chunk]:
-        if needs_continuation(self._end):
+    @override
+    def on_message_stop(self, event: Event) -> list[Chunk]:
+        if needs_continuation(self._ending):
             closed = self._close_all()
             self.complete = True
             return closed
         return self._finish()
 
+    @override
+    def on_error(self, event: Event) -> list[Chunk]:
+        return self.fail(error_of_event(event))
+
+    @override
+    def on_other(self, event: Event) -> list[Chunk]:
+        return []
+
     def _finish(self) -> list[Chunk]:
-        chunks = [*self._begin(), *self._close_all(), *self._chunks(self._last_deltas())]
-        chunks.append(self._last_chunk())
-        if self._form.include_usage:
-            chunks.append({**self._shell(), "choices": [], "usage": translate_usage(self.usage)})
+        """Return the last chunks. The annotations come at once, because clients cannot merge them without an index."""
+        chunks = [*self._begin(), *self._close_all()]
+        refusal = explanation(self.stop_reason, self._ending.get("stop_details"))
+        deltas = {"content": self._words.rest(), "annotations": self._words.annotations, "refusal": refusal}
+        chunks += self._chunks([{name: value} for name, value in deltas.items() if value])
+        legacy = self._options.legacy_functions
+        last = self._chunk({}, finish_reason(self.stop_reason, calls=self._call_count > 0, legacy=legacy))
+        last["choices"][0] |= stop_match(self.stop_reason, self._ending.get("stop_sequence"))
+        chunks.append(last)
+        if self._options.include_usage:
+            chunks.append({**self._head, **self._tier, "choices": [], "usage": translate_usage(self.usage)})
         self.finished = self.complete = True
         return chunks
-
-    def _last_deltas(self) -> list[Delta]:
-        """Return the last deltas: all annotations at once, because clients cannot merge them without an index."""
-        refusal = explanation(self.stop_reason, self._end.get("stop_details"))
-        deltas = {"content": self._words.rest(), "annotations": self._words.annotations, "refusal": refusal}
-        return [{name: value} for name, value in deltas.items() if value]
-
-    def _last_chunk(self) -> Chunk:
-        legacy = self._form.legacy_functions
-        chunk = self._chunk({}, finish_reason(self.stop_reason, calls=self._calls > 0, legacy=legacy))
-        chunk["choices"][0] |= stop_match(self.stop_reason, self._end.get("stop_sequence"))
-        return chunk
 
     def _chunks(self, deltas: list[Delta]) -> list[Chunk]:
         return [self._chunk(delta) for delta in deltas]
 
     def _chunk(self, delta: Delta, reason: str | None = None) -> Chunk:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
-        usage = {"usage": None} if self._form.include_usage else {}
-        return {**self._shell(), "choices": [choice], **usage}
-
-    def _shell(self) -> Chunk:
-        return {**self._head, **self._tier}
+        usage = {"usage": None} if self._options.include_usage else {}
+        return {**self._head, **self._tier, "choices": [choice], **usage}
 
     def _count(self, usage: object) -> None:
         self._counts = updated(self._counts, usage)
         self._tier = service_tier(self.usage)
-
-
-_STEPS: dict[str, Callable[[StreamTranslator, Mapping[str, Any]], list[Chunk]]] = {
-    "message_start": StreamTranslator._start,  # noqa: SLF001 - the table belongs to the class
-    "content_block_start": StreamTranslator._block_start,  # noqa: SLF001
-    "content_block_delta": StreamTranslator._delta,  # noqa: SLF001
-    "content_block_stop": StreamTranslator._block_stop,  # noqa: SLF001
-    "message_delta": StreamTranslator._message_delta,  # noqa: SLF001
-    "message_stop": StreamTranslator._stop,  # noqa: SLF001
-}
 
 
 def _key(event: Mapping[str, Any]) -> object:
