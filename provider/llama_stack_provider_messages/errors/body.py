@@ -9,7 +9,7 @@ with keys and addresses redacted.
 import json
 import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from llama_stack_api_messages.errors import (
@@ -20,6 +20,7 @@ from llama_stack_api_messages.errors import (
     RateLimitError,
     error_for_status,
 )
+from llama_stack_provider_messages.headers import anthropic_headers
 
 from .overflow import overflow_message
 from .redaction import redact
@@ -150,7 +151,7 @@ def translate_error(
             "The backend refused the stack's own credentials; its operator has to check the configured key",
             retryable=False,
         )
-    carried = _carried_headers(headers or {}, now)
+    carried = anthropic_headers(headers or {}, now)
     if code == RateLimitError.status_code:
         return RateLimitError(_said(error, _UNAVAILABLE[code]), headers=carried)
     return error_for_status(code)(_said(error, _UNAVAILABLE.get(code, f"The backend answered {code}")), headers=carried)
@@ -240,32 +241,3 @@ def _said(error: dict[str, Any], otherwise: str) -> str:
     if not isinstance(text, str) or not text.strip() or "<html" in text[:500].lower() or _MARKUP.match(text):
         return otherwise
     return redact(text.strip())[:_LONGEST_TEXT]
-
-
-_RATE_HEADER = re.compile(r"x-ratelimit-(limit|remaining|reset)-(requests|tokens)")
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
-_AS_IS = ("retry-after", "retry-after-ms")
-
-
-def _carried_headers(headers: Mapping[str, str], now: datetime | None) -> dict[str, str]:
-    """Return the headers that clients act on: ``retry-after``, and rate limits under their Anthropic names."""
-    carried: dict[str, str] = {}
-    for name, value in headers.items():
-        lower = name.lower()
-        if lower in _AS_IS or lower.startswith("anthropic-ratelimit-"):
-            carried[lower] = value
-        elif found := _RATE_HEADER.fullmatch(lower):
-            kept = _reset_time(value, now) if found[1] == "reset" else value
-            if kept:
-                carried[f"anthropic-ratelimit-{found[2]}-{found[1]}"] = kept
-    return carried
-
-
-def _reset_time(duration: str, now: datetime | None) -> str:
-    """Return the timestamp of now plus a duration such as ``6m0s`` or ``250ms``; ``""`` if it is not a duration."""
-    found = _DURATION.fullmatch(duration.strip())
-    if now is None or found is None or not any(found.groups()):
-        return ""
-    days, hours, minutes, seconds, millis = (float(part or 0) for part in found.groups())
-    span = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds, milliseconds=millis)
-    return (now + span).strftime("%Y-%m-%dT%H:%M:%SZ")

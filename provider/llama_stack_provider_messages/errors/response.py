@@ -15,30 +15,12 @@ from llama_stack_api_messages.errors import (
     UpstreamError,
     error_for_status,
 )
+from llama_stack_provider_messages.headers import returned_headers
 
 from .body import translate_error
 from .redaction import Secrets, redacted
 
-_CARRIED = frozenset({"retry-after", "retry-after-ms", "x-should-retry", "request-id", "anthropic-organization-id"})
-_CARRIED_FAMILIES = ("anthropic-ratelimit-", "anthropic-priority-", "anthropic-fast-")
 _CREDENTIALS = (401, 403)
-
-
-def carried_headers(headers: Mapping[str, str], *, own_request_id: bool = False) -> dict[str, str]:
-    """Return the upstream's response headers that are passed on to the client.
-
-    Args:
-        headers: The upstream's response headers.
-        own_request_id: Whether to omit its ``request-id``.
-    """
-    kept = {
-        name.lower(): value
-        for name, value in headers.items()
-        if name.lower() in _CARRIED or name.lower().startswith(_CARRIED_FAMILIES)
-    }
-    if own_request_id:
-        kept.pop("request-id", None)
-    return kept
 
 
 def upstream_failure(
@@ -67,7 +49,7 @@ def upstream_failure(
         return BadGatewayError(f"The backend '{provider_id}' answered with a redirect ({status}); {remedy}")
     if not 400 <= status < 600:
         return BadGatewayError(f"The backend '{provider_id}' answered with the status {status}, which is not an error")
-    carried = carried_headers(headers, own_request_id=own_request_id)
+    carried = returned_headers(headers, own_request_id=own_request_id)
     clean = redacted(body, secrets)
     if error := _own_form(clean):
         kind, text, verbatim = error["type"], error["message"], not own_request_id

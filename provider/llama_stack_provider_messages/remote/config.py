@@ -7,13 +7,12 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from llama_stack_api_messages.errors import InvalidRequestError
+from llama_stack_provider_messages.headers import DEFAULT_VERSION, FRAMING
 from llama_stack_provider_messages.stack.inference import RemoteInferenceProviderConfig
 
 _AUTH = re.compile(r"x-api-key|bearer|header:[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE = re.compile(r"[\x20-\x7e]*")
 _WORD = re.compile(r"[\x21-\x7e]+")
-_FRAMING = frozenset({"content-length", "transfer-encoding", "host", "content-type", "content-encoding"})
-"""Headers of message framing and content type, which must not be configured."""
 
 
 class ModelEntry(BaseModel):
@@ -76,7 +75,7 @@ class RemoteMessagesConfig(RemoteInferenceProviderConfig):  # type: ignore[misc]
         description="How the key is sent: `x-api-key`, `bearer`, or `header:NAME` for a header of that name.",
     )
     anthropic_version: str = Field(
-        default="2023-06-01",
+        default=DEFAULT_VERSION,
         description="The version of the API. Messages requests that go through as they are keep the one of their "
         "client, unless this is set.",
     )
@@ -132,7 +131,7 @@ class RemoteMessagesConfig(RemoteInferenceProviderConfig):  # type: ignore[misc]
     def _known_auth(cls, value: str) -> str:
         if not _AUTH.fullmatch(value):
             raise ValueError("this is none of x-api-key, bearer, header:NAME")
-        if value.removeprefix("header:").lower() in _FRAMING:
+        if value.removeprefix("header:").lower() in FRAMING:
             raise ValueError("HTTP itself sets this header; name another")
         return value
 
@@ -150,7 +149,7 @@ class RemoteMessagesConfig(RemoteInferenceProviderConfig):  # type: ignore[misc]
         for name, text in value.items():
             if not _AUTH.fullmatch(f"header:{name}") or not _VALUE.fullmatch(text):
                 raise ValueError(f"{name!r} is no header that HTTP can carry")
-            if name.lower() in _FRAMING:
+            if name.lower() in FRAMING:
                 raise ValueError(f"{name!r} is set by HTTP itself; leave it out")
         return {name.lower(): text for name, text in value.items()}
 

@@ -12,6 +12,7 @@ from llama_stack_api_messages import MessagesUpstream
 from llama_stack_api_messages.errors import MessagesError
 from llama_stack_api_messages.ids import new_id
 from llama_stack_api_messages.routes.completion_error import CompletionError
+from llama_stack_provider_messages.headers import BETA_HEADER, VERSION_HEADER
 from llama_stack_provider_messages.stack import Target, get_logger, network_of
 from llama_stack_provider_messages.stack.inference import (
     HealthResponse,
@@ -91,7 +92,7 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         key = self._get_api_key_from_config_or_provider_data()
         headers = self._headers(key)
         if "anthropic_version" not in self.config.model_fields_set:
-            del headers["anthropic-version"]  # the client sends its own
+            del headers[VERSION_HEADER]  # the client sends its own
         return MessagesUpstream(self.config.base_url, headers, anthropic=self._is_anthropic(resource_id), secret=key)
 
     def _is_anthropic(self, resource_id: str) -> bool:
@@ -244,8 +245,8 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         config = self.config
         named = ",".join(dict.fromkeys([*config.anthropic_beta, *betas]))
         return {
-            "anthropic-version": config.anthropic_version,
-            **({"anthropic-beta": named} if named else {}),
+            VERSION_HEADER: config.anthropic_version,
+            **({BETA_HEADER: named} if named else {}),
             **config.headers,
             **config.credentials(key),
         }

@@ -4,10 +4,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from llama_stack_provider_messages.headers import NO_SECRETS
+
 from .settings import NativeSettings
 
-CREDENTIALS = frozenset({"x-api-key", "authorization"})
-_PUBLIC = frozenset({"anthropic-version", "anthropic-beta", "content-type", "accept", "user-agent"})
 _LIKE_A_KEY = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z]).{8,}")
 """At least eight characters with letters and digits; a value without digits is a word, which errors may contain."""
 
@@ -35,5 +35,5 @@ class Upstream:
     @property
     def secrets(self) -> tuple[str, ...]:
         """Return the values to redact from errors: the key, and other header values that look like keys."""
-        values = [text.split(" ")[-1] for name, text in self.headers.items() if name.lower() not in _PUBLIC]
+        values = [text.split(" ")[-1] for name, text in self.headers.items() if name.lower() not in NO_SECRETS]
         return tuple(filter(None, [self.secret, *filter(_LIKE_A_KEY.fullmatch, values)]))

@@ -17,6 +17,7 @@ from llama_stack_api_messages.errors import (
     MessagesError,
 )
 from llama_stack_provider_messages.errors.response import upstream_failure
+from llama_stack_provider_messages.headers import BETA_HEADER, merged_betas
 from llama_stack_provider_messages.stack import Target, network_of
 
 from .address import Upstream
@@ -25,7 +26,6 @@ from .connections import HttpClients, new_client
 _SHORT = httpx.Timeout(5.0)
 """Timeout of requests that no client made, such as probes."""
 _JSON = {"content-type": "application/json"}
-_BETA = "anthropic-beta"
 _LONGEST_ERROR = 1024 * 1024
 LONGEST_ANSWER = 64 * 1024 * 1024
 """Limit in bytes of a non-streaming response body, which may contain images and files as base64. Without a limit an
@@ -94,7 +94,8 @@ class UpstreamClient:
                 f"The backend '{upstream.provider_id}' cannot be reached: its network settings are wrong",
                 retryable=False,
             ) from error
-        headers = {**client.headers, **_JSON, **request.headers, **upstream.headers, **_betas(request, upstream)}
+        betas = merged_betas(request.headers.get(BETA_HEADER), upstream.headers.get(BETA_HEADER))
+        headers = {**client.headers, **_JSON, **request.headers, **upstream.headers, **betas}
         try:
             return await client.http.send(_http_request(upstream, request, headers), stream=True)
         except httpx.LocalProtocolError:  # headers of clients came by HTTP and are valid
@@ -105,12 +106,6 @@ class UpstreamClient:
     async def close(self) -> None:
         """Close the connections of the running loop."""
         await self._clients.close()
-
-
-def _betas(request: UpstreamRequest, upstream: Upstream) -> dict[str, str]:
-    """Return the merged ``anthropic-beta`` header if both the request and the upstream have one."""
-    named = [headers[_BETA] for headers in (request.headers, upstream.headers) if headers.get(_BETA)]
-    return {_BETA: ",".join(named)} if len(named) > 1 else {}
 
 
 def _http_request(upstream: Upstream, request: UpstreamRequest, headers: Mapping[str, str]) -> httpx.Request:

@@ -2,9 +2,10 @@
 
 from llama_stack_api_messages import MessagesUpstream, SpeaksMessages
 from llama_stack_provider_messages.errors.exceptions import translate_failure
+from llama_stack_provider_messages.headers import CREDENTIALS
 from llama_stack_provider_messages.stack import Target, connection_of
 
-from .address import CREDENTIALS, Upstream
+from .address import Upstream
 from .settings import NativeSettings
 
 ANTHROPIC_TYPES = frozenset({"remote::anthropic"})

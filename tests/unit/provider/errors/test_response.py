@@ -3,11 +3,10 @@
 import json
 from datetime import UTC, datetime
 
-import httpx
 import pytest
 
 from llama_stack_api_messages.errors import BadGatewayError, InvalidRequestError, UpstreamError
-from llama_stack_provider_messages.errors.response import carried_headers, not_a_message, upstream_failure
+from llama_stack_provider_messages.errors.response import not_a_message, upstream_failure
 
 OWN = b'{ "type":"error", "error":{"type":"odd_error","message":"no \\u0026 no","x":1},"request_id":"req_up"}'
 HINTS = {
@@ -32,20 +31,6 @@ OTHERS = {
 
 def failure(status, body, headers=None, **options):
     return upstream_failure(status, body, headers or {}, provider_id="up", **options)
-
-
-def test_hints_are_carried_and_nothing_else():
-    """In any case of their names."""
-    assert carried_headers(HINTS | OTHERS) == HINTS
-    assert carried_headers({name.title(): value for name, value in (HINTS | OTHERS).items()}) == HINTS
-    assert carried_headers(httpx.Headers(HINTS | OTHERS)) == HINTS
-
-
-def test_the_request_id_may_be_left_out():
-    """Alone."""
-    kept = {name: value for name, value in HINTS.items() if name != "request-id"}
-    assert carried_headers(HINTS, own_request_id=True) == kept
-    assert carried_headers({}, own_request_id=True) == {}
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 418, 429, 500, 503, 529])

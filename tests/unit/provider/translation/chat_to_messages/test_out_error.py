@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from llama_stack_api_messages import errors
-from llama_stack_provider_messages.translation.chat_to_messages import openai_headers, translate_error
+from llama_stack_provider_messages.translation.chat_to_messages import translate_error
 from llama_stack_provider_messages.translation.chat_to_messages.reply.error import error_of_event
 
 NOW = datetime(2026, 11, 26, 12, 0, 0, tzinfo=UTC)
@@ -72,19 +72,6 @@ def test_headers_get_openais_names():
         "x-ratelimit-remaining-tokens": "1000",
         "x-ratelimit-reset-output-tokens": "0s",
     }
-
-
-def test_a_reset_that_is_no_timestamp_is_left_out():
-    assert openai_headers({"anthropic-ratelimit-tokens-reset": "soon"}, NOW) == {}
-
-
-def test_a_reset_without_a_zone_is_in_utc():
-    given = {"anthropic-ratelimit-tokens-reset": "2026-11-26T12:00:09"}
-    assert openai_headers(given, NOW) == {"x-ratelimit-reset-tokens": "9s"}
-
-
-def test_without_the_time_no_reset_can_be_told():
-    assert openai_headers({"anthropic-ratelimit-tokens-reset": "2026-11-26T13:06:05Z"}) == {}
 
 
 def test_a_failure_that_lasts_is_not_to_be_retried():
