@@ -101,7 +101,7 @@ def translate_failure(error: Exception, provider_id: str, keys: Keys = NO_KEYS) 
 def keys_of(provider: Any) -> Keys:  # noqa: ANN401 - providers have no common type
     """Return the keys that an inference provider uses for the current request."""
     try:
-        used = provider._get_api_key_from_config_or_provider_data()  # noqa: SLF001 - as in ``connection_of``
+        used = provider._get_api_key_from_config_or_provider_data()  # noqa: SLF001 - as in ``address_of``
         found = [key if isinstance(key, str) and key else None for key in (provider.get_api_key(), used)]
     except (AttributeError, ValueError):  # it has no keys, or no keys per request
         return NO_KEYS

@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,9 +35,8 @@ from llama_stack_provider_messages.translation.chat_to_messages import (
     translate_response,
 )
 from llama_stack_provider_messages.translation.dropped import Dropped, dropped_text
-from llama_stack_provider_messages.upstream.address import Upstream
+from llama_stack_provider_messages.upstream.address import NativeSettings, resolve
 from llama_stack_provider_messages.upstream.client import UpstreamClient
-from llama_stack_provider_messages.upstream.settings import NativeSettings
 
 from .config import ModelEntry, RemoteMessagesConfig, RemoteMessagesProviderData
 from .continuation import left_out, streamed_answer, whole_answer
@@ -48,7 +48,6 @@ from .upstream import MessagesClient
 logger = get_logger(__name__)
 
 TYPE = "remote::messages"
-_SETTINGS = NativeSettings()
 _HEALTH_SECONDS = 3.0
 
 
@@ -89,10 +88,15 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
 
     async def messages_upstream(self, resource_id: str) -> MessagesUpstream:
         """Return the upstream: requests of the Messages API are passed through to it (native lane)."""
+        declared = self._upstream(resource_id)
+        if "anthropic_version" in self.config.model_fields_set:
+            return declared
+        headers = {name: value for name, value in declared.headers.items() if name != VERSION_HEADER}
+        return replace(declared, headers=headers)  # the client sends its own version
+
+    def _upstream(self, resource_id: str, betas: tuple[str, ...] = ()) -> MessagesUpstream:
         key = self._get_api_key_from_config_or_provider_data()
-        headers = self._headers(key)
-        if "anthropic_version" not in self.config.model_fields_set:
-            del headers[VERSION_HEADER]  # the client sends its own
+        headers = self._headers(key, betas)
         return MessagesUpstream(self.config.base_url, headers, anthropic=self._is_anthropic(resource_id), secret=key)
 
     def _is_anthropic(self, resource_id: str) -> bool:
@@ -173,7 +177,7 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         self._validate_model_allowed(params.model)
         try:
             asked = self._translated(params)
-            asking = self._asking(params.model, asked.betas)
+            asking = self._messages_client(params.model, asked.betas)
             if params.stream:
                 return await self._stream(params.model, asking, asked)
             message = await whole_answer(asking, asked.body, self.config.max_continuations)
@@ -227,19 +231,11 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         self._tell(params.model, "request", asked.dropped)
         return asked
 
-    def _asking(self, model: str, betas: tuple[str, ...]) -> MessagesClient:
-        key = self._get_api_key_from_config_or_provider_data()
+    def _messages_client(self, model: str, betas: tuple[str, ...]) -> MessagesClient:
         provider_id = self.__provider_id__
         target = Target(f"{provider_id}/{model}", provider_id, TYPE, model, provider=self)
-        upstream = Upstream(
-            provider_id,
-            self.config.base_url,
-            self._headers(key, betas),
-            _SETTINGS,
-            self._is_anthropic(model),
-            key,
-        )
-        return MessagesClient(self._upstream_client, target, upstream, {}, self.config.max_retries)
+        upstream = resolve(target, NativeSettings(), self._upstream(model, betas))
+        return MessagesClient(self._upstream_client, target, upstream, self.config.max_retries)
 
     def _headers(self, key: str | None, betas: tuple[str, ...] = ()) -> dict[str, str]:
         config = self.config

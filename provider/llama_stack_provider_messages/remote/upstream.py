@@ -32,7 +32,6 @@ class MessagesClient:
         client: The HTTP client.
         target: The model.
         upstream: The upstream.
-        headers: Headers of every request, in addition to those of the upstream.
         retries: Limit of retries per request.
         sleep: Waits for a number of seconds.
     """
@@ -42,14 +41,12 @@ class MessagesClient:
         client: UpstreamClient,
         target: Target,
         upstream: Upstream,
-        headers: Mapping[str, str],
         retries: int,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._client = client
         self._target = target
         self._upstream = upstream
-        self._headers = headers
         self._retries = retries
         self._sleep = sleep
 
@@ -95,7 +92,7 @@ class MessagesClient:
         raise AssertionError("the last attempt returns or raises")
 
     async def _accepted(self, body: Mapping[str, Any]) -> httpx.Response:
-        request = UpstreamRequest(_PATH, encode_json(body), self._headers)
+        request = UpstreamRequest(_PATH, encode_json(body), {})
         return await self._client.send_ok(self._target, self._upstream, request)
 
     async def _pause(self, error: MessagesError, attempt: int) -> None:

@@ -15,10 +15,9 @@ from llama_stack_provider_messages.translation.messages_to_chat.backend.tokenize
     TokenizerUnavailable,
     ways_to_count,
 )
+from llama_stack_provider_messages.upstream.address import NativeSettings, declared_by, upstream_of
 from llama_stack_provider_messages.upstream.client import UpstreamClient, UpstreamRequest, read_body
 from llama_stack_provider_messages.upstream.cooldown import REST_SECONDS, Cooldown
-from llama_stack_provider_messages.upstream.resolve import declared_by, upstream_of
-from llama_stack_provider_messages.upstream.settings import NativeSettings
 
 __all__ = ["Count", "Post", "TokenCounter", "TokenizerUnavailable"]
 

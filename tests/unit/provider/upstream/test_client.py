@@ -16,7 +16,7 @@ from llama_stack_api_messages.errors import (
 )
 from llama_stack_provider_messages.stack import Target
 from llama_stack_provider_messages.upstream import client as module
-from llama_stack_provider_messages.upstream.address import Upstream
+from llama_stack_provider_messages.upstream.address import NativeSettings, Upstream
 from llama_stack_provider_messages.upstream.client import (
     LONGEST_ANSWER,
     UpstreamClient,
@@ -24,7 +24,6 @@ from llama_stack_provider_messages.upstream.client import (
     connection_failure,
     read_body,
 )
-from llama_stack_provider_messages.upstream.settings import NativeSettings
 
 TARGET = Target("up/m", "up", "remote::vllm", "m")
 OWN = b'{"type":"error","error":{"type":"odd_error","message":"key sk-sesame"}}'

@@ -1,16 +1,98 @@
-"""Where a backend is, and with which credentials it is asked."""
+"""The address of a backend and its credentials: as run.yaml configures, a provider declares, or the platform knows."""
 
-import json
+import math
 
 import pytest
+import yaml
 from llama_stack.providers.utils.inference.model_registry import RemoteInferenceProviderConfig
+from pydantic import ValidationError
 
 from llama_stack_api_messages import MessagesUpstream
-from llama_stack_api_messages.errors import BadGatewayError, MessagesError
+from llama_stack_api_messages.errors import MessagesError
+from llama_stack_provider_messages.config import MessagesConfig
 from llama_stack_provider_messages.stack import OpenAIMixin, Target
-from llama_stack_provider_messages.translated.counting import TokenizerUnavailable, poster
-from llama_stack_provider_messages.upstream.resolve import declared_by, upstream_of
-from llama_stack_provider_messages.upstream.settings import NativeSettings
+from llama_stack_provider_messages.upstream.address import NativeSettings, declared_by, upstream_of
+
+
+def read(text):
+    """Return the entry of a provider, as it comes out of YAML."""
+    return MessagesConfig.model_validate(yaml.safe_load(f"native: {{up: {text}}}")).native["up"]
+
+
+@pytest.mark.parametrize(
+    ("text", "mode"),
+    [
+        ("auto", "auto"),
+        ("on", "on"),
+        ("off", "off"),
+        ("yes", "on"),
+        ("no", "off"),
+        ("true", "on"),
+        ("False", "off"),
+        ("'on'", "on"),
+        ("'off'", "off"),
+        ("{mode: on}", "on"),
+        ("{mode: off}", "off"),
+        ("{mode: 'on'}", "on"),
+        ("{mode: auto}", "auto"),
+        ("{}", "auto"),
+        ("{repair: true}", "auto"),
+    ],
+)
+def test_a_mode_stands_alone_or_in_a_mapping(text, mode):
+    """And what YAML makes a boolean of is the word that was written."""
+    assert read(text).mode == mode
+
+
+@pytest.mark.parametrize("text", ["maybe", "1", "0", "", "[on]", "{mode: }", "{mode: 1}", "{mode: always}", "'yes'"])
+def test_another_mode_is_refused(text):
+    """It is not guessed."""
+    with pytest.raises(ValidationError, match="mode"):
+        read(text)
+
+
+def test_a_field_that_does_not_exist_is_refused():
+    """A misspelt one would do nothing in silence."""
+    with pytest.raises(ValidationError, match="baseurl"):
+        read("{baseurl: 'http://x'}")
+
+
+def test_nothing_is_changed_by_itself():
+    """What an entry does not say is left to the type of the provider or to defaults."""
+    unset = NativeSettings()
+    assert unset == read("{}") == read("auto")
+    assert (unset.base_url, unset.anthropic, unset.auth, unset.strip_billing_header) == (None,) * 4
+    assert (unset.connect_seconds, unset.silence_seconds) == (None, None)
+    assert (unset.forward_client_auth, unset.own_request_id, unset.ping_before_status, unset.repair) == (False,) * 4
+    assert unset.forward_headers == []
+
+
+def test_settings_that_are_made_already_are_taken():
+    """Code may hand them over."""
+    made = NativeSettings(mode="on", repair=True)
+    assert MessagesConfig(native={"up": made}).native["up"] == made
+
+
+@pytest.mark.parametrize("auth", ["x-api-key", "bearer"])
+def test_the_ways_to_send_a_key(auth):
+    """Are these two."""
+    assert read(f"{{auth: {auth}}}").auth == auth
+    with pytest.raises(ValidationError, match="auth"):
+        read("{auth: basic}")
+
+
+@pytest.mark.parametrize("name", ["connect_seconds", "silence_seconds"])
+@pytest.mark.parametrize("value", [0, -1, math.inf, -math.inf, math.nan])
+def test_a_time_is_positive_and_finite(name, value):
+    """An endless one would hold a connection for ever."""
+    with pytest.raises(ValidationError, match=name):
+        NativeSettings(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["connect_seconds", "silence_seconds"])
+def test_a_time_may_be_short(name):
+    """Less than a second included."""
+    assert getattr(NativeSettings(**{name: 0.1}), name) == 0.1
 
 
 class Provider(OpenAIMixin):
@@ -150,81 +232,6 @@ async def test_an_engine_that_does_not_start_is_a_failure_of_the_protocol():
     assert isinstance(caught.value.__cause__, RuntimeError)
     with pytest.raises(KeyError):
         await declared_by(target(provider=Speaking(KeyError("bug"))))
-
-
-class Response:
-    def __init__(self, status, body):
-        self.status_code = status
-        self.headers = {}
-        self.is_success = status == 200
-        self.body = body
-        self.closed = False
-
-    async def aiter_bytes(self):
-        yield self.body
-
-    async def aclose(self):
-        self.closed = True
-
-
-class UpstreamClient:
-    def __init__(self, answer):
-        self.answer = answer
-        self.questions = []
-
-    async def send(self, target, upstream, question):
-        self.questions.append((upstream, question))
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
-
-
-async def test_a_tokenizer_is_asked_where_the_provider_is():
-    """Shortly, with the provider's key, whatever the native lane is configured to; the connection is given back."""
-    exchanges = UpstreamClient(Response(200, b'{"count": 3}'))
-    assert await poster(exchanges, target())("/tokenize", {"a": "\u00e9"}) == {"count": 3}
-    ((found, question),) = exchanges.questions
-    assert (found.base_url, found.headers) == ("http://host", BEARER)
-    assert (question.path, json.loads(question.data), question.short) == ("/tokenize", {"a": "\u00e9"}, True)
-    assert exchanges.answer.closed
-
-
-async def test_a_tokenizer_is_asked_where_the_provider_declares():
-    """As it is for messages."""
-    exchanges = UpstreamClient(Response(200, b"1"))
-    await poster(exchanges, target(provider=Speaking(MessagesUpstream("http://d", {"x-api-key": "d"}))))("/t", {})
-    assert exchanges.questions[0][0].base_url == "http://d"
-
-
-@pytest.mark.parametrize(
-    ("answer", "status"),
-    [
-        (Response(404, b"{}"), 404),
-        (Response(500, b"{}"), 500),
-        (Response(200, b"no json"), None),
-        (Response(200, b"\xff"), None),
-        (BadGatewayError("gone"), None),
-    ],
-)
-async def test_any_other_answer_is_no_tokenizer(answer, status):
-    """With the status if there is one."""
-    with pytest.raises(TokenizerUnavailable) as caught:
-        await poster(UpstreamClient(answer), target())("/tokenize", {})
-    assert caught.value.status == status
-
-
-async def test_a_tokenizer_nested_without_end_is_no_tokenizer():
-    """The estimate is what is left."""
-    with pytest.raises(TokenizerUnavailable):
-        await poster(UpstreamClient(Response(200, b"[" * 200_000)), target())("/tokenize", {})
-
-
-async def test_a_provider_of_another_kind_has_no_tokenizer():
-    """Nobody is asked."""
-    exchanges = UpstreamClient(Response(200, b"1"))
-    with pytest.raises(TokenizerUnavailable):
-        await poster(exchanges, target(provider=object()))("/tokenize", {})
-    assert exchanges.questions == []
 
 
 @pytest.mark.parametrize(
