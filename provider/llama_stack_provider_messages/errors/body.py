@@ -18,6 +18,7 @@ from llama_stack_api_messages.errors import (
     InvalidRequestError,
     MessagesError,
     RateLimitError,
+    UpstreamError,
     error_for_status,
 )
 from llama_stack_provider_messages.headers import anthropic_headers
@@ -26,7 +27,10 @@ from .overflow import overflow_message
 from .redaction import redact
 
 _QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "payment_required"})
-_CREDENTIALS = (401, 403)
+REFUSED_KEY = frozenset({401, 403})
+"""Statuses of a backend that does not accept the key."""
+NO_ROUTE = frozenset({404, 405, 501})
+"""Statuses of servers that do not have the path."""
 
 STATUS_BY_NAME: dict[str, int] = {
     "invalid_request_error": 400,
@@ -52,6 +56,23 @@ STATUS_BY_NAME: dict[str, int] = {
 }
 """Status by error name: errors inside a stream have no status (OpenAI, vLLM, Anthropic-like gateways, Gemini's gRPC
 names)."""
+
+STATUS_BY_TYPE: dict[str, int] = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "conflict_error": 409,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "api_error": 500,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+    "memory_precondition_failed_error": 409,
+    "memory_path_conflict_error": 409,
+}
+"""Error type -> HTTP status, for errors inside a stream, which have no status (errors table of the Messages API)."""
 
 _BLIND_STATUSES = frozenset({400, 404, 415, 422, 500, 501})
 _BLIND = re.compile(
@@ -146,7 +167,7 @@ def translate_error(
         return ContentPolicyError(_said(error, "The backend's content policy forbids this request"))
     if _is_quota(code, error):
         return BillingError(_said(error, "The backend's account has no credit left"))
-    if code in _CREDENTIALS:
+    if code in REFUSED_KEY:
         return ApiError(
             "The backend refused the stack's own credentials; its operator has to check the configured key",
             retryable=False,
@@ -160,6 +181,35 @@ def translate_error(
 def status_inside(body: object) -> int:
     """Return the HTTP status in an error body, given as a number or a name; 500 if there is none."""
     return _effective_status(None, _error_object(body))
+
+
+def is_error(body: Mapping[str, Any]) -> bool:
+    """Return whether a body with status 200, or an event, is an error.
+
+    llama.cpp sends only ``code`` and ``message``: it names an event an error outside of the event's data.
+    """
+    if body.get("type") == "error" or body.get("error"):
+        return True
+    return body.get("code") is not None and isinstance(body.get("message"), str)
+
+
+def error_of_event(event: Mapping[str, Any]) -> MessagesError:
+    """Return the error in an ``error`` event, or in an error body sent with status 200.
+
+    An error in the API's format keeps its type, message and details. Any other is translated as ``translate_error``
+    does, except that 401 and 403 are kept: here the key may be the client's own.
+    """
+    inner = event.get("error")
+    inner = inner if isinstance(inner, Mapping) else {}
+    kind, text, details = inner.get("type"), inner.get("message"), inner.get("details")
+    if isinstance(kind, str) and kind in STATUS_BY_TYPE and isinstance(text, str) and text.strip():
+        error = UpstreamError(STATUS_BY_TYPE[kind], kind, redact(text.strip()))
+        error.details = dict(details) if isinstance(details, Mapping) else None
+        return error
+    status = status_inside(event)
+    if status in REFUSED_KEY:
+        return UpstreamError(status, error_for_status(status).error_type, translate_error(400, event).message)
+    return translate_error(status, event)
 
 
 def _error_object(body: object) -> dict[str, Any]:

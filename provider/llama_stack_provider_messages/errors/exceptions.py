@@ -33,14 +33,13 @@ from llama_stack_provider_messages.stack import (
     get_logger,
 )
 
-from .body import translate_error
+from .body import REFUSED_KEY, translate_error
 from .redaction import redact, redacted_error, redacted_json, redacted_text
 
 logger = get_logger(__name__)
 
 _NOT_AN_ANSWER = (AttributeError, IndexError, KeyError, TypeError, json.JSONDecodeError, UnicodeError)
 """Raised by the openai SDK and its callers when an upstream responds with 200 and an unexpected body, such as HTML."""
-_CREDENTIALS = (AuthenticationError.status_code, PermissionDeniedError.status_code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ def translate_failure(error: Exception, provider_id: str, keys: Keys = NO_KEYS) 
         return error
     seen = redacted_error(_translate(error, provider_id, keys.secrets), keys.secrets)
     status = getattr(error, "status_code", None)
-    if keys.given and status in _CREDENTIALS and type(seen) is ApiError:
+    if keys.given and status in REFUSED_KEY and type(seen) is ApiError:
         seen = error_for_status(status)(
             f"The backend '{provider_id}' refused the key in x-llamastack-provider-data; check it, or leave it out"
         )

@@ -4,9 +4,9 @@ An error body of the Messages API is passed on unchanged. Any other body (OpenAI
 one) is translated as on the translated lane (``body.py``).
 """
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any, TypeGuard
 
 from llama_stack_api_messages.errors import (
     BadGatewayError,
@@ -15,12 +15,12 @@ from llama_stack_api_messages.errors import (
     UpstreamError,
     error_for_status,
 )
+from llama_stack_api_messages.json_bytes import loads_or_none
+from llama_stack_api_messages.json_members import Member, members
 from llama_stack_provider_messages.headers import returned_headers
 
-from .body import translate_error
-from .redaction import Secrets, redacted
-
-_CREDENTIALS = (401, 403)
+from .body import REFUSED_KEY, error_of_event, is_error, translate_error
+from .redaction import Secrets, redacted, redacted_json
 
 
 def upstream_failure(
@@ -54,7 +54,7 @@ def upstream_failure(
     if error := _own_form(clean):
         kind, text, verbatim = error["type"], error["message"], not own_request_id
         return UpstreamError(status, kind, text, headers=carried, raw=clean, verbatim=verbatim)
-    words = status if status not in _CREDENTIALS else 400  # 401 and 403 are passed on with their own status
+    words = status if status not in REFUSED_KEY else 400  # 401 and 403 are passed on with their own status
     seen = translate_error(words, clean, headers, now=now)
     carried = {**seen.headers, **carried}
     if isinstance(seen, InvalidRequestError) and error_for_status(status).retryable:
@@ -64,20 +64,55 @@ def upstream_failure(
     return UpstreamError(status, kind, seen.message, headers=carried)
 
 
-def not_a_message(provider_id: str) -> BadGatewayError:
-    """Return the error for a 2xx response whose body is not a Message."""
-    return BadGatewayError(
-        f"The backend '{provider_id}' did not answer in the form of the Messages API; if it has none, switch its "
-        "native lane off"
-    )
+def is_success(body: object, name: str, secrets: Secrets) -> TypeGuard[dict[str, Any]]:
+    """Return whether the decoded body of a 2xx response is one of the Messages API, and not an error.
+
+    Args:
+        body: The decoded body.
+        name: The member that the endpoint promises: ``content`` of a Message, ``input_tokens`` of a token count.
+        secrets: The keys of the request, to be redacted from an error.
+
+    Raises:
+        MessagesError: The body is an error, which gateways send with status 200, too.
+    """
+    if not isinstance(body, dict):
+        return False
+    if is_error(body):
+        raise error_of_event(redacted_json(body, secrets))
+    return name in body
+
+
+def success_members(data: bytes, name: str, secrets: Secrets) -> list[Member] | None:
+    """Return the top-level members of the body of a 2xx response; None if it is not one of the Messages API.
+
+    As ``is_success``, but the body is decoded only if it may be an error.
+    """
+    try:
+        found = members(data)
+    except ValueError:
+        return None
+    names = {member for member, _ in found}
+    if name in names and names.isdisjoint(("error", "code")):
+        return found
+    return found if is_success(loads_or_none(data), name, secrets) else None
+
+
+def not_a_message(provider_id: str, *, native: bool = True) -> BadGatewayError:
+    """Return the error for a 2xx response that is not one of the Messages API.
+
+    Args:
+        provider_id: Id of the backend's provider.
+        native: Whether the request was passed through, so that switching the native lane off may help.
+    """
+    text = f"The backend '{provider_id}' did not answer in the form of the Messages API"
+    if native:
+        return BadGatewayError(f"{text}; if it has none, switch its native lane off")
+    return BadGatewayError(text, retryable=False)
 
 
 def _own_form(body: bytes) -> dict[str, str] | None:
     """Return the ``error`` object of a Messages API error body, None for any other body."""
-    try:
-        decoded = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
+    decoded = loads_or_none(body)
     error = decoded.get("error") if isinstance(decoded, dict) and decoded.get("type") == "error" else None
     if not isinstance(error, dict) or not all(isinstance(error.get(key), str) for key in ("type", "message")):
         return None

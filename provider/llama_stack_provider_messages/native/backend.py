@@ -11,19 +11,19 @@ from llama_stack_api_messages import Call, MessageReply, RequestBody, StreamRepl
 from llama_stack_api_messages.errors import BadGatewayError, InvalidRequestError, MessagesError, UpstreamError
 from llama_stack_api_messages.ids import new_id
 from llama_stack_api_messages.json_bytes import encode_json
-from llama_stack_api_messages.json_members import Member, members
+from llama_stack_api_messages.json_members import Member
 from llama_stack_api_messages.models import CountTokensRequest, CreateMessageRequest, PromptRequest
-from llama_stack_provider_messages.errors.body import translate_error
-from llama_stack_provider_messages.errors.redaction import redacted, redacted_error
-from llama_stack_provider_messages.errors.response import not_a_message
+from llama_stack_provider_messages.errors.body import NO_ROUTE
+from llama_stack_provider_messages.errors.redaction import redacted_error
+from llama_stack_provider_messages.errors.response import not_a_message, success_members
 from llama_stack_provider_messages.headers import COUNT_HEADER, forwarded_headers, returned_headers
-from llama_stack_provider_messages.routing.probe import NO_ROUTE, Probes
+from llama_stack_provider_messages.routing.probe import Probes
 from llama_stack_provider_messages.routing.route import Backend, Route
 from llama_stack_provider_messages.stack import Platform, Target, get_logger
 from llama_stack_provider_messages.translation.dropped import dropped_header, dropped_text
 from llama_stack_provider_messages.translation.messages_to_chat.backend.estimate import estimate_json
 from llama_stack_provider_messages.upstream.address import Upstream
-from llama_stack_provider_messages.upstream.client import UpstreamClient, UpstreamRequest, read_body
+from llama_stack_provider_messages.upstream.client import UpstreamClient, UpstreamRequest, is_event_stream, read_body
 from llama_stack_provider_messages.upstream.cooldown import Cooldown
 
 from .model_name import ModelNameRewriter, echoed
@@ -142,7 +142,7 @@ class NativeBackend:
         self, body: RequestBody[CreateMessageRequest], call: Call, route: Route
     ) -> tuple[httpx.Response, Outgoing]:
         response, asked = await self._accepted(_MESSAGES, body, call, route)
-        if response.headers.get("content-type", "").lower().startswith("text/event-stream"):
+        if is_event_stream(response):
             return response, asked
         _expect("content", await read_body(response, route.target.provider_id), _upstream(route))
         raise not_a_message(route.target.provider_id)
@@ -223,21 +223,10 @@ def _is_no_route(error: MessagesError) -> bool:
 
 
 def _expect(name: str, data: bytes, upstream: Upstream) -> list[Member]:
-    """Return the top-level members of a response body that has a member of this name.
-
-    Raises:
-        MessagesError: The member is missing; if the body is an error with a success status, that error.
-    """
-    try:
-        found = members(data)
-    except ValueError:
-        raise not_a_message(upstream.provider_id) from None
-    names = {member for member, _ in found}
-    if name in names:
-        return found
-    if "error" in names:
-        raise translate_error(None, redacted(data, upstream.secrets))
-    raise not_a_message(upstream.provider_id)
+    """Return the top-level members of a successful response body; see ``success_members``."""
+    if (found := success_members(data, name, upstream.secrets)) is None:
+        raise not_a_message(upstream.provider_id)
+    return found
 
 
 def _repaired(data: bytes, model: str, route: Route) -> bytes:

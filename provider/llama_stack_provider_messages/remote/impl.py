@@ -13,6 +13,7 @@ from llama_stack_api_messages import MessagesUpstream
 from llama_stack_api_messages.errors import MessagesError
 from llama_stack_api_messages.ids import new_id
 from llama_stack_api_messages.routes.completion_error import CompletionError
+from llama_stack_provider_messages.errors.body import NO_ROUTE, REFUSED_KEY
 from llama_stack_provider_messages.headers import BETA_HEADER, VERSION_HEADER
 from llama_stack_provider_messages.stack import Target, get_logger, network_of
 from llama_stack_provider_messages.stack.inference import (
@@ -41,7 +42,7 @@ from llama_stack_provider_messages.upstream.client import UpstreamClient
 from .config import ModelEntry, RemoteMessagesConfig, RemoteMessagesProviderData
 from .continuation import left_out, streamed_answer, whole_answer
 from .failures import ModelNotAllowedError, not_offered
-from .model_list import NO_LIST, ModelLister
+from .model_list import ModelLister
 from .sdk_objects import chunk, completion, plain_request, reasoning_of
 from .upstream import MessagesClient
 
@@ -76,9 +77,9 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
             status = await self._listing().status(self._headers(key), _HEALTH_SECONDS)
         except MessagesError as error:
             return HealthResponse(status=HealthStatus.ERROR, message=error.message)
-        if key and status in (401, 403):
+        if key and status in REFUSED_KEY:
             return HealthResponse(status=HealthStatus.ERROR, message=f"The backend refuses the key: {status}")
-        if status >= 500 and status not in NO_LIST:
+        if status >= 500 and status not in NO_ROUTE:
             return HealthResponse(status=HealthStatus.ERROR, message=f"The backend answers {status}")
         return HealthResponse(status=HealthStatus.OK)
 

@@ -1,6 +1,5 @@
 """Reads the model list of an upstream, page by page."""
 
-import json
 from collections.abc import AsyncIterator, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -8,6 +7,8 @@ from typing import Any
 import httpx
 
 from llama_stack_api_messages.errors import BadGatewayError
+from llama_stack_api_messages.json_bytes import loads_or_none
+from llama_stack_provider_messages.errors.body import NO_ROUTE
 from llama_stack_provider_messages.errors.response import upstream_failure
 from llama_stack_provider_messages.stack import Network
 from llama_stack_provider_messages.translation.chat_to_messages import replace_lone_surrogates
@@ -15,9 +16,6 @@ from llama_stack_provider_messages.upstream.client import connection_failure
 from llama_stack_provider_messages.upstream.connections import new_client
 
 from .config import ModelEntry
-
-NO_LIST = frozenset({404, 405, 501})
-"""Statuses of servers that do not have the path."""
 
 _PATH = "/v1/models"
 _PAGE = "1000"
@@ -58,7 +56,7 @@ class ModelLister:
         async with new_client(self._network, None, None) as client:
             for _ in range(_MOST_PAGES):
                 response = await self._get(client, headers, {"after_id": after} if after else {})
-                if response.status_code in NO_LIST:
+                if response.status_code in NO_ROUTE:
                     yield None
                     return
                 body = self._checked(response, secrets)
@@ -96,10 +94,7 @@ class ModelLister:
                 secrets=secrets,
                 now=datetime.now(UTC),
             )
-        try:
-            body = json.loads(response.content)
-        except (ValueError, RecursionError):
-            body = None
+        body = loads_or_none(response.content)
         if not isinstance(body, dict) or not isinstance(body.get("data"), list):
             raise BadGatewayError(f"The backend '{self._provider_id}' did not answer with a list of models")
         return body

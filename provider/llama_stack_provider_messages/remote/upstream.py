@@ -1,25 +1,25 @@
 """Sends requests to the upstream, with retries as configured."""
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import httpx
 
 from llama_stack_api_messages.errors import BadGatewayError, MessagesError
-from llama_stack_api_messages.json_bytes import encode_json
+from llama_stack_api_messages.json_bytes import encode_json, loads_or_none
 from llama_stack_api_messages.streaming.sse import encode_event
+from llama_stack_provider_messages.errors.body import error_of_event, is_error
 from llama_stack_provider_messages.errors.redaction import redacted_json
+from llama_stack_provider_messages.errors.response import is_success, not_a_message
 from llama_stack_provider_messages.stack import Target, get_logger
-from llama_stack_provider_messages.translation.chat_to_messages import error_of_event, events_of, is_error
+from llama_stack_provider_messages.translation.chat_to_messages import events_of
 from llama_stack_provider_messages.upstream.address import Upstream
-from llama_stack_provider_messages.upstream.client import UpstreamClient, UpstreamRequest, read_body
+from llama_stack_provider_messages.upstream.client import UpstreamClient, UpstreamRequest, is_event_stream, read_body
 
 logger = get_logger(__name__)
 
 _PATH = "/v1/messages"
-_EVENTS = "text/event-stream"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
 """Pauses before a retry in seconds. With a longer ``retry-after`` the error is returned: the client decides."""
 _WORTH_A_RETRY = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
@@ -84,7 +84,7 @@ class MessagesClient:
         for attempt in range(self._retries + 1):
             try:
                 response = await self._accepted(body)
-                if response.headers.get("content-type", "").lower().startswith(_EVENTS):
+                if is_event_stream(response):
                     return response
                 return _as_stream(self._message(await read_body(response, self.provider_id)))
             except MessagesError as error:
@@ -111,22 +111,10 @@ class MessagesClient:
         await self._sleep(seconds)
 
     def _message(self, data: bytes) -> dict[str, Any]:
-        try:
-            found = json.loads(data)
-        except (ValueError, RecursionError):
-            raise self._no_message() from None
-        if not isinstance(found, dict):
-            raise self._no_message()
-        if error := self.error_in(found):
-            raise error
-        if not isinstance(found.get("content"), list):
-            raise self._no_message()
-        return found
-
-    def _no_message(self) -> BadGatewayError:
-        return BadGatewayError(
-            f"The backend '{self.provider_id}' did not answer in the form of the Messages API", retryable=False
-        )
+        body = loads_or_none(data)
+        if not is_success(body, "content", self._upstream.secrets) or not isinstance(body["content"], list):
+            raise not_a_message(self.provider_id, native=False)
+        return body
 
 
 def _as_stream(message: Mapping[str, Any]) -> httpx.Response:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import Any
 
 from llama_stack_api_messages.errors import MessagesError
-from llama_stack_provider_messages.routing.probe import NO_ROUTE
+from llama_stack_provider_messages.errors.body import NO_ROUTE
 from llama_stack_provider_messages.stack import Target, get_logger
 from llama_stack_provider_messages.translation.messages_to_chat.backend.estimate import estimate_tokens
 from llama_stack_provider_messages.translation.messages_to_chat.backend.tokenizers import (

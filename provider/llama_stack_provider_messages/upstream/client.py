@@ -133,6 +133,12 @@ def _bad_key(upstream: Upstream) -> AuthenticationError:
 _url = lru_cache(256)(httpx.URL)
 
 
+def is_event_stream(response: httpx.Response) -> bool:
+    """Return whether the body of a response is a stream of events."""
+    kind: str = response.headers.get("content-type", "")
+    return kind.lower().startswith("text/event-stream")
+
+
 async def read_body(response: httpx.Response, provider_id: str) -> bytes:
     """Return the body of a response, and close the response.
 

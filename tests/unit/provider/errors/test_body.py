@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from llama_stack_api_messages.errors import (
+    ERROR_BY_STATUS,
     ApiError,
     BadGatewayError,
     BillingError,
@@ -17,7 +18,13 @@ from llama_stack_api_messages.errors import (
     RateLimitError,
     RequestTooLargeError,
 )
-from llama_stack_provider_messages.errors.body import ContextOverflowError, translate_error
+from llama_stack_api_messages.models.errors import ERROR_TYPES
+from llama_stack_provider_messages.errors.body import (
+    STATUS_BY_TYPE,
+    ContextOverflowError,
+    error_of_event,
+    translate_error,
+)
 from llama_stack_provider_messages.errors.redaction import redact
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
@@ -588,3 +595,33 @@ def test_ordinary_words_stay(text):
 
 def test_endless_words_are_cut():
     assert len(told(400, "word " * 5000).message) == 1000
+
+
+def test_words_of_an_upstream_are_redacted():
+    inner = {"type": "api_error", "message": "Bearer sk-ant-abcdef1234567890 failed"}
+    assert "abcdef" not in error_of_event({"error": inner}).message
+
+
+@pytest.mark.parametrize(
+    ("event", "status"),
+    [
+        ({"error": {"code": 429, "message": "slow down", "type": "rate_limit_exceeded"}}, 429),
+        ({"error": "broken"}, 500),
+        ({"error": {"type": "api_error", "message": " "}}, 500),
+        ({"code": 503, "message": "Loading model", "type": "unavailable_error"}, 529),
+        ({"type": "error"}, 500),
+    ],
+)
+def test_an_error_in_another_form_is_read_too(event, status):
+    found = error_of_event(event)
+    assert found.status_code == status
+    assert found.message
+
+
+def test_every_error_type_has_the_status_of_its_class():
+    assert STATUS_BY_TYPE.keys() == set(ERROR_TYPES)
+    classes = {kind.error_type: kind for kind in [*ERROR_BY_STATUS.values(), MessagesError]}
+    stated = {kind.error_type: kind.status_code for kind in ERROR_BY_STATUS.values() if kind.status_code != 405}
+    del stated["api_error"]  # 500 and 502
+    assert {name: STATUS_BY_TYPE[name] for name in stated} == stated
+    assert STATUS_BY_TYPE["api_error"] == classes["api_error"].status_code

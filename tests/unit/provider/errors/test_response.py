@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from llama_stack_api_messages.errors import BadGatewayError, InvalidRequestError, UpstreamError
-from llama_stack_provider_messages.errors.response import not_a_message, upstream_failure
+from llama_stack_api_messages.errors import BadGatewayError, InvalidRequestError, MessagesError, UpstreamError
+from llama_stack_provider_messages.errors.response import is_success, not_a_message, success_members, upstream_failure
 
 OWN = b'{ "type":"error", "error":{"type":"odd_error","message":"no \\u0026 no","x":1},"request_id":"req_up"}'
 HINTS = {
@@ -144,12 +144,61 @@ def test_an_answer_that_is_neither_success_nor_error_is_a_bad_gateway(status):
     assert str(status) in error.message
 
 
+MESSAGE = {"type": "message", "content": []}
+
+
+@pytest.mark.parametrize("body", [MESSAGE, {**MESSAGE, "error": None}, {"content": None}])
+def test_a_body_with_the_promised_member_is_a_success(body):
+    """Whether it is read as bytes or decoded."""
+    data = json.dumps(body).encode()
+    assert is_success(body, "content", ())
+    assert dict(success_members(data, "content", ())).keys() == body.keys()
+
+
+@pytest.mark.parametrize("body", [{"type": "message"}, {}, [], "content", None, {"error": None}, {"input_tokens": 5}])
+def test_a_body_without_the_promised_member_is_not_a_success(body):
+    """Of any type."""
+    assert not is_success(body, "content", ())
+    assert success_members(json.dumps(body).encode(), "content", ()) is None
+
+
+@pytest.mark.parametrize("data", [b"", b"<html>", b'{"content": [', b"\xff", b"[" * 100_000])
+def test_a_body_that_is_not_json_is_not_a_success(data):
+    """Nor is one that is truncated."""
+    assert success_members(data, "content", ()) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"type": "error", "error": {"type": "overloaded_error", "message": "bad sesame-9f"}}, 529),
+        ({"type": "error", "error": {"type": "authentication_error", "message": "bad sesame-9f"}}, 401),
+        ({"error": {"message": "bad sesame-9f"}}, 500),
+        ({**MESSAGE, "error": "bad sesame-9f"}, 500),
+        ({"code": 503, "message": "bad sesame-9f"}, 529),
+        ({"type": "error", "message": "bad sesame-9f"}, 500),
+    ],
+)
+def test_an_error_with_status_200_is_raised_without_the_key(body, status):
+    """Its own type and code give the status; content beside it does not make it a success."""
+    for read in (
+        lambda: is_success(body, "content", ("sesame-9f",)),
+        lambda: success_members(json.dumps(body).encode(), "content", ("sesame-9f",)),
+    ):
+        with pytest.raises(MessagesError) as caught:
+            read()
+        assert (caught.value.status_code, caught.value.message) == (status, "bad [redacted]")
+
+
 def test_a_success_that_is_no_message_names_the_backend():
-    """And what to do."""
+    """And what to do, where something can be done."""
     error = not_a_message("up")
     assert isinstance(error, BadGatewayError)
     assert "'up'" in error.message
     assert "off" in error.message
+    assert error.retryable
+    error = not_a_message("up", native=False)
+    assert ("off" in error.message, error.retryable) == (False, False)
 
 
 def test_a_key_that_is_a_word_is_left_in_the_words():
