@@ -30,6 +30,7 @@ from llama_stack_provider_messages.translation.chat_to_messages import (
     MessagesRequest,
     StreamTranslator,
     TranslationOptions,
+    dropped_blocks,
     traits_of,
     translate_error,
     translate_request,
@@ -40,7 +41,7 @@ from llama_stack_provider_messages.upstream.address import NativeSettings, resol
 from llama_stack_provider_messages.upstream.client import UpstreamClient
 
 from .config import ModelEntry, RemoteMessagesConfig, RemoteMessagesProviderData
-from .continuation import left_out, streamed_answer, whole_answer
+from .continuation import complete_message, complete_stream
 from .failures import ModelNotAllowedError, not_offered
 from .model_list import ModelLister
 from .sdk_objects import chunk, completion, plain_request, reasoning_of
@@ -181,8 +182,8 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
             asking = self._messages_client(params.model, asked.betas)
             if params.stream:
                 return await self._stream(params.model, asking, asked)
-            message = await whole_answer(asking, asked.body, self.config.max_continuations)
-            self._tell(params.model, "answer", left_out(message))
+            message = await complete_message(asking, asked.body, self.config.max_continuations)
+            self._tell(params.model, "answer", dropped_blocks(message, asked.form))
             return completion(translate_response(message, asked.form, created=int(time.time())))
         except MessagesError as error:
             raise _failure(error) from None
@@ -190,7 +191,7 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
     async def _stream(self, model: str, asking: MessagesClient, asked: MessagesRequest) -> AsyncGenerator[Any]:
         translator = StreamTranslator(asked.form, created=int(time.time()), new_id=lambda: new_id(""))
         first = await asking.stream(asked.body)
-        pieces = streamed_answer(asking, asked.body, translator, first, self.config.max_continuations)
+        pieces = complete_stream(asking, asked.body, translator, first, self.config.max_continuations)
         await anext(pieces)  # from here on, closing the generator closes the response
 
         async def chunks() -> AsyncGenerator[Any]:

@@ -1,8 +1,9 @@
 """Sends HTTP requests to upstreams; failures are raised as errors of the Messages API."""
 
+import asyncio
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -30,6 +31,10 @@ _LONGEST_ERROR = 1024 * 1024
 LONGEST_ANSWER = 64 * 1024 * 1024
 """Limit in bytes of a non-streaming response body, which may contain images and files as base64. Without a limit an
 endless response would fill the memory of the process."""
+
+STREAM_END_SECONDS = 0.5
+"""How long an upstream may keep a stream open after its last event. A connection is reusable only if read to its
+end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +168,19 @@ async def read_body(response: httpx.Response, provider_id: str) -> bytes:
         raise connection_failure(error, provider_id) from error
     finally:
         await response.aclose()
+
+
+async def chunks_after_end(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    """Yield the chunks after the last event of a stream, for at most ``STREAM_END_SECONDS``."""
+    clock = asyncio.get_running_loop().time
+    until = clock() + STREAM_END_SECONDS
+    while (left := until - clock()) > 0:
+        try:
+            async with asyncio.timeout(left):
+                chunk = await anext(chunks)
+        except (StopAsyncIteration, TimeoutError):
+            return
+        yield chunk
 
 
 async def _beginning(response: httpx.Response) -> bytes:

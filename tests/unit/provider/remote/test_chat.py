@@ -8,9 +8,9 @@ import pytest
 
 from llama_stack_api_messages.routes.completion_error import CompletionError
 from llama_stack_api_messages.streaming.sse import encode_event
-from llama_stack_provider_messages.remote import continuation as answers
 from llama_stack_provider_messages.remote import upstream as asking
 from llama_stack_provider_messages.translation.chat_to_messages import events_of
+from llama_stack_provider_messages.upstream import client
 from support.native_upstream import error_body, frame, message, spoken, spoken_events
 
 SAID = json.dumps(message("x")).encode()
@@ -302,7 +302,7 @@ async def test_half_a_character_breaks_nothing(upstream, provider, ask, stream):
 
 async def test_a_stream_that_is_kept_open_behind_its_end_is_left(upstream, provider, ask, monkeypatch):
     """The client waits for the end of it too."""
-    monkeypatch.setattr(answers, "_LINGER_SECONDS", 0.01)
+    monkeypatch.setattr(client, "STREAM_END_SECONDS", 0.01)
     closed = asyncio.Event()
     head = {"content-type": "text/event-stream"}
     body = Closing(closed, *spoken("x", "Hello"))
