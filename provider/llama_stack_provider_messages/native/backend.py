@@ -24,7 +24,7 @@ from llama_stack_provider_messages.translation.dropped import dropped_header, dr
 from llama_stack_provider_messages.translation.messages_to_chat.backend.estimate import estimate_json
 from llama_stack_provider_messages.upstream.address import Upstream
 from llama_stack_provider_messages.upstream.client import UpstreamClient, UpstreamRequest, is_event_stream, read_body
-from llama_stack_provider_messages.upstream.cooldown import Cooldown
+from llama_stack_provider_messages.upstream.state import Cooldown
 
 from .model_name import ModelNameRewriter, echoed
 from .observer import usage_of

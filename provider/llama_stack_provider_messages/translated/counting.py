@@ -17,7 +17,7 @@ from llama_stack_provider_messages.translation.messages_to_chat.backend.tokenize
 )
 from llama_stack_provider_messages.upstream.address import NativeSettings, declared_by, upstream_of
 from llama_stack_provider_messages.upstream.client import UpstreamClient, UpstreamRequest, read_body
-from llama_stack_provider_messages.upstream.cooldown import REST_SECONDS, Cooldown
+from llama_stack_provider_messages.upstream.state import COOLDOWN_SECONDS, Cooldown
 
 __all__ = ["Count", "Post", "TokenCounter", "TokenizerUnavailable"]
 
@@ -72,7 +72,7 @@ class TokenCounter:
             logger.info(
                 "tokenizer unavailable, using estimates for a while",
                 model=model,
-                seconds=REST_SECONDS,
+                seconds=COOLDOWN_SECONDS,
                 because=str(failure),
             )
         self._failed.start(key)

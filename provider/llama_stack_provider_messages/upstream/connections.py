@@ -4,19 +4,18 @@ Redirects, cookies, retries and proxies of the environment are off: each request
 host.
 """
 
-import asyncio
 import ssl
 from collections.abc import Callable, Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from math import isfinite
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 import httpx
 
 from llama_stack_provider_messages.stack import Network
 
 from .pools import POOL_SIZE, PooledTransport
+from .state import PerLoop
 
 _STREAMS = 1_000
 """Limit of concurrent requests; further ones wait for a connection."""
@@ -93,17 +92,17 @@ class HttpClients:
     """Holds the HTTP clients by event loop and name of the upstream."""
 
     def __init__(self) -> None:
-        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Client]] = WeakKeyDictionary()
+        self._clients: PerLoop[dict[str, Client]] = PerLoop()
 
     def get(self, name: str, make: Callable[[], httpx.AsyncClient]) -> Client:
         """Return the client of the running event loop for an upstream; make it on first use."""
-        clients = self._clients.setdefault(asyncio.get_running_loop(), {})
+        clients = self._clients.get(dict)
         if name not in clients:
             made = make()
             clients[name] = Client(made, dict(made.headers))
         return clients[name]
 
     async def close(self) -> None:
-        """Close the clients of the running loop; those of other loops have no open connections any more."""
-        for client in self._clients.pop(asyncio.get_running_loop(), {}).values():
+        """Close the clients of the running loop."""
+        for client in (self._clients.pop() or {}).values():
             await client.http.aclose()
