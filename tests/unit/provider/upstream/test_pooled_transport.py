@@ -1,12 +1,11 @@
-"""Requests spread over pools of a few connections."""
+"""Requests are distributed over pools of a few connections."""
 
 import asyncio
 
 import httpx
 import pytest
 
-from llama_stack_provider_messages.upstream import pools as module
-from llama_stack_provider_messages.upstream.pools import POOL_SIZE, PooledTransport
+from llama_stack_provider_messages.upstream.connections import POOL_SIZE, PooledTransport
 
 IDLE = 4.0
 
@@ -31,6 +30,7 @@ class Pool(httpx.AsyncBaseTransport):
 
     def __init__(self):
         self.requests = 0
+        self.bodies = []
         self.closed = False
         self.failure = None
         self.waiting = asyncio.Event()
@@ -42,7 +42,8 @@ class Pool(httpx.AsyncBaseTransport):
         await self.waiting.wait()
         if self.failure:
             raise self.failure
-        return httpx.Response(200, stream=Body())
+        self.bodies.append(Body())
+        return httpx.Response(200, stream=self.bodies[-1])
 
     async def aclose(self):
         self.closed = True
@@ -73,6 +74,12 @@ class Made:
     def requests(self):
         return [pool.requests for pool in self.pools]
 
+    async def room(self):
+        """Return how many more requests fit into the first pool, by sending one more than it can have."""
+        before = self.requests[0]
+        await self.ask(POOL_SIZE + 1)
+        return self.requests[0] - before
+
 
 @pytest.fixture
 def clock(monkeypatch):
@@ -85,7 +92,7 @@ def clock(monkeypatch):
             return self.now
 
     loop = Loop()
-    monkeypatch.setattr(module.asyncio, "get_running_loop", lambda: loop)
+    monkeypatch.setattr(asyncio, "get_running_loop", lambda: loop)
     return loop
 
 
@@ -123,33 +130,38 @@ async def test_there_is_room_for_as_many_as_were_asked_for(most, pools):
     assert made.requests == [POOL_SIZE + 2] + [POOL_SIZE + 1] * (pools - 1)
 
 
-async def test_the_body_passes_and_its_place_comes_back_once():
-    """However often it is closed."""
-    made = Made(POOL_SIZE)
-    first, *_ = responses = await made.ask(POOL_SIZE)
-    body = first.stream._stream
+async def test_the_body_passes_and_its_place_is_released_once():
+    """When it is closed, however often."""
+    made = Made()
+    first, *_ = await made.ask(POOL_SIZE)
     assert [part async for part in first.stream] == [b"a", b"b"]
-    assert [pool.busy for pool in made.transport._pools] == [POOL_SIZE]
+    await made.ask()
+    assert made.requests == [POOL_SIZE, 1]
     for _ in range(3):
         await first.stream.aclose()
-    assert body.closed == 3
-    assert made.transport._pools[0].busy == POOL_SIZE - 1
-    for response in responses[1:]:
+    assert made.pools[0].bodies[0].closed == 3
+    assert await made.room() == 1
+
+
+async def test_all_places_are_released():
+    """One by each response."""
+    made = Made()
+    for response in await made.ask(POOL_SIZE):
         await response.stream.aclose()
-    assert made.transport._pools[0].busy == 0
+    assert await made.room() == POOL_SIZE
 
 
-async def test_a_body_that_cannot_be_closed_gives_its_place_back():
-    """Its failure is told all the same."""
+async def test_a_body_that_cannot_be_closed_releases_its_place():
+    """Its failure is raised all the same."""
     made = Made()
     (response,) = await made.ask()
-    response.stream._stream.broken = True
+    made.pools[0].bodies[0].broken = True
     with pytest.raises(httpx.ReadError):
         await response.stream.aclose()
-    assert made.transport._pools[0].busy == 0
+    assert await made.room() == POOL_SIZE
 
 
-async def test_a_request_that_fails_gives_its_place_back():
+async def test_a_request_that_fails_releases_its_place():
     """As often as it fails."""
     made = Made()
     await made.ask()
@@ -158,11 +170,12 @@ async def test_a_request_that_fails_gives_its_place_back():
         with pytest.raises(httpx.ConnectError):
             await made.ask()
     assert made.requests == [1 + 2 * POOL_SIZE]
-    assert made.transport._pools[0].busy == 1
+    made.pools[0].failure = None
+    assert await made.room() == POOL_SIZE - 1
 
 
-async def test_a_request_that_is_cancelled_gives_its_place_back():
-    """While it waits for its answer."""
+async def test_a_request_that_is_cancelled_releases_its_place():
+    """While it waits for its response."""
     made = Made()
     await (await made.ask())[0].stream.aclose()
     made.pools[0].waiting.clear()
@@ -172,7 +185,8 @@ async def test_a_request_that_is_cancelled_gives_its_place_back():
     for task in asking:
         task.cancel()
     await asyncio.gather(*asking, return_exceptions=True)
-    assert made.transport._pools[0].busy == 0
+    made.pools[0].waiting.set()
+    assert await made.room() == POOL_SIZE
 
 
 async def test_a_place_is_taken_while_the_answer_is_awaited():
