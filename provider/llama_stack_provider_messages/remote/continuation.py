@@ -25,7 +25,7 @@ from llama_stack_provider_messages.translation.events import StreamGrammarError,
 from llama_stack_provider_messages.upstream.client import chunks_after_end, connection_failure
 from llama_stack_provider_messages.upstream.sse import ServerSentEvent, SSEDecoder
 
-from .upstream import MessagesClient
+from .client import MessagesClient
 
 type Json = dict[str, Any]
 

@@ -4,7 +4,6 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import PrivateAttr
@@ -12,7 +11,6 @@ from pydantic import PrivateAttr
 from llama_stack_api_messages import MessagesUpstream
 from llama_stack_api_messages.errors import MessagesError
 from llama_stack_api_messages.ids import new_id
-from llama_stack_api_messages.routes.completion_error import CompletionError
 from llama_stack_provider_messages.errors.body import NO_ROUTE, REFUSED_KEY
 from llama_stack_provider_messages.headers import BETA_HEADER, VERSION_HEADER
 from llama_stack_provider_messages.stack import Target, get_logger, network_of
@@ -32,7 +30,6 @@ from llama_stack_provider_messages.translation.chat_to_messages import (
     TranslationOptions,
     dropped_blocks,
     traits_of,
-    translate_error,
     translate_request,
     translate_response,
 )
@@ -40,12 +37,18 @@ from llama_stack_provider_messages.translation.dropped import Dropped, dropped_t
 from llama_stack_provider_messages.upstream.address import NativeSettings, resolve
 from llama_stack_provider_messages.upstream.client import UpstreamClient
 
+from .client import MessagesClient, ModelLister
 from .config import ModelEntry, RemoteMessagesConfig, RemoteMessagesProviderData
 from .continuation import complete_message, complete_stream
-from .failures import ModelNotAllowedError, not_offered
-from .model_list import ModelLister
-from .sdk_objects import chunk, completion, plain_request, reasoning_of
-from .upstream import MessagesClient
+from .sdk_objects import (
+    ModelNotAllowedError,
+    NotOfferedError,
+    completion,
+    completion_chunk,
+    completion_error,
+    plain_request,
+    reasoning_of,
+)
 
 logger = get_logger(__name__)
 
@@ -75,7 +78,7 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         """Report whether the upstream responds and accepts the configured key."""
         key = self.get_api_key()
         try:
-            status = await self._listing().status(self._headers(key), _HEALTH_SECONDS)
+            status = await self._model_lister().status(self._headers(key), _HEALTH_SECONDS)
         except MessagesError as error:
             return HealthResponse(status=HealthStatus.ERROR, message=error.message)
         if key and status in REFUSED_KEY:
@@ -138,10 +141,10 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
     async def _listed(self) -> list[ModelEntry] | None:
         try:
             key = self._get_api_key_from_config_or_provider_data()
-            entries = await self._listing().models(self._headers(key), [key] if key else [])
+            entries = await self._model_lister().models(self._headers(key), [key] if key else [])
         except MessagesError as error:
             logger.warning("listing models failed", provider_id=self.__provider_id__, reason=error.message[:500])
-            raise _failure(error) from None
+            raise completion_error(error) from None
         if entries is not None:
             return entries
         logger.info("the backend lists no models; name them in `models`", provider_id=self.__provider_id__)
@@ -178,20 +181,20 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         """
         self._validate_model_allowed(params.model)
         try:
-            asked = self._translated(params)
-            asking = self._messages_client(params.model, asked.betas)
+            request = self._translate_request(params)
+            client = self._messages_client(params.model, request.betas)
             if params.stream:
-                return await self._stream(params.model, asking, asked)
-            message = await complete_message(asking, asked.body, self.config.max_continuations)
-            self._tell(params.model, "answer", dropped_blocks(message, asked.form))
-            return completion(translate_response(message, asked.form, created=int(time.time())))
+                return await self._stream(params.model, client, request)
+            message = await complete_message(client, request.body, self.config.max_continuations)
+            self._log_dropped(params.model, "response", dropped_blocks(message, request.form))
+            return completion(translate_response(message, request.form, created=int(time.time())))
         except MessagesError as error:
-            raise _failure(error) from None
+            raise completion_error(error) from None
 
-    async def _stream(self, model: str, asking: MessagesClient, asked: MessagesRequest) -> AsyncGenerator[Any]:
-        translator = StreamTranslator(asked.form, created=int(time.time()), new_id=lambda: new_id(""))
-        first = await asking.stream(asked.body)
-        pieces = complete_stream(asking, asked.body, translator, first, self.config.max_continuations)
+    async def _stream(self, model: str, client: MessagesClient, request: MessagesRequest) -> AsyncGenerator[Any]:
+        translator = StreamTranslator(request.form, created=int(time.time()), new_id=lambda: new_id(""))
+        first = await client.stream(request.body)
+        pieces = complete_stream(client, request.body, translator, first, self.config.max_continuations)
         await anext(pieces)  # from here on, closing the generator closes the response
 
         async def chunks() -> AsyncGenerator[Any]:
@@ -199,39 +202,39 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
                 yield None
                 try:
                     async for piece in pieces:
-                        yield chunk(piece)
+                        yield completion_chunk(piece)
                 except MessagesError as error:
-                    raise _failure(error) from None
-            self._tell(model, "answer", translator.dropped)
+                    raise completion_error(error) from None
+            self._log_dropped(model, "response", translator.dropped)
 
         made = chunks()
         await anext(made)
         return made
 
-    def _tell(self, model: str, what: str, dropped: tuple[Dropped, ...]) -> None:
-        """Log the dropped fields of a request, or the dropped blocks of a response."""
-        if dropped:
-            where = {"provider_id": self.__provider_id__, "model": model, "of": what}
-            logger.info("dropped in translation", **where, dropped=dropped_text(dropped))
-
-    def _translated(self, params: Any) -> MessagesRequest:  # noqa: ANN401 - the platform's request
+    def _translate_request(self, params: Any) -> MessagesRequest:  # noqa: ANN401 - the platform's request
         chat = plain_request(params)
         if params.stream and (options := stream_options(chat.get("stream_options"), stream=True)):
             chat["stream_options"] = options
         entry = self._known.get(params.model)
-        most = entry.max_tokens if entry else None
-        asked = translate_request(
+        max_output = entry.max_tokens if entry else None
+        request = translate_request(
             chat,
             TranslationOptions(
                 params.model,
-                max_tokens=most or self.config.default_max_tokens,
+                max_tokens=max_output or self.config.default_max_tokens,
                 traits=traits_of(self._kind(params.model)),
                 strict=self.config.strict,
-                max_output=most,
+                max_output=max_output,
             ),
         )
-        self._tell(params.model, "request", asked.dropped)
-        return asked
+        self._log_dropped(params.model, "request", request.dropped)
+        return request
+
+    def _log_dropped(self, model: str, part: str, dropped: tuple[Dropped, ...]) -> None:
+        """Log the dropped fields of a request, or the dropped blocks of a response."""
+        if dropped:
+            where = {"provider_id": self.__provider_id__, "model": model, "of": part}
+            logger.info("dropped in translation", **where, dropped=dropped_text(dropped))
 
     def _messages_client(self, model: str, betas: tuple[str, ...]) -> MessagesClient:
         provider_id = self.__provider_id__
@@ -249,7 +252,7 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
             **config.credentials(key),
         }
 
-    def _listing(self) -> ModelLister:
+    def _model_lister(self) -> ModelLister:
         return ModelLister(self.config.base_url, self.__provider_id__, network_of(self))
 
     async def openai_chat_completions_with_reasoning(self, params: Any) -> Any:  # noqa: ANN401 - as above
@@ -261,15 +264,15 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
 
     async def openai_completion(self, params: Any) -> Any:  # noqa: ANN401, ARG002 - the platform's request
         """Raise an error: the Messages API has no text completions."""
-        raise not_offered("legacy completions; use /v1/chat/completions")
+        raise NotOfferedError("legacy completions; use /v1/chat/completions")
 
     async def openai_embeddings(self, params: Any) -> Any:  # noqa: ANN401, ARG002 - the platform's request
         """Raise an error: the Messages API has no embeddings."""
-        raise not_offered("embeddings")
+        raise NotOfferedError("embeddings")
 
     async def rerank(self, request: Any) -> Any:  # noqa: ANN401, ARG002 - the platform's request
         """Raise an error: the Messages API has no reranking."""
-        raise not_offered("reranking")
+        raise NotOfferedError("reranking")
 
 
 async def _with_reasoning(chunks: AsyncGenerator[Any]) -> AsyncGenerator[Any]:
@@ -277,8 +280,3 @@ async def _with_reasoning(chunks: AsyncGenerator[Any]) -> AsyncGenerator[Any]:
         async for piece in chunks:
             texts = [text for choice in piece.choices if (text := reasoning_of(choice.delta))]
             yield chunk_with_reasoning(piece, "".join(texts) or None)
-
-
-def _failure(error: MessagesError) -> CompletionError:
-    answer = translate_error(error, now=datetime.now(UTC))
-    return CompletionError(answer.status, answer.body, answer.headers)

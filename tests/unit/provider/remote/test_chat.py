@@ -8,7 +8,7 @@ import pytest
 
 from llama_stack_api_messages.routes.completion_error import CompletionError
 from llama_stack_api_messages.streaming.sse import encode_event
-from llama_stack_provider_messages.remote import upstream as asking
+from llama_stack_provider_messages.remote.client import MessagesClient
 from llama_stack_provider_messages.translation.chat_to_messages import events_of
 from llama_stack_provider_messages.upstream import client
 from support.native_upstream import error_body, frame, message, spoken, spoken_events
@@ -475,7 +475,7 @@ def pauses(monkeypatch):
     async def sleep(seconds):
         waited.append(seconds)
 
-    monkeypatch.setattr(asking.MessagesClient.__init__, "__defaults__", (sleep,))
+    monkeypatch.setattr(MessagesClient.__init__, "__defaults__", (sleep,))
     return waited
 
 
