@@ -38,55 +38,56 @@ class NativeSettings(BaseModel):
 
     mode: Mode = Field(
         default="auto",
-        description="`on` and `off` decide; `auto` asks the backend, once in a while, whether it has `/v1/messages`.",
+        description="`on`: use the native lane; `off`: do not; `auto`: probe the backend, from time to time, for "
+        "`/v1/messages`.",
     )
     base_url: str | None = Field(
         default=None,
-        description="Where the backend's Messages API is, as an Anthropic SDK takes it: `/v1/messages` is appended. "
+        description="Base URL of the backend's Messages API, as an Anthropic SDK takes it: `/v1/messages` is appended. "
         "Unset: the base URL of the inference provider, without its `/v1`.",
     )
     anthropic: bool | None = Field(
         default=None,
-        description="The backend is Anthropic's own API, wherever it is hosted: it takes the key as `x-api-key`, "
-        "wants the billing block, and checks signatures. Unset: true for `remote::anthropic`.",
+        description="Whether the backend is Anthropic's own API, wherever it is hosted: it takes the key as "
+        "`x-api-key`, needs the billing block, and verifies signatures. Unset: true for `remote::anthropic`.",
     )
     auth: Literal["x-api-key", "bearer"] | None = Field(
-        default=None, description="How the provider's key is sent. Unset: by `anthropic`, else as Bearer token."
+        default=None,
+        description="How the provider's key is sent. Unset: as `x-api-key` if `anthropic`, else as Bearer token.",
     )
     forward_client_auth: bool = Field(
         default=False,
-        description="Send the client's own `x-api-key` and `authorization` instead of the provider's key.",
+        description="Send the client's own `x-api-key` and `authorization` in place of the provider's key.",
     )
-    forward_headers: list[str] = Field(
-        default_factory=list, description="Further request headers to send along, by name."
-    )
+    forward_headers: list[str] = Field(default_factory=list, description="Names of further request headers to forward.")
     strip_billing_header: bool | None = Field(
         default=None,
-        description="Take the `x-anthropic-billing-header` block out of the system prompt: it changes with every "
-        "request and costs the prefix cache. Unset: unless `anthropic`.",
+        description="Remove the `x-anthropic-billing-header` block from the system prompt: it changes with every "
+        "request, which defeats the prefix cache. Unset: true unless `anthropic`.",
     )
     own_request_id: bool = Field(
-        default=False, description="Answer with this server's `request-id` instead of the backend's."
+        default=False, description="Send this server's `request-id` to the client in place of the backend's."
     )
     ping_before_status: bool = Field(
         default=False,
-        description="Begin a stream with pings while the backend is silent, as the translated lane does; a refusal "
-        "after the first one is an `error` event.",
+        description="Send pings before the backend has responded, as the translated lane does; after the first ping, "
+        "an error response of the backend becomes an `error` event.",
     )
     repair: bool = Field(
-        default=False, description="Put the backend's answers right where llama.cpp's endpoint deviates from the API."
+        default=False, description="Repair responses where llama.cpp's endpoint deviates from the API."
     )
     connect_seconds: float | None = Field(
         default=None,
         gt=0,
         allow_inf_nan=False,
-        description="How long connecting may take. Unset: the provider's network settings, else 10.",
+        description="Connect timeout in seconds. Unset: that of the provider's network settings, else 10.",
     )
     silence_seconds: float | None = Field(
         default=None,
         gt=0,
         allow_inf_nan=False,
-        description="How long the next bytes may take. Unset: the provider's network settings, else 600.",
+        description="Read timeout in seconds, between two chunks. Unset: that of the provider's network "
+        "settings, else 600.",
     )
 
     @model_validator(mode="before")
