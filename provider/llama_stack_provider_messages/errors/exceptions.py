@@ -6,10 +6,13 @@ only to the log, so that no key or address of an upstream leaks.
 """
 
 import json
+import socket
+import ssl
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
 import openai
 from pydantic import ValidationError
 
@@ -95,6 +98,42 @@ def translate_failure(error: Exception, provider_id: str, keys: Keys = NO_KEYS) 
         cause=_cause(error, keys.secrets),
     )
     return seen
+
+
+def connection_failure(error: Exception, provider_id: str) -> MessagesError:
+    """Return the error for a failed HTTP exchange; its message contains no addresses.
+
+    Args:
+        error: The exception of httpx.
+        provider_id: Id of the upstream's provider, for the message.
+    """
+    backend = f"The backend '{provider_id}'"
+    if isinstance(error, httpx.PoolTimeout):
+        return GatewayTimeoutError(f"{backend} has no connection free; try again")
+    if isinstance(error, httpx.TimeoutException):
+        return GatewayTimeoutError(f"{backend} did not answer in time")
+    if isinstance(error, httpx.ConnectError):
+        return BadGatewayError(f"{backend} cannot be reached: {_connect_failure(error)}")
+    if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
+        return BadGatewayError(f"{backend} cannot be reached: its base URL is not a valid URL", retryable=False)
+    if isinstance(error, httpx.DecodingError):
+        return BadGatewayError(f"{backend} sent a body that does not match its content-encoding")
+    if isinstance(error, httpx.ProxyError):
+        return BadGatewayError(f"{backend} cannot be reached: the proxy refused")
+    return BadGatewayError(f"{backend} broke the connection before its answer was complete")
+
+
+def _connect_failure(error: BaseException | None) -> str:
+    """Return why a connection could not be made, by the causes of an exception."""
+    while error:
+        if isinstance(error, socket.gaierror):
+            return "its host name is not known"
+        if isinstance(error, ssl.SSLError):
+            return "TLS failed; check its certificate and the network settings of the provider"
+        if isinstance(error, ConnectionRefusedError):
+            return "it refused the connection; is it running?"
+        error = error.__cause__ or error.__context__
+    return "no connection"
 
 
 def keys_of(provider: Any) -> Keys:  # noqa: ANN401 - providers have no common type

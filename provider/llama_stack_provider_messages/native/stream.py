@@ -11,10 +11,11 @@ from llama_stack_api_messages import Call
 from llama_stack_api_messages.errors import BadGatewayError
 from llama_stack_api_messages.json_bytes import loads_or_none
 from llama_stack_api_messages.streaming.sse import encode_event
+from llama_stack_provider_messages.errors.exceptions import connection_failure
 from llama_stack_provider_messages.errors.redaction import redacted_json
 from llama_stack_provider_messages.stack import Platform, Target, get_logger
 from llama_stack_provider_messages.upstream.address import Upstream
-from llama_stack_provider_messages.upstream.client import chunks_after_end, connection_failure
+from llama_stack_provider_messages.upstream.client import chunks_after_end
 from llama_stack_provider_messages.upstream.sse import SSEDecoder
 
 from .error_event import ErrorEventRedactor

@@ -11,6 +11,7 @@ from llama_stack_api_messages.errors import BadGatewayError, MessagesError
 from llama_stack_api_messages.json_bytes import encode_json, loads_or_none
 from llama_stack_api_messages.streaming.sse import encode_event
 from llama_stack_provider_messages.errors.body import NO_ROUTE, error_of_event, is_error
+from llama_stack_provider_messages.errors.exceptions import connection_failure
 from llama_stack_provider_messages.errors.redaction import redacted_json
 from llama_stack_provider_messages.errors.response import is_success, not_a_message, upstream_failure
 from llama_stack_provider_messages.headers import SHOULD_RETRY
@@ -20,7 +21,6 @@ from llama_stack_provider_messages.upstream.address import Upstream
 from llama_stack_provider_messages.upstream.client import (
     UpstreamClient,
     UpstreamRequest,
-    connection_failure,
     is_event_stream,
     read_body,
 )

@@ -15,6 +15,7 @@ import httpx
 from llama_stack_api_messages.errors import BadGatewayError
 from llama_stack_api_messages.json_bytes import loads_or_none
 from llama_stack_api_messages.streaming.read_ahead import read_ahead
+from llama_stack_provider_messages.errors.exceptions import connection_failure
 from llama_stack_provider_messages.translation.chat_to_messages import (
     StreamTranslator,
     continued,
@@ -22,7 +23,7 @@ from llama_stack_provider_messages.translation.chat_to_messages import (
     paused_content,
 )
 from llama_stack_provider_messages.translation.events import StreamGrammarError, fold
-from llama_stack_provider_messages.upstream.client import chunks_after_end, connection_failure
+from llama_stack_provider_messages.upstream.client import chunks_after_end
 from llama_stack_provider_messages.upstream.sse import ServerSentEvent, SSEDecoder
 
 from .client import MessagesClient

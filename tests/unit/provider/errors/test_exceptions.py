@@ -1,6 +1,8 @@
 """What providers raise, as errors of the protocol."""
 
 import json
+import socket
+import ssl
 
 import httpx
 import openai
@@ -11,9 +13,9 @@ from llama_stack_api.common.errors import ModelNotFoundError, ModelTypeError
 from openai import _exceptions
 from pydantic import BaseModel, ValidationError
 
-from llama_stack_api_messages.errors import OverloadedError
+from llama_stack_api_messages.errors import BadGatewayError, GatewayTimeoutError, OverloadedError
 from llama_stack_api_messages.routes.completion_error import CompletionError
-from llama_stack_provider_messages.errors.exceptions import Keys, keys_of, translate_failure
+from llama_stack_provider_messages.errors.exceptions import Keys, connection_failure, keys_of, translate_failure
 
 http = _exceptions.httpx2 if hasattr(_exceptions, "httpx2") else httpx
 """The HTTP library of the installed openai major."""
@@ -190,3 +192,49 @@ def test_a_failure_of_a_provider_of_ours_keeps_its_hints():
     error = CompletionError(429, {"error": {"message": "slow", "type": "rate_limit_error"}}, {"retry-after": "7"})
     seen = translate_failure(error, "up")
     assert (seen.status_code, seen.message, seen.headers["retry-after"]) == (429, "slow", "7")
+
+
+def caused(error, *causes):
+    """Chain exceptions, as httpx does."""
+    chain = error
+    for cause in causes:
+        chain.__cause__ = cause
+        chain = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (httpx.PoolTimeout("x"), GatewayTimeoutError, "has no connection free"),
+        (httpx.ConnectTimeout("x"), GatewayTimeoutError, "did not answer in time"),
+        (httpx.ReadTimeout("x"), GatewayTimeoutError, "did not answer in time"),
+        (httpx.WriteTimeout("x"), GatewayTimeoutError, "did not answer in time"),
+        (httpx.ConnectError("x"), BadGatewayError, "cannot be reached: no connection"),
+        (caused(httpx.ConnectError("x"), OSError("y"), ConnectionRefusedError()), BadGatewayError, "is it running"),
+        (caused(httpx.ConnectError("x"), socket.gaierror()), BadGatewayError, "host name is not known"),
+        (caused(httpx.ConnectError("x"), ssl.SSLCertVerificationError()), BadGatewayError, "TLS failed"),
+        (httpx.InvalidURL("x"), BadGatewayError, "its base URL is not a valid URL"),
+        (httpx.UnsupportedProtocol("x"), BadGatewayError, "its base URL is not a valid URL"),
+        (httpx.ProxyError("x"), BadGatewayError, "the proxy refused"),
+        (httpx.ReadError("x"), BadGatewayError, "broke the connection"),
+        (httpx.WriteError("x"), BadGatewayError, "broke the connection"),
+        (httpx.RemoteProtocolError("x"), BadGatewayError, "broke the connection"),
+        (httpx.DecodingError("x"), BadGatewayError, "does not match its content-encoding"),
+    ],
+)
+def test_a_failed_exchange_names_the_backend_and_the_cause(error, kind, words):
+    """But not the text of httpx, which has the address."""
+    error.args = ("at http://secret",)
+    seen = connection_failure(error, "up")
+    assert type(seen) is kind
+    assert "'up'" in seen.message
+    assert words in seen.message
+    assert "secret" not in seen.message
+
+
+def test_the_context_of_an_exception_counts_as_its_cause():
+    """Not every layer raises from a cause."""
+    error = httpx.ConnectError("x")
+    error.__context__ = ConnectionRefusedError()
+    assert "is it running" in connection_failure(error, "up").message
