@@ -1,12 +1,19 @@
-"""Translates an upstream's error body into an error of the Messages API.
+"""Translates the body of an upstream's error into an error of the Messages API.
 
-The status selects the error class, except in five cases that have no status of their own: the prompt is too long, the
-model has no vision, the content violates a policy, the account has no credit, and the stack's own key was refused
-(which must not become a 401 for the client). The upstream's message is passed on only if it is a sentence (not HTML),
-with keys and addresses redacted.
+Backends agree on little but the status, so the status selects the error class (``error_for_status``). Six kinds of
+errors have no status of their own and are recognized by their codes or texts, in this order:
+
+    the prompt is too long      400 in the words that clients act on (``overflow.py``)
+    the model has no vision     400; llama.cpp sends 500, which clients would retry
+    the content policy          400, which the translated lane turns into stop reason ``refusal``
+    no credit left              402, which is not retried
+    the stack's key refused     500; with 401 the client would start a new login, in vain
+    any error in a stream       the status that the body itself gives, as a number or a name
+
+The upstream's message is passed on if it is a sentence (not HTML), with keys and addresses redacted. The headers that
+clients act on go with it.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -17,16 +24,15 @@ from llama_stack_api_messages.errors import (
     BillingError,
     InvalidRequestError,
     MessagesError,
-    RateLimitError,
     UpstreamError,
     error_for_status,
 )
+from llama_stack_api_messages.json_bytes import loads_or_none
 from llama_stack_provider_messages.headers import anthropic_headers
 
 from .overflow import overflow_message
 from .redaction import redact
 
-_QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "payment_required"})
 REFUSED_KEY = frozenset({401, 403})
 """Statuses of a backend that does not accept the key."""
 NO_ROUTE = frozenset({404, 405, 501})
@@ -90,15 +96,7 @@ _BLIND = re.compile(
 """How backends say that the model has no vision (rather than that this image is bad)."""
 NO_VISION = "The model cannot read images"
 """Start of the error message for all of these."""
-
-
-class ContentPolicyError(InvalidRequestError):
-    """The upstream's content policy rejects the request; the API itself uses stop reason ``refusal``, not an error."""
-
-
-class ContextOverflowError(InvalidRequestError):
-    """The context window is full. In the middle of a stream, the response itself has filled it and ends there."""
-
+_QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "payment_required"})
 
 _POLICY_STATUSES = frozenset({400, 403, 422})
 """Statuses of a policy error; 403 is OpenRouter's moderation, which names the flagged categories."""
@@ -117,29 +115,27 @@ _POLICY = re.compile(
     r"|may contain inappropriate content",  # DashScope
     re.IGNORECASE,
 )
-
-
-def _is_policy(status: int, error: dict[str, Any]) -> bool:
-    if status not in _POLICY_STATUSES:
-        return False
-    inner = error.get("innererror")
-    codes = [error.get("code"), error.get("type"), inner.get("code") if isinstance(inner, Mapping) else None]
-    text = error.get("message")
-    return not _POLICY_CODES.isdisjoint(map(str, codes)) or (
-        isinstance(text, str) and bool(_POLICY.search(text[:2000]))
-    )
-
-
-_UNAVAILABLE = {
+_DEFAULT_TEXTS = {
     404: "The backend does not know the model",
     408: "The backend did not answer in time",
-    413: "The request is larger than the backend takes",
+    413: "The request is larger than the backend accepts",
     429: "The backend's rate limit is reached",
     503: "The backend has no capacity right now",
     504: "The backend did not answer in time",
     529: "The backend has no capacity right now",
 }
-_LONGEST_TEXT = 1000
+"""Messages for errors whose body has none."""
+_MAX_TEXT_CHARS = 1000
+_POLICY_TEXT_CHARS = 2000
+"""Characters of a message that are searched for a content policy."""
+
+
+class ContentPolicyError(InvalidRequestError):
+    """The upstream's content policy rejects the request; the API itself uses stop reason ``refusal``, not an error."""
+
+
+class ContextOverflowError(InvalidRequestError):
+    """The context window is full. In the middle of a stream, the response itself has filled it and ends there."""
 
 
 def translate_error(
@@ -161,26 +157,22 @@ def translate_error(
     code = _effective_status(status, error)
     if message := overflow_message(code, error):
         return ContextOverflowError(message)
-    if message := _blind_message(code, error):
-        return InvalidRequestError(message)
+    text = _error_text(error)
+    if code in _BLIND_STATUSES and _BLIND.search(text):
+        return InvalidRequestError(f"{NO_VISION}; remove them or use a model that can. The backend said: {text}")
     if _is_policy(code, error):
-        return ContentPolicyError(_said(error, "The backend's content policy forbids this request"))
-    if _is_quota(code, error):
-        return BillingError(_said(error, "The backend's account has no credit left"))
+        return ContentPolicyError(text or "The backend's content policy forbids this request")
+    if code == BillingError.status_code or not _QUOTA_CODES.isdisjoint(
+        (str(error.get("code")), str(error.get("type")))
+    ):
+        return BillingError(text or "The backend's account has no credit left")
     if code in REFUSED_KEY:
         return ApiError(
             "The backend refused the stack's own credentials; its operator has to check the configured key",
             retryable=False,
         )
     carried = anthropic_headers(headers or {}, now)
-    if code == RateLimitError.status_code:
-        return RateLimitError(_said(error, _UNAVAILABLE[code]), headers=carried)
-    return error_for_status(code)(_said(error, _UNAVAILABLE.get(code, f"The backend answered {code}")), headers=carried)
-
-
-def status_inside(body: object) -> int:
-    """Return the HTTP status in an error body, given as a number or a name; 500 if there is none."""
-    return _effective_status(None, _error_object(body))
+    return error_for_status(code)(text or _DEFAULT_TEXTS.get(code, f"The backend answered {code}"), headers=carried)
 
 
 def is_error(body: Mapping[str, Any]) -> bool:
@@ -206,7 +198,7 @@ def error_of_event(event: Mapping[str, Any]) -> MessagesError:
         error = UpstreamError(STATUS_BY_TYPE[kind], kind, redact(text.strip()))
         error.details = dict(details) if isinstance(details, Mapping) else None
         return error
-    status = status_inside(event)
+    status = _effective_status(None, _error_object(event))
     if status in REFUSED_KEY:
         return UpstreamError(status, error_for_status(status).error_type, translate_error(400, event).message)
     return translate_error(status, event)
@@ -216,44 +208,34 @@ def _error_object(body: object) -> dict[str, Any]:
     """Return the object with message, type and code.
 
     OpenAI nests it under ``error``, older vLLM does not, Ollama has a string there, FastAPI uses ``detail``, Gemini
-    wraps everything in a list.
+    wraps everything in a list. SDKs raise objects with attributes.
     """
+    if isinstance(body, str | bytes):
+        text = body if isinstance(body, str) else body.decode("utf-8", "replace")
+        decoded = loads_or_none(text)
+        return _error_object(decoded) if isinstance(decoded, dict | list) else {"message": text}
     if isinstance(body, list) and body and isinstance(body[0], Mapping):
         body = body[0]
-    if isinstance(body, str | bytes):
-        return _from_text(body if isinstance(body, str) else body.decode("utf-8", "replace"))
     if not isinstance(body, Mapping):
-        return _from_record(body)
+        return {name: getattr(body, name, None) for name in ("message", "type", "code", "status")}
     inner = body.get("error")
     record = inner if isinstance(inner, Mapping) else body
     message = inner if isinstance(inner, str) else record.get("message") or record.get("detail")
-    return {**record, "message": _sentences(message)}
+    return {**record, "message": _message_text(message)}
 
 
-def _sentences(message: object) -> object:
+def _message_text(message: object) -> object:
     """Return FastAPI's list of invalid fields (nested by Mistral) as sentences, any other message unchanged."""
-    wrong = message.get("detail") if isinstance(message, Mapping) else message
-    if not isinstance(wrong, list):
-        return wrong
-    return "; ".join(_field(part) for part in wrong if isinstance(part, Mapping) and isinstance(part.get("msg"), str))
-
-
-def _field(wrong: Mapping[str, Any]) -> str:
-    place = wrong.get("loc")
-    path = ".".join(str(part) for part in place) if isinstance(place, list | tuple) else ""
-    return f"{path}: {wrong['msg']}" if path else str(wrong["msg"])
-
-
-def _from_text(text: str) -> dict[str, Any]:
-    try:
-        decoded = json.loads(text)
-    except (ValueError, RecursionError):
-        return {"message": text}
-    return _error_object(decoded) if isinstance(decoded, dict | list) else {"message": text}
-
-
-def _from_record(body: object) -> dict[str, Any]:
-    return {name: getattr(body, name, None) for name in ("message", "type", "code", "status")}
+    details = message.get("detail") if isinstance(message, Mapping) else message
+    if not isinstance(details, list):
+        return details
+    sentences = []
+    for detail in details:
+        if isinstance(detail, Mapping) and isinstance(detail.get("msg"), str):
+            path = detail.get("loc")
+            place = ".".join(map(str, path)) if isinstance(path, list | tuple) else ""
+            sentences.append(f"{place}: {detail['msg']}" if place else detail["msg"])
+    return "; ".join(sentences)
 
 
 def _effective_status(status: int | None, error: dict[str, Any]) -> int:
@@ -268,26 +250,25 @@ def _effective_status(status: int | None, error: dict[str, Any]) -> int:
     return 500
 
 
-def _blind_message(status: int, error: dict[str, Any]) -> str | None:
-    """Return the message for a model without vision, else None; llama.cpp uses 500, which clients would retry."""
-    text = _said(error, "")
-    if status not in _BLIND_STATUSES or not _BLIND.search(text):
-        return None
-    return f"{NO_VISION}; remove them or use a model that can. The backend said: {text}"
-
-
-def _is_quota(status: int, error: dict[str, Any]) -> bool:
-    names = (str(error.get("code")), str(error.get("type")))
-    return status == BillingError.status_code or not _QUOTA_CODES.isdisjoint(names)
+def _is_policy(status: int, error: dict[str, Any]) -> bool:
+    """Return whether the upstream rejected the content of the request, by its codes or its message."""
+    if status not in _POLICY_STATUSES:
+        return False
+    inner = error.get("innererror")
+    codes = [error.get("code"), error.get("type"), inner.get("code") if isinstance(inner, Mapping) else None]
+    text = error.get("message")
+    return not _POLICY_CODES.isdisjoint(map(str, codes)) or (
+        isinstance(text, str) and bool(_POLICY.search(text[:_POLICY_TEXT_CHARS]))
+    )
 
 
 _MARKUP = re.compile(r"\s*<[A-Za-z!?/]")
 """Start of an HTML page; not ``<400>``, which begins messages of DashScope."""
 
 
-def _said(error: dict[str, Any], otherwise: str) -> str:
-    """Return the upstream's message, redacted; ``otherwise`` if it is not a sentence (HTML, nested data, empty)."""
+def _error_text(error: dict[str, Any]) -> str:
+    """Return the upstream's message, redacted; empty if it is not a sentence (HTML, nested data)."""
     text = error.get("message")
-    if not isinstance(text, str) or not text.strip() or "<html" in text[:500].lower() or _MARKUP.match(text):
-        return otherwise
-    return redact(text.strip())[:_LONGEST_TEXT]
+    if not isinstance(text, str) or "<html" in text[:500].lower() or _MARKUP.match(text):
+        return ""
+    return redact(text.strip())[:_MAX_TEXT_CHARS]

@@ -1,8 +1,9 @@
-"""Translates exceptions of the platform and of its inference providers into errors of the Messages API.
+"""Translates exceptions into errors of the Messages API: of inference providers, and of our own HTTP requests.
 
-Providers raise what their SDKs raise: openai's tree, httpx's or httpx2's (openai 2 lets them through when a
-connection dies mid-stream), the platform's own, and bare ValueErrors. A message goes through ``translate_error`` or
-only to the log, so that no key or address of an upstream leaks.
+Providers (``translate_failure``) raise what their SDKs raise: openai's tree, httpx's or httpx2's (openai 2 does not
+catch them when a connection dies in the middle of a stream), the platform's own, and bare ValueErrors. Our own HTTP
+client (``connection_failure``) raises httpx's. The message of an exception goes through ``translate_error`` or only to
+the log, so that no key or address of an upstream reaches a client.
 """
 
 import json
@@ -41,7 +42,7 @@ from .redaction import redact, redacted_error, redacted_json, redacted_text
 
 logger = get_logger(__name__)
 
-_NOT_AN_ANSWER = (AttributeError, IndexError, KeyError, TypeError, json.JSONDecodeError, UnicodeError)
+_UNEXPECTED_BODY = (AttributeError, IndexError, KeyError, TypeError, json.JSONDecodeError, UnicodeError)
 """Raised by the openai SDK and its callers when an upstream responds with 200 and an unexpected body, such as HTML."""
 
 
@@ -74,6 +75,16 @@ class Keys:
 NO_KEYS = Keys()
 
 
+def keys_of(provider: Any) -> Keys:  # noqa: ANN401 - providers have no common type
+    """Return the keys that an inference provider uses for the current request."""
+    try:
+        used = provider._get_api_key_from_config_or_provider_data()  # noqa: SLF001 - as in ``address_of``
+        found = [key if isinstance(key, str) and key else None for key in (provider.get_api_key(), used)]
+    except (AttributeError, ValueError):  # it has no keys, or no keys per request
+        return NO_KEYS
+    return Keys(*found)
+
+
 def translate_failure(error: Exception, provider_id: str, keys: Keys = NO_KEYS) -> MessagesError:
     """Return the client's error for a failed call of an inference provider; log the cause.
 
@@ -84,20 +95,68 @@ def translate_failure(error: Exception, provider_id: str, keys: Keys = NO_KEYS) 
     """
     if isinstance(error, MessagesError):
         return error
-    seen = redacted_error(_translate(error, provider_id, keys.secrets), keys.secrets)
+    failure = redacted_error(_translate(error, provider_id, keys.secrets), keys.secrets)
     status = getattr(error, "status_code", None)
-    if keys.given and status in REFUSED_KEY and type(seen) is ApiError:
-        seen = error_for_status(status)(
+    if keys.given and status in REFUSED_KEY and type(failure) is ApiError:
+        failure = error_for_status(status)(
             f"The backend '{provider_id}' refused the key in x-llamastack-provider-data; check it, or leave it out"
         )
     logger.warning(
         "inference failed",
         provider_id=provider_id,
-        status=seen.status_code,
+        status=failure.status_code,
         kind=type(error).__name__,
-        cause=_cause(error, keys.secrets),
+        cause=redact(redacted_text(str(error.__cause__ or error), keys.secrets))[:500],
     )
-    return seen
+    return failure
+
+
+def _translate(error: Exception, provider_id: str, secrets: tuple[str, ...]) -> MessagesError:
+    """Return the error for an exception of an SDK, of the platform, or of validation."""
+    if isinstance(error, openai.APIStatusError):
+        body = redacted_json(error.body, secrets)
+        return translate_error(error.status_code, body, error.response.headers, now=datetime.now(UTC))
+    if isinstance(error, CompletionError):
+        return translate_error(error.status_code, error.body, error.headers, now=datetime.now(UTC))
+    if isinstance(error, openai.APITimeoutError) or _is_a(error, "TimeoutException"):
+        return GatewayTimeoutError(f"The backend '{provider_id}' did not answer in time")
+    if isinstance(error, openai.APIConnectionError) or _is_a(error, "TransportError"):
+        return BadGatewayError(f"The connection to the backend '{provider_id}' failed")
+    if isinstance(error, openai.APIError):
+        return translate_error(None, redacted_json(error.body or error.message, secrets))
+    if isinstance(error, AccessDeniedError | PermissionError):
+        return PermissionDeniedError("The stack's access rules do not allow this; ask its operator")
+    if isinstance(error, AuthenticationRequiredError):
+        return AuthenticationError("This stack requires authentication; send valid credentials")
+    if isinstance(error, ModelNotFoundError):
+        return NotFoundError(f"model: {redact(str(error))}")
+    if isinstance(error, ModelTypeError):
+        return InvalidRequestError(str(error))
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        return InvalidRequestError(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
+    return _translate_other(error, provider_id)
+
+
+def _translate_other(error: Exception, provider_id: str) -> MessagesError:
+    """Return the error for an exception that no class tells apart: built-in ones, and those of other SDKs."""
+    if isinstance(error, _UNEXPECTED_BODY):
+        return BadGatewayError(f"The backend '{provider_id}' did not answer with a chat completion")
+    if isinstance(error, ValueError):
+        text = redact(str(error))
+        if text.startswith("API key not provided"):
+            return AuthenticationError(text)
+        return translate_error(InvalidRequestError.status_code, text)
+    if isinstance(error, NotImplementedError):
+        return InvalidRequestError(f"The backend '{provider_id}' does not serve chat completions")
+    if isinstance(status := getattr(error, "status_code", None), int):
+        return translate_error(status, str(error))
+    return ApiError(f"The backend '{provider_id}' failed: {type(error).__name__}")
+
+
+def _is_a(error: Exception, name: str) -> bool:
+    """Return whether an exception is of this httpx class; httpx2 has the same names, and either may be missing."""
+    return any(cls.__name__ == name and cls.__module__.startswith("httpx") for cls in type(error).__mro__)
 
 
 def connection_failure(error: Exception, provider_id: str) -> MessagesError:
@@ -134,67 +193,3 @@ def _connect_failure(error: BaseException | None) -> str:
             return "it refused the connection; is it running?"
         error = error.__cause__ or error.__context__
     return "no connection"
-
-
-def keys_of(provider: Any) -> Keys:  # noqa: ANN401 - providers have no common type
-    """Return the keys that an inference provider uses for the current request."""
-    try:
-        used = provider._get_api_key_from_config_or_provider_data()  # noqa: SLF001 - as in ``address_of``
-        found = [key if isinstance(key, str) and key else None for key in (provider.get_api_key(), used)]
-    except (AttributeError, ValueError):  # it has no keys, or no keys per request
-        return NO_KEYS
-    return Keys(*found)
-
-
-def _cause(error: Exception, secrets: tuple[str, ...]) -> str:
-    return redact(redacted_text(str(error.__cause__ or error), secrets))[:500]
-
-
-def _translate(error: Exception, provider_id: str, secrets: tuple[str, ...]) -> MessagesError:
-    if isinstance(error, openai.APIStatusError):
-        body = redacted_json(error.body, secrets)
-        return translate_error(error.status_code, body, error.response.headers, now=datetime.now(UTC))
-    if isinstance(error, CompletionError):
-        return translate_error(error.status_code, error.body, error.headers, now=datetime.now(UTC))
-    if isinstance(error, openai.APITimeoutError) or _is_a(error, "TimeoutException"):
-        return GatewayTimeoutError(f"The backend '{provider_id}' did not answer in time")
-    if isinstance(error, openai.APIConnectionError) or _is_a(error, "TransportError"):
-        return BadGatewayError(f"The connection to the backend '{provider_id}' failed")
-    if isinstance(error, openai.APIError):
-        return translate_error(None, redacted_json(error.body or error.message, secrets))
-    if isinstance(error, AccessDeniedError | PermissionError):
-        return PermissionDeniedError("The stack's access rules do not allow this; ask its operator")
-    if isinstance(error, AuthenticationRequiredError):
-        return AuthenticationError("This stack requires authentication; send valid credentials")
-    if isinstance(error, ModelNotFoundError):
-        return NotFoundError(f"model: {redact(str(error))}")
-    if isinstance(error, ModelTypeError | ValidationError):
-        return InvalidRequestError(_invalid(error))
-    return _translate_other(error, provider_id)
-
-
-def _translate_other(error: Exception, provider_id: str) -> MessagesError:
-    if isinstance(error, _NOT_AN_ANSWER):
-        return BadGatewayError(f"The backend '{provider_id}' did not answer with a chat completion")
-    if isinstance(error, ValueError):
-        text = redact(str(error))
-        if text.startswith("API key not provided"):
-            return AuthenticationError(text)
-        return translate_error(InvalidRequestError.status_code, text)
-    if isinstance(error, NotImplementedError):
-        return InvalidRequestError(f"The backend '{provider_id}' does not serve chat completions")
-    if isinstance(status := getattr(error, "status_code", None), int):
-        return translate_error(status, str(error))
-    return ApiError(f"The backend '{provider_id}' failed: {type(error).__name__}")
-
-
-def _is_a(error: Exception, name: str) -> bool:
-    """Return whether an exception is of this httpx class; httpx2 has the same names, and either may be missing."""
-    return any(cls.__name__ == name and cls.__module__.startswith("httpx") for cls in type(error).__mro__)
-
-
-def _invalid(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
-    return str(error)
