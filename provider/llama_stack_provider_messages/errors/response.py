@@ -1,7 +1,11 @@
-"""Translates an upstream's HTTP error response into the client's error: same status, type, message and headers.
+"""Tells the success of a Messages API upstream from its failure, and translates its HTTP error responses.
 
-An error body of the Messages API is passed on unchanged. Any other body (OpenAI's, llama.cpp's, an HTML page, an empty
-one) is translated as on the translated lane (``body.py``).
+A response with an error status becomes the client's error with the same status, type, message and headers: an error
+body of the Messages API is passed on unchanged, any other body (OpenAI's, llama.cpp's, an HTML page, an empty one) is
+translated as on the translated lane (``body.py``).
+
+A response with status 200 is not yet a success: gateways send errors and HTML pages with it. It is one if its body is
+a stream of events, or has the member that the endpoint promises and is not an error (``is_success``).
 """
 
 from collections.abc import Mapping
@@ -51,17 +55,16 @@ def upstream_failure(
         return BadGatewayError(f"The backend '{provider_id}' answered with the status {status}, which is not an error")
     carried = returned_headers(headers, own_request_id=own_request_id)
     clean = redacted(body, secrets)
-    if error := _own_form(clean):
+    if error := _api_error(clean):
         kind, text, verbatim = error["type"], error["message"], not own_request_id
         return UpstreamError(status, kind, text, headers=carried, raw=clean, verbatim=verbatim)
-    words = status if status not in REFUSED_KEY else 400  # 401 and 403 are passed on with their own status
-    seen = translate_error(words, clean, headers, now=now)
-    carried = {**seen.headers, **carried}
-    if isinstance(seen, InvalidRequestError) and error_for_status(status).retryable:
-        seen.headers = carried  # too long a prompt or an image without vision, whatever the status
-        return seen
-    kind = error_for_status(status).error_type
-    return UpstreamError(status, kind, seen.message, headers=carried)
+    known = status if status not in REFUSED_KEY else 400  # 401 and 403 are passed on with their own message
+    translated = translate_error(known, clean, headers, now=now)
+    carried = {**translated.headers, **carried}
+    if isinstance(translated, InvalidRequestError) and error_for_status(status).retryable:
+        translated.headers = carried  # the prompt is too long or the model has no vision, whatever the status
+        return translated
+    return UpstreamError(status, error_for_status(status).error_type, translated.message, headers=carried)
 
 
 def is_success(body: object, name: str, secrets: Secrets) -> TypeGuard[dict[str, Any]]:
@@ -110,7 +113,7 @@ def not_a_message(provider_id: str, *, native: bool = True) -> BadGatewayError:
     return BadGatewayError(text, retryable=False)
 
 
-def _own_form(body: bytes) -> dict[str, str] | None:
+def _api_error(body: bytes) -> dict[str, str] | None:
     """Return the ``error`` object of a Messages API error body, None for any other body."""
     decoded = loads_or_none(body)
     error = decoded.get("error") if isinstance(decoded, dict) and decoded.get("type") == "error" else None
