@@ -12,7 +12,7 @@ from llama_stack_provider_messages.upstream import client as upstream_client
 
 
 class Upstream:
-    """Answers in turn with what it is given; the last answer is for all further requests."""
+    """Sends the responses it is given, in order; the last one is for all further requests."""
 
     def __init__(self):
         self.answers = []
@@ -75,7 +75,7 @@ async def provider(upstream):
 
 @pytest.fixture
 def ask():
-    """Makes requests of the platform."""
+    """Makes chat completions requests as the platform does."""
 
     def request(**fields):
         least = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}

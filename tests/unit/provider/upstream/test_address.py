@@ -15,7 +15,7 @@ from llama_stack_provider_messages.upstream.address import NativeSettings, decla
 
 
 def read(text):
-    """Return the entry of a provider, as it comes out of YAML."""
+    """Return the settings of a provider, parsed from YAML."""
     return MessagesConfig.model_validate(yaml.safe_load(f"native: {{up: {text}}}")).native["up"]
 
 
@@ -39,26 +39,26 @@ def read(text):
         ("{repair: true}", "auto"),
     ],
 )
-def test_a_mode_stands_alone_or_in_a_mapping(text, mode):
-    """And what YAML makes a boolean of is the word that was written."""
+def test_a_mode_is_a_value_or_a_field(text, mode):
+    """YAML parses some of the words as booleans."""
     assert read(text).mode == mode
 
 
 @pytest.mark.parametrize("text", ["maybe", "1", "0", "", "[on]", "{mode: }", "{mode: 1}", "{mode: always}", "'yes'"])
-def test_another_mode_is_refused(text):
+def test_an_unknown_mode_is_rejected(text):
     """It is not guessed."""
     with pytest.raises(ValidationError, match="mode"):
         read(text)
 
 
-def test_a_field_that_does_not_exist_is_refused():
-    """A misspelt one would do nothing in silence."""
+def test_an_unknown_field_is_rejected():
+    """A misspelled one would have no effect, silently."""
     with pytest.raises(ValidationError, match="baseurl"):
         read("{baseurl: 'http://x'}")
 
 
-def test_nothing_is_changed_by_itself():
-    """What an entry does not say is left to the type of the provider or to defaults."""
+def test_settings_are_unset_by_default():
+    """The type of the provider and defaults decide then."""
     unset = NativeSettings()
     assert unset == read("{}") == read("auto")
     assert (unset.base_url, unset.anthropic, unset.auth, unset.strip_billing_header) == (None,) * 4
@@ -67,15 +67,15 @@ def test_nothing_is_changed_by_itself():
     assert unset.forward_headers == []
 
 
-def test_settings_that_are_made_already_are_taken():
-    """Code may hand them over."""
+def test_settings_may_be_an_object():
+    """As code passes them."""
     made = NativeSettings(mode="on", repair=True)
     assert MessagesConfig(native={"up": made}).native["up"] == made
 
 
 @pytest.mark.parametrize("auth", ["x-api-key", "bearer"])
-def test_the_ways_to_send_a_key(auth):
-    """Are these two."""
+def test_auth_is_x_api_key_or_bearer(auth):
+    """Any other value is rejected."""
     assert read(f"{{auth: {auth}}}").auth == auth
     with pytest.raises(ValidationError, match="auth"):
         read("{auth: basic}")
@@ -83,15 +83,15 @@ def test_the_ways_to_send_a_key(auth):
 
 @pytest.mark.parametrize("name", ["connect_seconds", "silence_seconds"])
 @pytest.mark.parametrize("value", [0, -1, math.inf, -math.inf, math.nan])
-def test_a_time_is_positive_and_finite(name, value):
-    """An endless one would hold a connection for ever."""
+def test_a_timeout_is_positive_and_finite(name, value):
+    """An infinite one would hold a connection forever."""
     with pytest.raises(ValidationError, match=name):
         NativeSettings(**{name: value})
 
 
 @pytest.mark.parametrize("name", ["connect_seconds", "silence_seconds"])
-def test_a_time_may_be_short(name):
-    """Less than a second included."""
+def test_a_timeout_may_be_less_than_a_second(name):
+    """In fractions of a second."""
     assert getattr(NativeSettings(**{name: 0.1}), name) == 0.1
 
 
@@ -103,13 +103,13 @@ class Provider(OpenAIMixin):
 
 
 class Speaking:
-    def __init__(self, said):
-        self.said = said
+    def __init__(self, declared):
+        self.declared = declared
 
     async def messages_upstream(self, resource_id):
-        if isinstance(self.said, Exception):
-            raise self.said
-        return self.said
+        if isinstance(self.declared, Exception):
+            raise self.declared
+        return self.declared
 
 
 def target(key="sk-1", kind="remote::vllm", base="http://host/v1", provider=None):
@@ -138,16 +138,16 @@ X_API_KEY, BEARER = {"x-api-key": "sk-1"}, {"authorization": "Bearer sk-1"}
         ("remote::anthropic", {"forward_client_auth": True}, {}, True),
     ],
 )
-def test_the_key_is_sent_as_the_backend_takes_it(kind, settings, headers, anthropic):
-    """By setting, else by what the backend is; not at all where the client's own is forwarded."""
+def test_the_header_of_the_key(kind, settings, headers, anthropic):
+    """By setting, else by the type of the backend; none if the client's own credentials are forwarded."""
     found = upstream(to=target(kind=kind), **settings)
     assert (found.headers, found.anthropic) == (headers, anthropic)
     assert found.secret == ("sk-1" if headers else None)
 
 
 @pytest.mark.parametrize("key", [None, "", "NO KEY REQUIRED"])
-def test_no_key_is_no_header(key):
-    """Neither an empty one nor the platform's placeholder."""
+def test_without_a_key_there_is_no_header(key):
+    """Neither for an empty key nor for the platform's placeholder."""
     found = upstream(to=target(key=key), auth="x-api-key")
     assert (found.headers, found.secret) == ({}, None)
 
@@ -166,67 +166,67 @@ def test_no_key_is_no_header(key):
         ("https://host/apiv1", "https://host/apiv1"),
     ],
 )
-def test_a_base_url_is_what_stands_before_the_version(given, base_url):
-    """Configured, declared, or of the provider itself; a path before it stays."""
+def test_a_base_url_ends_before_the_version(given, base_url):
+    """Configured, declared, or the provider's own; a path before the version stays."""
     assert upstream(base_url=given).base_url == base_url
     assert upstream(MessagesUpstream(given)).base_url == base_url
     assert upstream(to=target(base=given)).base_url == base_url
 
 
-def test_what_the_operator_says_wins():
-    """Over what the provider declares, and over its own base URL; the credentials stay."""
+def test_the_configured_base_url_wins():
+    """Over the declared one and the provider's own; the credentials stay."""
     declared = MessagesUpstream("http://declared", {"x-api-key": "d", "x-org": "o"})
     found = upstream(declared, base_url="http://set")
     assert (found.base_url, found.headers, found.secret) == ("http://set", {"x-api-key": "d", "x-org": "o"}, "d")
     assert upstream(base_url="http://set").headers == BEARER
 
 
-def test_what_the_provider_declares_wins_over_its_configuration():
-    """Its own key is not added to its headers."""
+def test_a_declared_upstream_wins_over_the_providers_own_address():
+    """The provider's key is not added to the declared headers."""
     found = upstream(MessagesUpstream("http://declared", {"authorization": "Bearer d"}))
     assert (found.base_url, found.headers, found.secret) == ("http://declared", {"authorization": "Bearer d"}, "d")
     assert upstream(MessagesUpstream("http://declared")).headers == {}
 
 
-def test_of_declared_headers_only_credentials_make_way_for_the_clients():
-    """The others are still needed."""
+def test_forwarded_credentials_replace_declared_credentials_only():
+    """Other declared headers are still sent."""
     declared = MessagesUpstream("http://d", {"x-api-key": "d", "authorization": "Bearer d", "x-org": "o"})
     found = upstream(declared, forward_client_auth=True)
     assert (found.headers, found.secret) == ({"x-org": "o"}, None)
 
 
 def test_declared_headers_are_copied():
-    """The provider may keep its own."""
+    """The provider may change its own later."""
     headers = {"x-api-key": "d"}
     found = upstream(MessagesUpstream("http://d", headers))
     headers["x-api-key"] = "changed"
     assert found.headers == {"x-api-key": "d"}
 
 
-def test_nobody_knows_where_a_provider_of_another_kind_is():
-    """Unless the operator does; there is no key then."""
+def test_a_provider_without_an_address_needs_a_configured_one():
+    """Then no key is known."""
     assert upstream(to=target(provider=object())) is None
     found = upstream(to=target(provider=object()), base_url="http://set")
     assert (found.base_url, found.headers) == ("http://set", {})
 
 
-def test_a_key_does_not_show():
-    """In logs of the upstream or of what was declared."""
+def test_a_key_is_not_in_a_repr():
+    """Of the upstream or of the declaration."""
     assert "sk-1" not in repr(upstream())
     assert "sk-1" not in repr(MessagesUpstream("http://d", {"x-api-key": "sk-1"}))
     assert upstream().provider_id == "up"
 
 
 async def test_what_a_provider_declares():
-    """Something, nothing, or it is not of that kind."""
+    """An upstream, none, or the provider has no declaration."""
     said = MessagesUpstream("http://d")
     assert await declared_by(target(provider=Speaking(said))) is said
     assert await declared_by(target(provider=Speaking(None))) is None
     assert await declared_by(target()) is None
 
 
-async def test_an_engine_that_does_not_start_is_a_failure_of_the_protocol():
-    """With its cause; other exceptions are bugs and stay what they are."""
+async def test_an_engine_that_does_not_start_is_a_messages_error():
+    """With its cause; other exceptions are bugs and are not caught."""
     with pytest.raises(MessagesError) as caught:
         await declared_by(target(provider=Speaking(RuntimeError("no file"))))
     assert isinstance(caught.value.__cause__, RuntimeError)
@@ -238,14 +238,14 @@ async def test_an_engine_that_does_not_start_is_a_failure_of_the_protocol():
     ("settings", "declared", "anthropic"),
     [({}, True, True), ({}, None, False), ({"anthropic": False}, True, False), ({"anthropic": True}, False, True)],
 )
-def test_whether_it_is_anthropics_own_the_provider_may_say(settings, declared, anthropic):
-    """Unless the operator does."""
+def test_a_provider_may_declare_that_it_is_anthropics_own(settings, declared, anthropic):
+    """The configuration wins."""
     said = MessagesUpstream("http://host", anthropic=declared)
     assert upstream(said, **settings).anthropic is anthropic
 
 
-def test_a_key_in_a_header_of_its_own_is_a_secret():
-    """And is left out where the client's own is forwarded."""
+def test_a_key_in_any_other_header_is_a_secret():
+    """It is omitted if the client's own credentials are forwarded."""
     declared = MessagesUpstream("http://d", {"api-key": "sk-odd-key", "x-a": "b"}, secret="sk-odd-key")
     assert upstream(declared).secret == "sk-odd-key"
     assert upstream(declared, forward_client_auth=True).headers == {"x-a": "b"}

@@ -1,4 +1,4 @@
-"""Clients of upstreams: one for each and loop, with finite times, over the network that is configured."""
+"""HTTP clients: one for each upstream and event loop, with finite timeouts and the configured network."""
 
 import asyncio
 import math
@@ -24,7 +24,7 @@ def network(**settings):
 
 
 class Server:
-    """Answers every request alike, and keeps what it was sent."""
+    """Sends the same response to every request, and records the requests."""
 
     def __init__(self, *headers, status="200 OK"):
         self.answer = "\r\n".join([f"HTTP/1.1 {status}", *headers, "content-length: 2", "", "ok"]).encode()
@@ -66,7 +66,7 @@ async def client_of(network=None, connect_seconds=None, silence_seconds=None):
         yield client
 
 
-def times(timeout):
+def timeouts_of(timeout):
     return timeout.connect, timeout.read, timeout.write, timeout.pool
 
 
@@ -84,21 +84,23 @@ def times(timeout):
         ({}, 0.5, 0.25, (0.5, 0.25, 60, 30)),
     ],
 )
-async def test_times_are_those_of_the_native_settings_then_the_networks_then_ours(settings, connect, silence, expected):
-    """Each for itself, and none is endless."""
+async def test_timeouts_are_those_of_the_native_settings_then_the_networks_then_defaults(
+    settings, connect, silence, expected
+):
+    """Each for itself, and all are finite."""
     async with client_of(network(**settings), connect, silence) as client:
-        assert times(client.timeout) == expected
+        assert timeouts_of(client.timeout) == expected
 
 
 @pytest.mark.parametrize("configured", [math.inf, {"connect": math.inf}, {"read": math.inf}])
-async def test_no_time_is_endless_though_it_is_configured(configured):
-    """An upstream that is silent for ever would hold its connection and its client."""
+async def test_a_configured_timeout_is_never_infinite(configured):
+    """A silent upstream would hold its connection and its client forever."""
     async with client_of(network(timeout=configured)) as client:
-        assert all(0 < seconds < math.inf for seconds in times(client.timeout))
+        assert all(0 < seconds < math.inf for seconds in timeouts_of(client.timeout))
 
 
-async def test_a_request_says_that_it_wants_no_compression_and_what_the_network_adds():
-    """Bytes are to pass as they are; configured headers win."""
+async def test_default_headers_ask_for_no_compression_and_include_the_networks():
+    """Bytes pass unchanged; configured headers win."""
     async with client_of(network(headers={"X-Org": "o"})) as client:
         assert (client.headers["accept-encoding"], client.headers["x-org"]) == ("identity", "o")
     async with client_of(network(headers={"accept-encoding": "gzip"})) as client:
@@ -106,7 +108,7 @@ async def test_a_request_says_that_it_wants_no_compression_and_what_the_network_
 
 
 async def test_cookies_are_never_kept():
-    """They would belong to one of the clients."""
+    """They would belong to one of the callers."""
     async with Server.running("set-cookie: a=1; path=/", "set-cookie: b=2") as server, client_of() as client:
         for _ in range(2):
             response = await client.get(server.url)
@@ -117,7 +119,7 @@ async def test_cookies_are_never_kept():
 
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"])
 async def test_redirects_are_not_followed(status):
-    """The key would go along."""
+    """The key would be sent along."""
     async with Server.running() as other:
         async with Server.running(f"location: {other.url}/", status=status) as server, client_of() as client:
             response = await client.get(server.url)
@@ -125,8 +127,8 @@ async def test_redirects_are_not_followed(status):
         assert other.requests == []
 
 
-async def test_a_failure_is_not_tried_again():
-    """A request may have begun a generation."""
+async def test_a_failure_is_not_retried():
+    """The request may have begun a generation."""
     async with Server.running() as server, client_of() as client:
         server.answer = b"nonsense\r\n\r\n"
         with pytest.raises(httpx.RemoteProtocolError):
@@ -142,8 +144,8 @@ async def test_connections_are_reused():
         assert (len(server.requests), server.connections) == (3, 1)
 
 
-async def test_the_environment_does_not_say_where_requests_go(monkeypatch):
-    """Neither proxies nor certificates nor passwords."""
+async def test_the_environment_does_not_change_where_requests_go(monkeypatch):
+    """Neither its proxies nor its certificates are used."""
     async with Server.running() as server, Server.running() as proxy:
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy.url)
@@ -155,8 +157,8 @@ async def test_the_environment_does_not_say_where_requests_go(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["url", "http"])
-async def test_a_configured_proxy_is_asked(name):
-    """With the address of the upstream, and it keeps its connections too."""
+async def test_a_configured_proxy_is_used(name):
+    """With the URL of the upstream; its connections are reused, too."""
     async with Server.running() as proxy:
         async with client_of(network(proxy={name: proxy.url})) as client:
             for _ in range(2):
@@ -165,8 +167,8 @@ async def test_a_configured_proxy_is_asked(name):
         assert proxy.connections == 1
 
 
-async def test_a_proxy_for_another_scheme_is_not_asked():
-    """Each has its own."""
+async def test_a_proxy_for_another_scheme_is_not_used():
+    """Each scheme has its own."""
     async with Server.running() as server, Server.running() as proxy:
         async with client_of(network(proxy={"https": proxy.url})) as client:
             await client.get(server.url)
@@ -187,7 +189,7 @@ THROUGH = {"localhost": "http://other", ".corp": "http://corp.example", "host:80
 
 
 class Transports(list):
-    """The transports that clients made, in place of httpx's own; each answers at once."""
+    """The transports that clients made, in place of httpx's own; each responds at once."""
 
     def make(self, **options):
         made = Transport(options)
@@ -213,7 +215,7 @@ class Transport(httpx.AsyncBaseTransport):
 
 @pytest.fixture
 def transports(monkeypatch):
-    """The transports behind the pools."""
+    """The transports of the pools."""
     made = Transports()
     monkeypatch.setattr(httpx, "AsyncHTTPTransport", made.make)
     return made
@@ -250,7 +252,7 @@ async def test_there_is_a_connection_for_each_of_a_thousand_streams(transports):
 
 @pytest.mark.parametrize("host", DIRECT)
 async def test_a_host_may_be_exempt_from_the_proxy(transports, host):
-    """By name, by address, with what is below it, with a port; of IP version 6 too."""
+    """By name, by address, by domain, with a port; also of IP version 6."""
     async with client_of(network(proxy={"url": "http://proxy:1", "no_proxy": ["else", host]})) as client:
         for url in DIRECT[host]:
             await client.get(f"{url}/")
@@ -270,7 +272,7 @@ async def test_an_invalid_exemption_is_not_a_failure_and_exempts_nothing_else(tr
 
 @pytest.mark.parametrize("verify", [False, True])
 async def test_verification_is_as_configured(verified, transports, verify):
-    """Switched off only where it was."""
+    """Off only if configured."""
     async with client_of(network(tls={"verify": verify})) as client:
         await client.get("https://up/")
     assert verified == [verify]
@@ -293,7 +295,7 @@ async def test_without_settings_certificates_are_verified(verified, transports):
 
 @pytest.mark.filterwarnings("ignore:`verify=<str>` is deprecated:DeprecationWarning")
 async def test_a_file_of_authorities_is_used(verified, transports):
-    """For the upstream; the proxy's for what goes through the proxy."""
+    """For the upstream; that of the proxy for what goes through the proxy."""
     async with client_of(network(tls={"verify": certifi.where()})) as client:
         await client.get("https://up/")
     assert verified == [certifi.where()]
@@ -330,7 +332,7 @@ async def test_a_context_is_made_once_for_all_pools(verified, transports):
 
 
 async def test_there_is_one_client_for_each_upstream():
-    """Made when it is needed, with the headers it would add."""
+    """Made on first use, with the headers it would add."""
     clients, made = HttpClients(), []
 
     def make():
@@ -351,7 +353,7 @@ async def test_there_is_one_client_for_each_upstream():
 
 
 def test_each_loop_has_its_own_clients():
-    """A client belongs to the loop it was made in; closing one loop's leaves the other's alone."""
+    """A client belongs to the loop in which it was made; closing those of one loop leaves the others."""
     clients, made = HttpClients(), []
 
     def make():
