@@ -1,4 +1,10 @@
-"""The inference provider: translates the platform's chat completions for an upstream that speaks the Messages API."""
+"""The inference provider: serves chat completions of the platform from an upstream that speaks the Messages API.
+
+A request is translated to the Messages API (``translation/chat_to_messages``), sent (``client.py``), continued if the
+upstream paused it (``continuation.py``), and its response is translated back to the objects that the platform expects
+(``sdk_objects.py``). Requests of the Messages API do not come here: the provider declares its upstream
+(``messages_upstream``), and the native lane passes them through.
+"""
 
 import time
 from collections.abc import AsyncGenerator
@@ -100,16 +106,16 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         return replace(declared, headers=headers)  # the client sends its own version
 
     def _upstream(self, resource_id: str, betas: tuple[str, ...] = ()) -> MessagesUpstream:
+        """Return the upstream with all headers of this request."""
         key = self._get_api_key_from_config_or_provider_data()
+        anthropic = self.config.anthropic
+        if anthropic is None:
+            anthropic = "claude" in self._model_type(resource_id).lower()
         headers = self._headers(key, betas)
-        return MessagesUpstream(self.config.base_url, headers, anthropic=self._is_anthropic(resource_id), secret=key)
+        return MessagesUpstream(self.config.base_url, headers, anthropic=anthropic, secret=key)
 
-    def _is_anthropic(self, resource_id: str) -> bool:
-        if self.config.anthropic is not None:
-            return self.config.anthropic
-        return "claude" in self._kind(resource_id).lower()
-
-    def _kind(self, resource_id: str) -> str:
+    def _model_type(self, resource_id: str) -> str:
+        """Return what a model is: as configured, else its name."""
         entry = self._known.get(resource_id)
         return (entry and entry.type) or resource_id
 
@@ -127,9 +133,7 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
             CompletionError: The upstream does not respond.
         """
         entries = self.config.models
-        if entries is None:
-            entries = await self._listed()
-        if entries is None:
+        if entries is None and (entries := await self._listed()) is None:
             return None
         allowed = self.config.allowed_models
         entries = [entry for entry in entries if allowed is None or entry.id in allowed]
@@ -139,6 +143,7 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         return found
 
     async def _listed(self) -> list[ModelEntry] | None:
+        """Return the models that the upstream lists, else the allowed ones; None without either."""
         try:
             key = self._get_api_key_from_config_or_provider_data()
             entries = await self._model_lister().models(self._headers(key), [key] if key else [])
@@ -222,7 +227,7 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
             TranslationOptions(
                 params.model,
                 max_tokens=max_output or self.config.default_max_tokens,
-                traits=traits_of(self._kind(params.model)),
+                traits=traits_of(self._model_type(params.model)),
                 strict=self.config.strict,
                 max_output=max_output,
             ),
