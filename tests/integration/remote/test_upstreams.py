@@ -165,7 +165,7 @@ async def test_a_missing_limit_is_that_of_the_model(front):
 
 
 async def test_what_a_deployment_takes_follows_from_its_type(front):
-    """``mine`` is a Sonnet 4.5, which thinks with a budget; without a type, all settings are those any server accepts."""
+    """``mine`` is a Sonnet 4.5, which thinks with a budget; without a type, settings suit any server."""
     front.upstream.play(REPLY, "mine")
     await post(front.url, ask_chat("azure/mine", temperature=0.5, top_p=0.5), path=CHAT)
     body = front.upstream.of("mine")[-1].json
