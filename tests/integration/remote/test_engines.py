@@ -47,7 +47,8 @@ def engine() -> Iterator[LlamaCppInference]:
 @pytest.fixture(scope="module")
 def front(engine, local_stack, tmp_path_factory) -> Iterator[StackProcess]:
     """A stack without models of its own."""
-    bearer = engine._clients.credentials["authorization"].removeprefix("Bearer ")
+    declared = asyncio.run(engine.messages_upstream("any"))
+    bearer = declared.headers["authorization"].removeprefix("Bearer ")
     once = {"connection": "close"}  # it closes connections without saying so, which the next request would meet
     inference = [
         remote(local_stack.url, "second", api_key=None),

@@ -82,7 +82,9 @@ async def test_silence_is_an_empty_item():
     more = asyncio.Event()
     source = Source(b"a", more, b"b")
     async with aclosing(read_ahead(source.frames(), 0.001)) as chunks:
-        assert [await anext(chunks) for _ in range(3)] == [b"a", b"", b""]
+        while await anext(chunks) != b"a":
+            pass
+        assert [await anext(chunks) for _ in range(2)] == [b"", b""]
         more.set()
         await settle()
         assert [data async for data in chunks if data] == [b"b"]
