@@ -9,12 +9,13 @@ from llama_stack_api_messages.models import CountTokensRequest, CreateMessageReq
 from llama_stack_api_messages.models.catalog import ModelInfo, ModelList, ModelQuery
 
 from .config import MessagesConfig
+from .headers import LANE_HEADER
 from .native.backend import NativeBackend
 from .routing.aliases import Aliases
 from .routing.catalog import Catalog, model_info
 from .routing.lanes import Lanes
 from .routing.probe import Probes
-from .routing.route import LANE_HEADER, Backend, LaneName, Route
+from .routing.route import Backend, LaneName, Route
 from .stack import ModelTypeError, Platform, Target, check_allowed, get_logger
 from .translated.backend import TranslatedBackend
 from .translated.media.loader import MediaLoader

@@ -63,6 +63,11 @@ async def disconnected(receive: Receive) -> None:
         pass
 
 
+def cancelled_error() -> ApiError:
+    """Return the error for work that was cancelled although its client is still connected."""
+    return ApiError("The call of the backend was cancelled on this side; try again")
+
+
 async def end(*tasks: asyncio.Task[Any]) -> None:
     """Cancel tasks and wait for them, at most ``GRACE_SECONDS``; a task that ignores cancellation is left running."""
     for task in tasks:
@@ -104,8 +109,3 @@ async def run_while_connected[T](receive: Receive, work: Coroutine[Any, Any, T])
         return task.result()
     finally:
         await end(task, gone)
-
-
-def cancelled_error() -> ApiError:
-    """Return the error for work that was cancelled, but not by its client."""
-    return ApiError("The call of the backend was cancelled on this side; try again")

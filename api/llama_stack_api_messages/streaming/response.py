@@ -32,7 +32,7 @@ from llama_stack_api_messages.error_response import error_response, visible_erro
 from llama_stack_api_messages.errors import MessagesError
 
 from .disconnect import Receive, cancelled_error, disconnected, end
-from .read_ahead import Pump
+from .read_ahead import read_ahead
 from .sse import PING, TAIL_BYTES, encode_event, unfinished_frame
 
 type Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -142,26 +142,13 @@ class EventStream(StreamingResponse):
 
     async def _send_frames(self, send: Send, frames: AsyncGenerator[bytes]) -> None:
         """Send frames, those that are ready together in one write, and a ping after each interval of silence."""
-        pump = Pump(frames)
-        reading = asyncio.create_task(pump.run())
-        try:
-            while True:
-                if not await pump.wait(self._ping_seconds):
-                    if not unfinished_frame(self._tail):
-                        await send(_part(PING))
-                    continue
-                ended = pump.finished
-                if data := pump.take():
+        async with aclosing(read_ahead(frames, self._ping_seconds)) as chunks:
+            async for data in chunks:
+                if data:
                     self._tail = (self._tail + data)[-TAIL_BYTES:]
                     await send(_part(data))
-                if ended:
-                    break
-            await asyncio.wait({reading})
-        finally:
-            await end(reading)
-        if reading.cancelled():
-            raise cancelled_error()
-        reading.result()
+                elif not unfinished_frame(self._tail):
+                    await send(_part(PING))
 
     async def _frames_in_process(self) -> AsyncGenerator[bytes]:
         """Yield the frames without a read-ahead task: the library client waits for every task of its loop."""

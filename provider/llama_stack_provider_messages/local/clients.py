@@ -1,10 +1,10 @@
 """The HTTP clients of the engine, one per event loop."""
 
-import asyncio
 import importlib
-from weakref import WeakKeyDictionary
 
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
+
+from llama_stack_provider_messages.upstream.state import PerLoop
 
 from .options import MAX_CONNECTIONS
 
@@ -31,7 +31,7 @@ class LoopClients:
     def __init__(self, key: str, silence_seconds: float) -> None:
         self._key = key
         self._timeout = Timeout(silence_seconds, connect=_CONNECT_SECONDS)
-        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncOpenAI] = WeakKeyDictionary()
+        self._clients: PerLoop[AsyncOpenAI] = PerLoop()
 
     @property
     def credentials(self) -> dict[str, str]:
@@ -40,11 +40,8 @@ class LoopClients:
 
     def get(self, base_url: str) -> AsyncOpenAI:
         """Return the client of the running loop, for this base URL."""
-        loop = asyncio.get_running_loop()
-        client = self._clients.get(loop)
-        if client is None:
-            client = self._clients[loop] = self._new(base_url)
-        elif str(client.base_url).rstrip("/") != base_url:
+        client = self._clients.get(lambda: self._new(base_url))
+        if str(client.base_url).rstrip("/") != base_url:
             client.base_url = base_url
         return client
 
@@ -56,7 +53,6 @@ class LoopClients:
         )
 
     async def close(self) -> None:
-        """Close the client of the running loop; those of other loops have no open connections."""
-        client = self._clients.pop(asyncio.get_running_loop(), None)
-        if client:
+        """Close the client of the running loop."""
+        if client := self._clients.pop():
             await client.close()

@@ -14,7 +14,6 @@ client left                   closing the generator closes the response; a failu
 ``repaired`` decodes the events, for backends that deviate from the API (see ``repair/``), and encodes them again.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
@@ -26,10 +25,11 @@ from llama_stack_api_messages import Call
 from llama_stack_api_messages.errors import BadGatewayError
 from llama_stack_api_messages.json_bytes import loads_or_none
 from llama_stack_api_messages.streaming.sse import encode_event
+from llama_stack_provider_messages.errors.exceptions import connection_failure
 from llama_stack_provider_messages.errors.redaction import redacted_json
 from llama_stack_provider_messages.stack import Platform, Target, get_logger
 from llama_stack_provider_messages.upstream.address import Upstream
-from llama_stack_provider_messages.upstream.client import connection_failure
+from llama_stack_provider_messages.upstream.client import chunks_after_end
 from llama_stack_provider_messages.upstream.sse import SSEDecoder
 
 from .error_event import ErrorEventRedactor
@@ -38,10 +38,6 @@ from .observer import StreamObserver
 from .repair import StreamRepair
 
 logger = get_logger(__name__)
-
-_END_SECONDS = 0.5
-"""How long an upstream may keep the stream open after its last event. A connection is reusable only if read to its
-end."""
 
 
 class RequestMetrics:
@@ -106,7 +102,7 @@ async def relayed(
                 yield passed
             if observer.over:
                 break
-        async for chunk in _behind_the_end(chunks):
+        async for chunk in chunks_after_end(chunks):
             observer.feed(chunk)
             if passed := redactor.feed(name_rewriter.feed(chunk)):
                 yield passed
@@ -127,19 +123,6 @@ async def relayed(
         raise BadGatewayError(f"The backend '{upstream.provider_id}' ended the stream before its answer was complete")
 
 
-async def _behind_the_end(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
-    """Yield the chunks after the last event, for at most ``_END_SECONDS``."""
-    clock = asyncio.get_running_loop().time
-    until = clock() + _END_SECONDS
-    while (left := until - clock()) > 0:
-        try:
-            async with asyncio.timeout(left):
-                chunk = await anext(chunks)
-        except (StopAsyncIteration, TimeoutError):
-            return
-        yield chunk
-
-
 async def repaired(
     response: httpx.Response, repair: StreamRepair, metrics: RequestMetrics, upstream: Upstream
 ) -> AsyncGenerator[bytes]:
@@ -155,7 +138,7 @@ async def repaired(
                     yield _encoded(event, upstream)
             if repair.finished:
                 break
-        async for _ in _behind_the_end(chunks):
+        async for _ in chunks_after_end(chunks):
             pass
         events = [event for sent in decoder.close() for event in repair.feed(loads_or_none(sent.data))]
         events += repair.finish()

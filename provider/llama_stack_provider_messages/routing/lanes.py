@@ -8,13 +8,12 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from llama_stack_api_messages import Call, SpeaksMessages
 from llama_stack_api_messages.errors import ApiError, InvalidRequestError
+from llama_stack_provider_messages.headers import LANE_HEADER
 from llama_stack_provider_messages.stack import Target, get_logger
-from llama_stack_provider_messages.upstream.address import Upstream
-from llama_stack_provider_messages.upstream.resolve import declared_by, upstream_of
-from llama_stack_provider_messages.upstream.settings import NativeSettings
+from llama_stack_provider_messages.upstream.address import NativeSettings, Upstream, declared_by, upstream_of
 
 from .probe import Probes
-from .route import LANE_HEADER, LaneName, Route
+from .route import LaneName, Route
 
 logger = get_logger(__name__)
 

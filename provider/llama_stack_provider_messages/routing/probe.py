@@ -18,10 +18,10 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from llama_stack_provider_messages.errors.body import NO_ROUTE
+
 _SOON_SECONDS = 10.0
 """How long an inconclusive result is kept; also the minimum for every result."""
-NO_ROUTE = frozenset({404, 405, 501})
-"""Status codes that servers return for a path they do not have."""
 _NOT_UNDERSTOOD = frozenset({400, 422})
 
 type Ask = Callable[[], Awaitable[tuple[int, bytes]]]

@@ -10,12 +10,6 @@ from llama_stack_provider_messages.upstream.address import Upstream
 
 type LaneName = Literal["native", "translated"]
 
-LANE_HEADER = "x-messages-lane"
-"""Response header with lane and reason; also a request header to select the lane, if the configuration allows it."""
-
-COUNT_HEADER = "x-messages-token-count"
-"""Response header: whether a token count is ``exact`` or an ``estimate``."""
-
 
 @dataclass(frozen=True, slots=True)
 class Route:

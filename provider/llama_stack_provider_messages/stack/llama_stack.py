@@ -39,6 +39,7 @@ from llama_stack_api import (
 )
 from llama_stack_api.inference import OpenAIChatCompletionRequestWithExtraBody, OpenAIUserMessageParam
 
+from llama_stack_api_messages import MessagesUpstream
 from llama_stack_api_messages.stack import API_NAME
 
 __all__ = [
@@ -46,7 +47,6 @@ __all__ = [
     "AccessDeniedError",
     "Api",
     "AuthenticationRequiredError",
-    "Connection",
     "HealthResponse",
     "HealthStatus",
     "InlineProviderSpec",
@@ -58,8 +58,8 @@ __all__ = [
     "Platform",
     "ProviderSpec",
     "Target",
+    "address_of",
     "check_allowed",
-    "connection_of",
     "get_logger",
     "network_of",
     "register_routes",
@@ -120,24 +120,15 @@ class Network:
     proxy_ca: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """The address and key that an inference provider uses for its backend.
-
-    Attributes:
-        base_url: Base URL without ``/v1``.
-        key: The key for this request: the client's own for this provider, else the configured one; None: not needed.
-    """
-
-    base_url: str
-    key: str | None = field(default=None, repr=False)
-
-
 _NO_KEY = "NO KEY REQUIRED"  # the placeholder key of several providers of the platform
 
 
-def connection_of(provider: Any) -> Connection | None:  # noqa: ANN401 - providers have no common type
-    """Return the connection of a provider to its backend; None if the provider does not expose it."""
+def address_of(provider: Any) -> MessagesUpstream | None:  # noqa: ANN401 - providers have no common type
+    """Return the base URL and the key that a provider uses for this request; None if it does not expose them.
+
+    The key is the client's own for this provider, else the configured one. It is in no header: how it is sent depends
+    on the operator's settings.
+    """
     if not isinstance(provider, OpenAIMixin):
         return None
     try:
@@ -145,7 +136,7 @@ def connection_of(provider: Any) -> Connection | None:  # noqa: ANN401 - provide
         key = provider._get_api_key_from_config_or_provider_data()  # noqa: SLF001 - get_api_key() ignores the key of the request
     except ValueError:  # no key is configured, or keys per request are not supported
         return None
-    return Connection(base_url.rstrip("/").removesuffix("/v1"), None if key in ("", _NO_KEY) else key)
+    return MessagesUpstream(base_url.rstrip("/").removesuffix("/v1"), secret=None if key in ("", _NO_KEY) else key)
 
 
 def network_of(provider: Any) -> Network:  # noqa: ANN401 - as above

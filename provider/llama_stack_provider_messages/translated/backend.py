@@ -14,7 +14,8 @@ from llama_stack_api_messages.streaming.disconnect import abandon
 from llama_stack_api_messages.streaming.sse import encode_event
 from llama_stack_provider_messages.errors.body import ContentPolicyError
 from llama_stack_provider_messages.errors.exceptions import keys_of, translate_failure
-from llama_stack_provider_messages.routing.route import COUNT_HEADER, Route
+from llama_stack_provider_messages.headers import COUNT_HEADER
+from llama_stack_provider_messages.routing.route import Route
 from llama_stack_provider_messages.stack import Platform, Target, get_logger
 from llama_stack_provider_messages.translation.dropped import Dropped, dropped_header, dropped_text
 from llama_stack_provider_messages.translation.events import fold

@@ -5,9 +5,7 @@ from typing import Any
 
 from llama_stack_provider_messages.stack import Target
 from llama_stack_provider_messages.translation.messages_to_chat import Profile, profile_for
-
-_MOST = 1_000
-"""Limit of profiles kept: a provider may accept any model name."""
+from llama_stack_provider_messages.upstream.state import BoundedDict
 
 
 class Profiles:
@@ -20,23 +18,17 @@ class Profiles:
 
     def __init__(self, overrides: Mapping[str, Mapping[str, Any]]) -> None:
         self._overrides = overrides
-        self._known: dict[str, Profile] = {}
+        self._known: BoundedDict[str, Profile] = BoundedDict()
 
     def of(self, target: Target) -> Profile:
         """Return the profile of a target."""
         if target.model_id not in self._known:
-            self._remember(target, self._make(target))
+            self._known[target.model_id] = self._make(target)
         return self._known[target.model_id]
 
     def learn(self, target: Target, changes: Mapping[str, Any]) -> None:
         """Change fields of a model's profile, as learned from an error response."""
-        self._remember(target, self.of(target).but(**changes))
-
-    def _remember(self, target: Target, profile: Profile) -> None:
-        self._known.pop(target.model_id, None)
-        while len(self._known) >= _MOST:
-            del self._known[next(iter(self._known))]
-        self._known[target.model_id] = profile
+        self._known[target.model_id] = self.of(target).but(**changes)
 
     def _make(self, target: Target) -> Profile:
         changes: dict[str, Any] = {}

@@ -6,9 +6,10 @@ from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from weakref import WeakKeyDictionary
 
 import httpx
+
+from llama_stack_provider_messages.upstream.state import PerLoop
 
 from .addresses import NotPublicError, resolve
 
@@ -69,7 +70,7 @@ class Fetcher:
     def __init__(self, hosts: Collection[str], seconds: float) -> None:
         self._hosts = frozenset(host.lower().rstrip(".") for host in hosts)
         self._seconds = seconds
-        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = WeakKeyDictionary()
+        self._clients: PerLoop[httpx.AsyncClient] = PerLoop()
 
     async def fetch(self, url: str, budget: Budget) -> Fetched:
         """Return the content of a URL.
@@ -108,7 +109,7 @@ class Fetcher:
             await response.aclose()
 
     async def _connect(self, url: httpx.URL, addresses: list[str]) -> httpx.Response:
-        client = self._client()
+        client = self._clients.get(self._new_client)
         headers = {"host": url.netloc.decode("ascii"), "accept": "*/*", "accept-encoding": "identity"}
         name = {"sni_hostname": url.raw_host.decode("ascii")}
         for address in addresses[:-1]:
@@ -116,20 +117,14 @@ class Fetcher:
                 return await _send(client, url.copy_with(host=address), headers, name)
         return await _send(client, url.copy_with(host=addresses[-1]), headers, name)
 
-    def _client(self) -> httpx.AsyncClient:
-        loop = asyncio.get_running_loop()
-        if loop not in self._clients:
-            limits = httpx.Limits(max_connections=_MAX_CONNECTIONS, max_keepalive_connections=0)
-            no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
-            self._clients[loop] = httpx.AsyncClient(
-                limits=limits, timeout=self._seconds, trust_env=False, cookies=no_cookies
-            )
-        return self._clients[loop]
+    def _new_client(self) -> httpx.AsyncClient:
+        limits = httpx.Limits(max_connections=_MAX_CONNECTIONS, max_keepalive_connections=0)
+        no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+        return httpx.AsyncClient(limits=limits, timeout=self._seconds, trust_env=False, cookies=no_cookies)
 
     async def close(self) -> None:
-        """Close the client of the running loop; those of other loops have no open connections."""
-        client = self._clients.pop(asyncio.get_running_loop(), None)
-        if client:
+        """Close the client of the running loop."""
+        if client := self._clients.pop():
             await client.aclose()
 
 

@@ -5,7 +5,7 @@ from llama_stack_provider_messages.translation.surrogates import replace_lone_su
 
 from .context import TranslationOptions
 from .models import Traits, traits_of
-from .reply.error import OpenAIError, error_of_event, is_error, openai_headers, translate_error
+from .reply.error import OpenAIError, translate_error
 from .reply.finish import continued, needs_continuation, paused_content
 from .reply.response import ReplyOptions, dropped_blocks, translate_response
 from .reply.stream import StreamTranslator
@@ -20,11 +20,8 @@ __all__ = [
     "TranslationOptions",
     "continued",
     "dropped_blocks",
-    "error_of_event",
     "events_of",
-    "is_error",
     "needs_continuation",
-    "openai_headers",
     "paused_content",
     "replace_lone_surrogates",
     "traits_of",

@@ -8,7 +8,7 @@ import pytest
 from llama_stack_provider_messages.translated import counting
 from llama_stack_provider_messages.translated.counting import Count, TokenCounter, TokenizerUnavailable
 from llama_stack_provider_messages.translation.messages_to_chat.backend.tokens import estimate_tokens
-from llama_stack_provider_messages.upstream import cooldown
+from llama_stack_provider_messages.upstream import state
 
 FIELDS = {"messages": [{"role": "user", "content": "Hi there"}], "max_tokens": 9}
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
@@ -199,7 +199,7 @@ async def test_other_models_and_backends_are_asked_still(counter):
 
 async def test_what_is_remembered_is_bounded(counter, monkeypatch):
     """A provider takes any model name; the oldest failure is forgotten."""
-    monkeypatch.setattr(cooldown, "_MOST", 2)
+    monkeypatch.setattr(state, "MAX_KEYS", 2)
     server = vllm(None)
     for model in ("a", "b", "c", "b", "c", "a"):
         await counter.count(FIELDS, "vllm", model, server.post)

@@ -17,12 +17,12 @@ from typing import Any, Literal
 
 from llama_stack_api_messages.errors import BadGatewayError
 from llama_stack_api_messages.json_bytes import loads_or_none
+from llama_stack_provider_messages.errors.body import error_of_event, is_error
 from llama_stack_provider_messages.translation.dropped import DropLog, Dropped
 from llama_stack_provider_messages.translation.fields import field, list_field, text_field
 from llama_stack_provider_messages.translation.surrogates import replace_lone_surrogates
 from llama_stack_provider_messages.translation.tool_arguments import dump_json
 
-from .error import error_of_event, is_error
 from .finish import explanation, finish_reason, service_tier, stop_match, translate_usage
 
 BROKEN = "The backend did not answer in the form of the Messages API"

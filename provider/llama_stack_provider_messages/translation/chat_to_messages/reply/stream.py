@@ -23,11 +23,12 @@ from itertools import count
 from typing import Any, override
 
 from llama_stack_api_messages.errors import BadGatewayError, MessagesError
+from llama_stack_provider_messages.errors.body import error_of_event, is_error
 from llama_stack_provider_messages.translation.dropped import DropLog, Dropped
 from llama_stack_provider_messages.translation.events import Event, MessageEvents
 from llama_stack_provider_messages.translation.fields import field, text_field
 
-from .error import error_of_event, is_error, translate_error
+from .error import translate_error
 from .finish import (
     added,
     explanation,

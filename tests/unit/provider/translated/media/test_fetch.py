@@ -183,7 +183,7 @@ async def test_the_next_address_is_tried_and_the_certificate_is_that_of_the_name
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: entries)
     fetcher = Fetcher([], 5)
     client = httpx.AsyncClient(transport=httpx.MockTransport(handler))
-    monkeypatch.setattr(fetcher, "_client", lambda: client)
+    monkeypatch.setattr(httpx, "AsyncClient", lambda **_options: client)
     assert (await fetcher.fetch("https://a.test/x", Budget(LARGE))).data == b"abc"
     assert seen == [("2606:2800:220:1::1", "a.test", "a.test"), ("8.8.8.8", "a.test", "a.test")]
     await client.aclose()

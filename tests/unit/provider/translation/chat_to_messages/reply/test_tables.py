@@ -7,10 +7,9 @@ from anthropic.types import ContentBlock, StopReason
 from openai.types.chat import ChatCompletion
 from openai.types.chat.chat_completion import Choice
 
-from llama_stack_api_messages.errors import ERROR_BY_STATUS, MessagesError
-from llama_stack_api_messages.models import ERROR_TYPES, response
+from llama_stack_api_messages.models import response
 from llama_stack_provider_messages.translation.chat_to_messages import dropped_blocks
-from llama_stack_provider_messages.translation.chat_to_messages.reply import error, finish, open_blocks
+from llama_stack_provider_messages.translation.chat_to_messages.reply import finish, open_blocks
 from support.chat_answers import message, reply_options
 from support.sdk_types import structures
 
@@ -25,15 +24,6 @@ def test_every_stop_reason_has_a_valid_finish_reason():
     assert set(get_args(StopReason)) <= finish.FINISH_REASONS.keys()
     known = literals(Choice.model_fields["finish_reason"].annotation)
     assert {*finish.FINISH_REASONS.values(), "function_call"} == known
-
-
-def test_every_error_type_has_the_status_of_its_class():
-    assert error.STATUS_BY_TYPE.keys() == set(ERROR_TYPES)
-    classes = {kind.error_type: kind for kind in [*ERROR_BY_STATUS.values(), MessagesError]}
-    stated = {kind.error_type: kind.status_code for kind in ERROR_BY_STATUS.values() if kind.status_code != 405}
-    del stated["api_error"]  # 500 and 502
-    assert {name: error.STATUS_BY_TYPE[name] for name in stated} == stated
-    assert error.STATUS_BY_TYPE["api_error"] == classes["api_error"].status_code
 
 
 def test_service_tiers_exist_in_both_apis():
