@@ -11,7 +11,7 @@ It needs neither llama-stack nor an SDK. Its folders, from the inside out; each 
     testing/    the pytest plugin, and the stacks and servers that tests need
     cli/        the command ``messages-tape``
 
-``errors.py`` and ``report.py`` are shared. docs/tapes.md describes the file format. Public names are loaded on first
+``errors.py`` is shared. docs/tapes.md describes the file format. Public names are loaded on first
 use, because the pytest plugin is imported by every test run of an environment.
 """
 
@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .core.session import AMBIENT, Session
     from .errors import (
+        Action,
+        Report,
         TapeConflictError,
         TapeError,
         TapeFormatError,
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from .http.selection import TapeSelection
     from .http.server import CONTROL_PATH, TapeServer
     from .http.transport import SyncTapeTransport, TapeTransport, transports_for
-    from .report import Action, Report
     from .secrets.scan import scan, scan_text
     from .secrets.scrub import Rules
 
@@ -86,6 +87,8 @@ __all__ = [
 _NAMES = {
     ".http.selection": ("TapeSelection",),
     ".errors": (
+        "Action",
+        "Report",
         "TapeConflictError",
         "TapeError",
         "TapeFormatError",
@@ -109,10 +112,6 @@ _NAMES = {
         "Response",
         "Tape",
         "Upstream",
-    ),
-    ".report": (
-        "Action",
-        "Report",
     ),
     ".http.runner": ("serving",),
     ".secrets.scan": (

@@ -3,8 +3,8 @@
 from argparse import Namespace
 from typing import NamedTuple
 
+from messages_tape.errors import Report
 from messages_tape.http.selection import TapeSelection
-from messages_tape.report import Report
 
 from .client import accompany, listening
 from .files import Place

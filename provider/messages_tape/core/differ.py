@@ -6,8 +6,8 @@ from difflib import SequenceMatcher, unified_diff
 from itertools import zip_longest
 from typing import Any
 
+from messages_tape.format.json_values import Path, dotted
 from messages_tape.format.model import Body, Ignore, Request, Tape
-from messages_tape.format.paths import Path, dotted
 
 from .match import compared
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qsl
 
+from messages_tape.format.json_values import without
 from messages_tape.format.model import Exchange, Ignore, Request
-from messages_tape.format.paths import without
 
 
 def key(request: Request, ignore: Ignore) -> str:

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from itertools import takewhile
 
-from messages_tape.format.http_rules import STATUS
-from messages_tape.format.model import Chunk, End, Exchange, Request, Response, length_fault_of
+from messages_tape.format.model import STATUS, Chunk, End, Exchange, Request, Response, length_fault
 from messages_tape.reading.documents import Document, documents
 from messages_tape.secrets.known import SecretValues
 from messages_tape.secrets.scrub import HeaderPairs, RawRequest, Rules, blank_chunks
@@ -98,7 +97,7 @@ class Recording:
 
 def _fitting(request: Request, response: Response, *, complete: bool) -> Response:
     """Return a response without a content-length that does not fit its body; some transports do not check it."""
-    if not length_fault_of(request, response, complete=complete):
+    if not length_fault(request, response, complete=complete):
         return response
     kept = {name: value for name, value in response.headers.items() if name != "content-length"}
     return response.model_copy(update={"headers": kept})

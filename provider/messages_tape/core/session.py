@@ -15,9 +15,8 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from urllib.parse import unquote
 
-from messages_tape.errors import UnsafeTapeError
+from messages_tape.errors import Action, Report, UnsafeTapeError
 from messages_tape.format.model import Exchange, Request, Tape
-from messages_tape.report import Action, Report
 from messages_tape.secrets.known import SecretValues
 from messages_tape.secrets.scan import hide, scan
 from messages_tape.secrets.scrub import RawRequest, Rules

@@ -8,7 +8,7 @@ from jsonschema.exceptions import best_match
 
 from messages_tape.errors import TapeFormatError
 from messages_tape.format.file import json_schema, load, parse
-from messages_tape.format.paths import dotted
+from messages_tape.format.json_values import dotted
 from messages_tape.secrets.scan import scan, scan_text
 
 FORMAT_REMEDY = "correct the file, or record the tape again"

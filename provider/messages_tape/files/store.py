@@ -11,6 +11,8 @@ from typing import Any
 
 from messages_tape.core.session import Session
 from messages_tape.errors import (
+    Action,
+    Report,
     TapeConflictError,
     TapeFormatError,
     TapeMismatchError,
@@ -20,7 +22,6 @@ from messages_tape.errors import (
 )
 from messages_tape.format.file import SUFFIX, dump, load
 from messages_tape.format.model import Tape
-from messages_tape.report import Action, Report
 from messages_tape.secrets.scan import scan_text
 
 from .locking import NO_FILE, alone_in, keep_beside, stamp_of, write_whole

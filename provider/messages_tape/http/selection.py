@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from messages_tape.core.session import AMBIENT, HINT, Session
-from messages_tape.errors import TapeUsageError
+from messages_tape.errors import Action, Report, TapeUsageError
 from messages_tape.files.store import Mode, finish, open_tape, tape_path
 from messages_tape.format.model import Tape
-from messages_tape.report import Action, Report
 from messages_tape.secrets.scrub import RawRequest, Rules
 
 AMBIENT_TAPE = "ambient"

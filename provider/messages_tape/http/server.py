@@ -21,9 +21,8 @@ from urllib.parse import parse_qs, quote
 import httpx
 
 from messages_tape.core.session import Session
-from messages_tape.errors import TapeError, TapeMissingError
+from messages_tape.errors import Report, TapeError, TapeMissingError
 from messages_tape.files.store import Mode
-from messages_tape.report import Report
 from messages_tape.secrets.scrub import RawRequest
 
 from .selection import TapeSelection

@@ -16,8 +16,8 @@ import httpx
 from messages_tape.core.recording import Recording
 from messages_tape.core.session import Session
 from messages_tape.core.steps import Compare, Play, Record, Step
+from messages_tape.errors import Action
 from messages_tape.format.model import End, Response
-from messages_tape.report import Action
 from messages_tape.secrets.scrub import RawRequest
 
 from .streams import AsyncPlayed, AsyncTee, Ending, Http, Playback, SyncPlayed, SyncTee

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from textwrap import indent
 from typing import Any
 
-from messages_tape.format.emit import emit
+from messages_tape.format.file import emit
 from messages_tape.format.model import Body, Exchange, Ignore, Request, Response, Tape
 
 from .folded import final

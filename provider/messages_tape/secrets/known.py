@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from urllib.parse import quote
 
-from messages_tape.format.paths import leaves
+from messages_tape.format.json_values import leaves
 
 REDACTED = "REDACTED"
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import unquote
 
+from messages_tape.format.json_values import Path, dotted, leaves
 from messages_tape.format.model import Exchange, Request, Response, Tape
-from messages_tape.format.paths import Path, dotted, leaves
 from messages_tape.reading.documents import Document, body_of, documents
 
 from .known import SecretValues

@@ -15,9 +15,8 @@ from fnmatch import fnmatchcase
 from itertools import accumulate, pairwise
 from urllib.parse import unquote_plus, urlsplit, urlunsplit
 
-from messages_tape.format.http_rules import header_value
-from messages_tape.format.model import Body, Chunk, Request
-from messages_tape.format.paths import Path, leaves, mapped, matches
+from messages_tape.format.json_values import Path, leaves, mapped, matches
+from messages_tape.format.model import Body, Chunk, Request, header_value
 
 from .known import REDACTED, SecretValues, header_secrets
 from .scan import is_secret_leaf

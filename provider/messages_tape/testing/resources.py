@@ -10,13 +10,12 @@ from typing import Any, Self
 
 import httpx
 
-from messages_tape.errors import TapeMismatchError, TapeUsageError
+from messages_tape.errors import Action, Report, TapeMismatchError, TapeUsageError
 from messages_tape.files.store import Mode
 from messages_tape.http.failing import FailingTransport
 from messages_tape.http.runner import serving
 from messages_tape.http.selection import TapeSelection
 from messages_tape.http.server import CONTROL_PATH, TapeServer
-from messages_tape.report import Action, Report
 from messages_tape.secrets.scrub import Rules
 
 from .engine import embedded_engine

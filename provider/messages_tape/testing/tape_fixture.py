@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from messages_tape.core.session import Session
-from messages_tape.errors import TapeMissingError, TapeUsageError
+from messages_tape.errors import Action, Report, TapeMissingError, TapeUsageError
 from messages_tape.files.claims import Claim, claim
 from messages_tape.files.store import Mode, finish, open_tape, read_tape, tape_path
 from messages_tape.http.transport import SyncTapeTransport, TapeTransport
-from messages_tape.report import Action, Report
 from messages_tape.secrets.scrub import RawRequest
 
 from .resources import HINT, TestResources

@@ -91,7 +91,7 @@ def test_a_name_without_an_upstream_is_meant_for_each(tapes, name, found):
         (GOOD, None),
         ("a: [", "not YAML: "),
         ("a: 1", "not a tape: it has no `tape: 1`; correct the file, or record the tape again"),
-        ("tape: 2", "format 2 is not format 1, which this version reads; update the package"),
+        ("tape: 2", "format 2 is not supported, only format 1; update the package"),
         (GOOD.replace("path: /v1/x", "x: y"), "exchanges.0.request.path: Field required"),
         (
             GOOD.replace("status: 200", 'status: "200"'),

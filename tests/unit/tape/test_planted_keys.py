@@ -140,7 +140,7 @@ def test_in_the_words_of_a_model(record, key, pieces):
     if pieces == 1:
         assert "*" * len(key) in text
     else:
-        assert refused.startswith('tape "planted" was not saved, it holds what looks like a credential:\n')
+        assert refused.startswith('tape "planted" was not saved, it contains what looks like a credential:\n')
         assert "exchange 1, response body, choices.delta.content put together: " in refused
 
 

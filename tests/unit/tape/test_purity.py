@@ -17,7 +17,7 @@ ALLOWED = {
     "jsonschema", "math", "pydantic", "re", "textwrap", "typing", "urllib", "yaml",
 }  # fmt: skip
 OTHER_PURE = {"llama_stack_provider_messages.translation.events", "llama_stack_provider_messages.upstream.sse"}
-INNER = tuple(f"messages_tape.{name}" for name in (*PURE, "errors", "report"))
+INNER = tuple(f"messages_tape.{name}" for name in (*PURE, "errors"))
 BLOCKED = ("llama_stack", "llama_stack_api", "llama_stack_client", "openai", "fastapi")
 
 

@@ -101,8 +101,8 @@ def test_what_went_wrong_is_not_saved(run, args, taped, mode):
     failure_of(result, "test_other").fnmatch_lines(['POST /v1/chat/completions is not on tape "hello".'])
     failure_of(result, "test_secret").fnmatch_lines(
         [
-            'tape "secret" was not saved, it holds what looks like a credential:',
-            "Record it with made-up values *, or name a value that is none in the ini option tape_harmless.",
+            'tape "secret" was not saved, it contains what looks like a credential:',
+            "Record it with made-up values *, or pass a value that is not secret in the ini option tape_harmless.",
         ]
     )
     assert SECRET not in text_of(result)

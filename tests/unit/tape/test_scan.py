@@ -6,8 +6,7 @@ import time
 
 import pytest
 
-from messages_tape.format.http_rules import header_value
-from messages_tape.format.model import Body, End, Ignore, Upstream
+from messages_tape.format.model import Body, End, Ignore, Upstream, header_value
 from messages_tape.secrets.known import SecretValues
 from messages_tape.secrets.scan import hide, looks, scan, scan_text
 from support.tapes import JSON, SSE, events, exchange, reply, request, response, tape

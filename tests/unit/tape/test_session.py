@@ -6,9 +6,8 @@ import pytest
 
 from messages_tape.core.session import Session
 from messages_tape.core.steps import Compare, Play, Record, Relay
-from messages_tape.errors import UnsafeTapeError
+from messages_tape.errors import Action, UnsafeTapeError
 from messages_tape.format.model import Ignore, Upstream
-from messages_tape.report import Action
 from messages_tape.secrets.scrub import Rules
 from support.tapes import JSON, SSE, asked, events, exchange, reply, response, tape
 

@@ -1,10 +1,10 @@
-"""Which request bodies a tape keeps as structures."""
+"""JSON values: which request bodies a tape stores as structures, and places inside them."""
 
 import json
 
 import pytest
 
-from messages_tape.format.limits import check_json, parse_json
+from messages_tape.format.json_values import check_json, dotted, leaves, mapped, matches, parse_json, without
 from messages_tape.format.model import Body
 
 
@@ -49,5 +49,35 @@ def test_the_deepest_json_that_is_kept(text):
 @pytest.mark.parametrize("value", [{1: "a"}, [b"x"], float("inf"), {"a": {2}}])
 def test_what_is_no_json_is_refused(value):
     """A tape that was written by hand may hold it."""
-    with pytest.raises(ValueError, match=r"is not text|no value of JSON"):
+    with pytest.raises(ValueError, match=r"is not text|is not a JSON value"):
         check_json(value)
+
+
+VALUE = {"a": [{"b": 1}, []], "c": {}, "d": "x"}
+
+
+def test_leaves_are_what_holds_nothing():
+    assert [*leaves(VALUE)] == [(("a", 0, "b"), 1), (("a", 1), []), (("c",), {}), (("d",), "x")]
+
+
+def test_a_path_is_written_with_dots():
+    assert dotted(("a", 0, "b")) == "a.0.b"
+    assert dotted(()) == "the whole"
+
+
+def test_a_star_is_any_key_or_position():
+    assert matches(("a", 0, "b"), ["a", "*", "b"])
+    assert matches(("a", 0, "b"), ["*", "0", "b"])
+    assert not matches(("a", 0, "b"), ["a", "*"])
+    assert not matches(("a", 0, "b"), ["a", "*", "c"])
+
+
+def test_leaves_can_be_replaced():
+    changed = mapped(VALUE, lambda path, value: f"{dotted(path)}={value}")
+    assert changed == {"a": [{"b": "a.0.b=1"}, []], "c": {}, "d": "d=x"}
+
+
+def test_places_can_be_left_out():
+    assert without(VALUE, ["a.*.b", "d"]) == {"a": [{}, []], "c": {}}
+    assert without(VALUE, ["a.0"]) == {"a": [[]], "c": {}, "d": "x"}
+    assert without(VALUE, []) is VALUE
