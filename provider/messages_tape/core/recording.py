@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 from messages_tape.format.model import STATUS, Chunk, End, Exchange, Request, Response, length_fault
-from messages_tape.reading.documents import Document, documents
+from messages_tape.reading.responses import Document, documents
 from messages_tape.secrets.known import SecretValues
 from messages_tape.secrets.scrub import HeaderPairs, RawRequest, Rules, blank_chunks
 

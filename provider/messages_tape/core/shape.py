@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from messages_tape.format.model import Exchange, Response
-from messages_tape.reading.documents import Document, documents
+from messages_tape.reading.responses import Document, documents
 
 _TELLING = {"type", "object", "role", "finish_reason", "stop_reason", "done_reason", "done", "status"}
 _MADE_UP = {"input", "arguments"}

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from messages_tape.format.json_values import Path, dotted, leaves
 from messages_tape.format.model import Exchange, Request, Response, Tape
-from messages_tape.reading.documents import Document, body_of, documents
+from messages_tape.reading.responses import Document, body_of, documents
 
 from .known import SecretValues
 

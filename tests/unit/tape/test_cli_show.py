@@ -7,9 +7,8 @@ import pytest
 from messages_tape import dump
 from messages_tape.cli.main import main
 from messages_tape.format.model import Body, Ignore, Upstream
-from messages_tape.reading.chat_fold import fold_chat
-from messages_tape.reading.folded import Final, final
 from messages_tape.reading.render import render
+from messages_tape.reading.responses import FoldedReply, fold_chat, folded_reply
 from support.tapes import events, exchange, reply, response, tape
 
 NDJSON = {"content-type": "application/x-ndjson"}
@@ -129,7 +128,7 @@ END = {"type": "message_stop"}
     ],
 )
 def test_a_messages_stream_is_folded_as_far_as_it_came(last, text, more):
-    found = final(response(*events(START, BLOCK, *last)))
+    found = folded_reply(response(*events(START, BLOCK, *last)))
     assert found.folded
     assert found.value["content"] == [{"type": "text", "text": text}]
     assert found.value.items() >= more.items()
@@ -137,14 +136,14 @@ def test_a_messages_stream_is_folded_as_far_as_it_came(last, text, more):
 
 def test_a_stream_of_responses_ends_with_the_whole_response():
     whole = {"type": "response.completed", "response": {"id": "r"}}
-    assert final(response(*events({"type": "response.created"}, whole))) == Final({"id": "r"}, folded=True)
+    assert folded_reply(response(*events({"type": "response.created"}, whole))) == FoldedReply({"id": "r"}, folded=True)
 
 
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (reply({"a": 1}), Final({"a": 1})),
-        (response("plain text", headers={}), Final("plain text")),
+        (reply({"a": 1}), FoldedReply({"a": 1})),
+        (response("plain text", headers={}), FoldedReply("plain text")),
         (response(b"\xff", headers={}), None),
         (response(*events({"type": "odd"})), None),
         (response(*events("[DONE]")), None),
@@ -155,7 +154,7 @@ def test_a_stream_of_responses_ends_with_the_whole_response():
     ids=["json", "text", "bytes", "unknown events", "no event", "bad grammar", "bad event", "lines"],
 )
 def test_what_is_no_known_stream_is_shown_as_it_is_or_in_pieces(answer, expected):
-    assert final(answer) == expected
+    assert folded_reply(answer) == expected
 
 
 def test_the_rendering_of_a_tape():
@@ -203,7 +202,7 @@ def test_the_rendering_of_a_tape():
         "[3] POST /v1/messages\n"
         "    body: t\n"
         "\n"
-        "    -> 200, after 0 s, 1 chunk in 0 s, the client left after 0 s more\n"
+        "    -> 200, after 0 s, 1 chunk in 0 s, the client disconnected after 0 s more\n"
         "    body: one\n"
         "\n"
         "[4] POST /v1/messages\n"
