@@ -34,9 +34,8 @@ if TYPE_CHECKING:
     from .files.store import Mode, finish, open_tape, read_tape, save, tape_path, use_tape
     from .format.file import SUFFIX, dump, json_schema, load
     from .format.model import Chunk, End, Exchange, Ignore, Request, Response, Tape, Upstream
-    from .http.runner import serving
     from .http.selection import TapeSelection
-    from .http.server import CONTROL_PATH, TapeServer
+    from .http.server import CONTROL_PATH, TapeServer, serving
     from .http.transport import SyncTapeTransport, TapeTransport, transports_for
     from .secrets.scan import scan, scan_text
     from .secrets.scrub import Rules
@@ -113,7 +112,6 @@ _NAMES = {
         "Tape",
         "Upstream",
     ),
-    ".http.runner": ("serving",),
     ".secrets.scan": (
         "scan",
         "scan_text",
@@ -122,6 +120,7 @@ _NAMES = {
     ".http.server": (
         "CONTROL_PATH",
         "TapeServer",
+        "serving",
     ),
     ".core.session": (
         "AMBIENT",

@@ -10,9 +10,8 @@ from pathlib import Path
 from types import FrameType
 
 from messages_tape.errors import TapeUsageError
-from messages_tape.http.runner import serving
 from messages_tape.http.selection import TapeSelection
-from messages_tape.http.server import TapeServer
+from messages_tape.http.server import TapeServer, serving
 
 from .terminal import give, tell
 
@@ -101,11 +100,11 @@ def _at_signals(do: Callable[[int], None]) -> Iterator[None]:
 
 
 @contextmanager
-def listening(deck: TapeSelection, port: int, *, pace: bool = False) -> Iterator[str]:
+def listening(selection: TapeSelection, port: int, *, pace: bool = False) -> Iterator[str]:
     """Run a tape server while the block runs; yield its address.
 
     Args:
-        deck: The tape selection that it serves.
+        selection: The tape selection that it serves.
         port: The port to listen on; 0 picks a free one.
         pace: Play at recorded speed.
 
@@ -114,7 +113,7 @@ def listening(deck: TapeSelection, port: int, *, pace: bool = False) -> Iterator
     """
     with ExitStack() as stack:
         try:
-            url = stack.enter_context(serving(TapeServer(deck, pace=pace), port=port))
+            url = stack.enter_context(serving(TapeServer(selection, pace=pace), port=port))
         except OSError as error:
             raise TapeUsageError(
                 f"cannot listen on port {port} ({error.strerror}); choose another with --port, or leave --port out"

@@ -34,10 +34,10 @@ def play(place: Place, arguments: Namespace, *, pace: bool = False, port: int = 
         port: The port to listen on; 0 picks a free one.
     """
     hint = f"To record it again: messages-tape record --again --upstream URL {place.path} -- COMMAND"
-    deck = TapeSelection(place.folder, hint=hint)
-    session = deck.select(place.name)
-    with listening(deck, port, pace=pace) as url:
+    selection = TapeSelection(place.folder, hint=hint)
+    session = selection.select(place.name)
+    with listening(selection, port, pace=pace) as url:
         code = accompany(arguments.command, url, f"playing {place.path}")
         unplayed = session.unplayed
-        report = deck.eject(keep=False) or session.report()
+        report = selection.eject(keep=False) or session.report()
     return Played(code, report, unplayed)

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from messages_tape.errors import TapeUsageError
-from messages_tape.files.locking import write_whole
+from messages_tape.files.store import write_whole
 from messages_tape.format.file import dump
 from messages_tape.reading.render import counted
 from messages_tape.testing.names_in_source import Named

@@ -36,13 +36,13 @@ def run(arguments: Namespace) -> int:
     _reach(upstream)
     rules = Rules(harmless=frozenset(arguments.harmless))
     facts = {name: getattr(arguments, name) for name in ("kind", "model", "version")}
-    deck = TapeSelection(place.folder, Mode.REWRITE, upstream=upstream, rules=rules, facts=facts)
-    session = deck.select(place.name)
-    with listening(deck, arguments.port) as url:
+    selection = TapeSelection(place.folder, Mode.REWRITE, upstream=upstream, rules=rules, facts=facts)
+    session = selection.select(place.name)
+    with listening(selection, arguments.port) as url:
         code = accompany(arguments.command, url, f"recording {upstream}")
         try:
             saved = _save(session, place, facts)
-            report = deck.eject(keep=False)  # saves the ambient tape
+            report = selection.eject(keep=False)  # saves the ambient tape
         except OSError as error:
             tell(f"{place.path} could not be saved: {error.strerror or error}; make room, and record it again")
             saved, report = False, None

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MARKER = 'tape(name, upstream=""): the tape that is played to the test, or recorded; see --tape-mode'
 
-_CLAIMS, _FINDINGS = "tape_claims", "tape_findings"
+_SHARED, _FINDINGS = "tape_shared", "tape_findings"
 """Keys of the data that the xdist controller sends to its workers, and that they send back."""
 _SERVED = {"stack", "tape_server"}
 """Fixtures through which tests reach the tape via a tape server."""
@@ -45,7 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARKER)
     found = config.stash[_findings_key] = Findings()
     if worker := getattr(config, "workerinput", None):
-        found.claims = Path(worker[_CLAIMS])
+        found.shared = Path(worker[_SHARED])
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
@@ -171,14 +171,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove the folder that the processes of this run shared."""
     found = config.stash.get(_findings_key, None)
-    if found and found.claims and not hasattr(config, "workerinput"):
-        shutil.rmtree(found.claims, ignore_errors=True)
+    if found and found.shared and not hasattr(config, "workerinput"):
+        shutil.rmtree(found.shared, ignore_errors=True)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:  # noqa: ANN401 - of xdist, which is optional
     """Send a worker the path of the folder that all workers share."""
-    node.workerinput[_CLAIMS] = str(node.config.stash[_findings_key].shared())
+    node.workerinput[_SHARED] = str(node.config.stash[_findings_key].shared_folder())
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -203,9 +203,9 @@ def tape_bench(
     """Starts tape servers and stacks on demand, and stops them at the end of the session."""
     from .resources import TestResources
 
-    claims = pytestconfig.stash[_findings_key].shared()
+    shared = pytestconfig.stash[_findings_key].shared_folder()
     folder = tmp_path_factory.mktemp("stacks")
-    with _plainly(), TestResources(settings_of(pytestconfig), folder, claims, tape_rules) as bench:
+    with _plainly(), TestResources(settings_of(pytestconfig), folder, shared, tape_rules) as bench:
         yield bench
     pytestconfig.stash[_findings_key].requests_between_tests |= {
         f"{test}\n{text}" for test, text in bench.requests_between_tests

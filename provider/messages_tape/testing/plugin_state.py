@@ -22,7 +22,7 @@ class Findings:
         uncollected: Files and folders whose tests are unknown: they were skipped, failed or ignored at collection.
         notes: Messages for the user that are not failures.
         requests_between_tests: Texts: the first line names a test, the rest describes a request after its end.
-        claims: Folder shared by the processes of the run, see ``files/claims.py``.
+        shared: Folder shared by the processes of the run, see ``shared_folder``.
     """
 
     def __init__(self) -> None:
@@ -32,13 +32,13 @@ class Findings:
         self.uncollected: set[str] = set()
         self.notes: set[str] = set()
         self.requests_between_tests: set[str] = set()
-        self.claims: Path | None = None
+        self.shared: Path | None = None
 
-    def shared(self) -> Path:
-        """Return the shared folder; create it on the first call."""
-        if self.claims is None:
-            self.claims = Path(tempfile.mkdtemp(prefix="tapes-"))
-        return self.claims
+    def shared_folder(self) -> Path:
+        """Return the folder that the processes of the run share; create it on the first call."""
+        if self.shared is None:
+            self.shared = Path(tempfile.mkdtemp(prefix="tapes-"))
+        return self.shared
 
     def plain(self) -> dict[str, Any]:
         """Return the findings as plain data, which a worker sends to the controller."""

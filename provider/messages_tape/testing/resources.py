@@ -12,10 +12,9 @@ import httpx
 
 from messages_tape.errors import Action, Report, TapeMismatchError, TapeUsageError
 from messages_tape.files.store import Mode
-from messages_tape.http.failing import FailingTransport
-from messages_tape.http.runner import serving
 from messages_tape.http.selection import TapeSelection
-from messages_tape.http.server import CONTROL_PATH, TapeServer
+from messages_tape.http.server import CONTROL_PATH, TapeServer, serving
+from messages_tape.http.transport import FailingTransport
 from messages_tape.secrets.scrub import Rules
 
 from .engine import embedded_engine
@@ -34,13 +33,13 @@ class Served:
         url: Its address, used instead of the upstream's.
         upstream: Name of the upstream whose tapes it plays.
         app: The ASGI app.
-        asking: The transport to the upstream.
+        upstream_transport: The transport to the upstream.
     """
 
     url: str
     upstream: str
     app: TapeServer
-    asking: FailingTransport
+    upstream_transport: FailingTransport
 
     def select(self, name: str, mode: Mode) -> None:
         """Select a tape for the following requests.
@@ -56,7 +55,7 @@ class Served:
 
     def requests_between_tests(self) -> tuple[str, ...]:
         """Return the requests that arrived while no tape was selected; each is returned once."""
-        return self.app.deck.requests_between_tests()
+        return self.app.selection.requests_between_tests()
 
     def report(self) -> Report:
         """Return the report so far."""
@@ -77,7 +76,7 @@ class TestResources:
     Args:
         settings: Settings of the run.
         folder: Folder for the files of stacks.
-        claims: Folder that all processes of the run share, see ``claims.py``.
+        shared: Folder that all processes of the run share, see ``recording_turn``.
         rules: The scrubbing rules of tapes.
 
     Attributes:
@@ -86,12 +85,12 @@ class TestResources:
             selected.
     """
 
-    def __init__(self, settings: Settings, folder: Path, claims: Path, rules: Rules | None = None) -> None:
+    def __init__(self, settings: Settings, folder: Path, shared: Path, rules: Rules | None = None) -> None:
         self.settings = settings
         self.rules = rules or Rules()
         self.ended = ""
         self.requests_between_tests: list[tuple[str, str]] = []
-        self.claims = claims
+        self.shared = shared
         self._folder = folder
         self._running = ExitStack()
         self._servers: dict[str, Served] = {}
@@ -118,14 +117,14 @@ class TestResources:
         one = self.settings.upstream(upstream)
         if one.name not in self._servers:
             address, facts = self.asked(one.name)
-            deck = TapeSelection(
+            selection = TapeSelection(
                 self.settings.folder_of(one.name), self.settings.mode,
                 upstream=address, rules=self.rules, hint=HINT, facts=facts,
             )  # fmt: skip
-            asking = FailingTransport()
-            app = TapeServer(deck, asking)
+            upstream_transport = FailingTransport()
+            app = TapeServer(selection, upstream_transport)
             url = self._running.enter_context(serving(app))
-            self._servers[one.name] = Served(url, one.name, app, asking)
+            self._servers[one.name] = Served(url, one.name, app, upstream_transport)
         return self._servers[one.name]
 
     def gather(self, server: Served) -> None:

@@ -7,8 +7,7 @@ from typing import Any, Literal, cast
 
 from messages_tape.core.session import Session
 from messages_tape.errors import Action, Report, TapeMissingError, TapeUsageError
-from messages_tape.files.claims import Claim, claim
-from messages_tape.files.store import Mode, finish, open_tape, read_tape, tape_path
+from messages_tape.files.store import Mode, finish, open_tape, read_tape, recording_turn, tape_path
 from messages_tape.http.transport import SyncTapeTransport, TapeTransport
 from messages_tape.secrets.scrub import RawRequest
 
@@ -40,7 +39,7 @@ class TapeFixture:
         self._bench = bench
         self._test = test
         self._held = ExitStack()
-        self._claim: Claim | None = None
+        self._recorded_marker: Path | None = None
         self._way: Literal["", "server", "transport"] = ""
         self._session: Session | None = None
         self._ended = False
@@ -80,9 +79,9 @@ class TapeFixture:
         return self._bench.asked(self.upstream)[0] or "http://upstream.invalid"
 
     @property
-    def asked(self) -> tuple[RawRequest, ...]:
-        """The requests so far in this test, ambient calls excluded; the same for playing and recording."""
-        return tuple(self._running_session().asked)
+    def requests(self) -> tuple[RawRequest, ...]:
+        """The requests so far in this test, without ambient calls; the same for playing and recording."""
+        return tuple(self._running_session().requests)
 
     @property
     def action(self) -> Action:
@@ -94,14 +93,14 @@ class TapeFixture:
         """The number of exchanges in progress at the tape server; 0 once all are finished or disconnected."""
         return self._bench.server(self.upstream).app.busy
 
-    def dies_after(self, chunks: int) -> None:
+    def fail_after(self, chunks: int) -> None:
         """Make the upstream's connections fail from now on, as if it had crashed; played tapes contain the failure.
 
         Args:
             chunks: Number of body chunks delivered before the failure; 0 fails before the status line.
         """
         _ = self.url
-        self._bench.server(self.upstream).asking.dies_after = chunks
+        self._bench.server(self.upstream).upstream_transport.fails_after = chunks
 
     def check_server(self, upstream: str) -> None:
         """Check that the tape belongs to the upstream of the tape server that the test uses.
@@ -145,8 +144,8 @@ class TapeFixture:
             report = self._report(keep=passed)
             self.notes = tuple(f"{self._test}: {self._shown}, {note}" for note in report.notes)
             recorded = report.action is Action.RECORD and passed and not report.refused and report.exchanges > 0
-            if self._claim:
-                self._claim.done |= recorded
+            if self._recorded_marker and recorded:
+                self._recorded_marker.touch()
         return self._judged(report, passed=passed), self.path if recorded else None
 
     def _take(self, way: str) -> bool:
@@ -162,29 +161,29 @@ class TapeFixture:
         return not self._way
 
     def _begin(self) -> Mode:
-        """Return the mode of the tape; for recording, claim the tape exclusively until the end of the test."""
+        """Return the mode of the tape; for recording, wait for the turn and keep it until the end of the test."""
         settings, found = self._bench.settings, self.path.exists()
         if settings.mode in (Mode.NONE, Mode.VERIFY) and not found:
             raise TapeMissingError(f"there is no tape {self._shown}.\n{self._remedy(Mode.ONCE)}")
         if settings.mode is not Mode.REWRITE and (settings.mode is not Mode.ONCE or found):
             return settings.mode
-        self._claim = self._held.enter_context(claim(self._bench.claims, self.path))
-        if not self._claim.done:
+        marker = self._held.enter_context(recording_turn(self._bench.shared, self.path))
+        if not marker.exists():
+            self._recorded_marker = marker
             return settings.mode
         self._held.close()  # another test has recorded it: play it
-        self._claim = None
         return Mode.ONCE
 
     def _running_session(self) -> Session:
         if self._way == "transport":
             return self.session
         _ = self.url
-        return cast("Session", self._bench.server(self.upstream).app.deck.selected)
+        return cast("Session", self._bench.server(self.upstream).app.selection.selected)
 
     def _report(self, *, keep: bool) -> Report:
         if self._way == "server":
             server = self._bench.server(self.upstream)
-            server.asking.dies_after = None
+            server.upstream_transport.fails_after = None
             self._bench.gather(server)
             self._bench.ended = self._test
             return server.eject(keep=keep)

@@ -90,7 +90,7 @@ def test_a_name_without_an_upstream_is_meant_for_each(tapes, name, found):
     [
         (GOOD, None),
         ("a: [", "not YAML: "),
-        ("a: 1", "not a tape: it has no `tape: 1`; correct the file, or record the tape again"),
+        ("a: 1", "not a tape: `tape: 1` is missing; correct the file, or record the tape again"),
         ("tape: 2", "format 2 is not supported, only format 1; update the package"),
         (GOOD.replace("path: /v1/x", "x: y"), "exchanges.0.request.path: Field required"),
         (
@@ -132,7 +132,7 @@ def test_check_names_each_path_and_what_to_do(project, capsys):
         ["recordings/bad.tape.yaml", "not a tape"],
         ["recordings/latin.tape.yaml", "not UTF-8; correct the file, or record the tape again"],
         ["recordings/vllm/leak.tape.yaml", "exchange 1, response body"],
-        ["recordings/vllm/leak.tape.yaml", "exchange 1, response body, the whole put together"],
+        ["recordings/vllm/leak.tape.yaml", "exchange 1, response body, the whole joined"],
     ]
     assert said.err == "messages-tape: 6 tapes in recordings: 4 findings\n"
     assert KEY not in said.out

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from messages_tape.http.failing import FailingTransport
+from messages_tape.http.transport import FailingTransport
 
 
 class Pieces(httpx.AsyncByteStream):
@@ -55,12 +55,12 @@ async def read(transport):
 )
 async def test_an_upstream_dies_where_it_is_told(mortal, after, pieces, told):
     """In the words of httpx, before the status line or behind some chunks; else it lives."""
-    mortal.dies_after = after
+    mortal.fails_after = after
     assert await read(mortal) == (pieces, told)
 
 
 async def test_the_connection_of_a_dead_upstream_is_closed(mortal, body):
     """Or the real one would stay open."""
-    mortal.dies_after = 1
+    mortal.fails_after = 1
     await read(mortal)
     assert body.closed

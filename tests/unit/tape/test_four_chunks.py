@@ -95,22 +95,22 @@ def test_through_the_transport(wire, client, tmp_path):
 
 def test_through_the_server(wire, client, tmp_path):
     """The same in front of a program whose only seam is an address."""
-    deck = TapeSelection(tmp_path, Mode.REWRITE, upstream=wire.url)
-    with serving(TapeServer(deck)) as url:
-        deck.select("four")
+    selection = TapeSelection(tmp_path, Mode.REWRITE, upstream=wire.url)
+    with serving(TapeServer(selection)) as url:
+        selection.select("four")
         before = len(wire.heard)
         recorded = get_all(client, url)
         (stayed,) = (heard for heard in wire.heard[before:] if "/stays" in heard.line)
         assert stayed.left.wait(5), "the server lets the upstream go when its client leaves"
-        assert deck.eject().failures == ()
+        assert selection.eject().failures == ()
     check_bytes(recorded, client)
     check_moments(recorded)
     check_tape(tmp_path)
-    deck = TapeSelection(tmp_path)
-    with serving(TapeServer(deck)) as url:
-        deck.select("four")
+    selection = TapeSelection(tmp_path)
+    with serving(TapeServer(selection)) as url:
+        selection.select("four")
         played = get_all(client, url)
-        assert deck.eject().failures == ()
+        assert selection.eject().failures == ()
     check_bytes(played, client)
     assert played["/four"].times[-1] < AT_ONCE
 
@@ -125,9 +125,9 @@ def test_at_recorded_speed(wire, tmp_path, name):
         played = get_all(client, wire.url, wired(client, session, pace=True))
     check_bytes(played, client)
     check_moments(played)
-    deck = TapeSelection(tmp_path)
-    with serving(TapeServer(deck, pace=True)) as url:
-        deck.select("four")
+    selection = TapeSelection(tmp_path)
+    with serving(TapeServer(selection, pace=True)) as url:
+        selection.select("four")
         played = get_all(client, url)
     check_bytes(played, client)
     check_moments(played)
@@ -140,10 +140,10 @@ def first_byte(client, url, transport=None):
 def test_the_first_byte_is_not_late(wire, client, tmp_path):
     """While recording it comes within 20 ms of the live one, through either adapter; the best of some rounds counts."""
     wire.scripts["/once"] = Script([EVENT], GAP)
-    deck = TapeSelection(tmp_path, Mode.REWRITE, upstream=wire.url)
+    selection = TapeSelection(tmp_path, Mode.REWRITE, upstream=wire.url)
     times = {"live": [], "transport": [], "server": []}
-    with serving(TapeServer(deck)) as url:
-        deck.select("server")
+    with serving(TapeServer(selection)) as url:
+        selection.select("server")
         for number in range(ROUNDS):
             times["live"].append(first_byte(client, f"{wire.url}/once"))
             with use_tape(tmp_path, f"transport{number}", Mode.REWRITE) as session:

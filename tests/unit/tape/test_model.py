@@ -7,15 +7,15 @@ import jsonschema
 import pytest
 import yaml
 
-from messages_tape.core.recording import Recording
+from messages_tape.core.steps import Recording
 from messages_tape.errors import TapeFormatError
 from messages_tape.files.review import review
 from messages_tape.files.store import open_tape
 from messages_tape.format import file as tape_file
 from messages_tape.format.file import dump, load
-from messages_tape.secrets.known import SecretValues
 from messages_tape.secrets.scrub import Rules
-from support.tapes import JSON, asked, exchange, response, tape
+from messages_tape.secrets.secret_values import SecretValues
+from support.tapes import JSON, exchange, raw_request, response, tape
 
 SCHEMA = jsonschema.Draft202012Validator(
     json.loads(Path(tape_file.__file__).with_name("tape.schema.json").read_text(encoding="utf-8"))
@@ -126,7 +126,7 @@ def test_an_answer_without_a_body_may_say_how_long_it_would_be(method, status):
 
 def recorded(status, *pieces, **headers):
     """Return what a tape holds of an answer."""
-    one = Recording(asked({"a": 1}), 0.0)
+    one = Recording(raw_request({"a": 1}), 0.0)
     one.head(status, [(name.replace("_", "-"), value) for name, value in headers.items()], 0.0)
     for piece in pieces:
         one.chunk(piece, 0.0)

@@ -42,15 +42,15 @@ def through_transport(wire, tmp_path_factory):
 def through_server(wire, tmp_path_factory):
     """Does the same in front of the program."""
     folder = tmp_path_factory.mktemp("server")
-    deck = TapeSelection(folder, Mode.REWRITE, upstream=wire.url)
-    with serving(TapeServer(deck)) as url:
+    selection = TapeSelection(folder, Mode.REWRITE, upstream=wire.url)
+    with serving(TapeServer(selection)) as url:
 
         def record(path, **request):
             for tape in folder.iterdir():
                 tape.unlink()
-            deck.select("planted")
+            selection.select("planted")
             CLIENT.get(url + path, **request)
-            return folder, deck.eject().refused
+            return folder, selection.eject().refused
 
         yield record
 
@@ -141,7 +141,7 @@ def test_in_the_words_of_a_model(record, key, pieces):
         assert "*" * len(key) in text
     else:
         assert refused.startswith('tape "planted" was not saved, it contains what looks like a credential:\n')
-        assert "exchange 1, response body, choices.delta.content put together: " in refused
+        assert "exchange 1, response body, choices.delta.content joined: " in refused
 
 
 @pytest.mark.parametrize(
@@ -184,4 +184,4 @@ def test_a_key_that_nobody_sent_as_one_is_refused_with_its_place(record, place, 
 def test_a_packed_answer_is_refused(record):
     """It was asked for without compression; nobody can look into what comes anyway."""
     _, refused = record(script=Script([b"\x1f\x8b"], headers={**JSON, "content-encoding": "gzip"}))
-    assert "exchange 1, response body: nobody can read it, it is packed with gzip" in refused
+    assert "exchange 1, response body: cannot be scanned, it is compressed with gzip" in refused

@@ -139,7 +139,7 @@ TEXTS = {
     ),
     "test_no_marker": ('Mark the test with its tape, as in @pytest.mark.tape("hello").',),
     "test_outside": ("*use letters, digits*",),
-    "test_ambient": ("*give this one another name*",),
+    "test_ambient": ("*choose another name*",),
 }
 UNSAID = {
     "test_no_tape": "During handling",
@@ -408,7 +408,7 @@ def test_a_request_between_two_tests_is_none_of_the_second(run, put, plugins):
         "*ERROR collecting a request between tests*",
         "It came when test_it.py::test_hello had ended and the next test had no tape yet.",
         'POST /v1/chat/completions is not on tape "(none selected)".',
-        "*No tape was selected when this request came.",
+        "*No tape was selected when this request arrived.",
     ])  # fmt: skip
 
 
@@ -447,7 +447,7 @@ def test_a_client_that_leaves_early_fails_unless_it_is_allowed(run, put):
     result = run(LEAVES)
     result.assert_outcomes(failed=1)
     failure_of(result, "test_leaves").fnmatch_lines(
-        ["exchange 1 (POST *): when it *; this time it left at chunk 1 of 2"]
+        ["exchange 1 (POST *): *, but this client disconnected at chunk 1 of 2"]
     )
     run(LEAVES, "-o", "tape_strict=false").assert_outcomes(passed=1)
 

@@ -216,12 +216,12 @@ LOOKS = f"""{ASKS}
 def test_asked(tape):
     for text in ("Hello", "Bye"):
         ask(tape.url, text)
-    assert [json.loads(asked.body)["text"] for asked in tape.asked] == ["Hello", "Bye"]
+    assert [json.loads(request.body)["text"] for request in tape.requests] == ["Hello", "Bye"]
     assert tape.action == ACTION
 
 @pytest.mark.tape("dies")
 def test_dies(tape):
-    tape.dies_after(0)
+    tape.fail_after(0)
     with pytest.raises(httpx.RemoteProtocolError):
         ask(tape.url)
 

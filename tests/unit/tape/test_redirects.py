@@ -15,7 +15,7 @@ from messages_tape import (
     transports_for,
     use_tape,
 )
-from messages_tape.secrets.known import SecretValues
+from messages_tape.secrets.secret_values import SecretValues
 from support.wire_client import CLIENTS
 from support.wire_upstream import Script, WireUpstream
 
@@ -66,19 +66,19 @@ def test_a_program_in_front_of_a_server_follows_a_redirect_to_it(moved, tmp_path
     """Also while it is recorded: behind the server's back nothing would be heard of it."""
     wire = moved("", base)
     moved(location.format(url=wire.url, base=base), base)
-    deck = TapeSelection(tmp_path, Mode.REWRITE, upstream=f"{wire.url}{base}")
-    deck.select("t")
-    with serving(TapeServer(deck)) as url:
+    selection = TapeSelection(tmp_path, Mode.REWRITE, upstream=f"{wire.url}{base}")
+    selection.select("t")
+    with serving(TapeServer(selection)) as url:
         live = follow(HTTPX, url)
     assert (live.status, live.pieces) == (200, [b'{"n": 1}'])
     first, second = read_tape(tmp_path / "t.tape.yaml").exchanges
     assert first.response.headers["location"] == "/v1/new?a=1"
     assert (second.request.path, second.request.query) == ("/v1/new", "a=1")
-    deck = TapeSelection(tmp_path)
-    deck.select("t")
-    with serving(TapeServer(deck)) as url:
+    selection = TapeSelection(tmp_path)
+    selection.select("t")
+    with serving(TapeServer(selection)) as url:
         played = follow(HTTPX, url)
-        assert deck.report().failures == ()
+        assert selection.report().failures == ()
     assert (played.status, played.pieces) == (200, [b'{"n": 1}'])
 
 
@@ -97,9 +97,9 @@ def test_a_redirect_that_nothing_here_leads_to_is_passed_on(moved, tmp_path, loc
 def test_a_redirect_to_somebody_else_is_passed_on_and_recorded_without_the_host(moved, tmp_path):
     """A server cannot listen there; the tape says the path."""
     wire = moved(ELSEWHERE)
-    deck = TapeSelection(tmp_path, Mode.REWRITE, upstream=wire.url)
-    deck.select("t")
-    with serving(TapeServer(deck)) as url:
+    selection = TapeSelection(tmp_path, Mode.REWRITE, upstream=wire.url)
+    selection.select("t")
+    with serving(TapeServer(selection)) as url:
         answer = httpx.post(f"{url}/v1/old", json=BODY, trust_env=False)
     assert answer.headers["location"] == ELSEWHERE
     (one,) = read_tape(tmp_path / "t.tape.yaml").exchanges
@@ -132,7 +132,7 @@ def test_a_redirect_nobody_understands_is_passed_on(moved, tmp_path):
     ],
 )
 def test_a_tape_has_no_host_of_a_redirect_and_no_key(location, kept):
-    assert Rules().response_fields([("Location", location)], SecretValues(), 1) == {"location": kept}
+    assert Rules().response_headers_of([("Location", location)], SecretValues(), 1) == {"location": kept}
 
 
 def test_a_planted_key_in_a_redirect_reaches_no_file(tmp_path):

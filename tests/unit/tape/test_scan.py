@@ -7,8 +7,8 @@ import time
 import pytest
 
 from messages_tape.format.model import Body, End, Ignore, Upstream, header_value
-from messages_tape.secrets.known import SecretValues
-from messages_tape.secrets.scan import hide, looks, scan, scan_text
+from messages_tape.secrets.scan import credentials_in, hide, scan, scan_text
+from messages_tape.secrets.secret_values import SecretValues
 from support.tapes import JSON, SSE, events, exchange, reply, request, response, tape
 
 LOOKS = {
@@ -126,14 +126,14 @@ def test_a_key_cut_by_the_connection_is_found():
 def test_a_key_cut_by_the_model_is_found(deltas):
     """No chunk holds it, but the message that they add up to does."""
     answer = response(*events(*deltas))
-    assert any("put together: a key that begins with sk-" in line for line in scan(tape(exchange(answer=answer))))
+    assert any("joined: a key that begins with sk-" in line for line in scan(tape(exchange(answer=answer))))
 
 
 @pytest.mark.parametrize("kind", ["application/x-ndjson", "application/jsonl"])
 def test_a_key_cut_by_lines_is_found(kind):
     lines = [json.dumps({"message": {"content": piece}}) + "\n" for piece in ("sk-01234", "56789ab")]
     answer = response(*lines, headers={"content-type": kind})
-    assert any("message.content put together" in line for line in scan(tape(exchange(answer=answer))))
+    assert any("message.content joined" in line for line in scan(tape(exchange(answer=answer))))
 
 
 def test_a_key_that_json_escapes_is_found():
@@ -233,7 +233,7 @@ def test_what_nobody_can_read_is_refused(side):
         else exchange({}, response("x", headers=packed))
     )
     (found,) = scan(tape(one))
-    assert found == f"exchange 1, {side} body: nobody can read it, it is packed with gzip"
+    assert found == f"exchange 1, {side} body: cannot be scanned, it is compressed with gzip"
     assert scan(tape(exchange({}, response("x", headers={"content-encoding": "identity"})))) == []
 
 
@@ -274,8 +274,8 @@ def test_a_request_without_anything_is_fine():
 def test_a_key_behind_white_space_inside_of_json_is_seen(space):
     """The letter of the escape is none of a word: so do tools write files with keys in them."""
     key = "sk-ant-api03-" + "A" * 20
-    assert [*looks(f'{{"text": "# keys{space}{key}"}}', SecretValues())]
-    assert not [*looks(f'{{"text": "des{key}"}}', SecretValues())]
+    assert [*credentials_in(f'{{"text": "# keys{space}{key}"}}', SecretValues())]
+    assert not [*credentials_in(f'{{"text": "des{key}"}}', SecretValues())]
 
 
 @pytest.mark.parametrize("kind", ["Text/Event-Stream", "text/plain", "text/event-stream"])

@@ -3,9 +3,9 @@
 import pytest
 
 from messages_tape.format.model import Body, Chunk
-from messages_tape.secrets.known import SecretValues
-from messages_tape.secrets.scrub import RawRequest, Rules, blank_chunks
-from support.tapes import asked
+from messages_tape.secrets.scrub import RawRequest, Rules
+from messages_tape.secrets.secret_values import SecretValues
+from support.tapes import raw_request
 
 KEY = "7f3c9ab2d41e4c0f"
 ODD = "Zk3f9QmLx7Vw2pRt8sYb"
@@ -13,11 +13,11 @@ RULES = Rules()
 
 
 def scrubbed(ask, rules=RULES):
-    return rules.request(ask, rules.known(ask))
+    return rules.request(ask, rules.secret_values(ask))
 
 
 def test_request_headers_stay_only_if_they_are_on_the_list():
-    ask = asked(
+    ask = raw_request(
         {"a": 1}, Authorization=f"Bearer {KEY}", X_Api_Key=KEY, Cookie=f"session={KEY}", User_Agent="sdk/1",
         Host="10.0.0.7", Anthropic_Version="2023-06-01", Anthropic_Beta="a", anthropic_beta="b",
         Content_Type="application/json",
@@ -32,7 +32,7 @@ def test_request_headers_stay_only_if_they_are_on_the_list():
 def test_response_headers_stay_only_if_they_are_on_the_list():
     headers = [("Content-Type", "text/event-stream"), ("Set-Cookie", KEY), ("Server", "x"), ("Date", "x"), ("Via", "x"),
                ("OpenAI-Organization", "acme"), ("Retry-After", "7"), ("CF-Ray", "1")]  # fmt: skip
-    assert RULES.response_fields(headers, SecretValues(), 1) == {
+    assert RULES.response_headers_of(headers, SecretValues(), 1) == {
         "content-type": "text/event-stream",
         "retry-after": "7",
     }
@@ -48,7 +48,7 @@ def test_response_headers_that_differ_each_time_are_made_steady():
         ("anthropic-ratelimit-requests-reset", "2026-11-20T19:00:00Z"),
         ("x-ratelimit-reset-tokens", "6m0s"),
     ]
-    assert RULES.response_fields(headers, SecretValues(), 12) == {
+    assert RULES.response_headers_of(headers, SecretValues(), 12) == {
         "anthropic-ratelimit-requests-limit": "50",
         "anthropic-ratelimit-requests-remaining": "1",
         "anthropic-ratelimit-requests-reset": "2000-01-01T00:00:00Z",
@@ -60,7 +60,7 @@ def test_response_headers_that_differ_each_time_are_made_steady():
 
 def test_a_header_that_stays_does_not_carry_a_key():
     known = SecretValues.of([KEY])
-    assert RULES.response_fields([("retry-after", f"for {KEY}")], known, 1) == {"retry-after": "for REDACTED"}
+    assert RULES.response_headers_of([("retry-after", f"for {KEY}")], known, 1) == {"retry-after": "for REDACTED"}
 
 
 @pytest.mark.parametrize(
@@ -87,14 +87,14 @@ def test_a_header_that_stays_does_not_carry_a_key():
 )
 def test_fields_for_secrets_and_users_are_blanked(body, kept):
     """By name anywhere for secrets, by place for users; what describes such a field stays."""
-    assert scrubbed(asked(body)).body.value == kept
+    assert scrubbed(raw_request(body)).body.value == kept
 
 
 def test_more_fields_can_be_named():
     rules = Rules(secret_fields=("tools.*.endpoint",), user_fields=("tenant",))
     body = {"tools": [{"endpoint": "x", "name": "y"}], "tenant": "acme", "user": "jo"}
     kept = {"tools": [{"endpoint": "REDACTED", "name": "y"}], "tenant": "REDACTED", "user": "jo"}
-    assert scrubbed(asked(body), rules).body.value == kept
+    assert scrubbed(raw_request(body), rules).body.value == kept
 
 
 @pytest.mark.parametrize(
@@ -111,13 +111,13 @@ def test_more_fields_can_be_named():
     ],
 )
 def test_parameters_for_secrets_are_blanked(query, kept):
-    assert scrubbed(asked(query=query)).query == kept
+    assert scrubbed(raw_request(query=query)).query == kept
 
 
 def test_what_was_sent_as_a_key_is_blanked_wherever_else_it_is():
     """In the path, the query, texts, also percent-encoded."""
     key = "p/l+anted=0123456789"
-    ask = asked(
+    ask = raw_request(
         {"messages": [{"content": f"my key is {key}!"}]},
         path=f"/v1/{key}/x",
         query="q=p%2Fl%2Banted%3D0123456789",
@@ -127,14 +127,14 @@ def test_what_was_sent_as_a_key_is_blanked_wherever_else_it_is():
     assert kept.path == "/v1/REDACTED/x"
     assert kept.query == "q=REDACTED"
     assert kept.body.value == {"messages": [{"content": "my key is REDACTED!"}]}
-    assert scrubbed(asked(f"key {KEY}".encode(), x_api_key=KEY)).body == Body("text", "key REDACTED")
-    assert scrubbed(asked(b"\xff" + KEY.encode(), x_api_key=KEY)).body == Body("base64", b"\xff" + b"*" * 16)
+    assert scrubbed(raw_request(f"key {KEY}".encode(), x_api_key=KEY)).body == Body("text", "key REDACTED")
+    assert scrubbed(raw_request(b"\xff" + KEY.encode(), x_api_key=KEY)).body == Body("base64", b"\xff" + b"*" * 16)
 
 
 def test_the_boundary_of_a_form_is_the_same_each_time():
     """Clients draw lots for it, so a form would never be on its tape."""
     forms = [
-        asked(f"--{lot}\r\n\r\nhi\r\n--{lot}--".encode(), content_type=f"multipart/form-data; boundary={lot}")
+        raw_request(f"--{lot}\r\n\r\nhi\r\n--{lot}--".encode(), content_type=f"multipart/form-data; boundary={lot}")
         for lot in ("d1e2", "f3a4")
     ]
     assert scrubbed(forms[0]) == scrubbed(forms[1])
@@ -178,54 +178,56 @@ def test_the_boundary_of_a_form_is_the_same_each_time():
     ],
 )
 def test_keys_are_known_by_where_they_are_sent(name, value, strong):
-    assert Rules().known(asked(**{name: value})).strong == strong
+    assert Rules().secret_values(raw_request(**{name: value})).strong == strong
 
 
 def test_a_key_that_could_be_a_word_is_known_to_be_weak():
     """Nobody can tell whether an answer that holds it repeats the key."""
-    assert RULES.known(asked(x_api_key="swordfish")) == SecretValues(weak=frozenset({"swordfish"}))
-    assert Rules(harmless=frozenset({"swordfish"})).known(asked(x_api_key="swordfish")) == SecretValues()
+    assert RULES.secret_values(raw_request(x_api_key="swordfish")) == SecretValues(weak=frozenset({"swordfish"}))
+    assert Rules(harmless=frozenset({"swordfish"})).secret_values(raw_request(x_api_key="swordfish")) == SecretValues()
 
 
 def test_what_is_too_short_to_be_told_from_a_word_is_not_known():
     """Servers without keys are sent such things."""
-    assert RULES.known(asked(x_api_key="abcd")) == SecretValues()
-    assert RULES.known(asked(x_api_key="local")) == SecretValues()
-    assert RULES.known(asked(authorization='Digest realm="inner", nonce="abcdef0123456789"')).weak == set()
-    assert RULES.known(asked(x_api_key="nokeys")).weak == {"nokeys"}
+    assert RULES.secret_values(raw_request(x_api_key="abcd")) == SecretValues()
+    assert RULES.secret_values(raw_request(x_api_key="local")) == SecretValues()
+    assert (
+        RULES.secret_values(raw_request(authorization='Digest realm="inner", nonce="abcdef0123456789"')).weak == set()
+    )
+    assert RULES.secret_values(raw_request(x_api_key="nokeys")).weak == {"nokeys"}
 
 
 @pytest.mark.parametrize("key", ["q7x2z", "q7x2zp", "q7x2zp4", "admin"])
 def test_a_short_key_is_looked_for(key):
     """As a word of its own, wherever it was sent as a key."""
-    assert RULES.known(asked(x_api_key=key)) == SecretValues(weak=frozenset({key}))
-    assert RULES.known(asked(authorization=f"Bearer {key}")).weak == {key}
-    assert RULES.known(asked({"api_key": key})).weak == {key}
-    assert RULES.known(asked(query=f"key={key}")).weak == {key}
+    assert RULES.secret_values(raw_request(x_api_key=key)) == SecretValues(weak=frozenset({key}))
+    assert RULES.secret_values(raw_request(authorization=f"Bearer {key}")).weak == {key}
+    assert RULES.secret_values(raw_request({"api_key": key})).weak == {key}
+    assert RULES.secret_values(raw_request(query=f"key={key}")).weak == {key}
 
 
 def test_only_long_names_of_users_are_looked_for_elsewhere():
     """A short one may be a word, and other fields are nobody's names."""
     body = {"user": "alice-12345", "model": "a-long-name-of-a-model-1", "metadata": {"user_id": "alice-123456"}}
-    assert RULES.known(asked(body)) == SecretValues(frozenset({"alice-123456"}))
+    assert RULES.secret_values(raw_request(body)) == SecretValues(frozenset({"alice-123456"}))
 
 
 def test_fields_and_parameters_tell_secrets_too():
     body = {"password": "correct-horse-1", "user": "jo", "metadata": {"user_id": "account_1234567890"}}
-    known = RULES.known(asked(body, query="key=correct-key-2"))
+    known = RULES.secret_values(raw_request(body, query="key=correct-key-2"))
     assert known.strong == {"correct-horse-1", "account_1234567890", "correct-key-2"}
 
 
 def test_a_key_cut_over_chunks_becomes_stars_and_every_chunk_keeps_its_length():
     chunks = [Chunk(0.1, b"data: 7f3c9a"), Chunk(0.2, b"b2d4"), Chunk(0.3, b"1e4c0f\n\n")]
-    blanked = blank_chunks(chunks, SecretValues.of([KEY]))
+    blanked = SecretValues.of([KEY]).blank_chunks(chunks)
     assert blanked == (Chunk(0.1, b"data: ******"), Chunk(0.2, b"****"), Chunk(0.3, b"******\n\n"))
 
 
 def test_chunks_without_a_key_stay():
     chunks = [Chunk(0.1, b"\xc3"), Chunk(0.2, b"\xa4")]
-    assert blank_chunks(chunks, SecretValues.of([KEY])) == tuple(chunks)
-    assert blank_chunks(chunks, SecretValues()) == tuple(chunks)
+    assert SecretValues.of([KEY]).blank_chunks(chunks) == tuple(chunks)
+    assert SecretValues().blank_chunks(chunks) == tuple(chunks)
 
 
 def test_the_longer_of_two_keys_is_blanked_whole():
@@ -239,7 +241,7 @@ PHRASE = "correct-horse-battery"
 def taped(body, kind="application/json", query="", **headers):
     """Return what a tape holds of a request, as text, and what is known from it."""
     sent = RawRequest("POST", "/v1/x", query, [("content-type", kind), *headers.items()], body)
-    known = RULES.known(sent)
+    known = RULES.secret_values(sent)
     return str(RULES.request(sent, known)), known
 
 

@@ -7,10 +7,10 @@ from messages_tape.files.store import Mode, read_tape
 from messages_tape.format.file import dump
 from messages_tape.http.selection import TapeSelection
 from messages_tape.secrets.scrub import RawRequest
-from support.tapes import asked, exchange, reply, tape
+from support.tapes import exchange, raw_request, reply, tape
 
-MODELS = asked(path="/v1/models", method="GET")
-HELLO = asked({"a": 1})
+MODELS = raw_request(path="/v1/models", method="GET")
+HELLO = raw_request({"a": 1})
 UPSTREAM = "http://127.0.0.1:9"
 
 
@@ -25,8 +25,8 @@ def house(folder, answer="from house"):
     (folder / "ambient.tape.yaml").write_text(dump(tape(ambient=(one,))), encoding="utf-8")
 
 
-def ask(deck, asked_, said="new"):
-    step = deck.session_for(asked_).ask(asked_, 0.0)
+def ask(selection, raw, said="new"):
+    step = selection.session_for(raw).step_for(raw, 0.0)
     if hasattr(step, "recording"):
         step.recording.head(200, [("content-type", "application/json")], 0.0)
         step.recording.chunk(f'"{said}"'.encode(), 0.0)
@@ -36,70 +36,70 @@ def ask(deck, asked_, said="new"):
 
 
 def test_the_selected_tape_answers_until_it_is_ejected(folder):
-    deck = TapeSelection(folder)
-    assert deck.select("hello").name == "hello"
-    assert ask(deck, HELLO) == '"hi"'
-    assert deck.report().tape == "hello"
-    report = deck.eject()
+    selection = TapeSelection(folder)
+    assert selection.select("hello").name == "hello"
+    assert ask(selection, HELLO) == '"hi"'
+    assert selection.report().tape == "hello"
+    report = selection.eject()
     assert (report.tape, report.failures) == ("hello", ())
-    assert deck.eject() is None
+    assert selection.eject() is None
 
 
 def test_one_tape_at_a_time(folder):
-    deck = TapeSelection(folder)
-    deck.select("hello")
-    with pytest.raises(TapeUsageError, match='tape "hello" is still in use; eject it first'):
-        deck.select("hello")
+    selection = TapeSelection(folder)
+    selection.select("hello")
+    with pytest.raises(TapeUsageError, match='tape "hello" is selected; eject it first'):
+        selection.select("hello")
 
 
 def test_a_tape_that_is_not_there_is_not_selected(folder):
-    deck = TapeSelection(folder)
+    selection = TapeSelection(folder)
     with pytest.raises(TapeMissingError):
-        deck.select("gone")
-    assert deck.eject() is None
+        selection.select("gone")
+    assert selection.eject() is None
 
 
 @pytest.mark.parametrize("mode", [Mode.ONCE, Mode.REWRITE, Mode.VERIFY, Mode.LIVE])
 def test_modes_that_ask_need_an_upstream(folder, mode):
-    with pytest.raises(TapeUsageError, match=f'mode "{mode}" needs an upstream to ask'):
+    with pytest.raises(TapeUsageError, match=f'mode "{mode}" needs the address of an upstream'):
         TapeSelection(folder, mode)
-    with pytest.raises(TapeUsageError, match="needs an upstream"):
+    with pytest.raises(TapeUsageError, match="needs the address of an upstream"):
         TapeSelection(folder).select("hello", mode)
     assert TapeSelection(folder, upstream=UPSTREAM).select("hello", mode)
 
 
 def test_a_request_without_a_tape_fails_the_next_report(folder):
     """A stack may ask late, when its test is over: it is refused, and told of by whoever comes next."""
-    deck = TapeSelection(folder)
-    assert "No tape was selected when this request came." in ask(deck, HELLO)
-    assert deck.report().tape == "(none selected)"
-    deck.select("hello")
-    ask(deck, HELLO)
-    (failure,) = deck.eject().failures
+    selection = TapeSelection(folder)
+    assert "No tape was selected when this request arrived." in ask(selection, HELLO)
+    assert selection.report().tape == "(none selected)"
+    selection.select("hello")
+    ask(selection, HELLO)
+    (failure,) = selection.eject().failures
     assert failure.startswith('POST /v1/messages is not on tape "(none selected)".')
-    deck.select("hello")
-    ask(deck, HELLO)
-    assert deck.eject().failures == ()
+    selection.select("hello")
+    ask(selection, HELLO)
+    assert selection.eject().failures == ()
 
 
 def test_ambient_calls_are_answered_by_their_own_tape(folder):
     """Before a tape is selected, and while one is."""
     house(folder)
-    deck = TapeSelection(folder)
-    assert ask(deck, MODELS) == '"from house"'
-    deck.select("hello")
-    assert ask(deck, MODELS) == '"from house"'
-    assert ask(deck, HELLO) == '"hi"'
-    assert deck.eject().failures == ()
+    selection = TapeSelection(folder)
+    assert ask(selection, MODELS) == '"from house"'
+    selection.select("hello")
+    assert ask(selection, MODELS) == '"from house"'
+    assert ask(selection, HELLO) == '"hi"'
+    assert selection.eject().failures == ()
 
 
 def test_ambient_calls_without_a_tape_of_their_own_are_made_up(folder):
-    deck = TapeSelection(folder)
-    assert ask(deck, MODELS) == '{"object": "list", "data": []}'
+    selection = TapeSelection(folder)
+    assert ask(selection, MODELS) == '{"object": "list", "data": []}'
     path = folder / "named.tape.yaml"
     path.write_text(dump(tape(exchange({"model": "tiny"}, reply("hi")))), encoding="utf-8")
-    deck.select("named")
-    assert '"id": "tiny"' in ask(deck, MODELS)
+    selection.select("named")
+    assert '"id": "tiny"' in ask(selection, MODELS)
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/models/tiny"])
@@ -108,13 +108,13 @@ def test_a_call_that_a_tape_holds_as_an_exchange_is_that_exchange(folder, path):
     house(folder)
     mine = tape(exchange(path=path, method="GET", answer=reply("mine")), exchange({"a": 1}, reply("hi")))
     (folder / "mine.tape.yaml").write_text(dump(mine), encoding="utf-8")
-    deck, call = TapeSelection(folder), asked(path=path, method="GET")
-    deck.select("mine")
-    assert [ask(deck, call), ask(deck, call), ask(deck, HELLO)] == ['"mine"', '"mine"', '"hi"']
-    assert deck.eject().failures == ()
-    deck.select("mine")
-    assert ask(deck, HELLO) == '"hi"'
-    assert deck.eject().failures == (f"exchange 1 (GET {path}) was not played",)
+    selection, call = TapeSelection(folder), raw_request(path=path, method="GET")
+    selection.select("mine")
+    assert [ask(selection, call), ask(selection, call), ask(selection, HELLO)] == ['"mine"', '"mine"', '"hi"']
+    assert selection.eject().failures == ()
+    selection.select("mine")
+    assert ask(selection, HELLO) == '"hi"'
+    assert selection.eject().failures == (f"exchange 1 (GET {path}) was not played",)
 
 
 PROBE = RawRequest("POST", "/v1/messages", body=b"{}")
@@ -125,51 +125,51 @@ def test_a_probe_of_the_messages_route_is_made_up(folder, path, status):
     """A stack sends it once, so with whatever test is first; the answer is what the selected tape's requests show."""
     said = exchange({"model": "tiny"}, reply("hi"), path=path)
     (folder / "named.tape.yaml").write_text(dump(tape(said)), encoding="utf-8")
-    deck = TapeSelection(folder)
-    deck.select("named")
-    assert deck.session_for(PROBE).ask(PROBE, 0.0).exchange.response.status == status
-    assert deck.report().unexpected == ()
+    selection = TapeSelection(folder)
+    selection.select("named")
+    assert selection.session_for(PROBE).step_for(PROBE, 0.0).exchange.response.status == status
+    assert selection.report().unexpected == ()
     other = RawRequest("POST", "/v1/messages", body=b'{"b": 1}')
-    assert "is not on tape" in ask(deck, other)
-    assert len(deck.report().unexpected) == 1
+    assert "is not on tape" in ask(selection, other)
+    assert len(selection.report().unexpected) == 1
 
 
 def test_a_probe_is_recorded_where_the_upstream_can_be_asked(folder):
     """On the tape of ambient calls, or, where that is only played, on the one that is recorded; it does not count."""
-    deck = TapeSelection(folder, Mode.REWRITE, upstream=UPSTREAM)
-    deck.select("new")
-    assert [ask(deck, PROBE), ask(deck, HELLO)] == ["Record", "Record"]
-    assert deck.eject().exchanges == 1
+    selection = TapeSelection(folder, Mode.REWRITE, upstream=UPSTREAM)
+    selection.select("new")
+    assert [ask(selection, PROBE), ask(selection, HELLO)] == ["Record", "Record"]
+    assert selection.eject().exchanges == 1
     assert [one.request.path for one in read_tape(folder / "ambient.tape.yaml").ambient] == ["/v1/messages"]
     house(folder)
-    deck = TapeSelection(folder, Mode.ONCE, upstream=UPSTREAM)
-    deck.select("newer")
-    assert [ask(deck, PROBE), ask(deck, HELLO)] == ["Record", "Record"]
-    deck.eject()
+    selection = TapeSelection(folder, Mode.ONCE, upstream=UPSTREAM)
+    selection.select("newer")
+    assert [ask(selection, PROBE), ask(selection, HELLO)] == ["Record", "Record"]
+    selection.eject()
     newer = read_tape(folder / "newer.tape.yaml")
     assert (len(newer.exchanges), len(newer.ambient)) == (1, 1)
-    deck = TapeSelection(folder)
-    deck.select("newer")
-    assert [ask(deck, PROBE), ask(deck, HELLO)] == ['"new"', '"new"']
-    assert deck.eject().failures == ()
+    selection = TapeSelection(folder)
+    selection.select("newer")
+    assert [ask(selection, PROBE), ask(selection, HELLO)] == ['"new"', '"new"']
+    assert selection.eject().failures == ()
 
 
 def test_ambient_calls_are_recorded_on_their_own_tape(folder):
     """So that a scenario's tape does not depend on when a stack refreshes its models."""
-    deck = TapeSelection(folder, Mode.REWRITE, upstream=UPSTREAM, facts={"kind": "vllm"})
-    assert ask(deck, MODELS) == "Record"
-    deck.select("new")
-    assert [ask(deck, MODELS), ask(deck, HELLO)] == ["Record", "Record"]
-    assert deck.eject().exchanges == 1
+    selection = TapeSelection(folder, Mode.REWRITE, upstream=UPSTREAM, facts={"kind": "vllm"})
+    assert ask(selection, MODELS) == "Record"
+    selection.select("new")
+    assert [ask(selection, MODELS), ask(selection, HELLO)] == ["Record", "Record"]
+    assert selection.eject().exchanges == 1
     assert [one.request.path for one in read_tape(folder / "ambient.tape.yaml").ambient] == ["/v1/models"]
     new = read_tape(folder / "new.tape.yaml")
     assert (len(new.exchanges), new.ambient, new.upstream.kind) == (1, (), "vllm")
 
 
 def test_a_tape_that_is_recorded_while_others_are_played_makes_ambient_calls_up(folder):
-    deck = TapeSelection(folder, upstream=UPSTREAM)
-    deck.select("new", Mode.REWRITE)
-    assert ask(deck, MODELS) == '{"object": "list", "data": []}'
+    selection = TapeSelection(folder, upstream=UPSTREAM)
+    selection.select("new", Mode.REWRITE)
+    assert ask(selection, MODELS) == '{"object": "list", "data": []}'
 
 
 def test_once_asks_for_ambient_calls_once(folder):
@@ -183,41 +183,41 @@ def test_verify_plays_ambient_calls(folder):
 
 
 def test_live_relays_everything(folder):
-    deck = TapeSelection(folder, Mode.LIVE, upstream=UPSTREAM)
-    assert [ask(deck, MODELS), ask(deck, HELLO)] == ["Relay", "Relay"]
-    deck.select("hello")
-    assert [ask(deck, MODELS), ask(deck, HELLO)] == ["Relay", "Relay"]
-    assert deck.eject().failures == ()
+    selection = TapeSelection(folder, Mode.LIVE, upstream=UPSTREAM)
+    assert [ask(selection, MODELS), ask(selection, HELLO)] == ["Relay", "Relay"]
+    selection.select("hello")
+    assert [ask(selection, MODELS), ask(selection, HELLO)] == ["Relay", "Relay"]
+    assert selection.eject().failures == ()
 
 
 def test_the_name_of_the_ambient_tape_is_taken(folder):
-    with pytest.raises(TapeUsageError, match='"ambient" is the tape of ambient calls'):
+    with pytest.raises(TapeUsageError, match='"ambient" is the name of the tape of ambient calls'):
         TapeSelection(folder).select("ambient")
 
 
 def test_half_a_scenario_need_not_be_saved(folder):
-    deck = TapeSelection(folder, Mode.REWRITE, upstream=UPSTREAM)
-    deck.select("new")
-    ask(deck, HELLO)
-    assert deck.eject(keep=False).exchanges == 1
+    selection = TapeSelection(folder, Mode.REWRITE, upstream=UPSTREAM)
+    selection.select("new")
+    ask(selection, HELLO)
+    assert selection.eject(keep=False).exchanges == 1
     assert not (folder / "new.tape.yaml").exists()
 
 
 def test_a_refusal_to_save_is_a_failure(folder):
-    deck = TapeSelection(folder, Mode.REWRITE, upstream=UPSTREAM)
-    ask(deck, MODELS, "sk-0123456789abcdef")
-    deck.select("new")
-    ask(deck, HELLO, "sk-0123456789abcdef")
-    (failure,) = deck.eject().failures
+    selection = TapeSelection(folder, Mode.REWRITE, upstream=UPSTREAM)
+    ask(selection, MODELS, "sk-0123456789abcdef")
+    selection.select("new")
+    ask(selection, HELLO, "sk-0123456789abcdef")
+    (failure,) = selection.eject().failures
     assert 'tape "new" was not saved' in failure
     assert 'tape "ambient" was not saved' in failure
     assert [path.name for path in folder.iterdir()] == ["hello.tape.yaml"]
 
 
 def test_closing_ejects_and_tells_what_is_left(folder):
-    deck = TapeSelection(folder)
-    deck.select("hello")
-    assert deck.close() == ("exchange 1 (POST /v1/messages) was not played",)
-    ask(deck, HELLO)
-    (stray,) = deck.close()
+    selection = TapeSelection(folder)
+    selection.select("hello")
+    assert selection.close() == ("exchange 1 (POST /v1/messages) was not played",)
+    ask(selection, HELLO)
+    (stray,) = selection.close()
     assert "(none selected)" in stray

@@ -36,9 +36,9 @@ def playing(tmp_path):
 def recording(wire, tmp_path):
     """A server that records, and a client of it."""
     server = TapeServer(TapeSelection(tmp_path, Mode.REWRITE, upstream=wire.url))
-    server.deck.select("new")
+    server.selection.select("new")
     with serving(server) as url, httpx.Client(base_url=url) as http:
-        http.deck = server.deck
+        http.selection = server.selection
         yield http
 
 
@@ -95,13 +95,13 @@ def test_sdks_show_the_diff_and_ask_once(playing):
     ("method", "body", "status", "complaint"),
     [
         ("PUT", {"name": "gone"}, 404, 'there is no tape "gone"'),
-        ("PUT", {"name": "../x"}, 409, "is no name of a tape"),
-        ("PUT", {"name": "hello", "mode": "rewrite"}, 409, "needs an upstream to ask"),
-        ("PUT", {"name": "hello", "mode": "often"}, 400, "modes are none, once, rewrite, verify, live"),
-        ("PUT", {"tape": "hello"}, 400, "this takes"),
-        ("PUT", ["hello"], 400, "this takes"),
-        ("PUT", None, 400, "this takes"),
-        ("POST", {"name": "hello"}, 405, "takes GET, PUT and DELETE"),
+        ("PUT", {"name": "../x"}, 409, "is not a valid tape name"),
+        ("PUT", {"name": "hello", "mode": "rewrite"}, 409, "needs the address of an upstream"),
+        ("PUT", {"name": "hello", "mode": "often"}, 400, "the modes are none, once, rewrite, verify, live"),
+        ("PUT", {"tape": "hello"}, 400, "send {"),
+        ("PUT", ["hello"], 400, "send {"),
+        ("PUT", None, 400, "send {"),
+        ("POST", {"name": "hello"}, 405, "supports GET, PUT and DELETE"),
     ],
 )
 def test_what_the_control_route_does_not_take(playing, method, body, status, complaint):
@@ -159,10 +159,10 @@ def test_an_address_may_have_a_path(wire, tmp_path):
     """Some upstreams live under one; the tape holds what the program asked for."""
     wire.scripts["/openai/v1/x"] = Script([b"{}"], headers=JSON)
     server = TapeServer(TapeSelection(tmp_path, Mode.REWRITE, upstream=f"{wire.url}/openai/"))
-    server.deck.select("new")
+    server.selection.select("new")
     with serving(server) as url:
         assert httpx.get(f"{url}/v1/x").json() == {}
-    assert server.deck.close() == ()
+    assert server.selection.close() == ()
     assert read_tape(tmp_path / "new.tape.yaml").exchanges[0].request.path == "/v1/x"
 
 
@@ -211,7 +211,7 @@ def test_an_upstream_that_never_answered_is_a_closed_connection(tmp_path, error)
     """A server cannot refuse a connection it has taken; this is the nearest, and no error of the upstream."""
     put(tmp_path, exchange(how="reset", error=error, method="GET"))
     server = TapeServer(TapeSelection(tmp_path))
-    server.deck.select("hello")
+    server.selection.select("hello")
     with serving(server) as url:
         seen = HTTPX.get(f"{url}/v1/messages")
     assert type(seen.error) is httpx.RemoteProtocolError
@@ -222,10 +222,10 @@ def test_an_upstream_that_refuses_is_recorded(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     server = TapeServer(TapeSelection(tmp_path, Mode.REWRITE, upstream=f"http://127.0.0.1:{port}"))
-    server.deck.select("new")
+    server.selection.select("new")
     with serving(server) as url:
         assert type(HTTPX.get(f"{url}/x").error) is httpx.RemoteProtocolError
-    assert server.deck.close() == ()
+    assert server.selection.close() == ()
     (one,) = read_tape(tmp_path / "new.tape.yaml").exchanges
     assert (one.response, one.end.error) == (None, "ConnectError")
 
@@ -235,7 +235,7 @@ def test_a_stream_that_died_dies_again_after_everything_that_came(tmp_path, leng
     """Framed by chunks or by a length: the client sees an incomplete read."""
     put(tmp_path, exchange(answer=response("a", "b", headers=length), how="reset", error="ReadError", method="GET"))
     server = TapeServer(TapeSelection(tmp_path))
-    server.deck.select("hello")
+    server.selection.select("hello")
     with serving(server) as url:
         seen = HTTPX.get(f"{url}/v1/messages")
     assert b"".join(seen.pieces) == b"ab"
@@ -246,19 +246,19 @@ def test_a_stream_that_died_dies_again_after_everything_that_came(tmp_path, leng
 def test_a_client_that_stays_where_the_recorded_one_left_fails(tmp_path):
     put(tmp_path, exchange(answer=response("a"), how="client_closed", method="GET"))
     server = TapeServer(TapeSelection(tmp_path), patience=0.05)
-    server.deck.select("hello")
+    server.selection.select("hello")
     with serving(server) as url:
         assert type(HTTPX.get(f"{url}/v1/messages").error) is httpx.RemoteProtocolError
-        (failure,) = server.deck.close()
-    assert "this time it waited for more" in failure
+        (failure,) = server.selection.close()
+    assert "this client waited for more" in failure
 
 
 def test_a_request_belongs_to_the_tape_that_was_selected_when_it_arrived(tmp_path):
     """Its body may end when the next test has begun."""
     for name in ("a", "b"):
         put(tmp_path, exchange({"n": name}, reply(name)), name=name)
-    deck = TapeSelection(tmp_path)
-    deck.select("a")
+    selection = TapeSelection(tmp_path)
+    selection.select("a")
 
     async def late():
         parts = [{"body": b'{"n": ', "more_body": True}, {"body": b'"a"}'}]
@@ -266,8 +266,8 @@ def test_a_request_belongs_to_the_tape_that_was_selected_when_it_arrived(tmp_pat
 
         async def receive():
             if len(parts) == 1:
-                deck.eject()
-                deck.select("b")
+                selection.eject()
+                selection.select("b")
             if not parts:
                 await asyncio.Event().wait()
             return {"type": "http.request", **parts.pop(0)}
@@ -276,11 +276,11 @@ def test_a_request_belongs_to_the_tape_that_was_selected_when_it_arrived(tmp_pat
             sent.append(message)
 
         scope = {"type": "http", "method": "POST", "path": "/v1/messages", "query_string": b"", "headers": []}
-        await TapeServer(deck)(scope, receive, send)
+        await TapeServer(selection)(scope, receive, send)
         return sent
 
     assert asyncio.run(late())[0]["status"] == 200
-    assert [text for text in deck.eject().failures if "is not on tape" in text] == []
+    assert [text for text in selection.eject().failures if "is not on tape" in text] == []
 
 
 def test_a_client_that_leaves_a_server_early_is_noted(tmp_path):
@@ -289,29 +289,29 @@ def test_a_client_that_leaves_a_server_early_is_noted(tmp_path):
     slow = tuple(chunk._replace(seconds=60.0 * number) for number, chunk in enumerate(answer.chunks))
     put(tmp_path, exchange(answer=answer.model_copy(update={"chunks": slow}), method="GET"))
     server = TapeServer(TapeSelection(tmp_path), pace=True)
-    server.deck.select("hello")
+    server.selection.select("hello")
     with serving(server) as url:
         assert HTTPX.get(f"{url}/v1/messages", take=1).pieces == [b"data: 1\n\n"]
         deadline = time.monotonic() + 5
         while server.busy and time.monotonic() < deadline:
             time.sleep(0.01)
-        report = server.deck.eject()
+        report = server.selection.eject()
     assert report.failures == ()
     (note,) = report.notes
-    assert note.endswith("stayed to the end; this time it left at chunk 1 of 2")
+    assert note.endswith("stayed to the end, but this client disconnected at chunk 1 of 2")
 
 
 def test_the_tape_is_saved_when_the_server_stops(wire, tmp_path, caplog):
     """What went wrong by then is logged: nobody is left to ask."""
     wire.scripts["/v1/x"] = Script([b"{}"], headers=JSON)
-    deck = TapeSelection(tmp_path, Mode.REWRITE, upstream=wire.url)
-    with serving(TapeServer(deck)) as url:
+    selection = TapeSelection(tmp_path, Mode.REWRITE, upstream=wire.url)
+    with serving(TapeServer(selection)) as url:
         httpx.get(f"{url}/v1/x")
-        deck.select("new")
+        selection.select("new")
         httpx.get(f"{url}/v1/x")
     assert read_tape(tmp_path / "new.tape.yaml").exchanges
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
-    assert "No tape was selected when this request came." in caplog.text
+    assert "No tape was selected when this request arrived." in caplog.text
 
 
 def asgi(server, method="GET", path="/v1/messages"):
@@ -343,10 +343,10 @@ def test_other_asgi_servers_fail_in_the_way_closest_to_it(tmp_path):
         exchange(answer=response("a"), how="reset", method="GET"),
     )
     server = TapeServer(TapeSelection(tmp_path))
-    server.deck.select("hello")
+    server.selection.select("hello")
     status, body, complete = asgi(server)
     assert (status, complete) == (502, True)
-    assert "failed before it answered (ConnectError)" in json.loads(body)["error"]["message"]
+    assert "closed the connection before the response (ConnectError)" in json.loads(body)["error"]["message"]
     assert asgi(server) == (200, b"a", False)
 
 

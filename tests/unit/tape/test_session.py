@@ -9,7 +9,7 @@ from messages_tape.core.steps import Compare, Play, Record, Relay
 from messages_tape.errors import Action, UnsafeTapeError
 from messages_tape.format.model import Ignore, Upstream
 from messages_tape.secrets.scrub import Rules
-from support.tapes import JSON, SSE, asked, events, exchange, reply, response, tape
+from support.tapes import JSON, SSE, events, exchange, raw_request, reply, response, tape
 
 HELLO = {"model": "tiny", "messages": "hello"}
 BYE = {"model": "tiny", "messages": "bye"}
@@ -38,13 +38,13 @@ def message_of(step):
 def test_a_recorded_request_is_played():
     one = exchange(HELLO, reply("hi"))
     playing = session(exchange(BYE, reply("no")), one)
-    assert playing.ask(asked(HELLO), 0) == Play(one, "exchange 2")
+    assert playing.step_for(raw_request(HELLO), 0) == Play(one, "exchange 2")
     assert playing.report().unplayed == ("exchange 1 (POST /v1/messages) was not played",)
 
 
 def test_a_program_that_does_as_recorded_has_no_failures():
     playing = session(exchange(HELLO, reply("hi")))
-    playing.ask(asked(HELLO, x_api_key="any-key-of-today-1", user_agent="new"), 0)
+    playing.step_for(raw_request(HELLO, x_api_key="any-key-of-today-1", user_agent="new"), 0)
     assert playing.report().failures == ()
     assert (playing.report().exchanges, playing.report().action) == (1, "replay")
 
@@ -52,7 +52,7 @@ def test_a_program_that_does_as_recorded_has_no_failures():
 def test_an_unexpected_request_gets_409_with_the_diff_and_is_remembered():
     """SDKs do not retry it, and a program that swallows it still fails in the end."""
     playing = session(exchange(HELLO, reply("hi")), hint="Run it with --tape-mode rewrite.")
-    step = playing.ask(asked(BYE, x_api_key="abcdefgh1"), 0)
+    step = playing.step_for(raw_request(BYE, x_api_key="abcdefgh1"), 0)
     assert step.exchange.response.status == 409
     assert step.exchange.response.headers["x-should-retry"] == "false"
     text = message_of(step)
@@ -66,15 +66,15 @@ def test_an_unexpected_request_gets_409_with_the_diff_and_is_remembered():
 def test_the_same_unexpected_request_is_told_once_with_its_number():
     playing = session()
     for _ in range(3):
-        playing.ask(asked(BYE), 0)
+        playing.step_for(raw_request(BYE), 0)
     (failure,) = playing.report().unexpected
     assert failure.endswith("(3 times)")
 
 
 def test_a_refusal_shows_no_key():
     playing = session()
-    step = playing.ask(
-        asked({"a": "sk-0123456789abcdef", "b": "my abcdefgh1"}, path="/v1/abcdefgh1", x_api_key="abcdefgh1"), 0
+    step = playing.step_for(
+        raw_request({"a": "sk-0123456789abcdef", "b": "my abcdefgh1"}, path="/v1/abcdefgh1", x_api_key="abcdefgh1"), 0
     )
     assert "0123456789abcdef" not in message_of(step)
     assert "abcdefgh1" not in message_of(step)
@@ -84,21 +84,24 @@ def test_what_is_blanked_makes_no_difference():
     """Recorded with one key and user, played with others."""
     recording = session(action=Action.RECORD)
     said = {"user": "jo", "messages": "my key is abcdefgh1"}
-    feed(recording.ask(asked(said, query="key=abcdefgh1", x_api_key="abcdefgh1"), 0), "{}")
+    feed(recording.step_for(raw_request(said, query="key=abcdefgh1", x_api_key="abcdefgh1"), 0), "{}")
     playing = Session("hello", recording.recorded(), Action.REPLAY)
     again = {"user": "someone else", "messages": "my key is other-key-22"}
-    assert playing.ask(asked(again, query="key=other-key-22", x_api_key="other-key-22"), 0).place == "exchange 1"
+    assert (
+        playing.step_for(raw_request(again, query="key=other-key-22", x_api_key="other-key-22"), 0).place
+        == "exchange 1"
+    )
 
 
 def test_the_ignore_list_of_the_tape_counts():
     playing = session(exchange({"id": 1, "a": 1}, reply("x")), ignore=Ignore(body=("id",)))
-    assert playing.ask(asked({"id": 2, "a": 1}), 0).place == "exchange 1"
+    assert playing.step_for(raw_request({"id": 2, "a": 1}), 0).place == "exchange 1"
 
 
 def test_recording_keeps_the_order_of_the_requests():
     """Not that of the answers."""
     recording = session(action=Action.RECORD)
-    first, second = recording.ask(asked(HELLO), 0), recording.ask(asked(BYE), 0)
+    first, second = recording.step_for(raw_request(HELLO), 0), recording.step_for(raw_request(BYE), 0)
     assert isinstance(first, Record)
     feed(second, '"bye"')
     feed(first, '"hi"')
@@ -112,7 +115,7 @@ def test_recording_keeps_the_order_of_the_requests():
 def test_a_new_recording_keeps_the_facts_and_ignore_lists_of_the_old_one():
     old = {"ignore": Ignore(body=("id",)), "upstream": Upstream(kind="vllm", model="big", version="1")}
     recording = session(exchange(BYE), action=Action.RECORD, **old)
-    feed(recording.ask(asked(HELLO), 0), "{}")
+    feed(recording.step_for(raw_request(HELLO), 0), "{}")
     made = recording.recorded(version="2", date="2026-11-20")
     assert made.ignore == old["ignore"]
     assert made.upstream == Upstream(kind="vllm", model="big", version="2", date="2026-11-20")
@@ -125,14 +128,14 @@ def test_nothing_recorded_is_no_tape():
 
 def test_a_tape_without_a_model_in_its_requests():
     recording = session(action=Action.RECORD)
-    feed(recording.ask(asked([1]), 0), "{}")
-    feed(recording.ask(asked({"model": 7}), 0), "{}")
+    feed(recording.step_for(raw_request([1]), 0), "{}")
+    feed(recording.step_for(raw_request({"model": 7}), 0), "{}")
     assert recording.recorded().upstream.model == ""
 
 
 def test_a_tape_with_a_credential_is_refused():
     recording = session(action=Action.RECORD)
-    feed(recording.ask(asked(HELLO), 0), *events({"text": "sk-0123456789abcdef"}), headers=SSE)
+    feed(recording.step_for(raw_request(HELLO), 0), *events({"text": "sk-0123456789abcdef"}), headers=SSE)
     with pytest.raises(UnsafeTapeError) as raised:
         recording.recorded()
     assert 'tape "hello" was not saved' in str(raised.value)
@@ -143,8 +146,8 @@ def test_a_tape_with_a_credential_is_refused():
 
 def test_a_key_that_a_later_request_shows_is_blanked_in_earlier_ones():
     recording = session(action=Action.RECORD)
-    feed(recording.ask(asked({"messages": "abcdefgh1"}), 0), '"abcdefgh1"')
-    feed(recording.ask(asked(BYE, x_api_key="abcdefgh1"), 0), '"x"')
+    feed(recording.step_for(raw_request({"messages": "abcdefgh1"}), 0), '"abcdefgh1"')
+    feed(recording.step_for(raw_request(BYE, x_api_key="abcdefgh1"), 0), '"x"')
     first = recording.recorded().exchanges[0]
     assert first.request.body.value == {"messages": "REDACTED"}
     assert first.response.chunks[0].data == b'"*********"'
@@ -153,19 +156,19 @@ def test_a_key_that_a_later_request_shows_is_blanked_in_earlier_ones():
 def test_harmless_values_are_the_users_word():
     rules = Rules(harmless=frozenset({"sk-0123456789abcdef"}))
     recording = session(action=Action.RECORD, rules=rules)
-    feed(recording.ask(asked({"a": "sk-0123456789abcdef"}, x_api_key="sk-0123456789abcdef"), 0), "{}")
+    feed(recording.step_for(raw_request({"a": "sk-0123456789abcdef"}, x_api_key="sk-0123456789abcdef"), 0), "{}")
     assert recording.recorded().exchanges[0].request.body.value == {"a": "sk-0123456789abcdef"}
     assert recording.harmless == rules.harmless
 
 
 def test_live_has_no_tape():
     live = session(exchange(HELLO), action=Action.LIVE)
-    assert live.ask(asked(HELLO), 0) == Relay()
+    assert live.step_for(raw_request(HELLO), 0) == Relay()
     assert live.report().failures == ()
 
 
 def models(path="/v1/models", method="GET"):
-    return asked(path=path, method=method)
+    return raw_request(path=path, method=method)
 
 
 def test_an_ambient_call_is_never_unplayed_and_never_unexpected():
@@ -174,7 +177,7 @@ def test_an_ambient_call_is_never_unplayed_and_never_unexpected():
     playing = session(ambient_exchanges=(one,))
     assert playing.has_ambient(models())
     for _ in range(3):
-        assert playing.ask(models(), 0) == Play(one, "an ambient call")
+        assert playing.step_for(models(), 0) == Play(one, "an ambient call")
     assert playing.report().failures == ()
     assert session(ambient_exchanges=(one,)).report().failures == ()
 
@@ -186,11 +189,11 @@ def test_an_ambient_call_is_never_unplayed_and_never_unexpected():
 def test_an_ambient_call_that_was_not_recorded_is_answered_from_what_the_tape_knows(upstream, names):
     playing = session(exchange(HELLO, reply("x")), exchange(BYE, reply("x")), exchange(None), upstream=upstream)
     assert not playing.has_ambient(models())
-    (chunk,) = playing.ask(models(), 0).exchange.response.chunks
+    (chunk,) = playing.step_for(models(), 0).exchange.response.chunks
     assert [model["id"] for model in json.loads(chunk.data)["data"]] == names
-    (chunk,) = playing.ask(models("/v1/models/a%2Fb"), 0).exchange.response.chunks
+    (chunk,) = playing.step_for(models("/v1/models/a%2Fb"), 0).exchange.response.chunks
     assert json.loads(chunk.data) == {"id": "a/b", "object": "model", "created": 0, "owned_by": "tape"}
-    (chunk,) = playing.ask(models("/health"), 0).exchange.response.chunks
+    (chunk,) = playing.step_for(models("/health"), 0).exchange.response.chunks
     assert json.loads(chunk.data) == {"status": "ok"}
     assert playing.report().unexpected == ()
 
@@ -204,10 +207,10 @@ def test_other_calls_are_not_ambient(call):
 def test_an_ambient_call_among_the_exchanges_is_played_in_order_the_last_one_again(action):
     calls = [exchange(path="/v1/models/tiny", method="GET", answer=reply(number)) for number in (1, 2)]
     playing = session(*calls, action=action)
-    steps = [playing.ask(models("/v1/models/tiny"), 0) for _ in range(3)]
+    steps = [playing.step_for(models("/v1/models/tiny"), 0) for _ in range(3)]
     assert [getattr(step, "play", step).place for step in steps] == ["exchange 1", "exchange 2", "exchange 2"]
     assert playing.report().failures == ()
-    assert playing.ask(models("/v1/models/other"), 0).place == "an ambient call"
+    assert playing.step_for(models("/v1/models/other"), 0).place == "an ambient call"
 
 
 def test_which_calls_are_ambient_can_be_said():
@@ -217,9 +220,9 @@ def test_which_calls_are_ambient_can_be_said():
 
 def test_ambient_calls_are_recorded_apart_once_each_the_last_answer():
     recording = session(action=Action.RECORD)
-    feed(recording.ask(models(), 0), '{"data": []}')
-    feed(recording.ask(models(), 0), '{"data": [1]}')
-    recording.ask(models("/health"), 0).recording.stop(ConnectionError("not yet up"), 1.0)
+    feed(recording.step_for(models(), 0), '{"data": []}')
+    feed(recording.step_for(models(), 0), '{"data": [1]}')
+    recording.step_for(models("/health"), 0).recording.stop(ConnectionError("not yet up"), 1.0)
     made = recording.recorded()
     assert made.exchanges == ()
     (one,) = made.ambient
@@ -229,14 +232,14 @@ def test_ambient_calls_are_recorded_apart_once_each_the_last_answer():
 def test_ambient_calls_of_the_old_tape_stay():
     old = exchange(path="/health", method="GET", answer=reply("ok"))
     recording = session(action=Action.RECORD, ambient_exchanges=(old,))
-    feed(recording.ask(models(), 0), "{}")
+    feed(recording.step_for(models(), 0), "{}")
     assert [one.request.path for one in recording.recorded().ambient] == ["/health", "/v1/models"]
 
 
 def test_verify_asks_and_plays_and_reports_differences():
     """They are news, and no failure."""
     checking = session(exchange(HELLO, reply({"a": 1, "b": 1})), action=Action.VERIFY)
-    step = checking.ask(asked(HELLO), 0)
+    step = checking.step_for(raw_request(HELLO), 0)
     assert isinstance(step, Compare)
     assert step.play.place == "exchange 1"
     feed(step, '{"a": "x", "b": 2}')
@@ -249,34 +252,34 @@ def test_verify_asks_and_plays_and_reports_differences():
 
 def test_verify_refuses_what_is_not_on_the_tape():
     checking = session(action=Action.VERIFY)
-    assert checking.ask(asked(HELLO), 0).exchange.response.status == 409
+    assert checking.step_for(raw_request(HELLO), 0).exchange.response.status == 409
     assert len(checking.report().failures) == 1
 
 
 def test_verify_of_a_client_that_left_asks_for_no_more_than_was_recorded():
     left = exchange(HELLO, response("a", "b"), how="client_closed")
-    step = session(left, action=Action.VERIFY).ask(asked(HELLO), 0)
+    step = session(left, action=Action.VERIFY).step_for(raw_request(HELLO), 0)
     step.recording.head(200, [], 1.0)
     step.recording.chunk(b"a", 1.0)
     assert not step.enough
     step.recording.chunk(b"b", 1.0)
     assert step.enough
-    silent = session(exchange(HELLO, how="client_closed"), action=Action.VERIFY).ask(asked(HELLO), 0)
+    silent = session(exchange(HELLO, how="client_closed"), action=Action.VERIFY).step_for(raw_request(HELLO), 0)
     assert silent.enough
 
 
 def test_a_client_that_stays_where_the_recorded_one_left_is_a_failure():
     playing = session(exchange(HELLO, response("a"), how="client_closed"))
-    playing.stayed(playing.ask(asked(HELLO), 0))
+    playing.client_waited(playing.step_for(raw_request(HELLO), 0))
     (failure,) = playing.report().failures
-    assert failure.startswith("exchange 1 (POST /v1/messages): when it was recorded the client left at this point; ")
-    assert failure.endswith("this time it waited for more")
+    assert failure.startswith("exchange 1 (POST /v1/messages): the recorded client disconnected at this point, but ")
+    assert failure.endswith("this client waited for more")
 
 
 @pytest.mark.parametrize("action", Action)
 def test_what_was_asked_is_known_whatever_is_done_with_the_tape(action):
     """But for ambient calls."""
     used = session(exchange(HELLO, reply("hi")), action=action)
-    for one in (asked(HELLO), asked(method="GET", path="/v1/models")):
-        used.ask(one, 0)
-    assert used.asked == [asked(HELLO)]
+    for one in (raw_request(HELLO), raw_request(method="GET", path="/v1/models")):
+        used.step_for(one, 0)
+    assert used.requests == [raw_request(HELLO)]

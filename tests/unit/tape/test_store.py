@@ -6,14 +6,14 @@ from messages_tape.errors import TapeFormatError, TapeMismatchError, TapeMissing
 from messages_tape.files.store import Mode, finish, open_tape, read_tape, save, tape_path, use_tape
 from messages_tape.format.file import dump
 from messages_tape.secrets.scrub import Rules
-from support.tapes import asked, exchange, reply, tape
+from support.tapes import exchange, raw_request, reply, tape
 
 TAPE = tape(exchange({"a": 1}, reply("old")))
 
 
 def answer(session, body=None, said='"new"'):
     """Ask and, where it is recorded, answer."""
-    step = session.ask(asked(body or {"a": 1}), 0.0)
+    step = session.step_for(raw_request(body or {"a": 1}), 0.0)
     if hasattr(step, "recording"):
         step.recording.head(200, [("content-type", "application/json")], 0.0)
         step.recording.chunk(said.encode(), 0.0)
@@ -63,7 +63,7 @@ def test_a_file_that_is_no_tape_is_named(folder):
 
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../b", "", "a b", ".hidden", "a//b", "a/", "..", "a\n"])
 def test_a_name_stays_in_its_folder(folder, name):
-    with pytest.raises(TapeUsageError, match="is no name of a tape"):
+    with pytest.raises(TapeUsageError, match="is not a valid tape name"):
         tape_path(folder, name)
 
 

@@ -147,7 +147,7 @@ def test_a_client_that_stays_where_the_recorded_one_left_is_told_and_fails(clien
     seen = client.get(NOWHERE, transport=wired(client, session, patience=0.05))
     assert type(seen.error) is client.http.ReadTimeout
     (failure,) = session.report().failures
-    assert "this time it waited for more" in failure
+    assert "this client waited for more" in failure
 
 
 @pytest.mark.parametrize(("chunks", "take", "missed"), [
@@ -167,7 +167,7 @@ def test_a_client_that_leaves_where_a_recorded_one_stayed_is_told_of(client, tmp
     put(tmp_path, exchange(answer=answer.model_copy(update={"headers": {**answer.headers, **kind}}), method="GET"))
     session = open_tape(tmp_path, "t")
     assert len(client.get(NOWHERE, transport=wired(client, session), take=take).pieces) == take
-    text = f"stayed to the end; this time it left at chunk {take} of {len(chunks)}"
+    text = f"stayed to the end, but this client disconnected at chunk {take} of {len(chunks)}"
     assert [text in failure for failure in session.report().failures] == [True] * missed
     assert session.report().notes == ()
 
@@ -354,7 +354,7 @@ def test_verify_of_an_upstream_that_is_gone(client, tmp_path):
     url = "http://127.0.0.1:9/v1/messages"
     assert client.get(url, transport=wired(client, session), method="POST", json=BODY).status == 200
     assert session.report().differences == (
-        "exchange 1 (POST /v1/messages): answer: status 200 on the tape, no answer (ConnectError) live",
+        "exchange 1 (POST /v1/messages): response: status 200 on the tape, no response (ConnectError) live",
     )
 
 

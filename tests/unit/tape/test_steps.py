@@ -2,17 +2,17 @@
 
 import pytest
 
-from messages_tape.core.recording import Recording
+from messages_tape.core.steps import Recording
 from messages_tape.format.model import Chunk, End
-from messages_tape.secrets.known import SecretValues
 from messages_tape.secrets.scrub import Rules
-from support.tapes import asked
+from messages_tape.secrets.secret_values import SecretValues
+from support.tapes import raw_request
 
 SSE = [("Content-Type", "text/event-stream")]
 
 
 def recording(*pieces, headers=SSE):
-    one = Recording(asked({"a": 1}), 100.0)
+    one = Recording(raw_request({"a": 1}), 100.0)
     one.head(200, headers, 100.25)
     for number, piece in enumerate(pieces):
         one.chunk(piece, 100.5 + number)
@@ -65,7 +65,7 @@ def test_what_goes_on_when_the_tape_is_saved_was_left():
 
 def test_nothing_may_come_at_all():
     """A refused connection has no response."""
-    one = Recording(asked({"a": 1}), 1.0)
+    one = Recording(raw_request({"a": 1}), 1.0)
     one.stop(ConnectionError("refused"), 1.5)
     exchange = exchange_of(one)
     assert exchange.response is None

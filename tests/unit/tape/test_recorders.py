@@ -2,25 +2,26 @@
 
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 from messages_tape.cli.main import main
 from messages_tape.errors import TapeConflictError
-from messages_tape.files.locking import alone_in, write_whole
-from messages_tape.files.store import Mode, finish, open_tape, read_tape, save
+from messages_tape.files.store import Mode, finish, locked, open_tape, read_tape, recording_turn, save, write_whole
 from messages_tape.format.file import dump, load
 from messages_tape.http.selection import TapeSelection
-from support.tapes import asked, exchange, reply, tape
+from support.tapes import exchange, raw_request, reply, tape
 from support.wire_upstream import Script
 
 NAME = "hello.tape.yaml"
-MODELS = asked(path="/v1/models", method="GET")
+TAPE = Path("recordings/up/hello.tape.yaml")
+MODELS = raw_request(path="/v1/models", method="GET")
 
 
-def record(session, asked_, said="new", at=0.0):
+def record(session, raw, said="new", at=0.0):
     """Have a session record an exchange."""
-    recording = session.ask(asked_, at).recording
+    recording = session.step_for(raw, at).recording
     recording.head(200, [("content-type", "application/json")], at)
     recording.chunk(f'"{said}"'.encode(), at + 0.25)
     recording.stop(None, at + 0.5)
@@ -29,7 +30,7 @@ def record(session, asked_, said="new", at=0.0):
 def recorder(folder, body, mode=Mode.ONCE, **more):
     """Return a session that has recorded a question."""
     session = open_tape(folder, "hello", mode)
-    record(session, asked(body), **more)
+    record(session, raw_request(body), **more)
     return session
 
 
@@ -43,7 +44,7 @@ def test_the_second_recorder_of_a_new_tape_is_told_and_its_work_is_kept(tmp_path
     first, second = recorder(tmp_path, {"a": 1}, mode), recorder(tmp_path, {"b": 2}, mode)
     save(first, tmp_path)
     before = (tmp_path / NAME).read_bytes()
-    with pytest.raises(TapeConflictError, match=rf"{NAME} was written by somebody else .* kept .* {NAME}.conflict-1: "):
+    with pytest.raises(TapeConflictError, match=rf"changed .*{NAME} during .* recording is in .*{NAME}.conflict-1: "):
         save(second, tmp_path)
     assert (tmp_path / NAME).read_bytes() == before
     assert bodies(tmp_path / f"{NAME}.conflict-1") == [{"b": 2}]
@@ -65,7 +66,7 @@ def test_a_tape_that_was_edited_while_it_was_recorded_anew_stays(tmp_path):
         (tmp_path / NAME).write_text(dump(tape(exchange({"a": 1}, reply("old")))), encoding="utf-8")
         session = recorder(tmp_path, {"a": 1}, Mode.REWRITE)
         (tmp_path / NAME).write_text(edited, encoding="utf-8")
-        assert "was written by somebody else" in finish(session, tmp_path).refused
+        assert "another process changed" in finish(session, tmp_path).refused
         assert (tmp_path / NAME).read_text(encoding="utf-8") == edited
 
 
@@ -81,7 +82,7 @@ def test_two_recorders_of_the_same_scenario_agree(tmp_path):
 def test_a_session_that_saves_twice_is_no_other_one(tmp_path):
     session = recorder(tmp_path, {"a": 1})
     save(session, tmp_path)
-    record(session, asked({"b": 2}))
+    record(session, raw_request({"b": 2}))
     save(session, tmp_path)
     assert bodies(tmp_path / NAME) == [{"a": 1}, {"b": 2}]
 
@@ -96,13 +97,13 @@ def test_a_tape_that_was_removed_meanwhile_is_written(tmp_path):
 
 def test_ambient_calls_of_two_recorders_are_put_together(tmp_path):
     """Workers of one run share that tape: it has no order, so nobody is in the way of another."""
-    decks = [TapeSelection(tmp_path, Mode.REWRITE, upstream="http://127.0.0.1:9") for _ in range(2)]
-    health = asked(path="/health", method="GET")
-    for deck, call in zip(decks, (MODELS, health), strict=True):
-        record(deck.session_for(call), call)
-    assert [deck.close() for deck in decks] == [(), ()]
-    record(decks[0].session_for(MODELS), MODELS, "newer")
-    assert decks[0].close() == ()
+    selections = [TapeSelection(tmp_path, Mode.REWRITE, upstream="http://127.0.0.1:9") for _ in range(2)]
+    health = raw_request(path="/health", method="GET")
+    for selection, call in zip(selections, (MODELS, health), strict=True):
+        record(selection.session_for(call), call)
+    assert [selection.close() for selection in selections] == [(), ()]
+    record(selections[0].session_for(MODELS), MODELS, "newer")
+    assert selections[0].close() == ()
     found = {one.request.path: one.response.chunks[0].data for one in read_tape(tmp_path / "ambient.tape.yaml").ambient}
     assert found == {"/v1/models": b'"newer"', "/health": b'"new"'}
 
@@ -148,7 +149,7 @@ def test_two_who_write_one_file_use_two_part_files(tmp_path, monkeypatch):
 def test_without_locks_tapes_are_saved_all_the_same(tmp_path, monkeypatch):
     """As on Windows."""
     monkeypatch.setitem(sys.modules, "fcntl", None)
-    with alone_in(tmp_path):
+    with locked(tmp_path):
         assert save(recorder(tmp_path, {"a": 1}), tmp_path)
 
 
@@ -167,3 +168,45 @@ def test_a_process_that_records_finds_a_tape_that_another_one_wrote(wire, tmp_pa
     assert f"{NAME}.conflict-1" in said
     assert (tmp_path / NAME).read_text() == theirs
     assert load((tmp_path / f"{NAME}.conflict-1").read_text()).exchanges[0].request.path == "/v1/x"
+
+
+def test_the_next_holder_learns_that_it_is_recorded(tmp_path):
+    """What the first one says is kept for the run."""
+    for before, after in ((False, False), (False, True), (True, True)):
+        with recording_turn(tmp_path, TAPE) as marker:
+            assert marker.exists() is before
+            if after:
+                marker.touch()
+    with recording_turn(tmp_path, TAPE.with_name("bye.tape.yaml")) as marker:
+        assert not marker.exists()
+
+
+def test_a_holder_that_fails_says_nothing(tmp_path):
+    """And does not keep the others waiting."""
+
+    def fails():
+        with recording_turn(tmp_path, TAPE):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fails()
+    with recording_turn(tmp_path, TAPE) as marker:
+        assert not marker.exists()
+
+
+def test_a_second_one_waits_for_the_first(tmp_path):
+    """It comes in when the first one is out, and knows."""
+    came, learned = threading.Event(), []
+
+    def second():
+        with recording_turn(tmp_path, TAPE) as marker:
+            learned.append(marker.exists())
+            came.set()
+
+    thread = threading.Thread(target=second)
+    with recording_turn(tmp_path, TAPE) as marker:
+        thread.start()
+        assert not came.wait(0.1)
+        marker.touch()
+    thread.join(10)
+    assert learned == [True]

@@ -1,19 +1,33 @@
-"""Collects the secret values of a recording: values that its requests sent in headers and fields for secrets."""
+"""The secret values of a recording: what its requests sent in headers and fields for secrets.
+
+A value that was sent as a secret must not be on the tape anywhere, but some servers need no key, and then clients send
+words such as ``test`` or ``none``, which also occur in prose. Therefore there are three groups:
+
+- strong values, which are long or contain a digit, do not occur in text by chance: they are blanked everywhere
+- weak values may be ordinary words: they are not blanked, but a tape that contains one is not saved
+- dummy keys, such as ``ollama``, and values that the user declares harmless, are not secret
+
+A secret may also be on the tape in another form: percent-encoded, in hex or base64, or in an escape of JSON. Such
+forms are not blanked, but found before the tape is saved.
+"""
 
 import json
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate, pairwise
 from urllib.parse import quote
 
 from messages_tape.format.json_values import leaves
+from messages_tape.format.model import Chunk
 
 REDACTED = "REDACTED"
 
 _SECRET_HEADER = re.compile(r"auth|api-?key|key$|token|secret|password|cookie|credential|signature|provider-data")
-_NO_SECRET = re.compile(r"content-|accept|x-stainless-|idempotency-key")
+_NOT_SECRET_HEADER = re.compile(r"content-|accept|x-stainless-|idempotency-key")
 _WORDS = re.compile(r"[^\s,;=\"']{6,}")
 """The parts of a header with several parts; six characters exclude most of the part names."""
 _SCHEMES = {"bearer", "basic", "digest", "token", "apikey", "negotiate"}
@@ -23,9 +37,9 @@ _DUMMIES = {"none", "empty", "dummy", "fake", "test", "ollama", "anything", "not
             "llama", "local", "nokey", "no_key", "token", "apikey", "api-key", "api_key"}  # fmt: skip
 """Dummy keys, in lower case, for servers that need no key. They occur in prose, and are not secret."""
 _SCHEME_AND_KEY = re.compile(rf"(?i)(?:{'|'.join(sorted(_SCHEMES))})\s")
-_WEAK_CHARACTERS = 5
-_STRONG_CHARACTERS = 16
-_STRONG_WITH_DIGIT = 8
+_MIN_WEAK_CHARACTERS = 5
+_MIN_STRONG_CHARACTERS = 16
+_MIN_STRONG_CHARACTERS_WITH_DIGIT = 8
 
 
 @dataclass(frozen=True)
@@ -45,8 +59,14 @@ class SecretValues:
         """Return the secrets among values sent as credentials; dummies, harmless and short values are left out."""
         found = {value for value in values if value not in harmless and value.lower() not in _DUMMIES}
         found = {value for value in found if not _SCHEME_AND_KEY.match(value)}  # the bare key is also in the set
-        strong = frozenset(filter(_is_strong, found))
-        return cls(strong, frozenset(value for value in found - strong if len(value) >= _WEAK_CHARACTERS))
+        strong = {
+            value
+            for value in found
+            if len(value) >= _MIN_STRONG_CHARACTERS
+            or (len(value) >= _MIN_STRONG_CHARACTERS_WITH_DIGIT and any(char.isdigit() for char in value))
+        }
+        weak = {value for value in found - strong if len(value) >= _MIN_WEAK_CHARACTERS}
+        return cls(frozenset(strong), frozenset(weak))
 
     def blank(self, text: str) -> str:
         """Return a text with each strong secret, also percent-encoded, replaced by ``REDACTED``."""
@@ -55,6 +75,17 @@ class SecretValues:
     def blank_bytes(self, data: bytes) -> bytes:
         """Return bytes with each strong secret replaced by stars; the length does not change."""
         return self._bytes.sub(lambda found: b"*" * len(found[0]), data) if self._bytes else data
+
+    def blank_chunks(self, chunks: Sequence[Chunk]) -> tuple[Chunk, ...]:
+        """Return chunks of the same lengths with strong secrets blanked, including secrets split over two chunks."""
+        joined = b"".join(chunk.data for chunk in chunks)
+        blanked = self.blank_bytes(joined)
+        if blanked == joined:
+            return tuple(chunks)
+        ends = accumulate((len(chunk.data) for chunk in chunks), initial=0)
+        return tuple(
+            chunk._replace(data=blanked[start:end]) for chunk, (start, end) in zip(chunks, pairwise(ends), strict=True)
+        )
 
     @cached_property
     def _strong(self) -> re.Pattern[str] | None:
@@ -69,7 +100,7 @@ class SecretValues:
     def traces(self) -> re.Pattern[str] | None:
         """A pattern that finds the secrets in a text: plain, or encoded for URLs, JSON, hex or base64."""
         words = {rf"(?<![^\W_]){re.escape(value)}(?![^\W_])" for value in self.weak}
-        forms = {re.escape(form) for value in self.strong for form in _forms(value)}
+        forms = {re.escape(form) for value in self.strong for form in _encoded_forms(value)}
         return re.compile("|".join(sorted(words | forms, key=len, reverse=True))) if words | forms else None
 
 
@@ -80,39 +111,20 @@ def header_secrets(name: str, value: str) -> Iterator[str]:
         name: Name of the header, in lower case.
         value: A key, a scheme and a key, cookies, or JSON.
     """
-    if not _SECRET_HEADER.search(name) or _NO_SECRET.match(name):
+    if not _SECRET_HEADER.search(name) or _NOT_SECRET_HEADER.match(name):
         return
     if name == "cookie":
         yield from (part.partition("=")[2].strip() for part in value.split(";"))
     elif value.lstrip().startswith("{"):
-        yield from _fields(value)
+        with suppress(ValueError, RecursionError):  # not JSON
+            yield from [item for _, item in leaves(json.loads(value)) if isinstance(item, str)]
     else:
         scheme, _, rest = value.strip().partition(" ")
         if scheme.lower() == "basic":
-            yield from _basic(rest)
+            with suppress(ValueError):  # not base64
+                user_and_password = b64decode(rest).decode()
+                yield from (user_and_password, user_and_password.partition(":")[2])
         yield from (word for word in (value, rest.strip(), *_WORDS.findall(value)) if word.lower() not in _SCHEMES)
-
-
-def _fields(value: str) -> Iterator[str]:
-    try:
-        found = [*leaves(json.loads(value))]
-    except (ValueError, RecursionError):
-        return
-    yield from (item for _, item in found if isinstance(item, str))
-
-
-def _basic(encoded: str) -> Iterator[str]:
-    try:
-        text = b64decode(encoded).decode()
-    except ValueError:
-        return
-    yield text
-    yield text.partition(":")[2]
-
-
-def _is_strong(value: str) -> bool:
-    needed = _STRONG_WITH_DIGIT if any(char.isdigit() for char in value) else _STRONG_CHARACTERS
-    return len(value) >= needed
 
 
 def _any_of(values: Iterable[str]) -> re.Pattern[str] | None:
@@ -121,7 +133,8 @@ def _any_of(values: Iterable[str]) -> re.Pattern[str] | None:
     return re.compile("|".join(parts)) if parts else None
 
 
-def _forms(value: str) -> Iterator[str]:
+def _encoded_forms(value: str) -> Iterator[str]:
+    """Yield a secret as it is, then percent-encoded, with JSON escapes, in hex and in base64."""
     yield from (value, quote(value, safe=""), json.dumps(value)[1:-1], value.replace("/", "\\/"))
     digits = value.encode().hex()
     yield from (digits, digits.upper())
