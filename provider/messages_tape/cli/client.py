@@ -1,4 +1,9 @@
-"""Runs a client program with a tape server; environment variables give the client the server's address."""
+"""Runs a client program with a tape server; environment variables give the client the server's address.
+
+The tape is saved however the client ends. Therefore this process survives the signals that end a program (ctrl-c,
+SIGTERM, a closed terminal) and forwards them to the client. One case is special: on ctrl-c a terminal signals every
+process in its foreground, so the client has got the signal already and must not get it twice.
+"""
 
 import os
 import signal
@@ -8,17 +13,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
-from messages_tape.errors import TapeUsageError
+from messages_tape.errors import Report, TapeUsageError
 from messages_tape.http.selection import TapeSelection
 from messages_tape.http.server import TapeServer, serving
 
+from .files import Place
 from .terminal import give, tell
 
 _HANGUP = getattr(signal, "SIGHUP", None)
 """Sent when the terminal is closed; not available on every platform."""
 _SIGNALS = tuple(filter(None, (signal.SIGINT, signal.SIGTERM, _HANGUP)))
-_NO_SUCH_COMMAND, _NOT_TO_BE_RUN, _BY_SIGNAL = 127, 126, 128
+_NOT_FOUND, _NOT_EXECUTABLE, _SIGNALLED = 127, 126, 128
 """Exit codes, as shells use them."""
 _HOST = "127.0.0.1"
 
@@ -35,6 +42,39 @@ def environment(url: str, inherited: Mapping[str, str]) -> dict[str, str]:
     return {**inherited, **unproxied, **addresses}
 
 
+class Played(NamedTuple):
+    """The result of playing a tape.
+
+    Args:
+        code: The exit code of the client.
+        report: The report of the session.
+        unplayed: Positions of the exchanges that were not played.
+    """
+
+    code: int
+    report: Report
+    unplayed: list[int]
+
+
+def play(place: Place, command: Sequence[str], *, pace: bool = False, port: int = 0) -> Played:
+    """Serve a tape until the client exits.
+
+    Args:
+        place: Location of the tape.
+        command: The command of the client; empty to serve clients that are started elsewhere.
+        pace: Play at recorded speed.
+        port: The port to listen on; 0 picks a free one.
+    """
+    hint = f"To record it again: messages-tape record --again --upstream URL {place.path} -- COMMAND"
+    selection = TapeSelection(place.folder, hint=hint)
+    session = selection.select(place.name)
+    with listening(selection, port, pace=pace) as url:
+        code = accompany(command, url, f"playing {place.path}")
+        unplayed = session.unplayed
+        report = selection.eject(keep=False) or session.report()
+    return Played(code, report, unplayed)
+
+
 def accompany(command: Sequence[str], url: str, doing: str) -> int:
     """Run a client and return its exit code; without a command wait for ctrl-c and return 0.
 
@@ -45,11 +85,11 @@ def accompany(command: Sequence[str], url: str, doing: str) -> int:
     """
     if command:
         return _run(command, environment(url, os.environ))
-    over = threading.Event()
-    with _at_signals(lambda _number: over.set()):
-        tell(f"{doing} at the address below; ctrl-c ends it")
+    stopped = threading.Event()
+    with _at_signals(lambda _number: stopped.set()):
+        tell(f"{doing} at the address below; press ctrl-c to stop")
         give(f"{url}\n")
-        over.wait()
+        stopped.wait()
     return 0
 
 
@@ -58,7 +98,7 @@ def _run(command: Sequence[str], env: Mapping[str, str]) -> int:
     running: list[subprocess.Popen[bytes]] = []
 
     def pass_on(number: int) -> None:
-        if not (number == signal.SIGINT and _is_told_by_terminal()):
+        if not (number == signal.SIGINT and _terminal_signals_client()):
             for process in running:
                 process.send_signal(number)
 
@@ -66,16 +106,16 @@ def _run(command: Sequence[str], env: Mapping[str, str]) -> int:
         try:
             running.append(subprocess.Popen(command, env=env))  # noqa: S603 - the user's own command
         except FileNotFoundError:
-            tell(f"there is no command {command[0]}; correct what stands behind --")
-            return _NO_SUCH_COMMAND
+            tell(f"the command {command[0]} was not found; correct the command after --")
+            return _NOT_FOUND
         except OSError as error:
-            tell(f"{command[0]} cannot be run ({error.strerror}); correct what stands behind --")
-            return _NOT_TO_BE_RUN
+            tell(f"{command[0]} cannot be run ({error.strerror}); correct the command after --")
+            return _NOT_EXECUTABLE
         code = running[0].wait()
-    return code if code >= 0 else _BY_SIGNAL - code
+    return code if code >= 0 else _SIGNALLED - code
 
 
-def _is_told_by_terminal() -> bool:
+def _terminal_signals_client() -> bool:
     """Return whether the terminal sends ctrl-c to the command directly: its process group is in the foreground."""
     try:
         with Path("/dev/tty").open("rb") as terminal:
@@ -90,8 +130,8 @@ def _at_signals(do: Callable[[int], None]) -> Iterator[None]:
         do(number)
 
     # under nohup SIGHUP stays ignored
-    heard = [number for number in _SIGNALS if number != _HANGUP or signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, handler) for number in heard}
+    handled = [number for number in _SIGNALS if number != _HANGUP or signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in handled}
     try:
         yield
     finally:

@@ -31,12 +31,7 @@ def _print(text: str) -> None:
         sys.stderr.write(text)
         sys.stderr.flush()
     except OSError:  # the terminal is closed; continue, to save the tape
-        _silence()
-
-
-def _silence() -> None:
-    """Redirect stderr to the null device; otherwise Python flushes it again at exit and fails."""
-    with suppress(OSError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stderr.fileno())
-        os.close(nowhere)
+        with suppress(OSError):  # Python flushes stderr again at exit, and would fail
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, sys.stderr.fileno())
+            os.close(null)

@@ -12,14 +12,13 @@ import httpx
 
 from messages_tape.errors import Action, Report, TapeMismatchError, TapeUsageError
 from messages_tape.files.store import Mode
-from messages_tape.http.selection import TapeSelection
+from messages_tape.http.selection import UNSELECTED, TapeSelection
 from messages_tape.http.server import CONTROL_PATH, TapeServer, serving
 from messages_tape.http.transport import FailingTransport
 from messages_tape.secrets.scrub import Rules
 
-from .engine import embedded_engine
-from .settings import EMBEDDED, Settings, Upstream
-from .stack import StackProcess, stack_environment
+from .settings import EMBEDDED, Settings
+from .stack import StackProcess, embedded_engine, stack_environment
 
 HINT = "To record it again, run the test with --tape-mode rewrite."
 """The hint in error responses; the test failure has the complete command."""
@@ -64,10 +63,10 @@ class Served:
     def _control(self, method: str, body: Mapping[str, str] | None = None, query: str = "") -> dict[str, Any]:
         address = f"{self.url}{CONTROL_PATH}{query}"
         answer = httpx.request(method, address, json=body, timeout=60, trust_env=False)
-        said: dict[str, Any] = answer.json()
+        result: dict[str, Any] = answer.json()
         if answer.is_error:
-            raise TapeUsageError(said["error"])
-        return said
+            raise TapeUsageError(result["error"])
+        return result
 
 
 class TestResources:
@@ -104,9 +103,9 @@ class TestResources:
         with self._running:
             for stack in self._stacks.values():
                 self._running.callback(stack.stop)
-            requests_between_tests = [text for server in self._servers.values() for text in server.report().failures]
-        if requests_between_tests:
-            raise TapeMismatchError("(none selected)", requests_between_tests)
+            failures = [text for server in self._servers.values() for text in server.report().failures]
+        if failures:
+            raise TapeMismatchError(UNSELECTED, failures)
 
     def server(self, upstream: str = "") -> Served:
         """Return the tape server of an upstream.
@@ -116,7 +115,7 @@ class TestResources:
         """
         one = self.settings.upstream(upstream)
         if one.name not in self._servers:
-            address, facts = self.asked(one.name)
+            address, facts = self.upstream_address(one.name)
             selection = TapeSelection(
                 self.settings.folder_of(one.name), self.settings.mode,
                 upstream=address, rules=self.rules, hint=HINT, facts=facts,
@@ -147,11 +146,11 @@ class TestResources:
         if key not in self._stacks:
             folder = self._folder / f"stack-{len(self._stacks)}"
             folder.mkdir(parents=True)
-            whole = stack_environment(tape_url, engine=not tape_url, more=env)
-            self._stacks[key] = StackProcess(config, folder, whole).start()
+            complete_env = stack_environment(tape_url, engine=not tape_url, more=env)
+            self._stacks[key] = StackProcess(config, folder, complete_env).start()
         return self._stacks[key]
 
-    def asked(self, upstream: str) -> tuple[str, dict[str, str]]:
+    def upstream_address(self, upstream: str) -> tuple[str, dict[str, str]]:
         """Return the address of an upstream and its facts; both are empty in mode ``none``. May start the engine.
 
         Raises:
@@ -160,29 +159,28 @@ class TestResources:
         if self.settings.mode is Mode.NONE:
             return "", {}
         if upstream not in self._upstreams:
-            self._upstreams[upstream] = self._located(self.settings.upstream(upstream))
+            one, facts = self.settings.upstream(upstream), {"model": self.settings.model}
+            if not one.address:
+                raise TapeUsageError(
+                    f'mode "{self.settings.mode}" needs the address of the upstream "{one.name}"; add '
+                    f"--tape-upstream {one.name}=http://HOST:PORT"
+                )
+            if one.address == EMBEDDED:
+                engine = embedded_engine(key=os.environ.get("TAPE_API_KEY", ""))
+                address, about = self._running.enter_context(engine)
+                self._upstreams[upstream] = address, facts | about
+            else:
+                self._upstreams[upstream] = one.address, facts | {"kind": one.name}
         return self._upstreams[upstream]
 
     def facts(self, upstream: str) -> dict[str, str]:
         """Return the facts about an upstream, without starting it."""
-        known = {"kind": upstream, "model": self.settings.model}
-        return self._upstreams[upstream][1] if upstream in self._upstreams else known
-
-    def _located(self, one: Upstream) -> tuple[str, dict[str, str]]:
-        facts = {"model": self.settings.model}
-        if one.address == EMBEDDED:
-            address, about = self._running.enter_context(embedded_engine(key=os.environ.get("TAPE_API_KEY", "")))
-            return address, facts | about
-        if not one.address:
-            raise TapeUsageError(
-                f'mode "{self.settings.mode}" asks the upstream "{one.name}", and nobody said where it is; '
-                f"add --tape-upstream {one.name}=http://HOST:PORT"
-            )
-        return one.address, facts | {"kind": one.name}
+        configured = {"kind": upstream, "model": self.settings.model}
+        return self._upstreams[upstream][1] if upstream in self._upstreams else configured
 
 
-def _report(said: Mapping[str, Any]) -> Report:
+def _report(body: Mapping[str, Any]) -> Report:
     """Parse the report in a response of the control route."""
-    kept: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
-    del kept["failures"]
-    return Report(**kept | {"action": Action(said["action"])})
+    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in body.items()}
+    del fields["failures"]
+    return Report(**fields | {"action": Action(body["action"])})

@@ -95,9 +95,9 @@ def test_a_planted_key_is_refused_with_its_place_and_what_to_do(answering, path,
     live = run("record", "--upstream", answering.url, path, "--", *curl("/v1/x"))
     assert (live.returncode, live.stdout, path.exists()) == (1, b'{"n": 1}', False)
     assert live.stderr.decode() == (
-        f"messages-tape: {path} was not saved, it would hold what looks like a credential: exchange 1, request body, "
-        f"messages.0.content: a key that begins with sk- ({len(KEY)} characters). Record it with made-up values there, "
-        "or pass a value that is no secret with --harmless\n"
+        f"messages-tape: {path} was not saved, it would contain what looks like a credential: exchange 1, request "
+        f"body, messages.0.content: a key that begins with sk- ({len(KEY)} characters). Record it with made-up values "
+        "there, or pass a value that is not secret with --harmless\n"
     )
     words = ["record", "--upstream", answering.url, "--harmless", KEY, str(path), "--", *curl("/v1/x")]
     assert main(words) == 0
@@ -122,7 +122,7 @@ def test_a_tape_that_is_there_is_only_recorded_again_on_request(answering, path,
     put(path, exchange({"a": 1}, reply("old")))
     words = ["record", "--upstream", answering.url, str(path)]
     assert main([*words, "--", *curl("/v1/x")]) == 2
-    assert "add --again to record it anew" in capfd.readouterr().err
+    assert "add --again to replace it" in capfd.readouterr().err
     assert read_tape(path).exchanges[0].request.path == "/v1/messages"
     assert main([*words, "--again", "--", *curl("/v1/x")]) == 0
     assert read_tape(path).exchanges[0].request.path == "/v1/x"
@@ -131,8 +131,21 @@ def test_a_tape_that_is_there_is_only_recorded_again_on_request(answering, path,
 def test_a_client_that_asks_nothing_is_an_error(answering, path, capfd):
     """It did not find the server, and says so itself at best."""
     assert main(["record", "--upstream", answering.url, str(path), "--", *curl()]) == 1
-    assert "the client asked nothing that goes on a tape; point it at TAPE_URL" in capfd.readouterr().err
+    assert "the client sent no request that goes on a tape; set its base URL to TAPE_URL" in capfd.readouterr().err
     assert not path.exists()
+
+
+def test_record_names_the_exchanges_whose_recorded_response_is_an_error(answering, path, capfd):
+    """A 404 is recorded as well: it may be what the tape is about, or a wrong address."""
+    answering.scripts["/v1/gone"] = Script([b"{}"], headers=JSON, status=404)
+    words = ["record", "--upstream", answering.url, "--again", str(path), "--"]
+    assert main([*words, *curl("/v1/x", "/v1/gone", "/v1/gone")]) == 0
+    said = capfd.readouterr().err
+    assert "3 exchanges recorded" in said
+    assert "the server responded with an error to exchange 2 (404), exchange 3 (404); if the tape is not about" in said
+    assert "record it with --again" in said
+    assert main([*words, *curl("/v1/x")]) == 0
+    assert "error" not in capfd.readouterr().err
 
 
 def test_replay_reports_what_the_client_did_otherwise(path, capfd):
@@ -140,7 +153,7 @@ def test_replay_reports_what_the_client_did_otherwise(path, capfd):
     assert main(["replay", str(path), "--", *curl("/v1/x", "/v1/z")]) == 1
     said = capfd.readouterr()
     assert said.out.startswith('"hi"{"type": "error"')
-    assert "the client did not do what is on the tape\n  POST /v1/z is not on tape" in said.err
+    assert "the requests of the client do not match the tape\n  POST /v1/z is not on tape" in said.err
     assert "exchange 2 (POST /v1/y) was not played\n" in said.err
     assert f"messages-tape record --again --upstream URL {path} -- COMMAND" in said.err
 
@@ -175,7 +188,7 @@ def test_a_tape_is_served_to_any_client_until_a_signal(path, number, paths, code
         assert httpx.post(f"{url}{asked}", json={"a": 1}).json() == "hi"
     process.send_signal(getattr(signal, number))
     out, err = process.communicate(timeout=30)
-    assert (process.returncode, out, "ctrl-c ends it" in err) == (code, "", True)
+    assert (process.returncode, out, "press ctrl-c to stop" in err) == (code, "", True)
     assert ("was not played" in err) == bool(code)
 
 
@@ -271,7 +284,10 @@ def test_a_client_that_a_signal_ends_has_the_exit_code_of_shells(answering, path
 
 @pytest.mark.parametrize(
     ("command", "code", "complaint"),
-    [(["no-such-command"], 127, "there is no command no-such-command"), (["{file}"], 126, "cannot be run (Permission")],
+    [
+        (["no-such-command"], 127, "the command no-such-command was not found"),
+        (["{file}"], 126, "cannot be run (Permission"),
+    ],
 )
 def test_a_command_that_cannot_be_run(answering, tmp_path, capfd, command, code, complaint):
     (tmp_path / "file").write_text("")
@@ -284,9 +300,12 @@ def test_a_command_that_cannot_be_run(answering, tmp_path, capfd, command, code,
     ("words", "complaint"),
     [
         (["record", "x", "--", "true"], "the following arguments are required: --upstream"),
-        (["record", "--upstream", "127.0.0.1:80", "x", "--", "true"], "is no address; write --upstream http://"),
-        (["record", "--upstream", "http://[", "x", "--", "true"], "is no address"),
-        (["record", "--upstream", "http://h:port", "x", "--", "true"], "is no address"),
+        (
+            ["record", "--upstream", "127.0.0.1:80", "x", "--", "true"],
+            "is not a valid address; write --upstream http://",
+        ),
+        (["record", "--upstream", "http://[", "x", "--", "true"], "is not a valid address"),
+        (["record", "--upstream", "http://h:port", "x", "--", "true"], "is not a valid address"),
         (["record", "--upstream", "http://a:b@h", "x", "--", "true"], "takes no keys, passwords or parameters"),
         (["record", "--upstream", "http://h?key=b", "x", "--", "true"], "takes no keys, passwords or parameters"),
         (["record", "--upstream", "http://127.0.0.1:{closed}", "x", "--", "true"], "start the server, or correct"),
@@ -296,10 +315,10 @@ def test_a_command_that_cannot_be_run(answering, tmp_path, capfd, command, code,
         (["replay", "good", "--port", "{taken}", "--", "true"], "choose another with --port"),
         (["replay", "good", "--port", "65536", "--", "true"], "invalid port value: '65536'"),
         (["replay", "good", "--port", "http", "--", "true"], "invalid port value: 'http'"),
-        (["replay", "good", "--"], "put a command behind --"),
+        (["replay", "good", "--"], "the command after -- is missing"),
         (["record", "--upstream", "http://127.0.0.1:{closed}", "--again", "broken", "--", "true"], "correct the file"),
-        (["replay", "good", "true"], "unrecognized arguments: true (a command to run goes behind --)"),
-        (["show", "good", "--", "true"], "show runs no command; leave -- out"),
+        (["replay", "good", "true"], "unrecognized arguments: true (write the command to run after --)"),
+        (["show", "good", "--", "true"], "show runs no command; remove -- and what follows"),
         (["show", "folder"], "Is a directory"),
         (["show", "good", "--exchange", "2"], "good.tape.yaml has 1 exchange; --exchange takes a number from 1"),
         (["often"], "invalid choice: 'often'"),

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from messages_tape import dump, read_tape
+from messages_tape.cli.inspect import review
 from messages_tape.cli.main import main
-from messages_tape.files.review import review
 from messages_tape.testing.names_in_source import Named, named_in
 from support.tape_cli import curl, run
 from support.tapes import exchange, reply, tape
@@ -95,7 +95,7 @@ def test_a_name_without_an_upstream_is_meant_for_each(tapes, name, found):
         (GOOD.replace("path: /v1/x", "x: y"), "exchanges.0.request.path: Field required"),
         (
             GOOD.replace("status: 200", 'status: "200"'),
-            "exchanges.0.response.status: against the JSON Schema (type: \"integer\"); correct the file",
+            "exchanges.0.response.status: does not match the JSON Schema (type: \"integer\"); correct the file",
         ),
         (GOOD.replace("hi", KEY), f"exchange 1, response body: a key that begins with sk- ({len(KEY)} characters); if"),
         (f"{GOOD}# {KEY}\n", f"line {GOOD.count(chr(10)) + 1}: a key that begins with sk- ({len(KEY)} characters); if"),
@@ -141,8 +141,8 @@ def test_check_names_each_path_and_what_to_do(project, capsys):
 def test_check_finds_tapes_that_no_test_names(project, capsys):
     assert main(["check"]) == 1
     assert capsys.readouterr().out == (
-        "recordings/vllm/old.tape.yaml: no test names it; remove it with `messages-tape prune --yes`, or name it in a "
-        "test\n"
+        "recordings/vllm/old.tape.yaml: no test names it; name it in a test, remove it with `messages-tape prune "
+        "--yes`, or pass --allow-unnamed if your tests do not name tapes\n"
     )
     write("tests/deep/test_more.py", '\n@pytest.mark.tape("old", upstream="vllm")\ndef test_it(): pass\n')
     assert main(["check"]) == 0
@@ -178,15 +178,25 @@ def test_check_takes_other_folders_and_harmless_values(project, capsys):
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["gone"], "there is no folder gone; name the folder of your tapes"),
-        (["--tests", "gone"], "there is no folder gone; --tests says where your tests are"),
-        ([], "tests/test_broken.py:1: not Python (invalid syntax); correct it first"),
+        (["gone"], "there is no folder gone; give the folder of your tapes"),
+        (["--tests", "gone"], "there is no test folder gone; name "),
+        ([], "tests/test_broken.py:1: not valid Python (invalid syntax); correct the file first"),
     ],
 )
 def test_a_mistake_is_one_line(project, capsys, command, words, complaint):
     write("tests/test_broken.py", "1 +\n")
     assert main([command, *words]) == 2
-    assert capsys.readouterr().err == f"messages-tape: {complaint}\n"
+    said = capsys.readouterr().err
+    assert said.startswith(f"messages-tape: {complaint}")
+    assert said.count("\n") == 1
+
+
+def test_check_without_a_test_folder_names_the_option_that_needs_none(project, capsys):
+    assert main(["check", "--tests", "gone"]) == 2
+    assert capsys.readouterr().err == (
+        "messages-tape: there is no test folder gone; name it with --tests, or pass --allow-unnamed to check without "
+        "tests\n"
+    )
 
 
 def test_prune_removes_only_with_yes(project, capsys):
@@ -198,7 +208,7 @@ def test_prune_removes_only_with_yes(project, capsys):
     assert said.out == (
         "recordings/tgi/gone.tape.yaml: no test names it\nrecordings/vllm/old.tape.yaml: no test names it\n"
     )
-    assert said.err == "messages-tape: 2 tapes to remove; add --yes to do it\n"
+    assert said.err == "messages-tape: 2 tapes to remove; add --yes to remove\n"
     assert files(project) == before
     assert main(["prune", "--yes"]) == 0
     assert capsys.readouterr().err == "messages-tape: 2 tapes removed\n"
@@ -218,8 +228,8 @@ def test_a_tape_beside_the_folders_is_removed_and_the_folder_stays(project):
 @pytest.mark.parametrize(
     ("source", "complaint"),
     [
-        ("", "no test in tests names a tape; --tests says where your tests are"),
-        ('mark.tape("a")\nmark.tape(b)', "only a run can tell which tapes tests/test_chat.py:2 names"),
+        ("", "no test in tests names a tape; name the folder of your tests with --tests"),
+        ('mark.tape("a")\nmark.tape(b)', "the tape names at tests/test_chat.py:2 are computed"),
     ],
 )
 def test_prune_removes_nothing_where_it_cannot_tell(project, capsys, source, complaint):
@@ -242,7 +252,7 @@ def test_exchanges_that_a_client_does_not_ask_for_are_removed(three):
     words = ["prune", three, "--", *curl("/v1/0", "/v1/2")]
     dry = run(*words)
     assert (dry.returncode, b"1 exchange to remove; add --yes" in dry.stderr) == (0, True)
-    assert dry.stdout == f"02{three}: exchange 2 (POST /v1/1) was not asked for\n".encode()
+    assert dry.stdout == f"02{three}: exchange 2 (POST /v1/1) was not requested\n".encode()
     assert len(read_tape(three).exchanges) == 3
     assert run("prune", "--yes", *words[1:]).returncode == 0
     assert [one.request.path for one in read_tape(three).exchanges] == ["/v1/0", "/v1/2"]
@@ -253,8 +263,8 @@ def test_exchanges_that_a_client_does_not_ask_for_are_removed(three):
     ("paths", "client_code", "code", "reason"),
     [
         (["/v1/0"], "3", 3, "the client failed"),
-        (["/v1/0", "/v1/x"], "0", 1, "the client did not do what is on the tape"),
-        ([], "0", 1, "the client asked for nothing that is on the tape"),
+        (["/v1/0", "/v1/x"], "0", 1, "the requests of the client do not match the tape"),
+        ([], "0", 1, "the client sent no request that is on the tape"),
     ],
 )
 def test_a_tape_stays_where_a_run_does_not_tell(three, monkeypatch, capfd, paths, client_code, code, reason):

@@ -7,9 +7,9 @@ import jsonschema
 import pytest
 import yaml
 
+from messages_tape.cli.inspect import review
 from messages_tape.core.steps import Recording
 from messages_tape.errors import TapeFormatError
-from messages_tape.files.review import review
 from messages_tape.files.store import open_tape
 from messages_tape.format import file as tape_file
 from messages_tape.format.file import dump, load

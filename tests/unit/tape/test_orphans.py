@@ -2,8 +2,7 @@
 
 import pytest
 
-from messages_tape.testing.names_in_source import Named
-from messages_tape.testing.orphans import name_of, orphans, tapes_under
+from messages_tape.testing.names_in_source import Named, name_of, orphans, tapes_under
 
 
 @pytest.fixture

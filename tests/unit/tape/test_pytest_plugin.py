@@ -8,7 +8,7 @@ import pytest
 
 from messages_tape import Mode
 from messages_tape.testing import plugin as pytest_plugin
-from messages_tape.testing import plugin_options as pytest_options
+from messages_tape.testing import plugin_state as pytest_state
 from support.plugin_runs import ASKS, HELLO, failure_of, text_of
 
 pytest_plugins = ["pytester"]
@@ -93,7 +93,7 @@ def test_ambient(tape):
 """
 
 OLD = '@pytest.mark.tape("old")\ndef test_old(tape): pass\n'
-AGAIN = "To record it again, if this is how it should be:"
+AGAIN = "To record it again, if this is intended:"
 HULLO = ('POST /v1/chat/completions is not on tape "{0}".', "Closest is exchange 1 of {1}, not played:")
 TEXTS = {
     "test_no_tape": (
@@ -102,7 +102,7 @@ TEXTS = {
         "  pytest test_it.py::test_no_tape --tape-mode once --tape-upstream local=embedded",
     ),
     "test_unplayed": (
-        "The test did not do what recordings/local/two.tape.yaml holds.",
+        "The requests of this test do not match recordings/local/two.tape.yaml.",
         "",
         "exchange 2 (POST /v1/chat/completions) was not played",
         "",
@@ -110,7 +110,7 @@ TEXTS = {
         "  pytest test_it.py::test_unplayed --tape-mode rewrite --tape-upstream local=embedded",
     ),
     "test_swallowed": (
-        "The test did not do what recordings/local/hello.tape.yaml holds.",
+        "The requests of this test do not match recordings/local/hello.tape.yaml.",
         "",
         *(line.format("hello", 1) for line in HULLO),
         "  text: at character 1, recorded 'Hello', now 'Hullo'",
@@ -126,14 +126,16 @@ TEXTS = {
         "*Captured tape call*",
         *(line.format("two", 2) for line in HULLO),
     ),
-    "test_unused": ('This test is marked with the tape "hello" and sent nothing through it.*',),
+    "test_unused": ('This test is marked with the tape "hello", but sent no request through it.*',),
     "test_lazily": (
         "there is no tape recordings/local/missing.tape.yaml.",
         "To record it while the upstream can be reached:",
         "  pytest test_it.py::test_lazily --tape-mode once --tape-upstream local=embedded",
     ),
     "test_lazy_transport": ("there is no tape recordings/local/missing.tape.yaml.",),
-    "test_two_ways": ("*test_two_ways uses its tape in two ways; * through the tape server already",),
+    "test_two_ways": (
+        "*test_two_ways uses its tape through a server and through a transport; * through the tape server",
+    ),
     "test_the_server_of_another": (
         'tape_server is the server of "local", and the tape is one of "vllm"; use tape.url.',
     ),
@@ -154,7 +156,7 @@ UNSAID = {
 
 def test_the_modes_are_those_of_the_harness():
     """They are written out in the plugin, so that it need not import the harness."""
-    assert list(pytest_options.MODES) == [str(mode) for mode in Mode]
+    assert list(pytest_state.MODES) == [str(mode) for mode in Mode]
 
 
 def test_a_run_without_tapes_loads_nothing_of_the_harness(run):
@@ -164,7 +166,7 @@ import sys
 
 def test_nothing():
     loaded = {name.removeprefix("messages_tape") for name in sys.modules if name.startswith("messages_tape")}
-    assert loaded == {"", ".testing", ".testing.plugin", ".testing.plugin_state", ".testing.plugin_options"}
+    assert loaded == {"", ".testing", ".testing.plugin", ".testing.plugin_state"}
     assert not any(name.startswith("llama_stack_provider_messages") for name in sys.modules)
 """
     result = run(source)
@@ -277,7 +279,7 @@ def test_a_wrong_upstream_ends_the_run(run):
     result = run(HELLO, "--tape-upstream", "vllm=127.0.0.1:8000")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
-        ["ERROR: 'vllm' with its address is no upstream; write NAME, NAME=http://HOST:PORT or *"]
+        ["ERROR: 'vllm' with its address is not a valid upstream; write NAME, NAME=http://HOST:PORT or *"]
     )
 
 
@@ -406,7 +408,7 @@ def test_a_request_between_two_tests_is_none_of_the_second(run, put, plugins):
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines([
         "*ERROR collecting a request between tests*",
-        "It came when test_it.py::test_hello had ended and the next test had no tape yet.",
+        "It arrived when test_it.py::test_hello had ended and before the next test had its tape.",
         'POST /v1/chat/completions is not on tape "(none selected)".',
         "*No tape was selected when this request arrived.",
     ])  # fmt: skip

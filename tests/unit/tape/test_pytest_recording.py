@@ -177,7 +177,7 @@ def test_changed(tape):
     result = run(HELLO + changed, *args, "--tape-mode", "verify")
     result.assert_outcomes(passed=1, failed=1)
     failure_of(result, "test_changed").fnmatch_lines([
-        "The upstream no longer answers as on recordings/up/changed.tape.yaml; in shape this differs:",
+        "The responses of the upstream differ in shape from recordings/up/changed.tape.yaml:",
         "  exchange 1 (POST /v1/changed): *said*",
         "  pytest test_it.py::test_changed --tape-mode rewrite --tape-upstream up=http://HOST:PORT",
     ])  # fmt: skip
@@ -196,7 +196,7 @@ def test_an_upstream_nobody_named_cannot_be_asked(run):
     result = run(HELLO, "--tape-mode", "once", "--tape-upstream", "vllm")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines([
-        'mode "once" asks the upstream "vllm", and nobody said where it is; add --tape-upstream vllm=http://HOST:PORT'
+        'mode "once" needs the address of the upstream "vllm"; add --tape-upstream vllm=http://HOST:PORT'
     ])  # fmt: skip
 
 

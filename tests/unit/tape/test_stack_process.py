@@ -49,7 +49,7 @@ def program(tmp_path, monkeypatch, text):
 
 def test_a_stack_that_ends_shows_the_end_of_its_log(tmp_path, monkeypatch):
     stack = program(tmp_path, monkeypatch, "echo what went wrong; exit 3")
-    with pytest.raises(TapeUsageError, match=r"ended with code 3 instead of starting.*\n.*what went wrong"):
+    with pytest.raises(TapeUsageError, match=r"exited with code 3 while starting.*\n.*what went wrong"):
         stack.start()
     assert stack.pid is None
     assert (tmp_path / "run.yaml").read_text() == "version: 2\n"
@@ -59,7 +59,7 @@ def test_a_stack_that_does_not_answer_is_ended(tmp_path, monkeypatch):
     """Its log is shown too."""
     monkeypatch.setattr(stack_process, "START_SECONDS", 0.3)
     stack = program(tmp_path, monkeypatch, "echo still thinking; exec sleep 60")
-    with pytest.raises(TapeUsageError, match=r"did not answer within 0 s.*\n.*still thinking"):
+    with pytest.raises(TapeUsageError, match=r"was not healthy within 0 s.*\n.*still thinking"):
         stack.start()
     assert stack.pid is None
     stack.stop()  # a second time does nothing
