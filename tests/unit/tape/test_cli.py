@@ -1,4 +1,4 @@
-"""``messages-tape record`` and ``replay``: any client, in a process of its own."""
+"""``messages-tape record`` and ``replay`` with clients in processes of their own."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ KEY = "sk-ant-api03-" + "planted0123456789"
 
 @pytest.fixture(autouse=True)
 def hangup():
-    """What runs these tests may ignore SIGHUP (nohup does), and children inherit that."""
+    """Reset SIGHUP to its default action: this process may ignore it (nohup), and children inherit that."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
@@ -44,8 +44,8 @@ def put(path, *exchanges):
     path.write_text(dump(tape(*exchanges)), encoding="utf-8")
 
 
-def test_what_was_recorded_is_replayed_with_the_server_gone(tmp_path):
-    """The same bytes, a stream and a stream that dies; the tape has the chunks."""
+def test_a_recording_is_replayed_without_the_server(tmp_path):
+    """The same bytes, for a complete stream and a broken one; the tape has the chunks."""
     with WireUpstream() as upstream:
         upstream.scripts |= {"/v1/four": Script(FOUR, 0.01), "/v1/dies": Script(FOUR[:2], 0.01, end="die")}
         live = run("record", "--upstream", upstream.url, "new", "--", *curl("/v1/four", "/v1/dies"), cwd=tmp_path)
@@ -61,7 +61,7 @@ def test_what_was_recorded_is_replayed_with_the_server_gone(tmp_path):
     assert b"new.tape.yaml: 2 exchanges played as recorded\n" in played.stderr
 
 
-def test_a_tape_of_a_failing_client_is_saved_and_its_exit_code_passed_on(answering, path, monkeypatch):
+def test_the_tape_of_a_failing_client_is_saved_and_its_exit_code_returned(answering, path, monkeypatch):
     monkeypatch.setenv("CODE", "3")
     assert main(["record", "--upstream", answering.url, str(path), "--", *curl("/v1/x")]) == 3
     assert len(read_tape(path).exchanges) == 1
@@ -69,28 +69,28 @@ def test_a_tape_of_a_failing_client_is_saved_and_its_exit_code_passed_on(answeri
 
 
 @pytest.mark.parametrize("address", ["", "/v1", "/v1/"])
-def test_the_address_may_be_the_one_sdks_want(answering, path, address):
-    """With ``/v1`` at its end; clients add it to TAPE_URL themselves."""
+def test_the_upstream_address_may_end_with_v1(answering, path, address):
+    """As SDKs expect it; clients add ``/v1`` to TAPE_URL themselves."""
     assert main(["record", "--upstream", answering.url + address, str(path), "--", *curl("/v1/x")]) == 0
     assert read_tape(path).exchanges[0].request.path == "/v1/x"
 
 
-def test_the_facts_on_the_tape_are_those_of_the_options(answering, path):
+def test_options_set_the_upstream_facts_of_the_tape(answering, path):
     facts = ["--kind", "vllm", "--model", "big", "--version", "9"]
     assert main(["record", "--upstream", answering.url, *facts, str(path), "--", *curl("/v1/x")]) == 0
     upstream = read_tape(path).upstream
     assert (upstream.kind, upstream.model, upstream.version) == ("vllm", "big", "9")
 
 
-def test_a_key_that_is_sent_as_one_reaches_no_file(answering, path, monkeypatch):
+def test_a_key_in_a_header_is_not_written_to_the_file(answering, path, monkeypatch):
     monkeypatch.setenv("KEY", KEY)
     assert main(["record", "--upstream", answering.url, str(path), "--", *curl("/v1/x")]) == 0
     assert answering.heard[-1].headers["authorization"] == f"Bearer {KEY}"
     assert KEY not in path.read_text()
 
 
-def test_a_planted_key_is_refused_with_its_place_and_what_to_do(answering, path, monkeypatch):
-    """In one line, without the key; the client's answer is not touched."""
+def test_a_tape_with_a_key_in_a_body_is_not_saved(answering, path, monkeypatch):
+    """The message is one line with the place and the remedy, without the key; the client's response does not change."""
     monkeypatch.setenv("BODY", f'{{"messages": [{{"content": "it is {KEY}"}}]}}')
     live = run("record", "--upstream", answering.url, path, "--", *curl("/v1/x"))
     assert (live.returncode, live.stdout, path.exists()) == (1, b'{"n": 1}', False)
@@ -104,8 +104,8 @@ def test_a_planted_key_is_refused_with_its_place_and_what_to_do(answering, path,
     assert KEY in path.read_text()
 
 
-def test_a_key_in_an_ambient_answer_is_refused_too(wire, tmp_path, capfd):
-    """These calls are on a tape of their own, so the other one is saved."""
+def test_a_key_in_an_ambient_response_prevents_only_the_ambient_tape(wire, tmp_path, capfd):
+    """Ambient calls have a tape of their own, so the other tape is saved."""
     wire.scripts |= {"/v1/x": Script([b"{}"], headers=JSON), "/health": Script([KEY.encode()], headers=JSON)}
     ask = "import os, sys, urllib.request as u; [u.urlopen(os.environ['TAPE_URL'] + path) for path in sys.argv[1:]]"
     client = [sys.executable, "-c", ask, "/health", "/v1/x"]
@@ -118,7 +118,7 @@ def test_a_key_in_an_ambient_answer_is_refused_too(wire, tmp_path, capfd):
     assert [file.name for file in tmp_path.iterdir()] == ["new.tape.yaml"]
 
 
-def test_a_tape_that_is_there_is_only_recorded_again_on_request(answering, path, capfd):
+def test_an_existing_tape_is_replaced_only_with_again(answering, path, capfd):
     put(path, exchange({"a": 1}, reply("old")))
     words = ["record", "--upstream", answering.url, str(path)]
     assert main([*words, "--", *curl("/v1/x")]) == 2
@@ -128,8 +128,8 @@ def test_a_tape_that_is_there_is_only_recorded_again_on_request(answering, path,
     assert read_tape(path).exchanges[0].request.path == "/v1/x"
 
 
-def test_a_client_that_asks_nothing_is_an_error(answering, path, capfd):
-    """It did not find the server, and says so itself at best."""
+def test_a_client_that_sends_no_request_is_an_error(answering, path, capfd):
+    """It did not use the address of the tape server."""
     assert main(["record", "--upstream", answering.url, str(path), "--", *curl()]) == 1
     assert "the client sent no request that goes on a tape; set its base URL to TAPE_URL" in capfd.readouterr().err
     assert not path.exists()
@@ -148,7 +148,7 @@ def test_record_names_the_exchanges_whose_recorded_response_is_an_error(answerin
     assert "error" not in capfd.readouterr().err
 
 
-def test_replay_reports_what_the_client_did_otherwise(path, capfd):
+def test_replay_reports_requests_that_do_not_match(path, capfd):
     put(path, exchange({"model": "m"}, reply("hi"), path="/v1/x"), exchange({"b": 1}, reply("unplayed"), path="/v1/y"))
     assert main(["replay", str(path), "--", *curl("/v1/x", "/v1/z")]) == 1
     said = capfd.readouterr()
@@ -158,7 +158,7 @@ def test_replay_reports_what_the_client_did_otherwise(path, capfd):
     assert f"messages-tape record --again --upstream URL {path} -- COMMAND" in said.err
 
 
-def test_a_tape_is_played_at_recorded_speed_on_request(tmp_path, path):
+def test_pace_plays_at_recorded_speed(tmp_path, path):
     recorded = exchange({"model": "m"}, reply("hi"), path="/v1/x")
     slow = recorded.response.model_copy(update={"after": 0.3})
     put(path, recorded.model_copy(update={"response": slow}))
@@ -180,8 +180,8 @@ def serve(*words):
 
 
 @pytest.mark.parametrize(("number", "paths", "code"), [("SIGINT", ["/v1/x"], 0), ("SIGTERM", [], 1)])
-def test_a_tape_is_served_to_any_client_until_a_signal(path, number, paths, code):
-    """The address is the one line on the standard output."""
+def test_replay_without_a_command_serves_until_a_signal(path, number, paths, code):
+    """The address is the only line on the standard output."""
     put(path, exchange({"a": 1}, reply("hi"), path="/v1/x"))
     process, url = serve("replay", path)
     for asked in paths:
@@ -193,8 +193,8 @@ def test_a_tape_is_served_to_any_client_until_a_signal(path, number, paths, code
 
 
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_a_server_is_recorded_until_a_signal(answering, path, number):
-    """And the tape is saved."""
+def test_record_without_a_command_records_until_a_signal(answering, path, number):
+    """The tape is saved then."""
     process, url = serve("record", "--upstream", answering.url, path)
     assert httpx.post(f"{url}/v1/x", json={"a": 1}).json() == {"n": 1}
     process.send_signal(getattr(signal, number))
@@ -214,8 +214,8 @@ sys.exit(8 if twice else 7)
 """
 
 
-def test_an_interrupt_is_passed_on_and_the_tape_saved(answering, path):
-    """From a script, which signals this process and not the client."""
+def test_an_interrupt_is_forwarded_to_the_client_and_the_tape_saved(answering, path):
+    """A script signals this process only, not the client."""
     words = [*COMMAND, "record", "--upstream", answering.url, path, "--", sys.executable, "-c", INTERRUPTED]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, start_new_session=True)
     assert process.stdout.readline() == b"asked\n"
@@ -226,7 +226,7 @@ def test_an_interrupt_is_passed_on_and_the_tape_saved(answering, path):
 
 
 def test_a_ctrl_c_reaches_the_client_once_and_the_tape_is_saved(answering, path):
-    """A terminal tells everybody in its foreground."""
+    """The terminal signals every process in its foreground, so the signal is not forwarded."""
     words = [*COMMAND, "record", "--upstream", answering.url, str(path), "--", sys.executable, "-c", INTERRUPTED]
     terminal = f"import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn({words!r})))"
     process = subprocess.Popen([sys.executable, "-c", terminal], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -254,7 +254,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
 
 
 def test_a_tape_is_saved_when_the_terminal_is_closed(answering, path):
-    """Nobody can read the messages then."""
+    """Messages cannot be printed then."""
     answering.scripts["/v1/models"] = Script([b'{"data": []}'], headers=JSON)
     words = [*COMMAND, "record", "--upstream", answering.url, str(path)]
     subprocess.run([sys.executable, "-c", HANGING_UP, *words], check=True, timeout=60)
@@ -262,7 +262,7 @@ def test_a_tape_is_saved_when_the_terminal_is_closed(answering, path):
     assert len(read_tape(path.with_name("ambient.tape.yaml")).ambient) == 1
 
 
-def test_a_hangup_that_is_ignored_stays_so(answering, path):
+def test_an_ignored_hangup_stays_ignored(answering, path):
     """As under nohup."""
     ignoring = (
         "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
@@ -277,7 +277,7 @@ def test_a_hangup_that_is_ignored_stays_so(answering, path):
     assert process.returncode == 0
 
 
-def test_a_client_that_a_signal_ends_has_the_exit_code_of_shells(answering, path):
+def test_a_client_ended_by_a_signal_has_the_exit_code_of_shells(answering, path):
     kill = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
     assert main(["record", "--upstream", answering.url, str(path), "--", *kill]) == 137
 
@@ -325,8 +325,8 @@ def test_a_command_that_cannot_be_run(answering, tmp_path, capfd, command, code,
         ([], "required: COMMAND"),
     ],
 )
-def test_a_mistake_is_one_line_with_what_to_do(tmp_path, monkeypatch, capfd, words, complaint):
-    """And exit code 2."""
+def test_a_usage_error_is_one_line_with_its_remedy(tmp_path, monkeypatch, capfd, words, complaint):
+    """The exit code is 2."""
     monkeypatch.chdir(tmp_path)
     put(tmp_path / "good.tape.yaml", exchange({"a": 1}, reply("hi")))
     (tmp_path / "broken.tape.yaml").write_text("a: 1\n")
@@ -344,7 +344,7 @@ def test_a_mistake_is_one_line_with_what_to_do(tmp_path, monkeypatch, capfd, wor
     assert complaint in said.err
 
 
-def test_clients_find_the_server_past_any_proxy():
+def test_clients_reach_the_tape_server_without_a_proxy():
     env = environment("http://127.0.0.1:1", {"HOME": "/h", "no_proxy": "a,b", "OPENAI_BASE_URL": "real"})
     assert env == {
         "HOME": "/h",
@@ -356,8 +356,8 @@ def test_clients_find_the_server_past_any_proxy():
     }
 
 
-def test_the_reader_of_a_pipe_may_leave(path):
-    """As ``head`` does."""
+def test_a_closed_pipe_is_not_an_error(path):
+    """As with ``head``."""
     put(path, exchange({"a": 1}, reply("hi")))
     reading, writing = os.pipe()
     os.close(reading)
@@ -366,8 +366,8 @@ def test_the_reader_of_a_pipe_may_leave(path):
     assert (shown.returncode, shown.stderr) == (0, b"")
 
 
-def test_a_folder_that_cannot_be_made_is_found_out_before_the_client_runs(answering, tmp_path, capsys):
-    """Its work would be for nothing."""
+def test_a_folder_that_cannot_be_created_is_reported_before_the_client_runs(answering, tmp_path, capsys):
+    """The run of the client would be wasted."""
     (tmp_path / "file").write_text("")
     ran = tmp_path / "ran"
     client = [sys.executable, "-c", f"open({str(ran)!r}, 'w')"]

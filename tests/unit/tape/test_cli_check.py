@@ -1,4 +1,4 @@
-"""``messages-tape check`` and ``prune``: which tapes nobody needs, and which should not be there as they are."""
+"""``messages-tape check`` and ``prune``: problems in tapes, unused tapes and exchanges."""
 
 from pathlib import Path
 
@@ -60,7 +60,7 @@ def files(folder):
         ('pytest.mark.other("a"); player.tape("a"); (lambda: 1)("a"); tape("a")', set(), ()),
     ],
 )
-def test_what_a_test_names(source, tapes, computed):
+def test_the_tapes_that_a_source_names(source, tapes, computed):
     assert named_in(source, "t.py") == Named(frozenset(tapes), computed)
 
 
@@ -80,8 +80,8 @@ def test_what_a_test_names(source, tapes, computed):
         (set(), "hello", False),
     ],
 )
-def test_a_name_without_an_upstream_is_meant_for_each(tapes, name, found):
-    """The same test plays the tapes of whichever upstream is chosen."""
+def test_a_name_without_an_upstream_matches_in_any_folder(tapes, name, found):
+    """The same test plays the tapes of any upstream that is chosen."""
     assert Named(frozenset(tapes)).has(name) is found
 
 
@@ -101,8 +101,8 @@ def test_a_name_without_an_upstream_is_meant_for_each(tapes, name, found):
         (f"{GOOD}# {KEY}\n", f"line {GOOD.count(chr(10)) + 1}: a key that begins with sk- ({len(KEY)} characters); if"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_a_file(text, finding):
-    """One line each, with what to do; never a secret."""
+def test_review_finds_problems_in_a_file(text, finding):
+    """One line each, with the remedy, and without the secret."""
     found = review(text)
     assert bool(found) == bool(finding)
     for line in found:
@@ -112,17 +112,17 @@ def test_what_is_wrong_with_a_file(text, finding):
     assert not finding or found[0].startswith(finding)
 
 
-def test_a_file_that_is_no_tape_is_looked_at_for_secrets_too():
+def test_a_file_that_is_not_a_tape_is_also_scanned_for_secrets():
     first, second = review(f"key: {KEY}\n")
     assert first.startswith("not a tape")
     assert second.startswith("line 1: a key that begins with sk-")
 
 
-def test_harmless_values_are_none():
+def test_harmless_values_are_not_reported():
     assert review(GOOD.replace("hi", KEY), frozenset({KEY})) == []
 
 
-def test_check_names_each_path_and_what_to_do(project, capsys):
+def test_check_prints_one_line_per_finding(project, capsys):
     write("recordings/bad.tape.yaml", "a: 1\n")
     write("recordings/vllm/leak.tape.yaml", GOOD.replace("hi", KEY))
     (project / "recordings/latin.tape.yaml").write_bytes(b"tape: 1 # \xe4")
@@ -152,8 +152,8 @@ def test_check_finds_tapes_that_no_test_names(project, capsys):
 @pytest.mark.parametrize(
     "leaves", ["pytest.importorskip('gone')", "pytest.skip('no', allow_module_level=True)", "1 / 0"]
 )
-def test_tapes_of_a_module_that_a_run_would_skip_stay(project, capsys, leaves):
-    """Tests are read and not run, so what they need need not be there."""
+def test_tapes_named_by_a_skipped_module_count_as_used(project, capsys, leaves):
+    """Tests are parsed and not run, so their imports need not be installed."""
     write("tests/test_more.py", f'import pytest\n{leaves}\n@pytest.mark.tape("old")\ndef test_it(): pass\n')
     assert main(["check", "recordings"]) == 0
     assert main(["prune", "recordings", "--yes"]) == 0
@@ -183,7 +183,7 @@ def test_check_takes_other_folders_and_harmless_values(project, capsys):
         ([], "tests/test_broken.py:1: not valid Python (invalid syntax); correct the file first"),
     ],
 )
-def test_a_mistake_is_one_line(project, capsys, command, words, complaint):
+def test_a_usage_error_is_one_line(project, capsys, command, words, complaint):
     write("tests/test_broken.py", "1 +\n")
     assert main([command, *words]) == 2
     said = capsys.readouterr().err
@@ -191,7 +191,7 @@ def test_a_mistake_is_one_line(project, capsys, command, words, complaint):
     assert said.count("\n") == 1
 
 
-def test_check_without_a_test_folder_names_the_option_that_needs_none(project, capsys):
+def test_check_without_a_test_folder_names_allow_unnamed(project, capsys):
     assert main(["check", "--tests", "gone"]) == 2
     assert capsys.readouterr().err == (
         "messages-tape: there is no test folder gone; name it with --tests, or pass --allow-unnamed to check without "
@@ -200,7 +200,7 @@ def test_check_without_a_test_folder_names_the_option_that_needs_none(project, c
 
 
 def test_prune_removes_only_with_yes(project, capsys):
-    """And a folder that is empty then."""
+    """A folder that becomes empty is removed as well."""
     write("recordings/tgi/gone.tape.yaml", GOOD)
     before = files(project)
     assert main(["prune"]) == 0
@@ -218,7 +218,7 @@ def test_prune_removes_only_with_yes(project, capsys):
     assert capsys.readouterr().err == "messages-tape: nothing to remove\n"
 
 
-def test_a_tape_beside_the_folders_is_removed_and_the_folder_stays(project):
+def test_prune_keeps_the_folder_of_all_tapes(project):
     write("tapes/gone.tape.yaml", GOOD)
     assert main(["prune", "tapes", "--yes"]) == 0
     assert (project / "tapes").exists()
@@ -232,7 +232,7 @@ def test_a_tape_beside_the_folders_is_removed_and_the_folder_stays(project):
         ('mark.tape("a")\nmark.tape(b)', "the tape names at tests/test_chat.py:2 are computed"),
     ],
 )
-def test_prune_removes_nothing_where_it_cannot_tell(project, capsys, source, complaint):
+def test_prune_removes_nothing_if_it_is_unknown_what_is_used(project, capsys, source, complaint):
     write("tests/test_chat.py", source)
     assert main(["prune", "--yes"]) == 2
     assert complaint in capsys.readouterr().err
@@ -247,8 +247,8 @@ def three(project):
     return project / "recordings/three.tape.yaml"
 
 
-def test_exchanges_that_a_client_does_not_ask_for_are_removed(three):
-    """Playing the tape tells; then the client needs the shorter one."""
+def test_exchanges_that_a_client_does_not_request_are_removed(three):
+    """The shorter tape is sufficient for the client."""
     words = ["prune", three, "--", *curl("/v1/0", "/v1/2")]
     dry = run(*words)
     assert (dry.returncode, b"1 exchange to remove; add --yes" in dry.stderr) == (0, True)
@@ -267,7 +267,9 @@ def test_exchanges_that_a_client_does_not_ask_for_are_removed(three):
         ([], "0", 1, "the client sent no request that is on the tape"),
     ],
 )
-def test_a_tape_stays_where_a_run_does_not_tell(three, monkeypatch, capfd, paths, client_code, code, reason):
+def test_a_tape_is_not_changed_if_the_client_run_is_inconclusive(
+    three, monkeypatch, capfd, paths, client_code, code, reason
+):
     monkeypatch.setenv("CODE", client_code)
     assert main(["prune", "--yes", str(three), "--", *curl(*paths)]) == code
     assert reason in capfd.readouterr().err

@@ -1,4 +1,4 @@
-"""A tape as people read it."""
+"""Tapes as readable text."""
 
 import json
 
@@ -24,8 +24,8 @@ def call(index, **fields):
     return {"tool_calls": [{"index": index, **fields}]}
 
 
-def test_a_chat_stream_is_folded_into_the_whole_answer():
-    """Texts, thinking, tool calls in pieces, usage from the end."""
+def test_a_chat_stream_is_folded_into_a_completion():
+    """Texts, reasoning, tool calls in parts, usage at the end."""
     chunks = [
         chunk({"role": "assistant", "content": None}),
         chunk({"reasoning_content": "th"}),
@@ -62,12 +62,12 @@ def test_a_chat_stream_is_folded_into_the_whole_answer():
     }
 
 
-def test_choices_are_folded_apart():
+def test_choices_are_folded_separately():
     chunks = [chunk({"content": "a"}, index=0), chunk({"content": "x"}, index=1), chunk({"content": "b"}, index=0)]
     assert [one["message"]["content"] for one in fold_chat(chunks)["choices"]] == ["ab", "x"]
 
 
-def test_lists_without_positions_go_on():
+def test_list_items_without_an_index_are_appended():
     chunks = [chunk({"content": "a"}), chunk({"content": "b"})]
     for one, token in zip(chunks, "ab", strict=True):
         one["choices"][0]["logprobs"] = {"content": [{"token": token}]}
@@ -85,8 +85,8 @@ def test_lists_without_positions_go_on():
         (["a", {"b": 1}], "content", {"b": 1}),
     ],
 )
-def test_what_comes_again_or_in_another_kind(pieces, field, expected):
-    """Names and the like are said at once, by some servers in each chunk; of other kinds the last word counts."""
+def test_repeated_fields_and_changed_types(pieces, field, expected):
+    """Names and the like are sent whole, by some servers in each chunk; if the type changes, the last value counts."""
     folded = fold_chat([chunk({field: piece}) for piece in pieces])
     assert folded["choices"][0]["message"][field] == expected
 
@@ -97,7 +97,7 @@ def test_a_completions_stream_without_deltas_and_an_error_in_it():
     assert folded == {"choices": [{"index": 0, "text": "ab"}], "error": {"code": 1}}
 
 
-def test_odd_tool_calls_stay_as_they_are():
+def test_invalid_tool_calls_are_not_changed():
     assert fold_chat([chunk({"tool_calls": "x"})])["choices"][0]["message"] == {"tool_calls": "x"}
 
 
@@ -127,14 +127,14 @@ END = {"type": "message_stop"}
         ([TEXT, {"type": "error", "error": {"message": "no"}}], "Hi", {"error": {"message": "no"}}),
     ],
 )
-def test_a_messages_stream_is_folded_as_far_as_it_came(last, text, more):
+def test_a_truncated_messages_stream_is_folded(last, text, more):
     found = folded_reply(response(*events(START, BLOCK, *last)))
     assert found.folded
     assert found.value["content"] == [{"type": "text", "text": text}]
     assert found.value.items() >= more.items()
 
 
-def test_a_stream_of_responses_ends_with_the_whole_response():
+def test_a_responses_stream_contains_the_whole_response():
     whole = {"type": "response.completed", "response": {"id": "r"}}
     assert folded_reply(response(*events({"type": "response.created"}, whole))) == FoldedReply({"id": "r"}, folded=True)
 
@@ -153,12 +153,12 @@ def test_a_stream_of_responses_ends_with_the_whole_response():
     ],
     ids=["json", "text", "bytes", "unknown events", "no event", "bad grammar", "bad event", "lines"],
 )
-def test_what_is_no_known_stream_is_shown_as_it_is_or_in_pieces(answer, expected):
+def test_other_responses_are_shown_as_they_are_or_in_chunks(answer, expected):
     assert folded_reply(answer) == expected
 
 
 def test_the_rendering_of_a_tape():
-    """The whole text: requests, streams folded, ends, and what is ignored."""
+    """The complete text: requests, folded streams, ends, and ignored parts."""
     shown = render(
         tape(
             exchange({"a": 1, "b": "x\ny"}, response(*events(START, BLOCK, TEXT, STOP, END)), query="beta=true"),
@@ -217,7 +217,7 @@ def test_the_rendering_of_a_tape():
     )
 
 
-def test_raw_pieces_and_one_exchange():
+def test_raw_chunks_and_one_exchange():
     one = exchange({"a": 1}, reply("one"))
     two = exchange({"a": 2}, response("x\n", b"\xff", seconds=0.5))
     assert render(tape(one, two), "hello", raw=True, only=2) == (
@@ -231,15 +231,15 @@ def test_raw_pieces_and_one_exchange():
     )
 
 
-def test_nothing_on_a_tape_commands_the_terminal():
-    """Escapes in names, texts and pieces are shown, not sent."""
+def test_terminal_escapes_on_a_tape_are_escaped():
+    """In names, texts and chunks."""
     evil = "\x1b[2J"
     shown = tape(exchange({"a": evil}, reply({evil: evil}), path=f"/{evil}"), upstream=Upstream(kind=evil))
     for raw in (False, True):
         assert "\x1b" not in render(shown, "hello", raw=raw)
 
 
-def test_the_command_prints_what_the_encoding_allows(tmp_path, monkeypatch, capsysbinary):
+def test_show_escapes_characters_that_the_encoding_lacks(tmp_path, monkeypatch, capsysbinary):
     path = tmp_path / "hello.tape.yaml"
     path.write_text(dump(tape(exchange({"a": "\xe4\u4f60"}, reply("hi")))), encoding="utf-8")
     assert main(["show", str(path), "--exchange", "1"]) == 0
@@ -250,7 +250,7 @@ def test_the_command_prints_what_the_encoding_allows(tmp_path, monkeypatch, caps
 
 
 class AsciiStdout:
-    """A terminal of the last century."""
+    """A standard output that accepts ASCII only."""
 
     encoding = "ascii"
     text = ""

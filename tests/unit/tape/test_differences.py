@@ -17,7 +17,7 @@ LONG = "The quick brown fox jumps over the lazy dog. " * 3
 
 
 def test_the_closest_exchange_and_the_place_are_named():
-    """One character of one message: the path, the position, the words around it, and a diff."""
+    """One character of one message differs: the path, the position, the text around it, and a diff."""
     recorded = tape(exchange({"other": 1}), exchange(chat(LONG)), exchange(chat("x")))
     text = explain(request(chat(LONG.replace("lazy", "lizy", 1))), recorded, [0, 1, 2])
     around = "...'fox jumps over the lazy dog. The quick b'..."
@@ -40,7 +40,7 @@ def test_the_closest_exchange_and_the_place_are_named():
     )
 
 
-def test_a_request_that_was_made_too_often_says_so():
+def test_a_request_made_more_often_than_recorded():
     text = explain(request(chat("hi")), tape(exchange(chat("hi"))), [])
     assert text == (
         "Closest is exchange 1 of 1, already played:\n  the same request; it was recorded fewer times than it was made"
@@ -51,19 +51,19 @@ def test_an_empty_tape_has_nothing_close():
     assert explain(request(chat("hi")), tape(), []) == "The tape is empty."
 
 
-def test_of_two_alike_the_one_that_is_left_is_closest():
+def test_of_two_equal_exchanges_the_unplayed_one_is_closest():
     recorded = tape(exchange(chat("a")), exchange(chat("a")))
     assert "exchange 2 of 2, not played" in explain(request(chat("b")), recorded, [1])
 
 
-def test_the_text_that_was_changed_a_little_is_closest():
-    """Scenarios ask similar things: all of these differ from the request in one line."""
+def test_the_exchange_with_the_most_similar_text_is_closest():
+    """The exchanges of a scenario are similar: all of these differ from the request in one line."""
     recorded = tape(*(exchange(chat(f"{word} {LONG}")) for word in ("one", "two", "three")))
     assert "exchange 3 of 3" in explain(request(chat(f"three {LONG}!")), recorded, [0, 1, 2])
     assert "exchange 2 of 3" in explain(request(chat(f"twos {LONG}")), recorded, [0, 1, 2])
 
 
-def test_the_path_says_more_than_the_body():
+def test_an_equal_path_counts_more_than_the_body():
     recorded = tape(exchange(chat("a"), path="/v1/other"), exchange(chat("long and different"), path="/v1/messages"))
     text = explain(request(chat("a"), query="beta=true", method="PUT"), recorded, [0, 1])
     assert "exchange 2 of 2" in text
@@ -71,12 +71,12 @@ def test_the_path_says_more_than_the_body():
     assert "  query: recorded '', now 'beta=true'\n" in text
 
 
-def test_the_method_says_more_than_the_body():
+def test_an_equal_method_counts_more_than_the_body():
     recorded = tape(exchange(chat("a"), method="GET"), exchange(chat("long and different"), method="POST"))
     assert "exchange 2 of 2" in explain(request(chat("a")), recorded, [0, 1])
 
 
-def test_missing_new_and_changed_values_are_told_apart():
+def test_missing_new_and_changed_values():
     recorded = tape(exchange({"gone": 1, "list": [1, 2], "kind": 1, "flag": True}))
     text = explain(request({"new": "x" * 99, "list": [1, 3, 4], "kind": "1", "flag": 1}), recorded, [0])
     assert "  gone: recorded 1, now nothing\n" in text
@@ -86,12 +86,12 @@ def test_missing_new_and_changed_values_are_told_apart():
     assert "  and 1 more\n" in text
 
 
-def test_what_is_the_same_is_not_named_and_true_is_not_one():
+def test_equal_values_are_not_listed_and_true_is_not_one():
     text = explain(request({"same": 1, "flag": 1}), tape(exchange({"same": 1, "flag": True})), [0])
     assert text.split("\n")[1:3] == ["  flag: recorded true, now 1", "--- exchange 1"]
 
 
-def test_a_text_that_only_goes_on_differs_at_its_end():
+def test_a_longer_text_differs_at_the_end_of_the_shorter():
     assert "a: at character 2, recorded 'ab', now 'abc'" in explain(
         request({"a": "abc"}), tape(exchange({"a": "ab"})), []
     )
@@ -110,7 +110,7 @@ def test_bodies_of_different_kinds():
     assert "\n-b\n+c" in explain(request(Body("text", "a\nc")), recorded, [])
 
 
-def test_what_is_ignored_is_not_in_the_diff():
+def test_ignored_paths_are_not_in_the_diff():
     recorded = tape(exchange({"id": "old", "a": 1}), ignore=Ignore(body=("id",)))
     text = explain(request({"id": "new", "a": 2}), recorded, [0])
     assert "a: recorded 1, now 2" in text
@@ -119,7 +119,7 @@ def test_what_is_ignored_is_not_in_the_diff():
 
 
 def test_a_diff_stays_readable():
-    """Lines and numbers of lines have an end: a prompt may be as long as a book."""
+    """Long lines and long diffs are truncated: a prompt may be as long as a book."""
     old, new = {"a": "x" * 5000, "many": [*range(500)]}, {"a": "y" * 5000, "many": [*range(500, 1000)]}
     lines = explain(request(new), tape(exchange(old)), [0]).split("\n")
     assert len(lines) < 140
@@ -142,7 +142,7 @@ def streamed(*values, how="complete", **fields):
 CHAT = streamed(delta(role="assistant"), delta(content="Hello"), delta(content=" there"), delta("stop"), "[DONE]")
 
 
-def test_other_words_ids_and_numbers_of_chunks_are_no_difference():
+def test_texts_ids_and_chunk_counts_are_not_compared():
     live = streamed(
         {**delta(role="assistant"), "id": "d"},
         *(delta(content=word) for word in ["a", "b", "c", "d"]),
@@ -152,13 +152,13 @@ def test_other_words_ids_and_numbers_of_chunks_are_no_difference():
     assert shape_diff(CHAT, live) == []
 
 
-def test_cuts_of_the_connection_are_no_difference():
+def test_chunk_boundaries_are_not_compared():
     whole = "".join(events(delta(role="assistant"), delta(content="Hi"), delta("stop"), "[DONE]"))
     assert shape_diff(CHAT, exchange({}, response(whole[:30], whole[30:]))) == []
 
 
-def test_a_field_that_came_or_went_is_named_once():
-    """Not with everything inside it."""
+def test_an_added_or_removed_field_is_listed_once():
+    """Without the fields inside it."""
     live = streamed(
         delta(role="assistant"), delta(reasoning_content="Hm"), delta(content="Hi"), delta("stop"),
         {"choices": [], "usage": {"total_tokens": 3, "details": {"cached": 0}}}, "[DONE]",
@@ -173,14 +173,14 @@ def test_a_field_that_came_or_went_is_named_once():
     ]
 
 
-def test_values_that_say_what_something_is_count():
+def test_values_of_type_fields_are_compared():
     live = streamed(delta(role="assistant"), delta(content="Hi"), delta("length"), "[DONE]")
     assert shape_diff(CHAT, live) == [
         'choices.*.finish_reason: "stop" | null on the tape, "length" | null live',
     ]
 
 
-def test_a_changed_kind_counts():
+def test_a_changed_json_type_is_a_difference():
     assert shape_diff(exchange({}, reply({"n": 1, "b": True})), exchange({}, reply({"n": "1", "b": None}))) == [
         "n: number on the tape, text live",
         "b: true or false on the tape, null live",
@@ -192,8 +192,8 @@ def test_a_changed_kind_counts():
     ]
 
 
-def test_what_a_model_makes_up_does_not_count():
-    """The fields of a tool's input are the model's choice."""
+def test_generated_structures_are_not_compared():
+    """The model chooses the fields of a tool's input."""
 
     def block(given):
         return exchange({}, reply({"content": [{"type": "tool_use", "input": given}]}))
@@ -201,7 +201,7 @@ def test_what_a_model_makes_up_does_not_count():
     assert shape_diff(block({"city": "Oslo"}), block({"place": {"name": "Oslo"}})) == []
 
 
-def test_the_order_of_events_counts_and_pings_do_not():
+def test_the_order_of_events_is_compared_without_pings():
     start, piece, stop = (
         ("message_start", {"type": "message_start"}),
         ("delta", {"text": "a"}),
@@ -226,16 +226,16 @@ def test_the_order_of_events_counts_and_pings_do_not():
         (reply("a long text that is no event"), "body: object on the tape, text live"),
     ],
 )  # fmt: skip
-def test_the_head_counts(live, difference):
+def test_status_and_content_type_are_compared(live, difference):
     assert difference in shape_diff(exchange({}, reply({"a": 1})), exchange({}, live))
 
 
-def test_the_end_counts():
+def test_the_end_is_compared():
     live = CHAT.model_copy(update={"end": End(how="reset", error="ReadError")})
     assert shape_diff(CHAT, live) == ["end: complete on the tape, reset live"]
 
 
-def test_no_answer_counts():
+def test_a_missing_response_is_a_difference():
     refused, silent = exchange({}, how="reset", error="ConnectError"), exchange({}, how="client_closed")
     assert shape_diff(CHAT, refused) == ["response: status 200 on the tape, no response (ConnectError) live"]
     assert shape_diff(silent, refused) == [
@@ -244,7 +244,7 @@ def test_no_answer_counts():
     assert shape_diff(refused, refused) == []
 
 
-def test_where_the_client_left_as_much_is_compared_as_both_have():
+def test_after_an_early_disconnect_only_the_common_events_are_compared():
     left = streamed(delta(role="assistant"), delta(content="Hi"), how="client_closed")
     assert shape_diff(left, CHAT) == []
     assert shape_diff(left, streamed(delta(role="assistant"))) == []

@@ -1,4 +1,4 @@
-"""An upstream that dies on demand."""
+"""An upstream that fails on demand."""
 
 import httpx
 import pytest
@@ -7,7 +7,7 @@ from messages_tape.http.transport import FailingTransport
 
 
 class Pieces(httpx.AsyncByteStream):
-    """A body of three chunks that notes when it is closed."""
+    """A body of three chunks that records when it is closed."""
 
     closed = False
 
@@ -31,7 +31,7 @@ async def mortal(body):
 
 
 async def read(transport):
-    """Return the chunks that come, and how it ends."""
+    """Return the chunks that arrive, and the exception at the end."""
     got = []
     try:
         async with (
@@ -53,13 +53,13 @@ async def read(transport):
         (2, [b"a", b"b"], "peer closed connection without sending complete message body (incomplete chunked read)"),
     ],
 )
-async def test_an_upstream_dies_where_it_is_told(mortal, after, pieces, told):
-    """In the words of httpx, before the status line or behind some chunks; else it lives."""
+async def test_an_upstream_fails_after_the_given_number_of_chunks(mortal, after, pieces, told):
+    """With the exceptions of httpx, before the status line or after some chunks; otherwise it works."""
     mortal.fails_after = after
     assert await read(mortal) == (pieces, told)
 
 
-async def test_the_connection_of_a_dead_upstream_is_closed(mortal, body):
+async def test_the_real_connection_is_closed_after_a_simulated_failure(mortal, body):
     """Or the real one would stay open."""
     mortal.fails_after = 1
     await read(mortal)

@@ -1,4 +1,4 @@
-"""Tapes as files: one chunk per line, readable, and nothing lost whatever the bytes."""
+"""Tapes as files: readable, one chunk per line, and without loss for any bytes."""
 
 import json
 import string
@@ -120,20 +120,20 @@ exchanges:
 
 
 def test_a_tape_is_readable_text_with_a_line_for_each_chunk():
-    """Base64 stands only for what is not UTF-8 by itself: the halves of a character that was cut."""
+    """Only chunks that are not valid UTF-8 are base64: the halves of a split character."""
     assert dump(HELLO) == TEXT
 
 
-def test_a_tape_comes_back_as_it_was():
+def test_a_tape_survives_writing_and_reading():
     assert load(TEXT) == HELLO
 
 
-def test_an_empty_tape_still_shows_where_the_ignore_lists_go():
+def test_an_empty_tape_has_empty_ignore_lists():
     assert "ignore:\n  query: []\n  body: []\n" in dump(Tape())
     assert load(dump(Tape())) == Tape()
 
 
-def test_other_readers_of_yaml_understand_it():
+def test_a_yaml_1_1_reader_gets_the_same_values():
     """A tape is no dialect: the safe loader for YAML 1.1 gives the same values."""
     tree = yaml.safe_load(TEXT)
     (only,) = tree["exchanges"]
@@ -142,12 +142,12 @@ def test_other_readers_of_yaml_understand_it():
     assert tree["upstream"]["date"] == "2026-11-20"
 
 
-def test_the_committed_schema_is_that_of_the_format():
-    """Written by ``python -m json.tool``-style formatting of ``json_schema()``; see docs/tapes.md."""
+def test_the_committed_schema_is_up_to_date():
+    """Formatted like the output of ``python -m json.tool``; see docs/tapes.md."""
     assert SCHEMA.read_text() == json.dumps(json_schema(), indent=2) + "\n"
 
 
-def test_a_tape_fits_the_schema():
+def test_a_tape_matches_the_schema():
     validator = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text()))
     jsonschema.Draft202012Validator.check_schema(validator.schema)
     validator.validate(yaml.safe_load(TEXT))
@@ -169,7 +169,7 @@ def test_a_tape_fits_the_schema():
         lambda tree: tree["exchanges"][0]["request"].update(body={"yaml": 1}),
     ],
 )
-def test_the_schema_and_the_reader_refuse_the_same(change):
+def test_the_schema_and_the_reader_reject_the_same_tapes(change):
     tree = yaml.safe_load(TEXT)
     change(tree)
     assert not jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text())).is_valid(tree)
@@ -199,14 +199,14 @@ def test_the_schema_and_the_reader_refuse_the_same(change):
         (TEXT.replace('"n": null', "1: null"), "exchanges.0.request.body: the key 1 is not text; quote it"),
     ],
 )
-def test_what_is_no_tape_is_refused_with_the_place(text, complaint):
+def test_an_invalid_tape_is_rejected_with_the_place(text, complaint):
     with pytest.raises(TapeFormatError) as raised:
         load(text)
     assert complaint in str(raised.value)
 
 
-def test_what_a_newer_version_or_a_person_added_is_kept():
-    """Format 1 is open: unknown keys survive a rewrite."""
+def test_unknown_keys_survive_a_rewrite():
+    """Format 1 is open for newer versions and for people."""
     text = TEXT.replace("  kind: llama.cpp", "  gpu: none\n  kind: llama.cpp") + "  note: seen twice\n"
     kept = dump(load(text))
     assert "  gpu: none\n" in kept
@@ -219,7 +219,7 @@ def test_a_date_written_without_quotes_is_text():
 
 
 def test_the_text_is_the_same_without_the_c_library():
-    """PyYAML may be there without libyaml; then tapes are read by its Python code."""
+    """PyYAML may be installed without libyaml; then its Python code reads tapes."""
     code = (
         "import yaml; del yaml.CSafeLoader\n"
         "import sys; from messages_tape.format.file import dump, load\n"
@@ -246,7 +246,7 @@ VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.di
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(SECONDS, PIECES), max_size=6), SECONDS)
-def test_any_bytes_and_timings_come_back(chunks, after):
+def test_any_bytes_and_timings_survive(chunks, after):
     """Whatever an upstream sends, and however slowly."""
     answer = Response(status=200, after=after, chunks=tuple(Chunk(*chunk) for chunk in chunks))
     one = Tape(exchanges=(Exchange(request=request(), response=answer, end=End(how="complete", after=after)),))
@@ -257,8 +257,8 @@ def test_any_bytes_and_timings_come_back(chunks, after):
 
 @settings(deadline=None)
 @given(VALUES)
-def test_any_json_comes_back(value):
-    """As the same value, of the same types, from a text that keeps its lines apart."""
+def test_any_json_survives(value):
+    """With the same values and types."""
     one = tape(exchange(Body("json", value)))
     back = load(dump(one)).exchanges[0].request.body.value
     assert json.dumps(back) == json.dumps(value)
@@ -266,7 +266,7 @@ def test_any_json_comes_back(value):
 
 @settings(deadline=None)
 @given(st.binary(), st.text(st.characters(exclude_categories=["Cs"])))
-def test_any_body_and_text_comes_back(raw, text):
+def test_any_body_and_text_survives(raw, text):
     one = Tape(
         upstream=Upstream(kind=text),
         exchanges=(
@@ -281,13 +281,13 @@ def test_any_body_and_text_comes_back(raw, text):
     assert load(dump(one)) == one
 
 
-def test_a_value_that_yaml_has_no_word_for_is_a_programming_error():
+def test_a_value_that_yaml_cannot_hold_is_a_programming_error():
     with pytest.raises(TypeError, match="a tape cannot hold bytes"):
         dump(Tape.model_validate({"tape": 1, "extra": b"x"}))
 
 
-def test_token_lists_stay_on_their_line():
-    """Embedding requests hold thousands of numbers."""
+def test_lists_of_numbers_are_one_line():
+    """Embedding requests contain thousands of numbers."""
     assert "        input: [1, 2, 3]\n" in dump(tape(exchange({"input": [1, 2, 3]})))
     assert "        - true\n" in dump(tape(exchange({"input": [True, [1, "a"], {}]})))
 
@@ -296,8 +296,8 @@ DEEP = 100_000
 
 
 @pytest.mark.parametrize("base", ["the loader in C", "the loader in Python"])
-def test_nesting_without_end_is_refused_and_does_not_crash(base):
-    """In a process of its own: the loader in C would end it."""
+def test_very_deep_nesting_is_rejected_and_does_not_crash(base):
+    """In a process of its own, because the loader in C would crash it."""
     code = (
         "import sys, yaml\n"
         f"if {base!r}.endswith('Python'): del yaml.CSafeLoader\n"
@@ -314,7 +314,7 @@ def test_nesting_without_end_is_refused_and_does_not_crash(base):
     assert done.stdout == "not YAML: nested deeper than 100 levels True\n" * 4
 
 
-def test_a_body_may_be_nested_as_deep_as_a_recording_keeps_it():
+def test_a_body_of_64_levels_is_readable():
     value = "x"
     for _ in range(64):
         value = [value]
@@ -322,7 +322,7 @@ def test_a_body_may_be_nested_as_deep_as_a_recording_keeps_it():
     assert load(dump(one)) == one
 
 
-def test_response_pieces_may_be_many():
+def test_a_response_may_have_ten_thousand_chunks():
     """Ten thousand chunks are written and read in seconds."""
     many = tape(exchange(answer=response(*[f"data: {number}\n\n" for number in range(10_000)])))
     assert load(dump(many)) == many
@@ -342,7 +342,7 @@ def test_response_pieces_may_be_many():
         ),
     ],
 )
-def test_what_nobody_can_have_meant_is_refused(text, words):
-    """Two answers to one question, as a merge may leave them, numbers without end, and what holds itself."""
+def test_ambiguous_yaml_is_rejected(text, words):
+    """Duplicate keys, as a merge may leave them; huge numbers; aliases, also recursive ones."""
     with pytest.raises(TapeFormatError, match=words):
         load(text)

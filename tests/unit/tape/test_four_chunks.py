@@ -22,7 +22,7 @@ ROUNDS = 6
 
 
 def get_all(client, base, transport=None):
-    """Return what a client sees of the three routes, by path."""
+    """Return what a client receives from the three routes, by path."""
     found = client.get_all({base + path: take for path, take in ROUTES.items()}, transport=transport)
     return {url.removeprefix(base): seen for url, seen in found.items()}
 
@@ -43,7 +43,7 @@ def check_bytes(seen, client):
 
 
 def check_moments(seen):
-    """Assert that each chunk came when the upstream sent it, and not when the stream was over."""
+    """Assert that each chunk arrived when the upstream sent it, and not at the end of the stream."""
     for number, at in enumerate(seen["/four"].times, 1):
         assert number * GAP - 0.01 < at < number * GAP + TOLERANCE
     for path in ("/dies", "/stays"):
@@ -69,7 +69,7 @@ def check_tape(folder):
 
 @pytest.fixture(scope="module")
 def live(wire):
-    """What each client sees with no harness."""
+    """What each client receives without the harness."""
     with ThreadPoolExecutor() as pool:
         return dict(zip(CLIENTS, pool.map(lambda one: get_all(one, wire.url), CLIENTS.values()), strict=True))
 
@@ -94,7 +94,7 @@ def test_through_the_transport(wire, client, tmp_path):
 
 
 def test_through_the_server(wire, client, tmp_path):
-    """The same in front of a program whose only seam is an address."""
+    """The same with a program that is only given another address."""
     selection = TapeSelection(tmp_path, Mode.REWRITE, upstream=wire.url)
     with serving(TapeServer(selection)) as url:
         selection.select("four")
@@ -117,7 +117,7 @@ def test_through_the_server(wire, client, tmp_path):
 
 @pytest.mark.parametrize("name", ["httpx-async", "httpx2-sync"])
 def test_at_recorded_speed(wire, tmp_path, name):
-    """On request a tape is played as fast as it was recorded, through either adapter."""
+    """With ``pace`` a tape is played at recorded speed, by either adapter."""
     client = CLIENTS[name]
     with use_tape(tmp_path, "four", Mode.REWRITE) as session:
         get_all(client, wire.url, wired(client, session))

@@ -12,11 +12,11 @@ def test_a_json_body_is_a_structure():
     assert Body.of(b'{"a": [1, 2.5, true, null, "\\u00e4"]}') == ("json", {"a": [1, 2.5, True, None, "\u00e4"]})
 
 
-def test_no_bytes_are_no_body():
+def test_empty_bytes_are_no_body():
     assert Body.of(b"") is None
 
 
-def test_bytes_that_are_not_text_are_bytes():
+def test_a_body_that_is_not_utf8_is_bytes():
     assert Body.of(b"\xff\x00") == ("base64", b"\xff\x00")
 
 
@@ -36,19 +36,19 @@ def test_bytes_that_are_not_text_are_bytes():
         "9" * 5000,
     ],
 )
-def test_json_that_would_not_come_back_the_same_is_text(text):
-    """Doubled keys, numbers beyond a double, lone surrogates, depths and lengths that YAML readers refuse."""
+def test_json_that_yaml_would_change_is_text(text):
+    """Duplicate keys, numbers beyond a double, lone surrogates, depths and lengths that YAML readers reject."""
     assert Body.of(text.encode()) == ("text", text)
 
 
 @pytest.mark.parametrize("text", ["[" * 65 + "]" * 65, '{"a": ' * 64 + "1" + "}" * 64])
-def test_the_deepest_json_that_is_kept(text):
+def test_the_deepest_json_that_is_a_structure(text):
     assert json.dumps(parse_json(text)) == text
 
 
 @pytest.mark.parametrize("value", [{1: "a"}, [b"x"], float("inf"), {"a": {2}}])
-def test_what_is_no_json_is_refused(value):
-    """A tape that was written by hand may hold it."""
+def test_values_that_are_not_json_are_rejected(value):
+    """A tape that was edited by hand may contain them."""
     with pytest.raises(ValueError, match=r"is not text|is not a JSON value"):
         check_json(value)
 
@@ -56,7 +56,7 @@ def test_what_is_no_json_is_refused(value):
 VALUE = {"a": [{"b": 1}, []], "c": {}, "d": "x"}
 
 
-def test_leaves_are_what_holds_nothing():
+def test_leaves_are_values_without_children():
     assert [*leaves(VALUE)] == [(("a", 0, "b"), 1), (("a", 1), []), (("c",), {}), (("d",), "x")]
 
 
@@ -72,12 +72,12 @@ def test_a_star_is_any_key_or_position():
     assert not matches(("a", 0, "b"), ["a", "*", "c"])
 
 
-def test_leaves_can_be_replaced():
+def test_mapped_replaces_leaves():
     changed = mapped(VALUE, lambda path, value: f"{dotted(path)}={value}")
     assert changed == {"a": [{"b": "a.0.b=1"}, []], "c": {}, "d": "d=x"}
 
 
-def test_places_can_be_left_out():
+def test_without_removes_matching_paths():
     assert without(VALUE, ["a.*.b", "d"]) == {"a": [{}, []], "c": {}}
     assert without(VALUE, ["a.0"]) == {"a": [[]], "c": {}, "d": "x"}
     assert without(VALUE, []) is VALUE

@@ -19,7 +19,7 @@ BODY = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_toke
         request(BODY, accept="x"),
     ],
 )
-def test_key_order_number_spelling_and_headers_do_not_count(same):
+def test_key_order_number_format_and_headers_do_not_matter(same):
     assert key(same, NOTHING) == key(request(BODY), NOTHING)
 
 
@@ -39,8 +39,7 @@ def test_key_order_number_spelling_and_headers_do_not_count(same):
         request(Body("base64", b"\xff")),
     ],
 )
-def test_the_whole_request_counts(other):
-    """Method, path, query and every value of the body."""
+def test_method_path_query_and_each_value_of_the_body_matter(other):
     assert key(other, NOTHING) != key(request(BODY), NOTHING)
 
 
@@ -50,12 +49,12 @@ def test_true_is_not_one():
     assert key(request({"a": False}), NOTHING) != key(request({"a": 0.0}), NOTHING)
 
 
-def test_text_and_bytes_count_as_they_are():
+def test_texts_and_bytes_are_compared_exactly():
     assert key(request(Body("text", "a")), NOTHING) != key(request(Body("text", "b")), NOTHING)
     assert key(request(Body("base64", b"\xff")), NOTHING) != key(request(Body("base64", b"\xfe")), NOTHING)
 
 
-def test_the_order_of_query_parameters_does_not_count():
+def test_the_order_of_query_parameters_does_not_matter():
     assert key(request(query="b=2&a=1&a="), NOTHING) == key(request(query="a=1&a=&b=2"), NOTHING)
     assert key(request(query="a=1"), NOTHING) != key(request(query="a=2"), NOTHING)
 
@@ -63,15 +62,15 @@ def test_the_order_of_query_parameters_does_not_count():
 @pytest.mark.parametrize(
     ("ignore", "query"), [(Ignore(query=("b",)), "a=1&b=7"), (Ignore(query=("*",)), "x=1"), (Ignore(query=("*",)), "")]
 )
-def test_ignored_parameters_do_not_count(ignore, query):
+def test_ignored_parameters_do_not_matter(ignore, query):
     assert key(request(query=query), ignore) == key(request(query="a=1" if "*" not in ignore.query else "z"), ignore)
 
 
 @pytest.mark.parametrize(
     "path", ["metadata", "metadata.user_id", "messages.0.content.0.id", "messages.*.content.*.id", "*.user_id"]
 )
-def test_an_ignored_path_does_not_count(path):
-    """A ``*`` stands for any key or position."""
+def test_ignored_paths_do_not_matter(path):
+    """A ``*`` matches any key or position."""
 
     def body(id_, user):
         return request({"messages": [{"content": [{"id": id_, "text": "hi"}]}], "metadata": {"user_id": user}})
@@ -83,15 +82,15 @@ def test_an_ignored_path_does_not_count(path):
     assert key(one, NOTHING) != key(other, NOTHING)
 
 
-def test_what_is_not_ignored_still_counts():
+def test_other_paths_still_matter():
     ignore = Ignore(body=("messages.*.id",))
     assert key(request({"messages": [{"id": 1, "a": 1}]}), ignore) != key(
         request({"messages": [{"id": 1, "a": 2}]}), ignore
     )
 
 
-def test_a_tape_is_played_in_order_among_equal_requests():
-    """The same request may have two answers; other requests may come in between or before."""
+def test_equal_requests_are_played_in_recorded_order():
+    """The same request may have two responses; other requests may come in between or before."""
     playlist = Playlist([exchange({"a": 1}), exchange({"a": 2}), exchange({"a": 1})], NOTHING)
     assert playlist.take(request({"a": 2})) == 1
     assert playlist.take(request({"a": 1})) == 0
@@ -113,13 +112,13 @@ OLD = tape(timed(1, (0.1, b"a"), (0.2, b"b"), after=0.3, end=0.4), upstream=Upst
 NOW = Upstream(model="m", date="2026-11-20")
 
 
-def test_the_same_again_is_the_old_tape():
-    """With its timings and its date: there is no diff to review."""
+def test_an_unchanged_recording_is_the_old_tape():
+    """With its timings and its date: there is nothing to review."""
     new = tape(timed(1, (0.15, b"a"), (0.25, b"b"), after=0.35, end=0.45), upstream=NOW)
     assert keep_old_timings(new, OLD) is OLD
 
 
-def test_what_stayed_keeps_its_timing_and_what_changed_has_its_own():
+def test_unchanged_chunks_keep_their_timings():
     new = tape(timed(1, (0.15, b"a"), (0.25, b"c"), (0.35, b"d"), after=0.35, end=0.45), upstream=NOW)
     merged = keep_old_timings(new, OLD)
     assert merged.exchanges[0].response.chunks == (Chunk(0.1, b"a"), Chunk(0.25, b"c"), Chunk(0.35, b"d"))
@@ -145,12 +144,12 @@ def test_exchanges_are_paired_by_their_requests():
     )
 
 
-def test_another_end_keeps_its_own():
+def test_a_changed_end_has_its_new_timing():
     new = exchange(1, how="reset", error="ConnectError")
     assert keep_old_timings(tape(new, upstream=NOW), OLD).exchanges == (new,)
 
 
-def test_ambient_exchanges_settle_too():
+def test_ambient_exchanges_keep_their_timings():
     old = OLD.model_copy(update={"ambient": (timed(None, (0.1, b"x")),)})
     new = OLD.model_copy(update={"ambient": (timed(None, (0.9, b"x")),), "upstream": NOW})
     assert keep_old_timings(new, old) is old

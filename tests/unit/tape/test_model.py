@@ -1,4 +1,4 @@
-"""What HTTP cannot carry is on no tape: a recording leaves it out, a tape that was edited is refused with the place."""
+"""The rules of HTTP on a tape: a recording follows them, an edited tape that does not is rejected with the place."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ SCHEMA = jsonschema.Draft202012Validator(
 
 
 def tree(method="POST", status=200, how="complete", sent=None, **headers):
-    """Return a tape of one exchange as YAML has it; its answer has the five bytes of "hello"."""
+    """Return a tape of one exchange as parsed YAML; its response has the five bytes of "hello"."""
     one = exchange({"a": 1}, response("hel", "lo", headers={**JSON}), how=how, method=method)
     made = yaml.safe_load(dump(tape(one)))
     (found,) = made["exchanges"]
@@ -34,7 +34,7 @@ def tree(method="POST", status=200, how="complete", sent=None, **headers):
 
 
 def edited(change):
-    """Return a tape that somebody changed."""
+    """Return a tape that was changed by hand."""
     made = tree()
     change(made["exchanges"][0])
     return made
@@ -80,8 +80,8 @@ WRONG_LENGTHS = [
 
 
 @pytest.mark.parametrize(("made", "complaint"), BROKEN + WRONG_LENGTHS, ids=str)
-def test_check_and_replay_say_the_same_of_a_tape_that_cannot_be_played(made, complaint, tmp_path):
-    """With the place, before anything is played."""
+def test_a_tape_that_cannot_be_played_is_rejected_with_the_place(made, complaint, tmp_path):
+    """By ``check`` and by opening it, with the same message."""
     text = text_of(made)
     (line,) = review(text)
     assert line.startswith(complaint)
@@ -93,8 +93,8 @@ def test_check_and_replay_say_the_same_of_a_tape_that_cannot_be_played(made, com
 
 
 @pytest.mark.parametrize("made", [made for made, _ in BROKEN], ids=str)
-def test_the_schema_refuses_it_too(made):
-    """All but lengths, which no schema can add up."""
+def test_the_schema_rejects_it_as_well(made):
+    """Except for lengths, which a schema cannot add up."""
     assert not SCHEMA.is_valid(made)
 
 
@@ -113,19 +113,19 @@ def test_the_schema_refuses_it_too(made):
     ],
     ids=str,
 )
-def test_what_can_be_played_is_fine(made):
+def test_a_tape_that_can_be_played_has_no_findings(made):
     assert review(text_of(made)) == []
     assert SCHEMA.is_valid(made)
 
 
 @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 304), ("GET", 204)])
-def test_an_answer_without_a_body_may_say_how_long_it_would_be(method, status):
+def test_a_response_without_a_body_may_have_a_content_length(method, status):
     one = exchange(answer=response(status=status, headers={"content-length": "5"}), method=method)
     assert review(dump(tape(one))) == []
 
 
 def recorded(status, *pieces, **headers):
-    """Return what a tape holds of an answer."""
+    """Return the exchange of a recorded response."""
     one = Recording(raw_request({"a": 1}), 0.0)
     one.head(status, [(name.replace("_", "-"), value) for name, value in headers.items()], 0.0)
     for piece in pieces:
@@ -135,19 +135,19 @@ def recorded(status, *pieces, **headers):
 
 
 @pytest.mark.parametrize("status", [101, 600, 999])
-def test_a_status_that_is_none_of_an_answer_is_recorded_as_a_failure(status):
-    """The rest of the recording is not lost for it."""
+def test_an_invalid_status_is_recorded_as_a_reset(status):
+    """The rest of the recording is kept."""
     one = recorded(status, b"x")
     assert (one.response, one.end.how, one.end.error) == (None, "reset", "RemoteProtocolError")
     assert str(status) in one.end.message
 
 
-def test_a_length_that_the_upstream_does_not_keep_is_not_recorded():
-    """Transports that are no network let it pass; a server could not play it."""
+def test_a_wrong_content_length_is_not_recorded():
+    """Transports without a network do not check it; a server could not play it."""
     assert recorded(200, b"hello", content_length="4").response.headers == {}
     assert recorded(200, b"hello", content_length="5").response.headers == {"content-length": "5"}
 
 
 def test_control_characters_in_a_header_are_not_recorded():
-    """Lenient readers let them pass."""
+    """Lenient clients accept them."""
     assert recorded(200, content_type="text/\x01plain ").response.headers == {"content-type": "text/ plain"}

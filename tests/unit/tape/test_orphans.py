@@ -19,13 +19,13 @@ def found(folder, tapes, *named):
     return [name_of(path, folder) for path in orphans(tapes, folder, Named(frozenset(named)))]
 
 
-def test_what_a_run_does_not_name_is_found(folder):
-    """Of upstreams in use, in any folder of theirs; the tapes of ambient calls belong to all."""
+def test_tapes_that_no_test_names_are_found(folder):
+    """For the upstreams in use, in any of their folders; ambient tapes belong to all tests."""
     tapes = tapes_under(folder, {"up", "lone", "empty"})
     assert found(folder, tapes, ("up", "used"), ("up", "missing"), ("empty", "x")) == ["lone/old", "up/a/old", "up/old"]
     assert all(path.exists() for path in tapes)
 
 
-def test_a_name_without_an_upstream_is_one_of_all(folder):
-    """As in the source of tests, which does not tell whose tapes a run will use."""
+def test_a_name_without_an_upstream_matches_every_upstream(folder):
+    """As in the source of tests, which does not say which upstream a run will use."""
     assert found(folder, tapes_under(folder), ("", "used"), ("up", "old")) == ["lone/old", "other/old", "up/a/old"]

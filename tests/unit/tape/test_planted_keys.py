@@ -1,4 +1,4 @@
-"""A key that is planted anywhere reaches no file: it is blanked, or the tape is refused."""
+"""A key in any place is not written to a file: it is blanked, or the tape is not saved."""
 
 import base64
 import json
@@ -27,6 +27,7 @@ def through_transport(wire, tmp_path_factory):
     """Records one exchange inside the program; returns the folder and why it was not saved."""
 
     def record(path, **request):
+        """Record an exchange through either adapter; return the text of the tape and why it was not saved."""
         folder = tmp_path_factory.mktemp("transport")
         try:
             with use_tape(folder, "planted", Mode.REWRITE) as session:
@@ -86,8 +87,8 @@ def test_in_a_header(wire, record, name, before, key):
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_in_a_header_that_stays(record, key):
-    """The betas are on the list, a key among them is not."""
+def test_in_a_header_that_is_kept(record, key):
+    """The beta header is kept, a key in it is not."""
     text, _ = record(headers={"x-api-key": key, "anthropic-beta": f"a,{key},b"})
     assert "a,REDACTED,b" in text
 
@@ -131,8 +132,8 @@ def test_in_a_response_whole_or_split_over_two_chunks(record, key, cut):
 
 @pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("pieces", [1, 2, 5])
-def test_in_the_words_of_a_model(record, key, pieces):
-    """Cut by events a key cannot be blanked with certainty, so the tape is refused."""
+def test_in_the_text_of_a_model(record, key, pieces):
+    """A key that is split over events cannot be blanked with certainty, so the tape is not saved."""
     size = -(-len(key) // pieces)
     deltas = [{"choices": [{"delta": {"content": key[at : at + size]}}]} for at in range(0, len(key), size)]
     script = Script([piece.encode() for piece in events(*deltas)], headers=SSE)
@@ -153,8 +154,8 @@ def test_in_the_words_of_a_model(record, key, pieces):
     ],
 )
 @pytest.mark.parametrize("key", KEYS)
-def test_in_another_writing(record, key, write):
-    """Base64, escapes of JSON and of URLs."""
+def test_in_another_encoding(record, key, write):
+    """Base64, JSON escapes and percent-encoding."""
     script = Script([b'{"error": "bad key %s"}' % write(key).encode()], headers=JSON)
     assert "exchange 1, response body" in record(script=script, headers={"x-api-key": key})[1]
 
@@ -173,15 +174,15 @@ def test_in_another_writing(record, key, write):
         ),
     ],
 )
-def test_a_key_that_nobody_sent_as_one_is_refused_with_its_place(record, place, record_it):
-    """Nothing says where it ends or what else of it there is; a person has to look."""
+def test_a_key_that_was_not_sent_as_a_credential_prevents_saving(record, place, record_it):
+    """Its exact extent is unknown, so a person has to look."""
     text, refused = record_it(record)
     assert not text
     assert f"  exchange 1, {place}: a key that begins with sk- ({len(TELLING)} characters)\n" in refused
     assert "Record it with made-up values in these places" in refused
 
 
-def test_a_packed_answer_is_refused(record):
-    """It was asked for without compression; nobody can look into what comes anyway."""
+def test_a_compressed_response_prevents_saving(record):
+    """It was requested without compression, and cannot be scanned."""
     _, refused = record(script=Script([b"\x1f\x8b"], headers={**JSON, "content-encoding": "gzip"}))
     assert "exchange 1, response body: cannot be scanned, it is compressed with gzip" in refused

@@ -1,4 +1,4 @@
-"""The pytest plugin, as its users meet it: test runs inside tests, and the texts of their failures."""
+"""The pytest plugin as users see it: test runs inside tests, and the messages of their failures."""
 
 import re
 import shlex
@@ -155,12 +155,12 @@ UNSAID = {
 
 
 def test_the_modes_are_those_of_the_harness():
-    """They are written out in the plugin, so that it need not import the harness."""
+    """The plugin lists them, so that it need not import the harness."""
     assert list(pytest_state.MODES) == [str(mode) for mode in Mode]
 
 
 def test_a_run_without_tapes_loads_nothing_of_the_harness(run):
-    """Every run of an environment has the plugin."""
+    """Every test run of the environment loads the plugin."""
     source = """
 import sys
 
@@ -181,8 +181,8 @@ def test_a_tape_is_played(run, put):
     run(PLAYED, "-o", "asyncio_default_fixture_loop_scope=function", plugins=["asyncio"]).assert_outcomes(passed=5)
 
 
-def test_failures_say_what_was_wrong_and_what_to_do(run, put):
-    """Each in the test that did it, also if the program under test swallowed it, and none in another."""
+def test_failures_name_the_mismatch_and_the_remedy(run, put):
+    """In the test that caused them, also if the program under test swallowed the response."""
     put("Hello")
     put("Hello", "Bye", name="local/two")
     put("Hello", name="vllm/hello")
@@ -242,8 +242,8 @@ def test_skips_half_way(tape_server):
 
 @pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.parametrize("plugins", [(), ("xdist",)])
-def test_an_expected_failure_is_none_of_the_tape(run, put, strict, plugins):
-    """Nor is a skip on the way: a test that failed because of its tape says nothing of what it is about."""
+def test_xfail_and_skip_do_not_hide_a_tape_mismatch(run, put, strict, plugins):
+    """Such a test fails because of its tape, not for the expected reason."""
     put("Hello")
     put("Hello", "Bye", name="local/two")
     result = run(EXPECTED.replace("STRICT", str(strict)), "-rfE", *(["-n", "2"] if plugins else []), plugins=plugins)
@@ -257,8 +257,8 @@ def test_an_expected_failure_is_none_of_the_tape(run, put, strict, plugins):
 
 
 @pytest.mark.parametrize(("args", "kwargs"), [((), {}), ((1,), {}), (("a", "b"), {}), (("a",), {"folder": "b"})])
-def test_a_wrong_marker_is_refused(args, kwargs):
-    """With a right one in the text."""
+def test_an_invalid_marker_is_an_error(args, kwargs):
+    """The message has a valid one."""
     mark = SimpleNamespace(args=args, kwargs=kwargs)
     with pytest.raises(pytest.UsageError, match=re.escape('test_it: write the marker as @pytest.mark.tape("hello")')):
         pytest_plugin.pytest_collection_modifyitems(
@@ -267,15 +267,15 @@ def test_a_wrong_marker_is_refused(args, kwargs):
         )
 
 
-def test_a_wrong_marker_ends_the_run(run):
+def test_an_invalid_marker_ends_the_run(run):
     """Before any test."""
     result = run(HELLO.replace('tape("hello")', "tape"))
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(['ERROR: test_it.py::test_hello: write the marker as @pytest.mark.tape("hello")*'])
 
 
-def test_a_wrong_upstream_ends_the_run(run):
-    """The text says what is right."""
+def test_an_invalid_upstream_ends_the_run(run):
+    """The message has the valid forms."""
     result = run(HELLO, "--tape-upstream", "vllm=127.0.0.1:8000")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
@@ -299,14 +299,14 @@ class TestOrphans:
         put("Hello", name="local/old")
 
     @pytest.mark.parametrize("args", [["-k", "nothing"], ["."]])
-    def test_one_fails_the_run(self, run, args):
-        """Also if its test would not have run."""
+    def test_a_tape_without_a_test_fails_the_run(self, run, args):
+        """Also if the other tests were deselected."""
         result = run(HELLO, *args)
         assert result.ret == pytest.ExitCode.TESTS_FAILED
         result.stdout.fnmatch_lines(self.LINES)
 
-    def test_one_fails_the_run_of_several_processes(self, run):
-        """The controller tells; the workers collect."""
+    def test_a_tape_without_a_test_fails_a_run_of_several_processes(self, run):
+        """The controller reports it; the workers collect."""
         result = run(HELLO, "-n", "2", plugins=["xdist"])
         result.assert_outcomes(passed=1, errors=1)
         assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -317,14 +317,14 @@ class TestOrphans:
         ["test_it.py"], ["test_it.py::test_hello"], ["--ignore", "other"], ["--collect-only"],
         ["-o", "tape_strict=false"], ["--tape-mode", "live", "--tape-upstream", "local=http://127.0.0.1:9"],
     ])  # fmt: skip
-    def test_none_is_told_of_if_others_may_use_it(self, run, args):
-        """A part of the tests says nothing of the tapes of the rest."""
+    def test_a_partial_run_reports_no_tapes(self, run, args):
+        """Other tests may use them."""
         result = run(HELLO, "-k", "nothing", *args)
         result.assert_outcomes(deselected=1)
         assert "No test plays" not in text_of(result)
 
-    def test_none_is_told_of_if_a_file_could_not_be_read(self, run, pytester):
-        """It may name them."""
+    def test_a_run_with_a_collection_error_reports_no_tapes(self, run, pytester):
+        """The module may name them."""
         pytester.makepyfile(test_broken="import nothing_of_this_name")
         result = run(HELLO)
         assert result.ret == pytest.ExitCode.INTERRUPTED
@@ -335,8 +335,8 @@ class TestOrphans:
         "import nothing_of_this_name", "raise RuntimeError",
     ])  # fmt: skip
     @pytest.mark.parametrize("plugins", [(), ("xdist",)])
-    def test_a_module_that_was_not_collected_keeps_its_tapes(self, run, pytester, put, leaves, plugins):
-        """It names them in its source; others are told of all the same."""
+    def test_tapes_named_by_an_uncollected_module_count_as_used(self, run, pytester, put, leaves, plugins):
+        """Its source names them; other tapes are still reported."""
         put("Hello", name="local/lone")
         pytester.makepyfile(test_gone=f"import pytest\n{leaves}\n{OLD}")
         result = run(HELLO, "--continue-on-collection-errors", *(["-n", "2"] if plugins else []), plugins=plugins)
@@ -345,7 +345,7 @@ class TestOrphans:
         assert "local/old" not in text_of(result)
 
     def test_a_run_with_a_module_that_skips_itself_passes(self, run, pytester):
-        """Without a word, as it would if the module were there."""
+        """Without a note."""
         pytester.makepyfile(test_gone=f"import pytest\npytest.importorskip('nothing_of_this_name')\n{OLD}")
         result = run(HELLO)
         result.assert_outcomes(passed=1, skipped=1)
@@ -353,8 +353,8 @@ class TestOrphans:
         assert "notes on tapes" not in text_of(result)
 
     @pytest.mark.parametrize("ignored", ["test_gone.py", "gone"])
-    def test_what_a_conftest_ignores_keeps_its_tapes(self, run, pytester, ignored):
-        """A file, or a folder; one that pytest never looks into has none to keep."""
+    def test_tapes_named_by_ignored_files_count_as_used(self, run, pytester, ignored):
+        """Files and folders, except those in which pytest never looks for tests."""
         folder = pytester.mkdir("gone") if ignored == "gone" else pytester.path
         (folder / "test_gone.py").write_text(f"import pytest\n{OLD}")
         pytester.makeconftest(f"collect_ignore = [{ignored!r}]")
@@ -369,15 +369,15 @@ class TestOrphans:
          "test_gone.py:4"),
         ("def broken(", "test_gone.py"),
     ])  # fmt: skip
-    def test_a_module_that_may_name_any_tape_excuses_all(self, run, pytester, source, place):
-        """With a note that says so, because a tape without a test goes unseen as long."""
+    def test_an_uncollected_module_with_computed_names_excuses_all_tapes(self, run, pytester, source, place):
+        """A note says so."""
         pytester.makepyfile(test_gone=source)
         result = run(HELLO, "--continue-on-collection-errors")
         assert "No test plays" not in text_of(result)
         note = f"{place} was not collected and may name any tape, so these count as having a test: {self.FILE}"
         result.stdout.fnmatch_lines(["*notes on tapes*", note])
 
-    def test_those_of_other_upstreams_are_left_alone(self, run, put):
+    def test_tapes_of_other_upstreams_are_not_reported(self, run, put):
         """Each upstream has runs of its own."""
         put("Hello", name="vllm/hello")
         run(HELLO, "--tape-upstream", "vllm").assert_outcomes(passed=1)
@@ -400,8 +400,8 @@ def test_next(tape_server):
 
 
 @pytest.mark.parametrize("plugins", [(), ("xdist",)])
-def test_a_request_between_two_tests_is_none_of_the_second(run, put, plugins):
-    """It fails the run, and the text names the test that had just ended."""
+def test_a_request_between_two_tests_does_not_fail_the_second(run, put, plugins):
+    """It fails the run, and the message names the test that had ended."""
     put("Hello")
     result = run(LATE, *(["-n", "1"] if plugins else []), plugins=plugins)
     result.assert_outcomes(passed=2, errors=1)
@@ -414,8 +414,8 @@ def test_a_request_between_two_tests_is_none_of_the_second(run, put, plugins):
     ])  # fmt: skip
 
 
-def test_a_request_behind_the_last_test_fails_the_run(run, put):
-    """Nobody else would hear of it."""
+def test_a_request_after_the_last_test_fails_the_run(run, put):
+    """There is no next test that could report it."""
     put("Hello")
     source = HELLO.replace(
         "def ask",
@@ -441,8 +441,8 @@ def test_leaves(tape):
 """
 
 
-def test_a_client_that_leaves_early_fails_unless_it_is_allowed(run, put):
-    """As an exchange that was not played."""
+def test_a_client_that_disconnects_early_fails_unless_allowed(run, put):
+    """Like an exchange that was not played."""
     path = put("Hello")
     (line,) = re.findall(r"^ *- \[.*\]$", path.read_text(), re.MULTILINE)
     path.write_text(path.read_text().replace(line, f"{line}\n{line}"))
@@ -454,8 +454,8 @@ def test_a_client_that_leaves_early_fails_unless_it_is_allowed(run, put):
     run(LEAVES, "-o", "tape_strict=false").assert_outcomes(passed=1)
 
 
-def test_unplayed_exchanges_are_allowed_on_request(run, put):
-    """Unexpected requests never are."""
+def test_unplayed_exchanges_can_be_allowed(run, put):
+    """Unexpected requests cannot."""
     put("Hello", "Bye")
     source = HELLO + '\n\n@pytest.mark.tape("hello")\ndef test_other(tape_server):\n    ask(tape_server.url, "Hullo")\n'
     result = run(source, "-o", "tape_strict=false")
@@ -464,7 +464,7 @@ def test_unplayed_exchanges_are_allowed_on_request(run, put):
 
 
 def test_the_command_can_be_pasted(run):
-    """Names of tests hold what shells would take for their own."""
+    """Test names may contain characters that are special in a shell."""
     source = HELLO.replace("@pytest", '@pytest.mark.parametrize("x", ["it\'s a b"])\n@pytest', 1).replace(
         "(tape_server)", "(tape_server, x)"
     )

@@ -1,4 +1,4 @@
-"""The pytest plugin with an upstream that answers: what it records, compares and leaves alone."""
+"""The pytest plugin with an upstream: recording, comparing, live."""
 
 import json
 
@@ -49,7 +49,7 @@ def test_secret(tape_server):
 
 @pytest.fixture
 def upstream():
-    """Answers ``{"said": "hi"}``, after a moment in which two recorders would meet."""
+    """Responds with ``{"said": "hi"}`` after a delay, in which two recorders would overlap."""
     with WireUpstream() as server:
         server.scripts["/v1/chat/completions"] = Script([b'{"said": "hi"}'], gap=0.2, headers=JSON, framed=False)
         server.scripts["/v1/secret"] = Script(
@@ -74,8 +74,8 @@ def names_in(folder):
 
 
 @MODES
-def test_what_was_recorded_is_played(run, put, args, upstream, taped, mode):
-    """Tests that share a tape record it once; a run without the upstream plays all; `once` leaves what there is."""
+def test_a_recording_is_played(run, put, args, upstream, taped, mode):
+    """Tests that share a tape record it once; a run without the upstream plays all; `once` keeps existing tapes."""
     before = put("Hello", name="up/there").read_text()
     result = run(SUITE, *args, "--tape-mode", mode, "--tape-model", "tiny-chat")
     result.assert_outcomes(passed=4)
@@ -93,8 +93,8 @@ def test_what_was_recorded_is_played(run, put, args, upstream, taped, mode):
 
 
 @MODES
-def test_what_went_wrong_is_not_saved(run, args, taped, mode):
-    """Half a scenario does not replace a whole one, a secret is not shown, and who shares a tape must ask the same."""
+def test_a_failed_recording_is_not_saved(run, args, taped, mode):
+    """A failed test, a secret, and a test that shares a tape and sends another request."""
     source = HELLO + WRONG
     result = run(source, *args, "--tape-mode", mode)
     result.assert_outcomes(passed=1, failed=3)
@@ -124,16 +124,16 @@ def test_transport(tape):
 """
 
 
-def test_a_value_that_is_no_credential_is_named_in_the_ini_file(run, pytester, args, taped):
-    """One a line; it stays on tapes, and they are played with it."""
+def test_the_ini_file_declares_harmless_values(run, pytester, args, taped):
+    """One per line; they are kept on tapes, which are then playable."""
     pytester.makeini((pytester.path / "tox.ini").read_text() + f"\ntape_harmless =\n  other\n  {SECRET}\n")
     run(SECRETS, *args, "--tape-mode", "once").assert_outcomes(passed=2)
     assert all(SECRET in (taped / f"{name}.tape.yaml").read_text() for name in ("secret", "transport"))
     run(SECRETS, "--tape-upstream", "up").assert_outcomes(passed=2)
 
 
-def test_a_conftest_gives_rules(run, pytester, args, taped):
-    """In place of those of the ini file, to servers and to transports."""
+def test_a_conftest_overrides_the_rules(run, pytester, args, taped):
+    """For servers and transports."""
     pytester.makeconftest(f"""
 import dataclasses
 import pytest
@@ -153,7 +153,7 @@ def tape_rules(tape_rules):
 
 @MODES
 def test_processes_that_share_a_tape_record_it_once(run, put, args, upstream, mode):
-    """Each worker runs the test at the same time as the other; one of them waits, and plays."""
+    """Two workers run the test at the same time; one of them waits, and plays."""
     if mode == "rewrite":
         put("Before", name="up/hello")
     result = run(HELLO, *args, "--tape-mode", mode, "--tx", "2*popen", "--dist", "each", plugins=["xdist"])
@@ -163,7 +163,7 @@ def test_processes_that_share_a_tape_record_it_once(run, put, args, upstream, mo
 
 
 def test_verify_compares_shapes(run, put, args, upstream):
-    """The recorded answer is given; where the upstream's has another shape, the test fails and the text says where."""
+    """The test gets the recorded response; if the live one differs in shape, the test fails with the places."""
     put("Hello", name="up/hello")
     path = put("Hello", name="up/changed")
     path.write_text(path.read_text().replace("/v1/chat/completions", "/v1/changed"))
@@ -184,15 +184,15 @@ def test_changed(tape):
     assert len(upstream.heard) == 2
 
 
-def test_live_has_no_tape(run, args, upstream, taped):
+def test_live_uses_no_tape(run, args, upstream, taped):
     """Neither read nor written."""
     run(HELLO, *args, "--tape-mode", "live").assert_outcomes(passed=1)
     assert len(upstream.heard) == 1
     assert not taped.exists()
 
 
-def test_an_upstream_nobody_named_cannot_be_asked(run):
-    """The text says how to name it."""
+def test_recording_needs_the_address_of_the_upstream(run):
+    """The message names the option."""
     result = run(HELLO, "--tape-mode", "once", "--tape-upstream", "vllm")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines([
@@ -201,7 +201,7 @@ def test_an_upstream_nobody_named_cannot_be_asked(run):
 
 
 def test_the_ini_file_names_upstreams(run, pytester, upstream):
-    """The command line wins; its upstream may have the address of the file."""
+    """The command line wins; its upstream may have its address in the ini file."""
     names = f"tape_dir = taped\ntape_upstreams =\n  main\n  up={upstream.url}\n"
     pytester.makeini((pytester.path / "tox.ini").read_text() + "\n" + names)
     source = HELLO.replace('"hello"', '"hello", upstream="up"').replace("tape_server", "tape")
@@ -231,8 +231,8 @@ def test_lives(tape):
 """
 
 
-def test_a_test_looks_at_what_was_asked_and_has_the_upstream_die(run, args, upstream):
-    """The same recorded, played and live; the next test has its upstream back."""
+def test_a_test_reads_its_requests_and_makes_the_upstream_fail(run, args, upstream):
+    """The same when recorded, played and live; the next test has a working upstream."""
     for mode, action in (("once", "record"), ("none", "replay"), ("live", "live")):
         source = f"import json\n{LOOKS.replace('ACTION', repr(action))}"
         run(source, *args, "--tape-mode", mode).assert_outcomes(passed=3)

@@ -1,4 +1,4 @@
-"""Tapes that two recorders write: the second one finds out, and nothing is lost."""
+"""Tapes that two recorders write: nothing is lost."""
 
 import sys
 import threading
@@ -20,7 +20,7 @@ MODELS = raw_request(path="/v1/models", method="GET")
 
 
 def record(session, raw, said="new", at=0.0):
-    """Have a session record an exchange."""
+    """Make a session record an exchange."""
     recording = session.step_for(raw, at).recording
     recording.head(200, [("content-type", "application/json")], at)
     recording.chunk(f'"{said}"'.encode(), at + 0.25)
@@ -28,7 +28,7 @@ def record(session, raw, said="new", at=0.0):
 
 
 def recorder(folder, body, mode=Mode.ONCE, **more):
-    """Return a session that has recorded a question."""
+    """Return a session that has recorded a request."""
     session = open_tape(folder, "hello", mode)
     record(session, raw_request(body), **more)
     return session
@@ -39,8 +39,8 @@ def bodies(file):
 
 
 @pytest.mark.parametrize("mode", [Mode.ONCE, Mode.REWRITE])
-def test_the_second_recorder_of_a_new_tape_is_told_and_its_work_is_kept(tmp_path, mode):
-    """The first one's tape stays; the message names the files and what to do."""
+def test_the_second_recorder_gets_an_error_and_its_recording_is_kept(tmp_path, mode):
+    """The first tape stays; the message names the files and the remedy."""
     first, second = recorder(tmp_path, {"a": 1}, mode), recorder(tmp_path, {"b": 2}, mode)
     save(first, tmp_path)
     before = (tmp_path / NAME).read_bytes()
@@ -51,7 +51,7 @@ def test_the_second_recorder_of_a_new_tape_is_told_and_its_work_is_kept(tmp_path
     assert sorted(file.name for file in tmp_path.iterdir()) == [NAME, f"{NAME}.conflict-1"]
 
 
-def test_a_conflict_takes_the_place_of_no_other(tmp_path):
+def test_each_conflicting_recording_has_a_file_of_its_own(tmp_path):
     """Each is kept under a name of its own."""
     sessions = [recorder(tmp_path, {"n": number}) for number in range(3)]
     reports = [finish(session, tmp_path) for session in sessions]
@@ -60,8 +60,8 @@ def test_a_conflict_takes_the_place_of_no_other(tmp_path):
     assert kept == [[{"n": 0}], [{"n": 1}], [{"n": 2}]]
 
 
-def test_a_tape_that_was_edited_while_it_was_recorded_anew_stays(tmp_path):
-    """Also one that was broken by that: it is somebody's work."""
+def test_a_tape_that_was_edited_during_the_recording_is_not_replaced(tmp_path):
+    """Also if the edit made it invalid."""
     for edited in (dump(tape(exchange({"mine": 1}, reply("x")))), "half a ta"):
         (tmp_path / NAME).write_text(dump(tape(exchange({"a": 1}, reply("old")))), encoding="utf-8")
         session = recorder(tmp_path, {"a": 1}, Mode.REWRITE)
@@ -70,8 +70,7 @@ def test_a_tape_that_was_edited_while_it_was_recorded_anew_stays(tmp_path):
         assert (tmp_path / NAME).read_text(encoding="utf-8") == edited
 
 
-def test_two_recorders_of_the_same_scenario_agree(tmp_path):
-    """They differ in time only, which is no conflict."""
+def test_two_recordings_that_differ_in_time_only_do_not_conflict(tmp_path):
     first, second = recorder(tmp_path, {"a": 1}), recorder(tmp_path, {"a": 1}, at=7.125)
     save(first, tmp_path)
     before = (tmp_path / NAME).read_bytes()
@@ -79,7 +78,7 @@ def test_two_recorders_of_the_same_scenario_agree(tmp_path):
     assert (tmp_path / NAME).read_bytes() == before
 
 
-def test_a_session_that_saves_twice_is_no_other_one(tmp_path):
+def test_a_session_may_save_twice(tmp_path):
     session = recorder(tmp_path, {"a": 1})
     save(session, tmp_path)
     record(session, raw_request({"b": 2}))
@@ -87,7 +86,7 @@ def test_a_session_that_saves_twice_is_no_other_one(tmp_path):
     assert bodies(tmp_path / NAME) == [{"a": 1}, {"b": 2}]
 
 
-def test_a_tape_that_was_removed_meanwhile_is_written(tmp_path):
+def test_a_tape_that_was_deleted_during_the_recording_is_written(tmp_path):
     (tmp_path / NAME).write_text(dump(tape(exchange({"a": 1}, reply("old")))), encoding="utf-8")
     session = recorder(tmp_path, {"b": 2}, Mode.REWRITE)
     (tmp_path / NAME).unlink()
@@ -95,8 +94,8 @@ def test_a_tape_that_was_removed_meanwhile_is_written(tmp_path):
     assert bodies(tmp_path / NAME) == [{"b": 2}]
 
 
-def test_ambient_calls_of_two_recorders_are_put_together(tmp_path):
-    """Workers of one run share that tape: it has no order, so nobody is in the way of another."""
+def test_ambient_calls_of_two_recorders_are_merged(tmp_path):
+    """The workers of a run share the ambient tape, which has no order."""
     selections = [TapeSelection(tmp_path, Mode.REWRITE, upstream="http://127.0.0.1:9") for _ in range(2)]
     health = raw_request(path="/health", method="GET")
     for selection, call in zip(selections, (MODELS, health), strict=True):
@@ -108,7 +107,7 @@ def test_ambient_calls_of_two_recorders_are_put_together(tmp_path):
     assert found == {"/v1/models": b'"newer"', "/health": b'"new"'}
 
 
-def test_ambient_calls_leave_the_exchanges_that_somebody_else_recorded(tmp_path):
+def test_saving_ambient_calls_keeps_exchanges_of_another_recorder(tmp_path):
     calls = open_tape(tmp_path, "hello", Mode.ONCE)
     record(calls, MODELS)
     save(recorder(tmp_path, {"a": 1}), tmp_path)
@@ -118,7 +117,7 @@ def test_ambient_calls_leave_the_exchanges_that_somebody_else_recorded(tmp_path)
 
 
 def test_threads_that_save_at_once_lose_nothing(tmp_path):
-    """One is the tape, the others are beside it, each whole."""
+    """One recording is the tape, the others are next to it, all complete."""
     sessions = [recorder(tmp_path, {"n": number, "long": "x" * 50_000}) for number in range(8)]
     reports, together = [], threading.Barrier(len(sessions))
 
@@ -136,8 +135,8 @@ def test_threads_that_save_at_once_lose_nothing(tmp_path):
     assert len([*tmp_path.iterdir()]) == 8
 
 
-def test_two_who_write_one_file_use_two_part_files(tmp_path, monkeypatch):
-    """Also in one process: what one has half written is not what the other puts in place."""
+def test_two_writers_of_one_file_use_two_temporary_files(tmp_path, monkeypatch):
+    """Also in one process: neither replaces the file with a partial text of the other."""
     seen = []
     monkeypatch.setattr("pathlib.Path.replace", lambda part, _: seen.append(part.name))
     for _ in range(2):
@@ -146,15 +145,15 @@ def test_two_who_write_one_file_use_two_part_files(tmp_path, monkeypatch):
     assert all(name.startswith(f".{NAME}.") and name.endswith(".part") for name in seen)
 
 
-def test_without_locks_tapes_are_saved_all_the_same(tmp_path, monkeypatch):
+def test_tapes_are_saved_on_platforms_without_file_locks(tmp_path, monkeypatch):
     """As on Windows."""
     monkeypatch.setitem(sys.modules, "fcntl", None)
     with locked(tmp_path):
         assert save(recorder(tmp_path, {"a": 1}), tmp_path)
 
 
-def test_a_process_that_records_finds_a_tape_that_another_one_wrote(wire, tmp_path, capfd):
-    """The other one is the client here, which is sure to write in between."""
+def test_record_reports_a_tape_that_another_process_wrote(wire, tmp_path, capfd):
+    """The client of the command writes it, which is certainly during the recording."""
     wire.scripts["/v1/x"] = Script([b"{}"], headers={"content-type": "application/json"})
     theirs = dump(tape(exchange({"theirs": 1}, reply("x"))))
     client = (
@@ -164,14 +163,14 @@ def test_a_process_that_records_finds_a_tape_that_another_one_wrote(wire, tmp_pa
     words = ["record", "--upstream", wire.url, str(tmp_path / "hello")]
     assert main([*words, "--", sys.executable, "-c", client, str(tmp_path / NAME), theirs]) == 1
     said = capfd.readouterr().err
-    assert f"{tmp_path / NAME}: " in said
+    assert f"another process changed {tmp_path / NAME} during this recording" in said
     assert f"{NAME}.conflict-1" in said
     assert (tmp_path / NAME).read_text() == theirs
     assert load((tmp_path / f"{NAME}.conflict-1").read_text()).exchanges[0].request.path == "/v1/x"
 
 
-def test_the_next_holder_learns_that_it_is_recorded(tmp_path):
-    """What the first one says is kept for the run."""
+def test_the_next_turn_sees_that_the_tape_was_recorded(tmp_path):
+    """For the rest of the run."""
     for before, after in ((False, False), (False, True), (True, True)):
         with recording_turn(tmp_path, TAPE) as marker:
             assert marker.exists() is before
@@ -181,8 +180,8 @@ def test_the_next_holder_learns_that_it_is_recorded(tmp_path):
         assert not marker.exists()
 
 
-def test_a_holder_that_fails_says_nothing(tmp_path):
-    """And does not keep the others waiting."""
+def test_a_failed_turn_leaves_the_tape_unrecorded(tmp_path):
+    """The next test does not wait for it."""
 
     def fails():
         with recording_turn(tmp_path, TAPE):
@@ -194,8 +193,8 @@ def test_a_holder_that_fails_says_nothing(tmp_path):
         assert not marker.exists()
 
 
-def test_a_second_one_waits_for_the_first(tmp_path):
-    """It comes in when the first one is out, and knows."""
+def test_the_second_turn_waits_for_the_first(tmp_path):
+    """Then it sees that the tape was recorded."""
     came, learned = threading.Event(), []
 
     def second():

@@ -1,4 +1,4 @@
-"""Redirects: a client follows them to the tape, as it followed them to the upstream, and no tape names a host."""
+"""Redirects: a client follows them to the tape as it followed them to the upstream, and a tape names no host."""
 
 import httpx
 import pytest
@@ -26,7 +26,7 @@ ELSEWHERE = "https://elsewhere.invalid/v1/login?next=x"
 
 @pytest.fixture
 def moved(wire):
-    """The upstream with a route that has moved; what it says of where is for each test to write."""
+    """The upstream with a route that redirects; each test sets the location."""
 
     def to(location, base=""):
         headers = {"location": location}
@@ -42,8 +42,8 @@ def follow(client, url, transport=None):
 
 
 @pytest.mark.parametrize("location", ["{url}/v1/new?a=1", "/v1/new?a=1", "new?a=1"])
-def test_a_program_with_a_transport_follows_a_redirect_to_the_tape(moved, client, tmp_path, location):
-    """Whatever the host is by then."""
+def test_a_client_with_a_transport_follows_a_redirect_to_the_tape(moved, client, tmp_path, location):
+    """For any host."""
     wire = moved("")
     moved(location.format(url=wire.url))
     transport = transports_for(client.http)[not client.is_async]
@@ -62,8 +62,8 @@ def test_a_program_with_a_transport_follows_a_redirect_to_the_tape(moved, client
 
 @pytest.mark.parametrize("base", ["", "/base"])
 @pytest.mark.parametrize("location", ["{url}{base}/v1/new?a=1", "{base}/v1/new?a=1", "new?a=1"])
-def test_a_program_in_front_of_a_server_follows_a_redirect_to_it(moved, tmp_path, location, base):
-    """Also while it is recorded: behind the server's back nothing would be heard of it."""
+def test_a_client_of_the_server_follows_a_redirect_to_the_server(moved, tmp_path, location, base):
+    """Also while recording: otherwise the next request would not be recorded."""
     wire = moved("", base)
     moved(location.format(url=wire.url, base=base), base)
     selection = TapeSelection(tmp_path, Mode.REWRITE, upstream=f"{wire.url}{base}")
@@ -83,8 +83,8 @@ def test_a_program_in_front_of_a_server_follows_a_redirect_to_it(moved, tmp_path
 
 
 @pytest.mark.parametrize("location", ["{https}/base/v1/new", "{url}/v1/other", "/base?x=1", "/based/v1/new"])
-def test_a_redirect_that_nothing_here_leads_to_is_passed_on(moved, tmp_path, location):
-    """Another scheme of the same host, and paths in front of which the upstream's would be put."""
+def test_a_redirect_outside_of_the_base_url_is_passed_through(moved, tmp_path, location):
+    """Another scheme of the same host, or a path outside of the upstream's base path."""
     wire = moved("")
     https = wire.url.replace("http://", "https://")
     location = location.format(url=wire.url, https=https)
@@ -94,8 +94,8 @@ def test_a_redirect_that_nothing_here_leads_to_is_passed_on(moved, tmp_path, loc
     assert answer.headers["location"] == (location if "//" in location else wire.url + location)
 
 
-def test_a_redirect_to_somebody_else_is_passed_on_and_recorded_without_the_host(moved, tmp_path):
-    """A server cannot listen there; the tape says the path."""
+def test_a_redirect_to_another_host_is_passed_through_and_recorded_without_the_host(moved, tmp_path):
+    """The server does not see the next request."""
     wire = moved(ELSEWHERE)
     selection = TapeSelection(tmp_path, Mode.REWRITE, upstream=wire.url)
     selection.select("t")
@@ -106,7 +106,7 @@ def test_a_redirect_to_somebody_else_is_passed_on_and_recorded_without_the_host(
     assert one.response.headers["location"] == "/v1/login?next=x"
 
 
-def test_a_redirect_nobody_understands_is_passed_on(moved, tmp_path):
+def test_an_invalid_redirect_is_passed_through(moved, tmp_path):
     wire = moved("http://[::1/v1/new")
     app = TapeServer(TapeSelection(tmp_path, Mode.LIVE, upstream=wire.url))
     with serving(app) as url, httpx.HTTPTransport() as real:  # a client would say what is wrong with it
@@ -131,12 +131,12 @@ def test_a_redirect_nobody_understands_is_passed_on(moved, tmp_path):
         ("http://[inner.example/x", "/"),
     ],
 )
-def test_a_tape_has_no_host_of_a_redirect_and_no_key(location, kept):
+def test_a_recorded_redirect_has_no_host_and_no_key(location, kept):
     assert Rules().response_headers_of([("Location", location)], SecretValues(), 1) == {"location": kept}
 
 
-def test_a_planted_key_in_a_redirect_reaches_no_file(tmp_path):
-    """The key that the request was sent with, wherever it stands."""
+def test_a_key_in_a_redirect_is_not_written(tmp_path):
+    """The key that the request sent, anywhere in the location."""
     key = "planted0123456789"
     with WireUpstream() as upstream:
         headers = {"location": f"{upstream.url}/v1/{key}?again={key}"}

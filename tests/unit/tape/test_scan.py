@@ -1,4 +1,4 @@
-"""The last look: nothing that looks like a credential becomes a file."""
+"""The scan before saving: nothing that looks like a credential is written to a file."""
 
 import base64
 import json
@@ -83,21 +83,21 @@ PLACES = ["path", "query", "request header", "request text", "request bytes", "r
 
 
 @pytest.mark.parametrize(("text", "kind"), LOOKS.items())
-def test_what_looks_like_a_credential_is_found_and_not_repeated(text, kind):
+def test_credentials_are_found_and_not_repeated_in_the_finding(text, kind):
     found = scan(place_in("request text", text))
     assert any(kind in line for line in found)
     assert not any(word in line for line in found for word in text.split() if len(word) > 10)
 
 
 @pytest.mark.parametrize("text", SAFE)
-def test_what_only_resembles_one_is_not(text):
+def test_similar_values_are_not_found(text):
     """Ids, signatures, placeholders and prose."""
     assert scan(place_in("request text", text)) == []
     assert scan(place_in("event", text)) == []
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_every_place_of_a_tape_is_looked_at(place):
+def test_every_place_of_a_tape_is_scanned(place):
     assert scan(place_in(place, "sk-ant-api03-abcdefghijkl"))
     assert scan(place_in(place, "nothing-to-see")) == []
 
@@ -109,7 +109,7 @@ def test_the_place_is_named():
     assert scan(place_in("added", "sk-0123456789ab"))[0].startswith("note: ")
 
 
-def test_a_key_cut_by_the_connection_is_found():
+def test_a_key_split_over_chunks_is_found():
     cut = response("data: my key: sk-01234", "56789ab\n\n")
     assert scan(tape(exchange(answer=cut)))
 
@@ -123,20 +123,20 @@ def test_a_key_cut_by_the_connection_is_found():
          for at, piece in ((0, "sk-0123"), (1, "{"), (0, "456789ab"))],
     ],
 )  # fmt: skip
-def test_a_key_cut_by_the_model_is_found(deltas):
-    """No chunk holds it, but the message that they add up to does."""
+def test_a_key_split_over_events_is_found(deltas):
+    """No chunk contains it, but the folded message does."""
     answer = response(*events(*deltas))
     assert any("joined: a key that begins with sk-" in line for line in scan(tape(exchange(answer=answer))))
 
 
 @pytest.mark.parametrize("kind", ["application/x-ndjson", "application/jsonl"])
-def test_a_key_cut_by_lines_is_found(kind):
+def test_a_key_split_over_ndjson_lines_is_found(kind):
     lines = [json.dumps({"message": {"content": piece}}) + "\n" for piece in ("sk-01234", "56789ab")]
     answer = response(*lines, headers={"content-type": kind})
     assert any("message.content joined" in line for line in scan(tape(exchange(answer=answer))))
 
 
-def test_a_key_that_json_escapes_is_found():
+def test_a_key_in_json_escapes_is_found():
     answer = response('{"a": "sk\\u002d0123456789ab"}', headers=JSON)
     assert scan(tape(exchange(answer=answer)))
 
@@ -157,17 +157,17 @@ def test_a_key_that_json_escapes_is_found():
         "7f3c9ab2\\u002fd41e\\u002B4c0f",
     ],
 )
-def test_a_secret_that_a_request_sent_is_found_in_any_writing(form):
-    """Scrubbing blanks it where it stands as it is; in other writings that is not certain."""
-    known = SecretValues.of(["7f3c9ab2/d41e+4c0f"])
-    (found, *_) = scan(place_in("event", f"x {form} y"), known)
+def test_a_sent_secret_is_found_in_any_encoding(form):
+    """Scrubbing blanks the plain form only."""
+    secret_values = SecretValues.of(["7f3c9ab2/d41e+4c0f"])
+    (found, *_) = scan(place_in("event", f"x {form} y"), secret_values)
     assert "a value that a request sent as a secret" in found
     assert scan(place_in("event", f"x {form} y")) == []
 
 
-def test_a_secret_with_quotes_is_found_as_json_writes_it():
-    known = SecretValues.of(['ab"cd-01234'])
-    assert scan(tape(exchange(answer=response(json.dumps('ab"cd-01234'), headers={}))), known)
+def test_a_secret_with_quotes_is_found_in_its_json_form():
+    secret_values = SecretValues.of(['ab"cd-01234'])
+    assert scan(tape(exchange(answer=response(json.dumps('ab"cd-01234'), headers={}))), secret_values)
 
 
 @pytest.mark.parametrize("place", ["request text", "request bytes", "request value", "response text", "event"])
@@ -176,15 +176,15 @@ def test_a_secret_with_quotes_is_found_as_json_writes_it():
     [lambda key: key.encode().hex(), lambda key: "".join(f"\\u{ord(char):04x}" for char in key), "\0".join],
     ids=["hex", "escapes", "UTF-16"],
 )
-def test_a_key_in_another_writing_is_found_in_any_body(place, write):
-    """And only where the key was sent, where nothing but that tells it."""
+def test_an_encoded_key_is_found_in_any_body(place, write):
+    """Only if a request sent the key, because nothing else identifies it."""
     key = "7f3c9ab2d41e4c0f"
     assert scan(place_in(place, write(key)), SecretValues.of([key]))
     assert scan(place_in(place, write(key))) == []
     assert scan(place_in(place, write(key[::-1])), SecretValues.of([key])) == []
 
 
-def test_a_key_that_shows_what_it_is_is_found_in_escapes():
+def test_a_key_with_a_known_prefix_is_found_in_escapes():
     escaped = "".join(f"\\u{ord(char):04x}" for char in "sk-ant-api03-abcdefghijkl")
     assert "begins with sk-" in scan(place_in("request text", escaped))[0]
 
@@ -195,15 +195,15 @@ def test_a_short_key_is_found_as_a_word(text):
 
 
 @pytest.mark.parametrize("text", ["aq7x2z", "q7x2zb", "iVBORw0KGgoAAAANSUhEUgq7x2zAAABCAYAAAAfFcSJ", "0.412345678"])
-def test_a_short_key_inside_of_something_else_is_chance(text):
-    """Pictures, signatures and numbers hold any five characters."""
+def test_a_short_key_inside_of_a_longer_word_is_not_found(text):
+    """Images, signatures and numbers contain any five characters by chance."""
     assert scan(place_in("event", text), SecretValues.of(["q7x2z", "12345"])) == []
 
 
 def test_a_weak_secret_is_found_as_a_word():
-    known = SecretValues.of(["swordfish"])
-    assert scan(place_in("event", "the swordfish."), known)
-    assert scan(place_in("event", "swordfishes"), known) == []
+    secret_values = SecretValues.of(["swordfish"])
+    assert scan(place_in("event", "the swordfish."), secret_values)
+    assert scan(place_in("event", "swordfishes"), secret_values) == []
 
 
 @pytest.mark.parametrize(
@@ -214,18 +214,18 @@ def test_a_weak_secret_is_found_as_a_word():
         (exchange(answer=response(*events({"password": "abcd"}))), "response body, password"),
     ],
 )
-def test_a_field_for_secrets_is_found_whatever_is_in_it(one, place):
-    """Also on a tape that was written or edited by hand."""
+def test_a_field_for_secrets_is_found_with_any_value(one, place):
+    """Also on a tape that was edited by hand."""
     assert f"exchange 1, {place}: a field for secrets with 4 characters in it" in scan(tape(one))
 
 
-def test_a_blanked_field_is_fine():
+def test_a_blanked_field_is_not_found():
     assert scan(tape(exchange({"api_key": "REDACTED", "password": "", "secret": None}, reply("api_key")))) == []
 
 
 @pytest.mark.parametrize("side", ["request", "response"])
-def test_what_nobody_can_read_is_refused(side):
-    """A packed body may hold anything."""
+def test_a_compressed_body_is_found(side):
+    """It may contain anything."""
     packed = {"content-encoding": "gzip"}
     one = (
         exchange({"a": 1}, response("x"), **packed)
@@ -244,19 +244,19 @@ def test_a_value_can_be_declared_harmless():
     assert scan(place_in("event", "sk-0123456789abc"), harmless=harmless)
 
 
-def test_the_text_of_a_file_is_looked_at_by_line():
+def test_the_text_of_a_file_is_scanned_by_line():
     assert scan_text("a: b\nnote: sk-0123456789ab\n") == ["line 2: a key that begins with sk- (15 characters)"]
     assert scan_text("a: abcdefgh1\n", SecretValues.of(["abcdefgh1"])) == [
         "line 1: a value that a request sent as a secret (9 characters)"
     ]
 
 
-def test_messages_for_people_do_not_show_keys():
+def test_hide_replaces_keys_in_messages():
     assert hide("the key sk-0123456789ab is wrong") == "the key REDACTED is wrong"
 
 
-def test_a_long_stream_is_looked_at_in_reasonable_time():
-    """Ten thousand chunks, read as bytes and as the text they add up to."""
+def test_a_long_stream_is_scanned_in_linear_time():
+    """Ten thousand chunks, as bytes and as joined texts."""
     answer = response(
         *events(*({"choices": [{"index": 0, "delta": {"content": f"word {n} "}}]} for n in range(10_000)))
     )
@@ -265,30 +265,30 @@ def test_a_long_stream_is_looked_at_in_reasonable_time():
     assert time.process_time() - start < 10
 
 
-def test_a_request_without_anything_is_fine():
+def test_an_empty_request_has_no_findings():
     assert scan(tape(exchange(answer=response(headers=SSE)))) == []
     assert request().body is None
 
 
 @pytest.mark.parametrize("space", ["\\n", "\\t", "\\\\n", "\\r\\n", "\\u000a"])
-def test_a_key_behind_white_space_inside_of_json_is_seen(space):
-    """The letter of the escape is none of a word: so do tools write files with keys in them."""
+def test_a_key_after_escaped_white_space_in_json_is_found(space):
+    """The letter of the escape is not part of the word: tool calls that write files contain such texts."""
     key = "sk-ant-api03-" + "A" * 20
     assert [*credentials_in(f'{{"text": "# keys{space}{key}"}}', SecretValues())]
     assert not [*credentials_in(f'{{"text": "des{key}"}}', SecretValues())]
 
 
 @pytest.mark.parametrize("kind", ["Text/Event-Stream", "text/plain", "text/event-stream"])
-def test_a_key_in_pieces_is_seen_in_events_whatever_they_are_called(kind):
-    """Names of types have no case, and some servers give events another one."""
+def test_a_split_key_is_found_in_events_of_any_name(kind):
+    """Content types are not case-sensitive, and some servers send events with another one."""
     key = "sk-ant-api03-" + "A" * 20
     pieces = [f'data: {{"choices":[{{"index":0,"delta":{{"content":"{part}"}}}}]}}\n\n' for part in (key[:9], key[9:])]
     one = tape(exchange(answer=response(*pieces, headers={"content-type": kind})))
     assert scan(one)
 
 
-def test_a_finding_does_not_show_a_key_that_is_a_name():
-    """The place is told without it."""
+def test_a_finding_does_not_show_a_key_that_is_a_field_name():
+    """The place is blanked."""
     key = "sk-ant-api03-" + "A" * 20
     found = scan(tape(exchange({key: {"x": "sk-ant-api03-" + "B" * 20}}, reply({}))))
     assert found

@@ -1,4 +1,4 @@
-"""What stays on a tape, with no configuration."""
+"""What is kept on a tape without configuration."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def scrubbed(ask, rules=RULES):
     return rules.request(ask, rules.secret_values(ask))
 
 
-def test_request_headers_stay_only_if_they_are_on_the_list():
+def test_only_listed_request_headers_are_kept():
     ask = raw_request(
         {"a": 1}, Authorization=f"Bearer {KEY}", X_Api_Key=KEY, Cookie=f"session={KEY}", User_Agent="sdk/1",
         Host="10.0.0.7", Anthropic_Version="2023-06-01", Anthropic_Beta="a", anthropic_beta="b",
@@ -29,7 +29,7 @@ def test_request_headers_stay_only_if_they_are_on_the_list():
     }
 
 
-def test_response_headers_stay_only_if_they_are_on_the_list():
+def test_only_listed_response_headers_are_kept():
     headers = [("Content-Type", "text/event-stream"), ("Set-Cookie", KEY), ("Server", "x"), ("Date", "x"), ("Via", "x"),
                ("OpenAI-Organization", "acme"), ("Retry-After", "7"), ("CF-Ray", "1")]  # fmt: skip
     assert RULES.response_headers_of(headers, SecretValues(), 1) == {
@@ -38,8 +38,8 @@ def test_response_headers_stay_only_if_they_are_on_the_list():
     }
 
 
-def test_response_headers_that_differ_each_time_are_made_steady():
-    """So that a new recording is a small diff; ids still differ from exchange to exchange."""
+def test_changing_response_headers_get_constant_values():
+    """So that a new recording has a small diff; ids still differ between exchanges."""
     headers = [
         ("request-id", "req_011CSHoEeqs5C35K2UUqR7Fy"),
         ("x-request-id", "b7a1"),
@@ -58,9 +58,11 @@ def test_response_headers_that_differ_each_time_are_made_steady():
     }
 
 
-def test_a_header_that_stays_does_not_carry_a_key():
-    known = SecretValues.of([KEY])
-    assert RULES.response_headers_of([("retry-after", f"for {KEY}")], known, 1) == {"retry-after": "for REDACTED"}
+def test_a_key_in_a_kept_header_is_blanked():
+    secret_values = SecretValues.of([KEY])
+    assert RULES.response_headers_of([("retry-after", f"for {KEY}")], secret_values, 1) == {
+        "retry-after": "for REDACTED"
+    }
 
 
 @pytest.mark.parametrize(
@@ -86,11 +88,11 @@ def test_a_header_that_stays_does_not_carry_a_key():
     ],
 )
 def test_fields_for_secrets_and_users_are_blanked(body, kept):
-    """By name anywhere for secrets, by place for users; what describes such a field stays."""
+    """Secrets by field name anywhere, users by path; schemas that describe such a field are kept."""
     assert scrubbed(raw_request(body)).body.value == kept
 
 
-def test_more_fields_can_be_named():
+def test_rules_add_fields_to_blank():
     rules = Rules(secret_fields=("tools.*.endpoint",), user_fields=("tenant",))
     body = {"tools": [{"endpoint": "x", "name": "y"}], "tenant": "acme", "user": "jo"}
     kept = {"tools": [{"endpoint": "REDACTED", "name": "y"}], "tenant": "REDACTED", "user": "jo"}
@@ -114,8 +116,8 @@ def test_parameters_for_secrets_are_blanked(query, kept):
     assert scrubbed(raw_request(query=query)).query == kept
 
 
-def test_what_was_sent_as_a_key_is_blanked_wherever_else_it_is():
-    """In the path, the query, texts, also percent-encoded."""
+def test_a_sent_key_is_blanked_everywhere():
+    """In the path, the query and texts, also percent-encoded."""
     key = "p/l+anted=0123456789"
     ask = raw_request(
         {"messages": [{"content": f"my key is {key}!"}]},
@@ -131,8 +133,8 @@ def test_what_was_sent_as_a_key_is_blanked_wherever_else_it_is():
     assert scrubbed(raw_request(b"\xff" + KEY.encode(), x_api_key=KEY)).body == Body("base64", b"\xff" + b"*" * 16)
 
 
-def test_the_boundary_of_a_form_is_the_same_each_time():
-    """Clients draw lots for it, so a form would never be on its tape."""
+def test_the_boundary_of_a_multipart_form_is_constant():
+    """Clients choose it at random, so the request would never match."""
     forms = [
         raw_request(f"--{lot}\r\n\r\nhi\r\n--{lot}--".encode(), content_type=f"multipart/form-data; boundary={lot}")
         for lot in ("d1e2", "f3a4")
@@ -177,18 +179,18 @@ def test_the_boundary_of_a_form_is_the_same_each_time():
         ("x-api-key", "short1", set()),
     ],
 )
-def test_keys_are_known_by_where_they_are_sent(name, value, strong):
+def test_headers_for_secrets_give_the_secret_values(name, value, strong):
     assert Rules().secret_values(raw_request(**{name: value})).strong == strong
 
 
-def test_a_key_that_could_be_a_word_is_known_to_be_weak():
-    """Nobody can tell whether an answer that holds it repeats the key."""
+def test_a_key_that_could_be_a_word_is_weak():
+    """A response may contain the word by chance."""
     assert RULES.secret_values(raw_request(x_api_key="swordfish")) == SecretValues(weak=frozenset({"swordfish"}))
     assert Rules(harmless=frozenset({"swordfish"})).secret_values(raw_request(x_api_key="swordfish")) == SecretValues()
 
 
-def test_what_is_too_short_to_be_told_from_a_word_is_not_known():
-    """Servers without keys are sent such things."""
+def test_short_and_dummy_keys_are_not_secret():
+    """Clients send them to servers that need no key."""
     assert RULES.secret_values(raw_request(x_api_key="abcd")) == SecretValues()
     assert RULES.secret_values(raw_request(x_api_key="local")) == SecretValues()
     assert (
@@ -198,51 +200,51 @@ def test_what_is_too_short_to_be_told_from_a_word_is_not_known():
 
 
 @pytest.mark.parametrize("key", ["q7x2z", "q7x2zp", "q7x2zp4", "admin"])
-def test_a_short_key_is_looked_for(key):
-    """As a word of its own, wherever it was sent as a key."""
+def test_a_short_key_is_weak_wherever_it_was_sent(key):
+    """In a header, a field or a query parameter."""
     assert RULES.secret_values(raw_request(x_api_key=key)) == SecretValues(weak=frozenset({key}))
     assert RULES.secret_values(raw_request(authorization=f"Bearer {key}")).weak == {key}
     assert RULES.secret_values(raw_request({"api_key": key})).weak == {key}
     assert RULES.secret_values(raw_request(query=f"key={key}")).weak == {key}
 
 
-def test_only_long_names_of_users_are_looked_for_elsewhere():
-    """A short one may be a word, and other fields are nobody's names."""
+def test_only_long_user_ids_are_blanked_elsewhere():
+    """A short one may be a word."""
     body = {"user": "alice-12345", "model": "a-long-name-of-a-model-1", "metadata": {"user_id": "alice-123456"}}
     assert RULES.secret_values(raw_request(body)) == SecretValues(frozenset({"alice-123456"}))
 
 
-def test_fields_and_parameters_tell_secrets_too():
+def test_fields_and_parameters_give_secret_values():
     body = {"password": "correct-horse-1", "user": "jo", "metadata": {"user_id": "account_1234567890"}}
-    known = RULES.secret_values(raw_request(body, query="key=correct-key-2"))
-    assert known.strong == {"correct-horse-1", "account_1234567890", "correct-key-2"}
+    secret_values = RULES.secret_values(raw_request(body, query="key=correct-key-2"))
+    assert secret_values.strong == {"correct-horse-1", "account_1234567890", "correct-key-2"}
 
 
-def test_a_key_cut_over_chunks_becomes_stars_and_every_chunk_keeps_its_length():
+def test_a_key_split_over_chunks_becomes_stars_of_the_same_length():
     chunks = [Chunk(0.1, b"data: 7f3c9a"), Chunk(0.2, b"b2d4"), Chunk(0.3, b"1e4c0f\n\n")]
     blanked = SecretValues.of([KEY]).blank_chunks(chunks)
     assert blanked == (Chunk(0.1, b"data: ******"), Chunk(0.2, b"****"), Chunk(0.3, b"******\n\n"))
 
 
-def test_chunks_without_a_key_stay():
+def test_chunks_without_a_key_do_not_change():
     chunks = [Chunk(0.1, b"\xc3"), Chunk(0.2, b"\xa4")]
     assert SecretValues.of([KEY]).blank_chunks(chunks) == tuple(chunks)
     assert SecretValues().blank_chunks(chunks) == tuple(chunks)
 
 
 def test_the_longer_of_two_keys_is_blanked_whole():
-    known = SecretValues.of(["abcdefgh1", "abcdefgh1-and-more"])
-    assert known.blank("abcdefgh1-and-more, abcdefgh1") == "REDACTED, REDACTED"
+    secret_values = SecretValues.of(["abcdefgh1", "abcdefgh1-and-more"])
+    assert secret_values.blank("abcdefgh1-and-more, abcdefgh1") == "REDACTED, REDACTED"
 
 
 PHRASE = "correct-horse-battery"
 
 
 def taped(body, kind="application/json", query="", **headers):
-    """Return what a tape holds of a request, as text, and what is known from it."""
+    """Return a scrubbed request as text, and its secret values."""
     sent = RawRequest("POST", "/v1/x", query, [("content-type", kind), *headers.items()], body)
-    known = RULES.secret_values(sent)
-    return str(RULES.request(sent, known)), known
+    secret_values = RULES.secret_values(sent)
+    return str(RULES.request(sent, secret_values)), secret_values
 
 
 @pytest.mark.parametrize(
@@ -258,15 +260,15 @@ def taped(body, kind="application/json", query="", **headers):
         b'{"password":"correct-horse-battery and more"}',
     ],
 )
-def test_a_field_for_secrets_is_blanked_however_it_is_written(body):
-    """Also in bodies that are kept as text, in lists, under what it belongs to, and with blanks in it."""
-    text, known = taped(body)
+def test_a_field_for_secrets_is_blanked_in_any_body(body):
+    """Also in JSON that is stored as text, in lists, in nested fields, and with blanks in the value."""
+    text, secret_values = taped(body)
     assert PHRASE not in text
-    assert "*" in known.blank_bytes(body).decode()
+    assert "*" in secret_values.blank_bytes(body).decode()
 
 
 def test_a_number_may_be_a_password():
-    """And what describes one is none."""
+    """The description of such a field is not."""
     text, _ = taped(b'{"password":8675309123,"tools":[{"properties":{"password":{"type":"string"}}}]}')
     assert "8675309123" not in text
     assert "string" in text
@@ -275,19 +277,19 @@ def test_a_number_may_be_a_password():
 @pytest.mark.parametrize("name", ["subscription-key", "x-api-key", "access_key", "pwd", "code", "client_secret"])
 @pytest.mark.parametrize("where", ["query", "body"])
 def test_a_parameter_for_secrets_is_blanked_in_queries_and_forms(name, where):
-    """By its name, however that is written."""
+    """In any spelling of its name."""
     pairs = f"grant_type=client_credentials&{name}={PHRASE}"
     if where == "query":
-        text, known = taped(b"{}", query=pairs)
+        text, secret_values = taped(b"{}", query=pairs)
     else:
-        text, known = taped(pairs.encode(), "application/x-www-form-urlencoded; charset=utf-8")
+        text, secret_values = taped(pairs.encode(), "application/x-www-form-urlencoded; charset=utf-8")
     assert PHRASE not in text
     assert "client_credentials" in text
-    assert PHRASE in known.strong
+    assert PHRASE in secret_values.strong
 
 
-def test_keys_inside_of_what_a_platform_passes_on_are_known():
-    """However deep they are in it."""
-    _, known = taped(b"{}", **{"x-llamastack-provider-data": '{"up": {"api_key": "correct-horse-battery"}}'})
-    assert PHRASE in known.strong
+def test_keys_in_a_json_header_are_secret_values():
+    """At any depth."""
+    _, secret_values = taped(b"{}", **{"x-llamastack-provider-data": '{"up": {"api_key": "correct-horse-battery"}}'})
+    assert PHRASE in secret_values.strong
     assert taped(b"{}", **{"x-llamastack-provider-data": "{" + "[" * 100_000})[1].strong == frozenset()

@@ -1,4 +1,4 @@
-"""Which tape answers, where clients are other processes."""
+"""Which tape is played, for clients in other processes."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def house(folder, answer="from house"):
+def put_ambient(folder, answer="from the ambient tape"):
     one = exchange(path="/v1/models", method="GET", answer=reply(answer))
     (folder / "ambient.tape.yaml").write_text(dump(tape(ambient=(one,))), encoding="utf-8")
 
@@ -35,7 +35,7 @@ def ask(selection, raw, said="new"):
     return step.exchange.response.chunks[0].data.decode() if hasattr(step, "exchange") else type(step).__name__
 
 
-def test_the_selected_tape_answers_until_it_is_ejected(folder):
+def test_the_selected_tape_is_played_until_it_is_ejected(folder):
     selection = TapeSelection(folder)
     assert selection.select("hello").name == "hello"
     assert ask(selection, HELLO) == '"hi"'
@@ -52,7 +52,7 @@ def test_one_tape_at_a_time(folder):
         selection.select("hello")
 
 
-def test_a_tape_that_is_not_there_is_not_selected(folder):
+def test_a_missing_tape_is_not_selected(folder):
     selection = TapeSelection(folder)
     with pytest.raises(TapeMissingError):
         selection.select("gone")
@@ -60,7 +60,7 @@ def test_a_tape_that_is_not_there_is_not_selected(folder):
 
 
 @pytest.mark.parametrize("mode", [Mode.ONCE, Mode.REWRITE, Mode.VERIFY, Mode.LIVE])
-def test_modes_that_ask_need_an_upstream(folder, mode):
+def test_modes_that_use_the_upstream_need_its_address(folder, mode):
     with pytest.raises(TapeUsageError, match=f'mode "{mode}" needs the address of an upstream'):
         TapeSelection(folder, mode)
     with pytest.raises(TapeUsageError, match="needs the address of an upstream"):
@@ -69,7 +69,7 @@ def test_modes_that_ask_need_an_upstream(folder, mode):
 
 
 def test_a_request_without_a_tape_fails_the_next_report(folder):
-    """A stack may ask late, when its test is over: it is refused, and told of by whoever comes next."""
+    """A stack may send a request after its test has ended: it gets a 409, and the next report has it."""
     selection = TapeSelection(folder)
     assert "No tape was selected when this request arrived." in ask(selection, HELLO)
     assert selection.report().tape == "(none selected)"
@@ -84,16 +84,16 @@ def test_a_request_without_a_tape_fails_the_next_report(folder):
 
 def test_ambient_calls_are_answered_by_their_own_tape(folder):
     """Before a tape is selected, and while one is."""
-    house(folder)
+    put_ambient(folder)
     selection = TapeSelection(folder)
-    assert ask(selection, MODELS) == '"from house"'
+    assert ask(selection, MODELS) == '"from the ambient tape"'
     selection.select("hello")
-    assert ask(selection, MODELS) == '"from house"'
+    assert ask(selection, MODELS) == '"from the ambient tape"'
     assert ask(selection, HELLO) == '"hi"'
     assert selection.eject().failures == ()
 
 
-def test_ambient_calls_without_a_tape_of_their_own_are_made_up(folder):
+def test_ambient_calls_without_an_ambient_tape_get_generated_responses(folder):
     selection = TapeSelection(folder)
     assert ask(selection, MODELS) == '{"object": "list", "data": []}'
     path = folder / "named.tape.yaml"
@@ -103,9 +103,9 @@ def test_ambient_calls_without_a_tape_of_their_own_are_made_up(folder):
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/models/tiny"])
-def test_a_call_that_a_tape_holds_as_an_exchange_is_that_exchange(folder, path):
-    """Whatever the tape of ambient calls says; and a stack that asks first does not cost the test its answer."""
-    house(folder)
+def test_an_ambient_call_on_the_selected_tape_is_played_from_there(folder, path):
+    """It wins over the ambient tape, may be repeated, and has to be requested."""
+    put_ambient(folder)
     mine = tape(exchange(path=path, method="GET", answer=reply("mine")), exchange({"a": 1}, reply("hi")))
     (folder / "mine.tape.yaml").write_text(dump(mine), encoding="utf-8")
     selection, call = TapeSelection(folder), raw_request(path=path, method="GET")
@@ -121,8 +121,8 @@ PROBE = RawRequest("POST", "/v1/messages", body=b"{}")
 
 
 @pytest.mark.parametrize(("path", "status"), [("/v1/messages", 400), ("/v1/chat/completions", 404)])
-def test_a_probe_of_the_messages_route_is_made_up(folder, path, status):
-    """A stack sends it once, so with whatever test is first; the answer is what the selected tape's requests show."""
+def test_a_route_probe_gets_a_generated_response(folder, path, status):
+    """A stack sends it once, during any test; the selected tape's requests show whether the route exists."""
     said = exchange({"model": "tiny"}, reply("hi"), path=path)
     (folder / "named.tape.yaml").write_text(dump(tape(said)), encoding="utf-8")
     selection = TapeSelection(folder)
@@ -134,14 +134,14 @@ def test_a_probe_of_the_messages_route_is_made_up(folder, path, status):
     assert len(selection.report().unexpected) == 1
 
 
-def test_a_probe_is_recorded_where_the_upstream_can_be_asked(folder):
-    """On the tape of ambient calls, or, where that is only played, on the one that is recorded; it does not count."""
+def test_a_route_probe_is_recorded_if_the_upstream_is_available(folder):
+    """On the ambient tape or, if that is only played, on the selected one; it is not an exchange."""
     selection = TapeSelection(folder, Mode.REWRITE, upstream=UPSTREAM)
     selection.select("new")
     assert [ask(selection, PROBE), ask(selection, HELLO)] == ["Record", "Record"]
     assert selection.eject().exchanges == 1
     assert [one.request.path for one in read_tape(folder / "ambient.tape.yaml").ambient] == ["/v1/messages"]
-    house(folder)
+    put_ambient(folder)
     selection = TapeSelection(folder, Mode.ONCE, upstream=UPSTREAM)
     selection.select("newer")
     assert [ask(selection, PROBE), ask(selection, HELLO)] == ["Record", "Record"]
@@ -166,20 +166,20 @@ def test_ambient_calls_are_recorded_on_their_own_tape(folder):
     assert (len(new.exchanges), new.ambient, new.upstream.kind) == (1, (), "vllm")
 
 
-def test_a_tape_that_is_recorded_while_others_are_played_makes_ambient_calls_up(folder):
+def test_a_tape_recorded_beside_a_played_ambient_tape_generates_ambient_responses(folder):
     selection = TapeSelection(folder, upstream=UPSTREAM)
     selection.select("new", Mode.REWRITE)
     assert ask(selection, MODELS) == '{"object": "list", "data": []}'
 
 
-def test_once_asks_for_ambient_calls_once(folder):
-    house(folder)
-    assert ask(TapeSelection(folder, Mode.ONCE, upstream=UPSTREAM), MODELS) == '"from house"'
+def test_once_records_ambient_calls_once(folder):
+    put_ambient(folder)
+    assert ask(TapeSelection(folder, Mode.ONCE, upstream=UPSTREAM), MODELS) == '"from the ambient tape"'
 
 
 def test_verify_plays_ambient_calls(folder):
-    house(folder)
-    assert ask(TapeSelection(folder, Mode.VERIFY, upstream=UPSTREAM), MODELS) == '"from house"'
+    put_ambient(folder)
+    assert ask(TapeSelection(folder, Mode.VERIFY, upstream=UPSTREAM), MODELS) == '"from the ambient tape"'
 
 
 def test_live_relays_everything(folder):
@@ -190,12 +190,12 @@ def test_live_relays_everything(folder):
     assert selection.eject().failures == ()
 
 
-def test_the_name_of_the_ambient_tape_is_taken(folder):
+def test_the_ambient_tape_cannot_be_selected(folder):
     with pytest.raises(TapeUsageError, match='"ambient" is the name of the tape of ambient calls'):
         TapeSelection(folder).select("ambient")
 
 
-def test_half_a_scenario_need_not_be_saved(folder):
+def test_eject_without_keep_saves_nothing(folder):
     selection = TapeSelection(folder, Mode.REWRITE, upstream=UPSTREAM)
     selection.select("new")
     ask(selection, HELLO)
@@ -203,7 +203,7 @@ def test_half_a_scenario_need_not_be_saved(folder):
     assert not (folder / "new.tape.yaml").exists()
 
 
-def test_a_refusal_to_save_is_a_failure(folder):
+def test_a_tape_that_cannot_be_saved_is_a_failure(folder):
     selection = TapeSelection(folder, Mode.REWRITE, upstream=UPSTREAM)
     ask(selection, MODELS, "sk-0123456789abcdef")
     selection.select("new")
@@ -214,7 +214,7 @@ def test_a_refusal_to_save_is_a_failure(folder):
     assert [path.name for path in folder.iterdir()] == ["hello.tape.yaml"]
 
 
-def test_closing_ejects_and_tells_what_is_left(folder):
+def test_closing_ejects_and_returns_unreported_failures(folder):
     selection = TapeSelection(folder)
     selection.select("hello")
     assert selection.close() == ("exchange 1 (POST /v1/messages) was not played",)

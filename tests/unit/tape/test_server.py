@@ -1,4 +1,4 @@
-"""The harness in front of a program in another process."""
+"""The tape server, for programs in other processes."""
 
 import asyncio
 import json
@@ -48,7 +48,7 @@ def control(http, method, body=None, **params):
 
 
 def test_a_tape_is_selected_played_and_ejected_over_http(playing):
-    """What a test in another process does."""
+    """As a test in another process does."""
     status, report = control(playing, "PUT", {"name": "hello"})
     assert (status, report["tape"], report["action"], len(report["unplayed"])) == (200, "hello", "replay", 1)
     assert playing.post("/v1/messages", json={"a": 1}).json() == "hi"
@@ -59,13 +59,13 @@ def test_a_tape_is_selected_played_and_ejected_over_http(playing):
     assert control(playing, "DELETE") == (404, {"error": "no tape is selected"})
 
 
-def test_what_was_not_played_fails_in_the_end(playing):
+def test_an_unplayed_exchange_is_a_failure_in_the_report(playing):
     control(playing, "PUT", {"name": "hello", "mode": "none"})
     assert control(playing, "DELETE")[1]["failures"] == ["exchange 1 (POST /v1/messages) was not played"]
 
 
-def test_an_unexpected_request_gets_409_and_fails_in_the_end(playing):
-    """Also if the stack swallowed the answer."""
+def test_an_unexpected_request_gets_409_and_is_a_failure_in_the_report(playing):
+    """Also if the stack swallowed the response."""
     control(playing, "PUT", {"name": "hello"})
     answer = playing.post("/v1/messages", json={"a": 2})
     assert answer.status_code == 409
@@ -73,7 +73,7 @@ def test_an_unexpected_request_gets_409_and_fails_in_the_end(playing):
     assert control(playing, "DELETE")[1]["unexpected"] == [answer.json()["error"]["message"]]
 
 
-def test_sdks_show_the_diff_and_ask_once(playing):
+def test_sdks_show_the_diff_and_do_not_retry(playing):
     control(playing, "PUT", {"name": "hello"})
     url, messages = str(playing.base_url), [{"role": "user", "content": "hi"}]
     with (
@@ -104,19 +104,19 @@ def test_sdks_show_the_diff_and_ask_once(playing):
         ("POST", {"name": "hello"}, 405, "supports GET, PUT and DELETE"),
     ],
 )
-def test_what_the_control_route_does_not_take(playing, method, body, status, complaint):
+def test_invalid_control_requests(playing, method, body, status, complaint):
     found, answer = control(playing, method, body)
     assert (found, complaint in answer["error"]) == (status, True)
     assert control(playing, "GET")[1]["tape"] == "(none selected)"
 
 
-def test_a_second_tape_has_to_wait(playing):
+def test_a_second_tape_cannot_be_selected(playing):
     control(playing, "PUT", {"name": "hello"})
     assert control(playing, "PUT", {"name": "hello"})[0] == 409
 
 
 def test_a_stack_can_start_with_no_tape_and_no_upstream(playing):
-    """It lists models and looks whether the upstream is well; that is nobody's exchange."""
+    """It lists models and checks the health of the upstream; these calls are on no tape."""
     assert playing.get("/v1/models").raise_for_status().json() == {"object": "list", "data": []}
     assert playing.get("/health").json() == {"status": "ok"}
     control(playing, "PUT", {"name": "hello"})
@@ -125,7 +125,7 @@ def test_a_stack_can_start_with_no_tape_and_no_upstream(playing):
 
 
 def test_the_upstream_gets_the_request_as_it_was_sent(wire, recording):
-    """Path, query, headers and body, but for what belongs to one connection."""
+    """Path, query, headers and body, except hop-by-hop headers."""
     wire.scripts["/v1/a%2Fb"] = Script([b"{}"], headers=JSON)
     headers = {
         "x-api-key": "abcdefgh1",
@@ -145,8 +145,8 @@ def test_the_upstream_gets_the_request_as_it_was_sent(wire, recording):
     assert not heard.headers.keys() & {"x-hop", "te", "connection"}
 
 
-def test_the_client_gets_the_answer_as_it_was_given(wire, recording):
-    """All headers while it is recorded; a length where the upstream gave one, chunks where it did not."""
+def test_the_client_gets_the_response_as_it_was_sent(wire, recording):
+    """All headers while recording; a content-length if the upstream sent one, otherwise chunked."""
     answers = {"/length": Script([b"{}"], headers={**JSON, "X-Odd": "1", "keep-alive": "x"}, framed=False, status=418)}
     wire.scripts |= {**answers, "/chunks": Script([b"{}"], headers=JSON)}
     answer = recording.get("/length")
@@ -155,8 +155,8 @@ def test_the_client_gets_the_answer_as_it_was_given(wire, recording):
     assert recording.get("/chunks").headers["transfer-encoding"] == "chunked"
 
 
-def test_an_address_may_have_a_path(wire, tmp_path):
-    """Some upstreams live under one; the tape holds what the program asked for."""
+def test_the_address_of_the_upstream_may_have_a_path(wire, tmp_path):
+    """The tape has the path that the client sent."""
     wire.scripts["/openai/v1/x"] = Script([b"{}"], headers=JSON)
     server = TapeServer(TapeSelection(tmp_path, Mode.REWRITE, upstream=f"{wire.url}/openai/"))
     server.selection.select("new")
@@ -166,7 +166,7 @@ def test_an_address_may_have_a_path(wire, tmp_path):
     assert read_tape(tmp_path / "new.tape.yaml").exchanges[0].request.path == "/v1/x"
 
 
-def test_ambient_calls_are_recorded_apart_and_played_with_the_upstream_gone(wire, tmp_path):
+def test_ambient_calls_are_recorded_apart_and_played_without_the_upstream(wire, tmp_path):
     """The start of a stack, then a scenario."""
     wire.scripts |= {
         "/v1/models": Script([b'{"data": ["real"]}'], headers=JSON),
@@ -186,7 +186,7 @@ def test_ambient_calls_are_recorded_apart_and_played_with_the_upstream_gone(wire
         assert scenario(url) == []
 
 
-def test_live_relays_and_keeps_compressed_what_is(wire, tmp_path):
+def test_live_relays_compressed_responses_unchanged(wire, tmp_path):
     wire.scripts["/zip"] = Script([b"not really gzip"], headers={"content-encoding": "gzip"})
     with serving(TapeServer(TapeSelection(tmp_path, Mode.LIVE, upstream=wire.url))) as url:
         seen = HTTPX.get(f"{url}/zip", headers={"accept-encoding": "gzip"})
@@ -195,7 +195,7 @@ def test_live_relays_and_keeps_compressed_what_is(wire, tmp_path):
     assert [*tmp_path.iterdir()] == []
 
 
-def test_verify_asks_the_upstream_and_plays_the_tape(wire, tmp_path):
+def test_verify_sends_to_the_upstream_and_plays_the_tape(wire, tmp_path):
     put(tmp_path, exchange({"a": 1}, reply({"n": 1})))
     wire.scripts["/v1/messages"] = Script([b'{"n": "one"}'], headers=JSON)
     with serving(TapeServer(TapeSelection(tmp_path, Mode.VERIFY, upstream=wire.url))) as url:
@@ -207,8 +207,8 @@ def test_verify_asks_the_upstream_and_plays_the_tape(wire, tmp_path):
 
 
 @pytest.mark.parametrize("error", ["ConnectError", "RemoteProtocolError", "ReadTimeout"])
-def test_an_upstream_that_never_answered_is_a_closed_connection(tmp_path, error):
-    """A server cannot refuse a connection it has taken; this is the nearest, and no error of the upstream."""
+def test_a_missing_response_is_played_as_a_closed_connection(tmp_path, error):
+    """A server cannot refuse a connection that it has accepted; a closed one is the closest."""
     put(tmp_path, exchange(how="reset", error=error, method="GET"))
     server = TapeServer(TapeSelection(tmp_path))
     server.selection.select("hello")
@@ -218,7 +218,7 @@ def test_an_upstream_that_never_answered_is_a_closed_connection(tmp_path, error)
     assert "without sending a response" in str(seen.error)
 
 
-def test_an_upstream_that_refuses_is_recorded(tmp_path):
+def test_a_refused_connection_is_recorded(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     server = TapeServer(TapeSelection(tmp_path, Mode.REWRITE, upstream=f"http://127.0.0.1:{port}"))
@@ -231,8 +231,8 @@ def test_an_upstream_that_refuses_is_recorded(tmp_path):
 
 
 @pytest.mark.parametrize("length", [{}, {"content-length": "9"}])
-def test_a_stream_that_died_dies_again_after_everything_that_came(tmp_path, length):
-    """Framed by chunks or by a length: the client sees an incomplete read."""
+def test_a_broken_stream_breaks_after_the_same_chunks(tmp_path, length):
+    """Chunked or with a content-length: the client gets an incomplete read."""
     put(tmp_path, exchange(answer=response("a", "b", headers=length), how="reset", error="ReadError", method="GET"))
     server = TapeServer(TapeSelection(tmp_path))
     server.selection.select("hello")
@@ -243,7 +243,7 @@ def test_a_stream_that_died_dies_again_after_everything_that_came(tmp_path, leng
     assert "peer closed connection" in str(seen.error)
 
 
-def test_a_client_that_stays_where_the_recorded_one_left_fails(tmp_path):
+def test_a_client_that_waits_where_the_recorded_one_disconnected_is_a_failure(tmp_path):
     put(tmp_path, exchange(answer=response("a"), how="client_closed", method="GET"))
     server = TapeServer(TapeSelection(tmp_path), patience=0.05)
     server.selection.select("hello")
@@ -254,7 +254,7 @@ def test_a_client_that_stays_where_the_recorded_one_left_fails(tmp_path):
 
 
 def test_a_request_belongs_to_the_tape_that_was_selected_when_it_arrived(tmp_path):
-    """Its body may end when the next test has begun."""
+    """Its body may be complete only after the next test has begun."""
     for name in ("a", "b"):
         put(tmp_path, exchange({"n": name}, reply(name)), name=name)
     selection = TapeSelection(tmp_path)
@@ -283,8 +283,8 @@ def test_a_request_belongs_to_the_tape_that_was_selected_when_it_arrived(tmp_pat
     assert [text for text in selection.eject().failures if "is not on tape" in text] == []
 
 
-def test_a_client_that_leaves_a_server_early_is_noted(tmp_path):
-    """It fails nothing: what a server has sent when it hears of that is a matter of luck."""
+def test_an_early_disconnect_from_a_server_is_a_note(tmp_path):
+    """It is not a failure, because the number of chunks sent before the disconnect is detected depends on timing."""
     answer = response("data: 1\n\n", "data: 2\n\n")
     slow = tuple(chunk._replace(seconds=60.0 * number) for number, chunk in enumerate(answer.chunks))
     put(tmp_path, exchange(answer=answer.model_copy(update={"chunks": slow}), method="GET"))
@@ -302,7 +302,7 @@ def test_a_client_that_leaves_a_server_early_is_noted(tmp_path):
 
 
 def test_the_tape_is_saved_when_the_server_stops(wire, tmp_path, caplog):
-    """What went wrong by then is logged: nobody is left to ask."""
+    """Failures are logged then."""
     wire.scripts["/v1/x"] = Script([b"{}"], headers=JSON)
     selection = TapeSelection(tmp_path, Mode.REWRITE, upstream=wire.url)
     with serving(TapeServer(selection)) as url:
@@ -315,7 +315,7 @@ def test_the_tape_is_saved_when_the_server_stops(wire, tmp_path, caplog):
 
 
 def asgi(server, method="GET", path="/v1/messages"):
-    """Return what a server without the extension makes of a request: status, body, whether it was complete."""
+    """Return how a server without the extension responds: status, body, whether it was complete."""
 
     async def ask():
         sent, requests = [], [{"type": "http.request", "body": b"", "more_body": False}]
@@ -335,8 +335,8 @@ def asgi(server, method="GET", path="/v1/messages"):
     return asyncio.run(ask())
 
 
-def test_other_asgi_servers_fail_in_the_way_closest_to_it(tmp_path):
-    """They have no word for closing a connection: 502 before an answer, an answer without an end after its begin."""
+def test_asgi_servers_without_the_extension_fail_in_the_closest_way(tmp_path):
+    """A 502 before the response, and a response without an end after it has begun."""
     put(
         tmp_path,
         exchange(how="reset", error="ConnectError", method="GET"),
@@ -350,7 +350,7 @@ def test_other_asgi_servers_fail_in_the_way_closest_to_it(tmp_path):
     assert asgi(server) == (200, b"a", False)
 
 
-def test_a_client_that_leaves_while_it_still_asks(tmp_path):
+def test_a_client_that_disconnects_before_its_body_is_complete(tmp_path):
     async def ask():
         messages = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
 
@@ -373,12 +373,12 @@ def test_websockets_are_not_served(tmp_path):
     asyncio.run(TapeServer(TapeSelection(tmp_path))({"type": "websocket"}, never, never))
 
 
-def test_a_body_in_parts_is_one_body(playing):
+def test_a_body_in_parts_is_joined(playing):
     control(playing, "PUT", {"name": "hello"})
     assert playing.post("/v1/messages", content=iter([b'{"a"', b": 1}"])).json() == "hi"
 
 
-def test_a_port_can_be_chosen_and_a_taken_one_is_an_error(tmp_path):
+def test_a_port_can_be_chosen_and_a_used_one_is_an_error(tmp_path):
     with serving(TapeServer(TapeSelection(tmp_path))) as url:
         port = int(url.rpartition(":")[2])
         with pytest.raises(OSError, match="in use"), serving(TapeServer(TapeSelection(tmp_path)), port=port):

@@ -1,4 +1,4 @@
-"""A tape in use: what becomes of each request, and what is said in the end."""
+"""A tape in use: the step for each request, and the report at the end."""
 
 import json
 
@@ -42,15 +42,15 @@ def test_a_recorded_request_is_played():
     assert playing.report().unplayed == ("exchange 1 (POST /v1/messages) was not played",)
 
 
-def test_a_program_that_does_as_recorded_has_no_failures():
+def test_matching_requests_have_no_failures():
     playing = session(exchange(HELLO, reply("hi")))
     playing.step_for(raw_request(HELLO, x_api_key="any-key-of-today-1", user_agent="new"), 0)
     assert playing.report().failures == ()
     assert (playing.report().exchanges, playing.report().action) == (1, "replay")
 
 
-def test_an_unexpected_request_gets_409_with_the_diff_and_is_remembered():
-    """SDKs do not retry it, and a program that swallows it still fails in the end."""
+def test_an_unexpected_request_gets_409_with_the_diff_and_is_in_the_report():
+    """SDKs do not retry it, and a program that swallows it still fails at the end."""
     playing = session(exchange(HELLO, reply("hi")), hint="Run it with --tape-mode rewrite.")
     step = playing.step_for(raw_request(BYE, x_api_key="abcdefgh1"), 0)
     assert step.exchange.response.status == 409
@@ -63,7 +63,7 @@ def test_an_unexpected_request_gets_409_with_the_diff_and_is_remembered():
     assert playing.report().failures == (text, "exchange 1 (POST /v1/messages) was not played")
 
 
-def test_the_same_unexpected_request_is_told_once_with_its_number():
+def test_the_same_unexpected_request_is_reported_once_with_its_count():
     playing = session()
     for _ in range(3):
         playing.step_for(raw_request(BYE), 0)
@@ -80,7 +80,7 @@ def test_a_refusal_shows_no_key():
     assert "abcdefgh1" not in message_of(step)
 
 
-def test_what_is_blanked_makes_no_difference():
+def test_blanked_values_do_not_affect_matching():
     """Recorded with one key and user, played with others."""
     recording = session(action=Action.RECORD)
     said = {"user": "jo", "messages": "my key is abcdefgh1"}
@@ -93,13 +93,13 @@ def test_what_is_blanked_makes_no_difference():
     )
 
 
-def test_the_ignore_list_of_the_tape_counts():
+def test_the_ignore_list_of_the_tape_is_used():
     playing = session(exchange({"id": 1, "a": 1}, reply("x")), ignore=Ignore(body=("id",)))
     assert playing.step_for(raw_request({"id": 2, "a": 1}), 0).place == "exchange 1"
 
 
 def test_recording_keeps_the_order_of_the_requests():
-    """Not that of the answers."""
+    """Not the order of the responses."""
     recording = session(action=Action.RECORD)
     first, second = recording.step_for(raw_request(HELLO), 0), recording.step_for(raw_request(BYE), 0)
     assert isinstance(first, Record)
@@ -133,7 +133,7 @@ def test_a_tape_without_a_model_in_its_requests():
     assert recording.recorded().upstream.model == ""
 
 
-def test_a_tape_with_a_credential_is_refused():
+def test_a_tape_with_a_credential_is_not_returned():
     recording = session(action=Action.RECORD)
     feed(recording.step_for(raw_request(HELLO), 0), *events({"text": "sk-0123456789abcdef"}), headers=SSE)
     with pytest.raises(UnsafeTapeError) as raised:
@@ -153,7 +153,7 @@ def test_a_key_that_a_later_request_shows_is_blanked_in_earlier_ones():
     assert first.response.chunks[0].data == b'"*********"'
 
 
-def test_harmless_values_are_the_users_word():
+def test_harmless_values_are_kept():
     rules = Rules(harmless=frozenset({"sk-0123456789abcdef"}))
     recording = session(action=Action.RECORD, rules=rules)
     feed(recording.step_for(raw_request({"a": "sk-0123456789abcdef"}, x_api_key="sk-0123456789abcdef"), 0), "{}")
@@ -172,7 +172,7 @@ def models(path="/v1/models", method="GET"):
 
 
 def test_an_ambient_call_is_never_unplayed_and_never_unexpected():
-    """A stack lists models when it starts and every now and then, or does not."""
+    """A stack lists models at startup and periodically, or not at all."""
     one = exchange(path="/v1/models", method="GET", answer=reply({"data": ["from tape"]}))
     playing = session(ambient_exchanges=(one,))
     assert playing.has_ambient(models())
@@ -186,7 +186,7 @@ def test_an_ambient_call_is_never_unplayed_and_never_unexpected():
     ("upstream", "names"),
     [(Upstream(model="big"), ["big", "tiny"]), (Upstream(), ["tiny"]), (Upstream(model="tiny"), ["tiny"])],
 )
-def test_an_ambient_call_that_was_not_recorded_is_answered_from_what_the_tape_knows(upstream, names):
+def test_an_unrecorded_ambient_call_gets_a_response_generated_from_the_tape(upstream, names):
     playing = session(exchange(HELLO, reply("x")), exchange(BYE, reply("x")), exchange(None), upstream=upstream)
     assert not playing.has_ambient(models())
     (chunk,) = playing.step_for(models(), 0).exchange.response.chunks
@@ -204,7 +204,7 @@ def test_other_calls_are_not_ambient(call):
 
 
 @pytest.mark.parametrize("action", [Action.REPLAY, Action.VERIFY])
-def test_an_ambient_call_among_the_exchanges_is_played_in_order_the_last_one_again(action):
+def test_an_ambient_call_among_the_exchanges_is_played_in_order_and_the_last_one_repeated(action):
     calls = [exchange(path="/v1/models/tiny", method="GET", answer=reply(number)) for number in (1, 2)]
     playing = session(*calls, action=action)
     steps = [playing.step_for(models("/v1/models/tiny"), 0) for _ in range(3)]
@@ -213,12 +213,12 @@ def test_an_ambient_call_among_the_exchanges_is_played_in_order_the_last_one_aga
     assert playing.step_for(models("/v1/models/other"), 0).place == "an ambient call"
 
 
-def test_which_calls_are_ambient_can_be_said():
+def test_the_patterns_of_ambient_calls_can_be_set():
     assert session(ambient=("POST /x",)).is_ambient(models("/x", "POST"))
     assert not session(ambient=()).is_ambient(models())
 
 
-def test_ambient_calls_are_recorded_apart_once_each_the_last_answer():
+def test_ambient_calls_are_recorded_once_each_with_the_last_response():
     recording = session(action=Action.RECORD)
     feed(recording.step_for(models(), 0), '{"data": []}')
     feed(recording.step_for(models(), 0), '{"data": [1]}')
@@ -229,15 +229,15 @@ def test_ambient_calls_are_recorded_apart_once_each_the_last_answer():
     assert one.response.chunks[0].data == b'{"data": [1]}'
 
 
-def test_ambient_calls_of_the_old_tape_stay():
+def test_ambient_calls_of_the_old_tape_are_kept():
     old = exchange(path="/health", method="GET", answer=reply("ok"))
     recording = session(action=Action.RECORD, ambient_exchanges=(old,))
     feed(recording.step_for(models(), 0), "{}")
     assert [one.request.path for one in recording.recorded().ambient] == ["/health", "/v1/models"]
 
 
-def test_verify_asks_and_plays_and_reports_differences():
-    """They are news, and no failure."""
+def test_verify_compares_plays_and_reports_differences():
+    """Differences are not failures."""
     checking = session(exchange(HELLO, reply({"a": 1, "b": 1})), action=Action.VERIFY)
     step = checking.step_for(raw_request(HELLO), 0)
     assert isinstance(step, Compare)
@@ -250,13 +250,13 @@ def test_verify_asks_and_plays_and_reports_differences():
     assert report.failures == ()
 
 
-def test_verify_refuses_what_is_not_on_the_tape():
+def test_verify_rejects_requests_that_are_not_on_the_tape():
     checking = session(action=Action.VERIFY)
     assert checking.step_for(raw_request(HELLO), 0).exchange.response.status == 409
     assert len(checking.report().failures) == 1
 
 
-def test_verify_of_a_client_that_left_asks_for_no_more_than_was_recorded():
+def test_verify_of_an_early_disconnect_reads_as_many_chunks_as_recorded():
     left = exchange(HELLO, response("a", "b"), how="client_closed")
     step = session(left, action=Action.VERIFY).step_for(raw_request(HELLO), 0)
     step.recording.head(200, [], 1.0)
@@ -268,7 +268,7 @@ def test_verify_of_a_client_that_left_asks_for_no_more_than_was_recorded():
     assert silent.enough
 
 
-def test_a_client_that_stays_where_the_recorded_one_left_is_a_failure():
+def test_a_client_that_waits_where_the_recorded_one_disconnected_is_a_failure():
     playing = session(exchange(HELLO, response("a"), how="client_closed"))
     playing.client_waited(playing.step_for(raw_request(HELLO), 0))
     (failure,) = playing.report().failures
@@ -277,8 +277,8 @@ def test_a_client_that_stays_where_the_recorded_one_left_is_a_failure():
 
 
 @pytest.mark.parametrize("action", Action)
-def test_what_was_asked_is_known_whatever_is_done_with_the_tape(action):
-    """But for ambient calls."""
+def test_the_requests_are_available_with_every_action(action):
+    """Without ambient calls."""
     used = session(exchange(HELLO, reply("hi")), action=action)
     for one in (raw_request(HELLO), raw_request(method="GET", path="/v1/models")):
         used.step_for(one, 0)

@@ -1,4 +1,4 @@
-"""What a test run says about tapes."""
+"""The tape settings of a test run."""
 
 import shlex
 from pathlib import Path
@@ -21,32 +21,32 @@ FOLDER = Path("recordings")
         ("vllm=embedded", EMBEDDED),
     ],
 )
-def test_an_upstream_is_a_name_and_perhaps_an_address(text, address):
-    """The address is what stands in front of ``/v1``, however people write it."""
+def test_an_upstream_is_a_name_with_or_without_an_address(text, address):
+    """The address is used without ``/v1``."""
     assert Upstream.of(text) == Upstream("vllm", address)
 
 
 @pytest.mark.parametrize("text", ["", "=http://x", "../x", "a/b", "http://127.0.0.1:8000", "vllm=127.0.0.1:8000", ".x"])
-def test_anything_else_is_refused(text):
-    """A name becomes a folder."""
+def test_invalid_upstreams_are_rejected(text):
+    """The name is used for a folder."""
     with pytest.raises(TapeUsageError, match="write NAME, NAME=http://HOST:PORT or NAME=embedded"):
         Upstream.of(text)
 
 
-def test_the_message_about_an_upstream_holds_no_address():
-    """It may hold a key."""
+def test_the_error_message_does_not_contain_the_address():
+    """It may contain a key."""
     with pytest.raises(TapeUsageError) as caught:
         Upstream.of("vllm=ftp://user:secret@host")
     assert "secret" not in str(caught.value)
 
 
-def test_without_upstreams_the_embedded_engine_is_one():
+def test_without_upstreams_the_embedded_engine_is_the_default():
     settings = Settings.of(FOLDER, "none", [])
     assert settings.upstream() == Upstream("local", EMBEDDED)
 
 
-def test_the_first_upstream_is_the_default_and_the_first_address_counts():
-    """The command line comes first; it may name what the file gives an address to."""
+def test_the_first_upstream_is_the_default_and_the_first_address_wins():
+    """The command line comes first; the ini file may have the address."""
     settings = Settings.of(FOLDER, "once", ["b", "a=http://one", "a=http://two", "b=http://three"])
     assert settings.mode is Mode.ONCE
     assert settings.upstream() == Upstream("b", "http://three")
@@ -56,8 +56,8 @@ def test_the_first_upstream_is_the_default_and_the_first_address_counts():
 
 
 @pytest.mark.parametrize("test", ["tests/test_a.py::test_b", "t.py::test[it's a $b]", "t.py::test[\u00fc;x]"])
-def test_the_command_is_one_for_a_shell(test):
-    """Whatever the test is called; the address of a real server stays out of it."""
+def test_the_command_is_quoted_for_a_shell(test):
+    """For any test name; the address of a real server is not shown."""
     settings = Settings.of(FOLDER, "none", ["vllm=http://10.0.0.5:8000", "own=embedded"])
     assert shlex.split(settings.command(test, Mode.REWRITE, "vllm")) == [
         "pytest", test, "--tape-mode", "rewrite", "--tape-upstream", "vllm=http://HOST:PORT",

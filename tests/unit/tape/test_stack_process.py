@@ -1,4 +1,4 @@
-"""Stacks for tests, as far as it takes no stack."""
+"""Stacks for tests, without starting one."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from messages_tape.testing.stack import StackProcess, choose_model, distribution
 
 
 def test_the_distributions_are_found():
-    """In a checkout; the test of a wheel is its installation."""
+    """In a checkout; a wheel is tested by its installation."""
     assert (distributions() / "apis.d" / "messages.yaml").is_file()
     assert (distributions() / "ci-tests" / "run.yaml").is_file()
 
@@ -16,18 +16,18 @@ def test_the_distributions_are_found():
 @pytest.mark.parametrize(
     ("wanted", "chosen"), [("b", "up/b"), ("up/b", "up/b"), ("x/y", "up/x/y"), ("", "up/a"), ("new", "up/a")]
 )
-def test_the_model_of_the_tape_is_asked_for(wanted, chosen):
-    """Whatever its provider is called here; the first one if there is no such model."""
+def test_the_model_of_the_tape_is_chosen(wanted, chosen):
+    """With any provider prefix; the first served model if it is not served."""
     assert choose_model(["up/a", "up/b", "up/x/y"], wanted) == chosen
 
 
-def test_a_stack_without_models_is_of_no_use():
+def test_a_stack_without_models_is_an_error():
     with pytest.raises(TapeUsageError, match="serves no model"):
         choose_model([], "a")
 
 
 def test_the_environment_names_the_upstream_or_the_engine(monkeypatch):
-    """One of the two; what a test adds wins over what is set, except for where the upstream is."""
+    """One of the two; the address of the tape server wins over the environment."""
     monkeypatch.setenv("TAPE_URL", "http://of.another/run")
     monkeypatch.setenv("MESSAGES_APIS_DIR", "mine")
     taped = stack_environment("http://127.0.0.1:1", engine=False, more={"A": "b"})
@@ -47,7 +47,7 @@ def program(tmp_path, monkeypatch, text):
     return StackProcess({"version": 2}, tmp_path, {})
 
 
-def test_a_stack_that_ends_shows_the_end_of_its_log(tmp_path, monkeypatch):
+def test_a_stack_that_exits_is_an_error_with_the_end_of_its_log(tmp_path, monkeypatch):
     stack = program(tmp_path, monkeypatch, "echo what went wrong; exit 3")
     with pytest.raises(TapeUsageError, match=r"exited with code 3 while starting.*\n.*what went wrong"):
         stack.start()
@@ -55,8 +55,8 @@ def test_a_stack_that_ends_shows_the_end_of_its_log(tmp_path, monkeypatch):
     assert (tmp_path / "run.yaml").read_text() == "version: 2\n"
 
 
-def test_a_stack_that_does_not_answer_is_ended(tmp_path, monkeypatch):
-    """Its log is shown too."""
+def test_a_stack_that_is_not_healthy_in_time_is_stopped(tmp_path, monkeypatch):
+    """The error has the end of its log."""
     monkeypatch.setattr(stack_process, "START_SECONDS", 0.3)
     stack = program(tmp_path, monkeypatch, "echo still thinking; exec sleep 60")
     with pytest.raises(TapeUsageError, match=r"was not healthy within 0 s.*\n.*still thinking"):

@@ -1,4 +1,4 @@
-"""An exchange while it happens."""
+"""The recording of one exchange."""
 
 import pytest
 
@@ -19,11 +19,11 @@ def recording(*pieces, headers=SSE):
     return one
 
 
-def exchange_of(one, known=None):
-    return one.exchange(Rules(), known or SecretValues(), 3)
+def exchange_of(one, secret_values=None):
+    return one.exchange(Rules(), secret_values or SecretValues(), 3)
 
 
-def test_times_are_those_since_what_came_before_in_milliseconds():
+def test_times_are_since_the_previous_part_in_milliseconds():
     one = recording(b"a", b"b")
     one.stop(None, 101.6004)
     exchange = exchange_of(one)
@@ -41,7 +41,7 @@ def test_times_are_those_since_what_came_before_in_milliseconds():
         (KeyboardInterrupt(), End(how="client_closed")),
     ],
 )
-def test_failures_of_the_connection_are_resets_and_the_rest_is_the_client(error, end):
+def test_connection_failures_are_resets_and_other_exceptions_disconnects(error, end):
     one = recording(b"a")
     one.stop(error, 100.5)
     assert exchange_of(one).end == end
@@ -59,12 +59,12 @@ def test_only_the_first_end_counts():
     assert exchange_of(other).end == End(how="client_closed", after=0.5)
 
 
-def test_what_goes_on_when_the_tape_is_saved_was_left():
+def test_an_exchange_in_progress_ends_as_a_disconnect():
     assert exchange_of(recording(b"a")).end == End(how="client_closed")
 
 
-def test_nothing_may_come_at_all():
-    """A refused connection has no response."""
+def test_an_exchange_may_have_no_response():
+    """A connection may be refused."""
     one = Recording(raw_request({"a": 1}), 1.0)
     one.stop(ConnectionError("refused"), 1.5)
     exchange = exchange_of(one)
@@ -81,8 +81,8 @@ def test_nothing_may_come_at_all():
         ([b"12", b"345"], [("content-length", "5")]),
     ],
 )
-def test_a_client_that_closes_behind_the_last_word_did_not_leave(pieces, headers):
-    """Some versions of SDKs close there, others read on to the end."""
+def test_a_client_that_closes_after_the_last_event_is_complete(pieces, headers):
+    """Some SDK versions close there, others read to the end of the body."""
     one = recording(*pieces, headers=headers)
     one.leave(103.0)
     assert exchange_of(one).end.how == "complete"
@@ -98,13 +98,13 @@ def test_a_client_that_closes_behind_the_last_word_did_not_leave(pieces, headers
         ([b"1234"], [("content-length", "about four")]),
     ],
 )
-def test_a_client_that_closes_before_it_left(pieces, headers):
+def test_a_client_that_closes_earlier_disconnected(pieces, headers):
     one = recording(*pieces, headers=headers)
     one.leave(103.0)
     assert exchange_of(one).end.how == "client_closed"
 
 
-def test_secrets_are_out_of_the_answer_and_of_the_error():
+def test_secrets_in_the_response_and_the_error_are_blanked():
     one = recording(b"key abcd", b"efgh1!")
     one.stop(ValueError("no abcdefgh1 here"), 103.0)
     exchange = exchange_of(one, SecretValues.of(["abcdefgh1"]))

@@ -12,7 +12,7 @@ TAPE = tape(exchange({"a": 1}, reply("old")))
 
 
 def answer(session, body=None, said='"new"'):
-    """Ask and, where it is recorded, answer."""
+    """Send a request to the session; record a response if it records."""
     step = session.step_for(raw_request(body or {"a": 1}), 0.0)
     if hasattr(step, "recording"):
         step.recording.head(200, [("content-type", "application/json")], 0.0)
@@ -40,17 +40,17 @@ def folder(tmp_path):
         ("new", Mode.LIVE, "live"),
     ],
 )
-def test_a_mode_decides_by_tape(folder, name, mode, action):
+def test_the_mode_and_the_file_decide_the_action(folder, name, mode, action):
     assert open_tape(folder, name, mode).action == action
 
 
 @pytest.mark.parametrize("mode", [Mode.NONE, Mode.VERIFY])
-def test_what_is_not_there_cannot_be_played(folder, mode):
+def test_a_missing_tape_cannot_be_played(folder, mode):
     with pytest.raises(TapeMissingError, match=r'there is no tape "new" .*run this with mode "once"'):
         open_tape(folder, "new", mode)
 
 
-def test_a_file_that_is_no_tape_is_named(folder):
+def test_the_error_of_an_invalid_file_names_it(folder):
     (folder / "bad.tape.yaml").write_text("hello")
     (folder / "worse.tape.yaml").write_bytes(b"\xff")
     with pytest.raises(TapeFormatError, match=r"bad\.tape\.yaml: not a tape"):
@@ -62,7 +62,7 @@ def test_a_file_that_is_no_tape_is_named(folder):
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../b", "", "a b", ".hidden", "a//b", "a/", "..", "a\n"])
-def test_a_name_stays_in_its_folder(folder, name):
+def test_names_outside_of_the_folder_are_rejected(folder, name):
     with pytest.raises(TapeUsageError, match="is not a valid tape name"):
         tape_path(folder, name)
 
@@ -84,7 +84,7 @@ def test_nothing_recorded_writes_nothing(folder):
     assert read_tape(folder / "old.tape.yaml") == TAPE
 
 
-def test_a_tape_that_is_refused_leaves_the_old_one(folder):
+def test_an_unsafe_tape_does_not_replace_the_old_one(folder):
     session = open_tape(folder, "old", Mode.REWRITE)
     answer(session, said='"sk-0123456789abcdef"')
     with pytest.raises(UnsafeTapeError, match='tape "old" was not saved'):
@@ -95,8 +95,8 @@ def test_a_tape_that_is_refused_leaves_the_old_one(folder):
     assert read_tape(folder / "old.tape.yaml") == TAPE
 
 
-def test_the_text_is_looked_at_as_well(folder, monkeypatch):
-    """Should a part of a tape escape the look at the model, its text is still seen."""
+def test_the_text_of_the_file_is_scanned_as_well(folder, monkeypatch):
+    """In case a part of the tape escapes the scan of the model."""
     monkeypatch.setattr("messages_tape.core.session.scan", lambda *_: [])
     session = open_tape(folder, "new", Mode.ONCE)
     answer(session, said='"sk-0123456789abcdef"')
@@ -105,8 +105,8 @@ def test_the_text_is_looked_at_as_well(folder, monkeypatch):
     assert not (folder / "new.tape.yaml").exists()
 
 
-def test_a_file_is_whole_or_not_there(folder, monkeypatch):
-    """A disk that is full leaves the old tape and no rest of the new one."""
+def test_a_failed_write_leaves_the_old_tape(folder, monkeypatch):
+    """And no temporary file, such as on a full disk."""
 
     def full(*_):
         raise OSError("no space left")
@@ -120,14 +120,14 @@ def test_a_file_is_whole_or_not_there(folder, monkeypatch):
     assert read_tape(folder / "old.tape.yaml") == TAPE
 
 
-def test_a_tape_in_use_is_saved_at_the_end(folder):
+def test_use_tape_saves_at_the_end(folder):
     with use_tape(folder, "new", Mode.ONCE) as session:
         answer(session)
     with use_tape(folder, "new") as session:
         assert answer(session).place == "exchange 1"
 
 
-def test_half_a_scenario_is_not_saved(folder):
+def test_use_tape_saves_nothing_if_the_block_raises(folder):
 
     def fail_half_way():
         with use_tape(folder, "old", Mode.REWRITE) as session:
@@ -139,7 +139,7 @@ def test_half_a_scenario_is_not_saved(folder):
     assert read_tape(folder / "old.tape.yaml") == TAPE
 
 
-def test_a_program_that_does_something_else_fails(folder):
+def test_use_tape_raises_on_a_mismatch(folder):
     with pytest.raises(TapeMismatchError) as raised, use_tape(folder, "old") as session:
         answer(session, {"b": 1})
     assert str(raised.value).startswith('tape "old":\nPOST /v1/messages is not on tape "old".')

@@ -1,4 +1,4 @@
-"""The harness inside a program."""
+"""The transports, inside a program."""
 
 import asyncio
 import gzip
@@ -45,7 +45,7 @@ def put(folder, *exchanges, name="t", **fields):
 
 
 def test_httpx_and_httpx2_get_the_same_adapter():
-    """Each of its own base classes, which clients insist on."""
+    """Each on the base classes of its module, which clients check."""
     assert transports_for(httpx) == (TapeTransport, SyncTapeTransport)
     one, other = transports_for(httpx2)
     assert issubclass(one, httpx2.AsyncBaseTransport)
@@ -53,8 +53,8 @@ def test_httpx_and_httpx2_get_the_same_adapter():
     assert transports_for(httpx2) == (one, other)
 
 
-def test_a_unary_answer_with_its_request(wire, client, tmp_path):
-    """Path, query and JSON of the request; status, headers and body of the answer."""
+def test_a_unary_exchange(wire, client, tmp_path):
+    """Path, query and JSON of the request; status, headers and body of the response."""
     wire.scripts["/v1/messages"] = Script(
         [b'{"id": "msg_1", "n": 1}'], headers={**JSON, "retry-after": "3", "x-odd": "1"}, framed=False, status=429
     )
@@ -73,16 +73,16 @@ def test_a_unary_answer_with_its_request(wire, client, tmp_path):
     assert (played.status, played.pieces) == (live.status, live.pieces) == (429, [b'{"id": "msg_1", "n": 1}'])
 
 
-def test_a_header_beyond_ascii_is_played(client, tmp_path):
-    """As httpx reads such bytes, it does not write them by itself."""
+def test_a_header_that_is_not_ascii_is_played(client, tmp_path):
+    """Httpx reads such bytes, but does not write them by itself."""
     headers = {"content-type": "text/plain; name=caf\u00e9"}
     put(tmp_path, exchange(answer=response("x", headers=headers), method="GET", path="/x"))
     with use_tape(tmp_path, "t") as session, client.http.Client(transport=sync_wired(client, session)) as http:
         assert http.get("http://nowhere.invalid/x").headers["content-type"] == headers["content-type"]
 
 
-def test_while_recording_the_upstream_is_asked_not_to_compress(wire, client, tmp_path):
-    """A tape is text. Without a tape the program's own wish stands."""
+def test_recording_asks_for_uncompressed_responses(wire, client, tmp_path):
+    """A tape is text. Without a tape the header of the program is kept."""
     wire.scripts["/zip"] = Script([gzip.compress(b"hello")], headers={"content-encoding": "gzip"})
     for mode, wish in ((Mode.REWRITE, "identity"), (Mode.LIVE, "gzip")):
         session = open_tape(tmp_path, "t", mode)
@@ -109,7 +109,7 @@ def test_a_refused_connection_is_recorded_and_raised_again(client, tmp_path):
     assert str(played.error) == str(live.error)
 
 
-def test_an_upstream_that_hangs_up_before_it_answers(wire, client, tmp_path):
+def test_an_upstream_that_closes_before_the_response(wire, client, tmp_path):
     wire.scripts["/refuses"] = Script(end="refuse")
     with use_tape(tmp_path, "t", Mode.ONCE) as session:
         live = client.get(f"{wire.url}/refuses", transport=wired(client, session))
@@ -130,8 +130,8 @@ def test_an_upstream_that_hangs_up_before_it_answers(wire, client, tmp_path):
         ("", True, "ReadError"),
     ],
 )
-def test_a_failure_is_raised_as_what_it_was(client, tmp_path, error, begun, raised):
-    """What httpx has no name for is the nearest that it has."""
+def test_a_failure_is_raised_as_the_recorded_exception(client, tmp_path, error, begun, raised):
+    """If httpx has no such exception, as the closest one."""
     put(tmp_path, exchange(answer=response("a") if begun else None, how="reset", error=error, method="GET"))
     with use_tape(tmp_path, "t") as session:
         seen = client.get(NOWHERE, transport=wired(client, session))
@@ -140,8 +140,8 @@ def test_a_failure_is_raised_as_what_it_was(client, tmp_path, error, begun, rais
 
 
 @pytest.mark.parametrize("answer", [response("a"), None])
-def test_a_client_that_stays_where_the_recorded_one_left_is_told_and_fails(client, tmp_path, answer):
-    """It waits for words nobody recorded; a timeout ends that, and the tape remembers."""
+def test_a_client_that_waits_where_the_recorded_one_disconnected_gets_a_timeout(client, tmp_path, answer):
+    """The report has a failure."""
     put(tmp_path, exchange(answer=answer, how="client_closed", method="GET"))
     session = open_tape(tmp_path, "t")
     seen = client.get(NOWHERE, transport=wired(client, session, patience=0.05))
@@ -160,8 +160,8 @@ def test_a_client_that_stays_where_the_recorded_one_left_is_told_and_fails(clien
     (('data: {"type": "ping"}\n\n', 'event: message_stop\ndata: {"type": "message_stop"}\n\n'), 1, False),
     (('data: {"type": "message_stop"}\n\n', "data: more\n\n"), 1, False),
 ])  # fmt: skip
-def test_a_client_that_leaves_where_a_recorded_one_stayed_is_told_of(client, tmp_path, chunks, take, missed):
-    """Unless nothing but the mark at the end, blank lines and comments is left, which some read and others do not."""
+def test_a_client_that_disconnects_where_the_recorded_one_stayed_is_a_failure(client, tmp_path, chunks, take, missed):
+    """Unless only the end marker, blank lines and comments remain, which some clients do not read."""
     kind = {"content-type": "text/plain" if chunks[0] == "a" else "text/event-stream"}
     answer = response(*chunks)
     put(tmp_path, exchange(answer=answer.model_copy(update={"headers": {**answer.headers, **kind}}), method="GET"))
@@ -172,16 +172,16 @@ def test_a_client_that_leaves_where_a_recorded_one_stayed_is_told_of(client, tmp
     assert session.report().notes == ()
 
 
-def test_a_client_may_leave_what_was_not_whole(client, tmp_path):
-    """The recorded one left too."""
+def test_a_client_may_disconnect_from_an_incomplete_stream(client, tmp_path):
+    """The recorded client disconnected as well."""
     put(tmp_path, exchange(answer=response("a", "b"), how="client_closed", method="GET"))
     session = open_tape(tmp_path, "t")
     client.get(NOWHERE, transport=wired(client, session), take=1)
     assert session.report().failures == ()
 
 
-async def test_a_task_that_is_cancelled_left(tmp_path):
-    """It waits for the next chunk, or for the first: in the recording and in the playing nothing comes."""
+async def test_a_cancelled_task_is_a_disconnect(tmp_path):
+    """While it waits for the first or the next chunk, which arrives neither in the recording nor in the playback."""
     waiting = asyncio.Event()
 
     class Silent(httpx.AsyncByteStream):
@@ -245,8 +245,8 @@ def test_a_played_stream_can_be_closed_by_another_thread(tmp_path):
         closer.join()
 
 
-def test_an_error_that_was_being_handled_is_none_of_the_stream(wire, client, tmp_path):
-    """Programs ask again inside ``except``."""
+def test_an_exception_that_is_being_handled_does_not_end_the_stream(wire, client, tmp_path):
+    """Programs send another request inside ``except``."""
     wire.scripts["/fine"] = Script([b"data: 1\n\n"])
     with use_tape(tmp_path, "t", Mode.REWRITE) as session:
         try:
@@ -265,7 +265,7 @@ def test_a_request_that_is_not_on_the_tape_gets_409(client, tmp_path):
     assert len(session.report().unexpected) == 1
 
 
-def test_the_sdks_show_the_diff_at_once_and_do_not_ask_again(tmp_path):
+def test_the_sdks_show_the_diff_and_do_not_retry(tmp_path):
     put(tmp_path)
     session = open_tape(tmp_path, "t")
     transport = transports_for(httpx2)[1](session)
@@ -306,8 +306,8 @@ def test_the_sdk_reads_a_recorded_stream(wire, tmp_path):
 
 
 @pytest.mark.parametrize("body", [b"plain", b"\xff\x00"])
-def test_bodies_that_are_streamed_or_no_json(wire, client, tmp_path, body):
-    """They reach the upstream whole and are compared as they are."""
+def test_bodies_that_are_streamed_or_not_json(wire, client, tmp_path, body):
+    """The upstream gets them complete, and they are compared exactly."""
     wire.scripts["/upload"] = Script([b"{}"], headers=JSON)
 
     def parts():
@@ -334,8 +334,8 @@ def test_bodies_that_are_streamed_or_no_json(wire, client, tmp_path, body):
         )
 
 
-def test_verify_plays_the_tape_and_reports_what_is_different_live(wire, client, tmp_path):
-    """The program sees the recorded answer, so that its next request is the recorded one too."""
+def test_verify_plays_the_tape_and_reports_differences(wire, client, tmp_path):
+    """The program gets the recorded response, so that its next request is the recorded one too."""
     put(tmp_path, exchange(BODY, reply({"id": "a", "usage": {"n": 1}})))
     wire.scripts["/v1/messages"] = Script([b'{"id": "b",', b' "extra": null}'], headers=JSON)
     session = open_tape(tmp_path, "t", Mode.VERIFY)
@@ -348,7 +348,7 @@ def test_verify_plays_the_tape_and_reports_what_is_different_live(wire, client, 
     assert session.report().failures == ()
 
 
-def test_verify_of_an_upstream_that_is_gone(client, tmp_path):
+def test_verify_of_an_unreachable_upstream(client, tmp_path):
     put(tmp_path, exchange(BODY, reply({"id": "a"})))
     session = open_tape(tmp_path, "t", Mode.VERIFY)
     url = "http://127.0.0.1:9/v1/messages"
@@ -358,8 +358,8 @@ def test_verify_of_an_upstream_that_is_gone(client, tmp_path):
     )
 
 
-def test_verify_leaves_where_the_recorded_client_left(wire, client, tmp_path):
-    """The upstream may go on for ever."""
+def test_verify_disconnects_where_the_recorded_client_did(wire, client, tmp_path):
+    """The upstream may send for ever."""
     wire.scripts["/endless"] = Script([b"data: 1\n\n"] * 3, end="hang")
     put(tmp_path, exchange(answer=response("data: 1\n\n"), how="client_closed", method="GET", path="/endless"))
     session = open_tape(tmp_path, "t", Mode.VERIFY)
@@ -370,7 +370,7 @@ def test_verify_leaves_where_the_recorded_client_left(wire, client, tmp_path):
 
 
 def test_the_real_transport_is_opened_and_closed_with_the_adapter(tmp_path):
-    """Whatever it needs to do there it does."""
+    """Also its context manager."""
     calls = []
 
     class Real(httpx.AsyncBaseTransport, httpx.BaseTransport):
@@ -407,7 +407,7 @@ def test_the_real_transport_is_opened_and_closed_with_the_adapter(tmp_path):
 
 
 def test_threads_may_share_a_tape(client, tmp_path):
-    """Each exchange is played once, however many ask at the same time."""
+    """Each exchange is played once, with any number of concurrent requests."""
     put(tmp_path, *(exchange(answer=reply(number), method="GET", path=f"/{number % 3}") for number in range(12)))
     with use_tape(tmp_path, "t") as session:
         transport = wired(client, session)
@@ -419,7 +419,7 @@ def test_threads_may_share_a_tape(client, tmp_path):
 
 @pytest.mark.parametrize("name", CLIENTS)
 def test_a_stream_of_ten_thousand_chunks(tmp_path, name):
-    """Teeing copies nothing twice: time grows with the stream and not with its square."""
+    """The time grows with the length of the stream, not with its square."""
     client = CLIENTS[name]
     pieces = [f"data: word {number}\n\n".encode() for number in range(10_000)]
     base = client.http.AsyncByteStream if client.is_async else client.http.SyncByteStream
