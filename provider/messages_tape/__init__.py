@@ -6,7 +6,7 @@ It needs neither llama-stack nor an SDK. Its folders, from the inside out; each 
     reading/    parses bodies and streams: events, folded messages, readable text
     secrets/    keeps credentials out of tapes
     core/       matches requests to recorded exchanges and records new ones; no network and no files
-    files/      opens, checks and saves tapes
+    files/      opens and saves tapes
     http/       two adapters: a transport inside a program, a server in place of the upstream
     testing/    the pytest plugin, and the stacks and servers that tests need
     cli/        the command ``messages-tape``

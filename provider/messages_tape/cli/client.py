@@ -20,7 +20,7 @@ from messages_tape.http.selection import TapeSelection
 from messages_tape.http.server import TapeServer, serving
 
 from .files import Place
-from .terminal import give, tell
+from .terminal import print_message, print_result
 
 _HANGUP = getattr(signal, "SIGHUP", None)
 """Sent when the terminal is closed; not available on every platform."""
@@ -69,13 +69,13 @@ def play(place: Place, command: Sequence[str], *, pace: bool = False, port: int 
     selection = TapeSelection(place.folder, hint=hint)
     session = selection.select(place.name)
     with listening(selection, port, pace=pace) as url:
-        code = accompany(command, url, f"playing {place.path}")
+        code = run_client(command, url, f"playing {place.path}")
         unplayed = session.unplayed
         report = selection.eject(keep=False) or session.report()
     return Played(code, report, unplayed)
 
 
-def accompany(command: Sequence[str], url: str, doing: str) -> int:
+def run_client(command: Sequence[str], url: str, doing: str) -> int:
     """Run a client and return its exit code; without a command wait for ctrl-c and return 0.
 
     Args:
@@ -84,16 +84,16 @@ def accompany(command: Sequence[str], url: str, doing: str) -> int:
         doing: Text for the message that is printed while waiting.
     """
     if command:
-        return _run(command, environment(url, os.environ))
+        return _run_command(command, environment(url, os.environ))
     stopped = threading.Event()
     with _at_signals(lambda _number: stopped.set()):
-        tell(f"{doing} at the address below; press ctrl-c to stop")
-        give(f"{url}\n")
+        print_message(f"{doing} at the address below; press ctrl-c to stop")
+        print_result(f"{url}\n")
         stopped.wait()
     return 0
 
 
-def _run(command: Sequence[str], env: Mapping[str, str]) -> int:
+def _run_command(command: Sequence[str], env: Mapping[str, str]) -> int:
     """Run a command; return its exit code. Signals are forwarded to it: this process continues, to save the tape."""
     running: list[subprocess.Popen[bytes]] = []
 
@@ -106,10 +106,10 @@ def _run(command: Sequence[str], env: Mapping[str, str]) -> int:
         try:
             running.append(subprocess.Popen(command, env=env))  # noqa: S603 - the user's own command
         except FileNotFoundError:
-            tell(f"the command {command[0]} was not found; correct the command after --")
+            print_message(f"the command {command[0]} was not found; correct the command after --")
             return _NOT_FOUND
         except OSError as error:
-            tell(f"{command[0]} cannot be run ({error.strerror}); correct the command after --")
+            print_message(f"{command[0]} cannot be run ({error.strerror}); correct the command after --")
             return _NOT_EXECUTABLE
         code = running[0].wait()
     return code if code >= 0 else _SIGNALLED - code

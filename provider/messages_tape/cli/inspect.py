@@ -14,11 +14,11 @@ from messages_tape.format.file import dump, json_schema, load, parse
 from messages_tape.format.json_values import dotted
 from messages_tape.reading.render import counted, render
 from messages_tape.secrets.scan import scan, scan_text
-from messages_tape.testing.names_in_source import orphans
+from messages_tape.testing.names_in_source import unnamed_tapes
 
 from .client import play
 from .files import FORMAT_REMEDY, existing, named_by_tests, tapes_in
-from .terminal import give, tell, tell_lines
+from .terminal import print_message, print_message_lines, print_result
 
 _MAX_RULE_CHARACTERS = 100
 LEAK_REMEDY = (
@@ -38,7 +38,7 @@ def show(arguments: Namespace) -> int:
         raise TapeUsageError(
             f"{place.path} has {counted(len(tape.exchanges), 'exchange')}; --exchange takes a number from 1"
         )
-    give(render(tape, place.name, raw=arguments.raw, only=arguments.exchange))
+    print_result(render(tape, place.name, raw=arguments.raw, only=arguments.exchange))
     return 0
 
 
@@ -65,10 +65,12 @@ def check(arguments: Namespace) -> int:
             f"name it in a test{computed}, remove it with `messages-tape prune --yes`, or pass --allow-unnamed if your "
             "tests do not name tapes"
         )
-        found += [f"{path}: no test names it; {remedy}" for path in orphans(tapes, arguments.folder, named)]
+        found += [f"{path}: no test names it; {remedy}" for path in unnamed_tapes(tapes, arguments.folder, named)]
     for line in found:
-        give(f"{line}\n")
-    tell(f"{counted(len(tapes), 'tape')} in {arguments.folder}: {counted(len(found), 'finding') if found else 'ok'}")
+        print_result(f"{line}\n")
+    print_message(
+        f"{counted(len(tapes), 'tape')} in {arguments.folder}: {counted(len(found), 'finding') if found else 'ok'}"
+    )
     return int(bool(found))
 
 
@@ -126,9 +128,9 @@ def _prune_tapes(arguments: Namespace) -> int:
             f"the tape names at {', '.join(named.computed)} are computed and known at run time only; write them as "
             "literals first"
         )
-    unnamed = orphans(tapes, arguments.folder, named)
+    unnamed = unnamed_tapes(tapes, arguments.folder, named)
     for path in unnamed:
-        give(f"{path}: no test names it\n")
+        print_result(f"{path}: no test names it\n")
         if arguments.yes:
             path.unlink()
             if path.parent != arguments.folder:
@@ -151,11 +153,13 @@ def _prune_exchanges(arguments: Namespace) -> int:
     elif len(unplayed) == len(tape.exchanges):
         reason = "the client sent no request that is on the tape"
     if reason:
-        tell_lines(f"{place.path} was not changed: {reason}, so it is unknown which exchanges it needs", mismatches)
+        print_message_lines(
+            f"{place.path} was not changed: {reason}, so it is unknown which exchanges it needs", mismatches
+        )
         return code or 1
     for number in unplayed:
         request = tape.exchanges[number].request
-        give(f"{place.path}: exchange {number + 1} ({request.method} {request.path}) was not requested\n")
+        print_result(f"{place.path}: exchange {number + 1} ({request.method} {request.path}) was not requested\n")
     if unplayed and arguments.yes:
         kept = tuple(exchange for number, exchange in enumerate(tape.exchanges) if number not in unplayed)
         write_whole(place.path, dump(tape.model_copy(update={"exchanges": kept})))
@@ -165,8 +169,8 @@ def _prune_exchanges(arguments: Namespace) -> int:
 
 def _conclude(number: int, what: str, *, done: bool) -> None:
     if not number:
-        tell("nothing to remove")
+        print_message("nothing to remove")
     elif done:
-        tell(f"{counted(number, what)} removed")
+        print_message(f"{counted(number, what)} removed")
     else:
-        tell(f"{counted(number, what)} to remove; add --yes to remove")
+        print_message(f"{counted(number, what)} to remove; add --yes to remove")

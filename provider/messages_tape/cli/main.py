@@ -10,7 +10,7 @@ from pathlib import Path
 
 from messages_tape.errors import TapeError
 
-from .terminal import PROGRAM, tell
+from .terminal import PROGRAM, print_message
 
 _USAGE_ERROR = 2
 """The exit code for usage errors; the same as argparse's."""
@@ -40,10 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(words[:at])
     arguments.command = words[at + 1 :]
     if words[at:] and arguments.name not in _WITH_CLIENT:
-        tell(f"{arguments.name} runs no command; remove -- and what follows")
+        print_message(f"{arguments.name} runs no command; remove -- and what follows")
         return _USAGE_ERROR
     if words[at:] and not arguments.command:
-        tell("the command after -- is missing")
+        print_message("the command after -- is missing")
         return _USAGE_ERROR
     # drop the log records of the tape server: the report at the end has all of it
     logging.getLogger("messages_tape").addHandler(logging.NullHandler())
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (TapeError, OSError) as error:
-        tell(str(error))
+        print_message(str(error))
         return _USAGE_ERROR
     return code
 

@@ -11,9 +11,9 @@ from messages_tape.http.selection import TapeSelection
 from messages_tape.reading.render import counted
 from messages_tape.secrets.scrub import Rules
 
-from .client import accompany, listening, play
+from .client import listening, play, run_client
 from .files import Place, existing, place_of
-from .terminal import tell, tell_lines
+from .terminal import print_message, print_message_lines
 
 _CONNECT_SECONDS = 5.0
 """Connect timeout of the server."""
@@ -48,18 +48,18 @@ def record(arguments: Namespace) -> int:
     selection = TapeSelection(place.folder, Mode.REWRITE, upstream=upstream, rules=rules, facts=facts)
     session = selection.select(place.name)
     with listening(selection, arguments.port) as url:
-        code = accompany(arguments.command, url, f"recording {upstream}")
+        code = run_client(arguments.command, url, f"recording {upstream}")
         try:
             saved = _save(session, place, facts)
             report = selection.eject(keep=False)  # saves the ambient tape
         except OSError as error:
-            tell(
+            print_message(
                 f"{place.path} could not be saved: {error.strerror or error}; free some disk space or check the "
                 "permissions, and record it again"
             )
             saved, report = False, None
     if report and report.refused:
-        tell(f"{report.refused.replace('Rules(harmless=...)', '--harmless VALUE')}")
+        print_message(f"{report.refused.replace('Rules(harmless=...)', '--harmless VALUE')}")
         saved = False
     return code or int(not saved)
 
@@ -102,26 +102,26 @@ def _save(session: Session, place: Place, facts: dict[str, str]) -> bool:
     try:
         path = save(session, place.folder, **facts)
     except UnsafeTapeError as error:
-        tell(
+        print_message(
             f"{place.path} was not saved, it would contain what looks like a credential: {'; '.join(error.findings)}. "
             "Record it with made-up values there, or pass a value that is not secret with --harmless"
         )
         return False
     except TapeConflictError as error:
-        tell(str(error))
+        print_message(str(error))
         return False
     if path is None:
-        tell(
+        print_message(
             "the client sent no request that goes on a tape; set its base URL to TAPE_URL, OPENAI_BASE_URL or "
             "ANTHROPIC_BASE_URL"
         )
         return False
-    tell(f"{counted(session.report().exchanges, 'exchange')} recorded in {path}")
+    print_message(f"{counted(session.report().exchanges, 'exchange')} recorded in {path}")
     errors = [
         f"exchange {number} ({status})" for number, status in enumerate(session.statuses, 1) if status >= _ERROR_STATUS
     ]
     if errors:
-        tell(
+        print_message(
             f"the server responded with an error to {', '.join(errors)}; if the tape is not about errors, correct the "
             "client or --upstream, and record it with --again"
         )
@@ -137,7 +137,7 @@ def replay(arguments: Namespace) -> int:
     place, tape = existing(arguments.tape)
     code, report, _ = play(place, arguments.command, pace=arguments.pace, port=arguments.port)
     if report.failures:
-        tell_lines(f"{place.path}: the requests of the client do not match the tape", [*report.failures])
+        print_message_lines(f"{place.path}: the requests of the client do not match the tape", [*report.failures])
     else:
-        tell(f"{place.path}: {counted(len(tape.exchanges), 'exchange')} played as recorded")
+        print_message(f"{place.path}: {counted(len(tape.exchanges), 'exchange')} played as recorded")
     return code or int(bool(report.failures))

@@ -64,9 +64,9 @@ class Recording:
             name, message = type(error).__name__, str(error)
             self._end = End(how="reset", after=self._since(at), error=name, message=message)
         else:
-            self.leave(at)
+            self.client_disconnected(at)
 
-    def leave(self, at: float) -> None:
+    def client_disconnected(self, at: float) -> None:
         """Record that the client disconnected; does nothing if the exchange has ended."""
         self._end = self._end or End(how="client_closed", after=self._since(at))
 
@@ -161,7 +161,7 @@ class Compare:
     play: Play
 
     @property
-    def enough(self) -> bool:
+    def has_enough_chunks(self) -> bool:
         """Whether enough chunks arrived: if the recorded client disconnected early, as many as it received."""
         recorded = self.play.exchange
         chunks = len(recorded.response.chunks) if recorded.response else 0

@@ -1,9 +1,8 @@
 """Selects the tape in use, for a tape server whose clients are other processes.
 
 Three sessions share the requests. The selected tape gets the requests of its test. Ambient calls, which stacks make at
-startup and periodically, have a tape of their own, so that they are answered whatever tape is selected. A request that
-arrives while no tape is selected is remembered, and the next report tells of it: such a request may come from a test
-that has ended.
+startup and periodically, have a tape of their own, which is played with any selected tape. A request that arrives while
+no tape is selected is a failure of the next report: such a request may come from a test that has ended.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,5 +1,14 @@
 """Response body streams: a tee that records a live body, and a player of recorded ones; each async and sync.
 
+The difficult part is the end of a stream, because a program may depend on it: a retry after a broken connection, a
+backend that is freed when its client disconnects. A tee sees three ends. The body ends by itself (``complete``), it
+raises an exception (``reset``), or the client closes it first (``client_closed``), which arrives as ``aclose``, as a
+closed generator or as a cancelled task.
+
+A player ends a body in the same way. After a recorded ``client_closed`` it waits for the client to disconnect, as the
+upstream would have; a client that keeps waiting gets a timeout, and the report has a failure. A client that disconnects
+although the recorded one read to the end is reported too, with the number of chunks that it took.
+
 ``transport.py`` adds the base class that httpx or httpx2 requires.
 """
 
@@ -58,7 +67,7 @@ class AsyncTee:
 
     async def aclose(self) -> None:
         """Close the body; if it has not ended, record that the client disconnected."""
-        self._recording.leave(monotonic())
+        self._recording.client_disconnected(monotonic())
         await self._real.aclose()
 
 
@@ -77,7 +86,7 @@ class SyncTee:
 
     def close(self) -> None:
         """Close the body; if it has not ended, record that the client disconnected."""
-        self._recording.leave(monotonic())
+        self._recording.client_disconnected(monotonic())
         self._real.close()
 
 

@@ -1,7 +1,7 @@
 """Transports for httpx and httpx2 that record exchanges or play a tape inside a program.
 
 ``TapeTransport`` wraps a real transport and does not change what the program sees: the same chunks at the same time,
-the same failures. While recording it asks the upstream for uncompressed responses, because a tape is text.
+the same failures. While recording it requests uncompressed responses, because a tape is text.
 
 ``FailingTransport`` makes an upstream fail, so that a test can record how a program reacts without killing a server.
 """
@@ -126,9 +126,9 @@ class _AsyncTape(_Tape):
         """Record a live response for comparison; a connection failure is recorded as well."""
         with suppress(self.http.TransportError):
             response = await self._record(request, step.recording)
-            async with aclosing(response.stream.__aiter__()) as pieces:
-                async for _ in pieces:
-                    if step.enough:
+            async with aclosing(response.stream.__aiter__()) as chunks:
+                async for _ in chunks:
+                    if step.has_enough_chunks:
                         break
                 await response.stream.aclose()  # before the generator: its end would race with the connection's
         self.session.compared(step)
@@ -187,7 +187,7 @@ class _SyncTape(_Tape):
         with suppress(self.http.TransportError):
             response = self._record(request, step.recording)
             for _ in response.stream:
-                if step.enough:
+                if step.has_enough_chunks:
                     break
             response.stream.close()
         self.session.compared(step)

@@ -6,7 +6,8 @@ A tape that no test plays any more would stay in the repository for ever. A test
 and for the command ``messages-tape``, the source is parsed without running it.
 
 The name may also be computed, as in ``use_tape(folder, name)``, or a function that takes a name may be passed on under
-another name. Such places are collected as ``computed``: they may name any tape, so no tape is called unused.
+another name. Such places are collected as ``computed``: they may name any tape, so then ``prune`` removes no tape, and
+a run reports none.
 """
 
 import ast
@@ -132,7 +133,7 @@ def name_of(path: Path, folder: Path) -> str:
     return path.relative_to(folder).as_posix().removesuffix(SUFFIX)
 
 
-def orphans(tapes: Iterable[Path], folder: Path, named: Named) -> list[Path]:
+def unnamed_tapes(tapes: Iterable[Path], folder: Path, named: Named) -> list[Path]:
     """Return the tapes that no test names; ambient tapes belong to all tests and are left out.
 
     Args:

@@ -12,12 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .plugin_state import Findings, add_options, collects_all, display_path, lone_tapes, may_hold_tests, settings_of
+from .plugin_state import (
+    Findings,
+    add_options,
+    collects_all,
+    display_path,
+    may_hold_tests,
+    settings_of,
+    tapes_without_test,
+)
 
 if TYPE_CHECKING:
     from messages_tape.secrets.scrub import Rules
 
-    from .resources import Served, TestResources
+    from .resources import RunningServer, TestResources
     from .stack import Stack
     from .tape_fixture import TapeFixture
 
@@ -143,7 +151,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     finished = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
     if not finished or not found.complete or config.option.collectonly or not config.getini("tape_strict"):
         return
-    for path in lone_tapes(config, found):
+    for path in tapes_without_test(config, found):
         text = f"No test plays this tape. Delete the file, or mark a test with @pytest.mark.tape({path[1]!r})."
         _fail(session, path[0], text)
 
@@ -214,7 +222,7 @@ def tape_resources(
 
 
 @pytest.fixture(scope="session")
-def tape_server(tape_resources: "TestResources") -> "Served":
+def tape_server(tape_resources: "TestResources") -> "RunningServer":
     """The tape server of the default upstream; clients use its ``.url`` instead of the upstream's base URL."""
     with _without_traceback():
         return tape_resources.server()

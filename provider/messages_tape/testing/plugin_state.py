@@ -122,7 +122,7 @@ def may_hold_tests(path: Path, config: pytest.Config) -> bool:
     return not any(fnmatch(path.name, pattern) for pattern in never) and not (path / "pyvenv.cfg").exists()
 
 
-def lone_tapes(config: pytest.Config, found: Findings) -> list[tuple[str, str]]:
+def tapes_without_test(config: pytest.Config, found: Findings) -> list[tuple[str, str]]:
     """Return the tapes without a test, each as display path and name.
 
     Args:
@@ -131,14 +131,14 @@ def lone_tapes(config: pytest.Config, found: Findings) -> list[tuple[str, str]]:
     """
     if not (config.rootpath / config.getini("tape_dir")).is_dir():
         return []
-    from .names_in_source import Named, name_of, named_by_uncollected, orphans, tapes_under
+    from .names_in_source import Named, name_of, named_by_uncollected, tapes_under, unnamed_tapes
 
     settings = settings_of(config)
     if settings.mode == "live":
         return []
     tapes = tapes_under(settings.folder, {settings.default, *(upstream for upstream, _ in found.used)})
     unseen = named_by_uncollected(map(Path, found.uncollected))
-    lone = orphans(tapes, settings.folder, Named(frozenset(found.used)) | unseen)
+    lone = unnamed_tapes(tapes, settings.folder, Named(frozenset(found.used)) | unseen)
     if lone and unseen.computed:
         root = f"{config.rootpath.as_posix()}/"
         places = ", ".join(place.replace(root, "", 1) for place in unseen.computed)

@@ -25,7 +25,7 @@ HINT = "To record it again, run the test with --tape-mode rewrite."
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class RunningServer:
     """A running tape server.
 
     Args:
@@ -62,9 +62,9 @@ class Served:
 
     def _control(self, method: str, body: Mapping[str, str] | None = None, query: str = "") -> dict[str, Any]:
         address = f"{self.url}{CONTROL_PATH}{query}"
-        answer = httpx.request(method, address, json=body, timeout=60, trust_env=False)
-        result: dict[str, Any] = answer.json()
-        if answer.is_error:
+        response = httpx.request(method, address, json=body, timeout=60, trust_env=False)
+        result: dict[str, Any] = response.json()
+        if response.is_error:
             raise TapeUsageError(result["error"])
         return result
 
@@ -92,7 +92,7 @@ class TestResources:
         self.shared = shared
         self._folder = folder
         self._running = ExitStack()
-        self._servers: dict[str, Served] = {}
+        self._servers: dict[str, RunningServer] = {}
         self._upstreams: dict[str, tuple[str, dict[str, str]]] = {}
         self._stacks: dict[str, StackProcess] = {}
 
@@ -107,7 +107,7 @@ class TestResources:
         if failures:
             raise TapeMismatchError(UNSELECTED, failures)
 
-    def server(self, upstream: str = "") -> Served:
+    def server(self, upstream: str = "") -> RunningServer:
         """Return the tape server of an upstream.
 
         Raises:
@@ -123,10 +123,10 @@ class TestResources:
             upstream_transport = FailingTransport()
             app = TapeServer(selection, upstream_transport)
             url = self._running.enter_context(serving(app))
-            self._servers[one.name] = Served(url, one.name, app, upstream_transport)
+            self._servers[one.name] = RunningServer(url, one.name, app, upstream_transport)
         return self._servers[one.name]
 
-    def gather(self, server: Served) -> None:
+    def collect_requests_between_tests(self, server: RunningServer) -> None:
         """Collect the requests that a server received between two tests, so that they do not fail the second test."""
         self.requests_between_tests += [(self.ended, text) for text in server.requests_between_tests()]
 

@@ -88,8 +88,8 @@ class StackProcess:
 
     def models(self) -> list[str]:
         """Return the ids of the language models it serves, in the listed order."""
-        answer = httpx.get(f"{self.url}/v1/models", timeout=30, trust_env=False).raise_for_status()
-        listed = [(model["id"], model.get("custom_metadata") or {}) for model in answer.json()["data"]]
+        response = httpx.get(f"{self.url}/v1/models", timeout=30, trust_env=False).raise_for_status()
+        listed = [(model["id"], model.get("custom_metadata") or {}) for model in response.json()["data"]]
         return [name for name, about in listed if about.get("model_type", "llm") == "llm"]
 
     def start(self) -> Self:

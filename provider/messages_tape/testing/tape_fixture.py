@@ -55,7 +55,7 @@ class TapeFixture:
         if self._first_use("server"):
             mode = self._mode_of_use()
             server = self._resources.server(self.upstream)
-            self._resources.gather(server)
+            self._resources.collect_requests_between_tests(server)
             server.select(self.name, mode)
             self._route = "server"
         return self._resources.server(self.upstream).url
@@ -192,7 +192,7 @@ class TapeFixture:
         if self._route == "server":
             server = self._resources.server(self.upstream)
             server.upstream_transport.fails_after = None
-            self._resources.gather(server)
+            self._resources.collect_requests_between_tests(server)
             self._resources.ended = self._test
             return server.eject(keep=keep)
         session = cast("Session", self._session)

@@ -51,10 +51,10 @@ def test_only_the_first_end_counts():
     one = recording(b"a")
     one.stop(ValueError("x"), 101.0)
     one.stop(None, 102.0)
-    one.leave(103.0)
+    one.client_disconnected(103.0)
     assert exchange_of(one).end.how == "reset"
     other = recording(b"a")
-    other.leave(101.0)
+    other.client_disconnected(101.0)
     other.stop(None, 102.0)
     assert exchange_of(other).end == End(how="client_closed", after=0.5)
 
@@ -84,7 +84,7 @@ def test_an_exchange_may_have_no_response():
 def test_a_client_that_closes_after_the_last_event_is_complete(pieces, headers):
     """Some SDK versions close there, others read to the end of the body."""
     one = recording(*pieces, headers=headers)
-    one.leave(103.0)
+    one.client_disconnected(103.0)
     assert exchange_of(one).end.how == "complete"
 
 
@@ -100,7 +100,7 @@ def test_a_client_that_closes_after_the_last_event_is_complete(pieces, headers):
 )
 def test_a_client_that_closes_earlier_disconnected(pieces, headers):
     one = recording(*pieces, headers=headers)
-    one.leave(103.0)
+    one.client_disconnected(103.0)
     assert exchange_of(one).end.how == "client_closed"
 
 

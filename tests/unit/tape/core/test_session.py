@@ -243,7 +243,7 @@ def test_verify_compares_plays_and_reports_differences():
     assert isinstance(step, Compare)
     assert step.play.place == "exchange 1"
     feed(step, '{"a": "x", "b": 2}')
-    assert not step.enough
+    assert not step.has_enough_chunks
     checking.compared(step)
     report = checking.report()
     assert report.differences == ("exchange 1 (POST /v1/messages): a: number on the tape, text live",)
@@ -261,11 +261,11 @@ def test_verify_of_an_early_disconnect_reads_as_many_chunks_as_recorded():
     step = session(left, action=Action.VERIFY).step_for(raw_request(HELLO), 0)
     step.recording.head(200, [], 1.0)
     step.recording.chunk(b"a", 1.0)
-    assert not step.enough
+    assert not step.has_enough_chunks
     step.recording.chunk(b"b", 1.0)
-    assert step.enough
+    assert step.has_enough_chunks
     silent = session(exchange(HELLO, how="client_closed"), action=Action.VERIFY).step_for(raw_request(HELLO), 0)
-    assert silent.enough
+    assert silent.has_enough_chunks
 
 
 def test_a_client_that_waits_where_the_recorded_one_disconnected_is_a_failure():
