@@ -10,6 +10,7 @@ from messages_tape.cli.main import main
 from messages_tape.errors import TapeConflictError
 from messages_tape.files.store import Mode, finish, locked, open_tape, read_tape, recording_turn, save, write_whole
 from messages_tape.format.file import dump, load
+from messages_tape.format.model import Ignore
 from messages_tape.http.selection import TapeSelection
 from support.tapes import exchange, raw_request, reply, tape
 from support.wire_upstream import Script
@@ -68,6 +69,20 @@ def test_a_tape_that_was_edited_during_the_recording_is_not_replaced(tmp_path):
         (tmp_path / NAME).write_text(edited, encoding="utf-8")
         assert "another process changed" in finish(session, tmp_path).refused
         assert (tmp_path / NAME).read_text(encoding="utf-8") == edited
+
+
+def test_an_ignore_list_that_was_edited_during_the_recording_is_kept(tmp_path):
+    """It is no conflict, because it is not recorded; nor is a comment, which no recording keeps."""
+    old = tape(exchange({"a": 1}, reply("old")))
+    (tmp_path / NAME).write_text(dump(old), encoding="utf-8")
+    session = recorder(tmp_path, {"a": 1}, Mode.REWRITE)
+    edited = old.model_copy(update={"ignore": Ignore(body=("id",))})
+    (tmp_path / NAME).write_text(f"{dump(edited)}# mine\n", encoding="utf-8")
+    save(session, tmp_path)
+    saved = read_tape(tmp_path / NAME)
+    assert saved.ignore == edited.ignore
+    assert saved.exchanges[0].response.chunks[0].data == b'"new"'
+    assert [file.name for file in tmp_path.iterdir()] == [NAME]
 
 
 def test_two_recordings_that_differ_in_time_only_do_not_conflict(tmp_path):
