@@ -22,7 +22,7 @@ ROUNDS = 6
 
 
 def get_all(client, base, transport=None):
-    """Return what a client receives from the three routes, by path."""
+    """Return what a client sees of the three routes, by path."""
     found = client.get_all({base + path: take for path, take in ROUTES.items()}, transport=transport)
     return {url.removeprefix(base): seen for url, seen in found.items()}
 
@@ -43,7 +43,7 @@ def check_bytes(seen, client):
 
 
 def check_moments(seen):
-    """Assert that each chunk arrived when the upstream sent it, and not at the end of the stream."""
+    """Assert that each chunk came when the upstream sent it, and not when the stream was over."""
     for number, at in enumerate(seen["/four"].times, 1):
         assert number * GAP - 0.01 < at < number * GAP + TOLERANCE
     for path in ("/dies", "/stays"):
@@ -69,7 +69,7 @@ def check_tape(folder):
 
 @pytest.fixture(scope="module")
 def live(wire):
-    """What each client receives without the harness."""
+    """What each client sees with no harness."""
     with ThreadPoolExecutor() as pool:
         return dict(zip(CLIENTS, pool.map(lambda one: get_all(one, wire.url), CLIENTS.values()), strict=True))
 
@@ -94,30 +94,30 @@ def test_through_the_transport(wire, client, tmp_path):
 
 
 def test_through_the_server(wire, client, tmp_path):
-    """The same with a program that is only given another address."""
-    selection = TapeSelection(tmp_path, Mode.REWRITE, upstream=wire.url)
-    with serving(TapeServer(selection)) as url:
-        selection.select("four")
+    """The same in front of a program whose only seam is an address."""
+    deck = TapeSelection(tmp_path, Mode.REWRITE, upstream=wire.url)
+    with serving(TapeServer(deck)) as url:
+        deck.select("four")
         before = len(wire.heard)
         recorded = get_all(client, url)
         (stayed,) = (heard for heard in wire.heard[before:] if "/stays" in heard.line)
         assert stayed.left.wait(5), "the server lets the upstream go when its client leaves"
-        assert selection.eject().failures == ()
+        assert deck.eject().failures == ()
     check_bytes(recorded, client)
     check_moments(recorded)
     check_tape(tmp_path)
-    selection = TapeSelection(tmp_path)
-    with serving(TapeServer(selection)) as url:
-        selection.select("four")
+    deck = TapeSelection(tmp_path)
+    with serving(TapeServer(deck)) as url:
+        deck.select("four")
         played = get_all(client, url)
-        assert selection.eject().failures == ()
+        assert deck.eject().failures == ()
     check_bytes(played, client)
     assert played["/four"].times[-1] < AT_ONCE
 
 
 @pytest.mark.parametrize("name", ["httpx-async", "httpx2-sync"])
 def test_at_recorded_speed(wire, tmp_path, name):
-    """With ``pace`` a tape is played at recorded speed, by either adapter."""
+    """On request a tape is played as fast as it was recorded, through either adapter."""
     client = CLIENTS[name]
     with use_tape(tmp_path, "four", Mode.REWRITE) as session:
         get_all(client, wire.url, wired(client, session))
@@ -125,9 +125,9 @@ def test_at_recorded_speed(wire, tmp_path, name):
         played = get_all(client, wire.url, wired(client, session, pace=True))
     check_bytes(played, client)
     check_moments(played)
-    selection = TapeSelection(tmp_path)
-    with serving(TapeServer(selection, pace=True)) as url:
-        selection.select("four")
+    deck = TapeSelection(tmp_path)
+    with serving(TapeServer(deck, pace=True)) as url:
+        deck.select("four")
         played = get_all(client, url)
     check_bytes(played, client)
     check_moments(played)
@@ -140,10 +140,10 @@ def first_byte(client, url, transport=None):
 def test_the_first_byte_is_not_late(wire, client, tmp_path):
     """While recording it comes within 20 ms of the live one, through either adapter; the best of some rounds counts."""
     wire.scripts["/once"] = Script([EVENT], GAP)
-    selection = TapeSelection(tmp_path, Mode.REWRITE, upstream=wire.url)
+    deck = TapeSelection(tmp_path, Mode.REWRITE, upstream=wire.url)
     times = {"live": [], "transport": [], "server": []}
-    with serving(TapeServer(selection)) as url:
-        selection.select("server")
+    with serving(TapeServer(deck)) as url:
+        deck.select("server")
         for number in range(ROUNDS):
             times["live"].append(first_byte(client, f"{wire.url}/once"))
             with use_tape(tmp_path, f"transport{number}", Mode.REWRITE) as session:
