@@ -6,12 +6,12 @@ It needs neither llama-stack nor an SDK. Its folders, from the inside out; each 
     reading/    parses bodies and streams: events, folded messages, readable text
     secrets/    keeps credentials out of tapes
     core/       matches requests to recorded exchanges and records new ones; no network and no files
-    files/      opens, checks and saves tapes
+    files/      opens and saves tapes
     http/       two adapters: a transport inside a program, a server in place of the upstream
     testing/    the pytest plugin, and the stacks and servers that tests need
     cli/        the command ``messages-tape``
 
-``errors.py`` and ``report.py`` are shared. docs/tapes.md describes the file format. Public names are loaded on first
+``errors.py`` is shared. docs/tapes.md describes the file format. Public names are loaded on first
 use, because the pytest plugin is imported by every test run of an environment.
 """
 
@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .core.session import AMBIENT, Session
     from .errors import (
+        Action,
+        Report,
         TapeConflictError,
         TapeError,
         TapeFormatError,
@@ -32,11 +34,9 @@ if TYPE_CHECKING:
     from .files.store import Mode, finish, open_tape, read_tape, save, tape_path, use_tape
     from .format.file import SUFFIX, dump, json_schema, load
     from .format.model import Chunk, End, Exchange, Ignore, Request, Response, Tape, Upstream
-    from .http.runner import serving
     from .http.selection import TapeSelection
-    from .http.server import CONTROL_PATH, TapeServer
+    from .http.server import CONTROL_PATH, TapeServer, serving
     from .http.transport import SyncTapeTransport, TapeTransport, transports_for
-    from .report import Action, Report
     from .secrets.scan import scan, scan_text
     from .secrets.scrub import Rules
 
@@ -86,6 +86,8 @@ __all__ = [
 _NAMES = {
     ".http.selection": ("TapeSelection",),
     ".errors": (
+        "Action",
+        "Report",
         "TapeConflictError",
         "TapeError",
         "TapeFormatError",
@@ -110,11 +112,6 @@ _NAMES = {
         "Tape",
         "Upstream",
     ),
-    ".report": (
-        "Action",
-        "Report",
-    ),
-    ".http.runner": ("serving",),
     ".secrets.scan": (
         "scan",
         "scan_text",
@@ -123,6 +120,7 @@ _NAMES = {
     ".http.server": (
         "CONTROL_PATH",
         "TapeServer",
+        "serving",
     ),
     ".core.session": (
         "AMBIENT",

@@ -1,15 +1,61 @@
-"""The exceptions of this package.
+"""How a use of a tape ends: the report of its session, or an exception.
 
 TapeError
   TapeFormatError     a file is not a valid tape, or has a newer format
   TapeMissingError    the tape to replay does not exist, and the mode does not record
-  TapeConflictError   another process wrote the file during the recording, so it was not replaced
+  TapeConflictError   another process changed the file during the recording, so it was not replaced
   UnsafeTapeError     the tape contains a value that looks like a credential, so it was not saved
   TapeUsageError      a wrong use: a mode without its upstream, a tape selected while another one is
   TapeMismatchError   the program's requests do not match the tape
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Action(StrEnum):
+    """What a session does with its tape, see ``core/session.py``."""
+
+    REPLAY = "replay"
+    RECORD = "record"
+    VERIFY = "verify"
+    LIVE = "live"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The result of a session.
+
+    Args:
+        tape: Name of the tape.
+        action: The action of the session.
+        exchanges: Number of exchanges on the tape; when recording, number of recorded exchanges.
+        unplayed: Exchanges that no request matched.
+        unexpected: Requests that are not on the tape, each with the closest exchange and a diff.
+        stayed: Exchanges whose recorded client disconnected early, while this one kept waiting.
+        left: Exchanges that were recorded to the end, and whose client disconnected early now.
+        notes: Like ``left``, for clients of a tape server, where the number of received chunks is not exact; these
+            are not failures.
+        differences: Differences in shape between live and recorded responses (``verify``).
+        refused: Why the tape was not saved; empty if it was.
+    """
+
+    tape: str
+    action: Action
+    exchanges: int
+    unplayed: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    stayed: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    differences: tuple[str, ...] = ()
+    refused: str = ""
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """The texts that fail a test: everything except the differences and the notes."""
+        return (*filter(None, [self.refused]), *self.unexpected, *self.stayed, *self.left, *self.unplayed)
 
 
 class TapeError(Exception):
@@ -36,26 +82,26 @@ class UnsafeTapeError(TapeError):
         self.findings = tuple(findings)
         places = "\n".join(f"  {finding}" for finding in findings)
         super().__init__(
-            f'tape "{name}" was not saved, it holds what looks like a credential:\n{places}\n'
-            "Record it with made-up values in these places, or name a value that is none in Rules(harmless=...)."
+            f'tape "{name}" was not saved, it contains what looks like a credential:\n{places}\n'
+            "Record it with made-up values in these places, or pass a value that is not secret in Rules(harmless=...)."
         )
 
 
 class TapeConflictError(TapeError):
-    """A tape was not saved to its file, because another process wrote the file during the recording.
+    """A tape was not saved to its file, because another process changed the file during the recording.
 
     Args:
         name: Name of the tape.
-        file: Its file, which was not changed.
-        kept: The file next to it to which this recording was written.
+        file: Path of its file, which was not changed.
+        kept: Path of the file next to it to which this recording was written.
     """
 
     def __init__(self, name: str, file: str, kept: str) -> None:
         self.kept = kept
         super().__init__(
-            f'tape "{name}" was not saved: {file} was written by somebody else while this one was recorded, and is '
-            f"left as it is. This recording is kept beside it, in {kept}: compare the two, give the one that is right "
-            f"the name {file}, remove the other, and record a tape in one place at a time."
+            f'tape "{name}" was not saved: another process changed {file} during this recording, so that file was not '
+            f"replaced. This recording is in {kept}: compare the two files, rename the right one to {file}, and delete "
+            "the other. Record each tape in one process at a time."
         )
 
 

@@ -68,7 +68,7 @@ def test_stacks_over_tapes_and_over_the_engine(run, pytester):
     result = run("-k", "bye", more=CHANGED)
     result.assert_outcomes(passed=1, failed=1, deselected=2)
     result.stdout.fnmatch_lines([
-        "The test did not do what recordings/local/bye.tape.yaml holds.",
+        "The requests of this test do not match recordings/local/bye.tape.yaml.",
         "Closest is exchange 1 of 1, not played:",
         "  messages.0.content: *recorded 'Bye', now 'Good bye'",
         "  pytest test_it.py::test_changed_bye --tape-mode rewrite --tape-upstream local=embedded",
@@ -103,7 +103,7 @@ def test_a_stack_that_does_not_start_shows_its_log(run, pytester):
     result = run("-k", "engine", "-o", "stack_config=own.yaml")
     result.assert_outcomes(errors=1, deselected=2)
     result.stdout.fnmatch_lines(
-        ["the stack ended with code 1 instead of starting; its log ends with", "*remote::nothing-like-it*"]
+        ["the stack exited with code 1 while starting; its log ends with", "*remote::nothing-like-it*"]
     )
     assert "stack_process.py" not in result.stdout.str()
 

@@ -44,7 +44,7 @@ def test_the_upstream_is_left_when_the_client_leaves(server):
 @pytest.mark.tape("upstream-hangs-up")
 def test_an_upstream_that_hangs_up_before_it_answers(server):
     """Is an error with a status of its own, which SDKs take as one to try again."""
-    server.tape.dies_after(0)
+    server.tape.fail_after(0)
     answer = server.stream("Hello")
     assert answer.status in (502, 503, 529)
     assert answer.body["type"] == "error"
@@ -54,7 +54,7 @@ def test_an_upstream_that_hangs_up_before_it_answers(server):
 @pytest.mark.tape("upstream-dies")
 def test_an_upstream_that_dies_in_the_middle_of_a_stream(server):
     """What came before is a stream by the grammar, and an error event is its end."""
-    server.tape.dies_after(4)
+    server.tape.fail_after(4)
     answer = server.stream("Hello")
     assert answer.status == 200
     check_stream(answer.events)

@@ -8,12 +8,12 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from difflib import unified_diff
 from pathlib import Path
 
 import httpx
 
 from messages_tape import scan_text
-from messages_tape.core.differ import differing
 
 QUIET = {"thinking": {"type": "disabled"}}
 SILENT = {"chat_template_kwargs": {"enable_thinking": False}}
@@ -171,8 +171,9 @@ class Seen:
         number = len(self._now)
         then = self._then[number - 1] if number <= len(self._then) else "null"
         if self.compares and now != then:
-            places = [*differing(json.loads(then), json.loads(now))] or ["the same JSON in other bytes"]
-            text = "\n".join(f"  {place}" for place in places)
+            old, new = (json.dumps(json.loads(line), indent=1).split("\n") for line in (then, now))
+            diff = [*unified_diff(old, new, "recorded", "now", lineterm="")] or ["the same JSON in other bytes"]
+            text = "\n".join(f"  {line}" for line in diff)
             raise AssertionError(f"{self.path.name}, line {number}: the client sees something else\n{text}")
 
 
@@ -205,7 +206,7 @@ class Client:
     def sent(self):
         """The bodies of the requests to the upstream so far, without token counting requests."""
         path = "/v1/messages" if self.native else "/v1/chat/completions"
-        return [json.loads(asked.body) for asked in self.tape.asked if asked.path == path]
+        return [json.loads(request.body) for request in self.tape.requests if request.path == path]
 
     def ask(self, *turns, path="/v1/messages", headers=None, **fields):
         """Send a request; return the response.
@@ -216,9 +217,9 @@ class Client:
             headers: Additional headers.
             fields: Additional fields of the request; fields with None are removed.
         """
-        asked = len(self.tape.asked)
+        asked = len(self.tape.requests)
         answer = self._post(path, self.body(*turns, **fields), headers or {})
-        if len(self.tape.asked) > asked and self._seen:
+        if len(self.tape.requests) > asked and self._seen:
             self._seen.note(answer)
         return answer
 

@@ -9,7 +9,7 @@ SSE = {"content-type": "text/event-stream"}
 JSON = {"content-type": "application/json"}
 
 
-def asked(body=None, path="/v1/messages", method="POST", query="", **headers):
+def raw_request(body=None, path="/v1/messages", method="POST", query="", **headers):
     """Return a raw request, as a client sends it; a body that is not bytes is encoded as JSON."""
     raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
     pairs = [(name.replace("_", "-"), value) for name, value in headers.items()]

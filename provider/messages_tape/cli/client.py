@@ -1,4 +1,9 @@
-"""Runs a client program with a tape server; environment variables give the client the server's address."""
+"""Runs a client program with a tape server; environment variables give the client the server's address.
+
+The tape is saved however the client ends. Therefore this process survives the signals that end a program (ctrl-c,
+SIGTERM, a closed terminal) and forwards them to the client. One case is special: on ctrl-c a terminal signals every
+process in its foreground, so the client has got the signal already and must not get it twice.
+"""
 
 import os
 import signal
@@ -8,18 +13,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
-from messages_tape.errors import TapeUsageError
-from messages_tape.http.runner import serving
+from messages_tape.errors import Report, TapeUsageError
 from messages_tape.http.selection import TapeSelection
-from messages_tape.http.server import TapeServer
+from messages_tape.http.server import TapeServer, serving
 
-from .terminal import give, tell
+from .files import Place
+from .terminal import print_message, print_result
 
 _HANGUP = getattr(signal, "SIGHUP", None)
 """Sent when the terminal is closed; not available on every platform."""
 _SIGNALS = tuple(filter(None, (signal.SIGINT, signal.SIGTERM, _HANGUP)))
-_NO_SUCH_COMMAND, _NOT_TO_BE_RUN, _BY_SIGNAL = 127, 126, 128
+_NOT_FOUND, _NOT_EXECUTABLE, _SIGNALLED = 127, 126, 128
 """Exit codes, as shells use them."""
 _HOST = "127.0.0.1"
 
@@ -36,7 +42,40 @@ def environment(url: str, inherited: Mapping[str, str]) -> dict[str, str]:
     return {**inherited, **unproxied, **addresses}
 
 
-def accompany(command: Sequence[str], url: str, doing: str) -> int:
+class Played(NamedTuple):
+    """The result of playing a tape.
+
+    Args:
+        code: The exit code of the client.
+        report: The report of the session.
+        unplayed: Positions of the exchanges that were not played.
+    """
+
+    code: int
+    report: Report
+    unplayed: list[int]
+
+
+def play(place: Place, command: Sequence[str], *, pace: bool = False, port: int = 0) -> Played:
+    """Serve a tape until the client exits.
+
+    Args:
+        place: Location of the tape.
+        command: The command of the client; empty to serve clients that are started elsewhere.
+        pace: Play at recorded speed.
+        port: The port to listen on; 0 picks a free one.
+    """
+    hint = f"To record it again: messages-tape record --again --upstream URL {place.path} -- COMMAND"
+    selection = TapeSelection(place.folder, hint=hint)
+    session = selection.select(place.name)
+    with listening(selection, port, pace=pace) as url:
+        code = run_client(command, url, f"playing {place.path}")
+        unplayed = session.unplayed
+        report = selection.eject(keep=False) or session.report()
+    return Played(code, report, unplayed)
+
+
+def run_client(command: Sequence[str], url: str, doing: str) -> int:
     """Run a client and return its exit code; without a command wait for ctrl-c and return 0.
 
     Args:
@@ -45,21 +84,21 @@ def accompany(command: Sequence[str], url: str, doing: str) -> int:
         doing: Text for the message that is printed while waiting.
     """
     if command:
-        return _run(command, environment(url, os.environ))
-    over = threading.Event()
-    with _at_signals(lambda _number: over.set()):
-        tell(f"{doing} at the address below; ctrl-c ends it")
-        give(f"{url}\n")
-        over.wait()
+        return _run_command(command, environment(url, os.environ))
+    stopped = threading.Event()
+    with _at_signals(lambda _number: stopped.set()):
+        print_message(f"{doing} at the address below; press ctrl-c to stop")
+        print_result(f"{url}\n")
+        stopped.wait()
     return 0
 
 
-def _run(command: Sequence[str], env: Mapping[str, str]) -> int:
+def _run_command(command: Sequence[str], env: Mapping[str, str]) -> int:
     """Run a command; return its exit code. Signals are forwarded to it: this process continues, to save the tape."""
     running: list[subprocess.Popen[bytes]] = []
 
     def pass_on(number: int) -> None:
-        if not (number == signal.SIGINT and _is_told_by_terminal()):
+        if not (number == signal.SIGINT and _terminal_signals_client()):
             for process in running:
                 process.send_signal(number)
 
@@ -67,16 +106,16 @@ def _run(command: Sequence[str], env: Mapping[str, str]) -> int:
         try:
             running.append(subprocess.Popen(command, env=env))  # noqa: S603 - the user's own command
         except FileNotFoundError:
-            tell(f"there is no command {command[0]}; correct what stands behind --")
-            return _NO_SUCH_COMMAND
+            print_message(f"the command {command[0]} was not found; correct the command after --")
+            return _NOT_FOUND
         except OSError as error:
-            tell(f"{command[0]} cannot be run ({error.strerror}); correct what stands behind --")
-            return _NOT_TO_BE_RUN
+            print_message(f"{command[0]} cannot be run ({error.strerror}); correct the command after --")
+            return _NOT_EXECUTABLE
         code = running[0].wait()
-    return code if code >= 0 else _BY_SIGNAL - code
+    return code if code >= 0 else _SIGNALLED - code
 
 
-def _is_told_by_terminal() -> bool:
+def _terminal_signals_client() -> bool:
     """Return whether the terminal sends ctrl-c to the command directly: its process group is in the foreground."""
     try:
         with Path("/dev/tty").open("rb") as terminal:
@@ -91,8 +130,8 @@ def _at_signals(do: Callable[[int], None]) -> Iterator[None]:
         do(number)
 
     # under nohup SIGHUP stays ignored
-    heard = [number for number in _SIGNALS if number != _HANGUP or signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, handler) for number in heard}
+    handled = [number for number in _SIGNALS if number != _HANGUP or signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in handled}
     try:
         yield
     finally:
@@ -101,11 +140,11 @@ def _at_signals(do: Callable[[int], None]) -> Iterator[None]:
 
 
 @contextmanager
-def listening(deck: TapeSelection, port: int, *, pace: bool = False) -> Iterator[str]:
+def listening(selection: TapeSelection, port: int, *, pace: bool = False) -> Iterator[str]:
     """Run a tape server while the block runs; yield its address.
 
     Args:
-        deck: The tape selection that it serves.
+        selection: The tape selection that it serves.
         port: The port to listen on; 0 picks a free one.
         pace: Play at recorded speed.
 
@@ -114,7 +153,7 @@ def listening(deck: TapeSelection, port: int, *, pace: bool = False) -> Iterator
     """
     with ExitStack() as stack:
         try:
-            url = stack.enter_context(serving(TapeServer(deck, pace=pace), port=port))
+            url = stack.enter_context(serving(TapeServer(selection, pace=pace), port=port))
         except OSError as error:
             raise TapeUsageError(
                 f"cannot listen on port {port} ({error.strerror}); choose another with --port, or leave --port out"

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from messages_tape.errors import TapeFormatError, TapeMissingError, TapeUsageError
-from messages_tape.files.review import FORMAT_REMEDY
 from messages_tape.files.store import read_tape, tape_path
 from messages_tape.format.file import SUFFIX
 from messages_tape.format.model import Tape
-from messages_tape.testing.names_in_source import Named, named_in
-from messages_tape.testing.orphans import sources, tapes_under
+from messages_tape.testing.names_in_source import Named, named_in, sources, tapes_under
+
+FORMAT_REMEDY = "correct the file, or record the tape again"
 
 
 class Place(NamedTuple):
@@ -61,22 +61,28 @@ def tapes_in(folder: Path) -> list[Path]:
         TapeUsageError: The folder does not exist.
     """
     if not folder.is_dir():
-        raise TapeUsageError(f"there is no folder {folder}; name the folder of your tapes")
+        raise TapeUsageError(f"there is no folder {folder}; give the folder of your tapes")
     return tapes_under(folder)
 
 
-def named_by_tests(folder: Path) -> Named:
+def named_by_tests(folder: Path, remedy: str) -> Named:
     """Return the tapes that the tests in a folder name.
+
+    Args:
+        folder: The folder of the tests.
+        remedy: What to do if the folder does not exist, for the message.
 
     Raises:
         TapeUsageError: The folder does not exist, or a file in it is not valid Python.
     """
     if not folder.is_dir():
-        raise TapeUsageError(f"there is no folder {folder}; --tests says where your tests are")
+        raise TapeUsageError(f"there is no test folder {folder}; {remedy}")
     named = Named()
     for path in sources(folder):
         try:
             named |= named_in(path.read_text(encoding="utf-8", errors="replace"), str(path))
         except SyntaxError as error:
-            raise TapeUsageError(f"{path}:{error.lineno}: not Python ({error.msg}); correct it first") from None
+            raise TapeUsageError(
+                f"{path}:{error.lineno}: not valid Python ({error.msg}); correct the file first"
+            ) from None
     return named

@@ -1,8 +1,7 @@
-"""``messages-tape record``: runs a client against a server through a tape server, and saves their exchanges."""
+"""``messages-tape record`` and ``replay``: run a client with a tape server, and print how that ended."""
 
 import socket
 from argparse import Namespace
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from messages_tape.core.session import Session
@@ -12,42 +11,55 @@ from messages_tape.http.selection import TapeSelection
 from messages_tape.reading.render import counted
 from messages_tape.secrets.scrub import Rules
 
-from .client import accompany, listening
+from .client import listening, play, run_client
 from .files import Place, existing, place_of
-from .terminal import tell
+from .terminal import print_message, print_message_lines
 
-_SECONDS = 5.0
+_CONNECT_SECONDS = 5.0
 """Connect timeout of the server."""
 _PORTS = {"http": 80, "https": 443}
+_ERROR_STATUS = 400
+"""Status codes from here on are errors."""
 
 
-def run(arguments: Namespace) -> int:
+def record(arguments: Namespace) -> int:
     """Record a tape; return the client's exit code, or 1 if the client succeeded but the tape was not saved.
+
+    What would make the run of the client useless is found out before it: an existing or broken tape, a folder that
+    cannot be written, a server that cannot be reached.
 
     Raises:
         TapeUsageError: The server cannot be reached, or the tape exists and ``--again`` is not given.
     """
     place, upstream = place_of(arguments.tape), base_address(arguments.upstream)
-    if place.path.exists() and not arguments.again:
-        raise TapeUsageError(f"there is a tape {place.path}; add --again to record it anew, or give another name")
     if place.path.exists():
-        existing(arguments.tape)  # fails before the client runs if the file is broken
-    _make(place.folder)
-    _reach(upstream)
+        if not arguments.again:
+            raise TapeUsageError(f"the tape {place.path} exists; add --again to replace it, or choose another name")
+        existing(arguments.tape)
+    try:
+        place.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TapeUsageError(
+            f"the folder {place.folder} cannot be written: {error.strerror or error}; choose another folder"
+        ) from None
+    _check_connection(upstream)
     rules = Rules(harmless=frozenset(arguments.harmless))
     facts = {name: getattr(arguments, name) for name in ("kind", "model", "version")}
-    deck = TapeSelection(place.folder, Mode.REWRITE, upstream=upstream, rules=rules, facts=facts)
-    session = deck.select(place.name)
-    with listening(deck, arguments.port) as url:
-        code = accompany(arguments.command, url, f"recording {upstream}")
+    selection = TapeSelection(place.folder, Mode.REWRITE, upstream=upstream, rules=rules, facts=facts)
+    session = selection.select(place.name)
+    with listening(selection, arguments.port) as url:
+        code = run_client(arguments.command, url, f"recording {upstream}")
         try:
             saved = _save(session, place, facts)
-            report = deck.eject(keep=False)  # saves the ambient tape
+            report = selection.eject(keep=False)  # saves the ambient tape
         except OSError as error:
-            tell(f"{place.path} could not be saved: {error.strerror or error}; make room, and record it again")
+            print_message(
+                f"{place.path} could not be saved: {error.strerror or error}; free some disk space or check the "
+                "permissions, and record it again"
+            )
             saved, report = False, None
     if report and report.refused:
-        tell(f"{report.refused.replace('Rules(harmless=...)', '--harmless VALUE')}")
+        print_message(f"{report.refused.replace('Rules(harmless=...)', '--harmless VALUE')}")
         saved = False
     return code or int(not saved)
 
@@ -67,29 +79,22 @@ def base_address(text: str) -> str:
     except ValueError:
         parts = urlsplit("")
     if parts.scheme not in _PORTS or not parts.hostname:
-        raise TapeUsageError(f"{text!r} is no address; write --upstream http://HOST:PORT")
+        raise TapeUsageError(f"{text!r} is not a valid address; write --upstream http://HOST:PORT")
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise TapeUsageError("--upstream takes no keys, passwords or parameters; give them to the client")
     return text.rstrip("/").removesuffix("/v1")
 
 
-def _reach(address: str) -> None:
+def _check_connection(address: str) -> None:
     """Check that the server accepts connections before the client runs, for a clearer error message."""
     parts = urlsplit(address)
     try:
-        socket.create_connection((parts.hostname or "", parts.port or _PORTS[parts.scheme]), _SECONDS).close()
+        socket.create_connection((parts.hostname or "", parts.port or _PORTS[parts.scheme]), _CONNECT_SECONDS).close()
     except OSError as error:
         raise TapeUsageError(
-            f"nothing answers at {address} ({error.strerror or error}); start the server, or correct --upstream"
+            f"no server accepts connections at {address} ({error.strerror or error}); start the server, or correct "
+            "--upstream"
         ) from None
-
-
-def _make(folder: Path) -> None:
-    """Create the folder of the tape before the client runs, so that a failure does not waste the run."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TapeUsageError(f"{folder} cannot be written: {error.strerror or error}; name another place") from None
 
 
 def _save(session: Session, place: Place, facts: dict[str, str]) -> bool:
@@ -97,18 +102,42 @@ def _save(session: Session, place: Place, facts: dict[str, str]) -> bool:
     try:
         path = save(session, place.folder, **facts)
     except UnsafeTapeError as error:
-        tell(
-            f"{place.path} was not saved, it would hold what looks like a credential: {'; '.join(error.findings)}. "
-            "Record it with made-up values there, or pass a value that is no secret with --harmless"
+        print_message(
+            f"{place.path} was not saved, it would contain what looks like a credential: {'; '.join(error.findings)}. "
+            "Record it with made-up values there, or pass a value that is not secret with --harmless"
         )
         return False
     except TapeConflictError as error:
-        tell(f"{place.path}: {error}")
+        print_message(str(error))
         return False
     if path is None:
-        tell(
-            "the client asked nothing that goes on a tape; point it at TAPE_URL, OPENAI_BASE_URL or ANTHROPIC_BASE_URL"
+        print_message(
+            "the client sent no request that goes on a tape; set its base URL to TAPE_URL, OPENAI_BASE_URL or "
+            "ANTHROPIC_BASE_URL"
         )
         return False
-    tell(f"{counted(session.report().exchanges, 'exchange')} recorded in {path}")
+    print_message(f"{counted(session.report().exchanges, 'exchange')} recorded in {path}")
+    errors = [
+        f"exchange {number} ({status})" for number, status in enumerate(session.statuses, 1) if status >= _ERROR_STATUS
+    ]
+    if errors:
+        print_message(
+            f"the server responded with an error to {', '.join(errors)}; if the tape is not about errors, correct the "
+            "client or --upstream, and record it with --again"
+        )
     return True
+
+
+def replay(arguments: Namespace) -> int:
+    """Play a tape; return the client's exit code, or 1 if the client succeeded but did not match the tape.
+
+    Raises:
+        TapeError: The tape does not exist or is not valid.
+    """
+    place, tape = existing(arguments.tape)
+    code, report, _ = play(place, arguments.command, pace=arguments.pace, port=arguments.port)
+    if report.failures:
+        print_message_lines(f"{place.path}: the requests of the client do not match the tape", [*report.failures])
+    else:
+        print_message(f"{place.path}: {counted(len(tape.exchanges), 'exchange')} played as recorded")
+    return code or int(bool(report.failures))

@@ -1,4 +1,7 @@
-"""Output of the commands: messages go to stderr; stdout has only results and the client's own output."""
+"""Output of the commands: messages go to stderr; stdout has only results and the client's own output.
+
+The module imports nothing else of the package, so that ``main.py`` reports usage errors without loading a command.
+"""
 
 import os
 import sys
@@ -7,19 +10,19 @@ from contextlib import suppress
 PROGRAM = "messages-tape"
 
 
-def tell(text: str) -> None:
+def print_message(text: str) -> None:
     """Print a message to stderr, on one line."""
     _print(f"{PROGRAM}: {' '.join(text.split())}\n")
 
 
-def tell_lines(title: str, lines: list[str]) -> None:
+def print_message_lines(title: str, lines: list[str]) -> None:
     """Print a message to stderr, followed by indented lines."""
-    tell(title)
+    print_message(title)
     for line in (line for text in lines for line in text.split("\n")):
         _print(f"  {line}\n")
 
 
-def give(text: str) -> None:
+def print_result(text: str) -> None:
     """Print a result to stdout; characters that its encoding lacks are escaped."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
@@ -31,12 +34,7 @@ def _print(text: str) -> None:
         sys.stderr.write(text)
         sys.stderr.flush()
     except OSError:  # the terminal is closed; continue, to save the tape
-        _silence()
-
-
-def _silence() -> None:
-    """Redirect stderr to the null device; otherwise Python flushes it again at exit and fails."""
-    with suppress(OSError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stderr.fileno())
-        os.close(nowhere)
+        with suppress(OSError):  # Python flushes stderr again at exit, and would fail
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, sys.stderr.fileno())
+            os.close(null)

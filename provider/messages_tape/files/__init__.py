@@ -1,4 +1,4 @@
-"""Opens, checks and saves tape files; safe for several processes that record at the same time.
+"""Opens and saves tape files; safe for several processes that record at the same time.
 
 Imports go to ``core/`` and below.
 """

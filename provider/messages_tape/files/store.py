@@ -1,16 +1,33 @@
-"""Opens, reads and saves tapes as files of a folder."""
+"""Opens, reads and saves tapes as files of a folder.
 
+Several processes may record into one folder, such as the workers of pytest-xdist. Three rules keep their work:
+
+- A file is written whole or not at all: the text goes to a file next to it, which then replaces it.
+- One process at a time saves into a folder, and it merges its recording into what the file holds by then. Ambient calls
+  have no order, so those of all recorders are kept. Exchanges form one scenario and are not merged: if the file has
+  exchanges that this recording neither contains nor replaces, another process recorded them in the meantime. Then the
+  file stays, this recording is written next to it, and saving fails with a ``TapeConflictError``.
+- Tests of one run that share a tape take turns to record it (``recording_turn``): the first one records it, the others
+  play it.
+"""
+
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from hashlib import sha256
+from itertools import count
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from messages_tape.core.session import Session
 from messages_tape.errors import (
+    Action,
+    Report,
     TapeConflictError,
     TapeFormatError,
     TapeMismatchError,
@@ -20,10 +37,7 @@ from messages_tape.errors import (
 )
 from messages_tape.format.file import SUFFIX, dump, load
 from messages_tape.format.model import Tape
-from messages_tape.report import Action, Report
 from messages_tape.secrets.scan import scan_text
-
-from .locking import NO_FILE, alone_in, keep_beside, stamp_of, write_whole
 
 _NAME = re.compile(r"\w[\w.-]*(?:/\w[\w.-]*)*")
 
@@ -50,7 +64,7 @@ def tape_path(folder: Path, name: str) -> Path:
         TapeUsageError: The name is not valid: only letters, digits, ``_``, ``-``, ``.`` and ``/`` are allowed.
     """
     if not _NAME.fullmatch(name) or ".." in name:
-        raise TapeUsageError(f"{name!r} is no name of a tape; use letters, digits, _, -, . and /")
+        raise TapeUsageError(f"{name!r} is not a valid tape name; use letters, digits, _, -, . and /")
     return folder / f"{name}{SUFFIX}"
 
 
@@ -61,25 +75,11 @@ def read_tape(path: Path) -> Tape:
         TapeFormatError: The file is not a valid tape; the message names it.
         TapeMissingError: The file does not exist.
     """
-    text = _text_of(path)
-    if text is None:
-        raise TapeMissingError(f"there is no tape {path.name}")
-    return _tape_of(path, text)
-
-
-def _text_of(path: Path) -> str | None:
     try:
-        return path.read_bytes().decode()
+        return load(path.read_bytes().decode())
     except FileNotFoundError:
-        return None
-    except UnicodeDecodeError as error:
-        raise TapeFormatError(f"{path.name}: {error}") from None
-
-
-def _tape_of(path: Path, text: str) -> Tape:
-    try:
-        return load(text)
-    except TapeFormatError as error:
+        raise TapeMissingError(f"there is no tape {path.name}") from None
+    except (UnicodeDecodeError, TapeFormatError) as error:
         raise TapeFormatError(f"{path.name}: {error}") from None
 
 
@@ -100,20 +100,20 @@ def open_tape(folder: Path, name: str, mode: Mode = Mode.NONE, **options: Any) -
     path = tape_path(folder, name)
     if mode is Mode.LIVE:
         return Session(name, Tape(), Action.LIVE, **options)
-    text = _text_of(path)
-    if mode is Mode.REWRITE or (mode is Mode.ONCE and text is None):
-        session = Session(name, Tape() if text is None else _tape_of(path, text), Action.RECORD, **options)
-        session.stamp = NO_FILE if text is None else stamp_of(text)
-        return session
-    if text is None:
+    try:
+        tape = read_tape(path)
+    except TapeMissingError:
+        if mode in (Mode.ONCE, Mode.REWRITE):
+            return Session(name, Tape(), Action.RECORD, **options)
         raise TapeMissingError(
             f'there is no tape "{name}" ({path.name}); run this with mode "once" while the upstream can be reached'
-        )
-    return Session(name, _tape_of(path, text), Action.VERIFY if mode is Mode.VERIFY else Action.REPLAY, **options)
+        ) from None
+    actions = {Mode.REWRITE: Action.RECORD, Mode.VERIFY: Action.VERIFY}
+    return Session(name, tape, actions.get(mode, Action.REPLAY), **options)
 
 
 def save(session: Session, folder: Path, **facts: str) -> Path | None:
-    """Write the recorded tape atomically; return its path, or None if nothing was recorded.
+    """Write the recorded tape; return its path, or None if nothing was recorded.
 
     Args:
         session: A session that recorded.
@@ -122,51 +122,59 @@ def save(session: Session, folder: Path, **facts: str) -> Path | None:
 
     Raises:
         UnsafeTapeError: The tape holds a value that looks like a credential. The file is not changed.
-        TapeConflictError: Another process wrote the file since the session began. The file is not changed, and the
-            recording is written next to it.
+        TapeConflictError: Another process recorded other exchanges since the session began. The file is not changed,
+            and the recording is written next to it.
     """
     facts = {"date": datetime.now(UTC).date().isoformat(), **facts}
-    tape = session.recorded(None, **facts)
+    tape = session.recorded(**facts)
     if tape is None:
         return None
     path = tape_path(folder, session.name)
-    _safe_text(session, tape)
+    text = _safe_text(session, tape)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with alone_in(path.parent):
-        if session.stamp is not None and path.exists() and _stamp_there(path) != session.stamp:
-            tape = _united(session, tape, path, facts)
-        text = _safe_text(session, tape)
+    with locked(path.parent):
+        merged = _merged(session, tape, path, facts)
+        if merged is None:
+            numbered = (path.with_name(f"{path.name}.conflict-{number}") for number in count(1))
+            beside = next(file for file in numbered if not file.exists())
+            write_whole(beside, text)
+            raise TapeConflictError(session.name, str(path), str(beside))
+        if merged is not tape:
+            text = _safe_text(session, merged)
         write_whole(path, text)
-    session.rebase(tape, stamp_of(text))
+    session.tape = merged  # what this session replaces if it is saved again
     return path
+
+
+def _merged(session: Session, tape: Tape, path: Path, facts: dict[str, str]) -> Tape | None:
+    """Return the recorded tape with what another process added to the file; None if their exchanges conflict.
+
+    Args:
+        session: The session that recorded.
+        tape: Its recording, in place of the tape that it was opened with.
+        path: The file of the tape.
+        facts: See ``save``.
+    """
+    try:
+        current = read_tape(path)
+    except TapeMissingError:
+        return tape
+    except TapeFormatError:
+        return None  # somebody is editing the file
+    if current == session.tape:
+        return tape
+    both = session.recorded(current, **facts) or tape
+    if not both.exchanges:  # only ambient calls were recorded
+        return both.model_copy(update={"exchanges": current.exchanges})
+    kept = (*session.tape.exchanges, *both.exchanges)
+    return both if all(exchange in kept for exchange in current.exchanges) else None
 
 
 def _safe_text(session: Session, tape: Tape) -> str:
     text = dump(tape)
-    if findings := scan_text(text, session.known, session.harmless):
+    if findings := scan_text(text, session.secret_values, session.harmless):
         raise UnsafeTapeError(session.name, findings)
     return text
-
-
-def _stamp_there(path: Path) -> str:
-    return stamp_of(path.read_bytes().decode("utf-8", "surrogateescape"))
-
-
-def _united(session: Session, tape: Tape, path: Path, facts: dict[str, str]) -> Tape:
-    """Return a recording merged with the file that another process wrote meanwhile.
-
-    Ambient calls have no order, so those of both are kept. Exchanges form one scenario and are not merged: those
-    recorded, if any, have to be equal to those of the file.
-
-    Raises:
-        TapeConflictError: The exchanges differ, or the file is not a valid tape.
-    """
-    with suppress(TapeFormatError):  # not a valid tape: it is not replaced either
-        there = read_tape(path)
-        both = session.recorded(there, **facts)
-        if both and both.exchanges == (there.exchanges if tape.exchanges else ()):
-            return both.model_copy(update={"exchanges": there.exchanges})
-    raise TapeConflictError(session.name, path.name, keep_beside(path, dump(tape)).name)
 
 
 def finish(session: Session, folder: Path, **facts: str) -> Report:
@@ -205,3 +213,54 @@ def use_tape(folder: Path, name: str, mode: Mode = Mode.NONE, **options: Any) ->
     save(session, folder)
     if failures := session.report().failures:
         raise TapeMismatchError(name, failures)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file atomically: readers and concurrent writers never see a partial file."""
+    part = path.with_name(f".{path.name}.{uuid4().hex}.part")
+    try:
+        part.write_text(text, encoding="utf-8", newline="\n")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def recording_turn(shared: Path, tape: Path) -> Iterator[Path]:
+    """Wait for the tests of this run that record the same tape, and keep them waiting while the block runs.
+
+    Yields a marker file: it exists if the tape was already recorded in this run; a test that recorded it creates it.
+
+    Args:
+        shared: A folder that the processes of the run share.
+        tape: The file of the tape.
+    """
+    marker = shared / sha256(str(tape.resolve()).encode()).hexdigest()
+    lock = marker.with_suffix(".lock")
+    lock.touch()
+    with locked(lock):
+        yield marker
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Lock a file or folder against other threads and processes while the block runs.
+
+    Platforms and network drives without file locks skip the lock: there, two processes that save a tape within the same
+    milliseconds may miss each other.
+
+    Args:
+        path: An existing file or folder; it is not changed.
+    """
+    try:
+        import fcntl  # not available on every platform; needed for recording only
+    except ImportError:
+        yield
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network drives have no locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # until it is closed, or this process ends
+        yield
+    finally:
+        os.close(descriptor)

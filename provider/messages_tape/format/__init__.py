@@ -1,4 +1,4 @@
-"""A tape as a file: the model, the YAML it is written in, its JSON Schema, and the limits on what is read.
+"""A tape as a file: the model, the YAML text, the JSON Schema, and the JSON values that can be stored.
 
 Imports nothing from the other folders.
 """

@@ -1,9 +1,14 @@
-"""The model of a tape: requests to an upstream, and for each the response, its chunks, their timing and its end.
+"""The model of a tape: requests to an upstream and, for each, the response, its chunks, their timing and the end.
 
 The classes define the file format (docs/tapes.md): ``file.py`` writes and reads them, ``tape.schema.json`` is
 generated from them. They allow extra fields, so that a file keeps what a newer version or a person has added.
+
+A tape has to follow the rules of HTTP (RFC 9110, RFC 9112), because otherwise it could not be played: the status is
+that of a final response, headers have no control characters, and ``content-length`` fits the chunks. Tapes are also
+edited by hand, so these rules are checked when a tape is read.
 """
 
+import re
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple
@@ -19,17 +24,25 @@ from pydantic import (
     model_validator,
 )
 
-from .http_rules import HEADERS_SCHEMA, STATUS, checked_headers, length_fault
-from .limits import check_json, parse_json
+from .json_values import check_json, parse_json
 
 FORMAT = 1
 """The only version of the format that this code reads and writes."""
+STATUS = range(200, 600)
+"""Status codes of final responses; 1xx codes are interim (RFC 9110, 15)."""
+_MAX_SECONDS = 1_000_000_000
+"""Longest duration; clocks and sleeps do not accept much larger numbers."""
+_NO_BODY_STATUS = (204, 304)
 
-_LONGEST = 1_000_000_000
-"""Longest duration in seconds; clocks and sleeps do not accept much larger numbers."""
-_DURATION = {"type": "number", "minimum": 0, "maximum": _LONGEST}
-_BASE64 = {"type": "string", "contentEncoding": "base64"}
-_ENCODED = {"type": "object", "required": ["base64"], "properties": {"base64": _BASE64}, "additionalProperties": False}
+_NOT_IN_NAME = r"[^!#$%&'*+.^_`|~0-9A-Za-z-]"
+_NOT_IN_VALUE = r"[\x00-\x08\x0a-\x1f\x7f]|^[ \t]|[ \t]$"
+_HEADERS_SCHEMA = {
+    "type": "object",
+    "propertyNames": {"minLength": 1, "not": {"pattern": _NOT_IN_NAME}},
+    "additionalProperties": {"type": "string", "not": {"pattern": _NOT_IN_VALUE}},
+}
+"""The rules of ``_checked_headers`` as JSON Schema."""
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]+")
 
 
 class Chunk(NamedTuple):
@@ -42,35 +55,6 @@ class Chunk(NamedTuple):
 
     seconds: float
     data: bytes
-
-
-def seconds_of(value: object) -> float:
-    """Return a duration in seconds.
-
-    Raises:
-        ValueError: The value is not a number from 0 to ``_LONGEST``.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not (0 <= value <= _LONGEST):
-        raise ValueError(f"a duration is a number of seconds, from 0 to {_LONGEST}")
-    return float(value)
-
-
-def _read_chunk(value: object) -> Chunk:
-    if isinstance(value, Chunk):
-        return value
-    match value:
-        case [seconds, str(text)]:
-            return Chunk(seconds_of(seconds), text.encode())
-        case [seconds, {"base64": str(encoded), **rest}] if not rest:
-            return Chunk(seconds_of(seconds), b64decode(encoded, validate=True))
-    raise ValueError('a chunk is [seconds, "text"] or [seconds, {base64: "..."}]')
-
-
-def _write_chunk(chunk: Chunk) -> list[Any]:
-    try:
-        return [chunk.seconds, chunk.data.decode()]
-    except UnicodeDecodeError:
-        return [chunk.seconds, {"base64": b64encode(chunk.data).decode()}]
 
 
 class Body(NamedTuple):
@@ -97,6 +81,35 @@ class Body(NamedTuple):
             return cls("text", text)
 
 
+def header_value(text: str) -> str:
+    """Return a valid header value: control characters, which lenient HTTP clients accept, become spaces."""
+    return _CONTROL.sub(" ", text).strip(" \t")
+
+
+def _read_seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (0 <= value <= _MAX_SECONDS):
+        raise ValueError(f"a duration is a number of seconds, from 0 to {_MAX_SECONDS}")
+    return float(value)
+
+
+def _read_chunk(value: object) -> Chunk:
+    if isinstance(value, Chunk):
+        return value
+    match value:
+        case [seconds, str(text)]:
+            return Chunk(_read_seconds(seconds), text.encode())
+        case [seconds, {"base64": str(encoded), **rest}] if not rest:
+            return Chunk(_read_seconds(seconds), b64decode(encoded, validate=True))
+    raise ValueError('a chunk is [seconds, "text"] or [seconds, {base64: "..."}]')
+
+
+def _write_chunk(chunk: Chunk) -> list[Any]:
+    try:
+        return [chunk.seconds, chunk.data.decode()]
+    except UnicodeDecodeError:
+        return [chunk.seconds, {"base64": b64encode(chunk.data).decode()}]
+
+
 def _read_body(value: object) -> Body:
     if isinstance(value, Body):
         return value
@@ -112,9 +125,24 @@ def _read_body(value: object) -> Body:
     raise ValueError("a body has one of json, text and base64")
 
 
-def _write_body(body: Body) -> dict[str, Any]:
-    return {body.form: b64encode(body.value).decode() if body.form == "base64" else body.value}
+def _checked_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the headers if they are valid (RFC 9110, 5.1 and 5.5).
 
+    Raises:
+        ValueError: A name or a value is not valid. The message has the name, not the value.
+    """
+    for name, value in headers.items():
+        if not name or re.search(_NOT_IN_NAME, name):
+            raise ValueError(f"{name!r} is not a valid header name")
+        if re.search(_NOT_IN_VALUE, value):
+            raise ValueError(f"the value of header {name} has a line break, a control character or a blank at its end")
+        value.encode()  # a lone surrogate is a ValueError too
+    return headers
+
+
+_DURATION = {"type": "number", "minimum": 0, "maximum": _MAX_SECONDS}
+_BASE64 = {"type": "string", "contentEncoding": "base64"}
+_ENCODED = {"type": "object", "required": ["base64"], "properties": {"base64": _BASE64}, "additionalProperties": False}
 
 type ChunkField = Annotated[
     Chunk,
@@ -130,7 +158,7 @@ type ChunkField = Annotated[
 type BodyField = Annotated[
     Body,
     PlainValidator(_read_body),
-    PlainSerializer(_write_body),
+    PlainSerializer(lambda body: {body.form: b64encode(body.value).decode() if body.form == "base64" else body.value}),
     WithJsonSchema({
         "type": "object",
         "properties": {"json": {}, "text": {"type": "string"}, "base64": _BASE64},
@@ -139,11 +167,8 @@ type BodyField = Annotated[
         "additionalProperties": False,
     }),
 ]  # fmt: skip
-type Seconds = Annotated[float, PlainValidator(seconds_of), WithJsonSchema(_DURATION)]
-
-type Headers = Annotated[dict[str, str], AfterValidator(checked_headers), WithJsonSchema(HEADERS_SCHEMA)]
-_COMPLETE: dict[str, Any] = {"properties": {"end": {"properties": {"how": {"const": "complete"}}}}}
-_ANSWERED: dict[str, Any] = {"required": ["response"], "properties": {"response": {"type": "object"}}}
+type Seconds = Annotated[float, PlainValidator(_read_seconds), WithJsonSchema(_DURATION)]
+type Headers = Annotated[dict[str, str], AfterValidator(_checked_headers), WithJsonSchema(_HEADERS_SCHEMA)]
 
 
 class _Open(BaseModel):
@@ -151,85 +176,110 @@ class _Open(BaseModel):
 
 
 class Upstream(_Open):
-    """Who answered, as far as it is known; no address."""
+    """The server that responded, as far as it is known; without its address."""
 
-    kind: str = Field(default="", description="What it is, such as `llama.cpp` or `vllm`.")
-    model: str = Field(default="", description="The model that answered.")
-    version: str = Field(default="", description="Of the upstream.")
-    date: str = Field(default="", description="Of the recording, `YYYY-MM-DD`.")
+    kind: str = Field(default="", description="The kind of server, such as `llama.cpp` or `vllm`.")
+    model: str = Field(default="", description="The model that responded.")
+    version: str = Field(default="", description="The version of the server.")
+    date: str = Field(default="", description="The date of the recording, `YYYY-MM-DD`.")
 
 
 class Ignore(_Open):
-    """What the comparison of requests leaves out, for this tape."""
+    """The parts of requests that matching ignores on this tape."""
 
-    query: tuple[str, ...] = Field(default=(), description="Query parameters by name; `*` is all of them.")
+    query: tuple[str, ...] = Field(default=(), description="Names of query parameters; `*` stands for all of them.")
     body: tuple[str, ...] = Field(
         default=(),
-        description="Paths into JSON bodies, such as `metadata.user_id` or `messages.*.content.0.id`; `*` is any key "
-        "or position.",
+        description="Paths into JSON bodies, such as `metadata.user_id` or `messages.*.content.0.id`; `*` stands for "
+        "any key or position.",
     )
 
 
 class Request(_Open):
-    """What the upstream was asked, after scrubbing."""
+    """A request to the upstream, without credentials."""
 
-    method: str = Field(description="In capitals.")
-    path: str = Field(description="Without the query, percent-encoded as it was sent.")
-    query: str = Field(default="", description="Behind the question mark, as it was sent.")
-    headers: Headers = Field(default_factory=dict, description="Chosen ones, names in lower case.")
-    body: BodyField | None = Field(default=None, description="None if it was empty.")
+    method: str = Field(description="The HTTP method, in upper case.")
+    path: str = Field(description="The path without the query, percent-encoded as it was sent.")
+    query: str = Field(default="", description="The query without the question mark, as it was sent.")
+    headers: Headers = Field(
+        default_factory=dict, description="The headers that are kept on tapes; names in lower case."
+    )
+    body: BodyField | None = Field(default=None, description="The body; null if it was empty.")
 
 
 class Response(_Open):
-    """What the upstream answered."""
+    """The response of the upstream."""
 
-    status: int = Field(ge=STATUS.start, lt=STATUS.stop)
+    status: int = Field(ge=STATUS.start, lt=STATUS.stop, description="The HTTP status code.")
     after: Seconds = Field(default=0.0, description="Seconds from the request to the status line.")
-    headers: Headers = Field(default_factory=dict, description="Chosen ones, names in lower case.")
+    headers: Headers = Field(
+        default_factory=dict, description="The headers that are kept on tapes; names in lower case."
+    )
     chunks: tuple[ChunkField, ...] = Field(
         default=(),
-        description="The body in the pieces it came in, each as seconds since the one before and its text; base64 "
-        "where a piece is not valid UTF-8 by itself.",
+        description="The chunks of the body as the connection delivered them: the seconds since the previous chunk, "
+        "and the text. A chunk that is not valid UTF-8 is written in base64.",
     )
 
 
 class End(_Open):
-    """How an exchange ended."""
+    """The end of an exchange."""
 
     how: Literal["complete", "client_closed", "reset"] = Field(
-        description="`complete`: as the upstream wanted it. `client_closed`: the client left before that. "
+        description="`complete`: the upstream sent the whole response. `client_closed`: the client disconnected first. "
         "`reset`: the connection failed."
     )
-    after: Seconds = Field(default=0.0, description="Seconds since the last piece, or the request if nothing came.")
-    error: str = Field(default="", description="What a client raises for a reset, as httpx names it.")
-    message: str = Field(default="", description="What that says.")
+    after: Seconds = Field(
+        default=0.0, description="Seconds since the last chunk; without chunks, since the status line or the request."
+    )
+    error: str = Field(
+        default="", description="The httpx exception that a client gets for a `reset`, such as `ReadError`."
+    )
+    message: str = Field(default="", description="The message of that exception.")
 
 
-def length_fault_of(request: Request, response: Response, *, complete: bool) -> str:
-    """Return what is wrong with the content-length of a response; see ``length_fault``."""
-    declared, came = response.headers.get("content-length", ""), sum(len(chunk.data) for chunk in response.chunks)
-    return length_fault(request.method, response.status, declared, came, complete=complete)
+_COMPLETE: dict[str, Any] = {"properties": {"end": {"properties": {"how": {"const": "complete"}}}}}
+_ANSWERED: dict[str, Any] = {"required": ["response"], "properties": {"response": {"type": "object"}}}
 
 
 class Exchange(_Open):
-    """A request and what became of it."""
+    """A request and its outcome."""
 
     model_config = ConfigDict(json_schema_extra={"if": _COMPLETE, "then": _ANSWERED})
 
     request: Request
-    response: Response | None = Field(default=None, description="None if it ended before a status line came.")
+    response: Response | None = Field(
+        default=None, description="The response; null if the exchange ended before the status line."
+    )
     end: End
 
     @model_validator(mode="after")
     def _can_be_played(self) -> "Exchange":
-        response, complete = self.response, self.end.how == "complete"
-        if response is None:
-            if complete:
-                raise ValueError("it ended complete, and has no response")
-            return self
-        if fault := length_fault_of(self.request, response, complete=complete):
+        complete = self.end.how == "complete"
+        if complete and self.response is None:
+            raise ValueError("the end is complete, but there is no response")
+        if self.response and (fault := length_fault(self.request, self.response, complete=complete)):
             raise ValueError(fault)
         return self
+
+
+def length_fault(request: Request, response: Response, *, complete: bool) -> str:
+    """Return what is wrong with the content-length header of a response, or "" if it is valid or missing.
+
+    Args:
+        request: The request; the response to HEAD declares the length that GET would return.
+        response: The response.
+        complete: Whether the whole body was received.
+    """
+    declared, received = response.headers.get("content-length", ""), sum(len(chunk.data) for chunk in response.chunks)
+    if not declared:
+        return ""
+    if not (declared.isascii() and declared.isdigit()):
+        return "the header content-length is not a number"
+    if not received and (request.method == "HEAD" or response.status in _NO_BODY_STATUS):
+        return ""
+    fits = received == int(declared) if complete else received <= int(declared)
+    return "" if fits else f"the header content-length says {int(declared)} bytes, but the chunks have {received}"
 
 
 class Tape(_Open):
@@ -239,6 +289,9 @@ class Tape(_Open):
     upstream: Upstream = Field(default_factory=Upstream)
     ignore: Ignore = Field(default_factory=Ignore)
     ambient: tuple[Exchange, ...] = Field(
-        default=(), description="Calls a program makes or not, as often as it likes, such as `GET /v1/models`."
+        default=(),
+        description="Calls that a program may make any number of times, or never, such as `GET /v1/models`.",
     )
-    exchanges: tuple[Exchange, ...] = Field(default=(), description="In the order of the requests.")
+    exchanges: tuple[Exchange, ...] = Field(
+        default=(), description="The exchanges of the scenario, in the order of their requests."
+    )

@@ -1,4 +1,9 @@
-"""Selects the tape in use, for a tape server whose clients are other processes."""
+"""Selects the tape in use, for a tape server whose clients are other processes.
+
+Three sessions share the requests. The selected tape gets the requests of its test. Ambient calls, which stacks make at
+startup and periodically, have a tape of their own, which is played with any selected tape. A request that arrives while
+no tape is selected is a failure of the next report: such a request may come from a test that has ended.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -6,16 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from messages_tape.core.session import AMBIENT, HINT, Session
-from messages_tape.errors import TapeUsageError
+from messages_tape.errors import Action, Report, TapeUsageError
 from messages_tape.files.store import Mode, finish, open_tape, tape_path
 from messages_tape.format.model import Tape
-from messages_tape.report import Action, Report
 from messages_tape.secrets.scrub import RawRequest, Rules
 
 AMBIENT_TAPE = "ambient"
 """The tape of ambient calls. They happen between scenarios and periodically, so they are on no other tape."""
 UNSELECTED = "(none selected)"
-_NOBODY_HINT = "No tape was selected when this request came."
+_UNSELECTED_HINT = "No tape was selected when this request arrived."
 
 
 class TapeSelection:
@@ -50,9 +54,13 @@ class TapeSelection:
         self._mode = self._allowed(mode)
         self._options: dict[str, Any] = {"rules": rules, "ambient": tuple(ambient), "hint": hint}
         self._facts = dict(facts or {})
-        self._active: Session | None = None
-        self._house = self._open_house()
-        self._nobody = self._new_nobody()
+        self._selected: Session | None = None
+        self._unselected = self._new_unselected()
+        ambient_mode = Mode.NONE if mode is Mode.VERIFY else mode
+        if ambient_mode is Mode.NONE and not tape_path(folder, AMBIENT_TAPE).exists():
+            self._ambient = Session(AMBIENT_TAPE, Tape(), Action.REPLAY, **self._options)
+        else:
+            self._ambient = open_tape(folder, AMBIENT_TAPE, ambient_mode, **self._options)
 
     def select(self, name: str, mode: Mode | None = None) -> Session:
         """Select the tape for the following requests; return its session.
@@ -64,12 +72,12 @@ class TapeSelection:
         Raises:
             TapeError: See ``open_tape``; also if another tape is selected, or the mode needs an upstream.
         """
-        if self._active:
-            raise TapeUsageError(f'tape "{self._active.name}" is still in use; eject it first')
+        if self._selected:
+            raise TapeUsageError(f'tape "{self._selected.name}" is selected; eject it first')
         if name == AMBIENT_TAPE:
-            raise TapeUsageError(f'"{AMBIENT_TAPE}" is the tape of ambient calls; give this one another name')
-        self._active = open_tape(self._folder, name, self._allowed(mode or self._mode), **self._options)
-        return self._active
+            raise TapeUsageError(f'"{AMBIENT_TAPE}" is the name of the tape of ambient calls; choose another name')
+        self._selected = open_tape(self._folder, name, self._allowed(mode or self._mode), **self._options)
+        return self._selected
 
     def eject(self, *, keep: bool = True) -> Report | None:
         """Deselect the tape; return its report, or None if no tape was selected.
@@ -77,70 +85,63 @@ class TapeSelection:
         Args:
             keep: Save the recording; pass False if the program failed, because the recording may be partial.
         """
-        session, self._active = self._active, None
+        session, self._selected = self._selected, None
         if session is None:
             return None
         report = finish(session, self._folder, **self._facts) if keep else session.report()
         requests_between_tests = self.requests_between_tests()
-        refused = "\n".join(filter(None, [report.refused, self._save_house()]))
+        refused = "\n".join(filter(None, [report.refused, self._save_ambient()]))
         return replace(report, unexpected=(*requests_between_tests, *report.unexpected), refused=refused)
 
     def requests_between_tests(self) -> tuple[str, ...]:
         """Return the unreported requests that arrived while no tape was selected."""
-        before, self._nobody = self._nobody, self._new_nobody()
+        before, self._unselected = self._unselected, self._new_unselected()
         return before.report().unexpected
-
-    @property
-    def answering(self) -> Session:
-        """The session for new requests, ambient calls excluded."""
-        return self._active or self._nobody
 
     @property
     def selected(self) -> Session | None:
         """The session of the selected tape."""
-        return self._active
+        return self._selected
+
+    @property
+    def current(self) -> Session:
+        """The session for new requests, except ambient calls."""
+        return self._selected or self._unselected
 
     def close(self) -> tuple[str, ...]:
         """Eject, save the ambient calls, and return the failures not reported yet."""
         report = self.eject()
         if report:
             return report.failures
-        return (*filter(None, [self._save_house()]), *self._nobody.report().unexpected)
+        return (*filter(None, [self._save_ambient()]), *self._unselected.report().unexpected)
 
     def report(self) -> Report:
         """Return the report so far of the selected tape, or of the requests without one."""
-        return (self._active or self._nobody).report()
+        return self.current.report()
 
-    def session_for(self, asked: RawRequest, answering: Session | None = None) -> Session:
+    def session_for(self, raw: RawRequest, current: Session | None = None) -> Session:
         """Return the session that handles a request: the selected tape's, or that of the ambient tape.
 
         Args:
-            asked: The request.
-            answering: The value of ``answering`` when the request arrived; by default the current one.
+            raw: The request.
+            current: The value of ``current`` when the request arrived; by default the value now.
         """
-        answering = answering or self.answering
-        if not self._house.is_ambient(asked) or answering.has_exchange(asked):
-            return answering
-        made_up = self._house.action is Action.REPLAY and not self._house.has_ambient(asked)
-        if made_up and (answering.action is not Action.RECORD or asked.method == "POST"):
-            return answering  # route probes are not guessed while an upstream is available
-        return self._house
+        current = current or self.current
+        if not self._ambient.is_ambient(raw) or current.has_exchange(raw):
+            return current
+        generated = self._ambient.action is Action.REPLAY and not self._ambient.has_ambient(raw)
+        if generated and (current.action is not Action.RECORD or raw.method == "POST"):
+            return current  # the response to a route probe is not generated while an upstream is available
+        return self._ambient
 
-    def _save_house(self) -> str:
-        return finish(self._house, self._folder, **self._facts).refused
+    def _save_ambient(self) -> str:
+        return finish(self._ambient, self._folder, **self._facts).refused
 
     def _allowed(self, mode: Mode) -> Mode:
         if mode is not Mode.NONE and not self.upstream:
-            raise TapeUsageError(f'mode "{mode}" needs an upstream to ask')
+            raise TapeUsageError(f'mode "{mode}" needs the address of an upstream')
         return mode
 
-    def _open_house(self) -> Session:
-        found = tape_path(self._folder, AMBIENT_TAPE).exists()
-        mode = Mode.NONE if self._mode is Mode.VERIFY else self._mode
-        if mode is Mode.NONE and not found:
-            return Session(AMBIENT_TAPE, Tape(), Action.REPLAY, **self._options)
-        return open_tape(self._folder, AMBIENT_TAPE, mode, **self._options)
-
-    def _new_nobody(self) -> Session:
+    def _new_unselected(self) -> Session:
         action = Action.LIVE if self._mode is Mode.LIVE else Action.REPLAY
-        return Session(UNSELECTED, Tape(), action, **{**self._options, "hint": _NOBODY_HINT})
+        return Session(UNSELECTED, Tape(), action, **{**self._options, "hint": _UNSELECTED_HINT})

@@ -1,5 +1,14 @@
 """Response body streams: a tee that records a live body, and a player of recorded ones; each async and sync.
 
+The difficult part is the end of a stream, because a program may depend on it: a retry after a broken connection, a
+backend that is freed when its client disconnects. A tee sees three ends. The body ends by itself (``complete``), it
+raises an exception (``reset``), or the client closes it first (``client_closed``), which arrives as ``aclose``, as a
+closed generator or as a cancelled task.
+
+A player ends a body in the same way. After a recorded ``client_closed`` it waits for the client to disconnect, as the
+upstream would have; a client that keeps waiting gets a timeout, and the report has a failure. A client that disconnects
+although the recorded one read to the end is reported too, with the number of chunks that it took.
+
 ``transport.py`` adds the base class that httpx or httpx2 requires.
 """
 
@@ -11,8 +20,7 @@ from time import monotonic, sleep
 from types import TracebackType
 from typing import Any
 
-from messages_tape.core.recording import Recording
-from messages_tape.core.steps import Play
+from messages_tape.core.steps import Play, Recording
 from messages_tape.format.model import End
 
 type Http = Any
@@ -59,7 +67,7 @@ class AsyncTee:
 
     async def aclose(self) -> None:
         """Close the body; if it has not ended, record that the client disconnected."""
-        self._recording.leave(monotonic())
+        self._recording.client_disconnected(monotonic())
         await self._real.aclose()
 
 
@@ -78,7 +86,7 @@ class SyncTee:
 
     def close(self) -> None:
         """Close the body; if it has not ended, record that the client disconnected."""
-        self._recording.leave(monotonic())
+        self._recording.client_disconnected(monotonic())
         self._real.close()
 
 
@@ -91,39 +99,42 @@ class Playback:
         patience: Seconds to wait for the client to disconnect where the recorded client disconnected.
         failure: Creates the exception of a connection reset; the second argument says whether the response had begun.
         timeout: Creates the exception for a client that does not disconnect within ``patience``.
-        stayed: Called for such a client.
-        left: Called if a client disconnects before the end of a response that was recorded to its end; the second
-            argument is the number of chunks it received.
+        client_waited: Called for such a client.
+        client_left_early: Called if a client disconnects before the end of a response that was recorded to its end; the
+            second argument is the number of chunks it received.
     """
 
     pace: bool
     patience: float
     failure: Callable[[End, bool], Exception]
     timeout: Callable[[], Exception]
-    stayed: Callable[[Play], None]
-    left: Callable[[Play, int], None]
+    client_waited: Callable[[Play], None]
+    client_left_early: Callable[[Play, int], None]
 
 
-class _Leaving:
-    """Reports a client that disconnects early, at most once.
+class _Progress:
+    """Counts the chunks that a client took; reports a client that disconnects early, at most once.
 
     Args:
         play: The exchange being played.
-        stage: How it is played.
+        playback: How it is played.
+
+    Attributes:
+        taken: Number of chunks that the client took.
     """
 
-    def __init__(self, play: Play, stage: Playback) -> None:
+    def __init__(self, play: Play, playback: Playback) -> None:
         self._play = play
-        self._stage = stage
-        self._told = False
+        self._playback = playback
+        self._reported = False
         self.taken = 0
 
-    def tell(self) -> None:
+    def closed(self) -> None:
         """Handle the close of a body: report it if the recording is complete and chunks remain."""
         response, end = self._play.exchange.response, self._play.exchange.end
-        if response and end.how == "complete" and self.taken < len(response.chunks) and not self._told:
-            self._told = True
-            self._stage.left(self._play, self.taken)
+        if response and end.how == "complete" and self.taken < len(response.chunks) and not self._reported:
+            self._reported = True
+            self._playback.client_left_early(self._play, self.taken)
 
 
 class Pacer:
@@ -139,101 +150,93 @@ class Pacer:
         return max(self._due - monotonic(), 0.0) if self._pace else 0.0
 
 
-def _patience(stage: Playback, play: Play) -> float:
-    """Return the seconds to wait for a disconnect: the recorded time plus ``patience``."""
-    return stage.patience + play.exchange.end.after
-
-
 class AsyncPlayed:
     """Plays a body and the end of its exchange.
 
     Args:
         play: The exchange.
-        stage: How it is played.
+        playback: How it is played.
     """
 
-    def __init__(self, play: Play, stage: Playback) -> None:
+    def __init__(self, play: Play, playback: Playback) -> None:
         self._play = play
-        self._stage = stage
-        self._left = asyncio.Event()
-        self._leaving = _Leaving(play, stage)
+        self._playback = playback
+        self._disconnected = asyncio.Event()
+        self._progress = _Progress(play, playback)
 
     async def begin(self) -> None:
         """Wait as long as the response headers took; raise the recorded failure if there was no response."""
         exchange = self._play.exchange
-        cue = Pacer(pace=self._stage.pace)
-        await asyncio.sleep(cue.wait(exchange.response.after if exchange.response else 0.0))
+        pacer = Pacer(pace=self._playback.pace)
+        await asyncio.sleep(pacer.wait(exchange.response.after if exchange.response else 0.0))
         if not exchange.response:
-            await self._end(cue)
+            await self._end(pacer)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        cue = Pacer(pace=self._stage.pace)
+        pacer = Pacer(pace=self._playback.pace)
         response = self._play.exchange.response
         for seconds, data in response.chunks if response else ():
-            await asyncio.sleep(cue.wait(seconds))
-            self._leaving.taken += 1
+            await asyncio.sleep(pacer.wait(seconds))
+            self._progress.taken += 1
             yield data
-        await self._end(cue)
+        await self._end(pacer)
 
     async def aclose(self) -> None:
         """Handle the disconnect of the client."""
-        self._left.set()
-        self._leaving.tell()
+        self._disconnected.set()
+        self._progress.closed()
 
-    async def _end(self, cue: Pacer) -> None:
+    async def _end(self, pacer: Pacer) -> None:
         end = self._play.exchange.end
         if end.how != "client_closed":
-            await asyncio.sleep(cue.wait(end.after))
-        elif not await self._is_left():
-            self._stage.stayed(self._play)
-            raise self._stage.timeout()
+            await asyncio.sleep(pacer.wait(end.after))
+        else:
+            try:
+                await asyncio.wait_for(self._disconnected.wait(), self._playback.patience + end.after)
+            except TimeoutError:
+                self._playback.client_waited(self._play)
+                raise self._playback.timeout() from None
         if end.how == "reset":
-            raise self._stage.failure(end, self._play.exchange.response is not None)
-
-    async def _is_left(self) -> bool:
-        try:
-            return await asyncio.wait_for(self._left.wait(), _patience(self._stage, self._play))
-        except TimeoutError:
-            return False
+            raise self._playback.failure(end, self._play.exchange.response is not None)
 
 
 class SyncPlayed:
     """The sync version of ``AsyncPlayed``."""
 
-    def __init__(self, play: Play, stage: Playback) -> None:
+    def __init__(self, play: Play, playback: Playback) -> None:
         self._play = play
-        self._stage = stage
-        self._left = threading.Event()
-        self._leaving = _Leaving(play, stage)
+        self._playback = playback
+        self._disconnected = threading.Event()
+        self._progress = _Progress(play, playback)
 
     def begin(self) -> None:
         """Wait as long as the response headers took; raise the recorded failure if there was no response."""
         exchange = self._play.exchange
-        cue = Pacer(pace=self._stage.pace)
-        sleep(cue.wait(exchange.response.after if exchange.response else 0.0))
+        pacer = Pacer(pace=self._playback.pace)
+        sleep(pacer.wait(exchange.response.after if exchange.response else 0.0))
         if not exchange.response:
-            self._end(cue)
+            self._end(pacer)
 
     def __iter__(self) -> Iterator[bytes]:
-        cue = Pacer(pace=self._stage.pace)
+        pacer = Pacer(pace=self._playback.pace)
         response = self._play.exchange.response
         for seconds, data in response.chunks if response else ():
-            sleep(cue.wait(seconds))
-            self._leaving.taken += 1
+            sleep(pacer.wait(seconds))
+            self._progress.taken += 1
             yield data
-        self._end(cue)
+        self._end(pacer)
 
     def close(self) -> None:
         """Handle the disconnect of the client."""
-        self._left.set()
-        self._leaving.tell()
+        self._disconnected.set()
+        self._progress.closed()
 
-    def _end(self, cue: Pacer) -> None:
+    def _end(self, pacer: Pacer) -> None:
         end = self._play.exchange.end
         if end.how != "client_closed":
-            sleep(cue.wait(end.after))
-        elif not self._left.wait(_patience(self._stage, self._play)):
-            self._stage.stayed(self._play)
-            raise self._stage.timeout()
+            sleep(pacer.wait(end.after))
+        elif not self._disconnected.wait(self._playback.patience + end.after):
+            self._playback.client_waited(self._play)
+            raise self._playback.timeout()
         if end.how == "reset":
-            raise self._stage.failure(end, self._play.exchange.response is not None)
+            raise self._playback.failure(end, self._play.exchange.response is not None)

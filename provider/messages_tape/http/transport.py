@@ -1,10 +1,12 @@
 """Transports for httpx and httpx2 that record exchanges or play a tape inside a program.
 
 ``TapeTransport`` wraps a real transport and does not change what the program sees: the same chunks at the same time,
-the same failures. While recording it asks the upstream for uncompressed responses, because a tape is text.
+the same failures. While recording it requests uncompressed responses, because a tape is text.
+
+``FailingTransport`` makes an upstream fail, so that a test can record how a program reacts without killing a server.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from functools import cache, partial
 from time import monotonic
@@ -13,11 +15,10 @@ from typing import ClassVar, Self, cast
 
 import httpx
 
-from messages_tape.core.recording import Recording
 from messages_tape.core.session import Session
-from messages_tape.core.steps import Compare, Play, Record, Step
+from messages_tape.core.steps import Compare, Play, Record, Recording, Step
+from messages_tape.errors import Action
 from messages_tape.format.model import End, Response
-from messages_tape.report import Action
 from messages_tape.secrets.scrub import RawRequest
 
 from .streams import AsyncPlayed, AsyncTee, Ending, Http, Playback, SyncPlayed, SyncTee
@@ -53,16 +54,21 @@ class _Tape:
         if real is None and session.action is not Action.REPLAY:
             # created now: creating it later would delay the first request
             self._real = getattr(self.http, self._default)()
-        stayed = partial(self.http.ReadTimeout, "the recorded client had left by now; this one still waits")
-        left = partial(session.left, certain=not ahead)
-        self._stage = Playback(pace, patience, partial(failure_of, self.http), stayed, session.stayed, left)
+        self._playback = Playback(
+            pace,
+            patience,
+            failure=partial(failure_of, self.http),
+            timeout=partial(self.http.ReadTimeout, "the recorded client disconnected here, but this client waits"),
+            client_waited=session.client_waited,
+            client_left_early=partial(session.client_left_early, certain=not ahead),
+        )
 
-    def _asked(self, request: Http) -> RawRequest:
+    def _raw_request(self, request: Http) -> RawRequest:
         path, _, query = request.url.raw_path.decode("ascii").partition("?")
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
         return RawRequest(request.method, path, query, headers, request.content)
 
-    def _readable(self, request: Http) -> Http:
+    def _uncompressed(self, request: Http) -> Http:
         """Return the request with ``accept-encoding: identity``."""
         headers = request.headers.copy()
         headers["accept-encoding"] = "identity"
@@ -70,7 +76,7 @@ class _Tape:
             request.method, request.url, headers=headers, stream=request.stream, extensions=request.extensions
         )
 
-    def _teed(self, response: Http, tee: Callable[..., Http], recording: Recording) -> Http:
+    def _recorded(self, response: Http, tee: Callable[..., Http], recording: Recording) -> Http:
         recording.head(response.status_code, response.headers.multi_items(), monotonic())
         return self.http.Response(
             response.status_code,
@@ -92,7 +98,7 @@ class _AsyncTape(_Tape):
     async def handle_async_request(self, request: Http) -> Http:
         """Play the response from the tape, or send the request to the upstream and record it."""
         await request.aread()
-        return await self.perform(self.session.ask(self._asked(request), monotonic()), request)
+        return await self.perform(self.session.step_for(self._raw_request(request), monotonic()), request)
 
     async def perform(self, step: Step, request: Http) -> Http:
         """Execute a step for a request; return the response."""
@@ -107,22 +113,22 @@ class _AsyncTape(_Tape):
         return await self._real.handle_async_request(request)
 
     async def _play(self, play: Play) -> Http:
-        stream = async_streams(self.http)[1](play, self._stage)
+        stream = async_streams(self.http)[1](play, self._playback)
         await stream.begin()
         return self._played(cast("Response", play.exchange.response), stream)
 
     async def _record(self, request: Http, recording: Recording) -> Http:
         with Ending(recording, clean=False):
-            response = await self._real.handle_async_request(self._readable(request))
-        return self._teed(response, async_streams(self.http)[0], recording)
+            response = await self._real.handle_async_request(self._uncompressed(request))
+        return self._recorded(response, async_streams(self.http)[0], recording)
 
     async def _compare(self, request: Http, step: Compare) -> None:
         """Record a live response for comparison; a connection failure is recorded as well."""
         with suppress(self.http.TransportError):
             response = await self._record(request, step.recording)
-            async with aclosing(response.stream.__aiter__()) as pieces:
-                async for _ in pieces:
-                    if step.enough:
+            async with aclosing(response.stream.__aiter__()) as chunks:
+                async for _ in chunks:
+                    if step.has_enough_chunks:
                         break
                 await response.stream.aclose()  # before the generator: its end would race with the connection's
         self.session.compared(step)
@@ -153,7 +159,7 @@ class _SyncTape(_Tape):
     def handle_request(self, request: Http) -> Http:
         """Play the response from the tape, or send the request to the upstream and record it."""
         request.read()
-        return self.perform(self.session.ask(self._asked(request), monotonic()), request)
+        return self.perform(self.session.step_for(self._raw_request(request), monotonic()), request)
 
     def perform(self, step: Step, request: Http) -> Http:
         """Execute a step for a request; return the response."""
@@ -168,20 +174,20 @@ class _SyncTape(_Tape):
         return self._real.handle_request(request)
 
     def _play(self, play: Play) -> Http:
-        stream = sync_streams(self.http)[1](play, self._stage)
+        stream = sync_streams(self.http)[1](play, self._playback)
         stream.begin()
         return self._played(cast("Response", play.exchange.response), stream)
 
     def _record(self, request: Http, recording: Recording) -> Http:
         with Ending(recording, clean=False):
-            response = self._real.handle_request(self._readable(request))
-        return self._teed(response, sync_streams(self.http)[0], recording)
+            response = self._real.handle_request(self._uncompressed(request))
+        return self._recorded(response, sync_streams(self.http)[0], recording)
 
     def _compare(self, request: Http, step: Compare) -> None:
         with suppress(self.http.TransportError):
             response = self._record(request, step.recording)
             for _ in response.stream:
-                if step.enough:
+                if step.has_enough_chunks:
                     break
             response.stream.close()
         self.session.compared(step)
@@ -254,3 +260,61 @@ def failure_of(http: Http, end: End, begun: bool) -> Exception:
     if not isinstance(kind, type) or not issubclass(kind, http.TransportError):
         kind = http.ReadError if begun else http.ConnectError
     return cast("Exception", kind(end.message))
+
+
+class FailingTransport(httpx.AsyncBaseTransport):
+    """Sends requests to the upstream; while ``fails_after`` is set, its connections fail as if it had crashed.
+
+    Args:
+        real: The transport to the upstream; by default one without proxies and retries.
+
+    Attributes:
+        fails_after: Number of body chunks delivered before the failure; 0 fails before the status line, None never.
+    """
+
+    def __init__(self, real: httpx.AsyncBaseTransport | None = None) -> None:
+        self._real = real or httpx.AsyncHTTPTransport()
+        self.fails_after: int | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request to the upstream.
+
+        Raises:
+            httpx.RemoteProtocolError: ``fails_after`` is 0.
+        """
+        if self.fails_after == 0:
+            raise httpx.RemoteProtocolError("Server disconnected without sending a response.")
+        response = await self._real.handle_async_request(request)
+        if self.fails_after is not None and isinstance(response.stream, httpx.AsyncByteStream):
+            response.stream = _FailingStream(response.stream, self.fails_after)
+        return response
+
+    async def aclose(self) -> None:
+        """Close the real transport."""
+        await self._real.aclose()
+
+
+class _FailingStream(httpx.AsyncByteStream):
+    """A response body that fails after a number of chunks.
+
+    Args:
+        whole: The complete body.
+        chunks: How many chunks are delivered.
+    """
+
+    def __init__(self, whole: httpx.AsyncByteStream, chunks: int) -> None:
+        self._whole = whole
+        self._chunks = chunks
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        delivered = 0
+        async for chunk in self._whole:
+            yield chunk
+            delivered += 1
+            if delivered == self._chunks:
+                raise httpx.RemoteProtocolError(
+                    "peer closed connection without sending complete message body (incomplete chunked read)"
+                )
+
+    async def aclose(self) -> None:
+        await self._whole.aclose()

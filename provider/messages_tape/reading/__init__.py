@@ -1,4 +1,4 @@
-"""Parses recorded bodies and streams: their events, the folded message, and readable text.
+"""Parses recorded responses: their events, the folded reply; and renders tapes as readable text.
 
-Imports go to ``format/``, and to the ``fold`` of Messages events in the translation.
+Imports go to ``format/``, and to two modules of the provider: its SSE decoder, and the fold of Messages events.
 """

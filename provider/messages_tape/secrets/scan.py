@@ -1,8 +1,11 @@
 """Scans a tape for credentials before it is saved.
 
-Scrubbing has already replaced the known secrets. The scan finds the rest: keys in prompts and responses. A key may be
-split over chunks by the connection, or over events by the model. Therefore a response is scanned twice: as its joined
-bytes, and as the joined texts of its events.
+Scrubbing has already replaced the secrets that were sent as such. The scan finds the rest: keys in prompts and
+responses, and secrets in another encoding. A finding names the place and the kind of a value, never the value.
+
+A key may be split over chunks by the connection, or over events by the model: ``sk-01`` and ``23456789`` in two deltas.
+Therefore a response is scanned twice: as its joined bytes, and as the joined texts of its events. Every text is also
+scanned with its escapes and percent-encoding decoded.
 """
 
 import re
@@ -11,11 +14,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import unquote
 
-from messages_tape.format.model import Exchange, Request, Response, Tape
-from messages_tape.format.paths import Path, dotted, leaves
-from messages_tape.reading.documents import Document, body_of, documents
+from messages_tape.format.json_values import Path, dotted, leaves
+from messages_tape.format.model import Exchange, Tape
+from messages_tape.reading.responses import Document, body_of, documents
 
-from .known import SecretValues
+from .secret_values import SecretValues
 
 _WORD = r"[A-Za-z0-9_-]"
 CREDENTIALS = {
@@ -30,8 +33,8 @@ CREDENTIALS = {
     "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
 }
 """Kind of credential -> its pattern. A match directly after a letter or digit is part of another word and ignored."""
-_LOOKS = re.compile(rf"(?<!{_WORD})(?:{'|'.join(f'(?:{pattern})' for pattern in CREDENTIALS.values())})")
-_NAMES = {name: re.compile(pattern) for name, pattern in CREDENTIALS.items()}
+_CREDENTIAL = re.compile(rf"(?<!{_WORD})(?:{'|'.join(f'(?:{pattern})' for pattern in CREDENTIALS.values())})")
+_KINDS = {kind: re.compile(pattern) for kind, pattern in CREDENTIALS.items()}
 
 _ESCAPED = re.compile(r"\\+(?:[nrtbf]|u00[01][0-9A-Fa-f])")
 """Escaped white space in JSON, also nested. The letter of the escape (n, r, t) is not part of the following word."""
@@ -53,7 +56,7 @@ _SECRET_FIELD = re.compile(
 _INNER_FIELD = re.compile(r"token|value|key")
 _OUTER_FIELD = re.compile(r"auth|authorization|credentials?")
 _LIKE_A_KEY = re.compile(r"(?=\S*[0-9])(?=\S*[A-Za-z])\S{8,}")
-_SHORTEST_FIELD = 4
+_MIN_FIELD_CHARACTERS = 4
 
 
 def is_secret_field(name: str | int) -> bool:
@@ -83,123 +86,110 @@ def is_secret_leaf(path: Path, leaf: object) -> bool:
     return is_secret_path(path) or (above and isinstance(leaf, str) and bool(_LIKE_A_KEY.fullmatch(leaf)))
 
 
-def looks(text: str, known: SecretValues, harmless: frozenset[str] = frozenset()) -> Iterator[str]:
+def credentials_in(text: str, secret_values: SecretValues, harmless: frozenset[str] = frozenset()) -> Iterator[str]:
     """Yield the kind and length of each value in a text that looks like a credential; never the value itself."""
-    forms = [*_forms(text)]
-    if known.traces and (found := next(filter(None, map(known.traces.search, forms)), None)):
-        yield f"a value that a request sent as a secret ({len(found[0])} characters)"
-    yield from dict.fromkeys(kind for form in forms for kind in _kinds(form, harmless))
-
-
-def _forms(text: str) -> Iterator[str]:
-    """Yield a text as it is, then with escapes decoded and without the null bytes of UTF-16."""
-    yield text
+    forms = [text]
     if "\0" in text:
-        yield text.replace("\0", "")
+        forms.append(text.replace("\0", ""))  # UTF-16
     if "\\" in text:
         spaced = _ESCAPED.sub(" ", text)
-        plain = _ESCAPED_CHARACTER.sub(lambda found: chr(int(found[1] or found[2], 16)), spaced)
-        yield from dict.fromkeys(form for form in (spaced, plain) if form != text)
+        decoded = _ESCAPED_CHARACTER.sub(lambda found: chr(int(found[1] or found[2], 16)), spaced)
+        forms += dict.fromkeys(form for form in (spaced, decoded) if form != text)
+    traces = secret_values.traces
+    if traces and (found := next(filter(None, map(traces.search, forms)), None)):
+        yield f"a value that a request sent as a secret ({len(found[0])} characters)"
+    kinds: dict[str, None] = {}
+    for form in forms:
+        for found in _CREDENTIAL.finditer(form):
+            if not _is_harmless(found[0], harmless):
+                kind = next(kind for kind, pattern in _KINDS.items() if pattern.match(found[0]))
+                kinds[f"{kind} ({len(found[0])} characters)"] = None
+        for kind, pattern in _VALUES.items():
+            for found in pattern.finditer(form):
+                if not _is_harmless(found[1], harmless):
+                    kinds[f"{kind} ({len(found[1])} characters)"] = None
+    yield from kinds
 
 
-def _kinds(text: str, harmless: frozenset[str]) -> Iterator[str]:
-    for found in _LOOKS.finditer(text):
-        if not _is_none(found[0], harmless):
-            kind = next(name for name, pattern in _NAMES.items() if pattern.match(found[0]))
-            yield f"{kind} ({len(found[0])} characters)"
-    for kind, pattern in _VALUES.items():
-        for found in pattern.finditer(text):
-            if not _is_none(found[1], harmless):
-                yield f"{kind} ({len(found[1])} characters)"
+def _is_harmless(value: str, harmless: frozenset[str]) -> bool:
+    return value in harmless or bool(_PLACEHOLDER.search(value))
 
 
 def hide(text: str) -> str:
     """Return a text for display, with values that look like credentials replaced by ``REDACTED``."""
-    return _LOOKS.sub("REDACTED", text)
+    return _CREDENTIAL.sub("REDACTED", text)
 
 
-def scan(tape: Tape, known: SecretValues | None = None, harmless: frozenset[str] = frozenset()) -> list[str]:
+def scan(tape: Tape, secret_values: SecretValues | None = None, harmless: frozenset[str] = frozenset()) -> list[str]:
     """Return the places that look like credentials, such as ``exchange 2, response body: ...``; empty if clean.
 
     Args:
         tape: The scrubbed tape.
-        known: The secrets that the requests of this recording sent.
+        secret_values: The secrets that the requests of this recording sent.
         harmless: Values that look like credentials but are not secret.
     """
-    known = known or SecretValues()
+    values = secret_values or SecretValues()
     found: dict[str, None] = {}
     for name, exchanges in (("exchange", tape.exchanges), ("ambient exchange", tape.ambient)):
         for number, exchange in enumerate(exchanges, 1):
-            found |= {f"{name} {number}, {line}": None for line in _scan_exchange(exchange, known, harmless)}
+            found |= {f"{name} {number}, {line}": None for line in _scan_exchange(exchange, values, harmless)}
     rest = tape.model_copy(update={"exchanges": (), "ambient": ()}).model_dump()
-    found |= {
-        f"{dotted(path)}: {kind}": None for path, text in leaves(rest) for kind in looks(str(text), known, harmless)
-    }
+    for path, text in leaves(rest):
+        found |= {f"{dotted(path)}: {kind}": None for kind in credentials_in(str(text), values, harmless)}
     return list(found)
 
 
-def scan_text(text: str, known: SecretValues | None = None, harmless: frozenset[str] = frozenset()) -> list[str]:
+def scan_text(
+    text: str, secret_values: SecretValues | None = None, harmless: frozenset[str] = frozenset()
+) -> list[str]:
     """Return the places in the text of a file, by line; this covers text outside the model, such as comments."""
-    known = known or SecretValues()
+    values = secret_values or SecretValues()
     lines = enumerate(text.split("\n"), 1)
-    return [f"line {number}: {kind}" for number, line in lines for kind in looks(line, known, harmless)]
+    return [f"line {number}: {kind}" for number, line in lines for kind in credentials_in(line, values, harmless)]
 
 
-def _scan_exchange(exchange: Exchange, known: SecretValues, harmless: frozenset[str]) -> Iterator[str]:
-    places = [*_request_texts(exchange.request), ("end", exchange.end.message)]
-    if exchange.response:
-        said = documents(exchange.response)
-        places += _response_texts(exchange.response, said)
-        yield from _fields("response", (leaf for one in said for leaf in leaves(one.value)))
-    body = exchange.request.body
-    if body and body.form == "json":
-        yield from _fields("request", leaves(body.value))
-    for place, headers in (("request", exchange.request.headers), ("response", _headers(exchange.response))):
+def _scan_exchange(exchange: Exchange, secret_values: SecretValues, harmless: frozenset[str]) -> Iterator[str]:
+    request, response = exchange.request, exchange.response
+    places = [("request path", request.path), ("request query", request.query)]
+    places += [(f"request header {name}", value) for name, value in request.headers.items()]
+    if request.body and request.body.form == "json":
+        found = [*leaves(request.body.value)]
+        places += [(f"request body, {dotted(path)}", str(value)) for path, value in found]
+        places.append(("request body, its keys", "\n".join({str(key): None for path, _ in found for key in path})))
+        yield from _secret_fields("request", found)
+    elif request.body:
+        value = request.body.value
+        places.append(("request body", value if isinstance(value, str) else value.decode("utf-8", "replace")))
+    places.append(("end", exchange.end.message))
+    if response:
+        events = documents(response)
+        places += [(f"response header {name}", value) for name, value in response.headers.items()]
+        places.append(("response body", body_of(response).decode("utf-8", "replace")))
+        places += [(f"response body, {path} joined", text) for path, text in joined_texts(events).items()]
+        yield from _secret_fields("response", (leaf for event in events for leaf in leaves(event.value)))
+    for side, headers in (("request", request.headers), ("response", response.headers if response else {})):
         if headers.get("content-encoding", "identity") != "identity":
-            yield f"{place} body: nobody can read it, it is packed with {headers['content-encoding']}"
+            yield f"{side} body: cannot be scanned, it is compressed with {headers['content-encoding']}"
     for place, text in places:
         for form in dict.fromkeys([text, unquote(text)]):
-            yield from (f"{known.blank(hide(place))}: {kind}" for kind in looks(form, known, harmless))
+            kinds = credentials_in(form, secret_values, harmless)
+            yield from (f"{secret_values.blank(hide(place))}: {kind}" for kind in kinds)
 
 
-def _headers(response: Response | None) -> dict[str, str]:
-    return response.headers if response else {}
-
-
-def _fields(place: str, found: Iterable[tuple[Path, object]]) -> Iterator[str]:
+def _secret_fields(side: str, found: Iterable[tuple[Path, object]]) -> Iterator[str]:
+    """Yield the fields of a JSON body that are named like a secret and contain a text."""
     for path, value in found:
         if not path or not is_secret_field(path[-1]) or not isinstance(value, str):
             continue
-        if len(value) >= _SHORTEST_FIELD and not _PLACEHOLDER.search(value):
-            yield f"{place} body, {hide(dotted(path))}: a field for secrets with {len(value)} characters in it"
+        if len(value) >= _MIN_FIELD_CHARACTERS and not _PLACEHOLDER.search(value):
+            yield f"{side} body, {hide(dotted(path))}: a field for secrets with {len(value)} characters in it"
 
 
-def _request_texts(request: Request) -> Iterator[tuple[str, str]]:
-    yield from (("request path", request.path), ("request query", request.query))
-    yield from ((f"request header {name}", value) for name, value in request.headers.items())
-    if request.body is None:
-        return
-    if request.body.form == "json":
-        found = [*leaves(request.body.value)]
-        yield from ((f"request body, {dotted(path)}", str(value)) for path, value in found)
-        yield "request body, its keys", "\n".join({str(key): None for path, _ in found for key in path})
-    else:
-        value = request.body.value
-        yield "request body", value if isinstance(value, str) else value.decode("utf-8", "replace")
-
-
-def _response_texts(response: Response, said: list[Document]) -> Iterator[tuple[str, str]]:
-    yield from ((f"response header {name}", value) for name, value in response.headers.items())
-    yield "response body", body_of(response).decode("utf-8", "replace")
-    for path, text in put_together(said).items():
-        yield f"response body, {path} put together", text
-
-
-def put_together(said: Iterable[Document]) -> dict[str, str]:
+def joined_texts(events: Iterable[Document]) -> dict[str, str]:
     """Return the joined texts of documents by path: all deltas of a content block become one text."""
     texts: dict[str, list[str]] = defaultdict(list)
-    for document in said:
-        for path, text in _texts(document.value, ()):
+    for event in events:
+        for path, text in _texts(event.value, ()):
             texts[dotted(path)].append(text)
     return {path: "".join(parts) for path, parts in texts.items()}
 
@@ -216,7 +206,3 @@ def _texts(value: Any, path: Path) -> Iterator[tuple[Path, str]]:  # noqa: ANN40
         path = (*path, at) if isinstance(at, int) else path
         for key, item in value.items():
             yield from _texts(item, (*path, key))
-
-
-def _is_none(value: str, harmless: frozenset[str]) -> bool:
-    return value in harmless or bool(_PLACEHOLDER.search(value))

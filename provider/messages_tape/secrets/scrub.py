@@ -10,17 +10,16 @@ A request is scrubbed in the same way before it is matched with a tape, so blank
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from itertools import accumulate, pairwise
 from urllib.parse import unquote_plus, urlsplit, urlunsplit
 
-from messages_tape.format.http_rules import header_value
-from messages_tape.format.model import Body, Chunk, Request
-from messages_tape.format.paths import Path, leaves, mapped, matches
+from messages_tape.format.json_values import Path, leaves, mapped, matches
+from messages_tape.format.model import Body, Request, header_value
 
-from .known import REDACTED, SecretValues, header_secrets
 from .scan import is_secret_leaf
+from .secret_values import REDACTED, SecretValues, header_secrets
 
 type HeaderPairs = Sequence[tuple[str, str]]
 
@@ -34,12 +33,12 @@ _SECRET_PARAMETER = re.compile(
     r"(?i)(?:key|.*(?:api|access|subscription|function)key|.*token|sig|.*signature|.*secret|.*password|pwd|passphrase"
     r"|code|auth|.*credential)"
 )
-_FORM = "application/x-www-form-urlencoded"
+_FORM_TYPE = "application/x-www-form-urlencoded"
 _BOUNDARY = re.compile(r'(?i)multipart/[^;]+;\s*boundary="?([^";]+)')
-_USER_ID_CHARACTERS = 12
+_MIN_USER_ID_CHARACTERS = 12
 """Minimum length of a user id that is blanked everywhere; a shorter one may be an ordinary word."""
 
-_STEADY = {
+_CONSTANT_HEADERS = {
     "request-id": "req_{number:04d}",
     "x-request-id": "req_{number:04d}",
     "*ratelimit*remaining*": "1",
@@ -47,7 +46,7 @@ _STEADY = {
 }
 """Response headers that change with every request -> a constant value, so that a new recording has a small diff."""
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT")
-_STEADY_TIME = "2000-01-01T00:00:00Z"
+_CONSTANT_TIME = "2000-01-01T00:00:00Z"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,118 +86,91 @@ class Rules:
     user_fields: tuple[str, ...] = _USER_FIELDS
     harmless: frozenset[str] = frozenset()
 
-    def known(self, asked: RawRequest) -> SecretValues:
+    def secret_values(self, raw: RawRequest) -> SecretValues:
         """Return the secret values and user ids that a request contains."""
-        found = [secret for name, value in asked.headers for secret in header_secrets(name.lower(), value)]
-        body = Body.of(asked.body)
-        forms = [asked.query, body.value] if body and body.form == "text" and _is_form(asked) else [asked.query]
-        found += [unquote_plus(value) for form in forms for name, value in _parameters(form) if _is_secret_name(name)]
-        for path, leaf in leaves(_as_json(body)):
-            if self._is_secret(path, leaf) and _is_value(leaf):
+        found = [secret for name, value in raw.headers for secret in header_secrets(name.lower(), value)]
+        body = Body.of(raw.body)
+        forms = [raw.query]
+        value: object = body.value if body and body.form == "json" else None
+        if body and body.form == "text":
+            if _is_form(raw):
+                forms.append(body.value)
+            with suppress(ValueError, RecursionError):  # JSON may be stored as text, see json_values.py
+                value = json.loads(body.value, object_pairs_hook=lambda pairs: [{name: item} for name, item in pairs])
+        for form in forms:
+            fields = (part.partition("=") for part in form.split("&"))
+            found += [unquote_plus(field) for name, _, field in fields if _is_secret_name(name)]
+        for path, leaf in leaves(value):
+            if self._is_secret(path, leaf):
                 found.append(str(leaf))
-            elif isinstance(leaf, str) and self._is_user_id(path, leaf):
-                found.append(leaf)
+            elif isinstance(leaf, str) and _any_matches(path, self.user_fields):
+                found += [leaf] if len(leaf) >= _MIN_USER_ID_CHARACTERS else []
         return SecretValues.of(found, self.harmless)
 
-    def request(self, asked: RawRequest, known: SecretValues) -> Request:
+    def request(self, raw: RawRequest, secret_values: SecretValues) -> Request:
         """Return the scrubbed request.
 
         Args:
-            asked: The request as it was sent.
-            known: The secrets of this request and of earlier ones.
+            raw: The request as it was sent.
+            secret_values: The secrets of this request and of earlier ones.
         """
-        asked = _with_steady_boundary(asked)
+        raw = _with_constant_boundary(raw)
+        body = Body.of(raw.body)
+        if body and body.form == "base64":
+            body = body._replace(value=secret_values.blank_bytes(body.value))
+        elif body and body.form == "text":
+            text = "&".join(_blank_parameters(body.value)) if _is_form(raw) else body.value
+            body = body._replace(value=secret_values.blank(text))
+        elif body:
+            value = mapped(body.value, lambda path, leaf: self._scrubbed_leaf(path, leaf, secret_values))
+            body = body._replace(value=value)
         return Request(
-            method=asked.method,
-            path=known.blank(asked.path),
-            query=known.blank("&".join(_blank_parameters(asked.query))),
-            headers={name: known.blank(value) for name, value in _chosen(asked.headers, self.request_headers)},
-            body=self._body(_form_body(asked) or Body.of(asked.body), known),
+            method=raw.method,
+            path=secret_values.blank(raw.path),
+            query=secret_values.blank("&".join(_blank_parameters(raw.query))),
+            headers={name: secret_values.blank(value) for name, value in _chosen(raw.headers, self.request_headers)},
+            body=body,
         )
 
-    def response_fields(self, headers: HeaderPairs, known: SecretValues, number: int) -> dict[str, str]:
+    def response_headers_of(self, headers: HeaderPairs, secret_values: SecretValues, number: int) -> dict[str, str]:
         """Return the scrubbed headers of a response.
 
         Args:
             headers: All headers.
-            known: The secrets to blank.
+            secret_values: The secrets to blank.
             number: Number of the exchange, used in ids.
         """
         chosen = _chosen(headers, self.response_headers)
-        return {name: known.blank(_steady(name, value, number)) for name, value in chosen}
+        return {name: secret_values.blank(_constant(name, value, number)) for name, value in chosen}
 
-    def _body(self, body: Body | None, known: SecretValues) -> Body | None:
-        if body is None:
-            return None
-        if body.form == "base64":
-            return body._replace(value=known.blank_bytes(body.value))
-        if body.form == "text":
-            return body._replace(value=known.blank(body.value))
-        return body._replace(value=mapped(body.value, lambda path, value: self._leaf(path, value, known)))
-
-    def _leaf(self, path: Path, value: object, known: SecretValues) -> object:
-        if _is_value(value) and self._is_secret(path, value):
+    def _scrubbed_leaf(self, path: Path, value: object, secret_values: SecretValues) -> object:
+        if self._is_secret(path, value):
             return REDACTED
         if not isinstance(value, str):
             return value
         if _any_matches(path, self.user_fields):
             return REDACTED if value else value
-        return known.blank(value)
+        return secret_values.blank(value)
 
     def _is_secret(self, path: Path, leaf: object) -> bool:
-        return is_secret_leaf(path, leaf) or _any_matches(path, self.secret_fields)
-
-    def _is_user_id(self, path: Path, value: str) -> bool:
-        return len(value) >= _USER_ID_CHARACTERS and _any_matches(path, self.user_fields)
-
-
-def _is_value(leaf: object) -> bool:
-    """Return whether a leaf can be a secret: a non-empty string, or a nonzero number used as one."""
-    return bool(leaf) and isinstance(leaf, str | int | float) and not isinstance(leaf, bool)
+        """Return whether a leaf is a secret: a non-empty string, or a nonzero number, in a field for secrets."""
+        can_be = bool(leaf) and isinstance(leaf, str | int | float) and not isinstance(leaf, bool)
+        return can_be and (is_secret_leaf(path, leaf) or _any_matches(path, self.secret_fields))
 
 
-def _as_json(body: Body | None) -> object:
-    """Return the JSON of a body; for JSON that is stored as text (see ``limits.py``), nested lists of its fields."""
-    if body is None or body.form == "base64":
-        return None
-    if body.form == "json":
-        return body.value
-    try:
-        return json.loads(body.value, object_pairs_hook=lambda pairs: [{name: value} for name, value in pairs])
-    except (ValueError, RecursionError):
-        return None
+def _is_form(raw: RawRequest) -> bool:
+    """Return whether the body is a URL-encoded form."""
+    return any(name.lower() == "content-type" and value.lower().startswith(_FORM_TYPE) for name, value in raw.headers)
 
 
-def _is_form(asked: RawRequest) -> bool:
-    return any(name.lower() == "content-type" and value.lower().startswith(_FORM) for name, value in asked.headers)
-
-
-def _form_body(asked: RawRequest) -> Body | None:
-    """Return the scrubbed body of a URL-encoded form; None for other bodies."""
-    body = Body.of(asked.body) if _is_form(asked) else None
-    return body._replace(value="&".join(_blank_parameters(body.value))) if body and body.form == "text" else None
-
-
-def _with_steady_boundary(asked: RawRequest) -> RawRequest:
+def _with_constant_boundary(raw: RawRequest) -> RawRequest:
     """Return a multipart request with a constant boundary: clients choose it at random."""
-    kind = next((value for name, value in asked.headers if name.lower() == "content-type"), "")
-    found = _BOUNDARY.match(kind)
+    content_type = next((value for name, value in raw.headers if name.lower() == "content-type"), "")
+    found = _BOUNDARY.match(content_type)
     if not found:
-        return asked
-    headers = [(name, value.replace(found[1], "boundary")) for name, value in asked.headers]
-    return replace(asked, headers=headers, body=asked.body.replace(found[1].encode(), b"boundary"))
-
-
-def blank_chunks(chunks: Sequence[Chunk], known: SecretValues) -> tuple[Chunk, ...]:
-    """Return chunks of the same lengths with secrets blanked, including secrets split over two chunks."""
-    joined = b"".join(chunk.data for chunk in chunks)
-    blanked = known.blank_bytes(joined)
-    if blanked == joined:
-        return tuple(chunks)
-    ends = accumulate((len(chunk.data) for chunk in chunks), initial=0)
-    return tuple(
-        chunk._replace(data=blanked[start:end]) for chunk, (start, end) in zip(chunks, pairwise(ends), strict=True)
-    )
+        return raw
+    headers = [(name, value.replace(found[1], "boundary")) for name, value in raw.headers]
+    return replace(raw, headers=headers, body=raw.body.replace(found[1].encode(), b"boundary"))
 
 
 def _chosen(headers: HeaderPairs, allowed: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -211,13 +183,14 @@ def _chosen(headers: HeaderPairs, allowed: Iterable[str]) -> Iterator[tuple[str,
     yield from ((name, ", ".join(found[name])) for name in sorted(found))
 
 
-def _steady(name: str, value: str, number: int) -> str:
+def _constant(name: str, value: str, number: int) -> str:
+    """Return the value of a response header as it is recorded: a constant one for ids, rate limits and times."""
     if name == "location":
         return _without_host(value)
-    steady = next((text for pattern, text in _STEADY.items() if fnmatchcase(name, pattern)), None)
-    if steady is None:
+    constant = next((text for pattern, text in _CONSTANT_HEADERS.items() if fnmatchcase(name, pattern)), None)
+    if constant is None:
         return value
-    return _STEADY_TIME if _TIME.match(value) else steady.format(number=number)
+    return _CONSTANT_TIME if _TIME.match(value) else constant.format(number=number)
 
 
 def _without_host(address: str) -> str:
@@ -232,12 +205,6 @@ def _without_host(address: str) -> str:
     path = parts.path if parts.path or not parts.netloc else "/"
     path = re.sub("^/+", "/", path)  # two slashes would begin a host
     return urlunsplit(("", "", path, "&".join(_blank_parameters(parts.query)), ""))
-
-
-def _parameters(query: str) -> Iterator[tuple[str, str]]:
-    for part in query.split("&") if query else ():
-        name, _, value = part.partition("=")
-        yield name, value
 
 
 def _blank_parameters(query: str) -> Iterator[str]:

@@ -1,12 +1,27 @@
-"""Finds the tapes that test sources name: ``@pytest.mark.tape("hello")``, ``use_tape(folder, "hello")``."""
+"""Finds the tapes that tests name, and the tapes that no test names.
+
+A tape that no test plays any more would stay in the repository for ever. A test names its tape in its source:
+``@pytest.mark.tape("hello")``, ``use_tape(folder, "hello")``, ``open_tape(folder, "hello")`` or
+``selection.select("hello")``. A run knows the names of the tests that it collected. For tests that it did not collect,
+and for the command ``messages-tape``, the source is parsed without running it.
+
+The name may also be computed, as in ``use_tape(folder, name)``, or a function that takes a name may be passed on under
+another name. Such places are collected as ``computed``: they may name any tape, so then ``prune`` removes no tape, and
+a run reports none.
+"""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from messages_tape.format.file import SUFFIX
+from messages_tape.http.selection import AMBIENT_TAPE
 
 _FUNCTIONS = {"use_tape": 1, "open_tape": 1, "select": 0}
 """Functions that take the name of a tape -> position of that argument."""
-_NAMED_FUNCTIONS = ("use_tape", "open_tape")
+_UNIQUE_FUNCTIONS = ("use_tape", "open_tape")
+"""Those whose name no other function has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +63,10 @@ def named_in(source: str, place: str) -> Named:
     """
     found: set[tuple[str, str]] = set()
     tree = ast.parse(source)
-    called = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    computed = [f"{place}:{line}" for line in _passed_on(tree, called)]
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    computed = [f"{place}:{line}" for line in _lines_passed_on(tree, [call.func for call in calls])]
     with_selections = any(name in source for name in ("TapeSelection", "Deck", "deck"))  # `Deck` is its earlier name
-    for call in ast.walk(tree):
-        if not isinstance(call, ast.Call):
-            continue
+    for call in calls:
         for upstream, name in _named_by(call, with_selections):
             if upstream is None or name is None:
                 computed.append(f"{place}:{call.lineno}")
@@ -62,17 +75,15 @@ def named_in(source: str, place: str) -> Named:
     return Named(frozenset(found), tuple(computed))
 
 
-def _passed_on(tree: ast.AST, called: list[ast.expr]) -> Iterator[int]:
+def _lines_passed_on(tree: ast.AST, called: list[ast.expr]) -> Iterator[int]:
     """Yield the lines where a function that takes a tape name is renamed or passed on instead of called."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
-            yield from (node.lineno for one in node.names if one.name in _NAMED_FUNCTIONS and one.asname)
-        elif isinstance(node, ast.Name | ast.Attribute) and _takes_name(node) and node not in called:
-            yield node.lineno
-
-
-def _takes_name(node: ast.expr) -> bool:
-    return _is_marker(node) or _last_name(node) in _NAMED_FUNCTIONS
+            yield from (node.lineno for one in node.names if one.name in _UNIQUE_FUNCTIONS and one.asname)
+        elif isinstance(node, ast.Name | ast.Attribute):
+            takes_name = _is_marker(node) or _last_name(node) in _UNIQUE_FUNCTIONS
+            if takes_name and node not in called:
+                yield node.lineno
 
 
 def _named_by(call: ast.Call, with_selections: bool) -> Iterator[tuple[str | None, str | None]]:
@@ -82,8 +93,9 @@ def _named_by(call: ast.Call, with_selections: bool) -> Iterator[tuple[str | Non
         yield "" if upstream is None else _literal(upstream), _literal(_argument(call, 0, "name"))
     elif (function := _last_name(call.func)) in _FUNCTIONS:
         argument = _argument(call, _FUNCTIONS[function], "name")
-        told = _literal(argument) is not None or (with_selections and not isinstance(argument, ast.Constant | None))
-        if function != "select" or told:  # `select` is a common name of other functions
+        # `select` is a common name of other functions: a literal name, or a computed one where there are selections
+        is_name = _literal(argument) is not None or (with_selections and not isinstance(argument, ast.Constant | None))
+        if function != "select" or is_name:
             yield "", _literal(argument)
 
 
@@ -104,3 +116,54 @@ def _argument(call: ast.Call, position: int | None, name: str) -> ast.expr | Non
 
 def _literal(node: ast.expr | None) -> str | None:
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+def tapes_under(folder: Path, upstreams: Iterable[str] = (".",)) -> list[Path]:
+    """Return the tape files of some upstreams, by default of all.
+
+    Args:
+        folder: Folder of all tapes.
+        upstreams: Its subfolders to search; missing ones are skipped.
+    """
+    return sorted(path for upstream in upstreams for path in (folder / upstream).rglob(f"*{SUFFIX}"))
+
+
+def name_of(path: Path, folder: Path) -> str:
+    """Return the name of a tape relative to the folder of all tapes, such as ``vllm/hello``."""
+    return path.relative_to(folder).as_posix().removesuffix(SUFFIX)
+
+
+def unnamed_tapes(tapes: Iterable[Path], folder: Path, named: Named) -> list[Path]:
+    """Return the tapes that no test names; ambient tapes belong to all tests and are left out.
+
+    Args:
+        tapes: Tape files.
+        folder: Folder of all tapes.
+        named: The tapes that tests name.
+    """
+    return [path for path in tapes if path.name != f"{AMBIENT_TAPE}{SUFFIX}" and not named.has(name_of(path, folder))]
+
+
+def sources(place: Path) -> Iterator[Path]:
+    """Yield the Python files of a folder and its subfolders, without hidden ones; for a file, the file itself."""
+    if place.is_file():
+        yield place
+        return
+    for path in sorted(place.rglob("*.py")):
+        if not any(part.startswith(".") or part == "node_modules" for part in path.relative_to(place).parts):
+            yield path
+
+
+def named_by_uncollected(places: Iterable[Path]) -> Named:
+    """Return the tapes named in the source of tests that a run did not collect.
+
+    Args:
+        places: Files or folders; a file that is not valid Python counts as a computed name.
+    """
+    named = Named()
+    for path in sorted({path for place in places for path in sources(place) if path.suffix == ".py"}):
+        try:
+            named |= named_in(path.read_text(encoding="utf-8", errors="replace"), path.as_posix())
+        except (SyntaxError, ValueError):  # ValueError: null characters
+            named |= Named(computed=(path.as_posix(),))
+    return named

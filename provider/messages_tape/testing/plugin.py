@@ -12,21 +12,28 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .plugin_options import add_options, settings_of, shown
-from .plugin_state import Findings, collects_all, may_hold_tests
+from .plugin_state import (
+    Findings,
+    add_options,
+    collects_all,
+    display_path,
+    may_hold_tests,
+    settings_of,
+    tapes_without_test,
+)
 
 if TYPE_CHECKING:
     from messages_tape.secrets.scrub import Rules
 
-    from .resources import Served, TestResources
+    from .resources import RunningServer, TestResources
     from .stack import Stack
     from .tape_fixture import TapeFixture
 
 MARKER = 'tape(name, upstream=""): the tape that is played to the test, or recorded; see --tape-mode'
 
-_CLAIMS, _FINDINGS = "tape_claims", "tape_findings"
+_SHARED, _FINDINGS = "tape_shared", "tape_findings"
 """Keys of the data that the xdist controller sends to its workers, and that they send back."""
-_SERVED = {"stack", "tape_server"}
+_SERVER_FIXTURES = {"stack", "tape_server"}
 """Fixtures through which tests reach the tape via a tape server."""
 
 
@@ -45,7 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARKER)
     found = config.stash[_findings_key] = Findings()
     if worker := getattr(config, "workerinput", None):
-        found.claims = Path(worker[_CLAIMS])
+        found.shared = Path(worker[_SHARED])
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
@@ -80,7 +87,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     found = config.stash[_findings_key]
     for item in items:
         if marker := item.get_closest_marker("tape"):
-            name, upstream = _named(marker, item.nodeid)
+            name, upstream = _name_and_upstream(marker, item.nodeid)
             found.used.add((settings_of(config).upstream(upstream).name, name))
             fixtures: list[str] = getattr(item, "fixturenames", [])
             if "tape" not in fixtures:
@@ -94,7 +101,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     passed = False
     used = item.stash.get(_tape_key, None)
     try:
-        with _plainly(item) if used else nullcontext():
+        with _without_traceback(item) if used else nullcontext():
             yield
         passed = True
     finally:
@@ -133,16 +140,18 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if hasattr(config, "workeroutput"):
         config.workeroutput[_FINDINGS] = found.plain()
         return
-    for stray in sorted(found.requests_between_tests):
-        test, _, text = stray.partition("\n")
+    for finding in sorted(found.requests_between_tests):
+        test, _, text = finding.partition("\n")
         after = f"{test} had ended" if test else "the run had begun"
-        _fail(session, "a request between tests", f"It came when {after} and the next test had no tape yet.\n{text}")
-    from .plugin_orphans import lone_tapes
-
+        _fail(
+            session,
+            "a request between tests",
+            f"It arrived when {after} and before the next test had its tape.\n{text}",
+        )
     finished = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
     if not finished or not found.complete or config.option.collectonly or not config.getini("tape_strict"):
         return
-    for path in lone_tapes(config, found):
+    for path in tapes_without_test(config, found):
         text = f"No test plays this tape. Delete the file, or mark a test with @pytest.mark.tape({path[1]!r})."
         _fail(session, path[0], text)
 
@@ -161,7 +170,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if written:
         terminalreporter.section("tapes recorded")
         for path in written:
-            terminalreporter.write_line(shown(config, Path(path)))
+            terminalreporter.write_line(display_path(config, Path(path)))
     if found.notes:
         terminalreporter.section("notes on tapes")
         for note in sorted(found.notes):
@@ -171,14 +180,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove the folder that the processes of this run shared."""
     found = config.stash.get(_findings_key, None)
-    if found and found.claims and not hasattr(config, "workerinput"):
-        shutil.rmtree(found.claims, ignore_errors=True)
+    if found and found.shared and not hasattr(config, "workerinput"):
+        shutil.rmtree(found.shared, ignore_errors=True)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:  # noqa: ANN401 - of xdist, which is optional
     """Send a worker the path of the folder that all workers share."""
-    node.workerinput[_CLAIMS] = str(node.config.stash[_findings_key].shared())
+    node.workerinput[_SHARED] = str(node.config.stash[_findings_key].shared_folder())
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -197,43 +206,43 @@ def tape_rules(pytestconfig: pytest.Config) -> "Rules":
 
 
 @pytest.fixture(scope="session")
-def tape_bench(
+def tape_resources(
     pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory, tape_rules: "Rules"
 ) -> Iterator["TestResources"]:
     """Starts tape servers and stacks on demand, and stops them at the end of the session."""
     from .resources import TestResources
 
-    claims = pytestconfig.stash[_findings_key].shared()
+    shared = pytestconfig.stash[_findings_key].shared_folder()
     folder = tmp_path_factory.mktemp("stacks")
-    with _plainly(), TestResources(settings_of(pytestconfig), folder, claims, tape_rules) as bench:
-        yield bench
+    with _without_traceback(), TestResources(settings_of(pytestconfig), folder, shared, tape_rules) as resources:
+        yield resources
     pytestconfig.stash[_findings_key].requests_between_tests |= {
-        f"{test}\n{text}" for test, text in bench.requests_between_tests
+        f"{test}\n{text}" for test, text in resources.requests_between_tests
     }
 
 
 @pytest.fixture(scope="session")
-def tape_server(tape_bench: "TestResources") -> "Served":
+def tape_server(tape_resources: "TestResources") -> "RunningServer":
     """The tape server of the default upstream; clients use its ``.url`` instead of the upstream's base URL."""
-    with _plainly():
-        return tape_bench.server()
+    with _without_traceback():
+        return tape_resources.server()
 
 
 @pytest.fixture
-def tape(request: pytest.FixtureRequest, tape_bench: "TestResources") -> Iterator["TapeFixture"]:
+def tape(request: pytest.FixtureRequest, tape_resources: "TestResources") -> Iterator["TapeFixture"]:
     """The tape that the test is marked with."""
     from .tape_fixture import TapeFixture
 
     marker = request.node.get_closest_marker("tape")
     if marker is None:
         pytest.fail('Mark the test with its tape, as in @pytest.mark.tape("hello").', pytrace=False)
-    with _plainly():
-        used = TapeFixture(tape_bench, *_named(marker, request.node.nodeid), request.node.nodeid)
+    with _without_traceback():
+        used = TapeFixture(tape_resources, *_name_and_upstream(marker, request.node.nodeid), request.node.nodeid)
         request.node.stash[_tape_key] = used
         try:
             if "tape_server" in request.fixturenames:
-                used.check_server(tape_bench.settings.default)
-            if _SERVED & set(request.fixturenames):
+                used.check_server(tape_resources.settings.default)
+            if _SERVER_FIXTURES & set(request.fixturenames):
                 _ = used.url  # before the stack starts: its first requests may be on the tape
             yield used
         finally:
@@ -258,7 +267,7 @@ def stack_env() -> dict[str, str]:
 @pytest.fixture
 def stack(
     request: pytest.FixtureRequest,
-    tape_bench: "TestResources",
+    tape_resources: "TestResources",
     stack_config: Path | dict[str, Any],
     stack_env: dict[str, str],
 ) -> "Stack":
@@ -268,13 +277,13 @@ def stack(
     used: TapeFixture | None = None
     if request.node.get_closest_marker("tape"):
         used = request.getfixturevalue("tape")
-    with _plainly():
-        process = tape_bench.stack(stack_config, used.url if used else "", stack_env)
+    with _without_traceback():
+        process = tape_resources.stack(stack_config, used.url if used else "", stack_env)
         return Stack(process, choose_model(process.models(), used.model if used else ""))
 
 
 @contextmanager
-def _plainly(item: pytest.Item | None = None) -> Iterator[None]:
+def _without_traceback(item: pytest.Item | None = None) -> Iterator[None]:
     """Turn a TapeError into a test failure without a traceback; store its message with ``item`` if given."""
     from messages_tape.errors import TapeError
 
@@ -286,7 +295,7 @@ def _plainly(item: pytest.Item | None = None) -> Iterator[None]:
         raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
-def _named(marker: pytest.Mark, test: str) -> tuple[str, str]:
+def _name_and_upstream(marker: pytest.Mark, test: str) -> tuple[str, str]:
     """Return the tape name and the upstream of a marker."""
     if len(marker.args) != 1 or not isinstance(marker.args[0], str) or set(marker.kwargs) - {"upstream"}:
         raise pytest.UsageError(f'{test}: write the marker as @pytest.mark.tape("hello"), perhaps with upstream="vllm"')

@@ -10,38 +10,35 @@ from typing import Any, Self
 
 import httpx
 
-from messages_tape.errors import TapeMismatchError, TapeUsageError
+from messages_tape.errors import Action, Report, TapeMismatchError, TapeUsageError
 from messages_tape.files.store import Mode
-from messages_tape.http.failing import FailingTransport
-from messages_tape.http.runner import serving
-from messages_tape.http.selection import TapeSelection
-from messages_tape.http.server import CONTROL_PATH, TapeServer
-from messages_tape.report import Action, Report
+from messages_tape.http.selection import UNSELECTED, TapeSelection
+from messages_tape.http.server import CONTROL_PATH, TapeServer, serving
+from messages_tape.http.transport import FailingTransport
 from messages_tape.secrets.scrub import Rules
 
-from .engine import embedded_engine
-from .settings import EMBEDDED, Settings, Upstream
-from .stack import StackProcess, stack_environment
+from .settings import EMBEDDED, Settings
+from .stack import StackProcess, embedded_engine, stack_environment
 
 HINT = "To record it again, run the test with --tape-mode rewrite."
 """The hint in error responses; the test failure has the complete command."""
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class RunningServer:
     """A running tape server.
 
     Args:
         url: Its address, used instead of the upstream's.
         upstream: Name of the upstream whose tapes it plays.
         app: The ASGI app.
-        asking: The transport to the upstream.
+        upstream_transport: The transport to the upstream.
     """
 
     url: str
     upstream: str
     app: TapeServer
-    asking: FailingTransport
+    upstream_transport: FailingTransport
 
     def select(self, name: str, mode: Mode) -> None:
         """Select a tape for the following requests.
@@ -57,7 +54,7 @@ class Served:
 
     def requests_between_tests(self) -> tuple[str, ...]:
         """Return the requests that arrived while no tape was selected; each is returned once."""
-        return self.app.deck.requests_between_tests()
+        return self.app.selection.requests_between_tests()
 
     def report(self) -> Report:
         """Return the report so far."""
@@ -65,11 +62,11 @@ class Served:
 
     def _control(self, method: str, body: Mapping[str, str] | None = None, query: str = "") -> dict[str, Any]:
         address = f"{self.url}{CONTROL_PATH}{query}"
-        answer = httpx.request(method, address, json=body, timeout=60, trust_env=False)
-        said: dict[str, Any] = answer.json()
-        if answer.is_error:
-            raise TapeUsageError(said["error"])
-        return said
+        response = httpx.request(method, address, json=body, timeout=60, trust_env=False)
+        result: dict[str, Any] = response.json()
+        if response.is_error:
+            raise TapeUsageError(result["error"])
+        return result
 
 
 class TestResources:
@@ -78,7 +75,7 @@ class TestResources:
     Args:
         settings: Settings of the run.
         folder: Folder for the files of stacks.
-        claims: Folder that all processes of the run share, see ``claims.py``.
+        shared: Folder that all processes of the run share, see ``recording_turn``.
         rules: The scrubbing rules of tapes.
 
     Attributes:
@@ -87,15 +84,15 @@ class TestResources:
             selected.
     """
 
-    def __init__(self, settings: Settings, folder: Path, claims: Path, rules: Rules | None = None) -> None:
+    def __init__(self, settings: Settings, folder: Path, shared: Path, rules: Rules | None = None) -> None:
         self.settings = settings
         self.rules = rules or Rules()
         self.ended = ""
         self.requests_between_tests: list[tuple[str, str]] = []
-        self.claims = claims
+        self.shared = shared
         self._folder = folder
         self._running = ExitStack()
-        self._servers: dict[str, Served] = {}
+        self._servers: dict[str, RunningServer] = {}
         self._upstreams: dict[str, tuple[str, dict[str, str]]] = {}
         self._stacks: dict[str, StackProcess] = {}
 
@@ -106,11 +103,11 @@ class TestResources:
         with self._running:
             for stack in self._stacks.values():
                 self._running.callback(stack.stop)
-            requests_between_tests = [text for server in self._servers.values() for text in server.report().failures]
-        if requests_between_tests:
-            raise TapeMismatchError("(none selected)", requests_between_tests)
+            failures = [text for server in self._servers.values() for text in server.report().failures]
+        if failures:
+            raise TapeMismatchError(UNSELECTED, failures)
 
-    def server(self, upstream: str = "") -> Served:
+    def server(self, upstream: str = "") -> RunningServer:
         """Return the tape server of an upstream.
 
         Raises:
@@ -118,18 +115,18 @@ class TestResources:
         """
         one = self.settings.upstream(upstream)
         if one.name not in self._servers:
-            address, facts = self.asked(one.name)
-            deck = TapeSelection(
+            address, facts = self.upstream_address(one.name)
+            selection = TapeSelection(
                 self.settings.folder_of(one.name), self.settings.mode,
                 upstream=address, rules=self.rules, hint=HINT, facts=facts,
             )  # fmt: skip
-            asking = FailingTransport()
-            app = TapeServer(deck, asking)
+            upstream_transport = FailingTransport()
+            app = TapeServer(selection, upstream_transport)
             url = self._running.enter_context(serving(app))
-            self._servers[one.name] = Served(url, one.name, app, asking)
+            self._servers[one.name] = RunningServer(url, one.name, app, upstream_transport)
         return self._servers[one.name]
 
-    def gather(self, server: Served) -> None:
+    def collect_requests_between_tests(self, server: RunningServer) -> None:
         """Collect the requests that a server received between two tests, so that they do not fail the second test."""
         self.requests_between_tests += [(self.ended, text) for text in server.requests_between_tests()]
 
@@ -149,11 +146,11 @@ class TestResources:
         if key not in self._stacks:
             folder = self._folder / f"stack-{len(self._stacks)}"
             folder.mkdir(parents=True)
-            whole = stack_environment(tape_url, engine=not tape_url, more=env)
-            self._stacks[key] = StackProcess(config, folder, whole).start()
+            complete_env = stack_environment(tape_url, engine=not tape_url, more=env)
+            self._stacks[key] = StackProcess(config, folder, complete_env).start()
         return self._stacks[key]
 
-    def asked(self, upstream: str) -> tuple[str, dict[str, str]]:
+    def upstream_address(self, upstream: str) -> tuple[str, dict[str, str]]:
         """Return the address of an upstream and its facts; both are empty in mode ``none``. May start the engine.
 
         Raises:
@@ -162,29 +159,28 @@ class TestResources:
         if self.settings.mode is Mode.NONE:
             return "", {}
         if upstream not in self._upstreams:
-            self._upstreams[upstream] = self._located(self.settings.upstream(upstream))
+            one, facts = self.settings.upstream(upstream), {"model": self.settings.model}
+            if not one.address:
+                raise TapeUsageError(
+                    f'mode "{self.settings.mode}" needs the address of the upstream "{one.name}"; add '
+                    f"--tape-upstream {one.name}=http://HOST:PORT"
+                )
+            if one.address == EMBEDDED:
+                engine = embedded_engine(key=os.environ.get("TAPE_API_KEY", ""))
+                address, about = self._running.enter_context(engine)
+                self._upstreams[upstream] = address, facts | about
+            else:
+                self._upstreams[upstream] = one.address, facts | {"kind": one.name}
         return self._upstreams[upstream]
 
     def facts(self, upstream: str) -> dict[str, str]:
         """Return the facts about an upstream, without starting it."""
-        known = {"kind": upstream, "model": self.settings.model}
-        return self._upstreams[upstream][1] if upstream in self._upstreams else known
-
-    def _located(self, one: Upstream) -> tuple[str, dict[str, str]]:
-        facts = {"model": self.settings.model}
-        if one.address == EMBEDDED:
-            address, about = self._running.enter_context(embedded_engine(key=os.environ.get("TAPE_API_KEY", "")))
-            return address, facts | about
-        if not one.address:
-            raise TapeUsageError(
-                f'mode "{self.settings.mode}" asks the upstream "{one.name}", and nobody said where it is; '
-                f"add --tape-upstream {one.name}=http://HOST:PORT"
-            )
-        return one.address, facts | {"kind": one.name}
+        configured = {"kind": upstream, "model": self.settings.model}
+        return self._upstreams[upstream][1] if upstream in self._upstreams else configured
 
 
-def _report(said: Mapping[str, Any]) -> Report:
+def _report(body: Mapping[str, Any]) -> Report:
     """Parse the report in a response of the control route."""
-    kept: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
-    del kept["failures"]
-    return Report(**kept | {"action": Action(said["action"])})
+    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in body.items()}
+    del fields["failures"]
+    return Report(**fields | {"action": Action(body["action"])})

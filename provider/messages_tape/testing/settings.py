@@ -36,7 +36,8 @@ class Upstream:
         right = address in ("", EMBEDDED) or address.startswith(("http://", "https://"))
         if not _NAME.fullmatch(name) or not right:
             raise TapeUsageError(
-                f"{name!r} with its address is no upstream; write NAME, NAME=http://HOST:PORT or NAME={EMBEDDED}"
+                f"{name!r} with its address is not a valid upstream; write NAME, NAME=http://HOST:PORT or "
+                f"NAME={EMBEDDED}"
             )
         return cls(name, address.rstrip("/").removesuffix("/v1"))
 

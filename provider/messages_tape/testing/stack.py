@@ -1,4 +1,4 @@
-"""Runs a real ``llama stack run`` in its own process, for tests."""
+"""Runs servers for tests: a real ``llama stack run`` in its own process, and the embedded engine as an upstream."""
 
 import os
 import signal
@@ -6,8 +6,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
@@ -19,10 +21,15 @@ from messages_tape.errors import TapeUsageError
 
 START_SECONDS = 180.0
 _STOP_SECONDS = 15.0
-_PAUSE_SECONDS = 0.1
-_SHOWN_LOG = 4000
+_POLL_SECONDS = 0.1
+_SHOWN_LOG_CHARACTERS = 4000
 _DISABLED = "__disabled__"
 """The provider id with which the platform disables a provider."""
+
+_ENGINE_CONTEXT_TOKENS = 8192
+"""Context size; small enough that a prompt exceeding it still fits on a tape."""
+_REPRODUCIBLE = {"n_parallel": 1, "cache_prompt": False}
+"""Engine options with which the order and number of requests do not change a response or its usage."""
 
 
 def distributions() -> Path:
@@ -58,7 +65,9 @@ class StackProcess:
     """
 
     def __init__(self, config: Path | Mapping[str, Any], folder: Path, env: Mapping[str, str]) -> None:
-        self._port = _free_port()
+        with socket.socket() as probe:  # finds a free port
+            probe.bind(("127.0.0.1", 0))
+            self._port = int(probe.getsockname()[1])
         self.url = f"http://127.0.0.1:{self._port}"
         self._folder = folder
         self._config = config if isinstance(config, Path) else folder / "run.yaml"
@@ -79,8 +88,8 @@ class StackProcess:
 
     def models(self) -> list[str]:
         """Return the ids of the language models it serves, in the listed order."""
-        answer = httpx.get(f"{self.url}/v1/models", timeout=30, trust_env=False).raise_for_status()
-        listed = [(model["id"], model.get("custom_metadata") or {}) for model in answer.json()["data"]]
+        response = httpx.get(f"{self.url}/v1/models", timeout=30, trust_env=False).raise_for_status()
+        listed = [(model["id"], model.get("custom_metadata") or {}) for model in response.json()["data"]]
         return [name for name, about in listed if about.get("model_type", "llm") == "llm"]
 
     def start(self) -> Self:
@@ -121,27 +130,17 @@ class StackProcess:
         while time.monotonic() < deadline:
             if process.poll() is not None:
                 raise TapeUsageError(
-                    f"the stack ended with code {process.returncode} instead of starting; its log ends with\n"
-                    f"{self.log[-_SHOWN_LOG:]}"
+                    f"the stack exited with code {process.returncode} while starting; its log ends with\n"
+                    f"{self.log[-_SHOWN_LOG_CHARACTERS:]}"
                 )
-            if self._is_healthy():
-                return
-            time.sleep(_PAUSE_SECONDS)
+            with suppress(httpx.TransportError):
+                if httpx.get(f"{self.url}/v1/health", timeout=5, trust_env=False).status_code == httpx.codes.OK:
+                    return
+            time.sleep(_POLL_SECONDS)
         raise TapeUsageError(
-            f"the stack did not answer within {START_SECONDS:.0f} s; its log ends with\n{self.log[-_SHOWN_LOG:]}"
+            f"the stack was not healthy within {START_SECONDS:.0f} s; its log ends with\n"
+            f"{self.log[-_SHOWN_LOG_CHARACTERS:]}"
         )
-
-    def _is_healthy(self) -> bool:
-        try:
-            return httpx.get(f"{self.url}/v1/health", timeout=5, trust_env=False).status_code == httpx.codes.OK
-        except httpx.TransportError:
-            return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +174,46 @@ def choose_model(models: Sequence[str], wanted: str) -> str:
     """
     if not models:
         raise TapeUsageError(
-            "the stack serves no model; its upstream listed none, and no tape was played that names one"
+            "the stack serves no model: its upstream listed no model, and the played tape names no model"
         )
     return next((model for model in models if wanted in (model, model.partition("/")[2])), models[0])
+
+
+@contextmanager
+def embedded_engine(model_path: str = "", key: str = "") -> Iterator[tuple[str, dict[str, str]]]:
+    """Run the embedded engine while the block runs; yield its address and the facts for ``Upstream``.
+
+    Args:
+        model_path: Path of a GGUF file; empty for the bundled model.
+        key: The API key that requests have to send; empty disables the check.
+
+    Raises:
+        TapeUsageError: The engine is not installed, or does not start; the message says why.
+    """
+    # imported here: needed for recording only, and imports the platform
+    from llama_stack_provider_messages.local.config import LlamaCppConfig
+    from llama_stack_provider_messages.local.impl import COMMAND
+    from llama_stack_provider_messages.local.model_file import check_engine, check_model_files
+    from llama_stack_provider_messages.local.options import engine_options
+    from llama_stack_provider_messages.local.process import EngineError, EngineProcess
+
+    config = LlamaCppConfig(model_path=model_path, context_size=_ENGINE_CONTEXT_TOKENS)
+    try:
+        check_engine()
+        check_model_files(config)
+    except ValueError as error:
+        raise TapeUsageError(str(error)) from None
+    alias = {"model_alias": [config.model_file.stem]}  # otherwise the model is listed under its path
+    options = engine_options(config, key) | alias | _REPRODUCIBLE
+    if not key:
+        del options["api_keys"]
+    process = EngineProcess(COMMAND, options, config.start_timeout_seconds)
+    process.start()
+    try:
+        try:
+            address = process.ready.result()
+        except EngineError as error:
+            raise TapeUsageError(str(error)) from None
+        yield address, {"kind": "llama.cpp", "version": f"xllamacpp {version('xllamacpp')}"}
+    finally:
+        process.stop()

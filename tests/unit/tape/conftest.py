@@ -1,4 +1,4 @@
-"""What the tests of the adapters share."""
+"""Fixtures for the tests of the adapters and of the pytest plugin."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""docs/tapes.md says what there is."""
+"""docs/tapes.md matches the code."""
 
 import ast
 import re
@@ -13,14 +13,14 @@ PAGE = (Path(__file__).parents[3] / "docs" / "tapes.md").read_text(encoding="utf
 
 
 @pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL))
-def test_its_programs_are_python(block):
-    """What they use is imported, but for the `session` of the block before."""
+def test_programs_on_the_page_are_valid(block):
+    """Their imports are complete, except for the `session` of the block before."""
     names = {node.id for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Name)}
     compile(block, "docs/tapes.md", "exec")
     assert ("Path" not in names) or "from pathlib import Path" in block
 
 
-def test_its_tape_is_one():
+def test_the_tape_on_the_page_is_valid():
     (text,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     (exchange,) = load(text).exchanges
     assert exchange.response.chunks[1].data + exchange.response.chunks[2].data == b'data: {"a":"\xc3\xa4"}\n\n'
@@ -44,7 +44,7 @@ def test_ambient_calls_are_named(pattern):
     assert f"`{pattern.removeprefix('GET ').removesuffix('/*')}`" in PAGE
 
 
-def test_links_to_sections_lead_somewhere():
+def test_links_to_sections_are_valid():
     titles = {
         re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
         for title in re.findall(r"^## (.*)$", PAGE, re.MULTILINE)
