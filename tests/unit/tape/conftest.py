@@ -4,15 +4,15 @@ import pytest
 
 from messages_tape import dump
 from support.plugin_runs import PLUGIN, asking
+from support.scripted_upstream import ScriptedUpstream, four_chunks
 from support.tapes import tape
 from support.wire_client import CLIENTS
-from support.wire_upstream import WireUpstream, four_chunks
 
 
 @pytest.fixture(scope="module")
 def wire():
     """An upstream with the routes of the four-chunk experiment; tests add their own."""
-    with WireUpstream() as server:
+    with ScriptedUpstream() as server:
         four_chunks(server)
         yield server
 

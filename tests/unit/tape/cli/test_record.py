@@ -12,9 +12,9 @@ import pytest
 from messages_tape import dump, read_tape
 from messages_tape.cli.client import environment
 from messages_tape.cli.main import main
+from support.scripted_upstream import FOUR, ScriptedUpstream, pieces
 from support.tape_cli import COMMAND, curl, run
 from support.tapes import exchange, reply, tape
-from support.wire_upstream import FOUR, Script, WireUpstream
 
 JSON = {"content-type": "application/json"}
 KEY = "sk-ant-api03-" + "planted0123456789"
@@ -36,7 +36,7 @@ def path(tmp_path):
 @pytest.fixture
 def answering(wire):
     """The upstream with a short answer."""
-    wire.scripts["/v1/x"] = Script([b'{"n": 1}'], headers=JSON)
+    wire.scripts["/v1/x"] = pieces([b'{"n": 1}'], headers=JSON)
     return wire
 
 
@@ -46,10 +46,10 @@ def put(path, *exchanges):
 
 def test_a_recording_is_replayed_without_the_server(tmp_path):
     """The same bytes, for a complete stream and a broken one; the tape has the chunks."""
-    with WireUpstream() as upstream:
-        upstream.scripts |= {"/v1/four": Script(FOUR, 0.01), "/v1/dies": Script(FOUR[:2], 0.01, end="die")}
-        live = run("record", "--upstream", upstream.url, "new", "--", *curl("/v1/four", "/v1/dies"), cwd=tmp_path)
-        assert len(upstream.heard) == 2
+    with ScriptedUpstream() as upstream:
+        upstream.scripts |= {"/v1/four": pieces(FOUR, 0.01), "/v1/dies": pieces(FOUR[:2], 0.01, end="die")}
+        live = run("record", "--upstream", upstream.address, "new", "--", *curl("/v1/four", "/v1/dies"), cwd=tmp_path)
+        assert len(upstream.requests) == 2
     assert live.returncode == 0
     assert live.stdout == b"".join(FOUR) + b"".join(FOUR[:2]) + b"(cut)"
     assert live.stderr == b"messages-tape: 2 exchanges recorded in new.tape.yaml\n"
@@ -63,7 +63,7 @@ def test_a_recording_is_replayed_without_the_server(tmp_path):
 
 def test_the_tape_of_a_failing_client_is_saved_and_its_exit_code_returned(answering, path, monkeypatch):
     monkeypatch.setenv("CODE", "3")
-    assert main(["record", "--upstream", answering.url, str(path), "--", *curl("/v1/x")]) == 3
+    assert main(["record", "--upstream", answering.address, str(path), "--", *curl("/v1/x")]) == 3
     assert len(read_tape(path).exchanges) == 1
     assert main(["replay", str(path), "--", *curl("/v1/x")]) == 3
 
@@ -71,45 +71,45 @@ def test_the_tape_of_a_failing_client_is_saved_and_its_exit_code_returned(answer
 @pytest.mark.parametrize("address", ["", "/v1", "/v1/"])
 def test_the_upstream_address_may_end_with_v1(answering, path, address):
     """As SDKs expect it; clients add ``/v1`` to TAPE_URL themselves."""
-    assert main(["record", "--upstream", answering.url + address, str(path), "--", *curl("/v1/x")]) == 0
+    assert main(["record", "--upstream", answering.address + address, str(path), "--", *curl("/v1/x")]) == 0
     assert read_tape(path).exchanges[0].request.path == "/v1/x"
 
 
 def test_options_set_the_upstream_facts_of_the_tape(answering, path):
     facts = ["--kind", "vllm", "--model", "big", "--version", "9"]
-    assert main(["record", "--upstream", answering.url, *facts, str(path), "--", *curl("/v1/x")]) == 0
+    assert main(["record", "--upstream", answering.address, *facts, str(path), "--", *curl("/v1/x")]) == 0
     upstream = read_tape(path).upstream
     assert (upstream.kind, upstream.model, upstream.version) == ("vllm", "big", "9")
 
 
 def test_a_key_in_a_header_is_not_written_to_the_file(answering, path, monkeypatch):
     monkeypatch.setenv("KEY", KEY)
-    assert main(["record", "--upstream", answering.url, str(path), "--", *curl("/v1/x")]) == 0
-    assert answering.heard[-1].headers["authorization"] == f"Bearer {KEY}"
+    assert main(["record", "--upstream", answering.address, str(path), "--", *curl("/v1/x")]) == 0
+    assert answering.requests[-1].headers["authorization"] == f"Bearer {KEY}"
     assert KEY not in path.read_text()
 
 
 def test_a_tape_with_a_key_in_a_body_is_not_saved(answering, path, monkeypatch):
     """The message is one line with the place and the remedy, without the key; the client's response does not change."""
     monkeypatch.setenv("BODY", f'{{"messages": [{{"content": "it is {KEY}"}}]}}')
-    live = run("record", "--upstream", answering.url, path, "--", *curl("/v1/x"))
+    live = run("record", "--upstream", answering.address, path, "--", *curl("/v1/x"))
     assert (live.returncode, live.stdout, path.exists()) == (1, b'{"n": 1}', False)
     assert live.stderr.decode() == (
         f"messages-tape: {path} was not saved, it would contain what looks like a credential: exchange 1, request "
         f"body, messages.0.content: a key that begins with sk- ({len(KEY)} characters). Record it with made-up values "
         "there, or pass a value that is not secret with --harmless\n"
     )
-    words = ["record", "--upstream", answering.url, "--harmless", KEY, str(path), "--", *curl("/v1/x")]
+    words = ["record", "--upstream", answering.address, "--harmless", KEY, str(path), "--", *curl("/v1/x")]
     assert main(words) == 0
     assert KEY in path.read_text()
 
 
 def test_a_key_in_an_ambient_response_prevents_only_the_ambient_tape(wire, tmp_path, capfd):
     """Ambient calls have a tape of their own, so the other tape is saved."""
-    wire.scripts |= {"/v1/x": Script([b"{}"], headers=JSON), "/health": Script([KEY.encode()], headers=JSON)}
+    wire.scripts |= {"/v1/x": pieces([b"{}"], headers=JSON), "/health": pieces([KEY.encode()], headers=JSON)}
     ask = "import os, sys, urllib.request as u; [u.urlopen(os.environ['TAPE_URL'] + path) for path in sys.argv[1:]]"
     client = [sys.executable, "-c", ask, "/health", "/v1/x"]
-    words = ["record", "--upstream", wire.url, str(tmp_path / "new"), "--", *client]
+    words = ["record", "--upstream", wire.address, str(tmp_path / "new"), "--", *client]
     assert main(words) == 1
     said = capfd.readouterr().err
     assert 'tape "ambient" was not saved' in said
@@ -120,7 +120,7 @@ def test_a_key_in_an_ambient_response_prevents_only_the_ambient_tape(wire, tmp_p
 
 def test_an_existing_tape_is_replaced_only_with_again(answering, path, capfd):
     put(path, exchange({"a": 1}, reply("old")))
-    words = ["record", "--upstream", answering.url, str(path)]
+    words = ["record", "--upstream", answering.address, str(path)]
     assert main([*words, "--", *curl("/v1/x")]) == 2
     assert "add --again to replace it" in capfd.readouterr().err
     assert read_tape(path).exchanges[0].request.path == "/v1/messages"
@@ -130,15 +130,15 @@ def test_an_existing_tape_is_replaced_only_with_again(answering, path, capfd):
 
 def test_a_client_that_sends_no_request_is_an_error(answering, path, capfd):
     """It did not use the address of the tape server."""
-    assert main(["record", "--upstream", answering.url, str(path), "--", *curl()]) == 1
+    assert main(["record", "--upstream", answering.address, str(path), "--", *curl()]) == 1
     assert "the client sent no request that goes on a tape; set its base URL to TAPE_URL" in capfd.readouterr().err
     assert not path.exists()
 
 
 def test_record_names_the_exchanges_whose_recorded_response_is_an_error(answering, path, capfd):
     """A 404 is recorded as well: it may be what the tape is about, or a wrong address."""
-    answering.scripts["/v1/gone"] = Script([b"{}"], headers=JSON, status=404)
-    words = ["record", "--upstream", answering.url, "--again", str(path), "--"]
+    answering.scripts["/v1/gone"] = pieces([b"{}"], headers=JSON, status=404)
+    words = ["record", "--upstream", answering.address, "--again", str(path), "--"]
     assert main([*words, *curl("/v1/x", "/v1/gone", "/v1/gone")]) == 0
     said = capfd.readouterr().err
     assert "3 exchanges recorded" in said
@@ -195,7 +195,7 @@ def test_replay_without_a_command_serves_until_a_signal(path, number, paths, cod
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_record_without_a_command_records_until_a_signal(answering, path, number):
     """The tape is saved then."""
-    process, url = serve("record", "--upstream", answering.url, path)
+    process, url = serve("record", "--upstream", answering.address, path)
     assert httpx.post(f"{url}/v1/x", json={"a": 1}).json() == {"n": 1}
     process.send_signal(getattr(signal, number))
     _, err = process.communicate(timeout=30)
@@ -216,7 +216,7 @@ sys.exit(8 if twice else 7)
 
 def test_an_interrupt_is_forwarded_to_the_client_and_the_tape_saved(answering, path):
     """A script signals this process only, not the client."""
-    words = [*COMMAND, "record", "--upstream", answering.url, path, "--", sys.executable, "-c", INTERRUPTED]
+    words = [*COMMAND, "record", "--upstream", answering.address, path, "--", sys.executable, "-c", INTERRUPTED]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, start_new_session=True)
     assert process.stdout.readline() == b"asked\n"
     process.send_signal(signal.SIGINT)
@@ -227,7 +227,7 @@ def test_an_interrupt_is_forwarded_to_the_client_and_the_tape_saved(answering, p
 
 def test_a_ctrl_c_reaches_the_client_once_and_the_tape_is_saved(answering, path):
     """The terminal signals every process in its foreground, so the signal is not forwarded."""
-    words = [*COMMAND, "record", "--upstream", answering.url, str(path), "--", sys.executable, "-c", INTERRUPTED]
+    words = [*COMMAND, "record", "--upstream", answering.address, str(path), "--", sys.executable, "-c", INTERRUPTED]
     terminal = f"import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn({words!r})))"
     process = subprocess.Popen([sys.executable, "-c", terminal], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout.readline().strip() == b"asked"
@@ -255,8 +255,8 @@ sys.exit(os.waitstatus_to_exitcode(status))
 
 def test_a_tape_is_saved_when_the_terminal_is_closed(answering, path):
     """Messages cannot be printed then."""
-    answering.scripts["/v1/models"] = Script([b'{"data": []}'], headers=JSON)
-    words = [*COMMAND, "record", "--upstream", answering.url, str(path)]
+    answering.scripts["/v1/models"] = pieces([b'{"data": []}'], headers=JSON)
+    words = [*COMMAND, "record", "--upstream", answering.address, str(path)]
     subprocess.run([sys.executable, "-c", HANGING_UP, *words], check=True, timeout=60)
     assert len(read_tape(path).exchanges) == 1
     assert len(read_tape(path.with_name("ambient.tape.yaml")).ambient) == 1
@@ -267,7 +267,7 @@ def test_an_ignored_hangup_stays_ignored(answering, path):
     ignoring = (
         "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
     )
-    words = [*COMMAND, "record", "--upstream", answering.url, str(path)]
+    words = [*COMMAND, "record", "--upstream", answering.address, str(path)]
     process = subprocess.Popen([sys.executable, "-c", ignoring, *words], stdout=subprocess.PIPE, text=True)
     url = process.stdout.readline().strip()
     process.send_signal(signal.SIGHUP)
@@ -279,7 +279,7 @@ def test_an_ignored_hangup_stays_ignored(answering, path):
 
 def test_a_client_ended_by_a_signal_has_the_exit_code_of_shells(answering, path):
     kill = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
-    assert main(["record", "--upstream", answering.url, str(path), "--", *kill]) == 137
+    assert main(["record", "--upstream", answering.address, str(path), "--", *kill]) == 137
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,7 @@ def test_a_client_ended_by_a_signal_has_the_exit_code_of_shells(answering, path)
 def test_a_command_that_cannot_be_run(answering, tmp_path, capfd, command, code, complaint):
     (tmp_path / "file").write_text("")
     command = [word.format(file=tmp_path / "file") for word in command]
-    assert main(["record", "--upstream", answering.url, str(tmp_path / "new"), "--", *command]) == code
+    assert main(["record", "--upstream", answering.address, str(tmp_path / "new"), "--", *command]) == code
     assert complaint in capfd.readouterr().err
 
 
@@ -371,6 +371,6 @@ def test_a_folder_that_cannot_be_created_is_reported_before_the_client_runs(answ
     (tmp_path / "file").write_text("")
     ran = tmp_path / "ran"
     client = [sys.executable, "-c", f"open({str(ran)!r}, 'w')"]
-    assert main(["record", "--upstream", answering.url, str(tmp_path / "file" / "t"), "--", *client]) == 2
+    assert main(["record", "--upstream", answering.address, str(tmp_path / "file" / "t"), "--", *client]) == 2
     assert "cannot be written" in capsys.readouterr().err
     assert not ran.exists()

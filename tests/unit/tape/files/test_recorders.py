@@ -12,8 +12,8 @@ from messages_tape.files.store import Mode, finish, locked, open_tape, read_tape
 from messages_tape.format.file import dump, load
 from messages_tape.format.model import Ignore
 from messages_tape.http.selection import TapeSelection
+from support.scripted_upstream import pieces
 from support.tapes import exchange, raw_request, reply, tape
-from support.wire_upstream import Script
 
 NAME = "hello.tape.yaml"
 TAPE = Path("recordings/up/hello.tape.yaml")
@@ -169,13 +169,13 @@ def test_tapes_are_saved_on_platforms_without_file_locks(tmp_path, monkeypatch):
 
 def test_record_reports_a_tape_that_another_process_wrote(wire, tmp_path, capfd):
     """The client of the command writes it, which is certainly during the recording."""
-    wire.scripts["/v1/x"] = Script([b"{}"], headers={"content-type": "application/json"})
+    wire.scripts["/v1/x"] = pieces([b"{}"], headers={"content-type": "application/json"})
     theirs = dump(tape(exchange({"theirs": 1}, reply("x"))))
     client = (
         "import os, pathlib, sys, urllib.request as u; u.urlopen(os.environ['TAPE_URL'] + '/v1/x');"
         "pathlib.Path(sys.argv[1]).write_text(sys.argv[2])"
     )
-    words = ["record", "--upstream", wire.url, str(tmp_path / "hello")]
+    words = ["record", "--upstream", wire.address, str(tmp_path / "hello")]
     assert main([*words, "--", sys.executable, "-c", client, str(tmp_path / NAME), theirs]) == 1
     said = capfd.readouterr().err
     assert f"another process changed {tmp_path / NAME} during this recording" in said

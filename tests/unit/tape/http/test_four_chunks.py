@@ -10,8 +10,8 @@ import re
 import pytest
 
 from messages_tape import Mode, TapeSelection, TapeServer, read_tape, serving, transports_for, use_tape
+from support.scripted_upstream import EVENT, FOUR, GAP_SECONDS
 from support.wire_client import CLIENTS, TIMEOUT_SECONDS, ignore
-from support.wire_upstream import EVENT, FOUR, GAP
 
 ROUTES = {"/four": None, "/dies": None, "/stays": 1}
 """Path -> after how many chunks the client leaves."""
@@ -47,7 +47,7 @@ def check_bytes(seen, client):
 def check_pace(seen):
     """Assert that no chunk came earlier than it was recorded."""
     for number, at in enumerate(seen["/four"].times):
-        assert at > number * GAP - CLOCK_SECONDS
+        assert at > number * GAP_SECONDS - CLOCK_SECONDS
 
 
 def check_tape(folder):
@@ -61,7 +61,7 @@ def check_tape(folder):
     assert by_path["/dies"].end.error == "RemoteProtocolError"
     chunks = by_path["/four"].response.chunks
     assert [chunk.data for chunk in chunks] == [*FOUR]
-    assert all(chunk.seconds > GAP - CLOCK_SECONDS for chunk in chunks[1:])  # the head may have been read late
+    assert all(chunk.seconds > GAP_SECONDS - CLOCK_SECONDS for chunk in chunks[1:])  # the head may have been read late
     text = (folder / "four.tape.yaml").read_text(encoding="utf-8")
     assert len(re.findall(r"    - \[\d+\.", text)) == 6
     assert text.count("base64") == 2  # the two halves of a character
@@ -77,13 +77,13 @@ def stretch(folder):
 
 def test_the_experiment_itself(wire, client):
     """Each client sees the chunks and the ends without the harness."""
-    check_bytes(get_all(client, wire.url, upstream=wire), client)
+    check_bytes(get_all(client, wire.address, upstream=wire), client)
 
 
 def test_through_the_transport(wire, client, tmp_path):
     """Recorded and played byte for byte and chunk for chunk; recording holds no chunk back, playing waits for none."""
     with use_tape(tmp_path, "four", Mode.REWRITE) as session:
-        recorded = get_all(client, wire.url, wired(client, session), upstream=wire)
+        recorded = get_all(client, wire.address, wired(client, session), upstream=wire)
     check_bytes(recorded, client)
     check_tape(tmp_path)
     stretch(tmp_path)
@@ -94,13 +94,13 @@ def test_through_the_transport(wire, client, tmp_path):
 
 def test_through_the_server(wire, client, tmp_path):
     """The same in front of a program whose only seam is an address."""
-    selection = TapeSelection(tmp_path, Mode.REWRITE, upstream=wire.url)
+    selection = TapeSelection(tmp_path, Mode.REWRITE, upstream=wire.address)
     with serving(TapeServer(selection)) as url:
         selection.select("four")
-        before = len(wire.heard)
+        before = len(wire.requests)
         recorded = get_all(client, url, upstream=wire)
-        (stayed,) = (heard for heard in wire.heard[before:] if "/stays" in heard.line)
-        assert stayed.left.wait(TIMEOUT_SECONDS), "the server lets the upstream go when its client leaves"
+        (stayed,) = (one for one in wire.requests[before:] if one.path == "/stays")
+        assert stayed.closed.wait(TIMEOUT_SECONDS), "the server lets the upstream go when its client leaves"
         assert selection.eject().failures == ()
     check_bytes(recorded, client)
     check_tape(tmp_path)
@@ -118,9 +118,9 @@ def test_at_recorded_speed(wire, tmp_path, name):
     """On request a tape is played no faster than it was recorded, through either adapter."""
     client = CLIENTS[name]
     with use_tape(tmp_path, "four", Mode.REWRITE) as session:
-        get_all(client, wire.url, wired(client, session), upstream=wire)
+        get_all(client, wire.address, wired(client, session), upstream=wire)
     with use_tape(tmp_path, "four") as session:
-        played = get_all(client, wire.url, wired(client, session, pace=True))
+        played = get_all(client, wire.address, wired(client, session, pace=True))
     check_bytes(played, client)
     check_pace(played)
     selection = TapeSelection(tmp_path)

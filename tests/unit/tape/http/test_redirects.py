@@ -16,8 +16,8 @@ from messages_tape import (
     use_tape,
 )
 from messages_tape.secrets.secret_values import SecretValues
+from support.scripted_upstream import ScriptedUpstream, pieces
 from support.wire_client import CLIENTS
-from support.wire_upstream import Script, WireUpstream
 
 BODY = {"model": "m"}
 HTTPX = CLIENTS["httpx-sync"]
@@ -30,8 +30,8 @@ def moved(wire):
 
     def to(location, base=""):
         headers = {"location": location}
-        wire.scripts[f"{base}/v1/old"] = Script([b"moved"], status=307, headers=headers, framed=False)
-        wire.scripts[f"{base}/v1/new"] = Script([b'{"n": 1}'], headers={"content-type": "application/json"})
+        wire.scripts[f"{base}/v1/old"] = pieces([b"moved"], status=307, headers=headers, chunked=False)
+        wire.scripts[f"{base}/v1/new"] = pieces([b'{"n": 1}'], headers={"content-type": "application/json"})
         return wire
 
     return to
@@ -45,10 +45,10 @@ def follow(client, url, transport=None):
 def test_a_client_with_a_transport_follows_a_redirect_to_the_tape(moved, client, tmp_path, location):
     """For any host."""
     wire = moved("")
-    moved(location.format(url=wire.url))
+    moved(location.format(url=wire.address))
     transport = transports_for(client.http)[not client.is_async]
     with use_tape(tmp_path, "t", Mode.ONCE) as session:
-        live = follow(client, wire.url, transport(session))
+        live = follow(client, wire.address, transport(session))
     assert (live.status, live.pieces) == (200, [b'{"n": 1}'])
     path = tmp_path / "t.tape.yaml"
     assert "127.0.0.1" not in path.read_text()
@@ -65,8 +65,8 @@ def test_a_client_with_a_transport_follows_a_redirect_to_the_tape(moved, client,
 def test_a_client_of_the_server_follows_a_redirect_to_the_server(moved, tmp_path, location, base):
     """Also while recording: otherwise the next request would not be recorded."""
     wire = moved("", base)
-    moved(location.format(url=wire.url, base=base), base)
-    selection = TapeSelection(tmp_path, Mode.REWRITE, upstream=f"{wire.url}{base}")
+    moved(location.format(url=wire.address, base=base), base)
+    selection = TapeSelection(tmp_path, Mode.REWRITE, upstream=f"{wire.address}{base}")
     selection.select("t")
     with serving(TapeServer(selection)) as url:
         live = follow(HTTPX, url)
@@ -86,18 +86,18 @@ def test_a_client_of_the_server_follows_a_redirect_to_the_server(moved, tmp_path
 def test_a_redirect_outside_of_the_base_url_is_passed_through(moved, tmp_path, location):
     """Another scheme of the same host, or a path outside of the upstream's base path."""
     wire = moved("")
-    https = wire.url.replace("http://", "https://")
-    location = location.format(url=wire.url, https=https)
-    wire.scripts["/base/v1/old"] = Script([b"moved"], status=307, headers={"location": location}, framed=False)
-    with serving(TapeServer(TapeSelection(tmp_path, Mode.LIVE, upstream=f"{wire.url}/base"))) as url:
+    https = wire.address.replace("http://", "https://")
+    location = location.format(url=wire.address, https=https)
+    wire.scripts["/base/v1/old"] = pieces([b"moved"], status=307, headers={"location": location}, chunked=False)
+    with serving(TapeServer(TapeSelection(tmp_path, Mode.LIVE, upstream=f"{wire.address}/base"))) as url:
         answer = httpx.post(f"{url}/v1/old", json=BODY, trust_env=False)
-    assert answer.headers["location"] == (location if "//" in location else wire.url + location)
+    assert answer.headers["location"] == (location if "//" in location else wire.address + location)
 
 
 def test_a_redirect_to_another_host_is_passed_through_and_recorded_without_the_host(moved, tmp_path):
     """The server does not see the next request."""
     wire = moved(ELSEWHERE)
-    selection = TapeSelection(tmp_path, Mode.REWRITE, upstream=wire.url)
+    selection = TapeSelection(tmp_path, Mode.REWRITE, upstream=wire.address)
     selection.select("t")
     with serving(TapeServer(selection)) as url:
         answer = httpx.post(f"{url}/v1/old", json=BODY, trust_env=False)
@@ -108,7 +108,7 @@ def test_a_redirect_to_another_host_is_passed_through_and_recorded_without_the_h
 
 def test_an_invalid_redirect_is_passed_through(moved, tmp_path):
     wire = moved("http://[::1/v1/new")
-    app = TapeServer(TapeSelection(tmp_path, Mode.LIVE, upstream=wire.url))
+    app = TapeServer(TapeSelection(tmp_path, Mode.LIVE, upstream=wire.address))
     with serving(app) as url, httpx.HTTPTransport() as real:  # a client would say what is wrong with it
         answer = real.handle_request(httpx.Request("POST", f"{url}/v1/old", json=BODY))
         answer.read()
@@ -138,11 +138,11 @@ def test_a_recorded_redirect_has_no_host_and_no_key(location, kept):
 def test_a_key_in_a_redirect_is_not_written(tmp_path):
     """The key that the request sent, anywhere in the location."""
     key = "planted0123456789"
-    with WireUpstream() as upstream:
-        headers = {"location": f"{upstream.url}/v1/{key}?again={key}"}
-        upstream.scripts["/v1/old"] = Script([b"moved"], status=307, headers=headers)
+    with ScriptedUpstream() as upstream:
+        headers = {"location": f"{upstream.address}/v1/{key}?again={key}"}
+        upstream.scripts["/v1/old"] = pieces([b"moved"], status=307, headers=headers)
         session = open_tape(tmp_path, "t", Mode.ONCE)
         transport = transports_for(httpx)[1](session)
-        HTTPX.get(f"{upstream.url}/v1/old", transport=transport, headers={"authorization": f"Bearer {key}"})
+        HTTPX.get(f"{upstream.address}/v1/old", transport=transport, headers={"authorization": f"Bearer {key}"})
     save(session, tmp_path)
     assert key not in (tmp_path / "t.tape.yaml").read_text()

@@ -12,9 +12,9 @@ import openai
 import pytest
 
 from messages_tape import CONTROL_PATH, Mode, TapeSelection, TapeServer, TapeUsageError, dump, read_tape, serving
+from support.scripted_upstream import pieces
 from support.tapes import exchange, reply, response, tape
 from support.wire_client import CLIENTS
-from support.wire_upstream import Script
 
 JSON = {"content-type": "application/json"}
 HTTPX = CLIENTS["httpx-sync"]
@@ -35,7 +35,7 @@ def playing(tmp_path):
 @pytest.fixture
 def recording(wire, tmp_path):
     """A server that records, and a client of it."""
-    server = TapeServer(TapeSelection(tmp_path, Mode.REWRITE, upstream=wire.url))
+    server = TapeServer(TapeSelection(tmp_path, Mode.REWRITE, upstream=wire.address))
     server.selection.select("new")
     with serving(server) as url, httpx.Client(base_url=url) as http:
         http.selection = server.selection
@@ -126,7 +126,7 @@ def test_a_stack_can_start_with_no_tape_and_no_upstream(playing):
 
 def test_the_upstream_gets_the_request_as_it_was_sent(wire, recording):
     """Path, query, headers and body, except hop-by-hop headers."""
-    wire.scripts["/v1/a%2Fb"] = Script([b"{}"], headers=JSON)
+    wire.scripts["/v1/a%2Fb"] = pieces([b"{}"], headers=JSON)
     headers = {
         "x-api-key": "abcdefgh1",
         "X-Mine": "1",
@@ -135,10 +135,10 @@ def test_the_upstream_gets_the_request_as_it_was_sent(wire, recording):
         "te": "trailers",
     }
     recording.post("/v1/a%2Fb?x=%20y&z", content=b'{ "a":  1}', headers=headers)
-    heard = wire.heard[-1]
-    assert heard.line == "POST /v1/a%2Fb?x=%20y&z HTTP/1.1"
+    heard = wire.requests[-1]
+    assert (heard.method, heard.target) == ("POST", "/v1/a%2Fb?x=%20y&z")
     assert heard.body == b'{ "a":  1}'
-    assert heard.headers["host"] == wire.url.removeprefix("http://")
+    assert heard.headers["host"] == wire.address.removeprefix("http://")
     assert heard.headers["x-api-key"] == "abcdefgh1"
     assert heard.headers["x-mine"] == "1"
     assert heard.headers["accept-encoding"] == "identity"
@@ -147,8 +147,8 @@ def test_the_upstream_gets_the_request_as_it_was_sent(wire, recording):
 
 def test_the_client_gets_the_response_as_it_was_sent(wire, recording):
     """All headers while recording; a content-length if the upstream sent one, otherwise chunked."""
-    answers = {"/length": Script([b"{}"], headers={**JSON, "X-Odd": "1", "keep-alive": "x"}, framed=False, status=418)}
-    wire.scripts |= {**answers, "/chunks": Script([b"{}"], headers=JSON)}
+    answers = {"/length": pieces([b"{}"], headers={**JSON, "X-Odd": "1", "keep-alive": "x"}, chunked=False, status=418)}
+    wire.scripts |= {**answers, "/chunks": pieces([b"{}"], headers=JSON)}
     answer = recording.get("/length")
     assert answer.status_code == 418
     assert dict(answer.headers) == {**JSON, "x-odd": "1", "content-length": "2"}
@@ -157,8 +157,8 @@ def test_the_client_gets_the_response_as_it_was_sent(wire, recording):
 
 def test_the_address_of_the_upstream_may_have_a_path(wire, tmp_path):
     """The tape has the path that the client sent."""
-    wire.scripts["/openai/v1/x"] = Script([b"{}"], headers=JSON)
-    server = TapeServer(TapeSelection(tmp_path, Mode.REWRITE, upstream=f"{wire.url}/openai/"))
+    wire.scripts["/openai/v1/x"] = pieces([b"{}"], headers=JSON)
+    server = TapeServer(TapeSelection(tmp_path, Mode.REWRITE, upstream=f"{wire.address}/openai/"))
     server.selection.select("new")
     with serving(server) as url:
         assert httpx.get(f"{url}/v1/x").json() == {}
@@ -169,8 +169,8 @@ def test_the_address_of_the_upstream_may_have_a_path(wire, tmp_path):
 def test_ambient_calls_are_recorded_apart_and_played_without_the_upstream(wire, tmp_path):
     """The start of a stack, then a scenario."""
     wire.scripts |= {
-        "/v1/models": Script([b'{"data": ["real"]}'], headers=JSON),
-        "/v1/x": Script([b"{}"], headers=JSON),
+        "/v1/models": pieces([b'{"data": ["real"]}'], headers=JSON),
+        "/v1/x": pieces([b"{}"], headers=JSON),
     }
 
     def scenario(url):
@@ -179,7 +179,7 @@ def test_ambient_calls_are_recorded_apart_and_played_without_the_upstream(wire, 
         assert httpx.get(f"{url}/v1/x").json() == {}
         return httpx.delete(f"{url}{CONTROL_PATH}").json()["failures"]
 
-    with serving(TapeServer(TapeSelection(tmp_path, Mode.REWRITE, upstream=wire.url))) as url:
+    with serving(TapeServer(TapeSelection(tmp_path, Mode.REWRITE, upstream=wire.address))) as url:
         assert scenario(url) == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ambient.tape.yaml", "new.tape.yaml"]
     with serving(TapeServer(TapeSelection(tmp_path))) as url:
@@ -187,18 +187,18 @@ def test_ambient_calls_are_recorded_apart_and_played_without_the_upstream(wire, 
 
 
 def test_live_relays_compressed_responses_unchanged(wire, tmp_path):
-    wire.scripts["/zip"] = Script([b"not really gzip"], headers={"content-encoding": "gzip"})
-    with serving(TapeServer(TapeSelection(tmp_path, Mode.LIVE, upstream=wire.url))) as url:
+    wire.scripts["/zip"] = pieces([b"not really gzip"], headers={"content-encoding": "gzip"})
+    with serving(TapeServer(TapeSelection(tmp_path, Mode.LIVE, upstream=wire.address))) as url:
         seen = HTTPX.get(f"{url}/zip", headers={"accept-encoding": "gzip"})
     assert seen.pieces == [b"not really gzip"]
-    assert wire.heard[-1].headers["accept-encoding"] == "gzip"
+    assert wire.requests[-1].headers["accept-encoding"] == "gzip"
     assert [*tmp_path.iterdir()] == []
 
 
 def test_verify_sends_to_the_upstream_and_plays_the_tape(wire, tmp_path):
     put(tmp_path, exchange({"a": 1}, reply({"n": 1})))
-    wire.scripts["/v1/messages"] = Script([b'{"n": "one"}'], headers=JSON)
-    with serving(TapeServer(TapeSelection(tmp_path, Mode.VERIFY, upstream=wire.url))) as url:
+    wire.scripts["/v1/messages"] = pieces([b'{"n": "one"}'], headers=JSON)
+    with serving(TapeServer(TapeSelection(tmp_path, Mode.VERIFY, upstream=wire.address))) as url:
         httpx.put(f"{url}{CONTROL_PATH}", json={"name": "hello"})
         assert httpx.post(f"{url}/v1/messages", json={"a": 1}).json() == {"n": 1}
         report = httpx.delete(f"{url}{CONTROL_PATH}").json()
@@ -303,8 +303,8 @@ def test_an_early_disconnect_from_a_server_is_a_note(tmp_path):
 
 def test_the_tape_is_saved_when_the_server_stops(wire, tmp_path, caplog):
     """Failures are logged then."""
-    wire.scripts["/v1/x"] = Script([b"{}"], headers=JSON)
-    selection = TapeSelection(tmp_path, Mode.REWRITE, upstream=wire.url)
+    wire.scripts["/v1/x"] = pieces([b"{}"], headers=JSON)
+    selection = TapeSelection(tmp_path, Mode.REWRITE, upstream=wire.address)
     with serving(TapeServer(selection)) as url:
         httpx.get(f"{url}/v1/x")
         selection.select("new")

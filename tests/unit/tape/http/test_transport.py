@@ -23,9 +23,9 @@ from messages_tape import (
     transports_for,
     use_tape,
 )
+from support.scripted_upstream import pieces
 from support.tapes import events, exchange, reply, response, tape
 from support.wire_client import CLIENTS
-from support.wire_upstream import Script
 
 NOWHERE = "http://nowhere.invalid/v1/messages"
 BODY = {"model": "m", "messages": []}
@@ -55,10 +55,10 @@ def test_httpx_and_httpx2_get_the_same_adapter():
 
 def test_a_unary_exchange(wire, client, tmp_path):
     """Path, query and JSON of the request; status, headers and body of the response."""
-    wire.scripts["/v1/messages"] = Script(
-        [b'{"id": "msg_1", "n": 1}'], headers={**JSON, "retry-after": "3", "x-odd": "1"}, framed=False, status=429
+    wire.scripts["/v1/messages"] = pieces(
+        [b'{"id": "msg_1", "n": 1}'], headers={**JSON, "retry-after": "3", "x-odd": "1"}, chunked=False, status=429
     )
-    url = f"{wire.url}/v1/messages?beta=true&name=%C3%A4%2F"
+    url = f"{wire.address}/v1/messages?beta=true&name=%C3%A4%2F"
     with use_tape(tmp_path, "t", Mode.ONCE) as session:
         live = client.get(url, transport=wired(client, session), method="POST", json=BODY)
     (one,) = read_tape(tmp_path / "t.tape.yaml").exchanges
@@ -83,18 +83,18 @@ def test_a_header_that_is_not_ascii_is_played(client, tmp_path):
 
 def test_recording_asks_for_uncompressed_responses(wire, client, tmp_path):
     """A tape is text. Without a tape the header of the program is kept."""
-    wire.scripts["/zip"] = Script([gzip.compress(b"hello")], headers={"content-encoding": "gzip"})
+    wire.scripts["/zip"] = pieces([gzip.compress(b"hello")], headers={"content-encoding": "gzip"})
     for mode, wish in ((Mode.REWRITE, "identity"), (Mode.LIVE, "gzip")):
         session = open_tape(tmp_path, "t", mode)
-        seen = client.get(f"{wire.url}/zip", transport=wired(client, session), headers={"accept-encoding": "gzip"})
+        seen = client.get(f"{wire.address}/zip", transport=wired(client, session), headers={"accept-encoding": "gzip"})
         assert gzip.decompress(b"".join(seen.pieces)) == b"hello"
-        assert wire.heard[-1].headers["accept-encoding"] == wish
+        assert wire.requests[-1].headers["accept-encoding"] == wish
 
 
 def test_live_writes_nothing(wire, client, tmp_path):
-    wire.scripts["/whole"] = Script([b"one", b"two"])
+    wire.scripts["/whole"] = pieces([b"one", b"two"])
     with use_tape(tmp_path, "t", Mode.LIVE) as session:
-        assert client.get(f"{wire.url}/whole", transport=wired(client, session)).pieces == [b"one", b"two"]
+        assert client.get(f"{wire.address}/whole", transport=wired(client, session)).pieces == [b"one", b"two"]
     assert [*tmp_path.iterdir()] == []
 
 
@@ -111,11 +111,11 @@ def test_a_refused_connection_is_recorded_and_raised_again(client, tmp_path):
 
 
 def test_an_upstream_that_closes_before_the_response(wire, client, tmp_path):
-    wire.scripts["/refuses"] = Script(end="refuse")
+    wire.scripts["/refuses"] = pieces(end="refuse")
     with use_tape(tmp_path, "t", Mode.ONCE) as session:
-        live = client.get(f"{wire.url}/refuses", transport=wired(client, session))
+        live = client.get(f"{wire.address}/refuses", transport=wired(client, session))
     with use_tape(tmp_path, "t") as session:
-        played = client.get(f"{wire.url}/refuses", transport=wired(client, session))
+        played = client.get(f"{wire.address}/refuses", transport=wired(client, session))
     assert type(played.error) is type(live.error) is client.http.RemoteProtocolError
 
 
@@ -248,12 +248,12 @@ def test_a_played_stream_can_be_closed_by_another_thread(tmp_path):
 
 def test_an_exception_that_is_being_handled_does_not_end_the_stream(wire, client, tmp_path):
     """Programs send another request inside ``except``."""
-    wire.scripts["/fine"] = Script([b"data: 1\n\n"])
+    wire.scripts["/fine"] = pieces([b"data: 1\n\n"])
     with use_tape(tmp_path, "t", Mode.REWRITE) as session:
         try:
             json.loads("an earlier attempt")
         except ValueError:
-            client.get(f"{wire.url}/fine", transport=wired(client, session))
+            client.get(f"{wire.address}/fine", transport=wired(client, session))
     assert read_tape(tmp_path / "t.tape.yaml").exchanges[0].end.how == "complete"
 
 
@@ -289,11 +289,11 @@ def test_the_sdk_reads_a_recorded_stream(wire, tmp_path):
     pieces = events(
         *({**chunk, "choices": [{"index": 0, "delta": {"content": word}}]} for word in ("Hi", " you")), "[DONE]"
     )
-    wire.scripts["/v1/chat/completions"] = Script([piece.encode() for piece in pieces])
+    wire.scripts["/v1/chat/completions"] = pieces([piece.encode() for piece in pieces])
 
     def say(session):
         with httpx2.Client(transport=transports_for(httpx2)[1](session)) as http:
-            client = openai.OpenAI(api_key="key-0123456789", base_url=f"{wire.url}/v1", http_client=http)
+            client = openai.OpenAI(api_key="key-0123456789", base_url=f"{wire.address}/v1", http_client=http)
             stream = client.chat.completions.create(model="m", messages=[], stream=True)
             return "".join(part.choices[0].delta.content for part in stream)
 
@@ -309,7 +309,7 @@ def test_the_sdk_reads_a_recorded_stream(wire, tmp_path):
 @pytest.mark.parametrize("body", [b"plain", b"\xff\x00"])
 def test_bodies_that_are_streamed_or_not_json(wire, client, tmp_path, body):
     """The upstream gets them complete, and they are compared exactly."""
-    wire.scripts["/upload"] = Script([b"{}"], headers=JSON)
+    wire.scripts["/upload"] = pieces([b"{}"], headers=JSON)
 
     def parts():
         yield from (body[:1], body[1:])
@@ -324,9 +324,13 @@ def test_bodies_that_are_streamed_or_not_json(wire, client, tmp_path, body):
     headers = {"content-length": str(len(body))}
     with use_tape(tmp_path, "t", Mode.ONCE) as session:
         client.get(
-            f"{wire.url}/upload", transport=wired(client, session), method="POST", content=content(), headers=headers
+            f"{wire.address}/upload",
+            transport=wired(client, session),
+            method="POST",
+            content=content(),
+            headers=headers,
         )
-    assert wire.heard[-1].body == body
+    assert wire.requests[-1].body == body
     with use_tape(tmp_path, "t") as session:
         url = "http://nowhere.invalid/upload"
         assert (
@@ -338,9 +342,9 @@ def test_bodies_that_are_streamed_or_not_json(wire, client, tmp_path, body):
 def test_verify_plays_the_tape_and_reports_differences(wire, client, tmp_path):
     """The program gets the recorded response, so that its next request is the recorded one too."""
     put(tmp_path, exchange(BODY, reply({"id": "a", "usage": {"n": 1}})))
-    wire.scripts["/v1/messages"] = Script([b'{"id": "b",', b' "extra": null}'], headers=JSON)
+    wire.scripts["/v1/messages"] = pieces([b'{"id": "b",', b' "extra": null}'], headers=JSON)
     session = open_tape(tmp_path, "t", Mode.VERIFY)
-    seen = client.get(f"{wire.url}/v1/messages", transport=wired(client, session), method="POST", json=BODY)
+    seen = client.get(f"{wire.address}/v1/messages", transport=wired(client, session), method="POST", json=BODY)
     assert json.loads(b"".join(seen.pieces)) == {"id": "a", "usage": {"n": 1}}
     assert session.report().differences == (
         "exchange 1 (POST /v1/messages): usage: object, only on the tape",
@@ -361,12 +365,12 @@ def test_verify_of_an_unreachable_upstream(client, tmp_path):
 
 def test_verify_disconnects_where_the_recorded_client_did(wire, client, tmp_path):
     """The upstream may send for ever."""
-    wire.scripts["/endless"] = Script([b"data: 1\n\n"] * 3, end="hang")
+    wire.scripts["/endless"] = pieces([b"data: 1\n\n"] * 3, end="hang")
     put(tmp_path, exchange(answer=response("data: 1\n\n"), how="client_closed", method="GET", path="/endless"))
     session = open_tape(tmp_path, "t", Mode.VERIFY)
-    seen = client.get(f"{wire.url}/endless", transport=wired(client, session), take=1)
+    seen = client.get(f"{wire.address}/endless", transport=wired(client, session), take=1)
     assert seen.pieces == [b"data: 1\n\n"]
-    assert wire.heard[-1].left.wait(5)
+    assert wire.requests[-1].closed.wait(60)
     assert session.report().differences == ()
 
 

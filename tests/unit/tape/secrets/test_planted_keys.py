@@ -6,9 +6,9 @@ import json
 import pytest
 
 from messages_tape import Mode, TapeSelection, TapeServer, TapeTransport, UnsafeTapeError, serving, use_tape
+from support.scripted_upstream import pieces
 from support.tapes import events
 from support.wire_client import CLIENTS
-from support.wire_upstream import Script
 
 OPAQUE = "7f3c9ab2d41e4c0fa8f5f167f44f4964"
 """Looks like nothing: only where it is sent shows that it is a key."""
@@ -31,7 +31,7 @@ def through_transport(wire, tmp_path_factory):
         folder = tmp_path_factory.mktemp("transport")
         try:
             with use_tape(folder, "planted", Mode.REWRITE) as session:
-                CLIENT.get(wire.url + path, transport=TapeTransport(session), **request)
+                CLIENT.get(wire.address + path, transport=TapeTransport(session), **request)
         except UnsafeTapeError as error:
             return folder, str(error)
         return folder, ""
@@ -43,7 +43,7 @@ def through_transport(wire, tmp_path_factory):
 def through_server(wire, tmp_path_factory):
     """Does the same in front of the program."""
     folder = tmp_path_factory.mktemp("server")
-    selection = TapeSelection(folder, Mode.REWRITE, upstream=wire.url)
+    selection = TapeSelection(folder, Mode.REWRITE, upstream=wire.address)
     with serving(TapeServer(selection)) as url:
 
         def record(path, **request):
@@ -62,7 +62,7 @@ def record(request, wire):
     through = request.getfixturevalue(request.param)
 
     def recorded(path="/v1/x", script=None, body=None, headers=None):
-        wire.scripts[path.partition("?")[0]] = script or Script([b"{}"], headers=JSON)
+        wire.scripts[path.partition("?")[0]] = script or pieces([b"{}"], headers=JSON)
         folder, refused = through(path, method="POST", json=body or {"a": 1}, headers=headers or {})
         text = "".join(one.read_text(encoding="utf-8") for one in folder.iterdir())
         assert bool(text) != bool(refused)
@@ -82,7 +82,7 @@ def record(request, wire):
 def test_in_a_header(wire, record, name, before, key):
     """The upstream gets it, the tape does not."""
     text, _ = record(headers={name: before + key})
-    assert wire.heard[-1].headers[name] == before + key
+    assert wire.requests[-1].headers[name] == before + key
     assert name not in text
 
 
@@ -96,7 +96,7 @@ def test_in_a_header_that_is_kept(record, key):
 @pytest.mark.parametrize("key", KEYS)
 def test_in_a_url(wire, record, key):
     text, _ = record(f"/v1/x?key={key}&alt=sse")
-    assert f"key={key}" in wire.heard[-1].line
+    assert f"key={key}" in wire.requests[-1].target
     assert 'query: "key=REDACTED&alt=sse"' in text
     text, _ = record(f"/v1/{key}/x", headers={"x-api-key": key})
     assert "path: /v1/REDACTED/x" in text
@@ -107,7 +107,7 @@ def test_in_a_body(wire, record, key):
     """In a field for keys, and in the text of a prompt."""
     body = {"api_key": key, "messages": [{"content": f"my key is {key}"}]}
     text, _ = record(body=body)
-    assert json.loads(wire.heard[-1].body) == body
+    assert json.loads(wire.requests[-1].body) == body
     assert "api_key: REDACTED" in text
     assert 'content: "my key is REDACTED"' in text
 
@@ -115,7 +115,7 @@ def test_in_a_body(wire, record, key):
 @pytest.mark.parametrize("key", KEYS)
 def test_in_the_headers_of_a_response(record, key):
     headers = {**JSON, "set-cookie": f"session={key}", "x-api-key": key, "retry-after": key}
-    text, _ = record(script=Script([b"{}"], headers=headers), headers={"x-api-key": key})
+    text, _ = record(script=pieces([b"{}"], headers=headers), headers={"x-api-key": key})
     assert "retry-after: REDACTED" in text
     assert "set-cookie" not in text
 
@@ -125,20 +125,20 @@ def test_in_the_headers_of_a_response(record, key):
 def test_in_a_response_whole_or_split_over_two_chunks(record, key, cut):
     """As stars, so that every chunk keeps its length."""
     first, second = f'data: "{key[:cut]}'.encode(), f'{key[cut:]}"\n\n'.encode()
-    text, _ = record(script=Script([first, second], headers=SSE), headers={"authorization": f"Bearer {key}"})
+    text, _ = record(script=pieces([first, second], headers=SSE), headers={"authorization": f"Bearer {key}"})
     assert f'data: \\"{"*" * cut}"]' in text
     assert f', "{"*" * (len(key) - cut)}\\"\\n\\n"]' in text
 
 
 @pytest.mark.parametrize("key", KEYS)
-@pytest.mark.parametrize("pieces", [1, 2, 5])
-def test_in_the_text_of_a_model(record, key, pieces):
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_in_the_text_of_a_model(record, key, count):
     """A key that is split over events cannot be blanked with certainty, so the tape is not saved."""
-    size = -(-len(key) // pieces)
+    size = -(-len(key) // count)
     deltas = [{"choices": [{"delta": {"content": key[at : at + size]}}]} for at in range(0, len(key), size)]
-    script = Script([piece.encode() for piece in events(*deltas)], headers=SSE)
+    script = pieces([piece.encode() for piece in events(*deltas)], headers=SSE)
     text, refused = record(script=script, headers={"x-api-key": key})
-    if pieces == 1:
+    if count == 1:
         assert "*" * len(key) in text
     else:
         assert refused.startswith('tape "planted" was not saved, it contains what looks like a credential:\n')
@@ -156,7 +156,7 @@ def test_in_the_text_of_a_model(record, key, pieces):
 @pytest.mark.parametrize("key", KEYS)
 def test_in_another_encoding(record, key, write):
     """Base64, JSON escapes and percent-encoding."""
-    script = Script([b'{"error": "bad key %s"}' % write(key).encode()], headers=JSON)
+    script = pieces([b'{"error": "bad key %s"}' % write(key).encode()], headers=JSON)
     assert "exchange 1, response body" in record(script=script, headers={"x-api-key": key})[1]
 
 
@@ -167,10 +167,10 @@ def test_in_another_encoding(record, key, write):
         ("request query", lambda record: record(f"/v1/x?q={TELLING}")),
         ("request header anthropic-beta", lambda record: record(headers={"anthropic-beta": TELLING})),
         ("request body, messages.0.content", lambda record: record(body={"messages": [{"content": f"a {TELLING}"}]})),
-        ("response header retry-after", lambda record: record(script=Script([b"x"], headers={"retry-after": TELLING}))),
+        ("response header retry-after", lambda record: record(script=pieces([b"x"], headers={"retry-after": TELLING}))),
         (
             "response body",
-            lambda record: record(script=Script([b"data: " + TELLING[:9].encode(), TELLING[9:].encode()])),
+            lambda record: record(script=pieces([b"data: " + TELLING[:9].encode(), TELLING[9:].encode()])),
         ),
     ],
 )
@@ -184,5 +184,5 @@ def test_a_key_that_was_not_sent_as_a_credential_prevents_saving(record, place, 
 
 def test_a_compressed_response_prevents_saving(record):
     """It was requested without compression, and cannot be scanned."""
-    _, refused = record(script=Script([b"\x1f\x8b"], headers={**JSON, "content-encoding": "gzip"}))
+    _, refused = record(script=pieces([b"\x1f\x8b"], headers={**JSON, "content-encoding": "gzip"}))
     assert "exchange 1, response body: cannot be scanned, it is compressed with gzip" in refused

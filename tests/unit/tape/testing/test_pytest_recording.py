@@ -6,7 +6,7 @@ import pytest
 
 from messages_tape import load
 from support.plugin_runs import ASKS, HELLO, JSON, failure_of, text_of
-from support.wire_upstream import Script, WireUpstream
+from support.scripted_upstream import ScriptedUpstream, pieces
 
 pytest_plugins = ["pytester"]
 
@@ -50,17 +50,17 @@ def test_secret(tape_server):
 @pytest.fixture
 def upstream():
     """Responds with ``{"said": "hi"}`` after a delay, in which two recorders would overlap."""
-    with WireUpstream() as server:
-        server.scripts["/v1/chat/completions"] = Script([b'{"said": "hi"}'], gap=0.2, headers=JSON, framed=False)
-        server.scripts["/v1/secret"] = Script(
-            [json.dumps({"said": "hi", "note": SECRET}).encode()], headers=JSON, framed=False
+    with ScriptedUpstream() as server:
+        server.scripts["/v1/chat/completions"] = pieces([b'{"said": "hi"}'], gap=0.2, headers=JSON, chunked=False)
+        server.scripts["/v1/secret"] = pieces(
+            [json.dumps({"said": "hi", "note": SECRET}).encode()], headers=JSON, chunked=False
         )
         yield server
 
 
 @pytest.fixture
 def args(upstream):
-    return ["--tape-upstream", f"up={upstream.url}"]
+    return ["--tape-upstream", f"up={upstream.address}"]
 
 
 @pytest.fixture
@@ -83,13 +83,13 @@ def test_a_recording_is_played(run, put, args, upstream, taped, mode):
     result.stdout.fnmatch_lines(
         [f"tapes: {mode}, upstream up", "*tapes recorded*", *(f"recordings/up/{name}.tape.yaml" for name in written)],
     )
-    assert len(upstream.heard) == len(written)
+    assert len(upstream.requests) == len(written)
     assert ((taped / "there.tape.yaml").read_text() == before) == (mode == "once")
     for name in ("hello", "transport"):
         about = load((taped / f"{name}.tape.yaml").read_text()).upstream
         assert (about.kind, about.model) == ("up", "tiny-chat")
     run(SUITE, "--tape-upstream", "up").assert_outcomes(passed=4)
-    assert len(upstream.heard) == len(written)
+    assert len(upstream.requests) == len(written)
 
 
 @MODES
@@ -159,7 +159,7 @@ def test_processes_that_share_a_tape_record_it_once(run, put, args, upstream, mo
     result = run(HELLO, *args, "--tape-mode", mode, "--tx", "2*popen", "--dist", "each", plugins=["xdist"])
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["*tapes recorded*", "recordings/up/hello.tape.yaml"])
-    assert len(upstream.heard) == 1
+    assert len(upstream.requests) == 1
 
 
 def test_verify_compares_shapes(run, put, args, upstream):
@@ -167,8 +167,8 @@ def test_verify_compares_shapes(run, put, args, upstream):
     put("Hello", name="up/hello")
     path = put("Hello", name="up/changed")
     path.write_text(path.read_text().replace("/v1/chat/completions", "/v1/changed"))
-    upstream.scripts["/v1/chat/completions"] = Script([b'{"said": "ho"}'], headers=JSON, framed=False)
-    upstream.scripts["/v1/changed"] = Script([b'{"said": ["hi"]}'], headers=JSON, framed=False)
+    upstream.scripts["/v1/chat/completions"] = pieces([b'{"said": "ho"}'], headers=JSON, chunked=False)
+    upstream.scripts["/v1/changed"] = pieces([b'{"said": ["hi"]}'], headers=JSON, chunked=False)
     changed = """
 @pytest.mark.tape("changed")
 def test_changed(tape):
@@ -181,13 +181,13 @@ def test_changed(tape):
         "  exchange 1 (POST /v1/changed): *said*",
         "  pytest test_it.py::test_changed --tape-mode rewrite --tape-upstream up=http://HOST:PORT",
     ])  # fmt: skip
-    assert len(upstream.heard) == 2
+    assert len(upstream.requests) == 2
 
 
 def test_live_uses_no_tape(run, args, upstream, taped):
     """Neither read nor written."""
     run(HELLO, *args, "--tape-mode", "live").assert_outcomes(passed=1)
-    assert len(upstream.heard) == 1
+    assert len(upstream.requests) == 1
     assert not taped.exists()
 
 
@@ -202,13 +202,13 @@ def test_recording_needs_the_address_of_the_upstream(run):
 
 def test_the_ini_file_names_upstreams(run, pytester, upstream):
     """The command line wins; its upstream may have its address in the ini file."""
-    names = f"tape_dir = taped\ntape_upstreams =\n  main\n  up={upstream.url}\n"
+    names = f"tape_dir = taped\ntape_upstreams =\n  main\n  up={upstream.address}\n"
     pytester.makeini((pytester.path / "tox.ini").read_text() + "\n" + names)
     source = HELLO.replace('"hello"', '"hello", upstream="up"').replace("tape_server", "tape")
     run(source, "--tape-mode", "once").assert_outcomes(passed=1)
     run(HELLO, "--tape-mode", "rewrite", "--tape-upstream", "up").assert_outcomes(passed=1)
     assert (pytester.path / "taped" / "up" / "hello.tape.yaml").exists()
-    assert len(upstream.heard) == 2
+    assert len(upstream.requests) == 2
 
 
 LOOKS = f"""{ASKS}
