@@ -16,8 +16,8 @@ from llama_stack_api_messages.models import CountTokensRequest, CreateMessageReq
 from llama_stack_provider_messages.errors.body import translate_error
 from llama_stack_provider_messages.errors.redaction import redacted, redacted_error
 from llama_stack_provider_messages.errors.response import carried_headers, not_a_message
+from llama_stack_provider_messages.routing.lanes import COUNT_HEADER, Backend, NativeRoute, TranslatedRoute
 from llama_stack_provider_messages.routing.probe import NO_ROUTE, Probes
-from llama_stack_provider_messages.routing.route import COUNT_HEADER, Backend, Route
 from llama_stack_provider_messages.stack import Platform, Target, get_logger
 from llama_stack_provider_messages.translation.dropped import dropped_header, dropped_text
 from llama_stack_provider_messages.translation.messages_to_chat.backend.estimate import estimate_json
@@ -51,14 +51,16 @@ class NativeBackend:
         translated: Counts tokens if the upstream cannot.
     """
 
-    def __init__(self, platform: Platform, client: UpstreamClient, probes: Probes, translated: Backend) -> None:
+    def __init__(
+        self, platform: Platform, client: UpstreamClient, probes: Probes, translated: Backend[TranslatedRoute]
+    ) -> None:
         self._platform = platform
         self._client = client
         self._probes = probes
         self._translated = translated
         self._without_counter = Cooldown()
 
-    async def count(self, body: RequestBody[CountTokensRequest], call: Call, route: Route) -> MessageReply:
+    async def count(self, body: RequestBody[CountTokensRequest], call: Call, route: NativeRoute) -> MessageReply:
         """Return the upstream's own token count, or an estimate if it has no such endpoint."""
         asked = (route.target.provider_id, route.target.resource_id)
         if self._without_counter.active(asked):
@@ -71,14 +73,14 @@ class NativeBackend:
             self._without_counter.start(asked)
             return await self._estimate(body, call, route)
         data = await read_body(response, route.target.provider_id)
-        _expect("input_tokens", data, _upstream(route))
-        headers = carried_headers(response.headers, own_request_id=_upstream(route).settings.own_request_id)
+        _expect("input_tokens", data, route.upstream)
+        headers = carried_headers(response.headers, own_request_id=route.upstream.settings.own_request_id)
         return MessageReply(data, {**headers, COUNT_HEADER: "exact"})
 
-    async def _estimate(self, body: RequestBody[CountTokensRequest], call: Call, route: Route) -> MessageReply:
+    async def _estimate(self, body: RequestBody[CountTokensRequest], call: Call, route: NativeRoute) -> MessageReply:
         """Return the token count of the translated request; if it cannot be translated, estimate from its JSON."""
         try:
-            reply = await self._translated.count(body, call, route)
+            reply = await self._translated.count(body, call, TranslatedRoute(route.target, route.reason))
         except InvalidRequestError:
             places = dict(body.members)
             if "messages" not in places:
@@ -103,51 +105,37 @@ class NativeBackend:
         await self._probes.close()
         await self._client.close()
 
-    async def create(self, body: RequestBody[CreateMessageRequest], call: Call, route: Route) -> MessageReply:
-        """Return the reply to a non-streaming request; see ``Messages.create_message``."""
-        tally = RequestMetrics(self._platform, route.target, call, stream=False)
+    async def reply(
+        self, body: RequestBody[CreateMessageRequest], call: Call, route: NativeRoute
+    ) -> MessageReply | StreamReply:
+        """Return the upstream's reply; a stream once the upstream has accepted the request."""
+        upstream, repair = route.upstream, route.upstream.settings.repair
+        metrics = RequestMetrics(self._platform, route.target, call, stream=body.stream)
         try:
-            response, asked = await self._accepted(_MESSAGES, body, call, route)
-            data = await read_body(response, route.target.provider_id)
-            found = _expect("content", data, _upstream(route))
-            tally.end(usage_of(data, found), success=True)
-        finally:
-            tally.end({}, success=False)
-        if _upstream(route).settings.repair:
-            answer = _repaired(data, body.model, route)
-        else:
-            answer = echoed(data, found, body.model)
-        return MessageReply(answer, _reply_headers(response, asked, route))
+            response, request = await self._accepted(_MESSAGES, body, call, route)
+            if not body.stream:
+                data = await read_body(response, upstream.provider_id)
+                found = _expect("content", data, upstream)
+                metrics.end(usage_of(data, found), success=True)
+            else:
+                await _expect_events(response, upstream)
+        except BaseException:
+            metrics.end({}, success=False)
+            raise
 
-    async def stream(self, body: RequestBody[CreateMessageRequest], call: Call, route: Route) -> StreamReply:
-        """Return the reply to a streaming request, once the upstream has accepted it."""
-        tally = RequestMetrics(self._platform, route.target, call, stream=True)
-        accepted = None
-        try:
-            accepted = await self._accepted_stream(body, call, route)
-        finally:
-            if accepted is None:
-                tally.end({}, success=False)
-        response, asked = accepted
-        mend = _upstream(route).settings.repair
-        if mend:
-            frames = repaired(response, StreamRepair(body.model, new_id, call.request_id), tally, _upstream(route))
+        headers = _reply_headers(response, request, route)
+        if not body.stream:
+            answer = _repaired(data, body.model, route) if repair else echoed(data, found, body.model)
+            return MessageReply(answer, headers)
+        if repair:
+            frames = repaired(response, StreamRepair(body.model, new_id, call.request_id), metrics, upstream)
         else:
-            frames = relayed(response, ModelNameRewriter(body.model), tally, _upstream(route))
+            frames = relayed(response, ModelNameRewriter(body.model), metrics, upstream)
         await anext(frames)  # from here on, closing it closes the response
-        return StreamReply(frames, _reply_headers(response, asked, route), relayed=not mend)
-
-    async def _accepted_stream(
-        self, body: RequestBody[CreateMessageRequest], call: Call, route: Route
-    ) -> tuple[httpx.Response, Outgoing]:
-        response, asked = await self._accepted(_MESSAGES, body, call, route)
-        if response.headers.get("content-type", "").lower().startswith("text/event-stream"):
-            return response, asked
-        _expect("content", await read_body(response, route.target.provider_id), _upstream(route))
-        raise not_a_message(route.target.provider_id)
+        return StreamReply(frames, headers, relayed=not repair)
 
     async def _accepted(
-        self, path: str, body: RequestBody[Any], call: Call, route: Route
+        self, path: str, body: RequestBody[Any], call: Call, route: NativeRoute
     ) -> tuple[httpx.Response, Outgoing]:
         """Return the upstream's response and the accepted request, after one retry with a changed request if needed."""
         asked = _outgoing(body, route)
@@ -165,8 +153,8 @@ class NativeBackend:
             )
             return await self._ask(path, again, call, route), again
 
-    async def _ask(self, path: str, asked: Outgoing, call: Call, route: Route) -> httpx.Response:
-        upstream = _upstream(route)
+    async def _ask(self, path: str, asked: Outgoing, call: Call, route: NativeRoute) -> httpx.Response:
+        upstream = route.upstream
         further = frozenset(name.lower() for name in upstream.settings.forward_headers)
         headers = request_headers(call.headers, further, credentials=upstream.settings.forward_client_auth)
         request = UpstreamRequest(path, asked.data, headers, call.query)
@@ -185,13 +173,7 @@ class NativeBackend:
             raise
 
 
-def _upstream(route: Route) -> Upstream:
-    if route.upstream is None:
-        raise TypeError("this route leads to no upstream")
-    return route.upstream
-
-
-def _again(refusal: UpstreamError, body: RequestBody[PromptRequest], route: Route) -> Outgoing | None:
+def _again(refusal: UpstreamError, body: RequestBody[PromptRequest], route: NativeRoute) -> Outgoing | None:
     """Return the changed request for a retry after an error response, None if no change here would help."""
     if refusal.status_code != 400:
         return None
@@ -202,9 +184,9 @@ def _again(refusal: UpstreamError, body: RequestBody[PromptRequest], route: Rout
 
 
 def _outgoing(
-    body: RequestBody[PromptRequest], route: Route, *, all_thinking: bool = False, max_tokens: int | None = None
+    body: RequestBody[PromptRequest], route: NativeRoute, *, all_thinking: bool = False, max_tokens: int | None = None
 ) -> Outgoing:
-    upstream = _upstream(route)
+    upstream = route.upstream
     billing = upstream.settings.strip_billing_header
     strip: Literal["none", "own", "all"] = "all" if all_thinking else "own" if upstream.anthropic else "none"
     return native_request(
@@ -239,17 +221,24 @@ def _expect(name: str, data: bytes, upstream: Upstream) -> list[Member]:
     raise not_a_message(upstream.provider_id)
 
 
-def _repaired(data: bytes, model: str, route: Route) -> bytes:
+async def _expect_events(response: httpx.Response, upstream: Upstream) -> None:
+    """Raise an error if a response is not an event stream: the one in its body, if it has one."""
+    if not response.headers.get("content-type", "").lower().startswith("text/event-stream"):
+        _expect("content", await read_body(response, upstream.provider_id), upstream)
+        raise not_a_message(upstream.provider_id)
+
+
+def _repaired(data: bytes, model: str, route: NativeRoute) -> bytes:
     try:
         return encode_json(repair_message(json.loads(data), model, new_id))
     except MessagesError as error:
-        raise redacted_error(error, _upstream(route).secrets) from None
+        raise redacted_error(error, route.upstream.secrets) from None
     except (ValueError, RecursionError):
         raise not_a_message(route.target.provider_id) from None
 
 
-def _reply_headers(response: httpx.Response, asked: Outgoing, route: Route) -> dict[str, str]:
+def _reply_headers(response: httpx.Response, asked: Outgoing, route: NativeRoute) -> dict[str, str]:
     if asked.dropped:
         logger.info("dropped on the native lane", model=route.target.model_id, dropped=dropped_text(asked.dropped))
-    carried = carried_headers(response.headers, own_request_id=_upstream(route).settings.own_request_id)
+    carried = carried_headers(response.headers, own_request_id=route.upstream.settings.own_request_id)
     return {**carried, **dropped_header(asked.dropped)}

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 from llama_stack_api_messages import Call, MessageReply, RequestBody, StreamReply
 from llama_stack_api_messages.ids import new_id
@@ -14,7 +14,7 @@ from llama_stack_api_messages.streaming.disconnect import abandon
 from llama_stack_api_messages.streaming.sse import encode_event
 from llama_stack_provider_messages.errors.body import ContentPolicyError
 from llama_stack_provider_messages.errors.exceptions import keys_of, translate_failure
-from llama_stack_provider_messages.routing.route import COUNT_HEADER, Route
+from llama_stack_provider_messages.routing.lanes import COUNT_HEADER, TranslatedRoute
 from llama_stack_provider_messages.stack import Platform, Target, get_logger
 from llama_stack_provider_messages.translation.dropped import Dropped, dropped_header, dropped_text
 from llama_stack_provider_messages.translation.events import fold
@@ -70,17 +70,10 @@ class TranslatedBackend:
         self._profiles = profiles
         self._media = media
 
-    async def create(self, body: RequestBody[CreateMessageRequest], call: Call, route: Route) -> MessageReply:
-        """Return the reply to a non-streaming request; see ``Messages.create_message``."""
-        return cast("MessageReply", await self._answer(body, call, route))
-
-    async def stream(self, body: RequestBody[CreateMessageRequest], call: Call, route: Route) -> StreamReply:
-        """Return the reply to a streaming request, once the backend has accepted it."""
-        return cast("StreamReply", await self._answer(body, call, route))
-
-    async def _answer(
-        self, body: RequestBody[CreateMessageRequest], call: Call, route: Route
+    async def reply(
+        self, body: RequestBody[CreateMessageRequest], call: Call, route: TranslatedRoute
     ) -> MessageReply | StreamReply:
+        """Return the reply to a request; a stream once the backend has accepted the request."""
         request, target = body.parsed, route.target
         seal = ThinkingSigner(self._key, target.model_id)
         first = await self._context(request, call, target, seal)
@@ -104,7 +97,7 @@ class TranslatedBackend:
             return StreamReply(_frames(events), headers)
         return MessageReply(encode_json(await _gathered(events, translator)), headers)
 
-    async def count(self, body: RequestBody[CountTokensRequest], call: Call, route: Route) -> MessageReply:
+    async def count(self, body: RequestBody[CountTokensRequest], call: Call, route: TranslatedRoute) -> MessageReply:
         """Return the count of the backend's tokenizer, or an estimate; see ``Messages.count_tokens``."""
         request, target = parse(CreateMessageRequest, body.data).model_copy(update={"max_tokens": 1}), route.target
         ctx = await self._context(request, call, target, ThinkingSigner(self._key, target.model_id))

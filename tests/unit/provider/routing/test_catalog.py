@@ -1,11 +1,50 @@
-"""What the list of models shows, over a scripted platform."""
+"""The names of models: which model a requested name means, and what the list of models shows."""
 
 import pytest
 
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models.catalog import ModelQuery
-from llama_stack_provider_messages.routing.catalog import Catalog, model_info
+from llama_stack_provider_messages.routing.catalog import Aliases, Catalog
 from llama_stack_provider_messages.stack import ModelTypeError, Target
+
+TABLE = {"local/x": "up/exact", "claude-haiku-*": "local/tiny", "claude-*": "up/big", "*": "up/any"}
+
+
+def served(name):
+    return name.startswith("local/")
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("local/x", "up/exact"),
+        ("local/y", "local/y"),
+        ("claude-haiku-4-5", "local/tiny"),
+        ("claude-opus-5", "up/big"),
+        ("gpt", "up/any"),
+    ],
+)
+def test_exact_then_served_then_pattern(name, model):
+    """An exact alias wins over a served model, which wins over the first pattern that matches."""
+    assert Aliases(TABLE).resolve(name, served) == model
+
+
+def test_brackets_in_a_pattern_are_brackets():
+    """Names such as ``claude-opus-5[1m]`` are meant as they are."""
+    aliases = Aliases({"claude-*[1m]": "up/big"})
+    assert aliases.resolve("claude-opus-5[1m]", served) == "up/big"
+    assert aliases.resolve("claude-opus-m", served) is None
+
+
+def test_the_default_answers_what_nothing_else_does():
+    """An unknown name goes to the default model."""
+    assert Aliases({}, "local/tiny").resolve("x", served) == "local/tiny"
+
+
+def test_without_a_default_an_unknown_name_is_nobody():
+    """There is no answer then."""
+    assert Aliases({}).resolve("x", served) is None
+
 
 FIVE = ["m/a", "m/b", "m/c", "m/d", "m/e"]
 
@@ -25,6 +64,9 @@ class ScriptedPlatform:
         self.wrong = wrong
         self.located = []
 
+    def is_served(self, name):
+        return name in self.taken
+
     async def served_models(self):
         return self.listed
 
@@ -36,7 +78,7 @@ class ScriptedPlatform:
 
 
 async def ids(platform, aliases=None, **query):
-    page = await Catalog(platform, aliases or {}).page(ModelQuery(**query))
+    page = await Catalog(platform, Aliases(aliases or {})).page(ModelQuery(**query))
     return [model.id for model in page.data]
 
 
@@ -70,7 +112,7 @@ async def test_an_alias_hides_a_model_of_the_same_name(target, want):
 
 async def test_nothing_to_list_is_an_empty_page():
     """There are no ids to go on from."""
-    page = await Catalog(ScriptedPlatform(), {}).page(ModelQuery())
+    page = await Catalog(ScriptedPlatform(), Aliases({})).page(ModelQuery())
     assert (page.data, page.has_more, page.first_id, page.last_id) == ([], False, None, None)
 
 
@@ -91,7 +133,7 @@ async def test_nothing_to_list_is_an_empty_page():
 )
 async def test_a_page_lies_next_to_its_cursor(query, want, more):
     """Behind the one or in front of the other, always in the order of the list; more means in that direction."""
-    page = await Catalog(ScriptedPlatform(FIVE), {}).page(ModelQuery(**query))
+    page = await Catalog(ScriptedPlatform(FIVE), Aliases({})).page(ModelQuery(**query))
     assert [model.id for model in page.data] == want
     assert page.has_more is more
     assert (page.first_id, page.last_id) == ((want[0], want[-1]) if want else (None, None))
@@ -101,7 +143,7 @@ async def test_a_page_lies_next_to_its_cursor(query, want, more):
 @pytest.mark.parametrize(("cursor", "edge"), [("after_id", "last_id"), ("before_id", "first_id")])
 async def test_going_from_page_to_page_shows_each_model_once(limit, cursor, edge):
     """From the front as from the end, with any limit."""
-    catalog, seen, at = Catalog(ScriptedPlatform(FIVE), {"z": "m/a"}), [], {}
+    catalog, seen, at = Catalog(ScriptedPlatform(FIVE), Aliases({"z": "m/a"})), [], {}
     if cursor == "before_id":
         seen, at = ["z"], {"before_id": "z"}
     for _ in range(7):
@@ -119,13 +161,13 @@ async def test_going_from_page_to_page_shows_each_model_once(limit, cursor, edge
 async def test_an_unknown_cursor_is_named(cursor, name):
     """A page that began anywhere else would show models twice or not at all."""
     with pytest.raises(InvalidRequestError, match=rf"^{cursor}: {name.replace('*', '.')} is not in the list"):
-        await Catalog(ScriptedPlatform(FIVE), {}).page(ModelQuery(**{cursor: name}))
+        await Catalog(ScriptedPlatform(FIVE), Aliases({})).page(ModelQuery(**{cursor: name}))
 
 
 async def test_an_endless_cursor_is_not_repeated():
     """The error stays short."""
     with pytest.raises(InvalidRequestError) as caught:
-        await Catalog(ScriptedPlatform(FIVE), {}).page(ModelQuery(after_id="x" * 100_000))
+        await Catalog(ScriptedPlatform(FIVE), Aliases({})).page(ModelQuery(after_id="x" * 100_000))
     assert len(caught.value.message) < 600
 
 
@@ -135,14 +177,15 @@ async def test_an_endless_cursor_is_not_repeated():
 )
 async def test_every_model_is_active(stages, want):
     """Whoever asks for other stages only gets none, and is not told to go on."""
-    page = await Catalog(ScriptedPlatform(FIVE), {}).page(ModelQuery(limit=10, lifecycle=stages))
+    page = await Catalog(ScriptedPlatform(FIVE), Aliases({})).page(ModelQuery(limit=10, lifecycle=stages))
     assert [model.id for model in page.data] == want
-    small = await Catalog(ScriptedPlatform(FIVE), {}).page(ModelQuery(limit=2, lifecycle=stages))
+    small = await Catalog(ScriptedPlatform(FIVE), Aliases({})).page(ModelQuery(limit=2, lifecycle=stages))
     assert small.has_more is bool(want)
 
 
-def test_a_name_is_shown_with_the_model_behind_it():
-    """The id is the name that was asked for, people see which model it stands for."""
-    alias, own = model_info("claude-x", "up/a"), model_info("up/a", "up/a")
+async def test_an_entry_shows_the_name_with_its_model():
+    """The id is the requested name; the display name shows which model an alias stands for."""
+    catalog = Catalog(ScriptedPlatform(["up/a"]), Aliases({"claude-x": "up/a"}))
+    alias, own = await catalog.entry("claude-x"), await catalog.entry("up/a")
     assert (alias.id, alias.display_name) == ("claude-x", "claude-x (up/a)")
     assert (own.id, own.display_name) == ("up/a", "up/a")

@@ -39,9 +39,17 @@ class ThinkingPlatform:
 
 
 async def ask(key, platform, *turns, **fields):
+    return await ask_provider(MessagesImpl(MessagesConfig(), platform, key), *turns, **fields)
+
+
+async def ask_provider(provider, *turns, **fields):
     messages = [{"role": "user", "content": "q"}, *turns]
-    asked = CreateMessageRequest.model_validate({"model": "local/m", "max_tokens": 9, "messages": messages, **fields})
-    return await answer(MessagesImpl(MessagesConfig(), platform, key), RequestBody.of(asked), Call("r"))
+    request = CreateMessageRequest.model_validate({"model": "local/m", "max_tokens": 9, "messages": messages, **fields})
+    return await answer(provider, RequestBody.of(request), Call("r"))
+
+
+def signature_of(reply):
+    return json.loads(reply.body)["content"][0]["signature"]
 
 
 @pytest.mark.parametrize(("key", "kept"), [(b"one", "Six times seven."), (b"two", None), (None, None)])
@@ -58,18 +66,19 @@ async def test_reasoning_comes_back_to_whoever_has_the_key(key, kept):
 async def test_a_stream_is_signed_like_an_answer():
     """Byte for byte."""
     platform = ThinkingPlatform()
-    signature = json.loads((await ask(b"one", platform)).body)["content"][0]["signature"]
+    signature = signature_of(await ask(b"one", platform))
     reply = await ask(b"one", platform, stream=True)
     frames = b"".join([frame async for frame in reply.frames])
     assert f'"signature":"{signature}"'.encode() in frames
 
 
 async def test_the_platform_gets_a_provider_with_the_kept_key(tmp_path, monkeypatch):
-    """The folder is the platform's own."""
+    """The key file is in the platform's own folder; a configured secret is the key itself."""
     monkeypatch.setattr(stack, "STATE_FOLDER", tmp_path)
     monkeypatch.setattr(stack, "Platform", lambda _deps: ThinkingPlatform())
     monkeypatch.setattr(stack, "register_routes", lambda: None)
-    made = await get_provider_impl(MessagesConfig(), {})
-    assert made._backends["translated"]._key == signing.signing_key(None, tmp_path / "signing_key")
-    configured = await get_provider_impl(MessagesConfig(signing_secret="hush"), {})
-    assert configured._backends["translated"]._key == b"hush"
+    kept = signature_of(await ask_provider(await get_provider_impl(MessagesConfig(), {})))
+    assert kept == signature_of(await ask(signing.signing_key(None, tmp_path / "signing_key"), ThinkingPlatform()))
+    configured = signature_of(await ask_provider(await get_provider_impl(MessagesConfig(signing_secret="hush"), {})))
+    assert configured == signature_of(await ask(b"hush", ThinkingPlatform()))
+    assert kept != configured
