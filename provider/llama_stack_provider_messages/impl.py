@@ -14,9 +14,9 @@ from .routing.catalog import Aliases, Catalog
 from .routing.lanes import LANE_HEADER, Lanes, NativeRoute, Route
 from .routing.probe import Probes
 from .stack import Platform
-from .translated.backend import TranslatedBackend
+from .translated.backend import Profiles, TranslatedBackend
+from .translated.media.fetch import Fetcher
 from .translated.media.loader import MediaLoader
-from .translated.profiles import Profiles
 from .translated.signing_key import random_key
 from .upstream.client import UpstreamClient
 
@@ -42,7 +42,7 @@ class MessagesImpl:
             key or random_key(),
             policy=config.policy(),
             profiles=Profiles(config.backends),
-            media=MediaLoader(config.media_hosts, config.media_max_bytes, config.media_timeout_seconds),
+            media=MediaLoader(Fetcher(config.media_hosts, config.media_timeout_seconds), config.media_max_bytes),
         )
         self._native = NativeBackend(platform, client, probes, self._translated)
         self._lanes = Lanes(config.native, probes, self._native.probe, allow_header=config.allow_lane_header)

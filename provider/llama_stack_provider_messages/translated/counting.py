@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from llama_stack_api_messages.errors import MessagesError
@@ -56,27 +56,25 @@ class TokenCounter:
             post: Sends a request to the backend.
             upstream: Distinguishes backends that have a model of the same name.
         """
-        whole = (upstream, model)
+        backend = (upstream, model)
         for way in ways_to_count(kind, fields):
-            if self._failed.active(whole) or self._failed.active((*whole, way)):
+            if self._failed.active(backend) or self._failed.active((*backend, way)):
                 continue
             try:
                 return await _follow(way(fields, model), post)
             except TokenizerUnavailable as failure:
                 if failure.status in _ABOUT_THE_REQUEST:
                     break
-                self._rest((*whole, way) if failure.status in NO_ROUTE else whole, model, failure)
+                key = (*backend, way) if failure.status in NO_ROUTE else backend
+                if not self._failed.active(key):  # counts come in bursts
+                    logger.info(
+                        "tokenizer unavailable, using estimates for a while",
+                        model=model,
+                        seconds=REST_SECONDS,
+                        because=str(failure),
+                    )
+                self._failed.start(key)
         return Count(estimate_tokens(fields), exact=False)
-
-    def _rest(self, key: Hashable, model: str, failure: TokenizerUnavailable) -> None:
-        if not self._failed.active(key):  # counts come in bursts
-            logger.info(
-                "tokenizer unavailable, using estimates for a while",
-                model=model,
-                seconds=REST_SECONDS,
-                because=str(failure),
-            )
-        self._failed.start(key)
 
 
 async def _follow(steps: Steps, post: Post) -> Count:

@@ -12,8 +12,8 @@ from llama_stack_api_messages.models import CreateMessageRequest
 from llama_stack_provider_messages.config import MessagesConfig
 from llama_stack_provider_messages.impl import MessagesImpl
 from llama_stack_provider_messages.stack import Target
-from llama_stack_provider_messages.translated import profiles
-from llama_stack_provider_messages.translated.profiles import Profiles
+from llama_stack_provider_messages.translated import backend
+from llama_stack_provider_messages.translated.backend import Profiles
 from support.replies import answer
 
 CALL = Call("req_1", {"x-session-id": "s"})
@@ -190,7 +190,7 @@ async def test_a_policy_inside_a_200_is_one_too():
 
 def test_what_was_learned_is_bounded(monkeypatch):
     """A provider takes any model name; the oldest is forgotten."""
-    monkeypatch.setattr(profiles, "_MOST", 2)
+    monkeypatch.setattr(backend, "_MAX_PROFILES", 2)
     known = Profiles({})
     targets = [Target(f"p/{name}", "p", "remote::vllm", name) for name in "abc"]
     for target in targets:

@@ -1,4 +1,4 @@
-"""Media on their way through the provider."""
+"""Media in requests to the whole provider."""
 
 import pytest
 from pydantic import ValidationError
@@ -14,7 +14,7 @@ from support.replies import answer
 
 
 class Platform:
-    """Takes whatever is asked; never answers."""
+    """Keeps the chat request and rejects it."""
 
     def is_served(self, _name):
         return True
@@ -24,7 +24,7 @@ class Platform:
 
     async def chat(self, _target, fields):
         self.fields = fields
-        raise InvalidRequestError("asked")
+        raise InvalidRequestError("rejected")
 
 
 def request(source):
@@ -33,18 +33,18 @@ def request(source):
     return RequestBody.of(CreateMessageRequest.model_validate(body))
 
 
-async def test_a_pdf_is_read_before_the_backend_is_asked():
-    """And what read it is released at the end."""
+async def test_a_pdf_is_read_before_the_backend_is_called():
+    """Its threads are released at the end."""
     platform = Platform()
     impl = MessagesImpl(MessagesConfig(), platform)
     source = {"type": "base64", "media_type": "application/pdf", "data": encoded(pdf_with("Hello"))}
-    with pytest.raises(InvalidRequestError, match="asked"):
+    with pytest.raises(InvalidRequestError, match="rejected"):
         await answer(impl, request(source), Call("req_1"))
     assert platform.fields["messages"][0]["content"] == "<document>\n[page 1]\nHello\n</document>"
     await impl.shutdown()
 
 
-async def test_the_policy_about_addresses_is_that_of_the_configuration():
+async def test_the_configuration_can_reject_urls():
     impl = MessagesImpl(MessagesConfig(media_urls="reject"), Platform())
     with pytest.raises(InvalidRequestError, match="takes no addresses"):
         await answer(impl, request({"type": "url", "url": "https://a"}), Call("req_1"))
@@ -52,6 +52,6 @@ async def test_the_policy_about_addresses_is_that_of_the_configuration():
 
 
 @pytest.mark.parametrize("field", [{"media_urls": "x"}, {"media_max_bytes": 0}, {"media_timeout_seconds": 0}])
-def test_nonsense_in_the_configuration_is_refused(field):
+def test_invalid_configuration_is_rejected(field):
     with pytest.raises(ValidationError):
         MessagesConfig(**field)
