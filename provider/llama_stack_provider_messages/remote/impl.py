@@ -12,15 +12,17 @@ from llama_stack_api_messages import MessagesUpstream
 from llama_stack_api_messages.errors import MessagesError
 from llama_stack_api_messages.ids import new_id
 from llama_stack_api_messages.routes.completion_error import CompletionError
-from llama_stack_provider_messages.stack import Target, get_logger, network_of
-from llama_stack_provider_messages.stack.inference import (
+from llama_stack_provider_messages.stack import (
     HealthResponse,
     HealthStatus,
     Model,
     OpenAIMixin,
+    Target,
     chunk_with_reasoning,
     completion_with_reasoning,
+    get_logger,
     language_model,
+    network_of,
     stream_options,
 )
 from llama_stack_provider_messages.translation.chat_to_messages import (
