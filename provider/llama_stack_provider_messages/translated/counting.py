@@ -1,4 +1,9 @@
-"""Counts the prompt tokens of a chat request with the backend's tokenizer, else by an estimate. Generates nothing."""
+"""Counts the prompt tokens of a chat request: with the backend's tokenizer if it has one, else by an estimate.
+
+The ways to call a tokenizer (vLLM's ``/tokenize``, llama.cpp's counting route or its two older steps) are free of I/O,
+in ``translation/messages_to_chat/backend/tokenizers.py``; here are the requests and the cooldowns. Claude Code sends up
+to 28 counts at once, so a tokenizer that failed is not called for a minute: none waits for the same failure.
+"""
 
 import json
 import time
@@ -6,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from llama_stack_api_messages.errors import MessagesError
+from llama_stack_api_messages.json_bytes import loads_or_none
 from llama_stack_provider_messages.routing.probe import NO_ROUTE
 from llama_stack_provider_messages.stack import Target, get_logger
 from llama_stack_provider_messages.translation.messages_to_chat.backend.estimate import estimate_tokens
@@ -30,7 +36,7 @@ type Post = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
 Raises TokenizerUnavailable for any other response. Its timeout is short: clients send two dozen counts at once.
 """
 
-_ABOUT_THE_REQUEST = {400, 413, 422, 500}
+_REJECTED_REQUEST = frozenset({400, 413, 422, 500})
 """Statuses that servers return at once for a conversation that the chat template rejects; 500 is llama.cpp's."""
 
 
@@ -61,9 +67,9 @@ class TokenCounter:
             if self._failed.active(backend) or self._failed.active((*backend, way)):
                 continue
             try:
-                return await _follow(way(fields, model), post)
+                return await _run_steps(way(fields, model), post)
             except TokenizerUnavailable as failure:
-                if failure.status in _ABOUT_THE_REQUEST:
+                if failure.status in _REJECTED_REQUEST:
                     break
                 key = (*backend, way) if failure.status in NO_ROUTE else backend
                 if not self._failed.active(key):  # counts come in bursts
@@ -77,16 +83,16 @@ class TokenCounter:
         return Count(estimate_tokens(fields), exact=False)
 
 
-async def _follow(steps: Steps, post: Post) -> Count:
+async def _run_steps(steps: Steps, post: Post) -> Count:
     """Send the requests of a counting method, and return its result."""
-    answer: Any = None
+    response: Any = None
     while True:
         try:
-            call = steps.send(answer)
+            call = steps.send(response)
         except StopIteration as end:
             count: Count = end.value
             return count
-        answer = await post(call.path, call.body)
+        response = await post(call.path, call.body)
 
 
 def poster(client: UpstreamClient, target: Target) -> Post:
@@ -104,9 +110,9 @@ def poster(client: UpstreamClient, target: Target) -> Post:
             raise TokenizerUnavailable from error
         if not response.is_success:
             raise TokenizerUnavailable(response.status_code)
-        try:
-            return json.loads(data)
-        except (ValueError, RecursionError) as error:
-            raise TokenizerUnavailable from error
+        decoded = loads_or_none(data)
+        if decoded is None:
+            raise TokenizerUnavailable
+        return decoded
 
     return post

@@ -23,7 +23,7 @@ def random_key() -> bytes:
 
 
 def signing_key(secret: str | None, path: Path) -> bytes:
-    """Return the key.
+    """Return the key; if the file cannot be used, a random one, with a warning in the log.
 
     Args:
         secret: The configured secret; None: use the file.
@@ -48,7 +48,7 @@ def signing_key(secret: str | None, path: Path) -> bytes:
 def _read(path: Path) -> bytes:
     key = bytes.fromhex(path.read_text())
     if len(key) < _KEY_BYTES:
-        raise ValueError("the file holds no key")
+        raise ValueError("the file does not contain a key")
     return key
 
 
