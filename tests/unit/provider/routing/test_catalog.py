@@ -29,20 +29,20 @@ def test_exact_then_served_then_pattern(name, model):
     assert Aliases(TABLE).resolve(name, served) == model
 
 
-def test_brackets_in_a_pattern_are_brackets():
-    """Names such as ``claude-opus-5[1m]`` are meant as they are."""
+def test_brackets_in_a_pattern_are_literal():
+    """They are part of names such as ``claude-opus-5[1m]``."""
     aliases = Aliases({"claude-*[1m]": "up/big"})
     assert aliases.resolve("claude-opus-5[1m]", served) == "up/big"
     assert aliases.resolve("claude-opus-m", served) is None
 
 
-def test_the_default_answers_what_nothing_else_does():
-    """An unknown name goes to the default model."""
+def test_an_unknown_name_resolves_to_the_default_model():
+    """Only a name that matches nothing else does."""
     assert Aliases({}, "local/tiny").resolve("x", served) == "local/tiny"
 
 
-def test_without_a_default_an_unknown_name_is_nobody():
-    """There is no answer then."""
+def test_without_a_default_an_unknown_name_resolves_to_none():
+    """The caller answers 404."""
     assert Aliases({}).resolve("x", served) is None
 
 
@@ -50,31 +50,31 @@ FIVE = ["m/a", "m/b", "m/c", "m/d", "m/e"]
 
 
 class ScriptedPlatform:
-    """Lists some models, in no order, and takes others that it does not list.
+    """Lists some models, unordered, and serves others that it does not list.
 
     Args:
         listed: Ids the caller may use.
-        taken: Ids that work all the same.
-        wrong: Ids of models that are no language models.
+        unlisted: Ids of served models that are not listed.
+        embeddings: Ids of models that are not language models.
     """
 
-    def __init__(self, listed=(), taken=(), wrong=()):
+    def __init__(self, listed=(), unlisted=(), embeddings=()):
         self.listed = list(reversed(listed))
-        self.taken = {*listed, *taken}
-        self.wrong = wrong
+        self.served = {*listed, *unlisted}
+        self.embeddings = embeddings
         self.located = []
 
     def is_served(self, name):
-        return name in self.taken
+        return name in self.served
 
     async def served_models(self):
         return self.listed
 
     async def locate(self, model_id):
         self.located.append(model_id)
-        if model_id in self.wrong:
+        if model_id in self.embeddings:
             raise ModelTypeError(model_id, "embedding", "llm")
-        return Target(model_id, "m", "remote::vllm", "x") if model_id in self.taken else None
+        return Target(model_id, "m", "remote::vllm", "x") if model_id in self.served else None
 
 
 async def ids(platform, aliases=None, **query):
@@ -89,29 +89,29 @@ async def test_models_and_aliases_are_listed_together_by_id():
     assert platform.located == []
 
 
-async def test_an_alias_of_a_model_that_is_not_there_is_not_listed():
-    """Neither is one the caller may not use, which looks the same from here."""
+async def test_an_alias_of_a_model_that_does_not_exist_is_not_listed():
+    """A model that the caller may not use looks the same."""
     assert await ids(ScriptedPlatform(["up/a"]), {"gone": "up/b", "here": "up/a"}) == ["here", "up/a"]
 
 
-async def test_an_alias_of_a_model_that_answers_without_being_listed_is_listed():
-    """Providers take names they do not list; the configuration says that this one is meant."""
-    assert await ids(ScriptedPlatform(["up/a"], taken=["up/lora"]), {"x": "up/lora"}) == ["up/a", "x"]
+async def test_an_alias_of_an_unlisted_model_is_listed():
+    """Providers accept names that they do not list, and the configuration names this one."""
+    assert await ids(ScriptedPlatform(["up/a"], unlisted=["up/lora"]), {"x": "up/lora"}) == ["up/a", "x"]
 
 
-async def test_an_alias_of_another_kind_of_model_is_not_listed():
-    """Embeddings have no messages."""
-    assert await ids(ScriptedPlatform(["up/a"], wrong=["up/embed"]), {"x": "up/embed"}) == ["up/a"]
+async def test_an_alias_of_an_embedding_model_is_not_listed():
+    """It cannot answer messages."""
+    assert await ids(ScriptedPlatform(["up/a"], embeddings=["up/embed"]), {"x": "up/embed"}) == ["up/a"]
 
 
 @pytest.mark.parametrize(("target", "want"), [("up/b", ["up/a", "up/b"]), ("gone/x", ["up/b"])])
 async def test_an_alias_hides_a_model_of_the_same_name(target, want):
-    """The alias is what answers; if it leads nowhere the name does not either."""
+    """The alias takes precedence; if its model does not exist, the name is not listed."""
     assert await ids(ScriptedPlatform(["up/a", "up/b"]), {"up/a": target}) == want
 
 
-async def test_nothing_to_list_is_an_empty_page():
-    """There are no ids to go on from."""
+async def test_without_models_the_page_is_empty():
+    """It has no ids to continue from."""
     page = await Catalog(ScriptedPlatform(), Aliases({})).page(ModelQuery())
     assert (page.data, page.has_more, page.first_id, page.last_id) == ([], False, None, None)
 
@@ -131,8 +131,8 @@ async def test_nothing_to_list_is_an_empty_page():
         ({"limit": 2, "before_id": "m/a"}, [], False),
     ],
 )
-async def test_a_page_lies_next_to_its_cursor(query, want, more):
-    """Behind the one or in front of the other, always in the order of the list; more means in that direction."""
+async def test_a_page_is_adjacent_to_its_cursor(query, want, more):
+    """After ``after_id`` or before ``before_id``, in the order of the list; ``has_more`` is about that direction."""
     page = await Catalog(ScriptedPlatform(FIVE), Aliases({})).page(ModelQuery(**query))
     assert [model.id for model in page.data] == want
     assert page.has_more is more
@@ -141,8 +141,8 @@ async def test_a_page_lies_next_to_its_cursor(query, want, more):
 
 @pytest.mark.parametrize("limit", range(1, 8))
 @pytest.mark.parametrize(("cursor", "edge"), [("after_id", "last_id"), ("before_id", "first_id")])
-async def test_going_from_page_to_page_shows_each_model_once(limit, cursor, edge):
-    """From the front as from the end, with any limit."""
+async def test_pagination_lists_each_model_once(limit, cursor, edge):
+    """In both directions, with any limit."""
     catalog, seen, at = Catalog(ScriptedPlatform(FIVE), Aliases({"z": "m/a"})), [], {}
     if cursor == "before_id":
         seen, at = ["z"], {"before_id": "z"}
@@ -158,14 +158,14 @@ async def test_going_from_page_to_page_shows_each_model_once(limit, cursor, edge
 
 @pytest.mark.parametrize("cursor", ["after_id", "before_id"])
 @pytest.mark.parametrize("name", ["gone", "", "M/A", "claude-*"])
-async def test_an_unknown_cursor_is_named(cursor, name):
-    """A page that began anywhere else would show models twice or not at all."""
+async def test_an_unknown_cursor_is_rejected(cursor, name):
+    """A page that started elsewhere would repeat or omit models."""
     with pytest.raises(InvalidRequestError, match=rf"^{cursor}: {name.replace('*', '.')} is not in the list"):
         await Catalog(ScriptedPlatform(FIVE), Aliases({})).page(ModelQuery(**{cursor: name}))
 
 
-async def test_an_endless_cursor_is_not_repeated():
-    """The error stays short."""
+async def test_the_error_of_a_very_long_cursor_is_short():
+    """It repeats the beginning only."""
     with pytest.raises(InvalidRequestError) as caught:
         await Catalog(ScriptedPlatform(FIVE), Aliases({})).page(ModelQuery(after_id="x" * 100_000))
     assert len(caught.value.message) < 600
@@ -176,7 +176,7 @@ async def test_an_endless_cursor_is_not_repeated():
     [(["active"], FIVE), (["retired", "active"], FIVE), (["retired"], []), (["deprecated", "retired"], []), ([], [])],
 )
 async def test_every_model_is_active(stages, want):
-    """Whoever asks for other stages only gets none, and is not told to go on."""
+    """A query for other stages gets an empty page, without ``has_more``."""
     page = await Catalog(ScriptedPlatform(FIVE), Aliases({})).page(ModelQuery(limit=10, lifecycle=stages))
     assert [model.id for model in page.data] == want
     small = await Catalog(ScriptedPlatform(FIVE), Aliases({})).page(ModelQuery(limit=2, lifecycle=stages))
