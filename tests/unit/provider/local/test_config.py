@@ -75,10 +75,10 @@ async def test_a_file_without_the_gguf_magic_is_rejected(tmp_path, content):
 
 
 async def test_an_unreadable_model_file_is_rejected_with_the_reason(monkeypatch):
-    def refuse(*_args, **_kwargs):
+    def deny(*_args, **_kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(Path, "open", deny)
     with pytest.raises(ValueError, match=r"cannot read .*tiny.gguf: Permission denied"):
         await start()
 

@@ -1,4 +1,4 @@
-"""Thinking through the whole provider: what one process signs, another one with the same key opens."""
+"""Signed thinking through the whole provider: a process reads what another one with the same key signed."""
 
 import json
 
@@ -18,10 +18,10 @@ ANSWER = {"index": 0, "finish_reason": "stop", "message": {"content": "42", "rea
 
 
 class ThinkingPlatform:
-    """Answers the same thought every time, and remembers what it was asked."""
+    """Answers with the same reasoning every time, and keeps the messages that it got."""
 
     def __init__(self):
-        self.asked = []
+        self.histories = []
 
     def is_served(self, _name):
         return True
@@ -30,7 +30,7 @@ class ThinkingPlatform:
         return Target(model_id, "local", "remote::vllm", "m")
 
     async def chat(self, _target, fields):
-        self.asked.append(fields["messages"])
+        self.histories.append(fields["messages"])
         return self._chunks() if fields.get("stream") else completion({"choices": [ANSWER]})
 
     async def _chunks(self):
@@ -53,17 +53,17 @@ def signature_of(reply):
 
 
 @pytest.mark.parametrize(("key", "kept"), [(b"one", "Six times seven."), (b"two", None), (None, None)])
-async def test_reasoning_comes_back_to_whoever_has_the_key(key, kept):
-    """Another key makes it somebody else's."""
+async def test_reasoning_is_restored_with_the_same_key_only(key, kept):
+    """With another key the signature does not verify."""
     platform = ThinkingPlatform()
     omitted = {"type": "adaptive", "display": "omitted"}
     content = json.loads((await ask(b"one", platform, thinking=omitted)).body)["content"]
     assert content[0]["thinking"] == ""
     await ask(key, platform, {"role": "assistant", "content": content}, {"role": "user", "content": "r"})
-    assert platform.asked[-1][1].get("reasoning") == kept
+    assert platform.histories[-1][1].get("reasoning") == kept
 
 
-async def test_a_stream_is_signed_like_an_answer():
+async def test_a_stream_has_the_same_signature_as_a_non_streaming_reply():
     """Byte for byte."""
     platform = ThinkingPlatform()
     signature = signature_of(await ask(b"one", platform))
@@ -72,7 +72,7 @@ async def test_a_stream_is_signed_like_an_answer():
     assert f'"signature":"{signature}"'.encode() in frames
 
 
-async def test_the_platform_gets_a_provider_with_the_kept_key(tmp_path, monkeypatch):
+async def test_the_provider_signs_with_the_key_file_or_the_configured_secret(tmp_path, monkeypatch):
     """The key file is in the platform's own folder; a configured secret is the key itself."""
     monkeypatch.setattr(stack, "STATE_FOLDER", tmp_path)
     monkeypatch.setattr(stack, "Platform", lambda _deps: ThinkingPlatform())
