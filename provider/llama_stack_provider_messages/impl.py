@@ -17,7 +17,6 @@ from .stack import Platform
 from .translated.backend import Profiles, TranslatedBackend
 from .translated.media.fetch import Fetcher
 from .translated.media.loader import MediaLoader
-from .translated.signing_key import random_key
 from .upstream.client import UpstreamClient
 
 
@@ -29,17 +28,17 @@ class MessagesImpl:
     Args:
         config: The provider's configuration.
         platform: The stack's models and inference.
-        key: Signs thinking blocks; without it a random key is used, and signatures are valid until the process ends.
+        key: Signs thinking blocks.
     """
 
-    def __init__(self, config: MessagesConfig, platform: Platform, key: bytes | None = None) -> None:
+    def __init__(self, config: MessagesConfig, platform: Platform, key: bytes) -> None:
         self.settings = ServeSettings(config.ping_seconds, config.max_request_bytes)
         self._catalog = Catalog(platform, Aliases(config.aliases, config.default_model))
         probes, client = Probes(config.native_probe_seconds), UpstreamClient()
         self._translated = TranslatedBackend(
             platform,
             client,
-            key or random_key(),
+            key,
             policy=config.policy(),
             profiles=Profiles(config.backends),
             media=MediaLoader(Fetcher(config.media_hosts, config.media_timeout_seconds), config.media_max_bytes),

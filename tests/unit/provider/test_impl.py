@@ -68,7 +68,7 @@ class ScriptedPlatform:
 
 
 def impl(platform, **config):
-    return MessagesImpl(MessagesConfig(**config), platform)
+    return MessagesImpl(MessagesConfig(**config), platform, b"key")
 
 
 def request(model="local/m1", **more):

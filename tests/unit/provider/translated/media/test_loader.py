@@ -1,10 +1,16 @@
-"""Loading the media that a request needs, with a scripted fetcher."""
+"""Loading the media that a request needs, with a scripted fetcher; and media in requests to the whole provider."""
 
 import asyncio
 
 import pytest
+from pydantic import ValidationError
 
+from llama_stack_api_messages import Call, RequestBody
+from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models import CreateMessageRequest
+from llama_stack_provider_messages.config import MessagesConfig
+from llama_stack_provider_messages.impl import MessagesImpl
+from llama_stack_provider_messages.stack import Target
 from llama_stack_provider_messages.translated.media.fetch import Fetched, FetchError
 from llama_stack_provider_messages.translated.media.loader import MediaLoader
 from llama_stack_provider_messages.translation.messages_to_chat import (
@@ -16,6 +22,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     TranslationContext,
 )
 from support.pdfs import PNG, encoded, pdf_with
+from support.replies import answer
 
 FETCH = Policy(media_urls="fetch")
 PDF = pdf_with("Hello")
@@ -123,3 +130,47 @@ async def test_four_urls_are_fetched_concurrently(made):
         request(*(block("image", f"https://a/{n}") for n in range(20))), TranslationContext(Profile(), FETCH)
     )
     assert web.max_running == 4
+
+
+class Platform:
+    """Keeps the chat request and rejects it."""
+
+    def is_served(self, _name):
+        return True
+
+    async def locate(self, model_id):
+        return Target(model_id, "p", "remote::vllm", "m")
+
+    async def chat(self, _target, fields):
+        self.fields = fields
+        raise InvalidRequestError("rejected")
+
+
+def document_request(source):
+    block = {"type": "document", "source": source}
+    body = {"model": "p/m", "max_tokens": 1, "messages": [{"role": "user", "content": [block]}]}
+    return RequestBody.of(CreateMessageRequest.model_validate(body))
+
+
+async def test_a_pdf_is_read_before_the_backend_is_called():
+    """Its threads are released at the end."""
+    platform = Platform()
+    impl = MessagesImpl(MessagesConfig(), platform, b"key")
+    source = {"type": "base64", "media_type": "application/pdf", "data": encoded(pdf_with("Hello"))}
+    with pytest.raises(InvalidRequestError, match="rejected"):
+        await answer(impl, document_request(source), Call("req_1"))
+    assert platform.fields["messages"][0]["content"] == "<document>\n[page 1]\nHello\n</document>"
+    await impl.shutdown()
+
+
+async def test_the_configuration_can_reject_urls():
+    impl = MessagesImpl(MessagesConfig(media_urls="reject"), Platform(), b"key")
+    with pytest.raises(InvalidRequestError, match="takes no addresses"):
+        await answer(impl, document_request({"type": "url", "url": "https://a"}), Call("req_1"))
+    await impl.shutdown()
+
+
+@pytest.mark.parametrize("field", [{"media_urls": "x"}, {"media_max_bytes": 0}, {"media_timeout_seconds": 0}])
+def test_invalid_configuration_is_rejected(field):
+    with pytest.raises(ValidationError):
+        MessagesConfig(**field)

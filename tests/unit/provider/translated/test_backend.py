@@ -12,7 +12,6 @@ from llama_stack_api_messages.models import CreateMessageRequest
 from llama_stack_provider_messages.config import MessagesConfig
 from llama_stack_provider_messages.impl import MessagesImpl
 from llama_stack_provider_messages.stack import Target
-from llama_stack_provider_messages.translated import backend
 from llama_stack_provider_messages.translated.backend import Profiles
 from support.replies import answer
 
@@ -75,7 +74,7 @@ async def ask(impl, **fields):
 
 
 def lane(platform, **config):
-    return MessagesImpl(MessagesConfig(**config), platform)
+    return MessagesImpl(MessagesConfig(**config), platform, b"key")
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -188,11 +187,10 @@ async def test_a_content_policy_error_in_a_200_response_is_recognised():
         await ask(lane(Rejecting(answer=answer), content_policy="error"))
 
 
-def test_the_number_of_learned_profiles_is_limited(monkeypatch):
-    """A provider accepts any model name; the oldest profile is removed."""
-    monkeypatch.setattr(backend, "_MAX_PROFILES", 2)
+def test_the_number_of_learned_profiles_is_limited():
+    """A provider accepts any model name; above 1,000 models the oldest profile is removed."""
     known = Profiles({})
-    targets = [Target(f"p/{name}", "p", "remote::vllm", name) for name in "abc"]
+    targets = [Target(f"p/{number}", "p", "remote::vllm", str(number)) for number in range(1_001)]
     for target in targets:
         known.learn(target, {"max_output_tokens": 9})
-    assert [known.of(target).max_output_tokens for target in (targets[2], targets[1], targets[0])] == [9, 9, None]
+    assert [known.of(target).max_output_tokens for target in (targets[-1], targets[1], targets[0])] == [9, 9, None]
