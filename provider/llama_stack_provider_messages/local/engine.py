@@ -103,7 +103,7 @@ class Engine:
         remaining = last.ended_at + pause - self._clock()
         if remaining > 0:
             raise EngineError(
-                f"The embedded engine failed {failures} times in a row and is tried again in {remaining:.0f} s; "
+                f"The embedded engine failed {failures} times in a row and is retried in {remaining:.0f} s; "
                 f"last time it {last.end}"
             )
         self._failures = failures
@@ -237,7 +237,7 @@ class EngineProcess:
             try:
                 process.stdin.write(json.dumps(self._options).encode() + b"\n")  # type: ignore[union-attr]
             except BrokenPipeError:
-                self._log.append("it ended before it read its options")
+                self._log.append("the child ended before it read its options")
             in_time = self._read_output(process)
             if not in_time:
                 process.kill()
@@ -282,6 +282,6 @@ class EngineProcess:
         """Return the first errors of the log, else its last lines, without the model's folder."""
         lines = list(self._log)
         errors = list(dict.fromkeys(found[1] for line in lines if (found := _ERROR_LINE.match(line))))
-        text = " | ".join(errors[:_SHOWN_LOG_LINES] or lines[-_SHOWN_LOG_LINES:]) or "it logged nothing"
+        text = " | ".join(errors[:_SHOWN_LOG_LINES] or lines[-_SHOWN_LOG_LINES:]) or "its log is empty"
         path = Path(str(self._options.get("model.path", "-")))
         return text.replace(str(path), path.name)

@@ -97,8 +97,8 @@ class LlamaCppInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
     async def _crash_error(self) -> EngineError:
         """Return the error for a broken connection; the child's end, if it ended, is the reason."""
         end = await asyncio.to_thread(self._engine.wait_for_end, _END_SECONDS)
-        what = f"The embedded engine {end} while it answered" if end else "The connection to the embedded engine broke"
-        return EngineError(f"{what}. The next request starts it again if need be")
+        text = f"The embedded engine {end} during a response" if end else "The connection to the embedded engine broke"
+        return EngineError(f"{text}. The next request restarts it if necessary")
 
     @property
     def engine(self) -> Engine:
@@ -155,7 +155,7 @@ class LlamaCppInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
 
 
 class LoopClients:
-    """Clients without retries, proxies or idle connections.
+    """The HTTP clients of the engine, one per event loop, without retries, proxies or idle connections.
 
     Reusing connections would save 0.5 ms but is not safe: the engine closes a connection after each stream, and after
     five idle seconds, without announcing it, so a request in flight would fail. An idle connection also occupies a
@@ -181,14 +181,17 @@ class LoopClients:
         loop = asyncio.get_running_loop()
         client = self._clients.get(loop)
         if client is None:
-            limits = _http.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=0)
-            http_client = DefaultAsyncHttpxClient(limits=limits, timeout=self._timeout, trust_env=False, verify=False)
-            client = self._clients[loop] = AsyncOpenAI(
-                api_key=self._key, base_url=base_url, max_retries=0, timeout=self._timeout, http_client=http_client
-            )
+            client = self._clients[loop] = self._new(base_url)
         elif str(client.base_url).rstrip("/") != base_url:
             client.base_url = base_url
         return client
+
+    def _new(self, base_url: str) -> AsyncOpenAI:
+        limits = _http.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=0)
+        http_client = DefaultAsyncHttpxClient(limits=limits, timeout=self._timeout, trust_env=False, verify=False)
+        return AsyncOpenAI(
+            api_key=self._key, base_url=base_url, max_retries=0, timeout=self._timeout, http_client=http_client
+        )
 
     async def close(self) -> None:
         """Close the client of the running loop; those of other loops have no open connections."""

@@ -149,7 +149,7 @@ def test_a_long_run_resets_the_count_of_failures(engine, runs, clock):
     for _ in range(3):
         engine.start()
         runs[-1].finish("crashed")
-    with pytest.raises(EngineError, match="3 times in a row and is tried again in 1 s; last time it crashed"):
+    with pytest.raises(EngineError, match="3 times in a row and is retried in 1 s; last time it crashed"):
         engine.start()
     clock.now += 1
     engine.start()
