@@ -13,13 +13,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 API, PROVIDER, TAPE = "llama_stack_api_messages", "llama_stack_provider_messages", "messages_tape"
 DIRECTIONS = [f"translation.{name}" for name in ("messages_to_chat", "chat_to_messages")]
-ROOMS = [API, f"{API}.streaming", f"{API}.routes", f"{PROVIDER}.stack", f"{PROVIDER}.errors", f"{PROVIDER}.translation"]
+ROOMS = [API, f"{API}.streaming", f"{API}.routes", f"{PROVIDER}.stack"]
+ROOMS += [f"{PROVIDER}.{name}" for name in ("headers", "errors", "translation")]
 ROOMS += [f"{PROVIDER}.{name}{room}" for name in DIRECTIONS for room in ("", ".backend", ".reply", ".request")]
 ROOMS += [f"{PROVIDER}.{room}" for room in ("upstream", "routing", "native", "translated", "remote", "local")]
 TAPE_CORE = [f"{TAPE}.{room}" for room in ("format", "reading", "secrets", "core")]
 ROOMS += [TAPE, *TAPE_CORE, *(f"{TAPE}.{room}" for room in ("files", "http", "testing", "cli")), PROVIDER]
 STRANGERS = [[f"{PROVIDER}.{name}" for name in pair] for pair in (DIRECTIONS, ["native", "translated"])]
-PURE = [f"{API}.models", f"{PROVIDER}.translation", f"{PROVIDER}.native.repair", *TAPE_CORE]
+PURE = [f"{API}.models", f"{PROVIDER}.headers", f"{PROVIDER}.translation", f"{PROVIDER}.native.repair", *TAPE_CORE]
 IMPURE = {"asyncio", "httpx", "httpx2", "time", "uuid", "random", "secrets", "logging", "openai", "os", "pathlib"}
 PLATFORM, ITS_ROOMS = {"llama_stack", "llama_stack_api"}, {API, f"{PROVIDER}.stack"}
 

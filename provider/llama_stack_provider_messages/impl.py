@@ -9,9 +9,10 @@ from llama_stack_api_messages.models import CountTokensRequest, CreateMessageReq
 from llama_stack_api_messages.models.catalog import ModelInfo, ModelList, ModelQuery
 
 from .config import MessagesConfig
+from .headers import LANE_HEADER
 from .native.backend import NativeBackend
 from .routing.catalog import Aliases, Catalog
-from .routing.lanes import LANE_HEADER, Lanes, NativeRoute, Route
+from .routing.lanes import Lanes, NativeRoute, Route
 from .routing.probe import Probes
 from .stack import Platform
 from .translated.backend import Profiles, TranslatedBackend

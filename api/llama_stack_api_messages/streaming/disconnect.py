@@ -30,6 +30,11 @@ async def disconnected(receive: Receive) -> None:
         pass
 
 
+def cancelled_here() -> ApiError:
+    """Return the error for work that was cancelled although its client is still connected."""
+    return ApiError("The call of the backend was cancelled on this side; try again")
+
+
 async def end(*tasks: asyncio.Task[Any]) -> None:
     """Cancel tasks and wait for them, at most ``_GRACE_SECONDS``; a task that ignores cancellation is left running."""
     for task in tasks:
@@ -81,7 +86,7 @@ async def run_while_connected[T](receive: Receive, work: Coroutine[Any, Any, T])
         if not task.done():
             return None
         if task.cancelled():
-            raise ApiError("The call of the backend was cancelled on this side; try again")
+            raise cancelled_here()
         return task.result()
     finally:
         await end(task, watch)

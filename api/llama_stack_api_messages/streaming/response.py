@@ -19,10 +19,10 @@ from fastapi.responses import StreamingResponse
 
 from llama_stack_api_messages.api import Call, PendingStream, Reply, StreamReply
 from llama_stack_api_messages.error_response import error_response, visible_error, wire_headers
-from llama_stack_api_messages.errors import ApiError, MessagesError
+from llama_stack_api_messages.errors import MessagesError
 
-from .disconnect import Receive, disconnected, end
-from .read_ahead import Pump
+from .disconnect import Receive, cancelled_here, disconnected, end
+from .read_ahead import read_ahead
 from .relay import Relay
 from .sse import PING, TAIL, encode_event, unfinished_frame
 
@@ -69,7 +69,7 @@ class EventStream(StreamingResponse):
             await end(sending, gone)
         if left:
             return
-        if problem := _cancelled() if sending.cancelled() else sending.exception():
+        if problem := cancelled_here() if sending.cancelled() else sending.exception():
             error = visible_error(problem, self._call.request_id)
             if not self._started:
                 await error_response(error, self._call.request_id)(scope, receive, send)
@@ -116,7 +116,7 @@ class EventStream(StreamingResponse):
             if not task.done():
                 await end(task)
         if task.cancelled():
-            raise _cancelled()
+            raise cancelled_here()
         return task.result()
 
     async def _start(self, send: Send, headers: Mapping[str, str]) -> None:
@@ -128,26 +128,13 @@ class EventStream(StreamingResponse):
 
     async def _pump(self, send: Send, frames: AsyncGenerator[bytes]) -> None:
         """Send frames, those that are ready together in one write, and a ping after each interval of silence."""
-        pump = Pump(frames)
-        reading = asyncio.create_task(pump.run())
-        try:
-            while True:
-                if not await pump.wait(self._ping_seconds):
-                    if not unfinished_frame(self._tail):
-                        await send(_part(PING))
-                    continue
-                ended = pump.finished
-                if data := pump.take():
+        async with aclosing(read_ahead(frames, self._ping_seconds)) as chunks:
+            async for data in chunks:
+                if data:
                     self._tail = (self._tail + data)[-TAIL:]
                     await send(_part(data))
-                if ended:
-                    break
-            await asyncio.wait({reading})
-        finally:
-            await end(reading)
-        if reading.cancelled():
-            raise _cancelled()
-        reading.result()
+                elif not unfinished_frame(self._tail):
+                    await send(_part(PING))
 
     async def _chunks(self) -> AsyncGenerator[bytes]:
         """Yield the frames without a read-ahead task: the library client waits for every task of its loop."""
@@ -167,10 +154,6 @@ def _stream(reply: Reply) -> StreamReply:
     if not isinstance(reply, StreamReply):
         raise TypeError(f"a stream was asked for, and answered with a {type(reply).__name__}")
     return reply
-
-
-def _cancelled() -> ApiError:
-    return ApiError("The call of the backend was cancelled on this side; try again")
 
 
 def _part(data: bytes) -> dict[str, Any]:

@@ -1,15 +1,22 @@
-"""Translates an upstream's error body into an error of the Messages API.
+"""Translates the body of an upstream's error into an error of the Messages API.
 
-The status selects the error class, except in five cases that have no status of their own: the prompt is too long, the
-model has no vision, the content violates a policy, the account has no credit, and the stack's own key was refused
-(which must not become a 401 for the client). The upstream's message is passed on only if it is a sentence (not HTML),
-with keys and addresses redacted.
+Backends agree on little but the status, so the status selects the error class (``error_for_status``). Six kinds of
+errors have no status of their own and are recognized by their codes or texts, in this order:
+
+    the prompt is too long      400 in the words that clients act on (``overflow.py``)
+    the model has no vision     400; llama.cpp sends 500, which clients would retry
+    the content policy          400, which the translated lane turns into stop reason ``refusal``
+    no credit left              402, which is not retried
+    the stack's key refused     500; with 401 the client would start a new login, in vain
+    any error in a stream       the status that the body itself gives, as a number or a name
+
+The upstream's message is passed on if it is a sentence (not HTML), with keys and addresses redacted. The headers that
+clients act on go with it.
 """
 
-import json
 import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from llama_stack_api_messages.errors import (
@@ -17,15 +24,19 @@ from llama_stack_api_messages.errors import (
     BillingError,
     InvalidRequestError,
     MessagesError,
-    RateLimitError,
+    UpstreamError,
     error_for_status,
 )
+from llama_stack_api_messages.json_bytes import loads_or_none
+from llama_stack_provider_messages.headers import anthropic_headers
 
 from .overflow import overflow_message
 from .redaction import redact
 
-_QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "payment_required"})
-_CREDENTIALS = (401, 403)
+REFUSED_KEY = frozenset({401, 403})
+"""Statuses of a backend that does not accept the key."""
+NO_ROUTE = frozenset({404, 405, 501})
+"""Statuses of servers that do not have the path."""
 
 STATUS_BY_NAME: dict[str, int] = {
     "invalid_request_error": 400,
@@ -52,6 +63,23 @@ STATUS_BY_NAME: dict[str, int] = {
 """Status by error name: errors inside a stream have no status (OpenAI, vLLM, Anthropic-like gateways, Gemini's gRPC
 names)."""
 
+STATUS_BY_TYPE: dict[str, int] = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "conflict_error": 409,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "api_error": 500,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+    "memory_precondition_failed_error": 409,
+    "memory_path_conflict_error": 409,
+}
+"""Error type -> HTTP status, for errors inside a stream, which have no status (errors table of the Messages API)."""
+
 _BLIND_STATUSES = frozenset({400, 404, 415, 422, 500, 501})
 _BLIND = re.compile(
     r"""
@@ -68,15 +96,7 @@ _BLIND = re.compile(
 """How backends say that the model has no vision (rather than that this image is bad)."""
 NO_VISION = "The model cannot read images"
 """Start of the error message for all of these."""
-
-
-class ContentPolicyError(InvalidRequestError):
-    """The upstream's content policy rejects the request; the API itself uses stop reason ``refusal``, not an error."""
-
-
-class ContextOverflowError(InvalidRequestError):
-    """The context window is full. In the middle of a stream, the response itself has filled it and ends there."""
-
+_QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "payment_required"})
 
 _POLICY_STATUSES = frozenset({400, 403, 422})
 """Statuses of a policy error; 403 is OpenRouter's moderation, which names the flagged categories."""
@@ -95,29 +115,27 @@ _POLICY = re.compile(
     r"|may contain inappropriate content",  # DashScope
     re.IGNORECASE,
 )
-
-
-def _is_policy(status: int, error: dict[str, Any]) -> bool:
-    if status not in _POLICY_STATUSES:
-        return False
-    inner = error.get("innererror")
-    codes = [error.get("code"), error.get("type"), inner.get("code") if isinstance(inner, Mapping) else None]
-    text = error.get("message")
-    return not _POLICY_CODES.isdisjoint(map(str, codes)) or (
-        isinstance(text, str) and bool(_POLICY.search(text[:2000]))
-    )
-
-
-_UNAVAILABLE = {
+_DEFAULT_TEXTS = {
     404: "The backend does not know the model",
     408: "The backend did not answer in time",
-    413: "The request is larger than the backend takes",
+    413: "The request is larger than the backend accepts",
     429: "The backend's rate limit is reached",
     503: "The backend has no capacity right now",
     504: "The backend did not answer in time",
     529: "The backend has no capacity right now",
 }
-_LONGEST_TEXT = 1000
+"""Messages for errors whose body has none."""
+_MAX_TEXT_CHARS = 1000
+_POLICY_TEXT_CHARS = 2000
+"""Characters of a message that are searched for a content policy."""
+
+
+class ContentPolicyError(InvalidRequestError):
+    """The upstream's content policy rejects the request; the API itself uses stop reason ``refusal``, not an error."""
+
+
+class ContextOverflowError(InvalidRequestError):
+    """The context window is full. In the middle of a stream, the response itself has filled it and ends there."""
 
 
 def translate_error(
@@ -139,70 +157,85 @@ def translate_error(
     code = _effective_status(status, error)
     if message := overflow_message(code, error):
         return ContextOverflowError(message)
-    if message := _blind_message(code, error):
-        return InvalidRequestError(message)
+    text = _error_text(error)
+    if code in _BLIND_STATUSES and _BLIND.search(text):
+        return InvalidRequestError(f"{NO_VISION}; remove them or use a model that can. The backend said: {text}")
     if _is_policy(code, error):
-        return ContentPolicyError(_said(error, "The backend's content policy forbids this request"))
-    if _is_quota(code, error):
-        return BillingError(_said(error, "The backend's account has no credit left"))
-    if code in _CREDENTIALS:
+        return ContentPolicyError(text or "The backend's content policy forbids this request")
+    if code == BillingError.status_code or not _QUOTA_CODES.isdisjoint(
+        (str(error.get("code")), str(error.get("type")))
+    ):
+        return BillingError(text or "The backend's account has no credit left")
+    if code in REFUSED_KEY:
         return ApiError(
             "The backend refused the stack's own credentials; its operator has to check the configured key",
             retryable=False,
         )
-    carried = _carried_headers(headers or {}, now)
-    if code == RateLimitError.status_code:
-        return RateLimitError(_said(error, _UNAVAILABLE[code]), headers=carried)
-    return error_for_status(code)(_said(error, _UNAVAILABLE.get(code, f"The backend answered {code}")), headers=carried)
+    carried = anthropic_headers(headers or {}, now)
+    return error_for_status(code)(text or _DEFAULT_TEXTS.get(code, f"The backend answered {code}"), headers=carried)
 
 
-def status_inside(body: object) -> int:
-    """Return the HTTP status in an error body, given as a number or a name; 500 if there is none."""
-    return _effective_status(None, _error_object(body))
+def is_error(body: Mapping[str, Any]) -> bool:
+    """Return whether a body with status 200, or an event, is an error.
+
+    llama.cpp sends only ``code`` and ``message``: it names an event an error outside of the event's data.
+    """
+    if body.get("type") == "error" or body.get("error"):
+        return True
+    return body.get("code") is not None and isinstance(body.get("message"), str)
+
+
+def error_of_event(event: Mapping[str, Any]) -> MessagesError:
+    """Return the error in an ``error`` event, or in an error body sent with status 200.
+
+    An error in the API's format keeps its type, message and details. Any other is translated as ``translate_error``
+    does, except that 401 and 403 are kept: here the key may be the client's own.
+    """
+    inner = event.get("error")
+    inner = inner if isinstance(inner, Mapping) else {}
+    kind, text, details = inner.get("type"), inner.get("message"), inner.get("details")
+    if isinstance(kind, str) and kind in STATUS_BY_TYPE and isinstance(text, str) and text.strip():
+        error = UpstreamError(STATUS_BY_TYPE[kind], kind, redact(text.strip()))
+        error.details = dict(details) if isinstance(details, Mapping) else None
+        return error
+    status = _effective_status(None, _error_object(event))
+    if status in REFUSED_KEY:
+        return UpstreamError(status, error_for_status(status).error_type, translate_error(400, event).message)
+    return translate_error(status, event)
 
 
 def _error_object(body: object) -> dict[str, Any]:
     """Return the object with message, type and code.
 
     OpenAI nests it under ``error``, older vLLM does not, Ollama has a string there, FastAPI uses ``detail``, Gemini
-    wraps everything in a list.
+    wraps everything in a list. SDKs raise objects with attributes.
     """
+    if isinstance(body, str | bytes):
+        text = body if isinstance(body, str) else body.decode("utf-8", "replace")
+        decoded = loads_or_none(text)
+        return _error_object(decoded) if isinstance(decoded, dict | list) else {"message": text}
     if isinstance(body, list) and body and isinstance(body[0], Mapping):
         body = body[0]
-    if isinstance(body, str | bytes):
-        return _from_text(body if isinstance(body, str) else body.decode("utf-8", "replace"))
     if not isinstance(body, Mapping):
-        return _from_record(body)
+        return {name: getattr(body, name, None) for name in ("message", "type", "code", "status")}
     inner = body.get("error")
     record = inner if isinstance(inner, Mapping) else body
     message = inner if isinstance(inner, str) else record.get("message") or record.get("detail")
-    return {**record, "message": _sentences(message)}
+    return {**record, "message": _message_text(message)}
 
 
-def _sentences(message: object) -> object:
+def _message_text(message: object) -> object:
     """Return FastAPI's list of invalid fields (nested by Mistral) as sentences, any other message unchanged."""
-    wrong = message.get("detail") if isinstance(message, Mapping) else message
-    if not isinstance(wrong, list):
-        return wrong
-    return "; ".join(_field(part) for part in wrong if isinstance(part, Mapping) and isinstance(part.get("msg"), str))
-
-
-def _field(wrong: Mapping[str, Any]) -> str:
-    place = wrong.get("loc")
-    path = ".".join(str(part) for part in place) if isinstance(place, list | tuple) else ""
-    return f"{path}: {wrong['msg']}" if path else str(wrong["msg"])
-
-
-def _from_text(text: str) -> dict[str, Any]:
-    try:
-        decoded = json.loads(text)
-    except (ValueError, RecursionError):
-        return {"message": text}
-    return _error_object(decoded) if isinstance(decoded, dict | list) else {"message": text}
-
-
-def _from_record(body: object) -> dict[str, Any]:
-    return {name: getattr(body, name, None) for name in ("message", "type", "code", "status")}
+    details = message.get("detail") if isinstance(message, Mapping) else message
+    if not isinstance(details, list):
+        return details
+    sentences = []
+    for detail in details:
+        if isinstance(detail, Mapping) and isinstance(detail.get("msg"), str):
+            path = detail.get("loc")
+            place = ".".join(map(str, path)) if isinstance(path, list | tuple) else ""
+            sentences.append(f"{place}: {detail['msg']}" if place else detail["msg"])
+    return "; ".join(sentences)
 
 
 def _effective_status(status: int | None, error: dict[str, Any]) -> int:
@@ -217,55 +250,25 @@ def _effective_status(status: int | None, error: dict[str, Any]) -> int:
     return 500
 
 
-def _blind_message(status: int, error: dict[str, Any]) -> str | None:
-    """Return the message for a model without vision, else None; llama.cpp uses 500, which clients would retry."""
-    text = _said(error, "")
-    if status not in _BLIND_STATUSES or not _BLIND.search(text):
-        return None
-    return f"{NO_VISION}; remove them or use a model that can. The backend said: {text}"
-
-
-def _is_quota(status: int, error: dict[str, Any]) -> bool:
-    names = (str(error.get("code")), str(error.get("type")))
-    return status == BillingError.status_code or not _QUOTA_CODES.isdisjoint(names)
+def _is_policy(status: int, error: dict[str, Any]) -> bool:
+    """Return whether the upstream rejected the content of the request, by its codes or its message."""
+    if status not in _POLICY_STATUSES:
+        return False
+    inner = error.get("innererror")
+    codes = [error.get("code"), error.get("type"), inner.get("code") if isinstance(inner, Mapping) else None]
+    text = error.get("message")
+    return not _POLICY_CODES.isdisjoint(map(str, codes)) or (
+        isinstance(text, str) and bool(_POLICY.search(text[:_POLICY_TEXT_CHARS]))
+    )
 
 
 _MARKUP = re.compile(r"\s*<[A-Za-z!?/]")
 """Start of an HTML page; not ``<400>``, which begins messages of DashScope."""
 
 
-def _said(error: dict[str, Any], otherwise: str) -> str:
-    """Return the upstream's message, redacted; ``otherwise`` if it is not a sentence (HTML, nested data, empty)."""
+def _error_text(error: dict[str, Any]) -> str:
+    """Return the upstream's message, redacted; empty if it is not a sentence (HTML, nested data)."""
     text = error.get("message")
-    if not isinstance(text, str) or not text.strip() or "<html" in text[:500].lower() or _MARKUP.match(text):
-        return otherwise
-    return redact(text.strip())[:_LONGEST_TEXT]
-
-
-_RATE_HEADER = re.compile(r"x-ratelimit-(limit|remaining|reset)-(requests|tokens)")
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
-_AS_IS = ("retry-after", "retry-after-ms")
-
-
-def _carried_headers(headers: Mapping[str, str], now: datetime | None) -> dict[str, str]:
-    """Return the headers that clients act on: ``retry-after``, and rate limits under their Anthropic names."""
-    carried: dict[str, str] = {}
-    for name, value in headers.items():
-        lower = name.lower()
-        if lower in _AS_IS or lower.startswith("anthropic-ratelimit-"):
-            carried[lower] = value
-        elif found := _RATE_HEADER.fullmatch(lower):
-            kept = _reset_time(value, now) if found[1] == "reset" else value
-            if kept:
-                carried[f"anthropic-ratelimit-{found[2]}-{found[1]}"] = kept
-    return carried
-
-
-def _reset_time(duration: str, now: datetime | None) -> str:
-    """Return the timestamp of now plus a duration such as ``6m0s`` or ``250ms``; ``""`` if it is not a duration."""
-    found = _DURATION.fullmatch(duration.strip())
-    if now is None or found is None or not any(found.groups()):
+    if not isinstance(text, str) or "<html" in text[:500].lower() or _MARKUP.match(text):
         return ""
-    days, hours, minutes, seconds, millis = (float(part or 0) for part in found.groups())
-    span = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds, milliseconds=millis)
-    return (now + span).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return redact(text.strip())[:_MAX_TEXT_CHARS]

@@ -1,15 +1,19 @@
-"""Translates exceptions of the platform and of its inference providers into errors of the Messages API.
+"""Translates exceptions into errors of the Messages API: of inference providers, and of our own HTTP requests.
 
-Providers raise what their SDKs raise: openai's tree, httpx's or httpx2's (openai 2 lets them through when a
-connection dies mid-stream), the platform's own, and bare ValueErrors. A message goes through ``translate_error`` or
-only to the log, so that no key or address of an upstream leaks.
+Providers (``translate_failure``) raise what their SDKs raise: openai's tree, httpx's or httpx2's (openai 2 does not
+catch them when a connection dies in the middle of a stream), the platform's own, and bare ValueErrors. Our own HTTP
+client (``connection_failure``) raises httpx's. The message of an exception goes through ``translate_error`` or only to
+the log, so that no key or address of an upstream reaches a client.
 """
 
 import json
+import socket
+import ssl
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
 import openai
 from pydantic import ValidationError
 
@@ -33,14 +37,13 @@ from llama_stack_provider_messages.stack import (
     get_logger,
 )
 
-from .body import translate_error
+from .body import REFUSED_KEY, translate_error
 from .redaction import redact, redacted_error, redacted_json, redacted_text
 
 logger = get_logger(__name__)
 
-_NOT_AN_ANSWER = (AttributeError, IndexError, KeyError, TypeError, json.JSONDecodeError, UnicodeError)
+_UNEXPECTED_BODY = (AttributeError, IndexError, KeyError, TypeError, json.JSONDecodeError, UnicodeError)
 """Raised by the openai SDK and its callers when an upstream responds with 200 and an unexpected body, such as HTML."""
-_CREDENTIALS = (AuthenticationError.status_code, PermissionDeniedError.status_code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,16 @@ class Keys:
 NO_KEYS = Keys()
 
 
+def keys_of(provider: Any) -> Keys:  # noqa: ANN401 - providers have no common type
+    """Return the keys that an inference provider uses for the current request."""
+    try:
+        used = provider._get_api_key_from_config_or_provider_data()  # noqa: SLF001 - as in ``address_of``
+        found = [key if isinstance(key, str) and key else None for key in (provider.get_api_key(), used)]
+    except (AttributeError, ValueError):  # it has no keys, or no keys per request
+        return NO_KEYS
+    return Keys(*found)
+
+
 def translate_failure(error: Exception, provider_id: str, keys: Keys = NO_KEYS) -> MessagesError:
     """Return the client's error for a failed call of an inference provider; log the cause.
 
@@ -82,37 +95,24 @@ def translate_failure(error: Exception, provider_id: str, keys: Keys = NO_KEYS) 
     """
     if isinstance(error, MessagesError):
         return error
-    seen = redacted_error(_translate(error, provider_id, keys.secrets), keys.secrets)
+    failure = redacted_error(_translate(error, provider_id, keys.secrets), keys.secrets)
     status = getattr(error, "status_code", None)
-    if keys.given and status in _CREDENTIALS and type(seen) is ApiError:
-        seen = error_for_status(status)(
+    if keys.given and status in REFUSED_KEY and type(failure) is ApiError:
+        failure = error_for_status(status)(
             f"The backend '{provider_id}' refused the key in x-llamastack-provider-data; check it, or leave it out"
         )
     logger.warning(
         "inference failed",
         provider_id=provider_id,
-        status=seen.status_code,
+        status=failure.status_code,
         kind=type(error).__name__,
-        cause=_cause(error, keys.secrets),
+        cause=redact(redacted_text(str(error.__cause__ or error), keys.secrets))[:500],
     )
-    return seen
-
-
-def keys_of(provider: Any) -> Keys:  # noqa: ANN401 - providers have no common type
-    """Return the keys that an inference provider uses for the current request."""
-    try:
-        used = provider._get_api_key_from_config_or_provider_data()  # noqa: SLF001 - as in ``connection_of``
-        found = [key if isinstance(key, str) and key else None for key in (provider.get_api_key(), used)]
-    except (AttributeError, ValueError):  # it has no keys, or no keys per request
-        return NO_KEYS
-    return Keys(*found)
-
-
-def _cause(error: Exception, secrets: tuple[str, ...]) -> str:
-    return redact(redacted_text(str(error.__cause__ or error), secrets))[:500]
+    return failure
 
 
 def _translate(error: Exception, provider_id: str, secrets: tuple[str, ...]) -> MessagesError:
+    """Return the error for an exception of an SDK, of the platform, or of validation."""
     if isinstance(error, openai.APIStatusError):
         body = redacted_json(error.body, secrets)
         return translate_error(error.status_code, body, error.response.headers, now=datetime.now(UTC))
@@ -130,13 +130,17 @@ def _translate(error: Exception, provider_id: str, secrets: tuple[str, ...]) -> 
         return AuthenticationError("This stack requires authentication; send valid credentials")
     if isinstance(error, ModelNotFoundError):
         return NotFoundError(f"model: {redact(str(error))}")
-    if isinstance(error, ModelTypeError | ValidationError):
-        return InvalidRequestError(_invalid(error))
+    if isinstance(error, ModelTypeError):
+        return InvalidRequestError(str(error))
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        return InvalidRequestError(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
     return _translate_other(error, provider_id)
 
 
 def _translate_other(error: Exception, provider_id: str) -> MessagesError:
-    if isinstance(error, _NOT_AN_ANSWER):
+    """Return the error for an exception that no class tells apart: built-in ones, and those of other SDKs."""
+    if isinstance(error, _UNEXPECTED_BODY):
         return BadGatewayError(f"The backend '{provider_id}' did not answer with a chat completion")
     if isinstance(error, ValueError):
         text = redact(str(error))
@@ -155,8 +159,37 @@ def _is_a(error: Exception, name: str) -> bool:
     return any(cls.__name__ == name and cls.__module__.startswith("httpx") for cls in type(error).__mro__)
 
 
-def _invalid(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
-    return str(error)
+def connection_failure(error: Exception, provider_id: str) -> MessagesError:
+    """Return the error for a failed HTTP exchange; its message contains no addresses.
+
+    Args:
+        error: The exception of httpx.
+        provider_id: Id of the upstream's provider, for the message.
+    """
+    backend = f"The backend '{provider_id}'"
+    if isinstance(error, httpx.PoolTimeout):
+        return GatewayTimeoutError(f"{backend} has no connection free; try again")
+    if isinstance(error, httpx.TimeoutException):
+        return GatewayTimeoutError(f"{backend} did not answer in time")
+    if isinstance(error, httpx.ConnectError):
+        return BadGatewayError(f"{backend} cannot be reached: {_connect_failure(error)}")
+    if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
+        return BadGatewayError(f"{backend} cannot be reached: its base URL is not a valid URL", retryable=False)
+    if isinstance(error, httpx.DecodingError):
+        return BadGatewayError(f"{backend} sent a body that does not match its content-encoding")
+    if isinstance(error, httpx.ProxyError):
+        return BadGatewayError(f"{backend} cannot be reached: the proxy refused")
+    return BadGatewayError(f"{backend} broke the connection before its answer was complete")
+
+
+def _connect_failure(error: BaseException | None) -> str:
+    """Return why a connection could not be made, by the causes of an exception."""
+    while error:
+        if isinstance(error, socket.gaierror):
+            return "its host name is not known"
+        if isinstance(error, ssl.SSLError):
+            return "TLS failed; check its certificate and the network settings of the provider"
+        if isinstance(error, ConnectionRefusedError):
+            return "it refused the connection; is it running?"
+        error = error.__cause__ or error.__context__
+    return "no connection"

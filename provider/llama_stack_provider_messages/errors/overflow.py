@@ -18,48 +18,48 @@ _CODES = frozenset(
 _NUMBERED = (
     # OpenAI, DeepSeek, older vLLM, OpenRouter, SGLang: prompt and output separately
     (
-        r"maximum context length (?:is|of) (?P<limit>\d+) tokens.*?(?P<asked>\d+) (?:tokens )?(?:in the messages|in "
+        r"maximum context length (?:is|of) (?P<limit>\d+) tokens.*?(?P<prompt>\d+) (?:tokens )?(?:in the messages|in "
         r"your prompt|of text input|from the input messages).*?(?P<output>\d+) (?:tokens )?(?:in|for) the (?:comp|out)"
     ),
     # vLLM: the output limit alone is too large
-    r"context length is (?P<limit>\d+) tokens and your request has (?P<asked>\d+) input tokens \((?P<output>\d+) >",
+    r"context length is (?P<limit>\d+) tokens and your request has (?P<prompt>\d+) input tokens \((?P<output>\d+) >",
     # newer vLLM; it counts prompts only up to the limit, hence "at least"
-    r"passed (?P<asked>\d+) input tokens and requested (?P<output>\d+) output tokens.*?length is only (?P<limit>\d+)",
+    r"passed (?P<prompt>\d+) input tokens and requested (?P<output>\d+) output tokens.*?length is only (?P<limit>\d+)",
     (
         r"context length is (?P<limit>\d+) tokens.*?requested (?P<output>\d+) output tokens and your prompt contains "
-        r"(?:at least )?(?P<asked>\d+) (?:input )?tokens"
+        r"(?:at least )?(?P<prompt>\d+) (?:input )?tokens"
     ),
     # Anthropic
-    r"input length and `?max_tokens`? exceed context limit: (?P<asked>\d+) \+ (?P<output>\d+) > (?P<limit>\d+)",
+    r"input length and `?max_tokens`? exceed context limit: (?P<prompt>\d+) \+ (?P<output>\d+) > (?P<limit>\d+)",
     # OpenAI, vLLM, OpenRouter
     (
         r"maximum context length is (?P<limit>\d+) tokens.*?(?:resulted in|requested(?: about)?|request has|"
-        r"contains at least) (?P<asked>\d+) (?:input )?tokens"
+        r"contains at least) (?P<prompt>\d+) (?:input )?tokens"
     ),
     # SGLang; vLLM with images; llama.cpp and its Python server; Anthropic
-    r"input \((?P<asked>\d+) tokens\) is longer than the model's context length \((?P<limit>\d+)",
-    r"prompt \(total length (?P<asked>\d+)\) is too long to fit into the model \(context length (?P<limit>\d+)",
-    r"decoder prompt \(length (?P<asked>\d+)\) is longer than the maximum model length of (?P<limit>\d+)",
-    r"request \((?P<asked>\d+) tokens\) exceeds the available context size \((?P<limit>\d+) tokens\)",
-    r"Requested tokens \((?P<asked>\d+)\) exceed context window of (?P<limit>\d+)",
-    r"prompt is too long: (?P<asked>\d+) tokens > (?P<limit>\d+) maximum",
+    r"input \((?P<prompt>\d+) tokens\) is longer than the model's context length \((?P<limit>\d+)",
+    r"prompt \(total length (?P<prompt>\d+)\) is too long to fit into the model \(context length (?P<limit>\d+)",
+    r"decoder prompt \(length (?P<prompt>\d+)\) is longer than the maximum model length of (?P<limit>\d+)",
+    r"request \((?P<prompt>\d+) tokens\) exceeds the available context size \((?P<limit>\d+) tokens\)",
+    r"Requested tokens \((?P<prompt>\d+)\) exceed context window of (?P<limit>\d+)",
+    r"prompt is too long: (?P<prompt>\d+) tokens > (?P<limit>\d+) maximum",
     # TGI, Gemini, xAI, newer OpenAI, Mistral
-    r"`inputs` must have less than (?P<limit>\d+) tokens\. Given: (?P<asked>\d+)",
-    r"must be <= (?P<limit>\d+)\. Given: (?P<asked>\d+) `inputs` tokens and (?P<output>\d+) `max_new_tokens`",
-    r"input token count \((?P<asked>\d+)\) exceeds the maximum number of tokens allowed \((?P<limit>\d+)",
-    r"maximum prompt length is (?P<limit>\d+) but the request contains (?P<asked>\d+) tokens",
-    r"configured limit of (?P<limit>\d+) tokens\. Your messages resulted in (?P<asked>\d+) tokens",
-    r"Prompt contains (?P<asked>\d+) tokens.*?with (?P<limit>\d+) maximum context length",
+    r"`inputs` must have less than (?P<limit>\d+) tokens\. Given: (?P<prompt>\d+)",
+    r"must be <= (?P<limit>\d+)\. Given: (?P<prompt>\d+) `inputs` tokens and (?P<output>\d+) `max_new_tokens`",
+    r"input token count \((?P<prompt>\d+)\) exceeds the maximum number of tokens allowed \((?P<limit>\d+)",
+    r"maximum prompt length is (?P<limit>\d+) but the request contains (?P<prompt>\d+) tokens",
+    r"configured limit of (?P<limit>\d+) tokens\. Your messages resulted in (?P<prompt>\d+) tokens",
+    r"Prompt contains (?P<prompt>\d+) tokens.*?with (?P<limit>\d+) maximum context length",
     # backends of gateways: TensorRT-LLM and Poolside, Mistral's older servers, RKLLM, Kimi, Cerebras
     (
-        r"(?:prompt|input) length \(?(?P<asked>\d+)\)? exceeds (?:max_model_len|(?:the )?model's maximum context "
+        r"(?:prompt|input) length \(?(?P<prompt>\d+)\)? exceeds (?:max_model_len|(?:the )?model's maximum context "
         r"length|the maximum allowed input length of) \(?(?P<limit>\d+)"
     ),
-    r"too many tokens in prompt: (?P<asked>\d+) > (?P<limit>\d+)",
-    r"prompt is too long: (?P<asked>\d+) model maximum context length: (?P<limit>\d+)",
-    r"prompt (?:is|has) (?P<asked>\d+) tokens but the (?:configured|model) context (?:size|window) is (?P<limit>\d+)",
-    r"exceeded model token limit: (?P<limit>\d+) \(requested: (?P<asked>\d+)",
-    r"current length is (?P<asked>\d+) while limit is (?P<limit>\d+)",
+    r"too many tokens in prompt: (?P<prompt>\d+) > (?P<limit>\d+)",
+    r"prompt is too long: (?P<prompt>\d+) model maximum context length: (?P<limit>\d+)",
+    r"prompt (?:is|has) (?P<prompt>\d+) tokens but the (?:configured|model) context (?:size|window) is (?P<limit>\d+)",
+    r"exceeded model token limit: (?P<limit>\d+) \(requested: (?P<prompt>\d+)",
+    r"current length is (?P<prompt>\d+) while limit is (?P<limit>\d+)",
 )
 _UNNUMBERED = (
     r"maximum context length.{0,300}?(?:however you|exceeded)",
@@ -78,9 +78,9 @@ _UNNUMBERED = (
     r"range of input length should be \[",
     r"input token count exceeds the maximum number of tokens",
 )
-_LONGEST = 4000
+_MAX_TEXT_CHARS = 4000
 _PATTERNS = tuple(re.compile(pattern, re.IGNORECASE | re.DOTALL) for pattern in _NUMBERED)
-_ANY = re.compile("|".join(_UNNUMBERED), re.IGNORECASE | re.DOTALL)
+_UNNUMBERED_PATTERN = re.compile("|".join(_UNNUMBERED), re.IGNORECASE | re.DOTALL)
 
 
 def overflow_message(status: int, error: dict[str, Any]) -> str | None:
@@ -93,28 +93,24 @@ def overflow_message(status: int, error: dict[str, Any]) -> str | None:
     """
     if status not in _STATUSES:
         return None
-    asked, limit = error.get("n_prompt_tokens"), error.get("n_ctx")
-    if isinstance(asked, int) and isinstance(limit, int):
-        return _sentence(asked, limit)
+    prompt, limit = error.get("n_prompt_tokens"), error.get("n_ctx")
+    if isinstance(prompt, int) and isinstance(limit, int):
+        return _sentence(prompt, limit)
     text = error.get("message")
-    text = text[:_LONGEST].replace(",", "") if isinstance(text, str) else ""
+    text = text[:_MAX_TEXT_CHARS].replace(",", "") if isinstance(text, str) else ""
     for pattern in _PATTERNS:
         if found := pattern.search(text):
-            return _of_match(found.groupdict())
-    if _ANY.search(text) or not _CODES.isdisjoint((str(error.get("code")), str(error.get("type")))):
+            numbers = found.groupdict()
+            return _sentence(int(numbers["prompt"]), int(numbers["limit"]), int(numbers.get("output") or 0))
+    if _UNNUMBERED_PATTERN.search(text) or not _CODES.isdisjoint((str(error.get("code")), str(error.get("type")))):
         return "prompt is too long"
     return None
 
 
-def _of_match(numbers: dict[str, str]) -> str:
-    asked, limit, output = int(numbers["asked"]), int(numbers["limit"]), int(numbers.get("output") or 0)
-    if output and asked < limit:
+def _sentence(prompt: int, limit: int, output: int = 0) -> str:
+    if output and prompt < limit:
         return (
-            f"input length and `max_tokens` exceed context limit: {asked} + {output} > {limit}, "
+            f"input length and `max_tokens` exceed context limit: {prompt} + {output} > {limit}, "
             "decrease input length or `max_tokens` and try again"
         )
-    return _sentence(asked, limit)
-
-
-def _sentence(asked: int, limit: int) -> str:
-    return f"prompt is too long: {asked} tokens > {limit} maximum"
+    return f"prompt is too long: {prompt} tokens > {limit} maximum"

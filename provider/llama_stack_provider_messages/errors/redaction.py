@@ -1,7 +1,23 @@
 """Redacts keys and addresses from an upstream's messages before a client reads them.
 
-Names of models, tools and fields look similar to keys. The difference: a key has a long run of mixed letters and digits
-between two separators, a name does not.
+Upstreams repeat in their errors what they were called with and whom they call: the key that they reject, the URL of the
+server behind a gateway. Clients show errors to users and write them to logs. There are two redactions, because neither
+is enough alone:
+
+by value (``redacted``, ``redacted_json``, ``redacted_text``, ``redacted_error``): the keys that were sent are known.
+    They are replaced wherever they occur, also where JSON writes them with escapes. Everything else stays as it is,
+    byte for byte, so that an error body can be passed on. Keys of less than eight characters are placeholders such as
+    ``none``, which are words of the message, too.
+by pattern (``redact``): for keys that are not known (those of a gateway) and for addresses. It applies to text that
+    becomes the message of an error of ours.
+
+    Incorrect API key provided: sk-proj-123456789      Incorrect API key provided: [redacted]
+    connect to http://10.0.0.7:8000/v1 failed          connect to [address] failed
+    prompt is too long for claude-sonnet-4-5           stays
+
+A pattern that is too wide damages messages that clients and users act on, because names of models, tools and fields
+look similar to keys. The difference: a key has a long run of mixed letters and digits between two separators, a name
+does not. Both redactions take time linear in the length of a text: an upstream may echo a megabyte.
 """
 
 import json
@@ -10,6 +26,7 @@ from collections.abc import Collection
 from typing import Any
 
 from llama_stack_api_messages.errors import MessagesError, UpstreamError
+from llama_stack_api_messages.json_bytes import loads_or_none
 
 _SECRETS = r"""
     \bBearer\s+(?!(?:tokens?|auth\w*|schemes?|credentials?|keys?|headers?|is|was|not|missing|required)\b(?!\.\w))
@@ -42,21 +59,20 @@ _ADDRESSES = r"""
     """
 _HIDDEN = re.compile(f"(?P<redacted>{_SECRETS})|(?i:(?P<address>{_ADDRESSES}))", re.VERBOSE)
 """One pattern for both: if a URL contains a key, the match that begins first is redacted completely."""
-_LONGEST = 8000
-"""Limit of a message in characters, which bounds the time of the patterns."""
+_MAX_TEXT_CHARS = 8000
+"""Limit of a message, which bounds the time of the patterns."""
 
 
 def redact(text: str) -> str:
-    """Return the first ``_LONGEST`` characters of a text, with keys, tokens, URLs and host names redacted."""
-    return _HIDDEN.sub(lambda found: f"[{found.lastgroup}]", text[:_LONGEST])
+    """Return the first ``_MAX_TEXT_CHARS`` characters of a text, with keys, tokens, URLs and host names redacted."""
+    return _HIDDEN.sub(lambda found: f"[{found.lastgroup}]", text[:_MAX_TEXT_CHARS])
 
 
 _REDACTED = "[redacted]"
 _JSON_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 """A JSON string, or a truncated one at the end of the text, so that no byte is searched twice."""
 _LENIENT = json.JSONDecoder(strict=False)
-_SHORTEST_SECRET = 8
-"""Minimum length of a key to redact; shorter ones are placeholders such as ``test`` or ``none``, also common words."""
+_MIN_SECRET_CHARS = 8
 
 type Secrets = Collection[str]
 
@@ -66,23 +82,21 @@ def redacted(body: bytes, secrets: Secrets) -> bytes:
 
     Only the strings that contain a key are rewritten. The body may be truncated; the time is linear in its length.
     """
-    secrets = _effective(secrets)
+    secrets = _long_secrets(secrets)
     encoding = json.detect_encoding(body)
     utf8 = encoding.startswith("utf-8")
     text = body.decode("utf-8", "surrogateescape") if utf8 else body.decode(encoding, "replace")
     if "\\" not in text and not any(secret in text for secret in secrets):
         return body
-    clean = _JSON_STRING.sub(lambda found: _cleaned(found[0], secrets), text)
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
+    clean = _JSON_STRING.sub(lambda found: _redacted_string(found[0], secrets), text)
+    if loads_or_none(text) is None:
         clean = redacted_text(clean, secrets)
     return body if clean == text else clean.encode("utf-8", "surrogateescape" if utf8 else "replace")
 
 
 def redacted_json(value: Any, secrets: Secrets) -> Any:  # noqa: ANN401 - any JSON
     """Return decoded JSON with the given keys redacted."""
-    return json.loads(_JSON_STRING.sub(lambda found: _cleaned(found[0], secrets), json.dumps(value)))
+    return json.loads(_JSON_STRING.sub(lambda found: _redacted_string(found[0], secrets), json.dumps(value)))
 
 
 def redacted_error[E: MessagesError](error: E, secrets: Secrets) -> E:
@@ -93,7 +107,7 @@ def redacted_error[E: MessagesError](error: E, secrets: Secrets) -> E:
     return error
 
 
-def _cleaned(string: str, secrets: Secrets) -> str:
+def _redacted_string(string: str, secrets: Secrets) -> str:
     """Return a JSON string, which may be truncated, with the keys redacted; unchanged if it has none or is invalid."""
     for end in ("", '"'):
         try:
@@ -107,11 +121,11 @@ def _cleaned(string: str, secrets: Secrets) -> str:
 
 def redacted_text(text: str, secrets: Secrets) -> str:
     """Return a text with the given keys redacted."""
-    for secret in _effective(secrets):
+    for secret in _long_secrets(secrets):
         text = text.replace(secret, _REDACTED)
     return text
 
 
-def _effective(secrets: Secrets) -> list[str]:
+def _long_secrets(secrets: Secrets) -> list[str]:
     """Return the secrets that are long enough to redact, longest first, because one may be part of another."""
-    return sorted((secret for secret in secrets if len(secret) >= _SHORTEST_SECRET), key=len, reverse=True)
+    return sorted((secret for secret in secrets if len(secret) >= _MIN_SECRET_CHARS), key=len, reverse=True)

@@ -1,12 +1,16 @@
-"""Translates an upstream's HTTP error response into the client's error: same status, type, message and headers.
+"""Tells the success of a Messages API upstream from its failure, and translates its HTTP error responses.
 
-An error body of the Messages API is passed on unchanged. Any other body (OpenAI's, llama.cpp's, an HTML page, an empty
-one) is translated as on the translated lane (``body.py``).
+A response with an error status becomes the client's error with the same status, type, message and headers: an error
+body of the Messages API is passed on unchanged, any other body (OpenAI's, llama.cpp's, an HTML page, an empty one) is
+translated as on the translated lane (``body.py``).
+
+A response with status 200 is not yet a success: gateways send errors and HTML pages with it. It is one if its body is
+a stream of events, or has the member that the endpoint promises and is not an error (``is_success``).
 """
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any, TypeGuard
 
 from llama_stack_api_messages.errors import (
     BadGatewayError,
@@ -15,30 +19,12 @@ from llama_stack_api_messages.errors import (
     UpstreamError,
     error_for_status,
 )
+from llama_stack_api_messages.json_bytes import loads_or_none
+from llama_stack_api_messages.json_members import Member, members
+from llama_stack_provider_messages.headers import returned_headers
 
-from .body import translate_error
-from .redaction import Secrets, redacted
-
-_CARRIED = frozenset({"retry-after", "retry-after-ms", "x-should-retry", "request-id", "anthropic-organization-id"})
-_CARRIED_FAMILIES = ("anthropic-ratelimit-", "anthropic-priority-", "anthropic-fast-")
-_CREDENTIALS = (401, 403)
-
-
-def carried_headers(headers: Mapping[str, str], *, own_request_id: bool = False) -> dict[str, str]:
-    """Return the upstream's response headers that are passed on to the client.
-
-    Args:
-        headers: The upstream's response headers.
-        own_request_id: Whether to omit its ``request-id``.
-    """
-    kept = {
-        name.lower(): value
-        for name, value in headers.items()
-        if name.lower() in _CARRIED or name.lower().startswith(_CARRIED_FAMILIES)
-    }
-    if own_request_id:
-        kept.pop("request-id", None)
-    return kept
+from .body import REFUSED_KEY, error_of_event, is_error, translate_error
+from .redaction import Secrets, redacted, redacted_json
 
 
 def upstream_failure(
@@ -67,35 +53,69 @@ def upstream_failure(
         return BadGatewayError(f"The backend '{provider_id}' answered with a redirect ({status}); {remedy}")
     if not 400 <= status < 600:
         return BadGatewayError(f"The backend '{provider_id}' answered with the status {status}, which is not an error")
-    carried = carried_headers(headers, own_request_id=own_request_id)
+    carried = returned_headers(headers, own_request_id=own_request_id)
     clean = redacted(body, secrets)
-    if error := _own_form(clean):
+    if error := _api_error(clean):
         kind, text, verbatim = error["type"], error["message"], not own_request_id
         return UpstreamError(status, kind, text, headers=carried, raw=clean, verbatim=verbatim)
-    words = status if status not in _CREDENTIALS else 400  # 401 and 403 are passed on with their own status
-    seen = translate_error(words, clean, headers, now=now)
-    carried = {**seen.headers, **carried}
-    if isinstance(seen, InvalidRequestError) and error_for_status(status).retryable:
-        seen.headers = carried  # too long a prompt or an image without vision, whatever the status
-        return seen
-    kind = error_for_status(status).error_type
-    return UpstreamError(status, kind, seen.message, headers=carried)
+    known = status if status not in REFUSED_KEY else 400  # 401 and 403 are passed on with their own message
+    translated = translate_error(known, clean, headers, now=now)
+    carried = {**translated.headers, **carried}
+    if isinstance(translated, InvalidRequestError) and error_for_status(status).retryable:
+        translated.headers = carried  # the prompt is too long or the model has no vision, whatever the status
+        return translated
+    return UpstreamError(status, error_for_status(status).error_type, translated.message, headers=carried)
 
 
-def not_a_message(provider_id: str) -> BadGatewayError:
-    """Return the error for a 2xx response whose body is not a Message."""
-    return BadGatewayError(
-        f"The backend '{provider_id}' did not answer in the form of the Messages API; if it has none, switch its "
-        "native lane off"
-    )
+def is_success(body: object, name: str, secrets: Secrets) -> TypeGuard[dict[str, Any]]:
+    """Return whether the decoded body of a 2xx response is one of the Messages API, and not an error.
+
+    Args:
+        body: The decoded body.
+        name: The member that the endpoint promises: ``content`` of a Message, ``input_tokens`` of a token count.
+        secrets: The keys of the request, to be redacted from an error.
+
+    Raises:
+        MessagesError: The body is an error, which gateways send with status 200, too.
+    """
+    if not isinstance(body, dict):
+        return False
+    if is_error(body):
+        raise error_of_event(redacted_json(body, secrets))
+    return name in body
 
 
-def _own_form(body: bytes) -> dict[str, str] | None:
-    """Return the ``error`` object of a Messages API error body, None for any other body."""
+def success_members(data: bytes, name: str, secrets: Secrets) -> list[Member] | None:
+    """Return the top-level members of the body of a 2xx response; None if it is not one of the Messages API.
+
+    As ``is_success``, but the body is decoded only if it may be an error.
+    """
     try:
-        decoded = json.loads(body)
-    except (ValueError, RecursionError):
+        found = members(data)
+    except ValueError:
         return None
+    names = {member for member, _ in found}
+    if name in names and names.isdisjoint(("error", "code")):
+        return found
+    return found if is_success(loads_or_none(data), name, secrets) else None
+
+
+def not_a_message(provider_id: str, *, native: bool = True) -> BadGatewayError:
+    """Return the error for a 2xx response that is not one of the Messages API.
+
+    Args:
+        provider_id: Id of the backend's provider.
+        native: Whether the request was passed through, so that switching the native lane off may help.
+    """
+    text = f"The backend '{provider_id}' did not answer in the form of the Messages API"
+    if native:
+        return BadGatewayError(f"{text}; if it has none, switch its native lane off")
+    return BadGatewayError(text, retryable=False)
+
+
+def _api_error(body: bytes) -> dict[str, str] | None:
+    """Return the ``error`` object of a Messages API error body, None for any other body."""
+    decoded = loads_or_none(body)
     error = decoded.get("error") if isinstance(decoded, dict) and decoded.get("type") == "error" else None
     if not isinstance(error, dict) or not all(isinstance(error.get(key), str) for key in ("type", "message")):
         return None

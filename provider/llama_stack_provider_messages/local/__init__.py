@@ -1,8 +1,9 @@
 """``inline::llama-cpp``: an inference provider that runs llama.cpp's server as a child process.
 
 ``impl.py`` is the provider, ``engine.py`` starts and supervises the child, ``child.py`` is the program that runs in it.
-The platform imports ``provider.py`` and ``config.py`` by name. Imports go to ``stack/`` only; nothing imports from
-here, except the harness to record the engine. The engine itself, ``xllamacpp``, is imported in the child only.
+The platform imports ``provider.py`` and ``config.py`` by name. Imports go to ``stack/`` and ``upstream/``; nothing
+imports from here, except the harness to record the engine. The engine itself, ``xllamacpp``, is imported in the child
+only.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -5,7 +5,6 @@ import importlib
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import openai
 from openai import AsyncOpenAI, AsyncStream, DefaultAsyncHttpxClient, Timeout
@@ -13,6 +12,7 @@ from pydantic import PrivateAttr
 
 from llama_stack_api_messages import MessagesUpstream
 from llama_stack_provider_messages.stack import HealthResponse, HealthStatus, Model, OpenAIMixin
+from llama_stack_provider_messages.upstream.state import PerLoop
 
 from .config import MAX_CONNECTIONS, LlamaCppConfig, engine_options
 from .engine import COMMAND, Engine, EngineError, EngineProcess
@@ -169,7 +169,7 @@ class LoopClients:
     def __init__(self, key: str, silence_seconds: float) -> None:
         self._key = key
         self._timeout = Timeout(silence_seconds, connect=_CONNECT_SECONDS)
-        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncOpenAI] = WeakKeyDictionary()
+        self._clients: PerLoop[AsyncOpenAI] = PerLoop()
 
     @property
     def credentials(self) -> dict[str, str]:
@@ -178,11 +178,8 @@ class LoopClients:
 
     def get(self, base_url: str) -> AsyncOpenAI:
         """Return the client of the running loop, for this base URL."""
-        loop = asyncio.get_running_loop()
-        client = self._clients.get(loop)
-        if client is None:
-            client = self._clients[loop] = self._new(base_url)
-        elif str(client.base_url).rstrip("/") != base_url:
+        client = self._clients.get(lambda: self._new(base_url))
+        if str(client.base_url).rstrip("/") != base_url:
             client.base_url = base_url
         return client
 
@@ -194,7 +191,6 @@ class LoopClients:
         )
 
     async def close(self) -> None:
-        """Close the client of the running loop; those of other loops have no open connections."""
-        client = self._clients.pop(asyncio.get_running_loop(), None)
-        if client:
+        """Close the client of the running loop."""
+        if client := self._clients.pop():
             await client.close()

@@ -17,24 +17,25 @@ from llama_stack_api_messages import Call, MessageReply, RequestBody, StreamRepl
 from llama_stack_api_messages.errors import BadGatewayError, InvalidRequestError, MessagesError, UpstreamError
 from llama_stack_api_messages.ids import new_id
 from llama_stack_api_messages.json_bytes import encode_json
-from llama_stack_api_messages.json_members import Member, members
+from llama_stack_api_messages.json_members import Member
 from llama_stack_api_messages.models import CountTokensRequest, CreateMessageRequest, PromptRequest
-from llama_stack_provider_messages.errors.body import translate_error
-from llama_stack_provider_messages.errors.redaction import redacted, redacted_error
-from llama_stack_provider_messages.errors.response import carried_headers, not_a_message
-from llama_stack_provider_messages.routing.lanes import COUNT_HEADER, Backend, NativeRoute, TranslatedRoute
-from llama_stack_provider_messages.routing.probe import NO_ROUTE, Probes
+from llama_stack_provider_messages.errors.body import NO_ROUTE
+from llama_stack_provider_messages.errors.redaction import redacted_error
+from llama_stack_provider_messages.errors.response import not_a_message, success_members
+from llama_stack_provider_messages.headers import COUNT_HEADER, forwarded_headers, returned_headers
+from llama_stack_provider_messages.routing.lanes import Backend, NativeRoute, TranslatedRoute
+from llama_stack_provider_messages.routing.probe import Probes
 from llama_stack_provider_messages.stack import Platform, Target, get_logger
 from llama_stack_provider_messages.translation.dropped import dropped_header, dropped_text
 from llama_stack_provider_messages.translation.messages_to_chat.backend.estimate import estimate_json
 from llama_stack_provider_messages.upstream.address import Upstream
-from llama_stack_provider_messages.upstream.client import UpstreamClient, UpstreamRequest, read_body
-from llama_stack_provider_messages.upstream.cooldown import Cooldown
+from llama_stack_provider_messages.upstream.client import UpstreamClient, UpstreamRequest, is_event_stream, read_body
+from llama_stack_provider_messages.upstream.state import Cooldown
 
 from .model_name import ModelNameRewriter, echoed
 from .observer import usage_of
 from .repair import StreamRepair, repair_message
-from .request import PROMPT_FIELDS, Outgoing, native_request, request_headers, window_limit
+from .request import PROMPT_FIELDS, Outgoing, native_request, window_limit
 from .stream import RequestMetrics, relayed, repaired
 
 logger = get_logger(__name__)
@@ -118,7 +119,7 @@ class NativeBackend:
         """Return the upstream's successful response; log any other, and doubt the probe result if it may be wrong."""
         upstream = route.upstream
         further = frozenset(name.lower() for name in upstream.settings.forward_headers)
-        headers = request_headers(call.headers, further, credentials=upstream.settings.forward_client_auth)
+        headers = forwarded_headers(call.headers, further, credentials=upstream.settings.forward_client_auth)
         request = UpstreamRequest(path, sent.data, headers, call.query)
         try:
             return await self._client.send_ok(route.target, upstream, request)
@@ -148,7 +149,7 @@ class NativeBackend:
             return await self._estimate(body, call, route)
         data = await read_body(response, route.target.provider_id)
         _expect("input_tokens", data, route.upstream)
-        headers = carried_headers(response.headers, own_request_id=route.upstream.settings.own_request_id)
+        headers = returned_headers(response.headers, own_request_id=route.upstream.settings.own_request_id)
         return MessageReply(data, {**headers, COUNT_HEADER: "exact"})
 
     async def _estimate(self, body: RequestBody[CountTokensRequest], call: Call, route: NativeRoute) -> MessageReply:
@@ -165,7 +166,7 @@ class NativeBackend:
 
     async def probe(self, target: Target, upstream: Upstream) -> tuple[int, bytes]:
         """Probe an upstream for a Messages API; return status and body of its response, status 0 if there is none."""
-        request = UpstreamRequest(_MESSAGES, b"{}", request_headers({}, frozenset(), credentials=False), short=True)
+        request = UpstreamRequest(_MESSAGES, b"{}", forwarded_headers({}, frozenset(), credentials=False), short=True)
         try:
             async with asyncio.timeout(_PROBE_SECONDS):
                 response = await self._client.send(target, upstream, request)
@@ -211,26 +212,15 @@ def _is_no_route(error: MessagesError) -> bool:
 
 
 def _expect(name: str, data: bytes, upstream: Upstream) -> list[Member]:
-    """Return the top-level members of a response body that has a member of this name.
-
-    Raises:
-        MessagesError: The member is missing; if the body is an error with a success status, that error.
-    """
-    try:
-        found = members(data)
-    except ValueError:
-        raise not_a_message(upstream.provider_id) from None
-    names = {member for member, _ in found}
-    if name in names:
-        return found
-    if "error" in names:
-        raise translate_error(None, redacted(data, upstream.secrets))
-    raise not_a_message(upstream.provider_id)
+    """Return the top-level members of a successful response body; see ``success_members``."""
+    if (found := success_members(data, name, upstream.secrets)) is None:
+        raise not_a_message(upstream.provider_id)
+    return found
 
 
 async def _expect_events(response: httpx.Response, upstream: Upstream) -> None:
     """Raise an error if a response is not an event stream: the one in its body, if it has one."""
-    if not response.headers.get("content-type", "").lower().startswith("text/event-stream"):
+    if not is_event_stream(response):
         _expect("content", await read_body(response, upstream.provider_id), upstream)
         raise not_a_message(upstream.provider_id)
 
@@ -247,5 +237,5 @@ def _repaired(data: bytes, model: str, route: NativeRoute) -> bytes:
 def _reply_headers(response: httpx.Response, sent: Outgoing, route: NativeRoute) -> dict[str, str]:
     if sent.dropped:
         logger.info("dropped on the native lane", model=route.target.model_id, dropped=dropped_text(sent.dropped))
-    carried = carried_headers(response.headers, own_request_id=route.upstream.settings.own_request_id)
+    carried = returned_headers(response.headers, own_request_id=route.upstream.settings.own_request_id)
     return {**carried, **dropped_header(sent.dropped)}

@@ -10,7 +10,7 @@ max_tokens            lowered if the upstream has rejected it as larger than its
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,7 +27,6 @@ from llama_stack_provider_messages.translation.messages_to_chat.backend.output_l
     refused_window,
     window_room,
 )
-from llama_stack_provider_messages.upstream.address import CREDENTIALS
 
 type Edit = tuple[Span, bytes]
 
@@ -38,11 +37,6 @@ MAX_EDITED = 10_000
 _OWN_SIGNATURE = b'"' + SIGNATURE_PREFIX.encode()
 _COUNT = re.compile(rb"\d{1,18}")
 _THINKING = frozenset({"thinking", "redacted_thinking"})
-_FORWARDED = frozenset({"anthropic-version", "anthropic-beta", "traceparent", "tracestate", "baggage", "b3"})
-_FORWARDED_FAMILIES = ("x-b3-", "x-claude-code-")
-"""Header prefixes of tracing, and of sessions, by which routers before several engines select the one with the prefix
-cache."""
-_DEFAULT_VERSION = "2023-06-01"
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,17 +196,3 @@ def _elements(data: bytes, array: Span) -> list[Span]:
         return elements(data, array) if data.startswith(b"[", array.start) else []
     except (ValueError, RecursionError):
         return []
-
-
-def request_headers(sent: Mapping[str, str], further: frozenset[str], *, credentials: bool) -> dict[str, str]:
-    """Return the client's headers to forward to the upstream.
-
-    Args:
-        sent: The client's headers, names in lower case.
-        further: Names of further headers to forward, from the configuration.
-        credentials: Whether to forward the client's credentials.
-    """
-    names = _FORWARDED | further | (CREDENTIALS if credentials else frozenset())
-    kept = {name: value for name, value in sent.items() if name in names or name.startswith(_FORWARDED_FAMILIES)}
-    kept.setdefault("anthropic-version", _DEFAULT_VERSION)
-    return kept

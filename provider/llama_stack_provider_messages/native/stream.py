@@ -1,6 +1,5 @@
 """The frames of a stream on the native lane: the upstream's chunks unchanged, or its events repaired."""
 
-import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
@@ -12,10 +11,11 @@ from llama_stack_api_messages import Call
 from llama_stack_api_messages.errors import BadGatewayError
 from llama_stack_api_messages.json_bytes import loads_or_none
 from llama_stack_api_messages.streaming.sse import encode_event
+from llama_stack_provider_messages.errors.exceptions import connection_failure
 from llama_stack_provider_messages.errors.redaction import redacted_json
 from llama_stack_provider_messages.stack import Platform, Target, get_logger
 from llama_stack_provider_messages.upstream.address import Upstream
-from llama_stack_provider_messages.upstream.client import connection_failure
+from llama_stack_provider_messages.upstream.client import chunks_after_end
 from llama_stack_provider_messages.upstream.sse import SSEDecoder
 
 from .error_event import ErrorEventRedactor
@@ -24,10 +24,6 @@ from .observer import StreamObserver
 from .repair import StreamRepair
 
 logger = get_logger(__name__)
-
-_END_SECONDS = 0.5
-"""How long an upstream may keep the stream open after its last event. A connection is reusable only if read to its
-end."""
 
 
 class RequestMetrics:
@@ -84,7 +80,7 @@ async def relayed(
                 yield passed
             if watch.over:
                 break
-        async for chunk in _behind_the_end(chunks):
+        async for chunk in chunks_after_end(chunks):
             watch.feed(chunk)
             if passed := errors.feed(echo.feed(chunk)):
                 yield passed
@@ -104,19 +100,6 @@ async def relayed(
         raise BadGatewayError(f"The backend '{upstream.provider_id}' ended the stream before its answer was complete")
 
 
-async def _behind_the_end(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
-    """Yield the chunks after the last event, for at most ``_END_SECONDS``."""
-    clock = asyncio.get_running_loop().time
-    until = clock() + _END_SECONDS
-    while (left := until - clock()) > 0:
-        try:
-            async with asyncio.timeout(left):
-                chunk = await anext(chunks)
-        except (StopAsyncIteration, TimeoutError):
-            return
-        yield chunk
-
-
 async def repaired(
     response: httpx.Response, repair: StreamRepair, tally: RequestMetrics, upstream: Upstream
 ) -> AsyncGenerator[bytes]:
@@ -132,7 +115,7 @@ async def repaired(
                     yield _encoded(mended, upstream)
             if repair.finished:
                 break
-        async for _ in _behind_the_end(chunks):
+        async for _ in chunks_after_end(chunks):
             pass
         events = [mended for event in decoder.close() for mended in repair.feed(loads_or_none(event.data))]
         events += repair.finish()

@@ -1,4 +1,10 @@
-"""``remote::messages``: an inference provider for backends that speak only the Messages API."""
+"""``remote::messages``: an inference provider for backends that speak only the Messages API.
+
+``impl.py`` is the provider, ``client.py`` sends its requests, ``continuation.py`` reads and continues responses,
+``sdk_objects.py`` converts the objects of the platform, and ``config.py`` is its configuration. The translation itself
+is in ``translation/chat_to_messages``. Imports go from here to ``upstream/`` and below; only the platform imports from
+here.
+"""
 
 from typing import TYPE_CHECKING, Any
 

@@ -7,13 +7,12 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from llama_stack_api_messages.errors import InvalidRequestError
+from llama_stack_provider_messages.headers import DEFAULT_VERSION, FRAMING
 from llama_stack_provider_messages.stack import RemoteInferenceProviderConfig
 
 _AUTH = re.compile(r"x-api-key|bearer|header:[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_VALUE = re.compile(r"[\x20-\x7e]*")
-_WORD = re.compile(r"[\x21-\x7e]+")
-_FRAMING = frozenset({"content-length", "transfer-encoding", "host", "content-type", "content-encoding"})
-"""Headers of message framing and content type, which must not be configured."""
+_HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
+_TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
 class ModelEntry(BaseModel):
@@ -21,15 +20,15 @@ class ModelEntry(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    id: str = Field(min_length=1, description="What the upstream calls it: the name of a deployment, on Azure.")
+    id: str = Field(min_length=1, description="The upstream's name of the model; on Azure, the name of the deployment.")
     max_tokens: int | None = Field(
-        default=None, ge=1, description="How many tokens it can put out; what a request gets that names no limit."
+        default=None, ge=1, description="Limit of output tokens, also sent for a request without a limit."
     )
-    context: int | None = Field(default=None, ge=1, description="Its context window in tokens, for the list of models.")
+    context: int | None = Field(default=None, ge=1, description="Context window in tokens, shown in the model list.")
     type: str | None = Field(
         default=None,
-        description="The model it is, such as `claude-sonnet-4-5`, where `id` does not say so: what it takes follows "
-        "from that.",
+        description="The model itself, such as `claude-sonnet-4-5`, if `id` does not tell: it decides which "
+        "settings the model accepts.",
     )
 
     @model_validator(mode="before")
@@ -68,7 +67,7 @@ class RemoteMessagesConfig(RemoteInferenceProviderConfig):  # type: ignore[misc]
 
     base_url: str = Field(
         default="https://api.anthropic.com",
-        description="Where the upstream is, as an Anthropic SDK takes it: `/v1/messages` is appended. It may have a "
+        description="Base URL of the upstream, as an Anthropic SDK takes it: `/v1/messages` is appended. It may have a "
         "path, such as `https://NAME.services.ai.azure.com/anthropic`.",
     )
     auth: str = Field(
@@ -76,44 +75,47 @@ class RemoteMessagesConfig(RemoteInferenceProviderConfig):  # type: ignore[misc]
         description="How the key is sent: `x-api-key`, `bearer`, or `header:NAME` for a header of that name.",
     )
     anthropic_version: str = Field(
-        default="2023-06-01",
-        description="The version of the API. Messages requests that go through as they are keep the one of their "
-        "client, unless this is set.",
+        default=DEFAULT_VERSION,
+        description="Version of the API. Messages requests of the native lane keep their client's version, unless this "
+        "is set.",
     )
     anthropic_beta: list[str] = Field(
-        default_factory=list, description="Betas to switch on with every request, beside those a request asks for."
+        default_factory=list, description="Betas to enable for every request, in addition to those of the request."
     )
-    headers: dict[str, str] = Field(default_factory=dict, description="Further headers of every request.")
+    headers: dict[str, str] = Field(default_factory=dict, description="Further headers to send with every request.")
     models: list[ModelEntry] | None = Field(
         default=None,
-        description="The models, each a name or a mapping. Unset: those the upstream lists at `/v1/models`; Azure AI "
-        "Foundry has no such list.",
+        description="The models, each a name or a mapping. Unset: those that the upstream lists at `/v1/models`; Azure "
+        "AI Foundry does not list them.",
     )
     anthropic: bool | None = Field(
         default=None,
-        description="The models are Anthropic's own, which check signatures. Unset: those with `claude` in their name.",
+        description="Whether the models are Anthropic's own, which verify signatures. Unset: those with `claude` in "
+        "their name.",
     )
     default_max_tokens: int = Field(
         default=4096,
         ge=1,
-        description="Stands in for a missing limit where nothing is known of the model: the API needs one.",
+        description="Limit of output tokens for a request without one, if the limit of the model is not known: the API "
+        "requires it.",
     )
     strict: bool = Field(
         default=False,
-        description="Answer 400 to what the Messages API has no equal for, instead of leaving it out.",
+        description="Reject request fields that the Messages API has no equivalent for with 400, instead of dropping "
+        "them.",
     )
     max_retries: int = Field(
         default=0,
         ge=0,
         le=10,
-        description="How often a request is sent again that the upstream could not take. Clients do that themselves, "
-        "so that 0 is best for most.",
+        description="Limit of retries after a temporary error of the upstream. Clients retry themselves, so 0 suits "
+        "most stacks.",
     )
     max_continuations: int = Field(
         default=5,
         ge=0,
         le=50,
-        description="How often an answer is continued that the upstream paused in the middle of its own tools.",
+        description="Limit of continuations of a response that the upstream paused while it ran its own tools.",
     )
 
     @field_validator("base_url")
@@ -122,35 +124,35 @@ class RemoteMessagesConfig(RemoteInferenceProviderConfig):  # type: ignore[misc]
         try:
             url = httpx.URL(value)
         except httpx.InvalidURL as error:
-            raise ValueError(f"no URL: {error}") from None
+            raise ValueError(f"not a valid URL: {error}") from None
         if url.scheme not in ("http", "https") or not url.host or url.query or url.userinfo:
             raise ValueError("give scheme, host and path of the upstream, such as https://api.anthropic.com")
         return value.rstrip("/").removesuffix("/v1/messages").removesuffix("/v1").rstrip("/")
 
     @field_validator("auth")
     @classmethod
-    def _known_auth(cls, value: str) -> str:
+    def _valid_auth(cls, value: str) -> str:
         if not _AUTH.fullmatch(value):
-            raise ValueError("this is none of x-api-key, bearer, header:NAME")
-        if value.removeprefix("header:").lower() in _FRAMING:
-            raise ValueError("HTTP itself sets this header; name another")
+            raise ValueError("not one of x-api-key, bearer, header:NAME")
+        if value.removeprefix("header:").lower() in FRAMING:
+            raise ValueError("HTTP sets this header itself; name another one")
         return value
 
     @field_validator("anthropic_version", "anthropic_beta")
     @classmethod
-    def _words(cls, value: str | list[str]) -> str | list[str]:
-        for word in [value] if isinstance(value, str) else value:
-            if not _WORD.fullmatch(word):
-                raise ValueError(f"{word!r} is no name that a header can carry")
+    def _valid_tokens(cls, value: str | list[str]) -> str | list[str]:
+        for token in [value] if isinstance(value, str) else value:
+            if not _TOKEN.fullmatch(token):
+                raise ValueError(f"{token!r} is not valid in a header; use ASCII without spaces")
         return value
 
     @field_validator("headers")
     @classmethod
-    def _sendable(cls, value: dict[str, str]) -> dict[str, str]:
+    def _valid_headers(cls, value: dict[str, str]) -> dict[str, str]:
         for name, text in value.items():
-            if not _AUTH.fullmatch(f"header:{name}") or not _VALUE.fullmatch(text):
-                raise ValueError(f"{name!r} is no header that HTTP can carry")
-            if name.lower() in _FRAMING:
+            if not _AUTH.fullmatch(f"header:{name}") or not _HEADER_VALUE.fullmatch(text):
+                raise ValueError(f"{name!r} is not a valid header; use ASCII without line ends")
+            if name.lower() in FRAMING:
                 raise ValueError(f"{name!r} is set by HTTP itself; leave it out")
         return {name.lower(): text for name, text in value.items()}
 

@@ -1,9 +1,15 @@
-"""The inference provider: translates the platform's chat completions for an upstream that speaks the Messages API."""
+"""The inference provider: serves chat completions of the platform from an upstream that speaks the Messages API.
+
+A request is translated to the Messages API (``translation/chat_to_messages``), sent (``client.py``), continued if the
+upstream paused it (``continuation.py``), and its response is translated back to the objects that the platform expects
+(``sdk_objects.py``). Requests of the Messages API do not come here: the provider declares its upstream
+(``messages_upstream``), and the native lane passes them through.
+"""
 
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import Any
 
 from pydantic import PrivateAttr
@@ -11,7 +17,8 @@ from pydantic import PrivateAttr
 from llama_stack_api_messages import MessagesUpstream
 from llama_stack_api_messages.errors import MessagesError
 from llama_stack_api_messages.ids import new_id
-from llama_stack_api_messages.routes.completion_error import CompletionError
+from llama_stack_provider_messages.errors.body import NO_ROUTE, REFUSED_KEY
+from llama_stack_provider_messages.headers import BETA_HEADER, VERSION_HEADER
 from llama_stack_provider_messages.stack import (
     HealthResponse,
     HealthStatus,
@@ -29,27 +36,31 @@ from llama_stack_provider_messages.translation.chat_to_messages import (
     MessagesRequest,
     StreamTranslator,
     TranslationOptions,
+    dropped_blocks,
     traits_of,
-    translate_error,
     translate_request,
     translate_response,
 )
 from llama_stack_provider_messages.translation.dropped import Dropped, dropped_text
-from llama_stack_provider_messages.upstream.address import Upstream
+from llama_stack_provider_messages.upstream.address import NativeSettings, resolve
 from llama_stack_provider_messages.upstream.client import UpstreamClient
-from llama_stack_provider_messages.upstream.settings import NativeSettings
 
+from .client import MessagesClient, ModelLister
 from .config import ModelEntry, RemoteMessagesConfig, RemoteMessagesProviderData
-from .continuation import left_out, streamed_answer, whole_answer
-from .failures import ModelNotAllowedError, not_offered
-from .model_list import NO_LIST, ModelLister
-from .sdk_objects import chunk, completion, plain_request, reasoning_of
-from .upstream import MessagesClient
+from .continuation import complete_message, complete_stream
+from .sdk_objects import (
+    ModelNotAllowedError,
+    NotOfferedError,
+    completion,
+    completion_chunk,
+    completion_error,
+    plain_request,
+    reasoning_of,
+)
 
 logger = get_logger(__name__)
 
 TYPE = "remote::messages"
-_SETTINGS = NativeSettings()
 _HEALTH_SECONDS = 3.0
 
 
@@ -75,12 +86,12 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         """Report whether the upstream responds and accepts the configured key."""
         key = self.get_api_key()
         try:
-            status = await self._listing().status(self._headers(key), _HEALTH_SECONDS)
+            status = await self._model_lister().status(self._headers(key), _HEALTH_SECONDS)
         except MessagesError as error:
             return HealthResponse(status=HealthStatus.ERROR, message=error.message)
-        if key and status in (401, 403):
+        if key and status in REFUSED_KEY:
             return HealthResponse(status=HealthStatus.ERROR, message=f"The backend refuses the key: {status}")
-        if status >= 500 and status not in NO_LIST:
+        if status >= 500 and status not in NO_ROUTE:
             return HealthResponse(status=HealthStatus.ERROR, message=f"The backend answers {status}")
         return HealthResponse(status=HealthStatus.OK)
 
@@ -90,18 +101,23 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
 
     async def messages_upstream(self, resource_id: str) -> MessagesUpstream:
         """Return the upstream: requests of the Messages API are passed through to it (native lane)."""
+        declared = self._upstream(resource_id)
+        if "anthropic_version" in self.config.model_fields_set:
+            return declared
+        headers = {name: value for name, value in declared.headers.items() if name != VERSION_HEADER}
+        return replace(declared, headers=headers)  # the client sends its own version
+
+    def _upstream(self, resource_id: str, betas: tuple[str, ...] = ()) -> MessagesUpstream:
+        """Return the upstream with all headers of this request."""
         key = self._get_api_key_from_config_or_provider_data()
-        headers = self._headers(key)
-        if "anthropic_version" not in self.config.model_fields_set:
-            del headers["anthropic-version"]  # the client sends its own
-        return MessagesUpstream(self.config.base_url, headers, anthropic=self._is_anthropic(resource_id), secret=key)
+        anthropic = self.config.anthropic
+        if anthropic is None:
+            anthropic = "claude" in self._model_type(resource_id).lower()
+        headers = self._headers(key, betas)
+        return MessagesUpstream(self.config.base_url, headers, anthropic=anthropic, secret=key)
 
-    def _is_anthropic(self, resource_id: str) -> bool:
-        if self.config.anthropic is not None:
-            return self.config.anthropic
-        return "claude" in self._kind(resource_id).lower()
-
-    def _kind(self, resource_id: str) -> str:
+    def _model_type(self, resource_id: str) -> str:
+        """Return what a model is: as configured, else its name."""
         entry = self._known.get(resource_id)
         return (entry and entry.type) or resource_id
 
@@ -119,9 +135,7 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
             CompletionError: The upstream does not respond.
         """
         entries = self.config.models
-        if entries is None:
-            entries = await self._listed()
-        if entries is None:
+        if entries is None and (entries := await self._listed()) is None:
             return None
         allowed = self.config.allowed_models
         entries = [entry for entry in entries if allowed is None or entry.id in allowed]
@@ -131,12 +145,13 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         return found
 
     async def _listed(self) -> list[ModelEntry] | None:
+        """Return the models that the upstream lists, else the allowed ones; None without either."""
         try:
             key = self._get_api_key_from_config_or_provider_data()
-            entries = await self._listing().models(self._headers(key), [key] if key else [])
+            entries = await self._model_lister().models(self._headers(key), [key] if key else [])
         except MessagesError as error:
             logger.warning("listing models failed", provider_id=self.__provider_id__, reason=error.message[:500])
-            raise _failure(error) from None
+            raise completion_error(error) from None
         if entries is not None:
             return entries
         logger.info("the backend lists no models; name them in `models`", provider_id=self.__provider_id__)
@@ -173,20 +188,20 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         """
         self._validate_model_allowed(params.model)
         try:
-            asked = self._translated(params)
-            asking = self._asking(params.model, asked.betas)
+            request = self._translate_request(params)
+            client = self._messages_client(params.model, request.betas)
             if params.stream:
-                return await self._stream(params.model, asking, asked)
-            message = await whole_answer(asking, asked.body, self.config.max_continuations)
-            self._tell(params.model, "answer", left_out(message))
-            return completion(translate_response(message, asked.form, created=int(time.time())))
+                return await self._stream(params.model, client, request)
+            message = await complete_message(client, request.body, self.config.max_continuations)
+            self._log_dropped(params.model, "response", dropped_blocks(message, request.form))
+            return completion(translate_response(message, request.form, created=int(time.time())))
         except MessagesError as error:
-            raise _failure(error) from None
+            raise completion_error(error) from None
 
-    async def _stream(self, model: str, asking: MessagesClient, asked: MessagesRequest) -> AsyncGenerator[Any]:
-        translator = StreamTranslator(asked.form, created=int(time.time()), new_id=lambda: new_id(""))
-        first = await asking.stream(asked.body)
-        pieces = streamed_answer(asking, asked.body, translator, first, self.config.max_continuations)
+    async def _stream(self, model: str, client: MessagesClient, request: MessagesRequest) -> AsyncGenerator[Any]:
+        translator = StreamTranslator(request.form, created=int(time.time()), new_id=lambda: new_id(""))
+        first = await client.stream(request.body)
+        pieces = complete_stream(client, request.body, translator, first, self.config.max_continuations)
         await anext(pieces)  # from here on, closing the generator closes the response
 
         async def chunks() -> AsyncGenerator[Any]:
@@ -194,65 +209,57 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
                 yield None
                 try:
                     async for piece in pieces:
-                        yield chunk(piece)
+                        yield completion_chunk(piece)
                 except MessagesError as error:
-                    raise _failure(error) from None
-            self._tell(model, "answer", translator.dropped)
+                    raise completion_error(error) from None
+            self._log_dropped(model, "response", translator.dropped)
 
         made = chunks()
         await anext(made)
         return made
 
-    def _tell(self, model: str, what: str, dropped: tuple[Dropped, ...]) -> None:
-        """Log the dropped fields of a request, or the dropped blocks of a response."""
-        if dropped:
-            where = {"provider_id": self.__provider_id__, "model": model, "of": what}
-            logger.info("dropped in translation", **where, dropped=dropped_text(dropped))
-
-    def _translated(self, params: Any) -> MessagesRequest:  # noqa: ANN401 - the platform's request
+    def _translate_request(self, params: Any) -> MessagesRequest:  # noqa: ANN401 - the platform's request
         chat = plain_request(params)
         if params.stream and (options := stream_options(chat.get("stream_options"), stream=True)):
             chat["stream_options"] = options
         entry = self._known.get(params.model)
-        most = entry.max_tokens if entry else None
-        asked = translate_request(
+        max_output = entry.max_tokens if entry else None
+        request = translate_request(
             chat,
             TranslationOptions(
                 params.model,
-                max_tokens=most or self.config.default_max_tokens,
-                traits=traits_of(self._kind(params.model)),
+                max_tokens=max_output or self.config.default_max_tokens,
+                traits=traits_of(self._model_type(params.model)),
                 strict=self.config.strict,
-                max_output=most,
+                max_output=max_output,
             ),
         )
-        self._tell(params.model, "request", asked.dropped)
-        return asked
+        self._log_dropped(params.model, "request", request.dropped)
+        return request
 
-    def _asking(self, model: str, betas: tuple[str, ...]) -> MessagesClient:
-        key = self._get_api_key_from_config_or_provider_data()
+    def _log_dropped(self, model: str, part: str, dropped: tuple[Dropped, ...]) -> None:
+        """Log the dropped fields of a request, or the dropped blocks of a response."""
+        if dropped:
+            where = {"provider_id": self.__provider_id__, "model": model, "of": part}
+            logger.info("dropped in translation", **where, dropped=dropped_text(dropped))
+
+    def _messages_client(self, model: str, betas: tuple[str, ...]) -> MessagesClient:
         provider_id = self.__provider_id__
         target = Target(f"{provider_id}/{model}", provider_id, TYPE, model, provider=self)
-        upstream = Upstream(
-            provider_id,
-            self.config.base_url,
-            self._headers(key, betas),
-            _SETTINGS,
-            self._is_anthropic(model),
-            key,
-        )
-        return MessagesClient(self._upstream_client, target, upstream, {}, self.config.max_retries)
+        upstream = resolve(target, NativeSettings(), self._upstream(model, betas))
+        return MessagesClient(self._upstream_client, target, upstream, self.config.max_retries)
 
     def _headers(self, key: str | None, betas: tuple[str, ...] = ()) -> dict[str, str]:
         config = self.config
         named = ",".join(dict.fromkeys([*config.anthropic_beta, *betas]))
         return {
-            "anthropic-version": config.anthropic_version,
-            **({"anthropic-beta": named} if named else {}),
+            VERSION_HEADER: config.anthropic_version,
+            **({BETA_HEADER: named} if named else {}),
             **config.headers,
             **config.credentials(key),
         }
 
-    def _listing(self) -> ModelLister:
+    def _model_lister(self) -> ModelLister:
         return ModelLister(self.config.base_url, self.__provider_id__, network_of(self))
 
     async def openai_chat_completions_with_reasoning(self, params: Any) -> Any:  # noqa: ANN401 - as above
@@ -264,15 +271,15 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
 
     async def openai_completion(self, params: Any) -> Any:  # noqa: ANN401, ARG002 - the platform's request
         """Raise an error: the Messages API has no text completions."""
-        raise not_offered("legacy completions; use /v1/chat/completions")
+        raise NotOfferedError("legacy completions; use /v1/chat/completions")
 
     async def openai_embeddings(self, params: Any) -> Any:  # noqa: ANN401, ARG002 - the platform's request
         """Raise an error: the Messages API has no embeddings."""
-        raise not_offered("embeddings")
+        raise NotOfferedError("embeddings")
 
     async def rerank(self, request: Any) -> Any:  # noqa: ANN401, ARG002 - the platform's request
         """Raise an error: the Messages API has no reranking."""
-        raise not_offered("reranking")
+        raise NotOfferedError("reranking")
 
 
 async def _with_reasoning(chunks: AsyncGenerator[Any]) -> AsyncGenerator[Any]:
@@ -280,8 +287,3 @@ async def _with_reasoning(chunks: AsyncGenerator[Any]) -> AsyncGenerator[Any]:
         async for piece in chunks:
             texts = [text for choice in piece.choices if (text := reasoning_of(choice.delta))]
             yield chunk_with_reasoning(piece, "".join(texts) or None)
-
-
-def _failure(error: MessagesError) -> CompletionError:
-    answer = translate_error(error, now=datetime.now(UTC))
-    return CompletionError(answer.status, answer.body, answer.headers)

@@ -1,10 +1,15 @@
-"""Converts between the objects of the platform or SDK and plain JSON."""
+"""Converts between plain JSON and the objects of the platform and of the openai SDK: requests, responses, errors."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import BaseModel
+
+from llama_stack_api_messages.errors import MessagesError
+from llama_stack_api_messages.routes.completion_error import CompletionError
+from llama_stack_provider_messages.translation.chat_to_messages import translate_error
 
 
 def plain_request(params: BaseModel) -> dict[str, Any]:
@@ -26,18 +31,18 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - any JSON
     return value
 
 
-def completion(answer: Mapping[str, Any]) -> ChatCompletion:
+def completion(response: Mapping[str, Any]) -> ChatCompletion:
     """Return a response as the SDK's object, unknown fields included; the platform expects that of a provider."""
-    return ChatCompletion.construct(**answer)
+    return ChatCompletion.construct(**response)
 
 
-def chunk(piece: Mapping[str, Any]) -> ChatCompletionChunk:
+def completion_chunk(chunk: Mapping[str, Any]) -> ChatCompletionChunk:
     """Return a chunk of a stream as the SDK's object, unknown fields included.
 
     The platform serializes missing fields as null, and the SDK's stream helper takes a null ``type`` as the type of a
     tool call: so every delta of a tool call gets its ``type``.
     """
-    made = ChatCompletionChunk.construct(**piece)
+    made = ChatCompletionChunk.construct(**chunk)
     for choice in made.choices:
         for call in choice.delta.tool_calls or ():
             kind = "custom" if getattr(call, "custom", None) else "function"
@@ -45,7 +50,37 @@ def chunk(piece: Mapping[str, Any]) -> ChatCompletionChunk:
     return made
 
 
-def reasoning_of(answer: Any) -> str | None:  # noqa: ANN401 - a message or a delta of the SDK
-    """Return the reasoning text of a message or a delta, None if there is none."""
-    text = getattr(answer, "reasoning_content", None)
+def reasoning_of(message: Any) -> str | None:  # noqa: ANN401 - a message or a delta of the SDK
+    """Return the reasoning text of a message or a delta, None without one."""
+    text = getattr(message, "reasoning_content", None)
     return text if isinstance(text, str) and text else None
+
+
+def completion_error(error: MessagesError) -> CompletionError:
+    """Return an error with a body in OpenAI's form, as the platform's routes send it."""
+    translated = translate_error(error, now=datetime.now(UTC))
+    return CompletionError(translated.status, translated.body, translated.headers)
+
+
+class ModelNotAllowedError(CompletionError, ValueError):
+    """The model is not in ``allowed_models``; a ``ValueError``, as with other providers."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            400, _error_body(f"The model '{model}' is not in allowed_models of its provider", "model_not_allowed")
+        )
+
+
+class NotOfferedError(CompletionError, NotImplementedError):
+    """The Messages API has no counterpart for a call.
+
+    Args:
+        what: What the call asks for.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(501, _error_body(f"remote::messages does not offer {what}", "not_implemented"))
+
+
+def _error_body(text: str, code: str) -> dict[str, dict[str, str | None]]:
+    return {"error": {"message": text, "type": "invalid_request_error", "code": code, "param": None}}

@@ -19,20 +19,13 @@ from typing import ClassVar, Literal, Protocol
 from llama_stack_api_messages import Call, MessageReply, RequestBody, SpeaksMessages, StreamReply
 from llama_stack_api_messages.errors import ApiError, InvalidRequestError, MessagesError
 from llama_stack_api_messages.models import CountTokensRequest, CreateMessageRequest
+from llama_stack_provider_messages.headers import LANE_HEADER
 from llama_stack_provider_messages.stack import Target, get_logger
-from llama_stack_provider_messages.upstream.address import Upstream
-from llama_stack_provider_messages.upstream.resolve import declared_by, upstream_of
-from llama_stack_provider_messages.upstream.settings import NativeSettings
+from llama_stack_provider_messages.upstream.address import NativeSettings, Upstream, declared_by, upstream_of
 
 from .probe import Probes
 
 logger = get_logger(__name__)
-
-LANE_HEADER = "x-messages-lane"
-"""Response header with lane and reason; also a request header to select the lane, if the configuration allows it."""
-
-COUNT_HEADER = "x-messages-token-count"
-"""Response header: whether a token count is ``exact`` or an ``estimate``."""
 
 type LaneName = Literal["native", "translated"]
 

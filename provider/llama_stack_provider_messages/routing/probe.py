@@ -21,11 +21,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from llama_stack_api_messages.json_bytes import loads_or_none
+from llama_stack_provider_messages.errors.body import NO_ROUTE
 
 _INCONCLUSIVE_SECONDS = 10.0
 """How long an inconclusive result is kept; also the minimum for every result."""
-NO_ROUTE = frozenset({404, 405, 501})
-"""Status codes that servers return for a path they do not have."""
 _INVALID_REQUEST = frozenset({400, 422})
 
 type SendProbe = Callable[[], Awaitable[tuple[int, bytes]]]

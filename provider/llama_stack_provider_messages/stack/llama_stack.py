@@ -47,6 +47,7 @@ from llama_stack_api import (
 from llama_stack_api.inference import OpenAIChatCompletionRequestWithExtraBody, OpenAIUserMessageParam
 from llama_stack_api.inference.models import OpenAIChatCompletionChunkWithReasoning, OpenAIChatCompletionWithReasoning
 
+from llama_stack_api_messages import MessagesUpstream
 from llama_stack_api_messages.stack import API_NAME
 
 __all__ = [
@@ -54,7 +55,6 @@ __all__ = [
     "AccessDeniedError",
     "Api",
     "AuthenticationRequiredError",
-    "Connection",
     "HealthResponse",
     "HealthStatus",
     "InlineProviderSpec",
@@ -68,10 +68,10 @@ __all__ = [
     "RemoteInferenceProviderConfig",
     "RemoteProviderSpec",
     "Target",
+    "address_of",
     "check_allowed",
     "chunk_with_reasoning",
     "completion_with_reasoning",
-    "connection_of",
     "get_logger",
     "language_model",
     "network_of",
@@ -250,21 +250,12 @@ class Network:
     proxy_ca: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """The address and key that an inference provider uses for its backend.
+def address_of(provider: Any) -> MessagesUpstream | None:  # noqa: ANN401 - providers have no common type
+    """Return the base URL and the key that a provider uses for this request; None if it does not expose them.
 
-    Attributes:
-        base_url: Base URL without ``/v1``.
-        key: The key for this request: the client's own for this provider, else the configured one; None: not needed.
+    The key is the client's own for this provider, else the configured one. It is in no header: how it is sent depends
+    on the operator's settings.
     """
-
-    base_url: str
-    key: str | None = field(default=None, repr=False)
-
-
-def connection_of(provider: Any) -> Connection | None:  # noqa: ANN401 - providers have no common type
-    """Return the connection of a provider to its backend; None if the provider does not expose it."""
     if not isinstance(provider, OpenAIMixin):
         return None
     try:
@@ -272,7 +263,7 @@ def connection_of(provider: Any) -> Connection | None:  # noqa: ANN401 - provide
         key = provider._get_api_key_from_config_or_provider_data()  # noqa: SLF001 - get_api_key() ignores the key of the request
     except ValueError:  # no key is configured, or keys per request are not supported
         return None
-    return Connection(base_url.rstrip("/").removesuffix("/v1"), None if key in ("", _NO_KEY) else key)
+    return MessagesUpstream(base_url.rstrip("/").removesuffix("/v1"), secret=None if key in ("", _NO_KEY) else key)
 
 
 def network_of(provider: Any) -> Network:  # noqa: ANN401 - as above

@@ -20,7 +20,8 @@ from llama_stack_api_messages.streaming.disconnect import abandon
 from llama_stack_api_messages.streaming.sse import encode_event
 from llama_stack_provider_messages.errors.body import ContentPolicyError
 from llama_stack_provider_messages.errors.exceptions import keys_of, translate_failure
-from llama_stack_provider_messages.routing.lanes import COUNT_HEADER, TranslatedRoute
+from llama_stack_provider_messages.headers import COUNT_HEADER
+from llama_stack_provider_messages.routing.lanes import TranslatedRoute
 from llama_stack_provider_messages.stack import Platform, Target, get_logger
 from llama_stack_provider_messages.translation.dropped import Dropped, dropped_header, dropped_text
 from llama_stack_provider_messages.translation.events import fold
@@ -39,14 +40,12 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     translate_response,
 )
 from llama_stack_provider_messages.upstream.client import UpstreamClient
+from llama_stack_provider_messages.upstream.state import BoundedDict
 
 from .counting import Count, TokenCounter, poster
 from .media.loader import MediaLoader
 
 logger = get_logger(__name__)
-
-_MAX_PROFILES = 1_000
-"""Limit of profiles kept: a provider may accept any model name."""
 
 
 class TranslatedBackend:
@@ -185,7 +184,7 @@ class Profiles:
 
     def __init__(self, overrides: Mapping[str, Mapping[str, Any]]) -> None:
         self._overrides = overrides
-        self._profiles: dict[str, Profile] = {}
+        self._profiles: BoundedDict[str, Profile] = BoundedDict()
 
     def of(self, target: Target) -> Profile:
         """Return the profile of a target: built-in, overridden by the configuration, changed by what was learned."""
@@ -193,18 +192,12 @@ class Profiles:
             changes: dict[str, Any] = {}
             for name in (target.provider_type, target.provider_id, target.model_id):
                 changes |= self._overrides.get(name, {})
-            self._keep(target, profile_for(target.provider_type, target.resource_id, changes))
+            self._profiles[target.model_id] = profile_for(target.provider_type, target.resource_id, changes)
         return self._profiles[target.model_id]
 
     def learn(self, target: Target, changes: Mapping[str, Any]) -> None:
         """Change fields of a model's profile, as learned from an error response."""
-        self._keep(target, self.of(target).but(**changes))
-
-    def _keep(self, target: Target, profile: Profile) -> None:
-        self._profiles.pop(target.model_id, None)
-        while len(self._profiles) >= _MAX_PROFILES:
-            del self._profiles[next(iter(self._profiles))]
-        self._profiles[target.model_id] = profile
+        self._profiles[target.model_id] = self.of(target).but(**changes)
 
 
 def _refusal(

@@ -12,7 +12,7 @@ from typing import Any
 
 from llama_stack_api_messages.errors import MessagesError
 from llama_stack_api_messages.json_bytes import loads_or_none
-from llama_stack_provider_messages.routing.probe import NO_ROUTE
+from llama_stack_provider_messages.errors.body import NO_ROUTE
 from llama_stack_provider_messages.stack import Target, get_logger
 from llama_stack_provider_messages.translation.messages_to_chat.backend.estimate import estimate_tokens
 from llama_stack_provider_messages.translation.messages_to_chat.backend.tokenizers import (
@@ -21,10 +21,9 @@ from llama_stack_provider_messages.translation.messages_to_chat.backend.tokenize
     TokenizerUnavailable,
     ways_to_count,
 )
+from llama_stack_provider_messages.upstream.address import NativeSettings, declared_by, upstream_of
 from llama_stack_provider_messages.upstream.client import UpstreamClient, UpstreamRequest, read_body
-from llama_stack_provider_messages.upstream.cooldown import REST_SECONDS, Cooldown
-from llama_stack_provider_messages.upstream.resolve import declared_by, upstream_of
-from llama_stack_provider_messages.upstream.settings import NativeSettings
+from llama_stack_provider_messages.upstream.state import COOLDOWN_SECONDS, Cooldown
 
 __all__ = ["Count", "Post", "TokenCounter", "TokenizerUnavailable"]
 
@@ -76,7 +75,7 @@ class TokenCounter:
                     logger.info(
                         "tokenizer unavailable, using estimates for a while",
                         model=model,
-                        seconds=REST_SECONDS,
+                        seconds=COOLDOWN_SECONDS,
                         because=str(failure),
                     )
                 self._failed.start(key)

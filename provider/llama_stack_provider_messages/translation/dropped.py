@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from llama_stack_provider_messages.headers import DROPPED_HEADER
+
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
@@ -38,9 +40,6 @@ class DropLog:
         return tuple(self._entries)
 
 
-HEADER = "x-messages-dropped"
-"""Response header that lists the paths of the dropped parts."""
-
 _LONGEST_HEADER = 1_000
 _LONGEST_TEXT = 4_000
 _LONGEST_PATH = 200
@@ -54,7 +53,7 @@ def dropped_header(dropped: Iterable[Dropped]) -> dict[str, str]:
     Paths that do not fit into about 1000 bytes are only counted: ``a, b, ... 12 more``.
     """
     paths = dict.fromkeys(entry.path for entry in dropped)
-    return {HEADER: _listed(map(_safe, paths), len(paths), _LONGEST_HEADER)} if paths else {}
+    return {DROPPED_HEADER: _listed(map(_safe, paths), len(paths), _LONGEST_HEADER)} if paths else {}
 
 
 def dropped_text(dropped: Iterable[Dropped]) -> str:

@@ -250,7 +250,7 @@ async def test_an_answer_without_end(relay):
             await answer.chunk(bytes(1 << 20))
 
     reply, exchange = await relay.say(endless)
-    assert "'up' sent an answer of more than 64 MiB" in check_error(reply, 502)["message"]
+    assert "'up' sent a response of more than 64 MiB" in check_error(reply, 502)["message"]
     assert await asyncio.to_thread(exchange.closed.wait, PATIENCE)
     assert exchange.sent < 80 << 20
 

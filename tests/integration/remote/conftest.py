@@ -1,4 +1,4 @@
-"""Stacks whose inference provider is ``remote::messages``, in front of the scripted upstream."""
+"""Stacks whose inference provider is ``remote::messages``, over the scripted upstream."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ CONNECT_SECONDS = 0.5
 
 @dataclass
 class Front:
-    """A stack and the upstream behind it."""
+    """A stack and its upstream."""
 
     upstream: NativeUpstream
     process: StackProcess
@@ -29,7 +29,7 @@ class Front:
     async def say(
         self, script: Script, to: str = "up", headers: Iterable[tuple[str, str]] = (), **fields: Any
     ) -> tuple[Reply, Exchange]:
-        """Ask for a script as a client of OpenAI; return the reply and the one request the upstream has seen."""
+        """Send a chat completion for a script; return the reply and the request that the upstream received."""
         model = self.upstream.play(script)
         reply = await post(self.url, ask_chat(f"{to}/{model}", **fields), headers, "/v1/chat/completions")
         (exchange,) = self.upstream.of(model)
@@ -44,7 +44,7 @@ def native() -> Iterator[NativeUpstream]:
 
 @pytest.fixture(scope="session")
 def front(native, tmp_path_factory) -> Iterator[Front]:
-    """A stack whose providers differ in how they reach their upstream; ``up`` is as simple as it gets."""
+    """A stack whose providers differ in how they reach their upstream; ``up`` is the simplest."""
     quick = {"timeout": {"connect": CONNECT_SECONDS, "read": SILENCE_SECONDS}}
     inference = [
         remote(native.root("up"), "up"),

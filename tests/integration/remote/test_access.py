@@ -33,7 +33,7 @@ def guarded(native, tmp_path_factory):
     [("alice", "any", 200), ("bob", "for-bob", 200), ("bob", "any", 404), ("alice", "for-bob", 200)],
 )
 async def test_a_model_that_may_not_be_read_does_not_exist(native, guarded, who, model, status, chat):
-    """For chat completions and for Messages requests alike; nothing reaches the upstream."""
+    """For chat completions and for Messages requests; nothing is sent upstream."""
     native.play(REPLY, model)
     before = len(native.of(model))
     body, path = (ask_chat, "/v1/chat/completions") if chat else (ask, "/v1/messages")

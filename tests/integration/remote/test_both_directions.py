@@ -17,7 +17,7 @@ THINKING = {"type": "enabled", "budget_tokens": 1024}
 
 
 def events():
-    """Return the stream of an answer that thinks and calls."""
+    """Return a stream that thinks and calls a tool."""
     start, stop = ({"type": kind, "index": 0} for kind in ("content_block_start", "content_block_stop"))
     delta = {"type": "content_block_delta", "index": 0}
     return [
@@ -36,7 +36,7 @@ def events():
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_thinking_and_its_signature_survive_both_directions(front, stream):
-    """What the client brings back is what the upstream has signed; settings and cache breakpoints arrive too."""
+    """The client returns what the upstream signed; settings and cache breakpoints are kept, too."""
     answer = message("m", "", content=[THOUGHT, CALL], stop_reason="tool_use")
     script = streamed(*map(frame, events())) if stream else whole(json.dumps(answer).encode())
     model = front.upstream.play(script)
@@ -57,5 +57,5 @@ async def test_thinking_and_its_signature_survive_both_directions(front, stream)
 
 
 def folded(reply):
-    """Return the content a stream adds up to."""
+    """Return the content that a stream adds up to."""
     return fold(json.loads(event.data) for event in SSEDecoder().feed(reply.body))["content"]

@@ -46,8 +46,9 @@ def engine() -> Iterator[LlamaCppInference]:
 
 @pytest.fixture(scope="module")
 def front(engine, local_stack, tmp_path_factory) -> Iterator[StackProcess]:
-    """A stack of which nothing but its upstreams can answer."""
-    bearer = engine._clients.credentials["authorization"].removeprefix("Bearer ")
+    """A stack without models of its own."""
+    declared = asyncio.run(engine.messages_upstream("any"))
+    bearer = declared.headers["authorization"].removeprefix("Bearer ")
     once = {"connection": "close"}  # it closes connections without saying so, which the next request would meet
     inference = [
         remote(local_stack.url, "second", api_key=None),
@@ -69,14 +70,14 @@ def model(request) -> str:
 
 
 def test_the_models_of_the_upstreams_are_listed(client):
-    """In the form of the Messages API, and in that of OpenAI, which llama.cpp has; it names models by their files."""
+    """In the form of the Messages API, and in OpenAI's, which llama.cpp has; it names models by their files."""
     listed = {found.id for found in client.models.list()}
     assert "second/local/tiny" in listed
     assert [name for name in listed if name.startswith("engine/") and name.endswith("tiny.gguf")]
 
 
 def test_create(client, model):
-    """A whole answer, with the client's name of the model and usage."""
+    """The response has the client's name of the model and usage."""
     answer = client.chat.completions.create(model=model, max_tokens=100, temperature=0, **user("Hello"))
     (choice,) = answer.choices
     assert choice.message.content.startswith(("Hello", "Hi"))
@@ -86,7 +87,7 @@ def test_create(client, model):
 
 
 def test_stream(client, model):
-    """The same answer in parts; usage comes last and only because it was asked for."""
+    """The same response in chunks; usage comes last and only if requested."""
     asked = {"model": model, "max_tokens": 100, "temperature": 0, **user("Count to 10")}
     whole = client.chat.completions.create(**asked)
     chunks = list(client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
@@ -104,7 +105,7 @@ def test_stream(client, model):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_round_trip_with_tools(client, model, stream):
-    """Call, result, answer; streamed, the SDK's own helper puts the call together."""
+    """Tool call, result, response; streamed, the SDK's own helper joins the call."""
     question = user("What is the weather in Paris?")["messages"]
     asked = {"model": model, "max_tokens": 200, "temperature": 0, "tools": [TOOL]}
     if stream:
@@ -136,7 +137,7 @@ class City(pydantic.BaseModel):
 
 
 def test_structured_output(client):
-    """The SDK parses what the schema asked for; llama.cpp's own endpoint knows no schemas."""
+    """The SDK parses the response by its schema; llama.cpp's own endpoint knows no schemas."""
     asked = {"model": STACK, "max_tokens": 200, "temperature": 0, **user("What is the capital of France?")}
     answer = client.chat.completions.parse(response_format=City, **asked)
     assert isinstance(answer.choices[0].message.parsed, City)
@@ -144,7 +145,7 @@ def test_structured_output(client):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_reasoning(client, model, stream):
-    """Stands beside the text."""
+    """Is returned in its own field."""
     asked = {"model": model, "max_tokens": 2000, "temperature": 0, **user("Count to 10")}
     if stream:
         chunks = client.chat.completions.create(**asked, reasoning_effort="low", stream=True)
@@ -157,7 +158,7 @@ def test_reasoning(client, model, stream):
 
 
 def test_no_reasoning(client):
-    """Where the effort is ``none``; llama.cpp's own endpoint has no such switch."""
+    """If the effort is ``none``; llama.cpp's own endpoint has no such switch."""
     asked = {"model": STACK, "max_tokens": 100, "temperature": 0, **user("Count to 10")}
     message = client.chat.completions.create(**asked, reasoning_effort="none").choices[0].message
     assert message.content
@@ -166,20 +167,20 @@ def test_no_reasoning(client):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_prompt_that_does_not_fit(client, model, stream):
-    """Is OpenAI's error of that name."""
+    """Is OpenAI's error ``context_length_exceeded``."""
     with pytest.raises(openai.BadRequestError) as caught:
         client.chat.completions.create(model=model, max_tokens=5, stream=stream, **user(TOO_LONG))
     assert caught.value.code == "context_length_exceeded"
 
 
 def test_a_request_that_cannot_be_translated(client, model):
-    """Is refused with the place, before anything is sent."""
+    """Is rejected with the JSON path, before anything is sent."""
     with pytest.raises(openai.BadRequestError, match="logprobs"):
         client.chat.completions.create(model=model, logprobs=True, **user("Hello"))
 
 
 def test_messages_requests_go_through(front):
-    """The lane of this stack is native; the one behind it translates."""
+    """The native lane of this stack passes them on; the second stack translates."""
     body = {"model": STACK, "max_tokens": 20, **user("Hello"), "thinking": {"type": "disabled"}}
     reply = httpx.post(f"{front.url}/v1/messages", json=body, timeout=60)
     assert reply.headers["x-messages-lane"] == "native; reason=declared"
@@ -224,7 +225,7 @@ TRIANGLE = {
 
 
 def meaning(answer):
-    """Return what an answer says: text, reasoning, calls without ids and white space, finish reason, usage."""
+    """Return the content of a response: text, reasoning, calls without ids and white space, finish reason, usage."""
     choice = answer.choices[0]
     calls = [(call.function.name, json.loads(call.function.arguments)) for call in choice.message.tool_calls or []]
     usage = answer.usage and {name: getattr(answer.usage, name) for name in USAGE}
@@ -237,14 +238,14 @@ USAGE = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 @pytest.fixture
 def direct(local_stack) -> Iterator[openai.OpenAI]:
-    """The engine without a Messages API in between."""
+    """The engine, without a Messages API in between."""
     with openai.OpenAI(base_url=f"{local_stack.url}/v1", api_key="k", max_retries=0, timeout=60) as made:
         yield made
 
 
 @pytest.mark.parametrize("case", TRIANGLE)
 def test_the_triangle_whole(client, direct, case):
-    """Through two translations, there and back, the engine gives the answer it gives without: word by word."""
+    """After two translations, there and back, the response is the same as without, word by word."""
     asked = {"temperature": 0, "seed": 7, "max_tokens": 150, **TRIANGLE[case]}
     expected = meaning(direct.chat.completions.create(model="local/default", **asked))
     assert meaning(client.chat.completions.create(model=STACK, **asked)) == expected
@@ -252,14 +253,14 @@ def test_the_triangle_whole(client, direct, case):
 
 @pytest.mark.parametrize("case", TRIANGLE)
 def test_the_triangle_streamed(client, direct, case):
-    """Likewise in parts, put together."""
+    """Likewise for the joined chunks of a stream."""
     asked = {"temperature": 0, "seed": 7, "max_tokens": 150, **TRIANGLE[case]}
     expected = meaning_streamed(direct, model="local/default", **asked)
     assert meaning_streamed(client, model=STACK, **asked) == expected
 
 
 def test_the_triangle_with_a_stop_sequence(client, direct):
-    """The second stack looks for it itself and stops the engine, whose count of tokens is lost with it."""
+    """The second stack searches for it and stops the engine, whose token count is lost."""
     asked = {"temperature": 0, "seed": 7, "max_tokens": 150, "stop": ["5"], **user("Count to 10")}
     *expected, _usage = meaning(direct.chat.completions.create(model="local/default", **asked))
     *seen, _usage = meaning(client.chat.completions.create(model=STACK, **asked))
@@ -267,7 +268,7 @@ def test_the_triangle_with_a_stop_sequence(client, direct):
 
 
 def meaning_streamed(sdk, **asked):
-    """Return the meaning of a stream."""
+    """Return the content of a stream, as ``meaning`` does."""
     said, thought, reason, usage, calls = "", "", None, None, {}
     for chunk in sdk.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True}):
         usage = chunk.usage or usage

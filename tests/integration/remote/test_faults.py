@@ -72,8 +72,8 @@ def check_error(reply, status):
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("status", TYPES)
-async def test_an_error_of_the_api_keeps_status_and_words(front, status, stream):
-    """In OpenAI's envelope, asked once, with the upstream's hints and request id under the names OpenAI gives them."""
+async def test_an_error_of_the_api_keeps_status_and_message(front, status, stream):
+    """In OpenAI's envelope, after one request, with the retry headers and the request id under OpenAI's names."""
     script = whole(error_body(TYPES[status], TEXT), status, retry_after="7", request_id="req_up", set_cookie="a=b")
     reply, _exchange = await front.say(script, stream=stream)
     error = check_error(reply, status)
@@ -85,7 +85,7 @@ async def test_an_error_of_the_api_keeps_status_and_words(front, status, stream)
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_rate_limits_have_the_names_of_openai(front, stream):
-    """Those that say how much is left."""
+    """Limits and what is left of them."""
     hints = {"anthropic_ratelimit_requests_remaining": "3", "anthropic_ratelimit_requests_limit": "50"}
     reply, _exchange = await front.say(whole(error_body("rate_limit_error", TEXT), 429, **hints), stream=stream)
     check_error(reply, 429)
@@ -96,8 +96,8 @@ async def test_rate_limits_have_the_names_of_openai(front, stream):
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 429, 500, 503, 529])
-async def test_an_error_in_another_form_keeps_status_and_words(front, shape, status, stream):
-    """Whatever stands between the stack and the model."""
+async def test_an_error_in_another_form_keeps_status_and_message(front, shape, status, stream):
+    """Of any gateway between the stack and the model."""
     body = json.dumps(SHAPES[shape](status)).encode()
     reply, _exchange = await front.say(whole(body, status, retry_after="7"), stream=stream)
     assert TEXT in check_error(reply, status)["message"]
@@ -116,8 +116,8 @@ async def test_an_error_in_another_form_keeps_status_and_words(front, shape, sta
     ],
 )
 @pytest.mark.parametrize("status", [400, 404, 500, 529])
-async def test_an_error_without_words_gets_some(front, status, body, kind, stream):
-    """HTML, nothing and garbage keep their status; no markup reaches the client."""
+async def test_an_error_without_a_message_gets_one(front, status, body, kind, stream):
+    """HTML, an empty body and garbage keep their status; no markup reaches the client."""
     reply, _exchange = await front.say(whole(body, status, kind), stream=stream)
     assert "<" not in check_error(reply, status)["message"]
 
@@ -130,8 +130,8 @@ async def test_a_prompt_that_is_too_long_has_the_code_of_openai(front):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_key_in_the_words_of_an_upstream_stays_inside(front, stream):
-    """In an error and in an event."""
+async def test_a_key_in_an_error_of_the_upstream_is_redacted(front, stream):
+    """In an error response and in an error event."""
     text = f"Go away with {KEY}"
     script = whole(error_body("authentication_error", text), 401)
     if stream:
@@ -148,7 +148,7 @@ CANNOT = {"refusing": 502, "nameless": 502, "tls": 502}
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("to", CANNOT)
 async def test_an_upstream_that_cannot_be_reached(front, to, stream):
-    """The message names the provider; address and key stay inside."""
+    """The message names the provider, without address and key."""
     reply = await post(front.url, ask_chat(f"{to}/m", stream), path=CHAT)
     assert f"'{to}'" in check_error(reply, CANNOT[to])["message"]
 
@@ -160,7 +160,7 @@ async def test_an_upstream_that_cannot_be_reached(front, to, stream):
     ids=["nothing", "ssh", "half_a_status", "half_a_head"],
 )
 async def test_garbage_in_place_of_http(front, answer, stream):
-    """Bytes that are no response; asked once."""
+    """Bytes that are not an HTTP response; sent once."""
     reply, _exchange = await front.say(raw(answer), stream=stream)
     assert "'up'" in check_error(reply, 502)["message"]
 
@@ -168,7 +168,7 @@ async def test_garbage_in_place_of_http(front, answer, stream):
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 async def test_a_redirect_is_not_followed(front, status, stream):
-    """The key would go along."""
+    """The key would be sent along."""
     others = len(front.upstream.others)
     script = whole(b"", status, location=front.upstream.url("trap") + "/messages")
     reply, _exchange = await front.say(script, stream=stream)
@@ -189,15 +189,15 @@ async def test_a_redirect_is_not_followed(front, status, stream):
         (json.dumps({"object": "chat.completion", "choices": []}).encode(), "application/json"),
     ],
 )
-async def test_a_200_that_is_no_message(front, body, kind, stream):
-    """Is a failure of the upstream, and none of it is shown."""
+async def test_a_200_that_is_not_a_message(front, body, kind, stream):
+    """Is a failure of the upstream, and nothing of it is shown."""
     reply, _exchange = await front.say(whole(body, 200, kind), stream=stream)
     assert "'up'" in check_error(reply, 502)["message"]
 
 
 @pytest.mark.parametrize("part", [0, 1, 40])
-async def test_a_message_that_breaks_off(front, part):
-    """A whole reply is whole or a failure."""
+async def test_a_truncated_message(front, part):
+    """Is an error, not half a response."""
     body = json.dumps(message("m")).encode()
 
     async def script(answer: Answer) -> None:
@@ -212,7 +212,7 @@ async def test_a_message_that_breaks_off(front, part):
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_silence_before_the_status(front, stream):
-    """More of it than the network settings grant is a timeout; the upstream's connection is closed."""
+    """Longer than the network settings allow, it is a timeout, and the upstream's connection is closed."""
     reply, exchange = await front.say(silent, "quick", stream=stream)
     assert "'quick'" in check_error(reply, 504)["message"]
     await until(exchange.closed.is_set, "the close of the upstream", 2)
@@ -239,7 +239,7 @@ BREAKS = {
 
 @pytest.mark.parametrize("case", BREAKS)
 async def test_a_stream_that_breaks_off_ends_with_an_error(front, case):
-    """What came before it is delivered; no finish reason pretends that it was all."""
+    """The chunks before it are delivered, without a finish reason."""
     script, text, code = BREAKS[case]
     reply, _exchange = await front.say(script, stream=True)
     *pieces, last = pieces_of(reply)
@@ -251,7 +251,7 @@ async def test_a_stream_that_breaks_off_ends_with_an_error(front, case):
 
 
 async def test_silence_inside_of_a_stream(front):
-    """Is a timeout too, and closes the connection."""
+    """Is a timeout, too, and closes the connection."""
 
     async def script(answer: Answer) -> None:
         await answer.head()
@@ -264,8 +264,8 @@ async def test_silence_inside_of_a_stream(front):
     await until(exchange.closed.is_set, "the close of the upstream", 2)
 
 
-async def test_events_that_are_none_are_passed_over(front):
-    """Pings, comments, unknown events, data that is no JSON."""
+async def test_invalid_events_are_skipped(front):
+    """Pings, comments, unknown events, data that is not JSON."""
     noise = [b": ping\n\n", b"data: [DONE]\n\n", b"data: {\n\n", b"data: 5\n\n", frame({"type": "future", "a": 1})]
     parts = spoken("m", "Hel", "lo")
     reply, _exchange = await front.say(streamed(*noise, *parts[:3], *noise, *parts[3:]), stream=True)
@@ -273,7 +273,7 @@ async def test_events_that_are_none_are_passed_over(front):
 
 
 async def test_a_client_that_leaves_ends_the_request_upstream(front):
-    """Nothing goes on generating for nobody."""
+    """So that the upstream does not go on generating."""
 
     async def script(answer: Answer) -> None:
         await answer.head()
@@ -306,7 +306,7 @@ SDK_ERRORS = {
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("status", SDK_ERRORS)
 async def test_the_official_sdk_raises_its_own_errors(front, status, stream):
-    """With the upstream's words, type, request id and hints."""
+    """With the upstream's message, type, request id and retry headers."""
     script = whole(error_body(TYPES[status], TEXT), status, retry_after="7", request_id="req_up")
     model = front.upstream.play(script)
     async with openai.AsyncOpenAI(base_url=f"{front.url}/v1", api_key="k", max_retries=0) as client:
@@ -332,8 +332,8 @@ async def test_the_official_sdk_raises_at_an_error_inside_a_stream(front):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_retries_where_they_are_configured(front, stream):
-    """As often as it says, at the pace the upstream asks for; then its answer."""
+async def test_configured_retries(front, stream):
+    """As often as configured, after the pauses that the upstream asks for; then its response."""
     answers = [whole(error_body("overloaded_error", TEXT), 529, retry_after="0") for _ in range(2)]
     answers.append(streamed(*spoken("m", "Hello")) if stream else whole(json.dumps(message("m")).encode()))
 
@@ -346,8 +346,8 @@ async def test_retries_where_they_are_configured(front, stream):
     assert len(front.upstream.of(model)) == 3
 
 
-async def test_a_refusal_is_not_retried(front):
-    """It would be one again."""
+async def test_an_invalid_request_is_not_retried(front):
+    """It would be rejected again."""
     model = front.upstream.play(whole(error_body("invalid_request_error", TEXT), 400))
     reply = await post(front.url, ask_chat(f"retrying/{model}"), path=CHAT)
     check_error(reply, 400)
@@ -355,7 +355,7 @@ async def test_a_refusal_is_not_retried(front):
 
 
 async def test_failures_leave_no_traceback_that_stops_the_server(front):
-    """The platform logs what it does not know at such length that nothing else is served for seconds."""
+    """The platform renders the traceback of an unknown exception, which stops the server for seconds."""
     before = front.process.log.count("Exception in ASGI application")
     await front.say(whole(b"", 529))
     assert front.process.log.count("Exception in ASGI application") == before
@@ -373,8 +373,8 @@ def alone(native, tmp_path_factory):
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("status", TYPES)
-async def test_without_the_messages_api_the_platform_answers(native, alone, status, stream):
-    """With status and words, and without a traceback that stops the server."""
+async def test_without_the_messages_api_the_platform_responds(native, alone, status, stream):
+    """With status and message, and without a traceback that stops the server."""
     model = native.play(whole(error_body(TYPES[status], TEXT), status, retry_after="7"))
     reply = await post(alone.url, ask_chat(f"up/{model}", stream), path=CHAT)
     assert (reply.status, reply.json) == (SEEN.get(status, status), {"error": {"message": TEXT}})

@@ -37,7 +37,7 @@ def listed(url):
 
 @pytest.mark.parametrize("name", CASES)
 async def test_a_fragment_is_a_stack(native, tmp_path, name):
-    """As it stands, with its variables set: it starts, lists its models, and a client of OpenAI gets an answer."""
+    """Unchanged, with its variables set: it starts, lists its models, and a client of OpenAI gets a response."""
     url, key, model, models = CASES[name]
     block = next(block for block in FRAGMENTS if f"provider_id: {name}\n" in block)
     file = tmp_path / "run.yaml"

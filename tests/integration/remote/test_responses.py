@@ -67,7 +67,7 @@ def called(*parts):
 
 
 def turns(upstream, *answers):
-    """Return a model that gives these answers, one after the other."""
+    """Return a model that sends these responses in order."""
     left = list(answers)
 
     async def script(answer):
@@ -78,7 +78,7 @@ def turns(upstream, *answers):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_round_trip_with_a_tool(native, client, stream):
-    """The call reaches the client, its result the upstream as a ``tool_result``, and the answer the client."""
+    """The call reaches the client, its result the upstream as a ``tool_result``, and the response the client."""
     model = turns(native, streamed(*called('{"ci', 'ty": "Rome"}')), streamed(*spoken("m", "Sunny", " in Rome")))
     asked = {"model": f"up/{model}", "tools": [WEATHER], "store": False, "stream": stream}
     question = {"role": "user", "content": "How is the weather in Rome?"}
@@ -99,7 +99,7 @@ def test_a_round_trip_with_a_tool(native, client, stream):
 
 
 def final(answer):
-    """Return the response, whole or at the end of its stream."""
+    """Return the response, or that at the end of its stream."""
     if not isinstance(answer, openai.Stream):
         return answer
     return next(event.response for event in answer if event.type == "response.completed")
@@ -121,7 +121,7 @@ def thought():
 
 
 def test_reasoning_is_an_item_of_its_own(native, client):
-    """Where the client asks for reasoning; the effort goes to the upstream."""
+    """If the client asks for reasoning; the effort is sent to the upstream."""
     model = native.play(streamed(*thought()))
     asked = {"model": f"up/{model}", "reasoning": {"effort": "low"}, "store": False}
     response = client.responses.create(input="Is it?", **asked)
@@ -132,7 +132,7 @@ def test_reasoning_is_an_item_of_its_own(native, client):
 
 
 def test_a_failure_of_the_upstream_is_one_of_the_response(native, client):
-    """The words reach the client."""
+    """The message reaches the client."""
     failed = {"type": "error", "error": {"type": "overloaded_error", "message": "Not today"}}
     model = native.play(streamed(*spoken("m", "Hel")[:3], frame(failed)))
     events = list(client.responses.create(model=f"up/{model}", input="Hi", stream=True, store=False))

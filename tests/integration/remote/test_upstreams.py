@@ -15,7 +15,7 @@ CHAT = "/v1/chat/completions"
 
 
 def seen(exchange, *names):
-    """Return headers the upstream saw, each of which came at most once."""
+    """Return headers that the upstream received, each at most once."""
     values = {name: [value for key, value in exchange.pairs if key == name] for name in names}
     assert all(len(found) <= 1 for found in values.values()), values
     return {name: found[0] for name, found in values.items() if found}
@@ -36,7 +36,7 @@ CREDENTIALS = ("x-api-key", "authorization", "api-key")
     ],
 )
 async def test_path_and_credentials_of_a_chat_completion(front, to, path, credentials, stream):
-    """The prefix of the base URL is kept, and the key goes in the one header the configuration names."""
+    """The prefix of the base URL is kept, and the key is sent in the one configured header."""
     script = streamed(*spoken("whatever", "Hel", "lo")) if stream else REPLY
     reply, exchange = await front.say(script, to, stream=stream)
     assert reply.status == 200, reply.body
@@ -49,7 +49,7 @@ async def test_path_and_credentials_of_a_chat_completion(front, to, path, creden
 
 @pytest.mark.parametrize("to", ["up", "azure", "entra", "named"])
 async def test_path_and_credentials_of_a_native_request(front, to):
-    """A request of the Messages API goes to the same place with the same key, and is otherwise the client's own."""
+    """A Messages request goes to the same place with the same key, and is otherwise unchanged."""
     model = front.upstream.play(REPLY)
     body = ask(f"{to}/{model}", future={"a": 1.0}).replace(b'"max_tokens": 9', b'"max_tokens" :  9')
     headers = [("x-api-key", "sk-client"), ("anthropic-version", "2025-01-01"), ("anthropic-beta", "b-client")]
@@ -69,8 +69,8 @@ async def test_path_and_credentials_of_a_native_request(front, to):
     }
 
 
-async def test_extra_headers_go_on_both_ways(front):
-    """Those of the configuration."""
+async def test_configured_headers_are_sent_in_both_cases(front):
+    """With chat completions and with Messages requests."""
     _reply, exchange = await front.say(REPLY, "named")
     assert seen(exchange, "x-tenant") == {"x-tenant": "t1"}
     model = front.upstream.play(REPLY)
@@ -79,7 +79,7 @@ async def test_extra_headers_go_on_both_ways(front):
 
 
 async def test_version_and_betas_of_the_configuration(front):
-    """They are sent with chat completions; Messages requests keep their own betas beside them."""
+    """They are sent with chat completions; Messages requests keep their own betas, too."""
     _reply, exchange = await front.say(REPLY, "beta")
     assert seen(exchange, "anthropic-version", "anthropic-beta") == {
         "anthropic-version": "2024-10-10",
@@ -103,7 +103,7 @@ async def test_version_and_betas_of_the_configuration(front):
         ({"messages_api_key": ""}, KEY),
     ],
 )
-async def test_a_request_may_bring_its_own_key(front, data, key, lane):
+async def test_a_request_may_have_its_own_key(front, data, key, lane):
     """In the platform's provider data: for this provider, or for all of the type."""
     model = front.upstream.play(REPLY)
     body = (ask if lane == "native" else ask_chat)(f"up/{model}")
@@ -115,8 +115,8 @@ async def test_a_request_may_bring_its_own_key(front, data, key, lane):
 
 
 @pytest.mark.parametrize("lane", ["chat", "native"])
-async def test_a_key_that_is_no_string_is_a_400(front, lane):
-    """The operator's own is not spent in its place."""
+async def test_a_key_that_is_not_a_string_is_a_400(front, lane):
+    """The operator's own is not used in its place."""
     model = front.upstream.play(REPLY)
     body = (ask if lane == "native" else ask_chat)(f"up/{model}")
     headers = [("x-llamastack-provider-data", json.dumps({"messages_api_key": ["sk-in-a-list"]}))]
@@ -132,7 +132,7 @@ def listed(front):
 
 
 def test_models_come_from_the_upstream_or_from_the_configuration(front):
-    """The upstream lists ``m``; configured ones are not asked for; allow-lists hold, and stand in for a list."""
+    """The upstream lists ``m``; configured models win; ``allowed_models`` filters, and replaces a missing list."""
     found = listed(front)
     assert "up/m" in found
     assert "listing/m" not in found
@@ -145,7 +145,7 @@ def test_models_come_from_the_upstream_or_from_the_configuration(front):
     assert seen(asked, "x-api-key", "anthropic-version") == {"x-api-key": KEY, "anthropic-version": "2023-06-01"}
 
 
-async def test_a_model_that_is_not_allowed_is_refused_on_both_ways(front):
+async def test_a_model_that_is_not_allowed_is_rejected_in_both_cases(front):
     """Nothing is sent."""
     model = front.upstream.play(REPLY)
     chat = await post(front.url, ask_chat(f"listing/{model}"), path=CHAT)
@@ -156,7 +156,7 @@ async def test_a_model_that_is_not_allowed_is_refused_on_both_ways(front):
 
 
 async def test_a_missing_limit_is_that_of_the_model(front):
-    """The API needs one: what the list says of the model, else what the configuration says for all."""
+    """The API requires one: the listed limit of the model, else the configured one for all."""
     front.upstream.play(REPLY, "mine")
     await post(front.url, ask_chat("azure/mine"), path=CHAT)
     assert front.upstream.of("mine")[-1].json["max_tokens"] == 777
@@ -165,7 +165,7 @@ async def test_a_missing_limit_is_that_of_the_model(front):
 
 
 async def test_what_a_deployment_takes_follows_from_its_type(front):
-    """``mine`` is a Sonnet 4.5, which thinks with a budget; a nameless deployment gets what any server takes."""
+    """``mine`` is a Sonnet 4.5, which thinks with a budget; without a type, settings suit any server."""
     front.upstream.play(REPLY, "mine")
     await post(front.url, ask_chat("azure/mine", temperature=0.5, top_p=0.5), path=CHAT)
     body = front.upstream.of("mine")[-1].json
@@ -181,21 +181,21 @@ async def test_what_a_deployment_takes_follows_from_its_type(front):
         ("/v1alpha/inference/rerank", {"model": "up/other", "query": "Hi", "items": ["a"]}),
     ],
 )
-def test_what_is_not_offered_is_a_501_that_says_so(front, path, body):
+def test_calls_without_an_equivalent_are_a_501(front, path, body):
     """Legacy completions, embeddings, reranking."""
     reply = httpx.post(front.url + path, json=body, timeout=30)
     assert reply.status_code == 501
     assert "remote::messages does not offer" in reply.json()["error"]["message"]
 
 
-async def test_connections_are_kept(front):
-    """One after the other, chat completions need one connection."""
+async def test_connections_are_reused(front):
+    """Chat completions one after the other need one connection."""
     numbers = {(await front.say(REPLY, "keyless"))[1].connection for _ in range(5)}
     assert len(numbers) == 1
 
 
 async def test_keys_stay_out_of_the_log(front):
-    """Those of the configuration and those of requests, after everything above."""
+    """Those of the configuration and those of requests, after all tests above."""
     await front.say(REPLY)
     for key in (KEY, "sk-user", "sk-own", "sk-in-a-list"):
         assert key not in front.process.log

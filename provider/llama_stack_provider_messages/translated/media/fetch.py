@@ -18,9 +18,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
-from weakref import WeakKeyDictionary
 
 import httpx
+
+from llama_stack_provider_messages.upstream.state import PerLoop
 
 _MAX_REDIRECTS = 3
 _MAX_CONNECTIONS = 16
@@ -90,7 +91,7 @@ class Fetcher:
         self._hosts = frozenset(host.lower().rstrip(".") for host in hosts)
         self._seconds = seconds
         self._transport = transport
-        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = WeakKeyDictionary()
+        self._clients: PerLoop[httpx.AsyncClient] = PerLoop()
 
     async def fetch(self, url: str, budget: Budget) -> Fetched:
         """Return the content of a URL.
@@ -124,10 +125,7 @@ class Fetcher:
         if url.scheme not in _DEFAULT_PORTS or not url.host or (url.port or 0) > _MAX_PORT:
             raise FetchError("the address is not a valid http or https URL; send the bytes in base64")
         addresses = await resolve(url.host, url.port or _DEFAULT_PORTS[url.scheme], self._hosts)
-        loop = asyncio.get_running_loop()
-        client = self._clients.get(loop)
-        if client is None:
-            client = self._clients[loop] = self._new_client()
+        client = self._clients.get(self._new_client)
         headers = {"host": url.netloc.decode("ascii"), "accept": "*/*", "accept-encoding": "identity"}
         tls_name = {"sni_hostname": url.raw_host.decode("ascii")}
         for address in addresses:
@@ -147,9 +145,8 @@ class Fetcher:
         )
 
     async def close(self) -> None:
-        """Close the client of the running loop; those of other loops have no open connections."""
-        client = self._clients.pop(asyncio.get_running_loop(), None)
-        if client:
+        """Close the client of the running loop."""
+        if client := self._clients.pop():
             await client.aclose()
 
 

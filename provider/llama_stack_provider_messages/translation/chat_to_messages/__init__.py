@@ -4,7 +4,7 @@ from llama_stack_provider_messages.translation.surrogates import replace_lone_su
 
 from .models import Traits, traits_of
 from .options import TranslationOptions
-from .reply.error import OpenAIError, error_of_event, is_error, openai_headers, translate_error
+from .reply.error import OpenAIError, translate_error
 from .reply.options import ReplyOptions
 from .reply.response import dropped_blocks, translate_response
 from .reply.stop_reason import continued, needs_continuation, paused_content
@@ -22,11 +22,8 @@ __all__ = [
     "TranslationOptions",
     "continued",
     "dropped_blocks",
-    "error_of_event",
     "events_of",
-    "is_error",
     "needs_continuation",
-    "openai_headers",
     "paused_content",
     "replace_lone_surrogates",
     "traits_of",

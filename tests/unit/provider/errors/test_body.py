@@ -1,10 +1,11 @@
-"""What an upstream says when it fails -> what the client is told."""
+"""An upstream's error body -> the client's error."""
 
 from datetime import UTC, datetime
 
 import pytest
 
 from llama_stack_api_messages.errors import (
+    ERROR_BY_STATUS,
     ApiError,
     BadGatewayError,
     BillingError,
@@ -17,13 +18,19 @@ from llama_stack_api_messages.errors import (
     RateLimitError,
     RequestTooLargeError,
 )
-from llama_stack_provider_messages.errors.body import ContextOverflowError, translate_error
+from llama_stack_api_messages.models.errors import ERROR_TYPES
+from llama_stack_provider_messages.errors.body import (
+    STATUS_BY_TYPE,
+    ContextOverflowError,
+    error_of_event,
+    translate_error,
+)
 from llama_stack_provider_messages.errors.redaction import redact
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 
 
-def told(status, body, headers=None):
+def translated(status, body, headers=None):
     return translate_error(status, body, headers or {}, now=NOW)
 
 
@@ -46,8 +53,8 @@ def told(status, body, headers=None):
         (529, OverloadedError),
     ],
 )
-def test_the_status_picks_the_class_and_the_words_are_kept(status, kind):
-    error = told(status, {"error": {"message": "so it is", "type": "x", "code": None}})
+def test_the_status_selects_the_class_and_the_message_is_kept(status, kind):
+    error = translated(status, {"error": {"message": "so it is", "type": "x", "code": None}})
     assert (type(error), error.message) == (kind, "so it is")
 
 
@@ -66,8 +73,8 @@ def test_the_status_picks_the_class_and_the_words_are_kept(status, kind):
     ],
     ids=["OpenAI", "inner or old vLLM", "Ollama", "FastAPI", "Gemini", "encoded", "bytes", "text", "object"],
 )
-def test_every_backend_s_body_is_understood(body):
-    assert told(400, body).message == "why"
+def test_every_backends_body_is_understood(body):
+    assert translated(400, body).message == "why"
 
 
 @pytest.mark.parametrize(
@@ -83,13 +90,13 @@ def test_every_backend_s_body_is_understood(body):
         "3",
     ],
 )
-def test_what_is_no_sentence_is_summed_up(body):
-    assert told(502, body).message in ("The backend answered 502", "3")
-    assert told(404, None).message == "The backend does not know the model"
+def test_a_message_that_is_not_a_sentence_is_replaced(body):
+    assert translated(502, body).message in ("The backend answered 502", "3")
+    assert translated(404, None).message == "The backend does not know the model"
 
 
 def both(asked, output, limit):
-    """Return the sentence for a prompt that fits and an output limit that does not."""
+    """Return the message for a prompt that fits and an output limit that does not."""
     head = f"input length and `max_tokens` exceed context limit: {asked} + {output} > {limit}"
     return f"{head}, decrease input length or `max_tokens` and try again"
 
@@ -269,25 +276,25 @@ OVERFLOWS = [
     ("Your input exceeds the context window of this model.", "prompt is too long"),
     ("the request exceeds the available context size. try increasing the context size", "prompt is too long"),
 ]
-"""Backends' wordings, as their issues quote them, and ours."""
+"""Wordings of backends, as their issues quote them, and our own."""
 
 
 @pytest.mark.parametrize(("message", "expected"), OVERFLOWS)
 @pytest.mark.parametrize("status", [400, 500, None])
-def test_overflow_is_said_in_the_words_clients_act_on(message, expected, status):
-    """claude-code-proxy 29, litellm 36546, omlx 26: compaction never started, the client retried for ever."""
-    error = told(status, {"error": {"message": message}})
+def test_an_overflow_gets_the_message_that_clients_act_on(message, expected, status):
+    """claude-code-proxy 29, litellm 36546, omlx 26: compaction never started, the client retried forever."""
+    error = translated(status, {"error": {"message": message}})
     assert (type(error), error.message) == (ContextOverflowError, expected)
 
 
 @pytest.mark.parametrize("status", [413, 422, 502, 503])
-def test_overflow_is_recognised_under_the_statuses_backends_and_gateways_use(status):
+def test_an_overflow_is_recognized_with_any_status_that_backends_and_gateways_use(status):
     """TGI answers 422, OpenAI-like servers 413, and gateways turn a backend's 400 into 502 or 503."""
-    error = told(status, {"error": {"message": "prompt is too long: 9 tokens > 8 maximum"}})
+    error = translated(status, {"error": {"message": "prompt is too long: 9 tokens > 8 maximum"}})
     assert (error.status_code, error.message) == (400, "prompt is too long: 9 tokens > 8 maximum")
 
 
-NO_OVERFLOWS = [
+NOT_OVERFLOWS = [
     (404, "model foo does not exist; models with maximum context length above 8192 are listed", 404),
     (429, "your input is too long for the current window of 60s", 429),
     (429, "Too many tokens, prompt is too long for this minute", 429),
@@ -301,22 +308,22 @@ NO_OVERFLOWS = [
 ]
 
 
-@pytest.mark.parametrize(("status", "message", "expected"), NO_OVERFLOWS)
-def test_talk_of_lengths_is_no_overflow(status, message, expected):
-    """A conversation is compacted only when the prompt does not fit; other errors keep status, words and headers."""
-    error = told(status, {"error": {"message": message}}, {"retry-after": "7"})
+@pytest.mark.parametrize(("status", "message", "expected"), NOT_OVERFLOWS)
+def test_a_message_that_only_mentions_lengths_is_not_an_overflow(status, message, expected):
+    """A conversation is compacted only if the prompt does not fit; other errors keep status, message and headers."""
+    error = translated(status, {"error": {"message": message}}, {"retry-after": "7"})
     assert (error.status_code, error.message, error.headers) == (expected, message, {"retry-after": "7"})
 
 
 def test_a_refused_key_that_mentions_a_length_is_still_a_refused_key():
-    """401 and 403 are about the stack's key, whatever they say."""
-    error = told(401, {"error": {"message": "maximum context length of your key exceeded"}})
+    """401 and 403 are about the stack's key, whatever the message."""
+    error = translated(401, {"error": {"message": "maximum context length of your key exceeded"}})
     assert (error.status_code, "credentials" in error.message) == (500, True)
 
 
-def test_a_rate_limit_inside_a_stream_is_no_overflow():
-    """Without a status the body's own code says what it is."""
-    error = told(None, {"error": {"message": "prompt is too long for this minute", "code": 429}})
+def test_a_rate_limit_inside_a_stream_is_not_an_overflow():
+    """Without a status, the code in the body decides."""
+    error = translated(None, {"error": {"message": "prompt is too long for this minute", "code": 429}})
     assert type(error) is RateLimitError
 
 
@@ -334,9 +341,9 @@ def test_a_rate_limit_inside_a_stream_is_no_overflow():
     ],
 )
 @pytest.mark.parametrize("status", [400, 404, 500, None])
-def test_a_model_that_cannot_see_is_the_requests_fault(message, status):
-    """llama.cpp answers 500 to an image without mmproj; a client must not retry it, but learn about the image."""
-    error = told(status, {"error": {"message": message}})
+def test_a_model_without_vision_is_an_invalid_request(message, status):
+    """llama.cpp sends 500 for an image without mmproj; a client must not retry it, but learn about the image."""
+    error = translated(status, {"error": {"message": message}})
     assert (type(error), error.status_code, error.retryable) == (InvalidRequestError, 400, False)
     assert error.message.startswith("The model cannot read images")
     assert error.message.endswith(message)
@@ -350,17 +357,17 @@ def test_a_model_that_cannot_see_is_the_requests_fault(message, status):
         "this model does not support images larger than 5 MB",
     ],
 )
-def test_a_refused_picture_is_not_a_blind_model(message):
-    """What is wrong with one file is said in the backend's words."""
-    assert told(400, {"error": {"message": message}}).message == message
+def test_a_rejected_image_is_not_a_model_without_vision(message):
+    """The backend's own message says what is wrong with the image."""
+    assert translated(400, {"error": {"message": message}}).message == message
 
 
-def test_an_unavailable_backend_is_no_blind_model():
-    """Only statuses that judge the request say what a model can do."""
-    assert told(503, {"error": {"message": "vision replica down: is not a vision model"}}).status_code == 529
+def test_an_unavailable_backend_is_not_a_model_without_vision():
+    """Only statuses about the request tell what a model can do."""
+    assert translated(503, {"error": {"message": "vision replica down: is not a vision model"}}).status_code == 529
 
 
-def test_llama_cpp_says_the_numbers_beside_the_words():
+def test_the_token_counts_of_llama_cpp_are_fields_of_the_error():
     body = {
         "code": 400,
         "message": "too much",
@@ -368,13 +375,13 @@ def test_llama_cpp_says_the_numbers_beside_the_words():
         "n_prompt_tokens": 1407,
         "n_ctx": 256,
     }
-    assert told(400, {"error": body}).message == "prompt is too long: 1407 tokens > 256 maximum"
-    assert told(400, {"code": "context_length_exceeded", "message": "no"}).message == "prompt is too long"
+    assert translated(400, {"error": body}).message == "prompt is too long: 1407 tokens > 256 maximum"
+    assert translated(400, {"code": "context_length_exceeded", "message": "no"}).message == "prompt is too long"
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_the_stack_s_own_key_is_not_the_client_s_problem(status):
-    error = told(status, {"error": {"message": "Incorrect API key provided: sk-proj-123456789"}})
+def test_a_refused_key_of_the_stack_is_not_the_clients_error(status):
+    error = translated(status, {"error": {"message": "Incorrect API key provided: sk-proj-123456789"}})
     assert (type(error), error.status_code, error.retryable) == (ApiError, 500, False)
     assert "sk-" not in error.message
     assert "credentials" in error.message
@@ -388,12 +395,12 @@ def test_the_stack_s_own_key_is_not_the_client_s_problem(status):
         (None, {"message": "pay", "type": "insufficient_quota"}),
     ],
 )
-def test_an_empty_account_is_not_retried(status, error):
-    seen = told(status, {"error": error})
-    assert (type(seen), seen.retryable, seen.message) == (BillingError, False, "pay")
+def test_an_account_without_credit_is_not_retried(status, error):
+    error = translated(status, {"error": error})
+    assert (type(error), error.retryable, error.message) == (BillingError, False, "pay")
 
 
-def test_rate_limits_are_carried_over():
+def test_rate_limits_are_passed_on():
     headers = {
         "Retry-After": "7",
         "retry-after-ms": "7000",
@@ -404,7 +411,7 @@ def test_rate_limits_are_carried_over():
         "x-request-id": "secret",
         "server": "nginx",
     }
-    assert told(429, {"error": {"message": "slow"}}, headers).headers == {
+    assert translated(429, {"error": {"message": "slow"}}, headers).headers == {
         "retry-after": "7",
         "retry-after-ms": "7000",
         "anthropic-ratelimit-requests-limit": "60",
@@ -414,25 +421,7 @@ def test_rate_limits_are_carried_over():
     }
 
 
-@pytest.mark.parametrize(
-    ("duration", "reset"),
-    [
-        ("1s", "12:00:01"),
-        ("1h2m3.5s", "13:02:03"),
-        ("1d", None),
-        ("90s", "12:01:30"),
-        ("soon", None),
-        ("", None),
-        ("12", None),
-    ],
-)
-def test_resets_are_times(duration, reset):
-    headers = told(429, None, {"x-ratelimit-reset-tokens": duration}).headers
-    expected = "2026-11-21T12:00:00Z" if duration == "1d" else f"2026-11-20T{reset}Z"
-    assert headers.get("anthropic-ratelimit-tokens-reset") == (expected if reset or duration == "1d" else None)
-
-
-def test_without_a_clock_there_are_no_reset_times():
+def test_without_the_time_there_are_no_reset_times():
     assert translate_error(429, None, {"x-ratelimit-reset-tokens": "1s"}).headers == {}
     assert translate_error(429, None).headers == {}
 
@@ -450,13 +439,13 @@ def test_without_a_clock_there_are_no_reset_times():
         (True, 500),
     ],
 )
-def test_a_number_in_a_stream_s_error_is_its_status(code, status):
+def test_a_number_in_a_streams_error_is_its_status(code, status):
     """Envoyproxy 2513: a numeric code turned a 400 into a 500."""
-    assert told(None, {"error": {"message": "x", "code": code}}).status_code == status
+    assert translated(None, {"error": {"message": "x", "code": code}}).status_code == status
 
 
-def test_the_type_of_a_stream_s_error_names_its_class():
-    assert told(None, {"error": {"message": "x", "code": None, "type": "overloaded_error"}}).status_code == 529
+def test_the_type_of_a_streams_error_selects_its_class():
+    assert translated(None, {"error": {"message": "x", "code": None, "type": "overloaded_error"}}).status_code == 529
 
 
 @pytest.mark.parametrize(
@@ -473,7 +462,7 @@ def test_the_type_of_a_stream_s_error_names_its_class():
 @pytest.mark.parametrize("key", ["code", "status"])
 def test_a_grpc_name_in_a_streams_error_is_its_status(key, name, status):
     """Gemini names errors as gRPC does, in ``status`` beside a number or alone."""
-    assert told(None, {"error": {"message": "x", key: name}}).status_code == status
+    assert translated(None, {"error": {"message": "x", key: name}}).status_code == status
 
 
 WRONG_FIELD = {"type": "missing", "loc": ["body", "messages"], "msg": "field required", "input": {"secret": 1}}
@@ -498,23 +487,23 @@ WRONG_FIELD = {"type": "missing", "loc": ["body", "messages"], "msg": "field req
     ],
     ids=["one", "two", "Mistral", "nested", "no loc", "no msg", "empty", "object", "nested lists"],
 )
-def test_the_fields_a_backend_found_wrong_are_named(status, body, expected):
-    """FastAPI (vLLM, SGLang) answers a list of fields; the client reads path and reason, never the input."""
-    error = told(status, body)
+def test_invalid_fields_are_named(status, body, expected):
+    """FastAPI (vLLM, SGLang) sends a list of fields; the client gets path and reason, never the input."""
+    error = translated(status, body)
     assert (type(error), error.message) == (InvalidRequestError, expected or f"The backend answered {status}")
 
 
-def test_endlessly_nested_lists_are_no_error_of_ours():
+def test_deeply_nested_lists_do_not_fail():
     """A body may be garbage."""
     body = []
     for _ in range(100_000):
         body = [body]
-    assert told(502, body).message == "The backend answered 502"
+    assert translated(502, body).message == "The backend answered 502"
 
 
 def test_a_numeric_code_does_not_override_the_status():
-    """llama.cpp puts 500 there and answers 400, or the other way round."""
-    assert told(400, {"error": {"message": "x", "code": 500}}).status_code == 400
+    """llama.cpp has 500 there with a status of 400, or the other way round."""
+    assert translated(400, {"error": {"message": "x", "code": 500}}).status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -557,15 +546,15 @@ def test_a_numeric_code_does_not_override_the_status():
     ],
 )
 def test_keys_and_addresses_are_redacted(secret):
-    text = told(400, {"error": {"message": f"cannot reach {secret} now"}}).message
+    text = translated(400, {"error": {"message": f"cannot reach {secret} now"}}).message
     assert secret not in text
     assert text.startswith(("cannot reach [", 'cannot reach "['))
     assert text.endswith("now")
 
 
 @pytest.mark.parametrize("secret", ["/v1?api_key=s3cr3t", "host vllm:8000", "connection to vllm:80 failed"])
-def test_what_stands_before_a_secret_stays(secret):
-    """The name of a service and a parameter's value go, the path and the words do not."""
+def test_text_before_a_secret_stays(secret):
+    """The name of a service and the value of a parameter are redacted, the path and the words are not."""
     text = redact(f"cannot reach {secret} now")
     assert "s3cr3t" not in text
     assert "vllm" not in text
@@ -604,5 +593,35 @@ def test_ordinary_words_stay(text):
     assert redact(text) == text
 
 
-def test_endless_words_are_cut():
-    assert len(told(400, "word " * 5000).message) == 1000
+def test_long_messages_are_cut():
+    assert len(translated(400, "word " * 5000).message) == 1000
+
+
+def test_the_message_of_an_error_event_is_redacted():
+    inner = {"type": "api_error", "message": "Bearer sk-ant-abcdef1234567890 failed"}
+    assert "abcdef" not in error_of_event({"error": inner}).message
+
+
+@pytest.mark.parametrize(
+    ("event", "status"),
+    [
+        ({"error": {"code": 429, "message": "slow down", "type": "rate_limit_exceeded"}}, 429),
+        ({"error": "broken"}, 500),
+        ({"error": {"type": "api_error", "message": " "}}, 500),
+        ({"code": 503, "message": "Loading model", "type": "unavailable_error"}, 529),
+        ({"type": "error"}, 500),
+    ],
+)
+def test_an_error_event_in_another_form_is_understood(event, status):
+    found = error_of_event(event)
+    assert found.status_code == status
+    assert found.message
+
+
+def test_every_error_type_has_the_status_of_its_class():
+    assert STATUS_BY_TYPE.keys() == set(ERROR_TYPES)
+    classes = {kind.error_type: kind for kind in [*ERROR_BY_STATUS.values(), MessagesError]}
+    stated = {kind.error_type: kind.status_code for kind in ERROR_BY_STATUS.values() if kind.status_code != 405}
+    del stated["api_error"]  # 500 and 502
+    assert {name: STATUS_BY_TYPE[name] for name in stated} == stated
+    assert STATUS_BY_TYPE["api_error"] == classes["api_error"].status_code

@@ -1,6 +1,8 @@
-"""What providers raise, as errors of the protocol."""
+"""Exceptions of providers and of HTTP requests -> errors of the Messages API."""
 
 import json
+import socket
+import ssl
 
 import httpx
 import openai
@@ -11,15 +13,15 @@ from llama_stack_api.common.errors import ModelNotFoundError, ModelTypeError
 from openai import _exceptions
 from pydantic import BaseModel, ValidationError
 
-from llama_stack_api_messages.errors import OverloadedError
+from llama_stack_api_messages.errors import BadGatewayError, GatewayTimeoutError, OverloadedError
 from llama_stack_api_messages.routes.completion_error import CompletionError
-from llama_stack_provider_messages.errors.exceptions import Keys, keys_of, translate_failure
+from llama_stack_provider_messages.errors.exceptions import Keys, connection_failure, keys_of, translate_failure
 
 http = _exceptions.httpx2 if hasattr(_exceptions, "httpx2") else httpx
 """The HTTP library of the installed openai major."""
 
 SECRET = "sk-upstream-secret-0123456789"
-ODD = "gw/Ab9+cdEf012345=="
+UNKNOWN_FORM = "gw/Ab9+cdEf012345=="
 ADDRESS = "http://10.0.0.7:8000/v1"
 
 
@@ -42,7 +44,7 @@ def validation_error():
 
 
 class OddStatusError(Exception):
-    """As SDKs of other vendors have them."""
+    """An exception with a status, as SDKs of other vendors have."""
 
     status_code = 429
 
@@ -78,27 +80,27 @@ CASES = {
 def test_each_failure_has_status_and_type(name):
     """Whatever a provider raises becomes a typed error without its key or address."""
     error, status, kind = CASES[name]
-    seen = translate_failure(error, "up")
-    assert (seen.status_code, seen.error_type) == (status, kind)
-    assert SECRET not in seen.message
-    assert "10.0.0.7" not in seen.message
-    assert seen.message
+    failure = translate_failure(error, "up")
+    assert (failure.status_code, failure.error_type) == (status, kind)
+    assert SECRET not in failure.message
+    assert "10.0.0.7" not in failure.message
+    assert failure.message
 
 
-def test_an_error_of_the_protocol_stays_as_it_is():
-    """What is already typed is passed on."""
+def test_a_messages_error_is_returned_unchanged():
+    """It has its type already."""
     error = OverloadedError("busy")
     assert translate_failure(error, "up") is error
 
 
 @pytest.mark.parametrize(("status", "kind"), [(401, "authentication_error"), (403, "permission_error")])
 @pytest.mark.parametrize("raised", [status_error, lambda status, body: CompletionError(status, {"error": body})])
-def test_a_refused_key_of_the_client_is_its_own_problem(raised, status, kind):
-    """The status stays, so that it looks for another key; the words do not, which may repeat the key."""
-    seen = translate_failure(raised(status, {"message": f"wrong key {SECRET}"}), "up", Keys(None, SECRET))
-    assert (seen.status_code, seen.error_type) == (status, kind)
-    assert "'up' refused the key in x-llamastack-provider-data" in seen.message
-    assert SECRET not in seen.message
+def test_a_refused_key_of_the_client_keeps_its_status(raised, status, kind):
+    """So that the client looks for another key; the message does not stay, because it may repeat the key."""
+    failure = translate_failure(raised(status, {"message": f"wrong key {SECRET}"}), "up", Keys(None, SECRET))
+    assert (failure.status_code, failure.error_type) == (status, kind)
+    assert "'up' refused the key in x-llamastack-provider-data" in failure.message
+    assert SECRET not in failure.message
 
 
 @pytest.mark.parametrize(
@@ -109,22 +111,24 @@ def test_a_refused_key_of_the_client_is_its_own_problem(raised, status, kind):
         (status_error(500, {"message": "broken"}), 500),
     ],
 )
-def test_what_is_not_about_the_key_stays_what_it_is(error, status):
-    """Also where the client has brought the key."""
+def test_an_error_that_is_not_about_the_key_stays(error, status):
+    """Also if the client sent the key."""
     assert translate_failure(error, "up", Keys(None, SECRET)).status_code == status
 
 
 @pytest.mark.parametrize("status", [400, 401, 429, 500])
-@pytest.mark.parametrize("said", [f"bad key {ODD}", f"bad {ODD} and {SECRET}", f"{SECRET}{ODD}"])
-def test_the_keys_of_a_backend_stay_inside(caplog, status, said):
-    """The operator's and the client's, of no known form too; neither in the answer nor in the log."""
-    seen = translate_failure(status_error(status, {"message": said}), "up", Keys(SECRET, ODD))
-    for key in (SECRET, ODD):
-        assert key not in seen.message + caplog.text
+@pytest.mark.parametrize(
+    "text", [f"bad key {UNKNOWN_FORM}", f"bad {UNKNOWN_FORM} and {SECRET}", f"{SECRET}{UNKNOWN_FORM}"]
+)
+def test_the_keys_of_a_backend_are_redacted(caplog, status, text):
+    """The operator's and the client's, also those of no known form; neither the error nor the log has them."""
+    failure = translate_failure(status_error(status, {"message": text}), "up", Keys(SECRET, UNKNOWN_FORM))
+    for key in (SECRET, UNKNOWN_FORM):
+        assert key not in failure.message + caplog.text
 
 
 class Keyed:
-    """A provider with a key of its operator."""
+    """A provider with an operator's key."""
 
     def __init__(self, key, configured):
         self.key = key
@@ -150,19 +154,19 @@ class Keyed:
         (object(), False),
     ],
 )
-def test_whether_a_request_brings_the_key(provider, given):
-    """Only if it is another one than the operator's: a refusal of that is the operator's to look into."""
+def test_whether_a_request_has_its_own_key(provider, given):
+    """Only if it differs from the operator's: a refused key of the operator is not the client's error."""
     assert keys_of(provider).given is given
 
 
-def test_headers_of_the_upstream_are_carried():
-    """The client learns when to come back."""
-    seen = translate_failure(status_error(429, {"message": "slow"}, **{"retry-after": "7"}), "up")
-    assert seen.headers["retry-after"] == "7"
+def test_retry_headers_of_the_upstream_are_passed_on():
+    """The client learns when to retry."""
+    failure = translate_failure(status_error(429, {"message": "slow"}, **{"retry-after": "7"}), "up")
+    assert failure.headers["retry-after"] == "7"
 
 
 def test_a_platform_validation_error_names_the_field():
-    """The message begins with the field that does not fit."""
+    """The message begins with the invalid field."""
     assert translate_failure(validation_error(), "up").message.startswith("temperature: ")
 
 
@@ -172,21 +176,67 @@ def test_a_connection_failure_names_the_backend():
 
 
 @pytest.mark.parametrize(
-    ("said", "heard"),
+    ("text", "expected"),
     [
         ("prompt is too long: 9 tokens > 8 maximum, litellm says", "prompt is too long: 9 tokens > 8 maximum"),
         ("image input is not supported", "The model cannot read images"),
         ("", "The backend answered 400"),
     ],
 )
-def test_a_bare_value_error_is_read_like_an_answer_of_400(said, heard):
-    """Providers that wrap other SDKs raise the backend's words as a ValueError."""
-    seen = translate_failure(ValueError(said), "up")
-    assert (seen.status_code, seen.message[: len(heard)]) == (400, heard)
+def test_a_value_error_is_translated_like_a_400(text, expected):
+    """Providers that wrap other SDKs raise the backend's message as a ValueError."""
+    failure = translate_failure(ValueError(text), "up")
+    assert (failure.status_code, failure.message[: len(expected)]) == (400, expected)
 
 
-def test_a_failure_of_a_provider_of_ours_keeps_its_hints():
-    """It comes in OpenAI's form, and goes back into that of the API."""
+def test_an_error_of_our_own_provider_keeps_its_headers():
+    """It comes in OpenAI's form, and is translated back."""
     error = CompletionError(429, {"error": {"message": "slow", "type": "rate_limit_error"}}, {"retry-after": "7"})
-    seen = translate_failure(error, "up")
-    assert (seen.status_code, seen.message, seen.headers["retry-after"]) == (429, "slow", "7")
+    failure = translate_failure(error, "up")
+    assert (failure.status_code, failure.message, failure.headers["retry-after"]) == (429, "slow", "7")
+
+
+def caused(error, *causes):
+    """Chain exceptions, as httpx does."""
+    chain = error
+    for cause in causes:
+        chain.__cause__ = cause
+        chain = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (httpx.PoolTimeout("x"), GatewayTimeoutError, "has no connection free"),
+        (httpx.ConnectTimeout("x"), GatewayTimeoutError, "did not answer in time"),
+        (httpx.ReadTimeout("x"), GatewayTimeoutError, "did not answer in time"),
+        (httpx.WriteTimeout("x"), GatewayTimeoutError, "did not answer in time"),
+        (httpx.ConnectError("x"), BadGatewayError, "cannot be reached: no connection"),
+        (caused(httpx.ConnectError("x"), OSError("y"), ConnectionRefusedError()), BadGatewayError, "is it running"),
+        (caused(httpx.ConnectError("x"), socket.gaierror()), BadGatewayError, "host name is not known"),
+        (caused(httpx.ConnectError("x"), ssl.SSLCertVerificationError()), BadGatewayError, "TLS failed"),
+        (httpx.InvalidURL("x"), BadGatewayError, "its base URL is not a valid URL"),
+        (httpx.UnsupportedProtocol("x"), BadGatewayError, "its base URL is not a valid URL"),
+        (httpx.ProxyError("x"), BadGatewayError, "the proxy refused"),
+        (httpx.ReadError("x"), BadGatewayError, "broke the connection"),
+        (httpx.WriteError("x"), BadGatewayError, "broke the connection"),
+        (httpx.RemoteProtocolError("x"), BadGatewayError, "broke the connection"),
+        (httpx.DecodingError("x"), BadGatewayError, "does not match its content-encoding"),
+    ],
+)
+def test_a_failed_exchange_names_the_backend_and_the_cause(error, kind, words):
+    """But not the text of httpx, which has the address."""
+    error.args = ("at http://secret",)
+    failure = connection_failure(error, "up")
+    assert type(failure) is kind
+    assert "'up'" in failure.message
+    assert words in failure.message
+    assert "secret" not in failure.message
+
+
+def test_the_context_of_an_exception_counts_as_its_cause():
+    """Not every layer raises from a cause."""
+    error = httpx.ConnectError("x")
+    error.__context__ = ConnectionRefusedError()
+    assert "is it running" in connection_failure(error, "up").message

@@ -1,4 +1,4 @@
-"""Keys are taken out of an upstream's words."""
+"""Keys are redacted from an upstream's error bodies."""
 
 import json
 import time
@@ -13,27 +13,27 @@ BODY = {"error": {"message": f"no such key {KEY}", "code": 1.50}}
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32-be"])
 def test_a_key_is_found_in_every_encoding_of_json(encoding):
-    """Those that JSON may have, whatever the upstream says of its body."""
+    """Whatever encoding the upstream declares."""
     clean = redacted(json.dumps(BODY).encode(encoding), (KEY,))
     assert json.loads(clean) == {"error": {"message": "no such key [redacted]", "code": 1.5}}
 
 
 @pytest.mark.parametrize("cut", range(1, 12))
-def test_a_key_is_found_in_a_body_that_is_cut_off(cut):
+def test_a_key_is_found_in_a_truncated_body(cut):
     """As text, and in escapes."""
     body = json.dumps(BODY).encode().replace(b"sk-", b"\\u0073k-")[:-cut]
     assert b"upstream-secret" not in redacted(body, (KEY,))
 
 
-def test_what_holds_no_key_stays_as_it_is():
-    """Byte for byte: white space, numbers, odd escapes, half characters."""
+def test_a_body_without_a_key_is_unchanged():
+    """Byte for byte: white space, numbers, odd escapes, lone surrogates."""
     for body in (b'{ "a" : 1.50, "b": "\\u00e9\\ud83d" }', b"<p>\xff\xfe</p>", b'"\\q" "', "{}".encode("utf-16")):
         assert redacted(body, (KEY,)) == body
 
 
 @pytest.mark.parametrize("body", [b'{"detail":[{"input":"' + b'\\"' * 500_000, b'"' * 1_000_000, b"\\" * 1_000_000])
 def test_the_work_is_linear_in_the_length_of_the_body(body):
-    """An upstream echoes what its client sent, and a refusal is read up to a megabyte: anywhere in a string it ends."""
+    """An upstream echoes what its client sent, and an error body is read up to a megabyte, cut anywhere."""
     before = time.process_time()
     redacted(body, (KEY,))
     assert time.process_time() - before < 5

@@ -1,16 +1,15 @@
-"""An upstream's refusal as the error of a client."""
+"""An upstream's success, and its HTTP error responses as the client's errors."""
 
 import json
 from datetime import UTC, datetime
 
-import httpx
 import pytest
 
-from llama_stack_api_messages.errors import BadGatewayError, InvalidRequestError, UpstreamError
-from llama_stack_provider_messages.errors.response import carried_headers, not_a_message, upstream_failure
+from llama_stack_api_messages.errors import BadGatewayError, InvalidRequestError, MessagesError, UpstreamError
+from llama_stack_provider_messages.errors.response import is_success, not_a_message, success_members, upstream_failure
 
-OWN = b'{ "type":"error", "error":{"type":"odd_error","message":"no \\u0026 no","x":1},"request_id":"req_up"}'
-HINTS = {
+API_ERROR = b'{ "type":"error", "error":{"type":"odd_error","message":"no \\u0026 no","x":1},"request_id":"req_up"}'
+RETURNED = {
     "retry-after": "3",
     "retry-after-ms": "3000",
     "x-should-retry": "true",
@@ -34,32 +33,18 @@ def failure(status, body, headers=None, **options):
     return upstream_failure(status, body, headers or {}, provider_id="up", **options)
 
 
-def test_hints_are_carried_and_nothing_else():
-    """In any case of their names."""
-    assert carried_headers(HINTS | OTHERS) == HINTS
-    assert carried_headers({name.title(): value for name, value in (HINTS | OTHERS).items()}) == HINTS
-    assert carried_headers(httpx.Headers(HINTS | OTHERS)) == HINTS
-
-
-def test_the_request_id_may_be_left_out():
-    """Alone."""
-    kept = {name: value for name, value in HINTS.items() if name != "request-id"}
-    assert carried_headers(HINTS, own_request_id=True) == kept
-    assert carried_headers({}, own_request_id=True) == {}
-
-
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 418, 429, 500, 503, 529])
-def test_an_error_of_the_api_stays_as_it_is(status):
-    """Status, type, message and bytes, with the hints."""
-    error = failure(status, OWN, HINTS | OTHERS)
+def test_an_error_body_of_the_api_is_unchanged(status):
+    """Status, type, message and bytes, with the headers that clients act on."""
+    error = failure(status, API_ERROR, RETURNED | OTHERS)
     assert isinstance(error, UpstreamError)
     assert (error.status_code, error.error_type, error.message) == (status, "odd_error", "no & no")
-    assert (error.raw, error.verbatim, error.headers) == (OWN, True, HINTS)
+    assert (error.raw, error.verbatim, error.headers) == (API_ERROR, True, RETURNED)
 
 
-def test_an_error_under_this_servers_id_is_not_passed_to_the_byte():
-    """The id of the upstream stands in its bytes."""
-    error = failure(400, OWN, HINTS, own_request_id=True)
+def test_an_error_with_this_servers_request_id_has_a_new_body():
+    """The upstream's request id is in its bytes."""
+    error = failure(400, API_ERROR, RETURNED, own_request_id=True)
     assert error.verbatim is False
     assert "request-id" not in error.headers
     assert error.body("req_1") == {
@@ -85,8 +70,8 @@ def test_an_error_under_this_servers_id_is_not_passed_to_the_byte():
     ],
 )
 @pytest.mark.parametrize("status", [404, 500])
-def test_another_form_is_put_into_the_envelope(body, status):
-    """The status stays, the type is the API's for it."""
+def test_an_error_in_another_form_is_put_into_the_envelope(body, status):
+    """The status stays; the type is the API's for it."""
     error = failure(status, json.dumps(body).encode())
     assert isinstance(error, UpstreamError)
     assert (error.status_code, error.raw) == (status, None)
@@ -95,7 +80,7 @@ def test_another_form_is_put_into_the_envelope(body, status):
 
 
 @pytest.mark.parametrize("body", [b"", b"<html><b>502</b></html>", b"\xff\xfe", b"[" * 100_000, b'{"type":"error",'])
-def test_what_cannot_be_read_is_an_error_all_the_same(body):
+def test_an_unreadable_error_body_is_still_an_error(body):
     """With its status and without its markup."""
     error = failure(502, body)
     assert (error.status_code, error.error_type) == (502, "api_error")
@@ -103,15 +88,15 @@ def test_what_cannot_be_read_is_an_error_all_the_same(body):
 
 
 @pytest.mark.parametrize(("status", "kind"), [(401, "authentication_error"), (403, "permission_error")])
-def test_refused_credentials_keep_status_and_words(status, kind):
-    """Where the client's own are forwarded, it is the client that can do something about them."""
+def test_refused_credentials_keep_status_and_message(status, kind):
+    """If the client's own are forwarded, the client can act on it."""
     error = failure(status, b'{"error":{"message":"Wrong key, friend"}}')
     assert (error.status_code, error.error_type, error.message) == (status, kind, "Wrong key, friend")
 
 
 @pytest.mark.parametrize("status", [500, 503])
-def test_a_prompt_that_is_too_long_is_not_the_upstreams_failure(status):
-    """Whatever the status said: asking again would not help."""
+def test_a_prompt_that_is_too_long_is_an_invalid_request(status):
+    """Whatever the status: a retry would not help."""
     body = (
         b'{"error":{"message":"This model\'s maximum context length is 10 tokens. However, you requested 20 tokens"}}'
     )
@@ -123,8 +108,8 @@ def test_a_prompt_that_is_too_long_is_not_the_upstreams_failure(status):
     assert (type(refused), refused.status_code) == (UpstreamError, 400)
 
 
-def test_rate_limits_in_the_words_of_openai_become_hints():
-    """Those of the upstream itself win."""
+def test_rate_limits_of_openai_get_anthropics_names():
+    """The upstream's own under these names win."""
     now = datetime(2026, 1, 1, tzinfo=UTC)
     theirs = {
         "x-ratelimit-limit-requests": "10",
@@ -138,45 +123,94 @@ def test_rate_limits_in_the_words_of_openai_become_hints():
 
 
 @pytest.mark.parametrize("own_form", [True, False])
-def test_the_key_does_not_come_back(own_form):
-    """In the message, and in the bytes that are passed."""
+def test_the_key_is_redacted(own_form):
+    """In the message, and in the bytes that are passed on."""
     body = {"error": {"type": "a", "message": "Wrong key: sesame-9f."}, "type": "error" if own_form else "x"}
     error = failure(400, json.dumps(body).encode(), secrets=("sesame-9f",))
     assert "sesame" not in error.message
     assert b"sesame" not in (error.raw or b"")
     assert "Wrong key" in error.message
-    assert failure(400, OWN, secrets=()).raw == OWN
-    assert failure(400, OWN, secrets=("",)).raw == OWN
+    assert failure(400, API_ERROR, secrets=()).raw == API_ERROR
+    assert failure(400, API_ERROR, secrets=("",)).raw == API_ERROR
 
 
 @pytest.mark.parametrize("status", [100, 204, 301, 302, 307, 399])
-def test_an_answer_that_is_neither_success_nor_error_is_a_bad_gateway(status):
-    """A redirect above all, which is not followed."""
-    error = failure(status, OWN, {"location": "http://secret", **HINTS})
+def test_a_status_that_is_neither_success_nor_error_is_a_bad_gateway(status):
+    """Above all a redirect, which is not followed."""
+    error = failure(status, API_ERROR, {"location": "http://secret", **RETURNED})
     assert isinstance(error, BadGatewayError)
     assert (error.status_code, error.headers) == (502, {})
     assert "'up'" in error.message
     assert str(status) in error.message
 
 
-def test_a_success_that_is_no_message_names_the_backend():
-    """And what to do."""
+MESSAGE = {"type": "message", "content": []}
+
+
+@pytest.mark.parametrize("body", [MESSAGE, {**MESSAGE, "error": None}, {"content": None}])
+def test_a_body_with_the_promised_member_is_a_success(body):
+    """Whether it is read as bytes or decoded."""
+    data = json.dumps(body).encode()
+    assert is_success(body, "content", ())
+    assert dict(success_members(data, "content", ())).keys() == body.keys()
+
+
+@pytest.mark.parametrize("body", [{"type": "message"}, {}, [], "content", None, {"error": None}, {"input_tokens": 5}])
+def test_a_body_without_the_promised_member_is_not_a_success(body):
+    """Of any type."""
+    assert not is_success(body, "content", ())
+    assert success_members(json.dumps(body).encode(), "content", ()) is None
+
+
+@pytest.mark.parametrize("data", [b"", b"<html>", b'{"content": [', b"\xff", b"[" * 100_000])
+def test_a_body_that_is_not_json_is_not_a_success(data):
+    """Nor is one that is truncated."""
+    assert success_members(data, "content", ()) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"type": "error", "error": {"type": "overloaded_error", "message": "bad sesame-9f"}}, 529),
+        ({"type": "error", "error": {"type": "authentication_error", "message": "bad sesame-9f"}}, 401),
+        ({"error": {"message": "bad sesame-9f"}}, 500),
+        ({**MESSAGE, "error": "bad sesame-9f"}, 500),
+        ({"code": 503, "message": "bad sesame-9f"}, 529),
+        ({"type": "error", "message": "bad sesame-9f"}, 500),
+    ],
+)
+def test_an_error_with_status_200_is_raised_without_the_key(body, status):
+    """Its own type and code give the status; content beside it does not make it a success."""
+    for read in (
+        lambda: is_success(body, "content", ("sesame-9f",)),
+        lambda: success_members(json.dumps(body).encode(), "content", ("sesame-9f",)),
+    ):
+        with pytest.raises(MessagesError) as caught:
+            read()
+        assert (caught.value.status_code, caught.value.message) == (status, "bad [redacted]")
+
+
+def test_a_2xx_that_is_not_a_message_names_the_backend():
+    """And what to do, if anything."""
     error = not_a_message("up")
     assert isinstance(error, BadGatewayError)
     assert "'up'" in error.message
     assert "off" in error.message
+    assert error.retryable
+    error = not_a_message("up", native=False)
+    assert ("off" in error.message, error.retryable) == (False, False)
 
 
-def test_a_key_that_is_a_word_is_left_in_the_words():
-    """``test`` and ``none`` are what keys are where there is none; nobody reads a message without its words."""
+def test_a_short_key_is_not_redacted():
+    """``test`` and ``none`` are placeholders for keys, and words of a message."""
     body = b'{"type":"error","error":{"type":"test_error","message":"this test key-of-8 is none"}}'
     for secret in ("test", "none", "error", "type", "{", ""):
         assert failure(400, body, secrets=(secret,)).raw == body
     assert failure(400, body, secrets=("key-of-8",)).message == "this test [redacted] is none"
 
 
-def test_a_key_in_escapes_is_a_key():
-    """JSON has many ways to write it; the client reads what it means."""
+def test_a_key_in_json_escapes_is_redacted():
+    """JSON can write it in many ways; the client reads the same text."""
     body = (
         b'{"type":"error","error":{"type":"a","message":"bad plain\\u002dkey-42"},"x":"\\u0070lain-key-42","n":"\\n"}'
     )

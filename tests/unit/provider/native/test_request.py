@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from llama_stack_api_messages import RequestBody
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models import CreateMessageRequest
-from llama_stack_provider_messages.native.request import native_request, request_headers, window_limit
+from llama_stack_provider_messages.native.request import native_request, window_limit
 from llama_stack_provider_messages.translation.messages_to_chat import SIGNATURE_PREFIX
 from support.attacks import cpu_bound
 
@@ -240,51 +240,6 @@ def test_a_text_that_is_no_json_is_the_clients_mistake(bad):
             sent(data, strip_billing=True)
         except InvalidRequestError:
             continue
-
-
-SENT = {
-    "anthropic-version": "2024-01-01",
-    "anthropic-beta": "a,b",
-    "traceparent": "00-1",
-    "tracestate": "t",
-    "baggage": "k=v",
-    "b3": "1",
-    "x-b3-traceid": "1",
-    "x-claude-code-session-id": "s",
-    "x-api-key": "client",
-    "authorization": "Bearer client",
-    "cookie": "c=1",
-    "host": "here",
-    "content-length": "9",
-    "content-encoding": "gzip",
-    "x-llamastack-provider-data": "{}",
-    "x-tenant": "t",
-    "user-agent": "u",
-    "anthropic-dangerous-direct-browser-access": "true",
-}
-PASSED = dict(list(SENT.items())[:8])
-
-
-def test_only_headers_of_the_protocol_and_of_tracing_go_along():
-    """Neither credentials nor what describes this connection."""
-    assert request_headers(SENT, frozenset(), credentials=False) == PASSED
-
-
-def test_configured_headers_go_along():
-    """Beside the others."""
-    passed = request_headers(SENT, frozenset({"x-tenant", "x-none"}), credentials=False)
-    assert passed == {**PASSED, "x-tenant": "t"}
-
-
-def test_credentials_go_along_where_they_are_asked_for():
-    """Both of them, and no cookie."""
-    both = {"x-api-key": "client", "authorization": "Bearer client"}
-    assert request_headers(SENT, frozenset(), credentials=True) == {**PASSED, **both}
-
-
-def test_a_version_is_always_sent():
-    """Upstreams refuse requests without."""
-    assert request_headers({}, frozenset(), credentials=False) == {"anthropic-version": "2023-06-01"}
 
 
 def test_a_block_with_too_many_fields_is_refused_where_thinking_is_taken_out():

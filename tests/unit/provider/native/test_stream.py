@@ -6,12 +6,11 @@ import httpx
 import pytest
 
 from llama_stack_api_messages.errors import BadGatewayError
-from llama_stack_provider_messages.native import stream as module
 from llama_stack_provider_messages.native.model_name import ModelNameRewriter
 from llama_stack_provider_messages.native.repair import StreamRepair
 from llama_stack_provider_messages.native.stream import relayed, repaired
-from llama_stack_provider_messages.upstream.address import Upstream
-from llama_stack_provider_messages.upstream.settings import NativeSettings
+from llama_stack_provider_messages.upstream import client
+from llama_stack_provider_messages.upstream.address import NativeSettings, Upstream
 
 START = b'event: message_start\ndata: {"type":"message_start","message":{"model":"up","usage":{"input_tokens":3}}}\n\n'
 TEXT = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"text":"Hi"}}\n\n'
@@ -86,7 +85,7 @@ async def test_a_stream_passes_and_is_counted():
 @pytest.mark.parametrize("last", [STOP, ERROR])
 async def test_an_upstream_that_stays_open_behind_its_last_event_is_left(monkeypatch, last, make):
     """The client has everything; it does not wait for silence to become a failure."""
-    monkeypatch.setattr(module, "_END_SECONDS", 0.05)
+    monkeypatch.setattr(client, "STREAM_END_SECONDS", 0.05)
     data, error, ended = await relay(START, DELTA, last, None, make=make)
     assert error is None
     assert b"message_stop" in data or b"overloaded_error" in data
@@ -102,7 +101,7 @@ async def test_what_comes_behind_the_last_event_at_once_passes():
 
 async def test_who_never_stops_behind_the_last_event_is_left_too(monkeypatch):
     """However often something comes."""
-    monkeypatch.setattr(module, "_END_SECONDS", 0.05)
+    monkeypatch.setattr(client, "STREAM_END_SECONDS", 0.05)
 
     class Endless(Stream):
         async def __aiter__(self):
@@ -145,7 +144,7 @@ async def test_the_last_event_counts_without_its_blank_line():
 
 async def test_an_upstream_that_leaves_out_the_last_blank_line_is_left_too(monkeypatch):
     """The line is added."""
-    monkeypatch.setattr(module, "_END_SECONDS", 0.05)
+    monkeypatch.setattr(client, "STREAM_END_SECONDS", 0.05)
     data, error, _ = await relay(START + DELTA + STOP[:-1], None)
     assert (data.rstrip(), error) == ((START + DELTA + STOP).rstrip(), None)
     assert data.endswith(b"\n\n")

@@ -4,15 +4,15 @@ import httpx
 import pytest
 from llama_stack_api.inference import OpenAIChatCompletionRequestWithExtraBody
 
-from llama_stack_provider_messages.remote import model_list as listing
+from llama_stack_provider_messages.remote import client as remote_client
 from llama_stack_provider_messages.remote.config import RemoteMessagesConfig
 from llama_stack_provider_messages.remote.impl import MessagesInference
 from llama_stack_provider_messages.remote.provider import get_provider_spec
-from llama_stack_provider_messages.upstream import client as exchange
+from llama_stack_provider_messages.upstream import client as upstream_client
 
 
 class Upstream:
-    """Answers in turn with what it is given; the last answer is for all further requests."""
+    """Sends the responses it is given, in order; the last one is for all further requests."""
 
     def __init__(self):
         self.answers = []
@@ -51,8 +51,8 @@ def upstream(monkeypatch):
         timeout = httpx.Timeout(silence_seconds, connect=connect_seconds)
         return httpx.AsyncClient(transport=httpx.MockTransport(made), timeout=timeout)
 
-    monkeypatch.setattr(exchange, "new_client", new_client)
-    monkeypatch.setattr(listing, "new_client", new_client)
+    monkeypatch.setattr(upstream_client, "new_client", new_client)
+    monkeypatch.setattr(remote_client, "new_client", new_client)
     return made
 
 
@@ -75,7 +75,7 @@ async def provider(upstream):
 
 @pytest.fixture
 def ask():
-    """Makes requests of the platform."""
+    """Makes chat completions requests as the platform does."""
 
     def request(**fields):
         least = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}

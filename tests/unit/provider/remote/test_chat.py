@@ -1,4 +1,4 @@
-"""Chat completions over the scripted upstream: requests, answers, streams, continuations, retries."""
+"""Chat completions over the scripted upstream: requests, responses, streams, continuations, retries."""
 
 import asyncio
 import json
@@ -8,21 +8,21 @@ import pytest
 
 from llama_stack_api_messages.routes.completion_error import CompletionError
 from llama_stack_api_messages.streaming.sse import encode_event
-from llama_stack_provider_messages.remote import continuation as answers
-from llama_stack_provider_messages.remote import upstream as asking
+from llama_stack_provider_messages.remote.client import MessagesClient
 from llama_stack_provider_messages.translation.chat_to_messages import events_of
+from llama_stack_provider_messages.upstream import client
 from support.native_upstream import error_body, frame, message, spoken, spoken_events
 
-SAID = json.dumps(message("x")).encode()
+MESSAGE = json.dumps(message("x")).encode()
 
 
 def sent(upstream, number=-1):
     return json.loads(upstream.requests[number].content)
 
 
-async def test_a_request_is_translated_and_so_is_its_answer(upstream, provider, ask):
-    """Fields the platform does not know reach the translation; what it does not set does not."""
-    upstream.answer(200, SAID)
+async def test_a_request_and_its_response_are_translated(upstream, provider, ask):
+    """Fields that the platform does not know are kept; fields that it does not set are absent."""
+    upstream.answer(200, MESSAGE)
     answer = await (await provider(api_key="k")).openai_chat_completion(ask(top_k=3, temperature=0.5))
     assert str(upstream.requests[0].url) == "http://host/prefix/v1/messages"
     assert sent(upstream) == {
@@ -36,18 +36,18 @@ async def test_a_request_is_translated_and_so_is_its_answer(upstream, provider, 
     assert answer.usage.total_tokens == 8
 
 
-async def test_messages_that_are_plain_already_are_taken_as_they_are(upstream, provider, ask):
-    """The Messages lane puts them past the platform's classes."""
-    upstream.answer(200, SAID)
+async def test_plain_messages_are_used_unchanged(upstream, provider, ask):
+    """The Messages API assigns them after the platform's validation."""
+    upstream.answer(200, MESSAGE)
     request = ask()
     request.messages = [{"role": "user", "content": [{"type": "text", "text": "A"}]}]
     await (await provider()).openai_chat_completion(request)
     assert sent(upstream)["messages"][0]["content"] == [{"type": "text", "text": "A"}]
 
 
-async def test_betas_of_a_request_stand_behind_those_of_the_configuration(upstream, provider, ask):
+async def test_betas_of_a_request_follow_those_of_the_configuration(upstream, provider, ask):
     """Each once."""
-    upstream.answer(200, SAID)
+    upstream.answer(200, MESSAGE)
     one = await provider(anthropic_beta=["a"])
     request = ask()
     request.service_tier = "fast"
@@ -55,18 +55,18 @@ async def test_betas_of_a_request_stand_behind_those_of_the_configuration(upstre
     assert upstream.requests[0].headers["anthropic-beta"].startswith("a,fast-mode-")
 
 
-async def test_the_limit_of_a_listed_model_is_its_own(upstream, provider, ask):
-    """What the list said of it stands in for a missing one."""
+async def test_the_listed_limit_of_a_model_is_its_default(upstream, provider, ask):
+    """For a request without a limit."""
     listed = {"data": [{"id": "m", "max_tokens": 64}]}
     upstream.answer(200, json.dumps(listed).encode())
-    upstream.answer(200, SAID)
+    upstream.answer(200, MESSAGE)
     one = await provider()
     await one.list_models()
     await one.openai_chat_completion(ask())
     assert sent(upstream)["max_tokens"] == 64
 
 
-async def test_strict_refuses_what_has_no_equal(upstream, provider, ask):
+async def test_strict_rejects_fields_without_an_equivalent(upstream, provider, ask):
     """And sends nothing."""
     with pytest.raises(CompletionError, match="seed") as caught:
         await (await provider(strict=True)).openai_chat_completion(ask(seed=5))
@@ -74,8 +74,8 @@ async def test_strict_refuses_what_has_no_equal(upstream, provider, ask):
     assert upstream.requests == []
 
 
-async def test_a_model_that_is_not_allowed_is_refused(upstream, provider, ask):
-    """As a ``ValueError``, which callers expect, with status and body."""
+async def test_a_model_that_is_not_allowed_is_rejected(upstream, provider, ask):
+    """With a ``ValueError``, which callers expect, that has status and body."""
     with pytest.raises(ValueError, match="allowed_models") as caught:
         await (await provider(allowed_models=["other"])).openai_chat_completion(ask())
     assert caught.value.status_code == 400
@@ -83,16 +83,16 @@ async def test_a_model_that_is_not_allowed_is_refused(upstream, provider, ask):
 
 
 @pytest.mark.parametrize("call", ["openai_completion", "openai_embeddings", "rerank"])
-async def test_what_is_not_offered_is_said(provider, call):
-    """As a ``NotImplementedError``, with status and body."""
+async def test_calls_without_an_equivalent_are_rejected(provider, call):
+    """With a ``NotImplementedError`` that has status and body."""
     with pytest.raises(NotImplementedError, match="does not offer") as caught:
         await getattr(await provider(), call)(None)
     assert caught.value.status_code == 501
     assert caught.value.body["error"]["code"] == "not_implemented"
 
 
-async def test_an_error_of_the_upstream_is_one_of_openai(upstream, provider, ask):
-    """Status, envelope and headers; no cause that would be logged with it."""
+async def test_an_error_of_the_upstream_is_in_openais_form(upstream, provider, ask):
+    """Status, envelope and headers; without a cause that would be logged."""
     upstream.answer(529, error_body("overloaded_error", "Later"), retry_after="3")
     with pytest.raises(CompletionError, match="Later") as caught:
         await (await provider()).openai_chat_completion(ask())
@@ -103,8 +103,8 @@ async def test_an_error_of_the_upstream_is_one_of_openai(upstream, provider, ask
     assert len(upstream.requests) == 1
 
 
-async def test_a_key_does_not_come_back(upstream, provider, ask):
-    """In an error that came with a status of success, and in an event."""
+async def test_a_key_is_redacted(upstream, provider, ask):
+    """From an error with status 200, and from an error event."""
     one = await provider(api_key="very-odd-key")
     body = json.dumps({"error": {"message": "no very-odd-key"}}).encode()
     upstream.answer(200, body)
@@ -115,40 +115,40 @@ async def test_a_key_does_not_come_back(upstream, provider, ask):
     upstream.stream(frame({"type": "error", "error": {"type": "api_error", "message": "no very-odd-key"}}))
     stream = await one.openai_chat_completion(ask(stream=True))
     with pytest.raises(CompletionError) as caught:
-        await said(stream)
+        await text_of(stream)
     assert "very-odd-key" not in str(caught.value)
 
 
-async def said(stream):
+async def text_of(stream):
     """Return the text of a stream."""
     pieces = [piece async for piece in stream]
     return "".join(piece.choices[0].delta.content or "" for piece in pieces if piece.choices)
 
 
 @pytest.mark.parametrize("size", [1, 7, 10_000])
-async def test_a_stream_is_cut_anywhere(upstream, provider, ask, size):
-    """Bytes make events, events make chunks."""
+async def test_a_stream_may_be_split_anywhere(upstream, provider, ask, size):
+    """Bytes are decoded to events, events are translated to chunks."""
     data = b"".join(spoken("x", "Hel", "lo"))
     upstream.stream(*(data[at : at + size] for at in range(0, len(data), size)))
-    assert await said(await (await provider()).openai_chat_completion(ask(stream=True))) == "Hello"
+    assert await text_of(await (await provider()).openai_chat_completion(ask(stream=True))) == "Hello"
 
 
-async def test_a_stream_without_its_last_empty_line_is_complete(upstream, provider, ask):
-    """Servers forget it."""
+async def test_a_stream_without_its_last_blank_line_is_complete(upstream, provider, ask):
+    """Servers omit it."""
     data = b"".join(spoken("x", "Hello"))
     upstream.stream(data.rstrip(b"\n"))
-    assert await said(await (await provider()).openai_chat_completion(ask(stream=True))) == "Hello"
+    assert await text_of(await (await provider()).openai_chat_completion(ask(stream=True))) == "Hello"
 
 
-async def test_a_connection_that_breaks_behind_the_end_costs_nothing(upstream, provider, ask):
+async def test_a_connection_that_breaks_after_the_end_is_not_an_error(upstream, provider, ask):
     """The message was complete."""
     upstream.stream(*spoken("x", "Hello"), httpx.ReadError("cut"))
-    assert await said(await (await provider()).openai_chat_completion(ask(stream=True))) == "Hello"
+    assert await text_of(await (await provider()).openai_chat_completion(ask(stream=True))) == "Hello"
 
 
 @pytest.mark.parametrize("end", [httpx.ReadError("cut"), b"", frame({"type": "error", "error": {}}), b"data: 5\n\n"])
-async def test_a_stream_that_ends_too_soon_is_a_failure(upstream, provider, ask, end):
-    """Behind what came before it."""
+async def test_a_stream_that_ends_too_early_is_an_error(upstream, provider, ask, end):
+    """After the chunks before it."""
     upstream.stream(*spoken("x", "Hel")[:3], end)
     stream = await (await provider()).openai_chat_completion(ask(stream=True))
     assert [(await anext(stream)).choices[0].delta.content for _ in range(2)] == ["", "Hel"]
@@ -157,8 +157,8 @@ async def test_a_stream_that_ends_too_soon_is_a_failure(upstream, provider, ask,
     assert caught.value.status_code in (500, 502)
 
 
-async def test_a_stream_that_is_not_one_is_a_failure_before_it_begins(upstream, provider, ask, pauses):
-    """So that the client gets a status; asked again, it would be the same."""
+async def test_a_body_that_is_not_a_stream_is_an_error_before_the_first_chunk(upstream, provider, ask, pauses):
+    """So that the client gets a status; it is not retried."""
     upstream.answer(200, b"<html>Welcome</html>", content_type="text/html")
     with pytest.raises(CompletionError) as caught:
         await (await provider(max_retries=2)).openai_chat_completion(ask(stream=True))
@@ -166,7 +166,7 @@ async def test_a_stream_that_is_not_one_is_a_failure_before_it_begins(upstream, 
     assert (len(upstream.requests), pauses) == (1, [])
 
 
-async def test_a_whole_message_in_place_of_a_stream_is_taken_as_one(upstream, provider, ask):
+async def test_a_message_in_place_of_a_stream_is_streamed(upstream, provider, ask):
     """Some gateways do not stream."""
     whole = message("x", "Let me look. ")
     whole["content"].append({"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"a": [1]}})
@@ -182,11 +182,11 @@ async def test_a_whole_message_in_place_of_a_stream_is_taken_as_one(upstream, pr
     assert pieces[-1].usage.total_tokens == 8
 
 
-async def test_a_stream_is_known_by_its_content_type_in_any_case(upstream, provider, ask):
-    """As names of media types are."""
+async def test_a_stream_is_recognized_by_its_content_type_in_any_case(upstream, provider, ask):
+    """As media types are."""
     head = {"content-type": "Text/Event-Stream; charset=utf-8"}
     upstream.answers.append(lambda: httpx.Response(200, content=b"".join(spoken("x", "Hello")), headers=head))
-    assert await said(await (await provider()).openai_chat_completion(ask(stream=True))) == "Hello"
+    assert await text_of(await (await provider()).openai_chat_completion(ask(stream=True))) == "Hello"
 
 
 SECRET = "very/secret+key-0123456789"
@@ -201,8 +201,8 @@ FAILURES = {
 
 @pytest.mark.parametrize("place", ["refused", "whole", "stream", "instead of a stream"])
 @pytest.mark.parametrize("case", FAILURES)
-async def test_a_key_in_an_error_stays_inside(upstream, provider, ask, caplog, case, place):
-    """However it is written, and wherever: in a body with status 200, in an event; neither answer nor log show it."""
+async def test_a_key_in_an_error_is_redacted(upstream, provider, ask, caplog, case, place):
+    """However it is written: in a body with status 200, in an event; neither the error nor the log has it."""
     body = FAILURES[case].encode()
     if place == "stream":
         upstream.stream(*spoken("x", "Hel")[:3], b"event: error\ndata: %s\n\n" % body)
@@ -210,23 +210,23 @@ async def test_a_key_in_an_error_stays_inside(upstream, provider, ask, caplog, c
         upstream.answer(500 if place == "refused" else 200, body)
     one = await provider(api_key=SECRET)
     with pytest.raises(CompletionError) as caught:
-        await said(await one.openai_chat_completion(ask(stream="stream" in place)))
+        await text_of(await one.openai_chat_completion(ask(stream="stream" in place)))
     assert "Go away with [redacted]" in str(caught.value.body)
     assert SECRET not in str(caught.value.body) + str(caught.value) + caplog.text
 
 
 @pytest.mark.parametrize("data", [b'{"message": "Not today"}', b"Not today", b'"Not today"'])
-async def test_what_is_called_an_error_is_one(upstream, provider, ask, data):
-    """Whatever its data; the words are the upstream's."""
+async def test_an_event_named_error_is_an_error(upstream, provider, ask, data):
+    """Whatever its data; the message is the upstream's."""
     upstream.stream(*spoken("x", "Hel")[:3], b"event: error\ndata: %s\n\n" % data)
     stream = await (await provider()).openai_chat_completion(ask(stream=True))
     with pytest.raises(CompletionError, match="Not today") as caught:
-        await said(stream)
+        await text_of(stream)
     assert caught.value.status_code == 500
 
 
 @pytest.mark.parametrize(
-    ("value", "said", "shown"),
+    ("value", "sent_text", "shown"),
     [
         (f"Bearer {SECRET}", f"No way with {SECRET}", "No way with [redacted]"),
         (f"{SECRET}-and-more", f"No way with {SECRET}-and-more", "No way with [redacted]"),
@@ -236,11 +236,11 @@ async def test_what_is_called_an_error_is_one(upstream, provider, ask, data):
     ids=["a key", "around the key", "not in it", "a word"],
 )
 @pytest.mark.parametrize("status", [403, 200])
-async def test_a_credential_among_the_configured_headers_stays_inside_too(
-    upstream, provider, ask, caplog, status, value, said, shown
+async def test_a_credential_in_the_configured_headers_is_redacted(
+    upstream, provider, ask, caplog, status, value, sent_text, shown
 ):
-    """In an error that names it; words are no credentials."""
-    upstream.answer(status, error_body("permission_error", said))
+    """From an error that repeats it; a word is not a credential."""
+    upstream.answer(status, error_body("permission_error", sent_text))
     one = await provider(api_key=SECRET, headers={"X-Other": value})
     with pytest.raises(CompletionError) as caught:
         await one.openai_chat_completion(ask())
@@ -274,12 +274,12 @@ async def test_an_error_without_a_status_has_that_of_its_type(upstream, provider
         upstream.answer(200, json.dumps({**failed, "content": []}).encode())
     answer = (await provider()).openai_chat_completion(ask(stream=stream))
     with pytest.raises(CompletionError, match="Not today") as caught:
-        await said(await answer)
+        await text_of(await answer)
     assert (caught.value.status_code, caught.value.body["error"]["type"]) == (STATUSES[kind], kind)
 
 
-async def test_a_refused_key_is_the_clients_to_know_in_any_form(upstream, provider, ask):
-    """llama.cpp says so in a number."""
+async def test_a_refused_key_keeps_its_status_in_any_form(upstream, provider, ask):
+    """llama.cpp has it as a number."""
     upstream.answer(200, b'{"code": 401, "message": "Invalid API Key"}')
     with pytest.raises(CompletionError, match="Invalid API Key") as caught:
         await (await provider()).openai_chat_completion(ask())
@@ -287,12 +287,12 @@ async def test_a_refused_key_is_the_clients_to_know_in_any_form(upstream, provid
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_half_a_character_breaks_nothing(upstream, provider, ask, stream):
-    """Two deltas with one half each are a character; a half alone is none."""
+async def test_lone_surrogates_do_not_fail(upstream, provider, ask, stream):
+    """Two deltas with one half each make a character; a single half is replaced."""
     whole = message("x", "")
     if stream:
         upstream.stream(*map(encode_event, spoken_events("x", "A\ud83d", "\ude00B\ud83d")))
-        text = await said(await (await provider()).openai_chat_completion(ask(stream=True)))
+        text = await text_of(await (await provider()).openai_chat_completion(ask(stream=True)))
     else:
         whole["content"] = [{"type": "text", "text": "A\ud83d\ude00B\ud83d"}]
         upstream.answer(200, json.dumps(whole).encode())
@@ -300,19 +300,19 @@ async def test_half_a_character_breaks_nothing(upstream, provider, ask, stream):
     assert text == "A\N{GRINNING FACE}B\ufffd"
 
 
-async def test_a_stream_that_is_kept_open_behind_its_end_is_left(upstream, provider, ask, monkeypatch):
-    """The client waits for the end of it too."""
-    monkeypatch.setattr(answers, "_LINGER_SECONDS", 0.01)
+async def test_a_stream_that_stays_open_after_its_end_is_closed(upstream, provider, ask, monkeypatch):
+    """The client waits for its end, too."""
+    monkeypatch.setattr(client, "STREAM_END_SECONDS", 0.01)
     closed = asyncio.Event()
     head = {"content-type": "text/event-stream"}
     body = Closing(closed, *spoken("x", "Hello"))
     upstream.answers.append(lambda: httpx.Response(200, stream=body, headers=head))
     stream = await (await provider()).openai_chat_completion(ask(stream=True))
-    assert await asyncio.wait_for(said(stream), 5) == "Hello"
+    assert await asyncio.wait_for(text_of(stream), 5) == "Hello"
     assert closed.is_set()
 
 
-async def test_usage_comes_with_a_stream_if_asked_for(upstream, provider, ask):
+async def test_usage_is_streamed_if_requested(upstream, provider, ask):
     """In a last chunk without choices."""
     upstream.stream(*spoken("x", "Hello"))
     options = {"include_usage": True}
@@ -322,7 +322,7 @@ async def test_usage_comes_with_a_stream_if_asked_for(upstream, provider, ask):
 
 
 async def test_a_stream_that_is_closed_unread_closes_the_response(upstream, provider, ask):
-    """Nobody has to take the first chunk for it."""
+    """Also before the first chunk."""
     closed = asyncio.Event()
 
     head = {"content-type": "text/event-stream"}
@@ -333,7 +333,7 @@ async def test_a_stream_that_is_closed_unread_closes_the_response(upstream, prov
 
 
 class Closing(httpx.AsyncByteStream):
-    """Says its parts and waits for ever, until it is closed."""
+    """Yields its parts and then waits until it is closed."""
 
     def __init__(self, closed, *parts):
         self.closed = closed
@@ -350,7 +350,7 @@ class Closing(httpx.AsyncByteStream):
 
 
 async def test_a_stream_that_is_cancelled_again_and_again_closes_the_response(upstream, provider, ask):
-    """The platform's server does so until it has ended."""
+    """As the platform's server does until the stream has ended."""
     closed = asyncio.Event()
     head = {"content-type": "text/event-stream"}
     upstream.answers.append(lambda: httpx.Response(200, stream=Closing(closed), headers=head))
@@ -369,8 +369,8 @@ PAUSED = message("x", "Let me look. ") | {"stop_reason": "pause_turn"}
 PAUSED["content"].append(SEARCH)
 
 
-async def test_an_answer_that_paused_is_continued(upstream, provider, ask, caplog):
-    """The same request with the answer so far behind it; one completion of both, and what it does not show is told."""
+async def test_a_paused_response_is_continued(upstream, provider, ask, caplog):
+    """With the request and the content so far; the result is one completion, and what it omits is logged."""
     caplog.set_level("INFO")
     upstream.answer(200, json.dumps(PAUSED).encode())
     upstream.answer(200, json.dumps(message("x", "Found.")).encode())
@@ -398,7 +398,7 @@ def paused_frames():
     return [started, block, delta, stopped, *map(frame, more), frame(end), last]
 
 
-async def test_a_stream_that_paused_is_continued(upstream, provider, ask):
+async def test_a_paused_stream_is_continued(upstream, provider, ask):
     """In the same stream, whose id stays."""
     upstream.stream(*paused_frames())
     upstream.stream(*spoken("x", "Found."))
@@ -413,8 +413,8 @@ async def test_a_stream_that_paused_is_continued(upstream, provider, ask):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_an_answer_that_pauses_again_and_again_is_cut(upstream, provider, ask, stream):
-    """After as many continuations as the configuration grants."""
+async def test_continuations_are_limited(upstream, provider, ask, stream):
+    """By the configuration."""
     one = await provider(max_continuations=2)
     if stream:
         for _ in range(3):
@@ -437,8 +437,8 @@ BLANK, WORDS, TRAILING = ({"type": "text", "text": text} for text in (" ", "Word
     ("content", "kept", "requests"),
     [([BLANK, SEARCH], [SEARCH], 2), ([SEARCH, TRAILING], [SEARCH, WORDS], 2), ([BLANK], [], 1), ([], [], 1)],
 )
-async def test_a_continuation_holds_no_blank_text(upstream, provider, ask, stream, content, kept, requests):
-    """Nor blanks at its end: they would be refused. Without any content the answer ends there."""
+async def test_a_continuation_has_no_blank_text(upstream, provider, ask, stream, content, kept, requests):
+    """Nor white space at its end: both are rejected. Without any content the response ends there."""
     paused = {**message("x", ""), "content": content, "stop_reason": "pause_turn"}
     for whole in (paused, message("x", "Found.")):
         frames = map(frame, events_of(whole))
@@ -447,7 +447,7 @@ async def test_a_continuation_holds_no_blank_text(upstream, provider, ask, strea
         else:
             upstream.answer(200, json.dumps(whole).encode())
     answer = await (await provider()).openai_chat_completion(ask(stream=stream, web_search_options={}))
-    text = await said(answer) if stream else answer.choices[0].message.content
+    text = await text_of(answer) if stream else answer.choices[0].message.content
     assert text.strip() == ({1: "", 2: "Found."}[requests] if TRAILING not in content else "Words Found.")
     assert len(upstream.requests) == requests
     if requests == 2:
@@ -455,8 +455,8 @@ async def test_a_continuation_holds_no_blank_text(upstream, provider, ask, strea
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_pause_without_tools_of_the_upstream_is_a_cut(upstream, provider, ask, stream):
-    """Nothing there can go on by itself; streamed or not, the answer is the same."""
+async def test_a_pause_without_server_tools_ends_the_response(upstream, provider, ask, stream):
+    """It cannot go on by itself; the same if streamed."""
     if stream:
         upstream.stream(*paused_frames())
         pieces = [piece async for piece in await (await provider()).openai_chat_completion(ask(stream=True))]
@@ -469,28 +469,28 @@ async def test_a_pause_without_tools_of_the_upstream_is_a_cut(upstream, provider
 
 @pytest.fixture
 def pauses(monkeypatch):
-    """Seconds that were waited, without waiting."""
+    """The pauses before retries, in seconds, without waiting."""
     waited = []
 
     async def sleep(seconds):
         waited.append(seconds)
 
-    monkeypatch.setattr(asking.MessagesClient.__init__, "__defaults__", (sleep,))
+    monkeypatch.setattr(MessagesClient.__init__, "__defaults__", (sleep,))
     return waited
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_retries(upstream, provider, ask, pauses, stream):
-    """At the upstream's pace, else at a doubling one; then the answer."""
+async def test_temporary_errors_are_retried(upstream, provider, ask, pauses, stream):
+    """After the upstream's ``retry-after``, else after doubling pauses."""
     upstream.answer(529, b"")
     upstream.answer(429, b"", retry_after="7")
     upstream.fail(httpx.ConnectError("down"))
     if stream:
         upstream.stream(*spoken("x", "Hello"))
     else:
-        upstream.answer(200, SAID)
+        upstream.answer(200, MESSAGE)
     answer = await (await provider(max_retries=3)).openai_chat_completion(ask(stream=stream))
-    assert (await said(answer) if stream else answer.choices[0].message.content) == "Hello"
+    assert (await text_of(answer) if stream else answer.choices[0].message.content) == "Hello"
     assert pauses == [0.5, 7.0, 2.0]
 
 
@@ -504,8 +504,8 @@ async def test_retries(upstream, provider, ask, pauses, stream):
         (429, {"retry_after": "Thu, 01 Jan 2026 00:00:00 GMT"}),
     ],
 )
-async def test_what_is_not_worth_a_retry(upstream, provider, ask, pauses, status, headers):
-    """A refusal, an upstream that says so, a wait that is better left to the client."""
+async def test_other_errors_are_not_retried(upstream, provider, ask, pauses, status, headers):
+    """A rejected request, ``x-should-retry: false``, a long ``retry-after``."""
     upstream.answer(status, b"", **headers)
     with pytest.raises(CompletionError):
         await (await provider(max_retries=3)).openai_chat_completion(ask())
@@ -513,8 +513,8 @@ async def test_what_is_not_worth_a_retry(upstream, provider, ask, pauses, status
     assert pauses == []
 
 
-async def test_retries_come_to_an_end(upstream, provider, ask, pauses):
-    """With the last error."""
+async def test_retries_are_limited(upstream, provider, ask, pauses):
+    """The last error is raised."""
     upstream.answer(500, b"")
     upstream.answer(529, b"")
     with pytest.raises(CompletionError) as caught:
@@ -526,8 +526,8 @@ async def test_retries_come_to_an_end(upstream, provider, ask, pauses):
 THOUGHT = message("x") | {"content": [{"type": "thinking", "thinking": "Hm.", "signature": "s"}]}
 
 
-async def test_reasoning_stands_beside_the_answer_for_the_responses_api(upstream, provider, ask):
-    """Whole and streamed, in the platform's wrappers."""
+async def test_reasoning_is_returned_for_the_responses_api(upstream, provider, ask):
+    """Complete and streamed, in the platform's wrappers."""
     upstream.answer(200, json.dumps(THOUGHT).encode())
     one = await provider()
     whole = await one.openai_chat_completions_with_reasoning(ask())
@@ -541,8 +541,8 @@ async def test_reasoning_stands_beside_the_answer_for_the_responses_api(upstream
     assert "Hello" in [choice.delta.content for piece in pieces for choice in piece.chunk.choices]
 
 
-async def test_the_upstream_is_declared_for_messages_requests(provider):
-    """With key, headers and betas; the version only where it is configured, for clients send their own."""
+async def test_the_upstream_is_declared_for_the_native_lane(provider):
+    """With key, headers and betas; with the version only if configured, because clients send their own."""
     plain = await (await provider(api_key="k")).messages_upstream("m")
     assert (plain.base_url, plain.preferred) == ("http://host/prefix", True)
     assert plain.headers == {"x-api-key": "k"}
@@ -566,5 +566,5 @@ async def test_the_upstream_is_declared_for_messages_requests(provider):
     ],
 )
 async def test_which_models_are_anthropics_own(provider, config, model, anthropic):
-    """By their names, or by what the configuration says."""
+    """By their names, or by configuration."""
     assert (await (await provider(**config)).messages_upstream(model)).anthropic is anthropic

@@ -10,7 +10,7 @@ from llama_stack_provider_messages.remote.provider import get_provider_spec
 
 @pytest.mark.parametrize("model", [RemoteMessagesConfig, ModelEntry, RemoteMessagesProviderData])
 def test_every_field_is_described(model):
-    """Also those that are the platform's."""
+    """Also those of the platform."""
     assert [name for name, field in model.model_fields.items() if not field.description] == []
 
 
@@ -25,14 +25,14 @@ def test_every_field_is_described(model):
         ("http://[::1]:80/a/v1", "http://[::1]:80/a"),
     ],
 )
-def test_a_base_url_is_taken_with_and_without_the_version(given, kept):
+def test_a_base_url_may_end_with_the_version(given, kept):
     """Operators copy it from the examples of either SDK."""
     assert RemoteMessagesConfig(base_url=given).base_url == kept
 
 
 @pytest.mark.parametrize("url", ["", "host", "ftp://host", "https://", "https://host?a=b", "https://u:p@host"])
-def test_a_base_url_that_cannot_be_one_stops_the_start(url):
-    """With a message that shows how one looks."""
+def test_an_invalid_base_url_stops_the_start(url):
+    """With a message that shows a valid one."""
     with pytest.raises(ValidationError, match="base_url"):
         RemoteMessagesConfig(base_url=url)
 
@@ -45,8 +45,8 @@ def test_a_base_url_that_cannot_be_one_stops_the_start(url):
         ("header:API-Key", {"api-key": "k"}),
     ],
 )
-def test_the_key_goes_where_auth_says(auth, headers):
-    """And nowhere without one."""
+def test_auth_selects_the_header_of_the_key(auth, headers):
+    """Without a key there is no header."""
     config = RemoteMessagesConfig(auth=auth)
     assert config.credentials("k") == headers
     assert config.credentials(None) == config.credentials("") == {}
@@ -63,30 +63,30 @@ def test_the_key_goes_where_auth_says(auth, headers):
         {"anthropic_beta": ["a", "b\n"]},
     ],
 )
-def test_what_would_break_every_request_stops_the_start(fields):
-    """Headers that HTTP sets itself, and names that no header carries."""
+def test_settings_that_would_break_every_request_stop_the_start(fields):
+    """Headers that HTTP sets itself, and values that headers cannot have."""
     with pytest.raises(ValidationError, match=next(iter(fields))):
         RemoteMessagesConfig(**fields)
 
 
 @pytest.mark.parametrize("data", [{"messages_api_key": 5}, {"up_api_key": ["k"]}, {"up_api_key": {}}])
-def test_a_key_that_is_no_string_is_refused(data):
-    """The operator's own would be spent in its place."""
+def test_a_key_that_is_not_a_string_is_rejected(data):
+    """The operator's own is not used in its place."""
     with pytest.raises(InvalidRequestError, match=f"provider-data: {next(iter(data))}"):
         RemoteMessagesProviderData(**data).key("up")
 
 
 @pytest.mark.parametrize("auth", ["", "basic", "header:", "header:a b", "header:a\nb", "Bearer "])
 def test_an_unknown_auth_stops_the_start(auth):
-    """So that no key goes the wrong way."""
+    """So that the key is not sent in the wrong header."""
     with pytest.raises(ValidationError, match="x-api-key, bearer, header:NAME"):
         RemoteMessagesConfig(auth=auth)
 
 
 @pytest.mark.parametrize("headers", [{"a b": "c"}, {"a": "b\r\nc: d"}, {"": "x"}, {"a": "\u00e9"}])
-def test_a_header_that_http_cannot_carry_stops_the_start(headers):
-    """Before the first request does."""
-    with pytest.raises(ValidationError, match="is no header"):
+def test_an_invalid_header_stops_the_start(headers):
+    """Before the first request."""
+    with pytest.raises(ValidationError, match="is not a valid header"):
         RemoteMessagesConfig(headers=headers)
 
 
@@ -96,27 +96,27 @@ def test_a_model_is_a_name_or_a_mapping():
     assert config.models == [ModelEntry(id="a"), ModelEntry(id="b", max_tokens=5, context=9, type="claude-opus-4-8")]
 
 
-def test_the_key_is_not_shown():
-    """Neither in a text nor in a dump."""
+def test_the_key_is_not_in_a_repr_or_dump():
+    """Of the configuration."""
     config = RemoteMessagesConfig(api_key="sk-sesame")
     assert "sesame" not in repr(config) + str(config.model_dump())
 
 
 def test_an_unknown_setting_stops_the_start():
-    """It would be one with a slip of the pen."""
+    """It may be misspelled."""
     with pytest.raises(ValidationError, match="modells"):
         RemoteMessagesConfig(modells=[])
 
 
-def test_the_sample_is_a_configuration():
+def test_the_sample_is_a_valid_configuration():
     """With its variables unset."""
     sample = RemoteMessagesConfig.sample_run_config()
     assert sample["api_key"].startswith("${env.")
     assert RemoteMessagesConfig(**sample | {"base_url": "https://api.anthropic.com", "api_key": ""}).max_retries == 0
 
 
-def test_the_spec_names_what_there_is():
-    """The platform loads all of it by name."""
+def test_the_spec_names_existing_classes():
+    """The platform loads them by name."""
     spec = get_provider_spec()
     assert (spec.provider_type, spec.api.value) == ("remote::messages", "inference")
     assert spec.config_class.endswith(RemoteMessagesConfig.__name__)

@@ -20,7 +20,7 @@ def names(models):
 
 
 async def test_the_list_is_read_page_by_page(upstream, provider):
-    """With key and version; entries that are none are passed over, and a model that comes twice is one."""
+    """With key and version; invalid entries are skipped, and duplicates are listed once."""
     upstream.answer(200, page("a", {"name": "x"}, {"id": 5}, last="a"))
     upstream.answer(200, page("b", "a", {"id": "c", "max_tokens": 5, "max_input_tokens": 9}))
     models = await (await provider(api_key="k")).list_models()
@@ -32,30 +32,30 @@ async def test_the_list_is_read_page_by_page(upstream, provider):
     assert upstream.requests[0].headers["anthropic-version"] == "2023-06-01"
 
 
-async def test_a_list_that_ends_in_the_middle_is_kept_so_far(upstream, provider):
-    """And a name that is no text is passed over."""
+async def test_a_list_that_ends_early_is_used_so_far(upstream, provider):
+    """An id that is not valid text is skipped."""
     upstream.answer(200, page("a", "b\ud800", last="a"))
     upstream.answer(404, b"no")
     assert names(await (await provider()).list_models()) == ["a"]
 
 
-async def test_a_list_without_end_is_not_read_for_ever(upstream, provider):
-    """The same page again and again, or always another one."""
+async def test_an_endless_list_is_cut(upstream, provider):
+    """If the same page comes again."""
     upstream.answer(200, page("a", last="a"))
     assert names(await (await provider()).list_models()) == ["a"]
     assert len(upstream.requests) == 2
 
 
 @pytest.mark.parametrize("status", [404, 405, 501])
-async def test_an_upstream_without_a_list_leaves_it_to_the_configuration(upstream, provider, status):
-    """Allowed models stand in for one; else there is nothing to list, and any name still answers."""
+async def test_without_a_list_the_allowed_models_are_listed(upstream, provider, status):
+    """Else nothing is listed, and any model name is accepted."""
     upstream.answer(status, b"no")
     assert await (await provider()).list_models() is None
     assert names(await (await provider(allowed_models=["a"])).list_models()) == ["a"]
 
 
-async def test_configured_models_are_not_asked_for(upstream, provider):
-    """And the allow-list holds for them too."""
+async def test_configured_models_are_not_requested(upstream, provider):
+    """``allowed_models`` filters them, too."""
     one = await provider(models=["a", "b"], allowed_models=["b", "c"])
     assert names(await one.list_models()) == ["b"]
     assert upstream.requests == []
@@ -67,7 +67,7 @@ async def test_configured_models_are_not_asked_for(upstream, provider):
     ("status", "body", "seen"),
     [(401, b"{}", 401), (529, b"", 503), (200, b"<html>", 502), (200, b'{"data": {}}', 502), (200, b"[]", 502)],
 )
-async def test_a_list_that_cannot_be_had_is_a_failure(upstream, provider, status, body, seen):
+async def test_a_failed_list_is_an_error(upstream, provider, status, body, seen):
     """The platform keeps the models it knows then."""
     upstream.answer(status, body)
     with pytest.raises(CompletionError) as caught:
@@ -75,8 +75,8 @@ async def test_a_list_that_cannot_be_had_is_a_failure(upstream, provider, status
     assert caught.value.status_code == seen
 
 
-async def test_models_are_refreshed_only_if_asked_for(provider):
-    """The platform's own setting."""
+async def test_models_are_refreshed_only_if_configured(provider):
+    """By the platform's own setting."""
     assert not await (await provider()).should_refresh_models()
     assert await (await provider(refresh_models=True)).should_refresh_models()
 
@@ -85,20 +85,20 @@ async def test_models_are_refreshed_only_if_asked_for(provider):
     ("key", "status", "fine"),
     [("k", 200, True), ("k", 404, True), ("k", 401, False), ("k", 403, False), ("k", 500, False), ("k", 501, True)],
 )
-async def test_health_is_whether_the_upstream_answers_and_takes_the_key(upstream, provider, key, status, fine):
-    """A list that is not there is no failure."""
+async def test_health_is_whether_the_upstream_responds_and_accepts_the_key(upstream, provider, key, status, fine):
+    """A missing list is not a failure."""
     upstream.answer(status)
     assert ((await (await provider(api_key=key)).health())["status"] == "OK") is fine
 
 
-async def test_health_without_a_key_is_whether_the_upstream_answers(upstream, provider):
-    """Keys come with the requests then."""
+async def test_health_without_a_key_is_whether_the_upstream_responds(upstream, provider):
+    """Requests have their own keys then."""
     upstream.answer(401)
     assert (await (await provider()).health())["status"] == "OK"
 
 
-async def test_health_of_what_cannot_be_reached(upstream, provider):
-    """Is an error that names the provider and no address."""
+async def test_health_of_an_unreachable_upstream_is_an_error(upstream, provider):
+    """It names the provider and no address."""
     upstream.fail(httpx.ConnectError("no http://host"))
     health = await (await provider()).health()
     assert health["status"] == "Error"

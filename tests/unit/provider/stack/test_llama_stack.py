@@ -14,8 +14,8 @@ from llama_stack_provider_messages.stack import (
     Network,
     OpenAIMixin,
     Target,
+    address_of,
     check_allowed,
-    connection_of,
     get_logger,
     network_of,
 )
@@ -82,20 +82,20 @@ def provider(kind=Provider, base="http://host:1/v1", key="sk-config", **config):
 )
 def test_a_base_url_is_read_without_its_version(base, expected):
     """As Anthropic's SDKs expect it."""
-    assert connection_of(provider(base=base)).base_url == expected
+    assert address_of(provider(base=base)).base_url == expected
 
 
 def test_the_key_is_the_configured_one():
     """It is not in the repr."""
-    connection = connection_of(provider())
-    assert connection.key == "sk-config"
-    assert "sk-config" not in repr(connection)
+    address = address_of(provider())
+    assert address.secret == "sk-config"
+    assert "sk-config" not in repr(address)
 
 
 @pytest.mark.parametrize("made", [provider(key=None), provider(key=""), provider(Keyless, key="sk-config")])
 def test_a_provider_without_a_key_has_none(made):
     """The platform's placeholder is not sent."""
-    assert connection_of(made).key is None
+    assert address_of(made).secret is None
 
 
 @pytest.fixture
@@ -107,18 +107,18 @@ def validator(monkeypatch):
 def test_the_key_of_a_request_takes_precedence(validator):
     """For that request only; a key of another provider is ignored."""
     made = provider(PerRequest)
-    assert connection_of(made).key == "sk-config"
+    assert address_of(made).secret == "sk-config"
     with RequestProviderDataContext({"their_key": "sk-request"}):
-        assert connection_of(made).key == "sk-request"
+        assert address_of(made).secret == "sk-request"
     with RequestProviderDataContext({"other_key": "sk-other"}):
-        assert connection_of(made).key == "sk-config"
-    assert connection_of(made).key == "sk-config"
+        assert address_of(made).secret == "sk-config"
+    assert address_of(made).secret == "sk-config"
 
 
 @pytest.mark.parametrize("made", [provider(Unset), object(), None])
-def test_a_provider_without_a_base_url_has_no_connection(made):
+def test_a_provider_without_a_base_url_has_no_address(made):
     """It may be of another kind."""
-    assert connection_of(made) is None
+    assert address_of(made) is None
 
 
 def network(**settings):

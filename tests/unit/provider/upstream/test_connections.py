@@ -1,4 +1,4 @@
-"""Clients of upstreams: one for each and loop, with finite times, over the network that is configured."""
+"""HTTP clients: one for each upstream and event loop, with finite timeouts and the configured network."""
 
 import asyncio
 import math
@@ -11,9 +11,7 @@ import pytest
 from llama_stack.providers.utils.inference.model_registry import NetworkConfig, RemoteInferenceProviderConfig
 
 from llama_stack_provider_messages.stack import Network, OpenAIMixin, network_of
-from llama_stack_provider_messages.upstream import connections as module
-from llama_stack_provider_messages.upstream.connections import HttpClients, new_client
-from llama_stack_provider_messages.upstream.pools import POOL_SIZE
+from llama_stack_provider_messages.upstream.connections import POOL_SIZE, HttpClients, new_client
 
 
 class Provider(OpenAIMixin):
@@ -26,7 +24,7 @@ def network(**settings):
 
 
 class Server:
-    """Answers every request alike, and keeps what it was sent."""
+    """Sends the same response to every request, and records the requests."""
 
     def __init__(self, *headers, status="200 OK"):
         self.answer = "\r\n".join([f"HTTP/1.1 {status}", *headers, "content-length: 2", "", "ok"]).encode()
@@ -68,7 +66,7 @@ async def client_of(network=None, connect_seconds=None, silence_seconds=None):
         yield client
 
 
-def times(timeout):
+def timeouts_of(timeout):
     return timeout.connect, timeout.read, timeout.write, timeout.pool
 
 
@@ -86,21 +84,23 @@ def times(timeout):
         ({}, 0.5, 0.25, (0.5, 0.25, 60, 30)),
     ],
 )
-async def test_times_are_those_of_the_native_settings_then_the_networks_then_ours(settings, connect, silence, expected):
-    """Each for itself, and none is endless."""
+async def test_timeouts_are_those_of_the_native_settings_then_the_networks_then_defaults(
+    settings, connect, silence, expected
+):
+    """Each for itself, and all are finite."""
     async with client_of(network(**settings), connect, silence) as client:
-        assert times(client.timeout) == expected
+        assert timeouts_of(client.timeout) == expected
 
 
 @pytest.mark.parametrize("configured", [math.inf, {"connect": math.inf}, {"read": math.inf}])
-async def test_no_time_is_endless_though_it_is_configured(configured):
-    """An upstream that is silent for ever would hold its connection and its client."""
+async def test_a_configured_timeout_is_never_infinite(configured):
+    """A silent upstream would hold its connection and its client forever."""
     async with client_of(network(timeout=configured)) as client:
-        assert all(0 < seconds < math.inf for seconds in times(client.timeout))
+        assert all(0 < seconds < math.inf for seconds in timeouts_of(client.timeout))
 
 
-async def test_a_request_says_that_it_wants_no_compression_and_what_the_network_adds():
-    """Bytes are to pass as they are; configured headers win."""
+async def test_default_headers_ask_for_no_compression_and_include_the_networks():
+    """Bytes pass unchanged; configured headers win."""
     async with client_of(network(headers={"X-Org": "o"})) as client:
         assert (client.headers["accept-encoding"], client.headers["x-org"]) == ("identity", "o")
     async with client_of(network(headers={"accept-encoding": "gzip"})) as client:
@@ -108,7 +108,7 @@ async def test_a_request_says_that_it_wants_no_compression_and_what_the_network_
 
 
 async def test_cookies_are_never_kept():
-    """They would belong to one of the clients."""
+    """They would belong to one of the callers."""
     async with Server.running("set-cookie: a=1; path=/", "set-cookie: b=2") as server, client_of() as client:
         for _ in range(2):
             response = await client.get(server.url)
@@ -119,7 +119,7 @@ async def test_cookies_are_never_kept():
 
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"])
 async def test_redirects_are_not_followed(status):
-    """The key would go along."""
+    """The key would be sent along."""
     async with Server.running() as other:
         async with Server.running(f"location: {other.url}/", status=status) as server, client_of() as client:
             response = await client.get(server.url)
@@ -127,8 +127,8 @@ async def test_redirects_are_not_followed(status):
         assert other.requests == []
 
 
-async def test_a_failure_is_not_tried_again():
-    """A request may have begun a generation."""
+async def test_a_failure_is_not_retried():
+    """The request may have begun a generation."""
     async with Server.running() as server, client_of() as client:
         server.answer = b"nonsense\r\n\r\n"
         with pytest.raises(httpx.RemoteProtocolError):
@@ -136,27 +136,16 @@ async def test_a_failure_is_not_tried_again():
         assert (len(server.requests), server.connections) == (1, 1)
 
 
-async def test_connections_are_kept():
-    """And not for longer than servers do."""
+async def test_connections_are_reused():
+    """By requests one after the other."""
     async with Server.running() as server, client_of() as client:
         for _ in range(3):
             await client.get(server.url)
         assert (len(server.requests), server.connections) == (3, 1)
-        assert client._transport._pools[0].transport._pool._keepalive_expiry == 4.0
 
 
-async def test_there_is_a_connection_for_each_of_a_thousand_streams():
-    """In pools of a few."""
-    async with client_of() as client:
-        assert client._transport._most * POOL_SIZE >= 1000
-        pool = client._transport._make()._pool
-        assert (pool._max_connections, pool._max_keepalive_connections) == (POOL_SIZE, POOL_SIZE)
-        assert pool._http1
-        assert not pool._http2
-
-
-async def test_the_environment_does_not_say_where_requests_go(monkeypatch):
-    """Neither proxies nor certificates nor passwords."""
+async def test_the_environment_does_not_change_where_requests_go(monkeypatch):
+    """Neither its proxies nor its certificates are used."""
     async with Server.running() as server, Server.running() as proxy:
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy.url)
@@ -168,8 +157,8 @@ async def test_the_environment_does_not_say_where_requests_go(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["url", "http"])
-async def test_a_configured_proxy_is_asked(name):
-    """With the address of the upstream, and it keeps its connections too."""
+async def test_a_configured_proxy_is_used(name):
+    """With the URL of the upstream; its connections are reused, too."""
     async with Server.running() as proxy:
         async with client_of(network(proxy={name: proxy.url})) as client:
             for _ in range(2):
@@ -178,8 +167,8 @@ async def test_a_configured_proxy_is_asked(name):
         assert proxy.connections == 1
 
 
-async def test_a_proxy_for_another_scheme_is_not_asked():
-    """Each has its own."""
+async def test_a_proxy_for_another_scheme_is_not_used():
+    """Each scheme has its own."""
     async with Server.running() as server, Server.running() as proxy:
         async with client_of(network(proxy={"https": proxy.url})) as client:
             await client.get(server.url)
@@ -199,105 +188,151 @@ DIRECT = {
 THROUGH = {"localhost": "http://other", ".corp": "http://corp.example", "host:8080": "http://host:8081"}
 
 
-@pytest.mark.parametrize("host", DIRECT)
-async def test_a_host_may_be_exempt_from_the_proxy(host):
-    """By name, by address, with what is below it, with a port; of IP version 6 too."""
-    async with client_of(network(proxy={"url": "http://proxy:1", "no_proxy": ["else", host]})) as client:
-        for url in DIRECT[host]:
-            assert client._transport_for_url(httpx.URL(url)) is client._transport, url
-        if host in THROUGH:
-            assert client._transport_for_url(httpx.URL(THROUGH[host])) is not client._transport
+class Transports(list):
+    """The transports that clients made, in place of httpx's own; each responds at once."""
+
+    def make(self, **options):
+        made = Transport(options)
+        if "limits" in options:  # the platform makes some of its own
+            self.append(made)
+        return made
+
+    def proxy_of(self, url):
+        """Return the proxy through which a URL was requested, None if directly."""
+        (used,) = [transport for transport in self if url in transport.urls]
+        return used.options["proxy"]
 
 
-@pytest.mark.parametrize("host", ["", " ", "http://x", "10.0.0.0/8", "a b", "\u00e9", ":::", "[", "host:port"])
-async def test_an_odd_exemption_is_no_failure_and_exempts_nothing_else(host):
-    """A mistake in one entry must not stop all requests, nor send them past the proxy."""
-    async with client_of(network(proxy={"url": "http://proxy:1", "no_proxy": [host]})) as client:
-        assert client._transport_for_url(httpx.URL("http://other")) is not client._transport
+class Transport(httpx.AsyncBaseTransport):
+    def __init__(self, options):
+        self.options = options
+        self.urls = []
+
+    async def handle_async_request(self, request):
+        self.urls.append(str(request.url))
+        return httpx.Response(200, stream=httpx.ByteStream(b"ok"))
 
 
 @pytest.fixture
-def contexts(monkeypatch):
-    """What TLS contexts were made of, and with which proxy they are used."""
-    made, used = [], []
-    make, transport = httpx.create_ssl_context, httpx.AsyncHTTPTransport
+def transports(monkeypatch):
+    """The transports of the pools."""
+    made = Transports()
+    monkeypatch.setattr(httpx, "AsyncHTTPTransport", made.make)
+    return made
+
+
+@pytest.fixture
+def verified(monkeypatch):
+    """The ``verify`` settings of which TLS contexts were made."""
+    made, make = [], httpx.create_ssl_context
 
     def noted(verify, **options):
         made.append(verify)
         assert options["trust_env"] is False
         return make(verify, **options)
 
-    def noted_transport(**options):
-        if "limits" in options:  # the platform makes some of its own
-            used.append((options["verify"], options["proxy"]))
-        return transport(**options)
+    monkeypatch.setattr(httpx, "create_ssl_context", noted)
+    return made
 
-    monkeypatch.setattr(module.httpx, "create_ssl_context", noted)
-    monkeypatch.setattr(module.httpx, "AsyncHTTPTransport", noted_transport)
-    return made, used
+
+async def test_there_is_a_connection_for_each_of_a_thousand_streams(transports):
+    """In pools of a few, whose idle connections are closed before servers close them."""
+    async with client_of() as client:
+        requests = [client.build_request("POST", "http://up") for _ in range(1000)]
+        responses = [await client.send(request, stream=True) for request in requests]
+        assert [len(transport.urls) for transport in transports] == [POOL_SIZE] * 62 + [1000 - 62 * POOL_SIZE]
+        for response in responses:
+            await response.aclose()
+    for transport in transports:
+        limits = transport.options["limits"]
+        assert (limits.max_connections, limits.max_keepalive_connections) == (POOL_SIZE, POOL_SIZE)
+        assert limits.keepalive_expiry == 4.0
+        assert not transport.options.get("http2")
+
+
+@pytest.mark.parametrize("host", DIRECT)
+async def test_a_host_may_be_exempt_from_the_proxy(transports, host):
+    """By name, by address, by domain, with a port; also of IP version 6."""
+    async with client_of(network(proxy={"url": "http://proxy:1", "no_proxy": ["else", host]})) as client:
+        for url in DIRECT[host]:
+            await client.get(f"{url}/")
+            assert transports.proxy_of(f"{url}/") is None
+        if host in THROUGH:
+            await client.get(f"{THROUGH[host]}/")
+            assert str(transports.proxy_of(f"{THROUGH[host]}/")).startswith("http://proxy:1")
+
+
+@pytest.mark.parametrize("host", ["", " ", "http://x", "10.0.0.0/8", "a b", "\u00e9", ":::", "[", "host:port"])
+async def test_an_invalid_exemption_is_not_a_failure_and_exempts_nothing_else(transports, host):
+    """A mistake in one entry must not stop all requests, nor send them past the proxy."""
+    async with client_of(network(proxy={"url": "http://proxy:1", "no_proxy": [host]})) as client:
+        await client.get("http://other/")
+        assert str(transports.proxy_of("http://other/")).startswith("http://proxy:1")
 
 
 @pytest.mark.parametrize("verify", [False, True])
-async def test_verification_is_as_configured(contexts, verify):
-    """Switched off only where it was."""
+async def test_verification_is_as_configured(verified, transports, verify):
+    """Off only if configured."""
     async with client_of(network(tls={"verify": verify})) as client:
-        client._transport._make()
-    made, ((context, proxy),) = contexts
-    assert made == [verify]
-    assert proxy is None
-    assert context.verify_mode is (ssl.CERT_REQUIRED if verify else ssl.CERT_NONE)
+        await client.get("https://up/")
+    assert verified == [verify]
+    (transport,) = transports
+    assert transport.options["proxy"] is None
+    assert transport.options["verify"].verify_mode is (ssl.CERT_REQUIRED if verify else ssl.CERT_NONE)
 
 
-async def test_without_settings_certificates_are_verified(contexts):
-    """As a matter of course; those of the platform's provider are used."""
+async def test_without_settings_certificates_are_verified(verified, transports):
+    """Those of the platform's provider are used."""
     async with client_of() as client:
-        client._transport._make()
-    assert contexts[0] == [True]
-    assert contexts[1][0][0].verify_mode is ssl.CERT_REQUIRED
+        await client.get("https://up/")
+    assert verified == [True]
+    assert transports[0].options["verify"].verify_mode is ssl.CERT_REQUIRED
     context = network().options["verify"]
     async with client_of(network_of(Provider(config=RemoteInferenceProviderConfig()))):
         assert isinstance(context, ssl.SSLContext)
-        assert isinstance(contexts[0][-1], ssl.SSLContext)
+        assert isinstance(verified[-1], ssl.SSLContext)
 
 
 @pytest.mark.filterwarnings("ignore:`verify=<str>` is deprecated:DeprecationWarning")
-async def test_a_file_of_authorities_is_used(contexts):
-    """For the upstream; the proxy's for what goes through the proxy."""
+async def test_a_file_of_authorities_is_used(verified, transports):
+    """For the upstream; that of the proxy for what goes through the proxy."""
     async with client_of(network(tls={"verify": certifi.where()})) as client:
-        client._transport._make()
-    assert contexts[0] == [certifi.where()]
-    contexts[0].clear()
-    contexts[1].clear()
-    settings = network(tls={"verify": False}, proxy={"url": "http://proxy:1", "cacert": certifi.where()})
-    contexts[0].clear()
-    contexts[1].clear()
+        await client.get("https://up/")
+    assert verified == [certifi.where()]
+    proxy = {"url": "http://proxy:1", "cacert": certifi.where(), "no_proxy": ["direct"]}
+    settings = network(tls={"verify": False}, proxy=proxy)
+    verified.clear()
+    transports.clear()
     async with client_of(settings) as client:
-        client._transport_for_url(httpx.URL("https://up"))._make()
-        client._transport._make()
-    assert sorted(map(str, contexts[0])) == sorted([certifi.where(), "False"])
-    (through, proxy), (direct, none) = contexts[1]
-    assert (str(proxy).rstrip("/"), none) == ("http://proxy:1", None)
-    assert (through.verify_mode, direct.verify_mode) == (ssl.CERT_REQUIRED, ssl.CERT_NONE)
+        await client.get("https://up/")
+        await client.get("https://direct/")
+    assert sorted(map(str, verified)) == sorted([certifi.where(), "False"])
+    through, direct = (transport.options for transport in transports)
+    assert (str(through["proxy"]).rstrip("/"), direct["proxy"]) == ("http://proxy:1", None)
+    assert (through["verify"].verify_mode, direct["verify"].verify_mode) == (ssl.CERT_REQUIRED, ssl.CERT_NONE)
 
 
-async def test_a_proxy_without_a_certificate_is_trusted_as_the_upstream_is(contexts):
+async def test_a_proxy_without_a_certificate_is_trusted_as_the_upstream_is(verified):
     """One setting for both."""
     async with client_of(network(tls={"verify": False}, proxy={"url": "http://proxy:1"})):
         pass
-    assert contexts[0] == [False, False]
+    assert verified == [False, False]
 
 
-def test_a_context_is_made_once_for_all_pools(contexts):
+async def test_a_context_is_made_once_for_all_pools(verified, transports):
     """It reads certificates for tens of milliseconds."""
-    client = new_client(Network(), None, None)
-    for _ in range(3):
-        client._transport._make()
-    assert len(contexts[0]) == 1
-    assert len({id(context) for context, _ in contexts[1]}) == 1
+    async with client_of() as client:
+        requests = [client.build_request("GET", "https://up/") for _ in range(3 * POOL_SIZE)]
+        responses = [await client.send(request, stream=True) for request in requests]
+        for response in responses:
+            await response.aclose()
+    assert len(transports) == 3
+    assert len(verified) == 1
+    assert len({id(transport.options["verify"]) for transport in transports}) == 1
 
 
 async def test_there_is_one_client_for_each_upstream():
-    """Made when it is needed, with the headers it would add."""
+    """Made on first use, with the headers it would add."""
     clients, made = HttpClients(), []
 
     def make():
@@ -318,7 +353,7 @@ async def test_there_is_one_client_for_each_upstream():
 
 
 def test_each_loop_has_its_own_clients():
-    """A client belongs to the loop it was made in; closing one loop's leaves the other's alone."""
+    """A client belongs to the loop in which it was made; closing those of one loop leaves the others."""
     clients, made = HttpClients(), []
 
     def make():

@@ -1,35 +1,13 @@
 """Translates errors of the Messages API into OpenAI's error envelope, status and headers."""
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from llama_stack_api_messages.errors import MessagesError, OverloadedError, UpstreamError, error_for_status
-from llama_stack_provider_messages.errors.body import status_inside
-from llama_stack_provider_messages.errors.body import translate_error as from_backend
+from llama_stack_api_messages.errors import MessagesError, OverloadedError
 from llama_stack_provider_messages.errors.overflow import overflow_message
-from llama_stack_provider_messages.errors.redaction import redact
-from llama_stack_provider_messages.translation.fields import field, text_field
+from llama_stack_provider_messages.headers import openai_headers
 from llama_stack_provider_messages.translation.surrogates import replace_lone_surrogates
-
-STATUS_BY_TYPE: dict[str, int] = {
-    "invalid_request_error": 400,
-    "authentication_error": 401,
-    "billing_error": 402,
-    "permission_error": 403,
-    "not_found_error": 404,
-    "conflict_error": 409,
-    "request_too_large": 413,
-    "rate_limit_error": 429,
-    "api_error": 500,
-    "timeout_error": 504,
-    "overloaded_error": 529,
-    "memory_precondition_failed_error": 409,
-    "memory_path_conflict_error": 409,
-}
-"""Error type -> HTTP status, for errors inside a stream, which have no status (errors table of the Messages API)."""
 
 _OVERLOADED = 503
 """Sent in place of 529, which OpenAI's clients do not know."""
@@ -74,78 +52,3 @@ def translate_error(error: MessagesError, *, now: datetime | None = None) -> Ope
     if not error.retryable and (status in _RETRIED or status >= 500):
         headers.setdefault("x-should-retry", "false")
     return OpenAIError(status, {"error": body}, headers)
-
-
-def error_of_event(event: Mapping[str, Any]) -> MessagesError:
-    """Return the error in an ``error`` event, or in an error body sent in its place.
-
-    An error in the API's format keeps its type, message and details. Any other is parsed as in the other direction,
-    except that 401 and 403 are kept: here the API key may be the client's own.
-    """
-    inner = event.get("error")
-    kind, text = text_field(inner, "type"), text_field(inner, "message").strip()
-    if kind not in STATUS_BY_TYPE or not text:
-        return _foreign(dict(event))
-    error = UpstreamError(STATUS_BY_TYPE[kind], kind, redact(text))
-    details = field(inner, "details")
-    error.details = dict(details) if isinstance(details, Mapping) else None
-    return error
-
-
-def _foreign(body: dict[str, Any]) -> MessagesError:
-    status = status_inside(body)
-    if status not in (401, 403):
-        return from_backend(status, body)
-    return UpstreamError(status, error_for_status(status).error_type, from_backend(400, body).message)
-
-
-def is_error(event: Mapping[str, Any]) -> bool:
-    """Return whether an event or body is an error. llama.cpp marks its errors outside of the event data."""
-    if event.get("type") == "error" or event.get("error"):
-        return True
-    return event.get("code") is not None and isinstance(event.get("message"), str)
-
-
-_AS_IS = frozenset({"retry-after", "retry-after-ms", "x-should-retry"})
-_RATE_HEADER = re.compile(r"anthropic-ratelimit-((?:input-|output-)?tokens|requests)-(limit|remaining|reset)")
-
-
-def openai_headers(headers: Mapping[str, str], now: datetime | None = None) -> dict[str, str]:
-    """Return the rate limit and retry headers under OpenAI's names; other headers are omitted.
-
-    OpenAI has no separate limits for input and output tokens; these are sent with their own names after
-    ``x-ratelimit-limit-``. The input limits also fill in for missing limits of all tokens.
-
-    Args:
-        headers: Response headers of the Messages API, of a success or an error.
-        now: The current time, timezone-aware; see ``translate_error``.
-    """
-    found: dict[str, str] = {}
-    for name, value in headers.items():
-        lower = name.lower()
-        if lower == "request-id":
-            found["x-request-id"] = value
-        elif lower in _AS_IS:
-            found[lower] = value
-        elif rate := _RATE_HEADER.fullmatch(lower):
-            kept = _duration(value, now) if rate[2] == "reset" else value
-            if kept:
-                found[f"x-ratelimit-{rate[2]}-{rate[1]}"] = kept
-    for part in ("limit", "remaining", "reset"):
-        if limit := found.get(f"x-ratelimit-{part}-input-tokens"):
-            found.setdefault(f"x-ratelimit-{part}-tokens", limit)
-    return found
-
-
-def _duration(timestamp: str, now: datetime | None) -> str:
-    """Return the time until an RFC 3339 timestamp in OpenAI's format, ``6m0s``; ``""`` if it is invalid."""
-    if now is None:
-        return ""
-    try:
-        end = datetime.fromisoformat(timestamp)
-    except ValueError:
-        return ""
-    zoned = end if end.tzinfo else end.replace(tzinfo=UTC)
-    minutes, seconds = divmod(max(0, round((zoned - now).total_seconds())), 60)
-    hours, minutes = divmod(minutes, 60)
-    return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + f"{seconds}s"

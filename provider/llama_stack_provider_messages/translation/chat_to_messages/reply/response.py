@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from llama_stack_api_messages.errors import BadGatewayError
+from llama_stack_provider_messages.errors.body import error_of_event, is_error
 from llama_stack_provider_messages.translation.dropped import DropLog, Dropped
 from llama_stack_provider_messages.translation.fields import field, list_field, text_field
 from llama_stack_provider_messages.translation.surrogates import replace_lone_surrogates
 from llama_stack_provider_messages.translation.tool_arguments import dump_json
 
-from .error import error_of_event, is_error
 from .options import ReplyOptions
 from .stop_reason import explanation, finish_reason, stop_match
 from .usage import service_tier, translate_usage

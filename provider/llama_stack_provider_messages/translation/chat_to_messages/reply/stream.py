@@ -21,10 +21,11 @@ from itertools import count
 from typing import Any
 
 from llama_stack_api_messages.errors import BadGatewayError, MessagesError
+from llama_stack_provider_messages.errors.body import error_of_event, is_error
 from llama_stack_provider_messages.translation.dropped import DropLog, Dropped
 from llama_stack_provider_messages.translation.fields import field, text_field
 
-from .error import error_of_event, is_error, translate_error
+from .error import translate_error
 from .open_blocks import KIND_OF_DELTA, Block, Call, Delta, Text, Thinking, Whole, redacted
 from .options import ReplyOptions
 from .response import BROKEN, NO_PLACE, ONE_CALL, Words, completion_id

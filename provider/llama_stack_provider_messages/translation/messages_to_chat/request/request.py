@@ -12,6 +12,7 @@ from typing import Any
 
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models.request import CreateMessageRequest
+from llama_stack_provider_messages.headers import SESSION_HEADERS
 from llama_stack_provider_messages.translation.dropped import Dropped
 from llama_stack_provider_messages.translation.fields import field, list_field
 from llama_stack_provider_messages.translation.messages_to_chat.backend.estimate import estimate_tokens
@@ -44,9 +45,6 @@ takes a third of a millisecond. The longest context window has room for fewer.""
 
 _LONGEST_KEY = 64
 """Maximum characters of ``safety_identifier`` and ``prompt_cache_key`` in the platform's request model."""
-
-SESSION_HEADERS = ("x-claude-code-session-id", "x-session-id", "x-session-affinity")
-"""Headers that identify a conversation: Claude Code's, then opencode's."""
 
 
 @dataclass(frozen=True, slots=True)

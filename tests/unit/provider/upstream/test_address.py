@@ -1,16 +1,98 @@
-"""Where a backend is, and with which credentials it is asked."""
+"""The address of a backend and its credentials: as run.yaml configures, a provider declares, or the platform knows."""
 
-import json
+import math
 
 import pytest
+import yaml
 from llama_stack.providers.utils.inference.model_registry import RemoteInferenceProviderConfig
+from pydantic import ValidationError
 
 from llama_stack_api_messages import MessagesUpstream
-from llama_stack_api_messages.errors import BadGatewayError, MessagesError
+from llama_stack_api_messages.errors import MessagesError
+from llama_stack_provider_messages.config import MessagesConfig
 from llama_stack_provider_messages.stack import OpenAIMixin, Target
-from llama_stack_provider_messages.translated.counting import TokenizerUnavailable, poster
-from llama_stack_provider_messages.upstream.resolve import declared_by, upstream_of
-from llama_stack_provider_messages.upstream.settings import NativeSettings
+from llama_stack_provider_messages.upstream.address import NativeSettings, declared_by, upstream_of
+
+
+def read(text):
+    """Return the settings of a provider, parsed from YAML."""
+    return MessagesConfig.model_validate(yaml.safe_load(f"native: {{up: {text}}}")).native["up"]
+
+
+@pytest.mark.parametrize(
+    ("text", "mode"),
+    [
+        ("auto", "auto"),
+        ("on", "on"),
+        ("off", "off"),
+        ("yes", "on"),
+        ("no", "off"),
+        ("true", "on"),
+        ("False", "off"),
+        ("'on'", "on"),
+        ("'off'", "off"),
+        ("{mode: on}", "on"),
+        ("{mode: off}", "off"),
+        ("{mode: 'on'}", "on"),
+        ("{mode: auto}", "auto"),
+        ("{}", "auto"),
+        ("{repair: true}", "auto"),
+    ],
+)
+def test_a_mode_is_a_value_or_a_field(text, mode):
+    """YAML parses some of the words as booleans."""
+    assert read(text).mode == mode
+
+
+@pytest.mark.parametrize("text", ["maybe", "1", "0", "", "[on]", "{mode: }", "{mode: 1}", "{mode: always}", "'yes'"])
+def test_an_unknown_mode_is_rejected(text):
+    """It is not guessed."""
+    with pytest.raises(ValidationError, match="mode"):
+        read(text)
+
+
+def test_an_unknown_field_is_rejected():
+    """A misspelled one would have no effect, silently."""
+    with pytest.raises(ValidationError, match="baseurl"):
+        read("{baseurl: 'http://x'}")
+
+
+def test_settings_are_unset_by_default():
+    """The type of the provider and defaults decide then."""
+    unset = NativeSettings()
+    assert unset == read("{}") == read("auto")
+    assert (unset.base_url, unset.anthropic, unset.auth, unset.strip_billing_header) == (None,) * 4
+    assert (unset.connect_seconds, unset.silence_seconds) == (None, None)
+    assert (unset.forward_client_auth, unset.own_request_id, unset.ping_before_status, unset.repair) == (False,) * 4
+    assert unset.forward_headers == []
+
+
+def test_settings_may_be_an_object():
+    """As code passes them."""
+    made = NativeSettings(mode="on", repair=True)
+    assert MessagesConfig(native={"up": made}).native["up"] == made
+
+
+@pytest.mark.parametrize("auth", ["x-api-key", "bearer"])
+def test_auth_is_x_api_key_or_bearer(auth):
+    """Any other value is rejected."""
+    assert read(f"{{auth: {auth}}}").auth == auth
+    with pytest.raises(ValidationError, match="auth"):
+        read("{auth: basic}")
+
+
+@pytest.mark.parametrize("name", ["connect_seconds", "silence_seconds"])
+@pytest.mark.parametrize("value", [0, -1, math.inf, -math.inf, math.nan])
+def test_a_timeout_is_positive_and_finite(name, value):
+    """An infinite one would hold a connection forever."""
+    with pytest.raises(ValidationError, match=name):
+        NativeSettings(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["connect_seconds", "silence_seconds"])
+def test_a_timeout_may_be_less_than_a_second(name):
+    """In fractions of a second."""
+    assert getattr(NativeSettings(**{name: 0.1}), name) == 0.1
 
 
 class Provider(OpenAIMixin):
@@ -21,13 +103,13 @@ class Provider(OpenAIMixin):
 
 
 class Speaking:
-    def __init__(self, said):
-        self.said = said
+    def __init__(self, declared):
+        self.declared = declared
 
     async def messages_upstream(self, resource_id):
-        if isinstance(self.said, Exception):
-            raise self.said
-        return self.said
+        if isinstance(self.declared, Exception):
+            raise self.declared
+        return self.declared
 
 
 def target(key="sk-1", kind="remote::vllm", base="http://host/v1", provider=None):
@@ -56,16 +138,16 @@ X_API_KEY, BEARER = {"x-api-key": "sk-1"}, {"authorization": "Bearer sk-1"}
         ("remote::anthropic", {"forward_client_auth": True}, {}, True),
     ],
 )
-def test_the_key_is_sent_as_the_backend_takes_it(kind, settings, headers, anthropic):
-    """By setting, else by what the backend is; not at all where the client's own is forwarded."""
+def test_the_header_of_the_key(kind, settings, headers, anthropic):
+    """By setting, else by the type of the backend; none if the client's own credentials are forwarded."""
     found = upstream(to=target(kind=kind), **settings)
     assert (found.headers, found.anthropic) == (headers, anthropic)
     assert found.secret == ("sk-1" if headers else None)
 
 
 @pytest.mark.parametrize("key", [None, "", "NO KEY REQUIRED"])
-def test_no_key_is_no_header(key):
-    """Neither an empty one nor the platform's placeholder."""
+def test_without_a_key_there_is_no_header(key):
+    """Neither for an empty key nor for the platform's placeholder."""
     found = upstream(to=target(key=key), auth="x-api-key")
     assert (found.headers, found.secret) == ({}, None)
 
@@ -84,67 +166,67 @@ def test_no_key_is_no_header(key):
         ("https://host/apiv1", "https://host/apiv1"),
     ],
 )
-def test_a_base_url_is_what_stands_before_the_version(given, base_url):
-    """Configured, declared, or of the provider itself; a path before it stays."""
+def test_a_base_url_ends_before_the_version(given, base_url):
+    """Configured, declared, or the provider's own; a path before the version stays."""
     assert upstream(base_url=given).base_url == base_url
     assert upstream(MessagesUpstream(given)).base_url == base_url
     assert upstream(to=target(base=given)).base_url == base_url
 
 
-def test_what_the_operator_says_wins():
-    """Over what the provider declares, and over its own base URL; the credentials stay."""
+def test_the_configured_base_url_wins():
+    """Over the declared one and the provider's own; the credentials stay."""
     declared = MessagesUpstream("http://declared", {"x-api-key": "d", "x-org": "o"})
     found = upstream(declared, base_url="http://set")
     assert (found.base_url, found.headers, found.secret) == ("http://set", {"x-api-key": "d", "x-org": "o"}, "d")
     assert upstream(base_url="http://set").headers == BEARER
 
 
-def test_what_the_provider_declares_wins_over_its_configuration():
-    """Its own key is not added to its headers."""
+def test_a_declared_upstream_wins_over_the_providers_own_address():
+    """The provider's key is not added to the declared headers."""
     found = upstream(MessagesUpstream("http://declared", {"authorization": "Bearer d"}))
     assert (found.base_url, found.headers, found.secret) == ("http://declared", {"authorization": "Bearer d"}, "d")
     assert upstream(MessagesUpstream("http://declared")).headers == {}
 
 
-def test_of_declared_headers_only_credentials_make_way_for_the_clients():
-    """The others are still needed."""
+def test_forwarded_credentials_replace_declared_credentials_only():
+    """Other declared headers are still sent."""
     declared = MessagesUpstream("http://d", {"x-api-key": "d", "authorization": "Bearer d", "x-org": "o"})
     found = upstream(declared, forward_client_auth=True)
     assert (found.headers, found.secret) == ({"x-org": "o"}, None)
 
 
 def test_declared_headers_are_copied():
-    """The provider may keep its own."""
+    """The provider may change its own later."""
     headers = {"x-api-key": "d"}
     found = upstream(MessagesUpstream("http://d", headers))
     headers["x-api-key"] = "changed"
     assert found.headers == {"x-api-key": "d"}
 
 
-def test_nobody_knows_where_a_provider_of_another_kind_is():
-    """Unless the operator does; there is no key then."""
+def test_a_provider_without_an_address_needs_a_configured_one():
+    """Then no key is known."""
     assert upstream(to=target(provider=object())) is None
     found = upstream(to=target(provider=object()), base_url="http://set")
     assert (found.base_url, found.headers) == ("http://set", {})
 
 
-def test_a_key_does_not_show():
-    """In logs of the upstream or of what was declared."""
+def test_a_key_is_not_in_a_repr():
+    """Of the upstream or of the declaration."""
     assert "sk-1" not in repr(upstream())
     assert "sk-1" not in repr(MessagesUpstream("http://d", {"x-api-key": "sk-1"}))
     assert upstream().provider_id == "up"
 
 
 async def test_what_a_provider_declares():
-    """Something, nothing, or it is not of that kind."""
+    """An upstream, none, or the provider has no declaration."""
     said = MessagesUpstream("http://d")
     assert await declared_by(target(provider=Speaking(said))) is said
     assert await declared_by(target(provider=Speaking(None))) is None
     assert await declared_by(target()) is None
 
 
-async def test_an_engine_that_does_not_start_is_a_failure_of_the_protocol():
-    """With its cause; other exceptions are bugs and stay what they are."""
+async def test_an_engine_that_does_not_start_is_a_messages_error():
+    """With its cause; other exceptions are bugs and are not caught."""
     with pytest.raises(MessagesError) as caught:
         await declared_by(target(provider=Speaking(RuntimeError("no file"))))
     assert isinstance(caught.value.__cause__, RuntimeError)
@@ -152,93 +234,18 @@ async def test_an_engine_that_does_not_start_is_a_failure_of_the_protocol():
         await declared_by(target(provider=Speaking(KeyError("bug"))))
 
 
-class Response:
-    def __init__(self, status, body):
-        self.status_code = status
-        self.headers = {}
-        self.is_success = status == 200
-        self.body = body
-        self.closed = False
-
-    async def aiter_bytes(self):
-        yield self.body
-
-    async def aclose(self):
-        self.closed = True
-
-
-class UpstreamClient:
-    def __init__(self, answer):
-        self.answer = answer
-        self.questions = []
-
-    async def send(self, target, upstream, question):
-        self.questions.append((upstream, question))
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
-
-
-async def test_a_tokenizer_is_asked_where_the_provider_is():
-    """Shortly, with the provider's key, whatever the native lane is configured to; the connection is given back."""
-    exchanges = UpstreamClient(Response(200, b'{"count": 3}'))
-    assert await poster(exchanges, target())("/tokenize", {"a": "\u00e9"}) == {"count": 3}
-    ((found, question),) = exchanges.questions
-    assert (found.base_url, found.headers) == ("http://host", BEARER)
-    assert (question.path, json.loads(question.data), question.short) == ("/tokenize", {"a": "\u00e9"}, True)
-    assert exchanges.answer.closed
-
-
-async def test_a_tokenizer_is_asked_where_the_provider_declares():
-    """As it is for messages."""
-    exchanges = UpstreamClient(Response(200, b"1"))
-    await poster(exchanges, target(provider=Speaking(MessagesUpstream("http://d", {"x-api-key": "d"}))))("/t", {})
-    assert exchanges.questions[0][0].base_url == "http://d"
-
-
-@pytest.mark.parametrize(
-    ("answer", "status"),
-    [
-        (Response(404, b"{}"), 404),
-        (Response(500, b"{}"), 500),
-        (Response(200, b"no json"), None),
-        (Response(200, b"\xff"), None),
-        (BadGatewayError("gone"), None),
-    ],
-)
-async def test_any_other_answer_is_no_tokenizer(answer, status):
-    """With the status if there is one."""
-    with pytest.raises(TokenizerUnavailable) as caught:
-        await poster(UpstreamClient(answer), target())("/tokenize", {})
-    assert caught.value.status == status
-
-
-async def test_a_tokenizer_nested_without_end_is_no_tokenizer():
-    """The estimate is what is left."""
-    with pytest.raises(TokenizerUnavailable):
-        await poster(UpstreamClient(Response(200, b"[" * 200_000)), target())("/tokenize", {})
-
-
-async def test_a_provider_of_another_kind_has_no_tokenizer():
-    """Nobody is asked."""
-    exchanges = UpstreamClient(Response(200, b"1"))
-    with pytest.raises(TokenizerUnavailable):
-        await poster(exchanges, target(provider=object()))("/tokenize", {})
-    assert exchanges.questions == []
-
-
 @pytest.mark.parametrize(
     ("settings", "declared", "anthropic"),
     [({}, True, True), ({}, None, False), ({"anthropic": False}, True, False), ({"anthropic": True}, False, True)],
 )
-def test_whether_it_is_anthropics_own_the_provider_may_say(settings, declared, anthropic):
-    """Unless the operator does."""
+def test_a_provider_may_declare_that_it_is_anthropics_own(settings, declared, anthropic):
+    """The configuration wins."""
     said = MessagesUpstream("http://host", anthropic=declared)
     assert upstream(said, **settings).anthropic is anthropic
 
 
-def test_a_key_in_a_header_of_its_own_is_a_secret():
-    """And is left out where the client's own is forwarded."""
+def test_a_key_in_any_other_header_is_a_secret():
+    """It is omitted if the client's own credentials are forwarded."""
     declared = MessagesUpstream("http://d", {"api-key": "sk-odd-key", "x-a": "b"}, secret="sk-odd-key")
     assert upstream(declared).secret == "sk-odd-key"
     assert upstream(declared, forward_client_auth=True).headers == {"x-a": "b"}

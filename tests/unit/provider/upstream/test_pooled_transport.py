@@ -1,12 +1,11 @@
-"""Requests spread over pools of a few connections."""
+"""Requests are distributed over pools of a few connections."""
 
 import asyncio
 
 import httpx
 import pytest
 
-from llama_stack_provider_messages.upstream import pools as module
-from llama_stack_provider_messages.upstream.pools import POOL_SIZE, PooledTransport
+from llama_stack_provider_messages.upstream.connections import POOL_SIZE, PooledTransport
 
 IDLE = 4.0
 
@@ -27,10 +26,11 @@ class Body(httpx.AsyncByteStream):
 
 
 class Pool(httpx.AsyncBaseTransport):
-    """Answers at once, or fails, or waits."""
+    """Responds at once, or fails, or waits."""
 
     def __init__(self):
         self.requests = 0
+        self.bodies = []
         self.closed = False
         self.failure = None
         self.waiting = asyncio.Event()
@@ -42,30 +42,31 @@ class Pool(httpx.AsyncBaseTransport):
         await self.waiting.wait()
         if self.failure:
             raise self.failure
-        return httpx.Response(200, stream=Body())
+        self.bodies.append(Body())
+        return httpx.Response(200, stream=self.bodies[-1])
 
     async def aclose(self):
         self.closed = True
 
 
 async def settle():
-    """Let every task run to where it waits for something."""
+    """Let every task run until it waits."""
     for _ in range(10):
         await asyncio.sleep(0)
 
 
 class Made:
-    """A transport, and the pools it has made."""
+    """A pooled transport, and the pools that it made."""
 
-    def __init__(self, most=3 * POOL_SIZE):
+    def __init__(self, max_connections=3 * POOL_SIZE):
         self.pools = []
-        self.transport = PooledTransport(self.make, most, IDLE)
+        self.transport = PooledTransport(self.make, max_connections, IDLE)
 
     def make(self):
         self.pools.append(Pool())
         return self.pools[-1]
 
-    async def ask(self, number=1):
+    async def send(self, number=1):
         request = httpx.Request("POST", "http://up")
         return [await self.transport.handle_async_request(request) for _ in range(number)]
 
@@ -73,10 +74,16 @@ class Made:
     def requests(self):
         return [pool.requests for pool in self.pools]
 
+    async def room(self):
+        """Return how many more requests fit into the first pool, by sending one more than it can have."""
+        before = self.requests[0]
+        await self.send(POOL_SIZE + 1)
+        return self.requests[0] - before
+
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Time that passes when a test says so."""
+    """A clock that a test advances."""
 
     class Loop:
         now = 100.0
@@ -85,156 +92,163 @@ def clock(monkeypatch):
             return self.now
 
     loop = Loop()
-    monkeypatch.setattr(module.asyncio, "get_running_loop", lambda: loop)
+    monkeypatch.setattr(asyncio, "get_running_loop", lambda: loop)
     return loop
 
 
-async def test_nothing_is_made_before_it_is_needed():
-    """And then one pool, which is used again and again."""
+async def test_a_pool_is_made_on_first_use():
+    """And then reused again and again."""
     made = Made()
     assert made.pools == []
     for _ in range(3 * POOL_SIZE):
-        (response,) = await made.ask()
+        (response,) = await made.send()
         await response.stream.aclose()
     assert made.requests == [3 * POOL_SIZE]
 
 
 async def test_the_first_pool_with_room_is_used():
-    """A place that was given back in front is taken before one behind."""
+    """A released place in an earlier pool is taken before one in a later pool."""
     made = Made()
-    responses = await made.ask(POOL_SIZE + 1)
+    responses = await made.send(POOL_SIZE + 1)
     assert made.requests == [POOL_SIZE, 1]
     await responses[3].stream.aclose()
-    await made.ask()
+    await made.send()
     assert made.requests == [POOL_SIZE + 1, 1]
-    await made.ask()
+    await made.send()
     assert made.requests == [POOL_SIZE + 1, 2]
 
 
 @pytest.mark.parametrize(
-    ("most", "pools"), [(1, 1), (POOL_SIZE, 1), (POOL_SIZE + 1, 2), (3 * POOL_SIZE, 3), (1000, 63)]
+    ("max_connections", "pools"), [(1, 1), (POOL_SIZE, 1), (POOL_SIZE + 1, 2), (3 * POOL_SIZE, 3), (1000, 63)]
 )
-async def test_there_is_room_for_as_many_as_were_asked_for(most, pools):
-    """More of them wait where the fewest do, each for the timeout of its pool."""
-    made = Made(most)
-    await made.ask(pools * POOL_SIZE)
+async def test_the_limit_of_connections(max_connections, pools):
+    """Further requests wait in the pool with the fewest, each for the timeout of that pool."""
+    made = Made(max_connections)
+    await made.send(pools * POOL_SIZE)
     assert made.requests == [POOL_SIZE] * pools
-    await made.ask(pools + 1)
+    await made.send(pools + 1)
     assert made.requests == [POOL_SIZE + 2] + [POOL_SIZE + 1] * (pools - 1)
 
 
-async def test_the_body_passes_and_its_place_comes_back_once():
-    """However often it is closed."""
-    made = Made(POOL_SIZE)
-    first, *_ = responses = await made.ask(POOL_SIZE)
-    body = first.stream._stream
+async def test_the_body_passes_and_its_place_is_released_once():
+    """When it is closed, however often."""
+    made = Made()
+    first, *_ = await made.send(POOL_SIZE)
     assert [part async for part in first.stream] == [b"a", b"b"]
-    assert [pool.busy for pool in made.transport._pools] == [POOL_SIZE]
+    await made.send()
+    assert made.requests == [POOL_SIZE, 1]
     for _ in range(3):
         await first.stream.aclose()
-    assert body.closed == 3
-    assert made.transport._pools[0].busy == POOL_SIZE - 1
-    for response in responses[1:]:
-        await response.stream.aclose()
-    assert made.transport._pools[0].busy == 0
+    assert made.pools[0].bodies[0].closed == 3
+    assert await made.room() == 1
 
 
-async def test_a_body_that_cannot_be_closed_gives_its_place_back():
-    """Its failure is told all the same."""
+async def test_all_places_are_released():
+    """One by each response."""
     made = Made()
-    (response,) = await made.ask()
-    response.stream._stream.broken = True
+    for response in await made.send(POOL_SIZE):
+        await response.stream.aclose()
+    assert await made.room() == POOL_SIZE
+
+
+async def test_a_body_that_cannot_be_closed_releases_its_place():
+    """Its failure is raised all the same."""
+    made = Made()
+    (response,) = await made.send()
+    made.pools[0].bodies[0].broken = True
     with pytest.raises(httpx.ReadError):
         await response.stream.aclose()
-    assert made.transport._pools[0].busy == 0
+    assert await made.room() == POOL_SIZE
 
 
-async def test_a_request_that_fails_gives_its_place_back():
+async def test_a_request_that_fails_releases_its_place():
     """As often as it fails."""
     made = Made()
-    await made.ask()
+    await made.send()
     made.pools[0].failure = httpx.ConnectError("refused")
     for _ in range(2 * POOL_SIZE):
         with pytest.raises(httpx.ConnectError):
-            await made.ask()
+            await made.send()
     assert made.requests == [1 + 2 * POOL_SIZE]
-    assert made.transport._pools[0].busy == 1
+    made.pools[0].failure = None
+    assert await made.room() == POOL_SIZE - 1
 
 
-async def test_a_request_that_is_cancelled_gives_its_place_back():
-    """While it waits for its answer."""
+async def test_a_request_that_is_cancelled_releases_its_place():
+    """While it waits for its response."""
     made = Made()
-    await (await made.ask())[0].stream.aclose()
+    await (await made.send())[0].stream.aclose()
     made.pools[0].waiting.clear()
-    asking = [asyncio.create_task(made.ask()) for _ in range(POOL_SIZE)]
+    sending = [asyncio.create_task(made.send()) for _ in range(POOL_SIZE)]
     await settle()
     assert made.requests == [POOL_SIZE + 1]
-    for task in asking:
+    for task in sending:
         task.cancel()
-    await asyncio.gather(*asking, return_exceptions=True)
-    assert made.transport._pools[0].busy == 0
+    await asyncio.gather(*sending, return_exceptions=True)
+    made.pools[0].waiting.set()
+    assert await made.room() == POOL_SIZE
 
 
-async def test_a_place_is_taken_while_the_answer_is_awaited():
-    """So that requests that come together are spread."""
+async def test_a_place_is_taken_before_the_response():
+    """So that requests at the same time are distributed."""
     made = Made()
-    await (await made.ask())[0].stream.aclose()
+    await (await made.send())[0].stream.aclose()
     made.pools[0].waiting.clear()
-    asking = [asyncio.create_task(made.ask()) for _ in range(POOL_SIZE + 2)]
+    sending = [asyncio.create_task(made.send()) for _ in range(POOL_SIZE + 2)]
     await settle()
     assert made.requests == [POOL_SIZE + 1, 2]
     made.pools[0].waiting.set()
-    await asyncio.gather(*asking)
+    await asyncio.gather(*sending)
 
 
-async def test_the_last_pools_are_closed_when_they_have_been_idle(clock):
-    """All of them with the next request, never one in use, and a new one is made when it is needed again."""
+async def test_the_last_pools_are_closed_after_they_were_idle(clock):
+    """All of them with the next request, never one in use; a new one is made when it is needed again."""
     made = Made()
-    responses = await made.ask(2 * POOL_SIZE + 1)
+    responses = await made.send(2 * POOL_SIZE + 1)
     assert len(made.pools) == 3
     for response in responses[POOL_SIZE:]:
         await response.stream.aclose()
     for response in responses[: POOL_SIZE // 2]:
         await response.stream.aclose()
     clock.now += IDLE
-    await made.ask()
+    await made.send()
     assert [pool.closed for pool in made.pools] == [False, False, False]
     clock.now += 0.1
-    await made.ask()
+    await made.send()
     assert [pool.closed for pool in made.pools] == [False, True, True]
     clock.now += 100
-    await made.ask()
+    await made.send()
     assert not made.pools[0].closed
-    await made.ask(POOL_SIZE)
+    await made.send(POOL_SIZE)
     assert len(made.pools) == 4
 
 
-async def test_a_pool_that_is_busy_is_not_closed(clock):
+async def test_a_busy_pool_is_not_closed(clock):
     """Nor one that was used a moment ago."""
     made = Made()
-    responses = await made.ask(POOL_SIZE + 1)
+    responses = await made.send(POOL_SIZE + 1)
     await responses[0].stream.aclose()
     clock.now += 100
-    await made.ask()
+    await made.send()
     assert not made.pools[1].closed
     await responses[-1].stream.aclose()
     await responses[1].stream.aclose()
-    await made.ask()
+    await made.send()
     assert not made.pools[1].closed
 
 
 async def test_the_only_pool_is_not_closed_under_its_request(clock):
     """However long it was idle."""
     made = Made()
-    await (await made.ask())[0].stream.aclose()
+    await (await made.send())[0].stream.aclose()
     clock.now += 100
-    await made.ask()
+    await made.send()
     assert (len(made.pools), made.pools[0].closed) == (1, False)
 
 
 async def test_all_pools_are_closed_at_the_end():
-    """Those in use too."""
+    """Also those in use."""
     made = Made()
-    await made.ask(POOL_SIZE + 1)
+    await made.send(POOL_SIZE + 1)
     await made.transport.aclose()
     assert [pool.closed for pool in made.pools] == [True, True]
