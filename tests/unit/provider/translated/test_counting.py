@@ -8,7 +8,6 @@ import pytest
 from llama_stack_provider_messages.translated import counting
 from llama_stack_provider_messages.translated.counting import Count, TokenCounter, TokenizerUnavailable
 from llama_stack_provider_messages.translation.messages_to_chat.backend.estimate import estimate_tokens
-from llama_stack_provider_messages.upstream import cooldown
 
 FIELDS = {"messages": [{"role": "user", "content": "Hi there"}], "max_tokens": 9}
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
@@ -197,13 +196,13 @@ async def test_a_cooldown_is_for_one_model_of_one_backend(counter):
     assert await counter.count(FIELDS, "vllm", "m", up.post, upstream="a") == ESTIMATE
 
 
-async def test_the_number_of_cooldowns_is_limited(counter, monkeypatch):
-    """A provider accepts any model name; the oldest cooldown is removed."""
-    monkeypatch.setattr(cooldown, "_MOST", 2)
+async def test_the_number_of_cooldowns_is_limited(counter):
+    """A provider accepts any model name; above 1,000 models the oldest cooldown is removed."""
     server = vllm(None)
-    for model in ("a", "b", "c", "b", "c", "a"):
+    models = [str(number) for number in range(1_001)]
+    for model in [*models, models[-1], models[1], models[0]]:
         await counter.count(FIELDS, "vllm", model, server.post)
-    assert len(server.paths) == 4
+    assert len(server.paths) == 1_002
 
 
 async def test_a_burst_is_counted_concurrently(counter):
