@@ -30,7 +30,7 @@ async def disconnected(receive: Receive) -> None:
         pass
 
 
-def cancelled_here() -> ApiError:
+def cancelled_error() -> ApiError:
     """Return the error for work that was cancelled although its client is still connected."""
     return ApiError("The call of the backend was cancelled on this side; try again")
 
@@ -86,7 +86,7 @@ async def run_while_connected[T](receive: Receive, work: Coroutine[Any, Any, T])
         if not task.done():
             return None
         if task.cancelled():
-            raise cancelled_here()
+            raise cancelled_error()
         return task.result()
     finally:
         await end(task, watch)

@@ -17,7 +17,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from .disconnect import cancelled_here, end
+from .disconnect import cancelled_error, end
 
 _HIGH_WATER_BYTES = 64 * 1024
 _BURST = 32
@@ -50,7 +50,7 @@ async def read_ahead(source: AsyncGenerator[bytes], silence_seconds: float | Non
     finally:
         await end(reading)
     if reading.cancelled():
-        raise cancelled_here()
+        raise cancelled_error()
     reading.result()
 
 

@@ -21,7 +21,7 @@ from llama_stack_api_messages.api import Call, PendingStream, Reply, StreamReply
 from llama_stack_api_messages.error_response import error_response, visible_error, wire_headers
 from llama_stack_api_messages.errors import MessagesError
 
-from .disconnect import Receive, cancelled_here, disconnected, end
+from .disconnect import Receive, cancelled_error, disconnected, end
 from .read_ahead import read_ahead
 from .relay import Relay
 from .sse import PING, TAIL, encode_event, unfinished_frame
@@ -69,7 +69,7 @@ class EventStream(StreamingResponse):
             await end(sending, gone)
         if left:
             return
-        if problem := cancelled_here() if sending.cancelled() else sending.exception():
+        if problem := cancelled_error() if sending.cancelled() else sending.exception():
             error = visible_error(problem, self._call.request_id)
             if not self._started:
                 await error_response(error, self._call.request_id)(scope, receive, send)
@@ -116,7 +116,7 @@ class EventStream(StreamingResponse):
             if not task.done():
                 await end(task)
         if task.cancelled():
-            raise cancelled_here()
+            raise cancelled_error()
         return task.result()
 
     async def _start(self, send: Send, headers: Mapping[str, str]) -> None:
