@@ -1,4 +1,9 @@
-"""The builtin provider of the Messages API."""
+"""The builtin provider of the Messages API, ``inline::builtin``.
+
+The root has the provider only: ``provider.py`` and ``config.py``, which the platform imports by name, and ``impl.py``,
+which finds the route of a request and calls its lane. Everything else is in a room of its own; the rooms do not import
+from here.
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +13,10 @@ if TYPE_CHECKING:
 
 
 async def get_provider_impl(config: "MessagesConfig", deps: dict[Any, Any]) -> "MessagesImpl":
-    """Return the provider; the platform calls this in an event loop that does not serve requests."""
+    """Return the provider; the platform calls this in an event loop that does not serve requests.
+
+    The imports are local so that ``config.py`` can be imported without the platform's server.
+    """
     from .impl import MessagesImpl
     from .stack import STATE_FOLDER, Platform, register_routes
     from .translated.signing_key import signing_key

@@ -17,18 +17,18 @@ class MessagesConfig(BaseModel):
 
     default_model: str | None = Field(
         default=None,
-        description="Answers every model name that is neither served nor an alias, as `provider_id/model`. "
-        "Unset or empty: such a name gets a 404 that lists what is served.",
+        description="The model for every name that is neither served nor an alias, as `provider_id/model`. "
+        "Unset or empty: such a name gets a 404 that lists the served models.",
     )
     aliases: dict[str, str] = Field(
         default_factory=dict,
-        description="Names clients insist on, mapped to `provider_id/model`. A name may be a pattern with `*` and `?`; "
-        "an exact name wins over a served model, a served model over a pattern, the first pattern over later ones.",
+        description="Names that clients send, mapped to `provider_id/model`. A name may be a pattern with `*` and `?`. "
+        "Precedence: exact name, served model, first matching pattern, `default_model`.",
     )
     ping_seconds: float = Field(
         default=10.0,
         gt=0,
-        description="Seconds of silence on a stream after which an `event: ping` is sent, also before the first token.",
+        description="Seconds of silence on a stream, also before the first token, after which a `ping` event is sent.",
     )
     max_request_bytes: int = Field(
         default=32 * 1024 * 1024, gt=0, description="Larger request bodies are answered with 413."
@@ -36,44 +36,57 @@ class MessagesConfig(BaseModel):
 
     validation: Literal["lenient", "strict"] = Field(
         default="lenient",
-        description="`lenient` repairs what clients get wrong and fills a missing `max_tokens`; `strict` answers 400 "
-        "where the API itself does.",
+        description="`lenient` repairs common errors of clients and fills in a missing `max_tokens`; `strict` answers "
+        "400 where the API itself does.",
     )
     default_max_tokens: int = Field(
-        default=4096, ge=1, description="Stands in for a missing `max_tokens` where validation is lenient."
+        default=4096, ge=1, description="Used for a missing `max_tokens` if validation is lenient."
     )
     server_tools: Literal["remove", "reject"] = Field(
         default="remove",
-        description="Tools a server would have to run, such as `web_search`: `remove` them and name them as dropped, "
-        "or `reject` the request with 400. A forced one is a 400 either way.",
+        description="Tools that the server has to run, such as `web_search`: `remove` them and list them as dropped, "
+        "or `reject` the request with 400. A request that forces one gets a 400 in both cases.",
     )
     content_policy: Literal["refusal", "error"] = Field(
         default="refusal",
-        description="What a backend's 400 on grounds of content policy becomes: a message with stop reason `refusal`, "
-        "as the API does it, or an `error`.",
+        description="What a backend's 400 because of its content policy becomes: a message with stop reason `refusal`, "
+        "as in the API, or an `error`.",
     )
     media_urls: Literal["pass", "fetch", "reject"] = Field(
         default="pass",
-        description="Addresses of images and documents: `pass` hands those of images on, and answers 400 to "
-        "those of documents, which chat completions cannot take; `fetch` downloads both here; `reject` answers 400.",
+        description="URLs of images and documents. `pass` sends those of images to the backend, and answers 400 to "
+        "those of documents, which chat completions cannot express; `fetch` downloads both here; `reject` answers 400.",
     )
     media_hosts: list[str] = Field(
         default_factory=list,
-        description="Names and addresses that may be fetched from although they are not public, such as `10.0.0.5`.",
+        description="Host names and addresses to fetch media from although they are not public, such as `10.0.0.5`.",
     )
     media_max_bytes: int = Field(
-        default=32 * 1024 * 1024, gt=0, description="How much the addresses of one request may hold together."
+        default=32 * 1024 * 1024, gt=0, description="Limit of the bytes fetched for one request, all URLs together."
     )
-    media_timeout_seconds: float = Field(default=20.0, gt=0, description="How long fetching one address may take.")
+    media_timeout_seconds: float = Field(default=20.0, gt=0, description="Timeout of fetching one URL.")
     signing_secret: SecretStr | None = Field(
         default=None,
-        description="Key of the signatures of thinking blocks. Unset or empty: one that was made once and is kept in "
-        "the platform's folder. Servers that share conversations need the same one.",
+        description="The key that signs thinking blocks. Unset or empty: a key that is generated once and kept in the "
+        "platform's folder. Servers that share conversations need the same key.",
     )
     backends: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
-        description="Settings that differ from the built-in ones, by provider type, provider id or "
-        "`provider_id/model`; the fields are those of a profile, and `like` names a preset.",
+        description="Profile fields that differ from the built-in ones, by provider type, provider id or "
+        "`provider_id/model`; `like` names a preset.",
+    )
+
+    native: dict[str, NativeSettings] = Field(
+        default_factory=dict,
+        description="Whether requests are passed through to a backend's own Messages API, by inference provider id: "
+        "`auto`, `on`, `off`, or a mapping. Without an entry vLLM, Ollama and Anthropic are `auto`, others `off`.",
+    )
+    native_probe_seconds: float = Field(
+        default=300.0, gt=0, description="How long the result of probing a backend for a Messages API is kept."
+    )
+    allow_lane_header: bool = Field(
+        default=False,
+        description="Let a request select its lane with the header `x-messages-lane: native | translated`, for tests.",
     )
 
     @field_validator("default_model", "signing_secret", mode="before")
@@ -86,25 +99,12 @@ class MessagesConfig(BaseModel):
     def _fields_exist(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         for name, fields in value.items():
             if fields.get("like", "openai") not in PRESETS:
-                raise ValueError(f"{name}.like: '{fields['like']}' is none of {', '.join(PRESETS)}")
+                raise ValueError(f"{name}.like: '{fields['like']}' is not one of {', '.join(PRESETS)}")
             try:
                 profile_for("", overrides=fields)
             except ValidationError as error:
                 raise ValueError(f"{name}.{describe_validation_error(error)}") from None
         return value
-
-    native: dict[str, NativeSettings] = Field(
-        default_factory=dict,
-        description="Whether requests go to a backend's own Messages API as they are, by inference provider id: "
-        "`auto`, `on`, `off`, or a mapping. Without an entry vLLM, Ollama and Anthropic are `auto`, others `off`.",
-    )
-    native_probe_seconds: float = Field(
-        default=300.0, gt=0, description="How long it holds what a backend answered when asked for its Messages API."
-    )
-    allow_lane_header: bool = Field(
-        default=False,
-        description="Let a request choose its lane with the header `x-messages-lane: native | translated`, for tests.",
-    )
 
     def policy(self) -> Policy:
         """Return the settings that the translation of requests needs."""

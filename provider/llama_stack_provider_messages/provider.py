@@ -6,5 +6,5 @@ from .stack import ProviderSpec
 
 
 def get_provider_spec() -> ProviderSpec:
-    """Return the spec of ``inline::builtin``."""
+    """Return the spec of ``inline::builtin``; the API package defines it, where the platform also looks."""
     return available_providers()[0]

@@ -99,8 +99,8 @@ def test_what_stands_at_addresses_reaches_the_backend(fetching, upstream, site):
     ("address", "cause"),
     [
         ("/gone.png", "the address answers HTTP 404; "),
-        ("http://169.254.169.254/latest/meta-data/", "the host of the address is not a public one; "),
-        ("http://127.0.0.2:1/x.png", "the host of the address is not a public one; "),
+        ("http://169.254.169.254/latest/meta-data/", "the host of the address is not public; "),
+        ("http://127.0.0.2:1/x.png", "the host of the address is not public; "),
     ],
 )
 def test_an_address_that_cannot_be_fetched_is_a_400_with_its_path(fetching, site, address, cause):

@@ -9,10 +9,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from llama_stack_provider_messages.local.config import LlamaCppConfig
-from llama_stack_provider_messages.local.impl import COMMAND
-from llama_stack_provider_messages.local.options import engine_options
-from llama_stack_provider_messages.local.process import EngineProcess
+from llama_stack_provider_messages.local.config import LlamaCppConfig, engine_options
+from llama_stack_provider_messages.local.engine import COMMAND, EngineProcess
 from support.stack_process import ROOT
 
 pytestmark = pytest.mark.integration

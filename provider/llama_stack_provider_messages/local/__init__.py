@@ -1,4 +1,10 @@
-"""``inline::llama-cpp``: an inference provider that runs llama.cpp's server as a child process."""
+"""``inline::llama-cpp``: an inference provider that runs llama.cpp's server as a child process.
+
+``impl.py`` is the provider, ``engine.py`` starts and supervises the child, ``child.py`` is the program that runs in it.
+The platform imports ``provider.py`` and ``config.py`` by name. Imports go to ``stack/`` and ``upstream/``; nothing
+imports from here, except the harness to record the engine. The engine itself, ``xllamacpp``, is imported in the child
+only.
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +19,8 @@ async def get_provider_impl(config: "LlamaCppConfig", _deps: dict[Any, Any]) -> 
     Raises:
         ValueError: The model file or the engine package is missing; the stack does not start.
     """
+    from .config import check_engine, check_model_files
     from .impl import LlamaCppInference
-    from .model_file import check_engine, check_model_files
 
     check_engine()
     check_model_files(config)

@@ -1,11 +1,18 @@
-"""Configuration of the embedded engine."""
+"""Configuration of the embedded engine: the fields, their checks, and llama.cpp's parameters made from them."""
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 BUNDLED_MODEL = Path(__file__).with_name("tiny.gguf")
+MAX_CONNECTIONS = 64
+"""Limit of concurrent requests to the engine, which queues those without a slot; further ones wait in the client."""
+_SPARE_HTTP_THREADS = 4
+"""Extra threads: the engine uses one thread per connection, and a closing connection may still occupy its thread."""
+_SMALL_MODEL_BYTES = 64 * 2**20
+_GGUF_MAGIC = b"GGUF"
 
 
 class LlamaCppConfig(BaseModel):
@@ -16,39 +23,39 @@ class LlamaCppConfig(BaseModel):
     model_path: str = Field(
         default="",
         description="The GGUF file to serve; `~` is the home directory. Empty: the tiny model that comes with the "
-        "package, good for trying things out and for tests only.",
+        "package, which is only suitable for first steps and tests.",
     )
     mmproj_path: str = Field(
         default="",
-        description="The GGUF file of the model's image projector (`mmproj`), for models that see. Empty: text only.",
+        description="The GGUF file of the model's image projector (`mmproj`), for vision models. Empty: text only.",
     )
     context_size: int = Field(
         default=65536,
         ge=0,
         description="Tokens of context, shared by all parallel requests. The first turn of a coding agent takes 15,000 "
-        "to 45,000; memory grows with it (about 8 GB at 65536 for an 8B model). 0: as much as the model was made for.",
+        "to 45,000; memory grows with it (about 8 GB at 65536 for an 8B model). 0: the context length of the model.",
     )
-    parallel: int = Field(default=2, ge=1, description="Requests that are answered at the same time; others wait.")
+    parallel: int = Field(default=2, ge=1, description="Requests that are processed at the same time; others wait.")
     threads: int = Field(
         default=0, ge=0, description="CPU threads. 0: one for a model below 64 MiB, else all physical cores."
     )
     gpu_layers: int = Field(
-        default=-1, ge=-1, description="Layers to put on the GPU, if the engine is built for one. -1: as many as fit."
+        default=-1, ge=-1, description="Layers to put on the GPU, if the engine supports one. -1: as many as fit."
     )
     prompt_cache_mib: int = Field(
-        default=2048, ge=0, description="Memory for prompts of earlier requests that no slot holds any more, in MiB."
+        default=2048,
+        ge=0,
+        description="Memory for the cached prompts of earlier requests that are no longer in a slot, in MiB.",
     )
     preload: bool = Field(
-        default=False, description="Start the engine with the stack, instead of with the first request."
+        default=False, description="Start the engine with the stack instead of with the first request."
     )
-    start_timeout_seconds: float = Field(
-        default=300.0, gt=0, description="Seconds the engine may take to load the model before it is given up."
-    )
+    start_timeout_seconds: float = Field(default=300.0, gt=0, description="Timeout of loading the model, in seconds.")
     silence_timeout_seconds: float = Field(
         default=1800.0,
         gt=0,
-        description="Seconds a request may wait for the next bytes of the engine: in a queue, while a long prompt is "
-        "read on a slow machine, or for a whole answer that is not streamed.",
+        description="Timeout of the next bytes from the engine, in seconds: a request may wait in the queue, for a "
+        "long prompt on a slow machine, or for a complete response that is not streamed.",
     )
 
     @field_validator("model_path", "mmproj_path", mode="before")
@@ -74,3 +81,60 @@ class LlamaCppConfig(BaseModel):
             "context_size": "${env.CONTEXT_SIZE:=65536}",
             "preload": True,
         }
+
+
+def check_engine() -> None:
+    """Raise a ValueError if the engine's package is not installed, so that the stack fails at once."""
+    if importlib.util.find_spec("xllamacpp") is None:
+        raise ValueError(
+            "inline::llama-cpp needs the package xllamacpp: pip install 'llama-stack-provider-messages[local]'"
+        )
+
+
+def check_model_files(config: LlamaCppConfig) -> None:
+    """Raise a ValueError if a configured file is missing or not a GGUF file; its contents are not checked."""
+    files = [("model_path", config.model_file, "set MODEL_PATH to a GGUF file")]
+    if config.mmproj_file:
+        files.append(("mmproj_path", config.mmproj_file, "set it to a GGUF file"))
+    for field, path, advice in files:
+        if not path.is_file():
+            raise ValueError(f"{field}: no file at {path}; {advice}")
+        try:
+            with path.open("rb") as file:
+                magic = file.read(len(_GGUF_MAGIC))
+        except OSError as error:
+            raise ValueError(f"{field}: cannot read {path}: {error.strerror}") from error
+        if magic != _GGUF_MAGIC:
+            raise ValueError(f"{field}: {path} is not a GGUF file; {advice}")
+
+
+def engine_options(config: LlamaCppConfig, key: str) -> dict[str, Any]:
+    """Return attributes of ``xllamacpp.CommonParams`` by dotted name.
+
+    Args:
+        config: The provider's configuration.
+        key: API key that requests must send, because other users of the machine can reach the port, too.
+    """
+    options: dict[str, Any] = {
+        "model.path": str(config.model_file),
+        "n_ctx": config.context_size,
+        "n_parallel": config.parallel,
+        "kv_unified": True,  # a single request may use the whole context
+        "n_gpu_layers": config.gpu_layers,
+        "cache_ram_mib": config.prompt_cache_mib,
+        "hostnames": ["127.0.0.1"],
+        "port": 0,  # the engine takes a free one and reports it
+        "api_keys": [key],
+        "n_threads_http": MAX_CONNECTIONS + _SPARE_HTTP_THREADS,
+        "use_jinja": True,
+        "ui": False,
+        "offline": True,
+    }
+    # llama.cpp's threads spin while they wait for one another. On a busy machine, a tiny model was 1000 times slower
+    # with two threads than with one, and one is enough for it.
+    is_small = config.model_file.stat().st_size < _SMALL_MODEL_BYTES
+    if threads := config.threads or (1 if is_small else 0):
+        options |= {"cpuparams.n_threads": threads, "cpuparams_batch.n_threads": threads}
+    if config.mmproj_file:
+        options["mmproj.path"] = str(config.mmproj_file)
+    return options

@@ -1,4 +1,10 @@
-"""The native lane: passes the client's bytes to an upstream that speaks the Messages API, and its bytes back."""
+"""The native lane: passes the client's bytes to an upstream that speaks the Messages API, and its bytes back.
+
+The upstream gets the client's body with a few members edited in place (``request.py``). Its response goes back
+unchanged except for the model name, or repaired if the operator configured that. For two errors of an upstream the
+request is changed and sent once more: a rejected signature of a thinking block, and a ``max_tokens`` above the context
+window.
+"""
 
 import asyncio
 import json
@@ -17,8 +23,8 @@ from llama_stack_provider_messages.errors.body import NO_ROUTE
 from llama_stack_provider_messages.errors.redaction import redacted_error
 from llama_stack_provider_messages.errors.response import not_a_message, success_members
 from llama_stack_provider_messages.headers import COUNT_HEADER, forwarded_headers, returned_headers
+from llama_stack_provider_messages.routing.lanes import Backend, NativeRoute, TranslatedRoute
 from llama_stack_provider_messages.routing.probe import Probes
-from llama_stack_provider_messages.routing.route import Backend, Route
 from llama_stack_provider_messages.stack import Platform, Target, get_logger
 from llama_stack_provider_messages.translation.dropped import dropped_header, dropped_text
 from llama_stack_provider_messages.translation.messages_to_chat.backend.tokens import estimate_json
@@ -52,34 +58,104 @@ class NativeBackend:
         translated: Counts tokens if the upstream cannot.
     """
 
-    def __init__(self, platform: Platform, client: UpstreamClient, probes: Probes, translated: Backend) -> None:
+    def __init__(
+        self, platform: Platform, client: UpstreamClient, probes: Probes, translated: Backend[TranslatedRoute]
+    ) -> None:
         self._platform = platform
         self._client = client
         self._probes = probes
         self._translated = translated
         self._without_counter = Cooldown()
 
-    async def count(self, body: RequestBody[CountTokensRequest], call: Call, route: Route) -> MessageReply:
+    async def reply(
+        self, body: RequestBody[CreateMessageRequest], call: Call, route: NativeRoute
+    ) -> MessageReply | StreamReply:
+        """Return the upstream's reply; a stream once the upstream has accepted the request."""
+        upstream, repair = route.upstream, route.upstream.settings.repair
+        metrics = RequestMetrics(self._platform, route.target, call, stream=body.stream)
+        try:
+            response, sent = await self._send_with_retry(_MESSAGES, body, call, route)
+            if not body.stream:
+                data = await read_body(response, upstream.provider_id)
+                found = _expect("content", data, upstream)
+                metrics.end(usage_of(data, found), success=True)
+            else:
+                await _expect_events(response, upstream)
+        except BaseException:
+            metrics.end({}, success=False)
+            raise
+
+        headers = _reply_headers(response, sent, route)
+        if not body.stream:
+            message = _repaired(data, body.model, route) if repair else echoed(data, found, body.model)
+            return MessageReply(message, headers)
+        if repair:
+            frames = repaired(response, StreamRepair(body.model, new_id, call.request_id), metrics, upstream)
+        else:
+            frames = relayed(response, ModelNameRewriter(body.model), metrics, upstream)
+        await anext(frames)  # from here on, closing it closes the response
+        return StreamReply(frames, headers, relayed=not repair)
+
+    async def _send_with_retry(
+        self, path: str, body: RequestBody[Any], call: Call, route: NativeRoute
+    ) -> tuple[httpx.Response, Outgoing]:
+        """Return the upstream's response and the accepted request, after one retry with a changed request if needed."""
+        request = _edited_request(body, route)
+        try:
+            return await self._send(path, request, call, route), request
+        except UpstreamError as error:
+            changed = _changed_request(error, body, route)
+            if changed is None or changed.data == request.data:
+                raise
+            logger.info(
+                "retrying with a changed request",
+                request_id=call.request_id,
+                dropped=dropped_text(changed.dropped),
+                refusal=error.message,
+            )
+            return await self._send(path, changed, call, route), changed
+
+    async def _send(self, path: str, sent: Outgoing, call: Call, route: NativeRoute) -> httpx.Response:
+        """Return the upstream's successful response; log any other, and doubt the probe result if it may be wrong."""
+        upstream = route.upstream
+        further = frozenset(name.lower() for name in upstream.settings.forward_headers)
+        headers = forwarded_headers(call.headers, further, credentials=upstream.settings.forward_client_auth)
+        request = UpstreamRequest(path, sent.data, headers, call.query)
+        try:
+            return await self._client.send_ok(route.target, upstream, request)
+        except MessagesError as error:
+            if (_is_no_route(error) and path == _MESSAGES) or isinstance(error, BadGatewayError):
+                self._probes.doubt(upstream.provider_id)
+            logger.warning(
+                "upstream failed",
+                request_id=call.request_id,
+                provider_id=upstream.provider_id,
+                status=error.status_code,
+                message=error.message[:500],
+            )
+            raise
+
+    async def count(self, body: RequestBody[CountTokensRequest], call: Call, route: NativeRoute) -> MessageReply:
         """Return the upstream's own token count, or an estimate if it has no such endpoint."""
-        asked = (route.target.provider_id, route.target.resource_id)
-        if self._without_counter.active(asked):
+        model = (route.target.provider_id, route.target.resource_id)
+        if self._without_counter.active(model):
             return await self._estimate(body, call, route)
         try:
-            response, _ = await self._accepted(_COUNT, body, call, route)
+            response, _ = await self._send_with_retry(_COUNT, body, call, route)
         except UpstreamError as error:
             if not _is_no_route(error):
                 raise
-            self._without_counter.start(asked)
+            self._without_counter.start(model)
             return await self._estimate(body, call, route)
         data = await read_body(response, route.target.provider_id)
-        _expect("input_tokens", data, _upstream(route))
-        headers = returned_headers(response.headers, own_request_id=_upstream(route).settings.own_request_id)
+        _expect("input_tokens", data, route.upstream)
+        headers = returned_headers(response.headers, own_request_id=route.upstream.settings.own_request_id)
         return MessageReply(data, {**headers, COUNT_HEADER: "exact"})
 
-    async def _estimate(self, body: RequestBody[CountTokensRequest], call: Call, route: Route) -> MessageReply:
+    async def _estimate(self, body: RequestBody[CountTokensRequest], call: Call, route: NativeRoute) -> MessageReply:
         """Return the token count of the translated request; if it cannot be translated, estimate from its JSON."""
         try:
-            reply = await self._translated.count(body, call, route)
+            reply = await self._translated.count(body, call, TranslatedRoute(route.target, route.reason))
         except InvalidRequestError:
             places = dict(body.members)
             if "messages" not in places:
@@ -104,108 +180,21 @@ class NativeBackend:
         await self._probes.close()
         await self._client.close()
 
-    async def create(self, body: RequestBody[CreateMessageRequest], call: Call, route: Route) -> MessageReply:
-        """Return the reply to a non-streaming request; see ``Messages.create_message``."""
-        tally = RequestMetrics(self._platform, route.target, call, stream=False)
-        try:
-            response, asked = await self._accepted(_MESSAGES, body, call, route)
-            data = await read_body(response, route.target.provider_id)
-            found = _expect("content", data, _upstream(route))
-            tally.end(usage_of(data, found), success=True)
-        finally:
-            tally.end({}, success=False)
-        if _upstream(route).settings.repair:
-            answer = _repaired(data, body.model, route)
-        else:
-            answer = echoed(data, found, body.model)
-        return MessageReply(answer, _reply_headers(response, asked, route))
 
-    async def stream(self, body: RequestBody[CreateMessageRequest], call: Call, route: Route) -> StreamReply:
-        """Return the reply to a streaming request, once the upstream has accepted it."""
-        tally = RequestMetrics(self._platform, route.target, call, stream=True)
-        accepted = None
-        try:
-            accepted = await self._accepted_stream(body, call, route)
-        finally:
-            if accepted is None:
-                tally.end({}, success=False)
-        response, asked = accepted
-        mend = _upstream(route).settings.repair
-        if mend:
-            frames = repaired(response, StreamRepair(body.model, new_id, call.request_id), tally, _upstream(route))
-        else:
-            frames = relayed(response, ModelNameRewriter(body.model), tally, _upstream(route))
-        await anext(frames)  # from here on, closing it closes the response
-        return StreamReply(frames, _reply_headers(response, asked, route), relayed=not mend)
-
-    async def _accepted_stream(
-        self, body: RequestBody[CreateMessageRequest], call: Call, route: Route
-    ) -> tuple[httpx.Response, Outgoing]:
-        response, asked = await self._accepted(_MESSAGES, body, call, route)
-        if is_event_stream(response):
-            return response, asked
-        _expect("content", await read_body(response, route.target.provider_id), _upstream(route))
-        raise not_a_message(route.target.provider_id)
-
-    async def _accepted(
-        self, path: str, body: RequestBody[Any], call: Call, route: Route
-    ) -> tuple[httpx.Response, Outgoing]:
-        """Return the upstream's response and the accepted request, after one retry with a changed request if needed."""
-        asked = _outgoing(body, route)
-        try:
-            return await self._ask(path, asked, call, route), asked
-        except UpstreamError as refusal:
-            again = _again(refusal, body, route)
-            if again is None or again.data == asked.data:
-                raise
-            logger.info(
-                "retrying with a changed request",
-                request_id=call.request_id,
-                dropped=dropped_text(again.dropped),
-                refusal=refusal.message,
-            )
-            return await self._ask(path, again, call, route), again
-
-    async def _ask(self, path: str, asked: Outgoing, call: Call, route: Route) -> httpx.Response:
-        upstream = _upstream(route)
-        further = frozenset(name.lower() for name in upstream.settings.forward_headers)
-        headers = forwarded_headers(call.headers, further, credentials=upstream.settings.forward_client_auth)
-        request = UpstreamRequest(path, asked.data, headers, call.query)
-        try:
-            return await self._client.send_ok(route.target, upstream, request)
-        except MessagesError as error:
-            if (_is_no_route(error) and path == _MESSAGES) or isinstance(error, BadGatewayError):
-                self._probes.doubt(upstream.provider_id)
-            logger.warning(
-                "upstream failed",
-                request_id=call.request_id,
-                provider_id=upstream.provider_id,
-                status=error.status_code,
-                message=error.message[:500],
-            )
-            raise
-
-
-def _upstream(route: Route) -> Upstream:
-    if route.upstream is None:
-        raise TypeError("this route leads to no upstream")
-    return route.upstream
-
-
-def _again(refusal: UpstreamError, body: RequestBody[PromptRequest], route: Route) -> Outgoing | None:
+def _changed_request(error: UpstreamError, body: RequestBody[PromptRequest], route: NativeRoute) -> Outgoing | None:
     """Return the changed request for a retry after an error response, None if no change here would help."""
-    if refusal.status_code != 400:
+    if error.status_code != 400:
         return None
-    if _SIGNATURE.search(refusal.message):
-        return _outgoing(body, route, all_thinking=True)
-    room = window_limit(refusal.message, body)
-    return None if room is None else _outgoing(body, route, max_tokens=room)
+    if _SIGNATURE.search(error.message):
+        return _edited_request(body, route, all_thinking=True)
+    room = window_limit(error.message, body)
+    return None if room is None else _edited_request(body, route, max_tokens=room)
 
 
-def _outgoing(
-    body: RequestBody[PromptRequest], route: Route, *, all_thinking: bool = False, max_tokens: int | None = None
+def _edited_request(
+    body: RequestBody[PromptRequest], route: NativeRoute, *, all_thinking: bool = False, max_tokens: int | None = None
 ) -> Outgoing:
-    upstream = _upstream(route)
+    upstream = route.upstream
     billing = upstream.settings.strip_billing_header
     strip: Literal["none", "own", "all"] = "all" if all_thinking else "own" if upstream.anthropic else "none"
     return native_request(
@@ -229,17 +218,24 @@ def _expect(name: str, data: bytes, upstream: Upstream) -> list[Member]:
     return found
 
 
-def _repaired(data: bytes, model: str, route: Route) -> bytes:
+async def _expect_events(response: httpx.Response, upstream: Upstream) -> None:
+    """Raise an error if a response is not an event stream: the one in its body, if it has one."""
+    if not is_event_stream(response):
+        _expect("content", await read_body(response, upstream.provider_id), upstream)
+        raise not_a_message(upstream.provider_id)
+
+
+def _repaired(data: bytes, model: str, route: NativeRoute) -> bytes:
     try:
         return encode_json(repair_message(json.loads(data), model, new_id))
     except MessagesError as error:
-        raise redacted_error(error, _upstream(route).secrets) from None
+        raise redacted_error(error, route.upstream.secrets) from None
     except (ValueError, RecursionError):
         raise not_a_message(route.target.provider_id) from None
 
 
-def _reply_headers(response: httpx.Response, asked: Outgoing, route: Route) -> dict[str, str]:
-    if asked.dropped:
-        logger.info("dropped on the native lane", model=route.target.model_id, dropped=dropped_text(asked.dropped))
-    carried = returned_headers(response.headers, own_request_id=_upstream(route).settings.own_request_id)
-    return {**carried, **dropped_header(asked.dropped)}
+def _reply_headers(response: httpx.Response, sent: Outgoing, route: NativeRoute) -> dict[str, str]:
+    if sent.dropped:
+        logger.info("dropped on the native lane", model=route.target.model_id, dropped=dropped_text(sent.dropped))
+    carried = returned_headers(response.headers, own_request_id=route.upstream.settings.own_request_id)
+    return {**carried, **dropped_header(sent.dropped)}

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_provider_messages.headers import DEFAULT_VERSION, FRAMING
-from llama_stack_provider_messages.stack.inference import RemoteInferenceProviderConfig
+from llama_stack_provider_messages.stack import RemoteInferenceProviderConfig
 
 _AUTH = re.compile(r"x-api-key|bearer|header:[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")

@@ -19,15 +19,17 @@ from llama_stack_api_messages.api import new_id
 from llama_stack_api_messages.errors import MessagesError
 from llama_stack_provider_messages.errors.body import NO_ROUTE, REFUSED_KEY
 from llama_stack_provider_messages.headers import BETA_HEADER, VERSION_HEADER
-from llama_stack_provider_messages.stack import Target, get_logger, network_of
-from llama_stack_provider_messages.stack.inference import (
+from llama_stack_provider_messages.stack import (
     HealthResponse,
     HealthStatus,
     Model,
     OpenAIMixin,
+    Target,
     chunk_with_reasoning,
     completion_with_reasoning,
+    get_logger,
     language_model,
+    network_of,
     stream_options,
 )
 from llama_stack_provider_messages.translation.chat_to_messages import (

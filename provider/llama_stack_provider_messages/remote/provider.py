@@ -1,6 +1,6 @@
 """The platform imports the provider spec from here if run.yaml names this package as its ``module``."""
 
-from llama_stack_provider_messages.stack.inference import Api, ProviderSpec, RemoteProviderSpec
+from llama_stack_provider_messages.stack import Api, ProviderSpec, RemoteProviderSpec
 
 _PACKAGE = "llama_stack_provider_messages.remote"
 

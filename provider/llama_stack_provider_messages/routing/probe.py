@@ -1,30 +1,33 @@
 """Probes whether an upstream has a Messages endpoint, and caches the result.
 
-    POST /v1/messages {}     a request that no server can answer with a generation
+The probe is ``POST /v1/messages`` with the body ``{}``, which is invalid, so that no server generates anything. It has
+to be POST, because Go's routers answer 404 to a known path with another method.
 
-    no such route            404, 405, 501, a redirect             translated
-    credentials missing      401, 403 with an API error body       native
-    invalid request          400, 422                              native
-    any other response       with an API error body                native
-                             other body, or no connection          not known: translated, and probe again soon
+    response                                             the upstream has the endpoint
+    404, 405, 501, a redirect                            no
+    400, 422                                             yes: it validated the request
+    any other status with an error body of the API       yes: for example 401 without credentials
+    any other response, or no connection                 inconclusive
 
-The method has to be POST, because Go's routers answer 404 to a known path with another method. A request waits only for
-the first probe of its upstream: later probes run in the background while the last result stays in use.
+A conclusive result is kept for minutes, an inconclusive one for ten seconds; it does not replace a conclusive one,
+because an upstream that is down for a moment has not changed. A request waits only for the first probe of its upstream:
+later probes run in the background while the last result stays in use. Example: Ollama is started after the stack. The
+first request is translated (``unanswered``), and a request ten seconds later starts the probe that finds the endpoint.
 """
 
 import asyncio
-import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from llama_stack_api_messages.json_bytes import loads_or_none
 from llama_stack_provider_messages.errors.body import NO_ROUTE
 
-_SOON_SECONDS = 10.0
+_INCONCLUSIVE_SECONDS = 10.0
 """How long an inconclusive result is kept; also the minimum for every result."""
-_NOT_UNDERSTOOD = frozenset({400, 422})
+_INVALID_REQUEST = frozenset({400, 422})
 
-type Ask = Callable[[], Awaitable[tuple[int, bytes]]]
+type SendProbe = Callable[[], Awaitable[tuple[int, bytes]]]
 """Sends the probe; returns status and body, status 0 if there is no response."""
 
 
@@ -32,24 +35,25 @@ def verdict(status: int, body: bytes) -> bool | None:
     """Return whether the response to a probe shows a Messages endpoint; None if it is inconclusive."""
     if status in NO_ROUTE or 300 <= status < 400:
         return False
-    if status in _NOT_UNDERSTOOD or _own_form(body):
+    if status in _INVALID_REQUEST:
         return True
-    return None
-
-
-def _own_form(body: bytes) -> bool:
-    try:
-        decoded = json.loads(body)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(decoded, dict) and decoded.get("type") == "error"
+    decoded = loads_or_none(body)
+    return True if isinstance(decoded, dict) and decoded.get("type") == "error" else None
 
 
 @dataclass(slots=True)
-class _Known:
+class _Result:
+    """A probe result; the times are those of the clock.
+
+    Attributes:
+        native: Whether the upstream has the endpoint; None: inconclusive.
+        probed_at: Time of the probe.
+        expires_at: Time of the next probe.
+    """
+
     native: bool | None
-    since: float
-    until: float
+    probed_at: float
+    expires_at: float
 
 
 class Probes:
@@ -63,36 +67,32 @@ class Probes:
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
         self._clock = clock
-        self._known: dict[str, _Known] = {}
+        self._results: dict[str, _Result] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
 
-    async def speaks_messages(self, name: str, ask: Ask) -> bool | None:
+    async def speaks_messages(self, name: str, send: SendProbe) -> bool | None:
         """Return the probe result of an upstream; waits for a probe only if there was none yet."""
-        known = self._known.get(name)
-        if known is None or self._clock() >= known.until:
-            task = self._start(name, ask)
-            if known is None:
+        result = self._results.get(name)
+        if result is None or self._clock() >= result.expires_at:
+            task = self._running.get(name)
+            if task is None or task.done() or task.get_loop() is not asyncio.get_running_loop():
+                task = self._running[name] = asyncio.create_task(self._probe(name, send))
+            if result is None:
                 await asyncio.shield(task)
-        return self._known[name].native
+        return self._results[name].native
 
     def doubt(self, name: str) -> None:
         """Shorten the lifetime of a result, because the upstream failed in a way that may mean it has changed."""
-        if known := self._known.get(name):
-            known.until = min(known.until, known.since + _SOON_SECONDS)
+        if result := self._results.get(name):
+            result.expires_at = min(result.expires_at, result.probed_at + _INCONCLUSIVE_SECONDS)
 
-    def _start(self, name: str, ask: Ask) -> asyncio.Task[None]:
-        task = self._running.get(name)
-        if task is None or task.done() or task.get_loop() is not asyncio.get_running_loop():
-            task = self._running[name] = asyncio.create_task(self._probe(name, ask))
-        return task
-
-    async def _probe(self, name: str, ask: Ask) -> None:
-        native = verdict(*await ask())
-        settled = native is not None
-        if not settled and name in self._known:  # a short outage does not change the result
-            native = self._known[name].native
+    async def _probe(self, name: str, send: SendProbe) -> None:
+        native = verdict(*await send())
+        lifetime = _INCONCLUSIVE_SECONDS if native is None else self._seconds
+        if native is None and name in self._results:  # a short outage does not change the result
+            native = self._results[name].native
         now = self._clock()
-        self._known[name] = _Known(native, now, now + (self._seconds if settled else _SOON_SECONDS))
+        self._results[name] = _Result(native, now, now + lifetime)
 
     async def close(self) -> None:
         """Cancel the running probes of this event loop."""

@@ -1,7 +1,11 @@
-"""The platform llama-stack: its names, and ``Platform`` over its router.
+"""The platform llama-stack: its names, and small functions and types over its objects.
 
-Only this module and ``inference.py`` import the platform. The platform's successor has the same names in other modules,
-so only these files have to change for it.
+Only this module imports the platform. The platform's successor has the same names in other modules, so it gets a module
+of its own beside this one, with the same ``__all__``. The interface has three parts:
+
+- ``Platform``: models, inference and metrics of the stack.
+- What is read from an inference provider of the stack: its address and key, its network settings, its allowed models.
+- What an inference provider of our own needs: its base classes, and the objects that it returns.
 """
 
 import contextlib
@@ -18,6 +22,8 @@ from llama_stack.core.server.fastapi_router_registry import register_external_ap
 from llama_stack.core.utils.config_dirs import LLAMA_STACK_CONFIG_DIR
 from llama_stack.log import get_logger as _get_logger
 from llama_stack.providers.utils.inference.http_client import _build_network_client_kwargs
+from llama_stack.providers.utils.inference.model_registry import RemoteInferenceProviderConfig
+from llama_stack.providers.utils.inference.openai_compat import get_stream_options_for_telemetry
 from llama_stack.providers.utils.inference.openai_mixin import OpenAIMixin
 from llama_stack.telemetry.inference_metrics import (
     create_inference_metric_attributes,
@@ -36,8 +42,10 @@ from llama_stack_api import (
     ModelType,
     ModelTypeError,
     ProviderSpec,
+    RemoteProviderSpec,
 )
 from llama_stack_api.inference import OpenAIChatCompletionRequestWithExtraBody, OpenAIUserMessageParam
+from llama_stack_api.inference.models import OpenAIChatCompletionChunkWithReasoning, OpenAIChatCompletionWithReasoning
 
 from llama_stack_api_messages import MessagesUpstream
 from llama_stack_api_messages.stack import API_NAME
@@ -57,20 +65,28 @@ __all__ = [
     "OpenAIMixin",
     "Platform",
     "ProviderSpec",
+    "RemoteInferenceProviderConfig",
+    "RemoteProviderSpec",
     "Target",
     "address_of",
     "check_allowed",
+    "chunk_with_reasoning",
+    "completion_with_reasoning",
     "get_logger",
+    "language_model",
     "network_of",
     "register_routes",
+    "stream_options",
 ]
 
 STATE_FOLDER = LLAMA_STACK_CONFIG_DIR / "messages"
 """Folder for files that have to outlive the process, such as the signing key."""
 
-_STAND_IN = [OpenAIUserMessageParam(role="user", content="-")]
-"""Placeholder for the platform's validation. The real messages are assigned afterwards as plain dicts, because the
-platform's message classes reject or drop what many backends accept (images in tool results, reasoning in history)."""
+_PLACEHOLDER_MESSAGES = [OpenAIUserMessageParam(role="user", content="-")]
+"""For the platform's validation. The real messages are assigned afterwards as plain dicts, because the platform's
+message classes reject or drop what many backends accept (images in tool results, reasoning in history)."""
+_NO_KEY = "NO KEY REQUIRED"
+"""The placeholder key of several providers of the platform."""
 
 
 def get_logger(name: str) -> Any:  # noqa: ANN401 - the platform's logger has no public type
@@ -103,93 +119,6 @@ class Target:
     resource_id: str
     reads_objects: bool = False
     provider: Any = field(default=None, repr=False, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """The network settings in a provider's configuration.
-
-    Attributes:
-        options: The configured arguments of ``httpx.AsyncClient``: ``verify``, ``timeout`` and ``headers``.
-        proxies: URL patterns of httpx (``https://``, ``all://host``) to the URL of a proxy; None: connect directly.
-        proxy_ca: File with the CA certificate of the proxy.
-    """
-
-    options: Mapping[str, Any] = field(default_factory=dict)
-    proxies: Mapping[str, str | None] = field(default_factory=dict)
-    proxy_ca: str | None = None
-
-
-_NO_KEY = "NO KEY REQUIRED"  # the placeholder key of several providers of the platform
-
-
-def address_of(provider: Any) -> MessagesUpstream | None:  # noqa: ANN401 - providers have no common type
-    """Return the base URL and the key that a provider uses for this request; None if it does not expose them.
-
-    The key is the client's own for this provider, else the configured one. It is in no header: how it is sent depends
-    on the operator's settings.
-    """
-    if not isinstance(provider, OpenAIMixin):
-        return None
-    try:
-        base_url = str(provider.get_base_url())
-        key = provider._get_api_key_from_config_or_provider_data()  # noqa: SLF001 - get_api_key() ignores the key of the request
-    except ValueError:  # no key is configured, or keys per request are not supported
-        return None
-    return MessagesUpstream(base_url.rstrip("/").removesuffix("/v1"), secret=None if key in ("", _NO_KEY) else key)
-
-
-def network_of(provider: Any) -> Network:  # noqa: ANN401 - as above
-    """Return the network settings of a provider."""
-    config = getattr(getattr(provider, "config", None), "network", None)
-    options = _build_network_client_kwargs(config)
-    options.pop("mounts", None)  # rebuilt by us: these have their own limits and ignore no_proxy
-    if "verify" not in options and (shared := getattr(provider, "shared_ssl_context", None)):
-        options["verify"] = shared
-    proxy = config.proxy if config else None
-    if proxy is None:
-        return Network(options)
-    proxies = {"all://": proxy.url, "http://": proxy.http, "https://": proxy.https}
-    if "*" in (proxy.no_proxy or ()):
-        return Network(options)
-    found: dict[str, str | None] = {pattern: str(url) for pattern, url in proxies.items() if url}
-    found |= {pattern: None for host in proxy.no_proxy or () if (pattern := _pattern_of(host.strip()))}
-    return Network(options, found, str(proxy.cacert) if proxy.cacert else None)
-
-
-def _pattern_of(host: str) -> str | None:
-    """Return httpx's URL pattern for a host to connect to directly; None if it is not a valid host."""
-    with contextlib.suppress(ValueError):
-        host = f"[{host}]" if ip_address(host).version == 6 else host
-    pattern = f"all://{'*' if host.startswith('.') else ''}{host}"
-    try:
-        return pattern if host and httpx.URL(pattern) else None
-    except httpx.InvalidURL:
-        get_logger(__name__).warning("no_proxy: this is no host, and ignored", entry=host)
-        return None
-
-
-def check_allowed(target: Target) -> None:
-    """Reject a model that is not in its provider's list of allowed models, as the provider's inference does.
-
-    Raises:
-        ValueError: The model is not allowed.
-    """
-    if isinstance(target.provider, OpenAIMixin):
-        target.provider._validate_model_allowed(target.resource_id)  # noqa: SLF001 - only the provider's own inference calls it
-
-
-class _Record(dict[str, Any]):
-    """A dict whose keys are also attributes."""
-
-    __getattr__ = dict.get
-    __setattr__ = dict.__setitem__
-
-
-def _records(value: Any) -> Any:  # noqa: ANN401 - any JSON
-    if isinstance(value, dict):
-        return _Record((name, _records(part)) for name, part in value.items())
-    return [_records(part) for part in value] if isinstance(value, list) else value
 
 
 class _Router(InferenceRouter):  # type: ignore[misc]  # the platform has no types
@@ -287,7 +216,117 @@ class Platform:
             fields: Chat completion fields with ``messages`` as plain dicts.
         """
         rest = {name: value for name, value in fields.items() if name != "messages"}
-        params = OpenAIChatCompletionRequestWithExtraBody(model=target.model_id, messages=_STAND_IN, **rest)
+        params = OpenAIChatCompletionRequestWithExtraBody(model=target.model_id, messages=_PLACEHOLDER_MESSAGES, **rest)
         messages = fields["messages"]
         params.messages = _records(messages) if target.reads_objects else messages
         return await self._router.openai_chat_completion(params)
+
+
+class _Record(dict[str, Any]):
+    """A dict whose keys are also attributes."""
+
+    __getattr__ = dict.get
+    __setattr__ = dict.__setitem__
+
+
+def _records(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    if isinstance(value, dict):
+        return _Record((name, _records(part)) for name, part in value.items())
+    return [_records(part) for part in value] if isinstance(value, list) else value
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The network settings in a provider's configuration.
+
+    Attributes:
+        options: The configured arguments of ``httpx.AsyncClient``: ``verify``, ``timeout`` and ``headers``.
+        proxies: URL patterns of httpx (``https://``, ``all://host``) to the URL of a proxy; None: connect directly.
+        proxy_ca: File with the CA certificate of the proxy.
+    """
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    proxies: Mapping[str, str | None] = field(default_factory=dict)
+    proxy_ca: str | None = None
+
+
+def address_of(provider: Any) -> MessagesUpstream | None:  # noqa: ANN401 - providers have no common type
+    """Return the base URL and the key that a provider uses for this request; None if it does not expose them.
+
+    The key is the client's own for this provider, else the configured one. It is in no header: how it is sent depends
+    on the operator's settings.
+    """
+    if not isinstance(provider, OpenAIMixin):
+        return None
+    try:
+        base_url = str(provider.get_base_url())
+        key = provider._get_api_key_from_config_or_provider_data()  # noqa: SLF001 - get_api_key() ignores the key of the request
+    except ValueError:  # no key is configured, or keys per request are not supported
+        return None
+    return MessagesUpstream(base_url.rstrip("/").removesuffix("/v1"), secret=None if key in ("", _NO_KEY) else key)
+
+
+def network_of(provider: Any) -> Network:  # noqa: ANN401 - as above
+    """Return the network settings of a provider."""
+    config = getattr(getattr(provider, "config", None), "network", None)
+    options = _build_network_client_kwargs(config)
+    options.pop("mounts", None)  # rebuilt by us: these have their own limits and ignore no_proxy
+    if "verify" not in options and (shared := getattr(provider, "shared_ssl_context", None)):
+        options["verify"] = shared
+    proxy = config.proxy if config else None
+    if proxy is None:
+        return Network(options)
+    proxies = {"all://": proxy.url, "http://": proxy.http, "https://": proxy.https}
+    if "*" in (proxy.no_proxy or ()):
+        return Network(options)
+    found: dict[str, str | None] = {pattern: str(url) for pattern, url in proxies.items() if url}
+    found |= {pattern: None for host in proxy.no_proxy or () if (pattern := _url_pattern(host.strip()))}
+    return Network(options, found, str(proxy.cacert) if proxy.cacert else None)
+
+
+def _url_pattern(host: str) -> str | None:
+    """Return httpx's URL pattern for a host to connect to directly; None if it is not a valid host."""
+    with contextlib.suppress(ValueError):
+        host = f"[{host}]" if ip_address(host).version == 6 else host
+    pattern = f"all://{'*' if host.startswith('.') else ''}{host}"
+    try:
+        return pattern if host and httpx.URL(pattern) else None
+    except httpx.InvalidURL:
+        get_logger(__name__).warning("no_proxy: not a valid host, entry ignored", entry=host)
+        return None
+
+
+def check_allowed(target: Target) -> None:
+    """Reject a model that is not in its provider's list of allowed models, as the provider's inference does.
+
+    Raises:
+        ValueError: The model is not allowed.
+    """
+    if isinstance(target.provider, OpenAIMixin):
+        target.provider._validate_model_allowed(target.resource_id)  # noqa: SLF001 - only the provider's own inference calls it
+
+
+def language_model(provider_id: str, name: str, metadata: dict[str, Any]) -> Model:
+    """Return a language model for the platform's list."""
+    return Model(
+        provider_id=provider_id,
+        provider_resource_id=name,
+        identifier=name,
+        model_type=ModelType.llm,
+        metadata=metadata,
+    )
+
+
+def stream_options(requested: dict[str, Any] | None, *, stream: bool) -> dict[str, Any] | None:
+    """Return the stream options; usage is always requested while the platform traces."""
+    return get_stream_options_for_telemetry(requested, stream)  # type: ignore[no-any-return]
+
+
+def chunk_with_reasoning(chunk: Any, text: str | None) -> Any:  # noqa: ANN401 - the SDK's object, the platform's wrapper
+    """Return a chunk with reasoning in the form that the Responses API reads."""
+    return OpenAIChatCompletionChunkWithReasoning(chunk=chunk, reasoning_content=text)
+
+
+def completion_with_reasoning(completion: Any, text: str | None) -> Any:  # noqa: ANN401 - as above
+    """Return a completion with reasoning in the form that the Responses API reads."""
+    return OpenAIChatCompletionWithReasoning(completion=completion, reasoning_content=text)

@@ -1,9 +1,15 @@
-"""The translated lane: Messages in, chat completions through the platform's inference, Messages out."""
+"""The translated lane: sends a Messages request as a chat completion through the platform's inference.
 
-from collections.abc import AsyncGenerator, Iterable
+The way of a request: load its media, translate it with the profile of the backend, send it, translate the response or
+its chunks back. A backend that rejects a request often says why ("max_tokens is too large: ... at most 4096"). Then the
+request is adapted and sent once more, and if that succeeds, the profile of the model remembers the reason, so that its
+next request is right the first time.
+"""
+
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 from llama_stack_api_messages import Call, MessageReply, RequestBody, StreamReply
 from llama_stack_api_messages.api import new_id
@@ -15,7 +21,7 @@ from llama_stack_api_messages.streaming.sse import encode_event
 from llama_stack_provider_messages.errors.body import ContentPolicyError
 from llama_stack_provider_messages.errors.exceptions import keys_of, translate_failure
 from llama_stack_provider_messages.headers import COUNT_HEADER
-from llama_stack_provider_messages.routing.route import Route
+from llama_stack_provider_messages.routing.lanes import TranslatedRoute
 from llama_stack_provider_messages.stack import Platform, Target, get_logger
 from llama_stack_provider_messages.translation.dropped import Dropped, dropped_header, dropped_text
 from llama_stack_provider_messages.translation.events import fold
@@ -23,20 +29,21 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     Adaptation,
     ChatRequest,
     Policy,
-    ReplyOptions,
+    Profile,
     StreamTranslator,
     ThinkingSigner,
     TranslationContext,
     adapt,
+    profile_for,
     refused,
     translate_request,
     translate_response,
 )
 from llama_stack_provider_messages.upstream.client import UpstreamClient
+from llama_stack_provider_messages.upstream.state import BoundedDict
 
 from .counting import Count, TokenCounter, poster
 from .media.loader import MediaLoader
-from .profiles import Profiles
 
 logger = get_logger(__name__)
 
@@ -60,7 +67,7 @@ class TranslatedBackend:
         key: bytes,
         *,
         policy: Policy,
-        profiles: Profiles,
+        profiles: "Profiles",
         media: MediaLoader,
     ) -> None:
         self._platform = platform
@@ -71,46 +78,76 @@ class TranslatedBackend:
         self._profiles = profiles
         self._media = media
 
-    async def create(self, body: RequestBody[CreateMessageRequest], call: Call, route: Route) -> MessageReply:
-        """Return the reply to a non-streaming request; see ``Messages.create_message``."""
-        return cast("MessageReply", await self._answer(body, call, route))
-
-    async def stream(self, body: RequestBody[CreateMessageRequest], call: Call, route: Route) -> StreamReply:
-        """Return the reply to a streaming request, once the backend has accepted it."""
-        return cast("StreamReply", await self._answer(body, call, route))
-
-    async def _answer(
-        self, body: RequestBody[CreateMessageRequest], call: Call, route: Route
+    async def reply(
+        self, body: RequestBody[CreateMessageRequest], call: Call, route: TranslatedRoute
     ) -> MessageReply | StreamReply:
+        """Return the reply to a request; a stream once the backend has accepted the request."""
         request, target = body.parsed, route.target
-        seal = ThinkingSigner(self._key, target.model_id)
-        first = await self._context(request, call, target, seal)
-        wanted = _stoppable(request)
-        asked = translate_request(wanted, first)
-        _log(call, target, asked.dropped)
+        signer = ThinkingSigner(self._key, target.model_id)
+        ctx = await self._context(request, call, target, signer)
+        sent = request
+        if request.stop_sequences and request.max_tokens != 0:  # a stream can be ended at a stop sequence
+            sent = request.model_copy(update={"stream": True})
+        chat = translate_request(sent, ctx)
+        _log_request(call, target, chat.dropped)
         try:
-            chat, answer = await self._ask(wanted, first, asked, target)
+            accepted, response = await self._send(sent, ctx, chat, target)
+            if accepted.dropped != chat.dropped:
+                _log_request(call, target, accepted.dropped)
+            chat = accepted
+            message = None if sent.stream else translate_response(response, chat.form, new_id, sign=signer.sign)
         except ContentPolicyError as error:
-            if not asked.form.refusals:
+            if not chat.form.refusals:
                 raise
-            return _refusal(request, asked, call, error)
-        if chat.dropped != asked.dropped:
-            _log(call, target, chat.dropped)
+            return _refusal(request, chat, call, error)
+
         headers = dropped_header(chat.dropped)
-        if not wanted.stream:
-            return MessageReply(encode_json(_message(answer, chat.form, seal)), headers)
-        translator = StreamTranslator(chat.form, new_id, sign=seal.sign, request_id=call.request_id)
-        events = _events(answer, translator, target)
+        if message is not None:
+            return MessageReply(encode_json(message), headers)
+        translator = StreamTranslator(chat.form, new_id, sign=signer.sign, request_id=call.request_id)
+        events = _events(response, translator, target)
         if request.stream:
             return StreamReply(_frames(events), headers)
-        return MessageReply(encode_json(await _gathered(events, translator)), headers)
+        collected = [event async for event in events]
+        if translator.failure:
+            raise translator.failure
+        return MessageReply(encode_json(fold(collected)), headers)
 
-    async def count(self, body: RequestBody[CountTokensRequest], call: Call, route: Route) -> MessageReply:
+    async def _send(
+        self, request: CreateMessageRequest, ctx: TranslationContext, chat: ChatRequest, target: Target
+    ) -> tuple[ChatRequest, Any]:
+        """Return the accepted request and the backend's response; a rejected request is adapted and sent again."""
+        tried: dict[str, Adaptation] = {}
+        while True:
+            try:
+                response = await self._platform.chat(target, chat.fields)
+                break
+            except Exception as error:  # providers raise any exception, and its status must be kept
+                failure = translate_failure(error, target.provider_id, keys_of(target.provider))
+                adaptation = adapt(failure, chat.fields, ctx.profile, tried)
+                if adaptation is None:
+                    raise failure from error
+            logger.info(
+                "retrying with an adapted request",
+                model=target.model_id,
+                because=adaptation.kind,
+                refusal=failure.message,
+            )
+            profile = ctx.profile.but(**adaptation.changes)
+            ctx = ctx.anew(profile=profile, room=adaptation.room or ctx.room)
+            chat = translate_request(request, ctx)
+            tried[adaptation.kind] = adaptation
+        for adaptation in tried.values():
+            if adaptation.lasting:  # learned from the success: the error alone may only quote the client's own text
+                self._profiles.learn(target, adaptation.changes)
+        return chat, response
+
+    async def count(self, body: RequestBody[CountTokensRequest], call: Call, route: TranslatedRoute) -> MessageReply:
         """Return the count of the backend's tokenizer, or an estimate; see ``Messages.count_tokens``."""
         request, target = parse(CreateMessageRequest, body.data).model_copy(update={"max_tokens": 1}), route.target
         ctx = await self._context(request, call, target, ThinkingSigner(self._key, target.model_id))
         chat = translate_request(request, ctx)
-        _log(call, target, chat.dropped)
+        _log_request(call, target, chat.dropped)
         counted = await self._count(chat, ctx, target)
         reply: dict[str, Any] = {"input_tokens": counted.tokens}
         if request.context_management is not None:
@@ -125,68 +162,42 @@ class TranslatedBackend:
         tokenizer, upstream = ctx.profile.tokenizer, target.provider_id
         return await self._counter.count(chat.fields, tokenizer, target.resource_id, post, upstream=upstream)
 
+    async def _context(
+        self, request: CreateMessageRequest, call: Call, target: Target, signer: ThinkingSigner
+    ) -> TranslationContext:
+        """Return the translation context of a request, with its media loaded."""
+        ctx = TranslationContext(self._profiles.of(target), self._policy, headers=call.headers, seal=signer)
+        return replace(ctx, media=await self._media.load(request, ctx))
+
     async def close(self) -> None:
         """Release the threads and connections of the media loader."""
         await self._media.close()
 
-    async def _context(
-        self, request: CreateMessageRequest, call: Call, target: Target, seal: ThinkingSigner
-    ) -> TranslationContext:
-        """Return the translation context of a request, with its media loaded."""
-        ctx = TranslationContext(self._profiles.of(target), self._policy, headers=call.headers, seal=seal)
-        return replace(ctx, media=await self._media.load(request, ctx))
 
-    async def _ask(
-        self, request: CreateMessageRequest, ctx: TranslationContext, chat: ChatRequest, target: Target
-    ) -> tuple[ChatRequest, Any]:
-        """Return the accepted request and the backend's response; a rejected request is adapted and retried."""
-        tried: dict[str, Adaptation] = {}
-        while True:
-            try:
-                answer = await self._platform.chat(target, chat.fields)
-            except Exception as error:  # providers raise any exception, and its status must be kept
-                failure = translate_failure(error, target.provider_id, keys_of(target.provider))
-                adaptation = adapt(failure, chat.fields, ctx.profile, tried)
-                if adaptation is None:
-                    raise failure from error
-            else:
-                self._learn(target, tried.values())
-                return chat, answer
-            logger.info(
-                "retrying with an adapted request",
-                model=target.model_id,
-                because=adaptation.kind,
-                refusal=failure.message,
-            )
-            ctx = _adapted(ctx, adaptation)
-            chat = translate_request(request, ctx)
-            tried[adaptation.kind] = adaptation
+class Profiles:
+    """Resolves profiles and caches them, with the changes learned from a model's error responses.
 
-    def _learn(self, target: Target, adaptations: Iterable[Adaptation]) -> None:
-        """Remember the adaptations of a successful retry; the error alone may only quote the client's own text."""
-        for adaptation in adaptations:
-            if adaptation.lasting:
-                self._profiles.learn(target, adaptation.changes)
+    Args:
+        overrides: Profile fields from the configuration, by provider type, provider id or model id. The more specific
+            entry wins.
+    """
 
+    def __init__(self, overrides: Mapping[str, Mapping[str, Any]]) -> None:
+        self._overrides = overrides
+        self._profiles: BoundedDict[str, Profile] = BoundedDict()
 
-def _adapted(ctx: TranslationContext, adaptation: Adaptation) -> TranslationContext:
-    return ctx.anew(profile=ctx.profile.but(**adaptation.changes), room=adaptation.room or ctx.room)
+    def of(self, target: Target) -> Profile:
+        """Return the profile of a target: built-in, overridden by the configuration, changed by what was learned."""
+        if target.model_id not in self._profiles:
+            changes: dict[str, Any] = {}
+            for name in (target.provider_type, target.provider_id, target.model_id):
+                changes |= self._overrides.get(name, {})
+            self._profiles[target.model_id] = profile_for(target.provider_type, target.resource_id, changes)
+        return self._profiles[target.model_id]
 
-
-def _stoppable(request: CreateMessageRequest) -> CreateMessageRequest:
-    """Return the request to send; with stop sequences it is a stream, which can be ended at one of them."""
-    if not request.stop_sequences or request.max_tokens == 0:
-        return request
-    return request.model_copy(update={"stream": True})
-
-
-def _message(answer: object, form: ReplyOptions, seal: ThinkingSigner) -> dict[str, Any]:
-    try:
-        return translate_response(answer, form, new_id, sign=seal.sign)
-    except ContentPolicyError as error:
-        if not form.refusals:
-            raise
-        return refused(form, new_id, error.message)
+    def learn(self, target: Target, changes: Mapping[str, Any]) -> None:
+        """Change fields of a model's profile, as learned from an error response."""
+        self._profiles[target.model_id] = self.of(target).but(**changes)
 
 
 def _refusal(
@@ -214,7 +225,7 @@ async def _events(
             if translator.finished:  # a stop sequence or an error: the rest of the upstream's stream is not needed
                 break
         events = translator.finish()
-    except Exception as error:  # noqa: BLE001 - as above, after the response has started
+    except Exception as error:  # noqa: BLE001 - providers raise any exception, also after the response has started
         events = translator.fail(translate_failure(error, target.provider_id, keys_of(target.provider)))
     finally:
         await abandon(chunks)
@@ -228,15 +239,7 @@ async def _frames(events: AsyncGenerator[dict[str, Any]]) -> AsyncGenerator[byte
             yield encode_event(event)
 
 
-async def _gathered(events: AsyncGenerator[dict[str, Any]], translator: StreamTranslator) -> dict[str, Any]:
-    """Return the Message that the events of a stream add up to."""
-    collected = [event async for event in events]
-    if translator.failure:
-        raise translator.failure
-    return fold(collected)
-
-
-def _log(call: Call, target: Target, dropped: tuple[Dropped, ...]) -> None:
+def _log_request(call: Call, target: Target, dropped: tuple[Dropped, ...]) -> None:
     logger.debug("messages request", request_id=call.request_id, model=target.model_id, lane="translated")
     if dropped:
         text = dropped_text(dropped)

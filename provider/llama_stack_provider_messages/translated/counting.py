@@ -1,11 +1,17 @@
-"""Counts the prompt tokens of a chat request with the backend's tokenizer, else by an estimate. Generates nothing."""
+"""Counts the prompt tokens of a chat request: with the backend's tokenizer if it has one, else by an estimate.
+
+The ways to call a tokenizer (vLLM's ``/tokenize``, llama.cpp's counting route or its two older steps) are free of I/O,
+in ``translation/messages_to_chat/backend/tokens.py``; here are the requests and the cooldowns. Claude Code sends up
+to 28 counts at once, so a tokenizer that failed is not called for a minute: none waits for the same failure.
+"""
 
 import json
 import time
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from llama_stack_api_messages.errors import MessagesError
+from llama_stack_api_messages.json_bytes import loads_or_none
 from llama_stack_provider_messages.errors.body import NO_ROUTE
 from llama_stack_provider_messages.stack import Target, get_logger
 from llama_stack_provider_messages.translation.messages_to_chat.backend.tokens import (
@@ -29,7 +35,7 @@ type Post = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
 Raises TokenizerUnavailable for any other response. Its timeout is short: clients send two dozen counts at once.
 """
 
-_ABOUT_THE_REQUEST = {400, 413, 422, 500}
+_REJECTED_REQUEST = frozenset({400, 413, 422, 500})
 """Statuses that servers return at once for a conversation that the chat template rejects; 500 is llama.cpp's."""
 
 
@@ -55,39 +61,37 @@ class TokenCounter:
             post: Sends a request to the backend.
             upstream: Distinguishes backends that have a model of the same name.
         """
-        whole = (upstream, model)
+        backend = (upstream, model)
         for way in counting_methods(kind, fields):
-            if self._failed.active(whole) or self._failed.active((*whole, way)):
+            if self._failed.active(backend) or self._failed.active((*backend, way)):
                 continue
             try:
-                return await _follow(way(fields, model), post)
+                return await _run_steps(way(fields, model), post)
             except TokenizerUnavailable as failure:
-                if failure.status in _ABOUT_THE_REQUEST:
+                if failure.status in _REJECTED_REQUEST:
                     break
-                self._rest((*whole, way) if failure.status in NO_ROUTE else whole, model, failure)
+                key = (*backend, way) if failure.status in NO_ROUTE else backend
+                if not self._failed.active(key):  # counts come in bursts
+                    logger.info(
+                        "tokenizer unavailable, using estimates for a while",
+                        model=model,
+                        seconds=COOLDOWN_SECONDS,
+                        because=str(failure),
+                    )
+                self._failed.start(key)
         return Count(estimate_tokens(fields), exact=False)
 
-    def _rest(self, key: Hashable, model: str, failure: TokenizerUnavailable) -> None:
-        if not self._failed.active(key):  # counts come in bursts
-            logger.info(
-                "tokenizer unavailable, using estimates for a while",
-                model=model,
-                seconds=COOLDOWN_SECONDS,
-                because=str(failure),
-            )
-        self._failed.start(key)
 
-
-async def _follow(steps: Steps, post: Post) -> Count:
+async def _run_steps(steps: Steps, post: Post) -> Count:
     """Send the requests of a counting method, and return its result."""
-    answer: Any = None
+    response: Any = None
     while True:
         try:
-            call = steps.send(answer)
+            call = steps.send(response)
         except StopIteration as end:
             count: Count = end.value
             return count
-        answer = await post(call.path, call.body)
+        response = await post(call.path, call.body)
 
 
 def poster(client: UpstreamClient, target: Target) -> Post:
@@ -105,9 +109,9 @@ def poster(client: UpstreamClient, target: Target) -> Post:
             raise TokenizerUnavailable from error
         if not response.is_success:
             raise TokenizerUnavailable(response.status_code)
-        try:
-            return json.loads(data)
-        except (ValueError, RecursionError) as error:
-            raise TokenizerUnavailable from error
+        decoded = loads_or_none(data)
+        if decoded is None:
+            raise TokenizerUnavailable
+        return decoded
 
     return post

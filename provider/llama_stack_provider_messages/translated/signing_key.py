@@ -17,13 +17,8 @@ logger = get_logger(__name__)
 _KEY_BYTES = 32
 
 
-def random_key() -> bytes:
-    """Return a new random key."""
-    return secrets.token_bytes(_KEY_BYTES)
-
-
 def signing_key(secret: str | None, path: Path) -> bytes:
-    """Return the key.
+    """Return the key; if the file cannot be used, a random one, with a warning in the log.
 
     Args:
         secret: The configured secret; None: use the file.
@@ -42,13 +37,13 @@ def signing_key(secret: str | None, path: Path) -> bytes:
             file=str(path),
             problem=type(error).__name__,
         )
-        return random_key()
+        return secrets.token_bytes(_KEY_BYTES)
 
 
 def _read(path: Path) -> bytes:
     key = bytes.fromhex(path.read_text())
     if len(key) < _KEY_BYTES:
-        raise ValueError("the file holds no key")
+        raise ValueError("the file does not contain a key")
     return key
 
 
@@ -57,7 +52,7 @@ def _create(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent)  # readable by its owner only
     with os.fdopen(handle, "w") as file:
-        file.write(random_key().hex())
+        file.write(secrets.token_hex(_KEY_BYTES))
     try:
         with contextlib.suppress(FileExistsError):
             path.hardlink_to(name)

@@ -191,11 +191,13 @@ def embedded_engine(model_path: str = "", key: str = "") -> Iterator[tuple[str, 
         TapeUsageError: The engine is not installed, or does not start; the message says why.
     """
     # imported here: needed for recording only, and imports the platform
-    from llama_stack_provider_messages.local.config import LlamaCppConfig
-    from llama_stack_provider_messages.local.impl import COMMAND
-    from llama_stack_provider_messages.local.model_file import check_engine, check_model_files
-    from llama_stack_provider_messages.local.options import engine_options
-    from llama_stack_provider_messages.local.process import EngineError, EngineProcess
+    from llama_stack_provider_messages.local.config import (
+        LlamaCppConfig,
+        check_engine,
+        check_model_files,
+        engine_options,
+    )
+    from llama_stack_provider_messages.local.engine import COMMAND, EngineError, EngineProcess
 
     config = LlamaCppConfig(model_path=model_path, context_size=_ENGINE_CONTEXT_TOKENS)
     try:

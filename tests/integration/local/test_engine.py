@@ -12,8 +12,8 @@ import pytest
 from llama_stack_api.inference import OpenAIChatCompletionRequestWithExtraBody, OpenAICompletionRequestWithExtraBody
 
 from llama_stack_provider_messages.local.config import BUNDLED_MODEL, LlamaCppConfig
+from llama_stack_provider_messages.local.engine import EngineError
 from llama_stack_provider_messages.local.impl import LlamaCppInference
-from llama_stack_provider_messages.local.process import EngineError
 
 from .conftest import CONTEXT
 

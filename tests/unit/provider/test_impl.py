@@ -1,4 +1,4 @@
-"""Finding the model and handing over to the translated lane, over a scripted platform."""
+"""The provider on the translated lane, with a scripted platform."""
 
 import json
 
@@ -40,14 +40,14 @@ async def nothing():
 
 
 class ScriptedPlatform:
-    """Serves ``local/*``; answers what the test says."""
+    """Serves ``local/*`` with a scripted response."""
 
     def __init__(self, answer=None, error=None, *, always=True, kind="remote::vllm"):
         self.always = always
         self.kind = kind
         self.answer = answer
         self.error = error
-        self.asked = []
+        self.requests = []
 
     def is_served(self, name):
         return name.startswith("local/")
@@ -61,14 +61,14 @@ class ScriptedPlatform:
         return [f"local/m{number}" for number in range(25)]
 
     async def chat(self, target, fields):
-        self.asked.append((target.model_id, fields))
+        self.requests.append((target.model_id, fields))
         if self.error and (self.always or "chat_template_kwargs" in fields):
             raise self.error
         return self.answer
 
 
 def impl(platform, **config):
-    return MessagesImpl(MessagesConfig(**config), platform)
+    return MessagesImpl(MessagesConfig(**config), platform, b"key")
 
 
 def request(model="local/m1", **more):
@@ -76,19 +76,19 @@ def request(model="local/m1", **more):
     return RequestBody.of(CreateMessageRequest.model_validate(body))
 
 
-async def test_a_whole_answer_is_a_message_under_the_requested_name():
-    """The platform is asked for the aliased model, the client sees the name it used."""
+async def test_a_non_streaming_reply_has_the_requested_model_name():
+    """The platform gets the id of the model, the client gets back the alias that it sent."""
     platform = ScriptedPlatform(completion("Hello"))
     reply = await answer(impl(platform, aliases={"claude-*": "local/m1"}), request("claude-x"), CALL)
     message = json.loads(reply.body)
-    assert platform.asked[0][0] == "local/m1"
+    assert platform.requests[0][0] == "local/m1"
     assert message["model"] == "claude-x"
     assert message["content"][0]["text"] == "Hello"
     assert message["usage"]["output_tokens"] == 2
 
 
-async def test_a_stream_is_frames_of_the_protocol():
-    """Each frame is one event, the last one ends the message."""
+async def test_each_frame_of_a_stream_is_one_event():
+    """The last one ends the message."""
     platform = ScriptedPlatform(chunks("Hel", "lo"))
     reply = await answer(impl(platform), request(stream=True), CALL)
     frames = [frame async for frame in reply.frames]
@@ -97,8 +97,8 @@ async def test_a_stream_is_frames_of_the_protocol():
     assert all(frame.endswith(b"\n\n") and frame.count(b"event: ") == 1 for frame in frames)
 
 
-async def test_an_upstream_that_breaks_in_the_middle_is_an_error_frame_with_the_request_id():
-    """The failure is the last frame."""
+async def test_a_failure_during_a_stream_is_an_error_event_with_the_request_id():
+    """It is the last frame."""
     platform = ScriptedPlatform(chunks("Hel", error=RuntimeError("x")))
     reply = await answer(impl(platform), request(stream=True), CALL)
     frames = [frame async for frame in reply.frames]
@@ -106,8 +106,8 @@ async def test_an_upstream_that_breaks_in_the_middle_is_an_error_frame_with_the_
     assert b'"request_id":"req_1"' in frames[-1]
 
 
-async def test_closing_the_frames_ends_the_upstream():
-    """A client that leaves lets every layer below go."""
+async def test_closing_the_frames_closes_the_upstream_response():
+    """So the backend stops generating when the client disconnects."""
     closed = []
 
     async def endless():
@@ -123,8 +123,8 @@ async def test_closing_the_frames_ends_the_upstream():
     assert closed == [True]
 
 
-async def test_a_stop_sequence_ends_the_upstream():
-    """Nothing more is read once it fired, and the message ends as one that was stopped."""
+async def test_a_stop_sequence_closes_the_upstream_response():
+    """After the match nothing more is read, and the message ends with its stop reason."""
     read, closed = [], []
 
     async def endless():
@@ -135,8 +135,8 @@ async def test_a_stop_sequence_ends_the_upstream():
         finally:
             closed.append(len(read))
 
-    asked = request(stream=True, stop_sequences=["3"])
-    reply = await answer(impl(ScriptedPlatform(endless())), asked, CALL)
+    body = request(stream=True, stop_sequences=["3"])
+    reply = await answer(impl(ScriptedPlatform(endless())), body, CALL)
     frames = b"".join([frame async for frame in reply.frames])
     assert b'"stop_sequence":"3"' in frames
     assert b'"text":"2"' in frames
@@ -144,8 +144,8 @@ async def test_a_stop_sequence_ends_the_upstream():
     assert len(closed) == 1
 
 
-async def test_a_stop_sequence_ends_the_upstream_of_a_whole_answer():
-    """A backend that was to answer at once would go on to ``max_tokens``."""
+async def test_a_non_streaming_request_with_stop_sequences_is_sent_as_a_stream():
+    """A non-streaming backend would generate up to ``max_tokens``."""
     closed = []
 
     async def endless():
@@ -158,13 +158,13 @@ async def test_a_stop_sequence_ends_the_upstream_of_a_whole_answer():
     platform = ScriptedPlatform(endless())
     reply = await answer(impl(platform), request(stop_sequences=["3"]), CALL)
     message = json.loads(reply.body)
-    assert platform.asked[0][1]["stream"] is True
+    assert platform.requests[0][1]["stream"] is True
     assert message["content"] == [{"type": "text", "text": "12"}]
     assert (message["stop_reason"], message["stop_sequence"]) == ("stop_sequence", "3")
     assert closed == [True]
 
 
-async def test_a_whole_answer_with_stop_sequences_may_end_without_one():
+async def test_a_non_streaming_request_with_stop_sequences_may_end_without_a_match():
     reply = await answer(impl(ScriptedPlatform(chunks("a", "b"))), request(stop_sequences=["3"]), CALL)
     message = json.loads(reply.body)
     assert (message["content"][0]["text"], message["stop_reason"]) == ("ab", "end_turn")
@@ -174,20 +174,20 @@ async def test_a_whole_answer_with_stop_sequences_may_end_without_one():
 @pytest.mark.parametrize(
     "broken", [chunks("a", error=AttributeError("x")), chunks("a", error=BadGatewayError("x")), nothing()]
 )
-async def test_a_whole_answer_with_stop_sequences_fails_as_any_other(broken):
-    """With a status; half an answer is none."""
+async def test_a_non_streaming_request_with_stop_sequences_fails_with_a_status(broken):
+    """A partial reply is not returned."""
     with pytest.raises(MessagesError) as caught:
         await answer(impl(ScriptedPlatform(broken)), request(stop_sequences=["3"]), CALL)
     assert caught.value.status_code >= 500
 
 
-async def test_a_prewarmed_prompt_is_no_stream():
+async def test_a_request_with_max_tokens_zero_is_not_sent_as_a_stream():
     platform = ScriptedPlatform(completion("Hello"))
     reply = await answer(impl(platform), request(stop_sequences=["3"], max_tokens=0), CALL)
     assert json.loads(reply.body)["content"] == []
 
 
-async def test_what_the_backend_will_not_see_is_logged(monkeypatch):
+async def test_dropped_parts_of_a_request_are_logged(monkeypatch):
     """Nothing is dropped silently."""
     lines = []
 
@@ -208,12 +208,12 @@ async def test_what_the_backend_will_not_see_is_logged(monkeypatch):
 
 @pytest.mark.parametrize("model", ["local/m1", "local/vllm"])
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_repeated_prefill_is_not_part_of_the_answer(model, stream):
-    """Unless the backend was told to continue: its answer may begin with the same words."""
+async def test_a_prefill_that_the_backend_repeats_is_removed_from_the_reply(model, stream):
+    """Unless the backend continues prefills: its reply may begin with the same words."""
     texts = ["1, 2,", " 3"]
-    said = chunks(*texts) if stream else completion("".join(texts))
+    response = chunks(*texts) if stream else completion("".join(texts))
     messages = [{"role": "user", "content": "Count"}, {"role": "assistant", "content": "1, 2,"}]
-    platform = ScriptedPlatform(said, kind="remote::vllm" if model == "local/vllm" else "remote::x")
+    platform = ScriptedPlatform(response, kind="remote::vllm" if model == "local/vllm" else "remote::x")
     reply = await answer(impl(platform), request(model, messages=messages, stream=stream), CALL)
     body = b"".join([frame async for frame in reply.frames]) if stream else reply.body
     assert b'"text":" 3"' in body or model == "local/vllm"
@@ -221,40 +221,40 @@ async def test_a_repeated_prefill_is_not_part_of_the_answer(model, stream):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_refusal_of_the_upstream_is_raised_before_the_reply(stream):
-    """So that it can keep its status."""
+async def test_an_error_of_the_upstream_is_raised_before_the_reply(stream):
+    """So it becomes the HTTP status."""
     with pytest.raises(BadGatewayError):
         await answer(impl(ScriptedPlatform(error=AttributeError("x"))), request(stream=stream), CALL)
 
 
-async def test_a_model_that_cannot_switch_thinking_answers_all_the_same():
-    """A backend that refuses the switch is asked again without it: the wish to think never costs the answer."""
-    refusal = ValueError("chat_template_kwargs is not supported by this model")
-    platform = ScriptedPlatform(completion("Hello"), refusal, always=False)
+async def test_a_request_with_a_rejected_thinking_switch_is_retried_without_it():
+    """Requested thinking never makes a request fail."""
+    rejection = ValueError("chat_template_kwargs is not supported by this model")
+    platform = ScriptedPlatform(completion("Hello"), rejection, always=False)
     reply = await answer(impl(platform), request(thinking={"type": "adaptive"}), CALL)
     assert json.loads(reply.body)["content"][0]["text"] == "Hello"
-    assert ["chat_template_kwargs" in fields for _, fields in platform.asked] == [True, False]
+    assert ["chat_template_kwargs" in fields for _, fields in platform.requests] == [True, False]
 
 
-async def test_another_refusal_is_not_asked_again():
-    """Only a refusal that is about thinking leads to a second try."""
+async def test_other_rejected_requests_are_not_retried():
+    """Only an error about a known setting leads to a retry."""
     platform = ScriptedPlatform(error=ValueError("messages are too odd"))
     with pytest.raises(InvalidRequestError, match="too odd"):
         await answer(impl(platform), request(thinking={"type": "adaptive"}), CALL)
-    assert len(platform.asked) == 1
+    assert len(platform.requests) == 1
 
 
-async def test_an_unknown_name_lists_what_is_served_but_not_all_of_it():
-    """Twenty names and the remedy."""
+async def test_the_error_of_an_unknown_model_lists_twenty_served_models():
+    """And what the operator can do."""
     with pytest.raises(NotFoundError) as caught:
-        await answer(impl(ScriptedPlatform()), request("nobody"), CALL)
-    assert caught.value.message.startswith("model: nobody is not served here. Served: local/m0, local/m1, ")
+        await answer(impl(ScriptedPlatform()), request("unknown"), CALL)
+    assert caught.value.message.startswith("model: unknown is not served here. Served: local/m0, local/m1, ")
     assert "local/m19, ..." in caught.value.message
     assert "m20" not in caught.value.message
     assert "default_model" in caught.value.message
 
 
-async def test_what_an_alias_stands_for_is_not_told():
+async def test_the_error_of_an_alias_does_not_show_its_model():
     """The caller may not be allowed to know that the model exists."""
     with pytest.raises(NotFoundError) as caught:
         await answer(impl(ScriptedPlatform(), aliases={"a": "gone/x"}), request("a"), CALL)
@@ -262,8 +262,7 @@ async def test_what_an_alias_stands_for_is_not_told():
     assert "gone/x" not in caught.value.message
 
 
-async def test_a_model_of_another_kind_is_a_bad_request():
-    """An embedding model cannot answer."""
+async def test_an_embedding_model_is_rejected():
 
     class Embeddings(ScriptedPlatform):
         async def locate(self, model_id):
@@ -273,18 +272,17 @@ async def test_a_model_of_another_kind_is_a_bad_request():
         await answer(impl(Embeddings()), request("local/e"), CALL)
 
 
-async def test_the_default_model_answers_any_name():
-    """With a default no name is unknown."""
+async def test_the_default_model_is_used_for_an_unknown_name():
     platform = ScriptedPlatform(completion("Hello"))
-    await answer(impl(platform, default_model="local/d"), request("nobody"), CALL)
-    assert platform.asked[0][0] == "local/d"
+    await answer(impl(platform, default_model="local/d"), request("unknown"), CALL)
+    assert platform.requests[0][0] == "local/d"
 
 
 @pytest.mark.parametrize("name", ["local/" + "x" * 1_000_000, "local/a\nERROR forged"])
-async def test_what_no_model_is_called_is_a_short_404(name):
-    """The name would go to the log and to the backend as it is."""
+async def test_a_name_that_is_too_long_or_not_printable_is_a_short_404(name):
+    """Otherwise the log and the backend would get the name unchanged."""
     platform = ScriptedPlatform(completion("Hello"))
     with pytest.raises(NotFoundError) as caught:
         await answer(impl(platform, default_model="local/m1"), request(name), CALL)
-    assert not platform.asked
+    assert not platform.requests
     assert len(caught.value.message) < 2_000

@@ -7,30 +7,30 @@ from collections.abc import Callable
 
 from llama_stack_provider_messages.translation.messages_to_chat import Failed, Loaded, LoadedFile
 
-_LEAST_WEIGHT = 1024
-"""Minimum bytes counted for an entry, for its key and overhead."""
+_MIN_WEIGHT_BYTES = 1024
+"""Minimum counted for an entry, for its key and overhead."""
 
 
 def weight_of(value: Loaded) -> int:
     """Return the approximate size of a value in bytes."""
     if isinstance(value, Failed):
-        return _LEAST_WEIGHT
-    return _LEAST_WEIGHT + (len(value.data) if isinstance(value, LoadedFile) else sum(map(len, value.pages)))
+        return _MIN_WEIGHT_BYTES
+    return _MIN_WEIGHT_BYTES + (len(value.data) if isinstance(value, LoadedFile) else sum(map(len, value.pages)))
 
 
 class MediaCache:
     """An LRU cache, limited by total size and age.
 
     Args:
-        capacity: Total bytes of all entries; a value larger than a quarter of it is not cached.
+        capacity_bytes: Limit of the size of all entries together; a value larger than a quarter of it is not cached.
         max_age_seconds: Lifetime of an entry; None: unlimited.
         clock: Returns monotonic seconds.
     """
 
     def __init__(
-        self, capacity: int, max_age_seconds: float | None = None, clock: Callable[[], float] = time.monotonic
+        self, capacity_bytes: int, max_age_seconds: float | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._capacity = capacity
+        self._capacity = capacity_bytes
         self._max_age = max_age_seconds
         self._clock = clock
         self._entries: OrderedDict[str, tuple[Loaded, float]] = OrderedDict()
@@ -40,10 +40,10 @@ class MediaCache:
     def get(self, key: str) -> Loaded | None:
         """Return the cached value of a key, None if there is none."""
         with self._lock:
-            value, kept_at = self._entries.get(key, (None, 0.0))
+            value, stored_at = self._entries.get(key, (None, 0.0))
             if value is None:
                 return None
-            if self._max_age is not None and self._clock() - kept_at > self._max_age:
+            if self._max_age is not None and self._clock() - stored_at > self._max_age:
                 self._drop(key)
                 return None
             self._entries.move_to_end(key)

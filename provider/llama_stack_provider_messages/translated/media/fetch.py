@@ -1,24 +1,41 @@
-"""Fetches media from URLs, with limits on size, time, redirects and target addresses."""
+"""Fetches media from URLs, with limits on size, time, redirects and target addresses.
+
+The URL of an image comes from the client, and this server can reach what the client cannot: databases, the metadata
+service of a cloud (169.254.169.254). So a URL is fetched only from public addresses, and from those that the operator
+lists in ``media_hosts``:
+
+- A host name is resolved once, all its addresses are checked, and the connection goes to one of them. So a name that
+  resolves to another address a moment later (DNS rebinding) has no effect. Each redirect is checked in the same way.
+- An IPv4 address embedded in an IPv6 address is checked, too: ``64:ff9b::a9fe:a9fe`` is the metadata service.
+- Proxies of the environment are not used: a proxy would resolve the name again.
+- No error reveals which names and addresses of the private network exist.
+"""
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Collection
-from contextlib import asynccontextmanager, suppress
+import socket
+from collections.abc import Collection
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 import httpx
 
 from llama_stack_provider_messages.upstream.state import PerLoop
 
-from .addresses import NotPublicError, resolve
-
 _MAX_REDIRECTS = 3
 _MAX_CONNECTIONS = 16
-_LAST_PORT = 65535
-_PORTS = {"http": 80, "https": 443}
+_MAX_PORT = 65535
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_NAT64 = IPv6Network("64:ff9b::/96")
+_PLATFORM_ADDRESSES = frozenset({ip_address("168.63.129.16")})
+"""Azure's host agent, reachable from every Azure machine (learn.microsoft.com, what-is-ip-address-168-63-129-16)."""
 _CHARSET = re.compile(r""";\s*charset\s*=\s*["']?([a-z0-9._:-]{1,40})""")
 """The ``charset`` parameter of a content type; its encoded form (``charset*=``, RFC 2231) is not supported."""
+
+
+class NotPublicError(Exception):
+    """A host does not exist, or has an address that is not public; the error does not reveal which."""
 
 
 class FetchError(Exception):
@@ -54,7 +71,7 @@ class Budget:
         """
         self.left -= size
         if self.left < 0:
-            raise FetchError("what stands at the addresses is too large; send less, or smaller files")
+            raise FetchError("the files at the addresses are too large; send less, or smaller files")
 
 
 class Fetcher:
@@ -65,11 +82,15 @@ class Fetcher:
     Args:
         hosts: Names and addresses that may be fetched from although they are not public.
         seconds: Timeout of one URL, redirects included.
+        transport: Sends the requests instead of the network.
     """
 
-    def __init__(self, hosts: Collection[str], seconds: float) -> None:
+    def __init__(
+        self, hosts: Collection[str], seconds: float, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
         self._hosts = frozenset(host.lower().rstrip(".") for host in hosts)
         self._seconds = seconds
+        self._transport = transport
         self._clients: PerLoop[httpx.AsyncClient] = PerLoop()
 
     async def fetch(self, url: str, budget: Budget) -> Fetched:
@@ -84,43 +105,44 @@ class Fetcher:
         except (TimeoutError, httpx.TimeoutException):
             raise FetchError("the address did not answer in time; send the bytes in base64") from None
         except NotPublicError:
-            raise FetchError("the host of the address is not a public one; send the bytes in base64") from None
+            raise FetchError("the host of the address is not public; send the bytes in base64") from None
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError):
             raise FetchError("the address could not be fetched; send the bytes in base64") from None
 
     async def _follow(self, url: httpx.URL, budget: Budget) -> Fetched:
         for _ in range(_MAX_REDIRECTS + 1):
-            async with self._get(url) as response:
+            response = await self._get(url)
+            try:
                 if not response.has_redirect_location:
-                    return await _body(response, budget)
+                    return await _read(response, budget)
                 url = url.join(response.headers["location"])
+            finally:
+                await response.aclose()
         raise FetchError("the address redirects too often; send the bytes in base64")
 
-    @asynccontextmanager
-    async def _get(self, url: httpx.URL) -> AsyncGenerator[httpx.Response]:
+    async def _get(self, url: httpx.URL) -> httpx.Response:
         """Send the request to a checked address; the Host header and the TLS name are still those of the URL."""
-        if url.scheme not in _PORTS or not url.host or (url.port or 0) > _LAST_PORT:
-            raise FetchError("the address leads to something that is not of the web; send the bytes in base64")
-        addresses = await resolve(url.host, url.port or _PORTS[url.scheme], self._hosts)
-        response = await self._connect(url, addresses)
-        try:
-            yield response
-        finally:
-            await response.aclose()
-
-    async def _connect(self, url: httpx.URL, addresses: list[str]) -> httpx.Response:
+        if url.scheme not in _DEFAULT_PORTS or not url.host or (url.port or 0) > _MAX_PORT:
+            raise FetchError("the address is not a valid http or https URL; send the bytes in base64")
+        addresses = await resolve(url.host, url.port or _DEFAULT_PORTS[url.scheme], self._hosts)
         client = self._clients.get(self._new_client)
         headers = {"host": url.netloc.decode("ascii"), "accept": "*/*", "accept-encoding": "identity"}
-        name = {"sni_hostname": url.raw_host.decode("ascii")}
-        for address in addresses[:-1]:
-            with suppress(httpx.ConnectError):
-                return await _send(client, url.copy_with(host=address), headers, name)
-        return await _send(client, url.copy_with(host=addresses[-1]), headers, name)
+        tls_name = {"sni_hostname": url.raw_host.decode("ascii")}
+        for address in addresses:
+            target = url.copy_with(host=address)
+            request = client.build_request("GET", target, headers=headers, extensions=tls_name)
+            try:
+                return await client.send(request, stream=True)
+            except httpx.ConnectError as error:
+                failure = error
+        raise failure
 
     def _new_client(self) -> httpx.AsyncClient:
         limits = httpx.Limits(max_connections=_MAX_CONNECTIONS, max_keepalive_connections=0)
         no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
-        return httpx.AsyncClient(limits=limits, timeout=self._seconds, trust_env=False, cookies=no_cookies)
+        return httpx.AsyncClient(
+            limits=limits, timeout=self._seconds, trust_env=False, cookies=no_cookies, transport=self._transport
+        )
 
     async def close(self) -> None:
         """Close the client of the running loop."""
@@ -128,13 +150,7 @@ class Fetcher:
             await client.aclose()
 
 
-async def _send(
-    client: httpx.AsyncClient, url: httpx.URL, headers: dict[str, str], name: dict[str, str]
-) -> httpx.Response:
-    return await client.send(client.build_request("GET", url, headers=headers, extensions=name), stream=True)
-
-
-async def _body(response: httpx.Response, budget: Budget) -> Fetched:
+async def _read(response: httpx.Response, budget: Budget) -> Fetched:
     if response.status_code != httpx.codes.OK:
         raise FetchError(f"the address answers HTTP {response.status_code}; send the bytes in base64")
     if response.headers.get("content-encoding", "identity") != "identity":
@@ -146,3 +162,37 @@ async def _body(response: httpx.Response, budget: Budget) -> Fetched:
     content_type = response.headers.get("content-type", "").lower()
     charset = _CHARSET.search(content_type)
     return Fetched(content_type.partition(";")[0].strip(), charset[1] if charset else "utf-8", b"".join(pieces))
+
+
+async def resolve(host: str, port: int, allowed: Collection[str]) -> list[str]:
+    """Return the addresses of a host.
+
+    Args:
+        host: Host name or address.
+        port: Port of the connection.
+        allowed: Names and addresses that may be private.
+
+    Raises:
+        NotPublicError: The host has no address, or one that is not public.
+    """
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise NotPublicError from None
+    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    host_allowed = host.lower().rstrip(".") in allowed
+    if not addresses or not all(host_allowed or one in allowed or is_public(ip_address(one)) for one in addresses):
+        raise NotPublicError
+    return addresses
+
+
+def is_public(address: IPv4Address | IPv6Address) -> bool:
+    """Return whether an address is public; an IPv4 address embedded in an IPv6 address must be public, too."""
+    if isinstance(address, IPv6Address):
+        if address in _NAT64:
+            embedded: IPv4Address | None = IPv4Address(int(address) & 0xFFFFFFFF)
+        else:
+            embedded = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
+        if address.is_site_local or (embedded and not is_public(embedded)):
+            return False
+    return address.is_global and not address.is_multicast and address not in _PLATFORM_ADDRESSES

@@ -1,7 +1,7 @@
 """The program that reads a PDF: bytes on stdin, ``{"pages": [...]}`` or ``{"problem": ...}`` in JSON on stdout.
 
 It runs in a process of its own because a PDF is untrusted: a small one can decompress to gigabytes or keep a reader
-busy for hours, and pypdf raises any exception. Whatever happens here, the server reads one result or none.
+busy for hours, and pypdf raises any exception. Whatever happens here, the server reads one result or nothing.
 """
 
 import io
@@ -13,8 +13,8 @@ from typing import Any
 MAX_PAGES = 600
 """Limit of the Messages API."""
 MAX_CHARACTERS = 8_000_000
-"""More than fits into any context window."""
-MEMORY_BYTES = 1 << 30
+"""Limit of the text of one PDF; more than fits into any context window."""
+MAX_MEMORY_BYTES = 1 << 30
 """Limit of the address space; pypdf itself stops a compressed stream at 75 MB."""
 
 
@@ -34,27 +34,24 @@ def read(data: bytes) -> dict[str, Any]:
     if len(reader.pages) > MAX_PAGES:
         return {"problem": "pages"}
     pages: list[str] = []
-    room = MAX_CHARACTERS
+    characters = 0
     for page in reader.pages:
-        pages.append(_clean(page.extract_text()))
-        room -= len(pages[-1])
-        if room < 0:
+        # without what JSON or a database rejects: NUL, lone surrogates
+        text = page.extract_text().replace("\0", "").encode(errors="replace").decode().strip()
+        pages.append(text)
+        characters += len(text)
+        if characters > MAX_CHARACTERS:
             return {"problem": "length"}
     return {"pages": pages} if any(pages) else {"problem": "empty"}
 
 
-def _clean(text: str) -> str:
-    """Return text without characters that JSON or a database rejects: lone surrogates, NUL."""
-    return text.replace("\0", "").encode(errors="replace").decode().strip()
-
-
-def bound(seconds: int) -> None:
+def limit_resources(seconds: int) -> None:
     """Limit CPU time and memory of this process if the system can, so that it ends even if its parent is gone."""
     try:
         import resource
     except ImportError:  # Windows
         return
-    for limit, value in ((resource.RLIMIT_AS, MEMORY_BYTES), (resource.RLIMIT_CPU, seconds)):
+    for limit, value in ((resource.RLIMIT_AS, MAX_MEMORY_BYTES), (resource.RLIMIT_CPU, seconds)):
         try:
             resource.setrlimit(limit, (value, value))
         except (OSError, ValueError):  # macOS has no limit of the address space
@@ -63,7 +60,7 @@ def bound(seconds: int) -> None:
 
 def main() -> None:
     """Read one PDF from stdin and write the result to stdout."""
-    bound(int(sys.argv[1]))
+    limit_resources(int(sys.argv[1]))
     logging.disable()
     sys.stdout.write(json.dumps(read(sys.stdin.buffer.read())))
 

@@ -1,31 +1,29 @@
-"""The real child program with a double of the engine in it."""
+"""Fixtures that start the real child program with a test double of the engine in it."""
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from llama_stack_provider_messages.local import server
-from llama_stack_provider_messages.local.process import EngineProcess
+from llama_stack_provider_messages.local.engine import COMMAND, EngineProcess
 
-COMMAND = (sys.executable, "-P", server.__file__)
 DOUBLE = Path(__file__).with_name("engine_double")
 
 
 @pytest.fixture
 def child_path(monkeypatch) -> None:
-    """Children started by the test find the double instead of the engine."""
+    """Let children started by the test import the double instead of the engine."""
     monkeypatch.setenv("PYTHONPATH", str(DOUBLE))
 
 
 @pytest.fixture
 def new_process(child_path, tmp_path) -> Iterator[Callable[..., EngineProcess]]:
-    """Makes processes that behave as the name says; ends those that are left."""
+    """Return a function that makes processes of the named behaviour; stop the processes that are left at the end."""
     made = []
 
-    def make(behaviour: str, start_seconds: float = 20.0) -> EngineProcess:
-        made.append(EngineProcess(COMMAND, {"model.path": str(tmp_path / f"{behaviour}.gguf")}, start_seconds))
+    def make(behaviour: str, start_seconds: float = 60.0, stop_seconds: float = 3.0) -> EngineProcess:
+        options = {"model.path": str(tmp_path / f"{behaviour}.gguf")}
+        made.append(EngineProcess(COMMAND, options, start_seconds, stop_seconds))
         return made[-1]
 
     yield make

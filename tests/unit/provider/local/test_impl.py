@@ -1,12 +1,15 @@
+"""The inference provider of the embedded engine, without an engine or with a test double of it."""
+
 import asyncio
+import time
 
 import pytest
 
 from llama_stack_provider_messages.local import get_provider_impl
-from llama_stack_provider_messages.local.clients import LoopClients
 from llama_stack_provider_messages.local.config import LlamaCppConfig
-from llama_stack_provider_messages.local.impl import LlamaCppInference
-from llama_stack_provider_messages.local.process import EngineError
+from llama_stack_provider_messages.local.engine import EngineError
+from llama_stack_provider_messages.local.impl import LlamaCppInference, LoopClients
+from llama_stack_provider_messages.stack import Target, check_allowed
 
 
 @pytest.fixture
@@ -16,26 +19,25 @@ def provider():
     return made
 
 
-async def test_the_model_is_named_like_its_file(provider):
+async def test_the_model_is_named_after_its_file(provider):
     (model,) = await provider.list_models()
     assert (model.identifier, model.provider_id, model.model_type) == ("tiny", "local", "llm")
     assert not await provider.should_refresh_models()
 
 
-async def test_every_name_means_the_one_model(provider):
+async def test_every_model_name_is_allowed(provider):
     assert await provider.check_model_availability("whatever")
-    assert await provider._get_provider_model_id("default") == "default"
-    provider._validate_model_allowed("whatever")
+    check_allowed(Target("local/whatever", "local", "inline::llama-cpp", "whatever", provider=provider))
 
 
-async def test_what_a_language_model_cannot_do_is_said(provider):
+async def test_embeddings_and_rerank_are_not_implemented(provider):
     with pytest.raises(NotImplementedError, match="no embeddings"):
         await provider.openai_embeddings(None)
     with pytest.raises(NotImplementedError, match="does not rerank"):
         await provider.rerank(None)
 
 
-async def test_nothing_is_started_without_preload_and_health_starts_nothing():
+async def test_neither_the_start_of_the_stack_nor_health_starts_the_engine_without_preload():
     provider = await get_provider_impl(LlamaCppConfig(), {})
     assert await provider.health() == {"status": "OK"}
     with pytest.raises(EngineError, match="not running"):
@@ -46,31 +48,34 @@ async def test_nothing_is_started_without_preload_and_health_starts_nothing():
 
 
 def test_preload_starts_in_one_loop_and_serves_in_another(child_path, tmp_path):
-    """The platform makes providers in an event loop of its own, which is gone when it serves."""
+    """The platform constructs providers in an event loop of its own, which is closed when it serves."""
     (tmp_path / "serves.gguf").write_bytes(b"GGUF")
     config = LlamaCppConfig(preload=True, model_path=str(tmp_path / "serves.gguf"))
     provider = asyncio.run(get_provider_impl(config, {}))
-    assert provider.engine._current
-    assert provider.engine.start().result(20) == "http://127.0.0.1:9"
+    deadline = time.monotonic() + 60
+    while not provider.engine.pid:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert provider.engine.start().result(60) == "http://127.0.0.1:9"
     assert provider.engine.pid
     assert asyncio.run(provider.engine.address()) == "http://127.0.0.1:9"
     asyncio.run(provider.shutdown())
     assert provider.engine.pid is None
 
 
-async def test_health_says_how_the_engine_failed(child_path, tmp_path):
-    (tmp_path / "refuses.gguf").write_bytes(b"GGUF")
-    provider = LlamaCppInference(config=LlamaCppConfig(model_path=str(tmp_path / "refuses.gguf")))
+async def test_health_reports_how_the_engine_failed(child_path, tmp_path):
+    (tmp_path / "rejects_model.gguf").write_bytes(b"GGUF")
+    provider = LlamaCppInference(config=LlamaCppConfig(model_path=str(tmp_path / "rejects_model.gguf")))
     with pytest.raises(EngineError):
         await provider.engine.address()
-    provider.engine.wait_for_end(10)
+    provider.engine.wait_for_end(60)
     health = await provider.health()
     assert health["status"] == "Error"
     assert "ended with code 1" in health["message"]
     await provider.shutdown()
 
 
-async def test_one_client_per_loop_follows_the_engine_to_its_new_port():
+async def test_each_event_loop_has_one_client_which_follows_the_engine_to_a_new_port():
     clients = LoopClients("key", 5.0)
     first = clients.get("http://127.0.0.1:1/v1")
     again = clients.get("http://127.0.0.1:2/v1")
@@ -90,7 +95,18 @@ async def _client_of_this_loop(clients):
 
 
 async def test_proxies_of_the_environment_are_not_used(monkeypatch):
+    async def serve(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        body = b'{"object": "list", "data": []}'
+        head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
+        writer.close()
+
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    clients = LoopClients("key", 5.0)
-    assert clients.get("http://127.0.0.1:1/v1")._client._mounts == {}
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    clients = LoopClients("key", 60.0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    listed = await clients.get(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1").models.list()
+    assert listed.data == []
     await clients.close()
+    server.close()

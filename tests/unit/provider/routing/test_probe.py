@@ -1,4 +1,4 @@
-"""Probes: what their answers mean, how long they hold, who waits for them."""
+"""Probes: the meaning of the responses, the lifetime of the results, and which requests wait."""
 
 import asyncio
 import json
@@ -46,22 +46,22 @@ YES, NO, NOTHING = (400, b""), (404, b""), (0, b"")
         (0, b"", None),
     ],
 )
-def test_what_an_answer_says(status, body, expected):
-    """A missing route, a form that is understood, or nothing that would tell."""
+def test_the_verdict_of_a_response(status, body, expected):
+    """A missing route, a validated request, an error body of the API, or inconclusive."""
     assert verdict(status, body) is expected
 
 
 class Upstream:
-    """Counts probes, and answers each with what it is told, when it is told."""
+    """Counts probes, and answers each with the next scripted response once the gate is open."""
 
     def __init__(self, *answers):
         self.answers = list(answers)
-        self.asked = 0
+        self.probes = 0
         self.open = asyncio.Event()
         self.open.set()
 
     async def __call__(self):
-        self.asked += 1
+        self.probes += 1
         await self.open.wait()
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
@@ -90,190 +90,190 @@ async def probes(clock):
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def settle():
+async def run_tasks():
     for _ in range(10):
         await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize(("answer", "expected", "seconds"), [(YES, True, TTL), (NO, False, TTL), (NOTHING, None, SOON)])
-async def test_a_verdict_holds_for_a_while(probes, clock, answer, expected, seconds):
-    """What is no verdict only for seconds; to the moment."""
+async def test_a_result_is_kept_for_its_lifetime(probes, clock, answer, expected, seconds):
+    """An inconclusive one only for seconds; both exactly."""
     up = Upstream(answer)
     assert await probes.speaks_messages("up", up) is expected
     clock.now += seconds - 0.1
     assert await probes.speaks_messages("up", up) is expected
-    await settle()
-    assert up.asked == 1
+    await run_tasks()
+    assert up.probes == 1
     clock.now += 0.1
     assert await probes.speaks_messages("up", up) is expected
-    await settle()
-    assert up.asked == 2
+    await run_tasks()
+    assert up.probes == 2
 
 
-async def test_one_probe_serves_all_who_ask_first(probes):
-    """They wait for it, and each gets its verdict."""
+async def test_concurrent_first_requests_share_one_probe(probes):
+    """They wait for it, and each gets its result."""
     up = Upstream(YES)
     up.open.clear()
-    asking = [asyncio.create_task(probes.speaks_messages("up", up)) for _ in range(5)]
-    await settle()
-    assert up.asked == 1
-    assert not any(task.done() for task in asking)
+    waiting = [asyncio.create_task(probes.speaks_messages("up", up)) for _ in range(5)]
+    await run_tasks()
+    assert up.probes == 1
+    assert not any(task.done() for task in waiting)
     up.open.set()
-    assert await asyncio.gather(*asking) == [True] * 5
-    assert up.asked == 1
+    assert await asyncio.gather(*waiting) == [True] * 5
+    assert up.probes == 1
 
 
-async def test_who_asks_first_and_leaves_does_not_take_the_probe_along(probes):
-    """Those who wait for it get its verdict; so does the next one if nobody waits."""
+async def test_a_cancelled_request_does_not_cancel_the_probe(probes):
+    """The other waiting requests get its result; without any, the next request does."""
     up = Upstream(YES)
     up.open.clear()
     first, second = (asyncio.create_task(probes.speaks_messages("up", up)) for _ in range(2))
-    await settle()
+    await run_tasks()
     first.cancel()
-    await settle()
+    await run_tasks()
     assert first.cancelled()
     up.open.set()
     assert await second is True
     other = Upstream(NO)
     other.open.clear()
     alone = asyncio.create_task(probes.speaks_messages("other", other))
-    await settle()
+    await run_tasks()
     alone.cancel()
-    await settle()
+    await run_tasks()
     other.open.set()
     assert await probes.speaks_messages("other", other) is False
-    assert (up.asked, other.asked) == (1, 1)
+    assert (up.probes, other.probes) == (1, 1)
 
 
-async def test_nobody_waits_for_a_second_probe(probes, clock):
-    """The last verdict is used while it runs, however many ask; then the new one."""
+async def test_no_request_waits_for_a_later_probe(probes, clock):
+    """The last result is used while it runs, for all requests; then the new one."""
     up = Upstream(YES, NO)
     await probes.speaks_messages("up", up)
     clock.now += TTL
     up.open.clear()
     assert [await probes.speaks_messages("up", up) for _ in range(3)] == [True] * 3
-    await settle()
-    assert up.asked == 2
+    await run_tasks()
+    assert up.probes == 2
     up.open.set()
-    await settle()
+    await run_tasks()
     assert await probes.speaks_messages("up", up) is False
-    assert up.asked == 2
+    assert up.probes == 2
 
 
 @pytest.mark.parametrize(("answer", "expected"), [(YES, True), (NO, False)])
-async def test_an_upstream_that_is_away_has_not_changed(probes, clock, answer, expected):
-    """The older verdict stays in force, and it is asked again soon."""
+async def test_an_inconclusive_probe_does_not_replace_a_result(probes, clock, answer, expected):
+    """The older result stays in use, and the upstream is probed again soon."""
     up = Upstream(answer, NOTHING)
     await probes.speaks_messages("up", up)
     clock.now += TTL
-    for asked in (2, 3):
+    for count in (2, 3):
         assert await probes.speaks_messages("up", up) is expected
-        await settle()
-        assert up.asked == asked
+        await run_tasks()
+        assert up.probes == count
         clock.now += SOON - 0.1
         assert await probes.speaks_messages("up", up) is expected
-        await settle()
-        assert up.asked == asked
+        await run_tasks()
+        assert up.probes == count
         clock.now += 0.1
 
 
-async def test_an_upstream_that_was_away_at_first_is_known_once_it_answers(probes, clock):
-    """Nobody waits then either."""
+async def test_an_upstream_that_is_down_at_first_is_found_by_a_later_probe(probes, clock):
+    """No request waits for that one."""
     up = Upstream(NOTHING, YES)
     assert await probes.speaks_messages("up", up) is None
     clock.now += SOON
     assert await probes.speaks_messages("up", up) is None
-    await settle()
+    await run_tasks()
     assert await probes.speaks_messages("up", up) is True
     clock.now += TTL - 0.1
     assert await probes.speaks_messages("up", up) is True
-    await settle()
-    assert up.asked == 2
+    await run_tasks()
+    assert up.probes == 2
 
 
-async def test_doubt_asks_again_with_the_next_request(probes, clock):
-    """Without making it wait; of what is not known there is none."""
+async def test_after_doubt_the_next_request_starts_a_probe(probes, clock):
+    """The request does not wait for it; doubt about an unknown upstream does nothing."""
     up = Upstream(YES, NO)
     probes.doubt("up")
     await probes.speaks_messages("up", up)
     clock.now += SOON
     probes.doubt("up")
     assert await probes.speaks_messages("up", up) is True
-    await settle()
+    await run_tasks()
     assert await probes.speaks_messages("up", up) is False
-    assert up.asked == 2
+    assert up.probes == 2
 
 
-async def test_doubt_does_not_ask_more_than_once_in_a_while(probes, clock):
-    """A client that asks for unknown models all the time is no reason to probe all the time."""
+async def test_repeated_doubt_does_not_probe_more_often(probes, clock):
+    """A client that requests unknown models all the time does not cause a probe each time."""
     up = Upstream(YES)
     for _ in range(100):
         await probes.speaks_messages("up", up)
-        await settle()
+        await run_tasks()
         probes.doubt("up")
         clock.now += 0.3
-    assert up.asked == 3
+    assert up.probes == 3
 
 
-async def test_upstreams_are_told_apart(probes, clock):
-    """Each has its own verdict and its own probe."""
+async def test_upstreams_have_separate_results(probes, clock):
+    """Doubt about one does not probe the other."""
     ups = {"a": Upstream(YES), "b": Upstream(NO)}
     assert [await probes.speaks_messages(name, up) for name, up in ups.items()] == [True, False]
     probes.doubt("a")
     clock.now += SOON
     for name, up in ups.items():
         await probes.speaks_messages(name, up)
-    await settle()
-    assert [up.asked for up in ups.values()] == [2, 1]
+    await run_tasks()
+    assert [up.probes for up in ups.values()] == [2, 1]
 
 
-async def test_a_probe_that_fails_in_an_unforeseen_way_is_tried_again(probes):
-    """Who waited is told; the next one asks anew."""
+async def test_a_probe_that_raises_is_retried(probes):
+    """The waiting request gets the exception; the next request starts a new probe."""
     up = Upstream(ValueError("bug"), YES)
     with pytest.raises(ValueError, match="bug"):
         await probes.speaks_messages("up", up)
     assert await probes.speaks_messages("up", up) is True
 
 
-async def test_closing_ends_the_probes_under_way(probes):
-    """Nothing runs on."""
+async def test_close_cancels_the_running_probes(probes):
+    """No task is left."""
     up = Upstream(YES)
     up.open.clear()
-    asking = asyncio.create_task(probes.speaks_messages("up", up))
-    await settle()
+    waiting = asyncio.create_task(probes.speaks_messages("up", up))
+    await run_tasks()
     await probes.close()
-    await settle()
-    assert asking.cancelled()
+    await run_tasks()
+    assert waiting.cancelled()
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-def test_another_loop_does_not_wait_for_the_probe_of_a_dead_one():
-    """The platform runs more than one in its life; verdicts stay, tasks do not."""
+def test_a_new_event_loop_does_not_wait_for_the_probe_of_a_stopped_one():
+    """The platform runs several event loops one after the other; results are kept, tasks are not."""
     probes, up = Probes(TTL, Clock()), Upstream(YES)
 
     async def leave():
         up.open.clear()
-        asking = asyncio.create_task(probes.speaks_messages("up", up))
-        await settle()
-        asking.cancel()
+        waiting = asyncio.create_task(probes.speaks_messages("up", up))
+        await run_tasks()
+        waiting.cancel()
 
-    async def ask():
+    async def request():
         up.open = asyncio.Event()
         up.open.set()
-        return await asyncio.wait_for(probes.speaks_messages("up", up), 5)
+        return await asyncio.wait_for(probes.speaks_messages("up", up), 60)
 
     loop = asyncio.new_event_loop()
     loop.run_until_complete(leave())
-    abandoned = probes._running["up"]
-    assert asyncio.run(ask()) is True
-    assert up.asked == 2
-    assert asyncio.run(ask()) is True
-    assert up.asked == 2
+    (abandoned,) = asyncio.all_tasks(loop)
+    assert asyncio.run(request()) is True
+    assert up.probes == 2
+    assert asyncio.run(request()) is True
+    assert up.probes == 2
     abandoned.cancel()
     loop.run_until_complete(asyncio.gather(abandoned, return_exceptions=True))
     loop.close()
 
 
-def test_the_form_of_the_api_is_what_the_api_says():
-    """As the error bodies of this server are."""
+def test_an_error_body_as_this_server_sends_it_is_recognised():
+    """This server may be the upstream of another one."""
     assert verdict(401, json.dumps({"type": "error", "error": {}, "request_id": None}).encode()) is True

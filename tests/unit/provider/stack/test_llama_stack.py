@@ -1,4 +1,4 @@
-"""What is read from the platform's inference providers: where they are, with which key, over which network."""
+"""What is read from the platform's inference providers: address, key, network settings, allowed models."""
 
 import ssl
 
@@ -26,7 +26,7 @@ class ProviderData(BaseModel):
 
 
 class Provider(OpenAIMixin):
-    """The least a provider of the platform is."""
+    """A minimal provider of the platform."""
 
     base: str = "http://host:1/v1"
 
@@ -35,20 +35,20 @@ class Provider(OpenAIMixin):
 
 
 class PerRequest(Provider):
-    """Takes a key with each request."""
+    """Accepts a key with each request."""
 
     provider_data_api_key_field: str = "their_key"
 
 
 class Keyless(Provider):
-    """Needs no key, and says so as the platform's do."""
+    """Needs no key, and returns the placeholder of the platform's providers."""
 
     def get_api_key(self):
         return "NO KEY REQUIRED"
 
 
 class Unset(Provider):
-    """Is not configured."""
+    """Has no base URL."""
 
     def get_base_url(self):
         raise ValueError("base_url is missing")
@@ -81,12 +81,12 @@ def provider(kind=Provider, base="http://host:1/v1", key="sk-config", **config):
     ],
 )
 def test_a_base_url_is_read_without_its_version(base, expected):
-    """As an SDK of Anthropic's takes it."""
+    """As Anthropic's SDKs expect it."""
     assert address_of(provider(base=base)).base_url == expected
 
 
 def test_the_key_is_the_configured_one():
-    """It does not show."""
+    """It is not in the repr."""
     address = address_of(provider())
     assert address.secret == "sk-config"
     assert "sk-config" not in repr(address)
@@ -94,18 +94,18 @@ def test_the_key_is_the_configured_one():
 
 @pytest.mark.parametrize("made", [provider(key=None), provider(key=""), provider(Keyless, key="sk-config")])
 def test_a_provider_without_a_key_has_none(made):
-    """What the platform writes in its place is not sent."""
+    """The platform's placeholder is not sent."""
     assert address_of(made).secret is None
 
 
 @pytest.fixture
 def validator(monkeypatch):
-    """The platform makes the validator by its name, which test modules do not have."""
+    """The platform imports the validator by its name, which does not work for test modules."""
     monkeypatch.setattr("llama_stack.core.request_headers.instantiate_class_type", lambda _: ProviderData)
 
 
-def test_the_key_of_a_request_wins(validator):
-    """For that request and not for the next; another provider's is not taken."""
+def test_the_key_of_a_request_takes_precedence(validator):
+    """For that request only; a key of another provider is ignored."""
     made = provider(PerRequest)
     assert address_of(made).secret == "sk-config"
     with RequestProviderDataContext({"their_key": "sk-request"}):
@@ -116,8 +116,8 @@ def test_the_key_of_a_request_wins(validator):
 
 
 @pytest.mark.parametrize("made", [provider(Unset), object(), None])
-def test_a_provider_that_does_not_say_where_it_is_has_no_address(made):
-    """Whether it is not configured or of another kind."""
+def test_a_provider_without_a_base_url_has_no_address(made):
+    """It may be of another kind."""
     assert address_of(made) is None
 
 
@@ -126,27 +126,26 @@ def network(**settings):
 
 
 @pytest.mark.parametrize("made", [object(), None])
-def test_without_settings_there_are_none(made):
-    """Of a provider of another kind."""
+def test_a_provider_of_another_kind_has_default_network_settings(made):
     assert network_of(made) == Network()
 
 
-def test_a_provider_shares_its_certificates():
-    """Reading them anew for each client takes long."""
+def test_the_tls_context_of_a_provider_is_reused():
+    """Loading the certificates for each client takes long."""
     made = provider()
     assert network_of(made) == Network({"verify": made.shared_ssl_context})
 
 
-def test_tls_settings_win_over_what_is_shared():
-    """Verification off, a file of authorities, a version."""
+def test_configured_tls_settings_take_precedence():
+    """No verification, a file of CA certificates, a TLS version."""
     assert network(tls={"verify": False}).options["verify"] is False
     assert network(tls={"verify": certifi.where()}).options["verify"] == certifi.where()
     context = network(tls={"min_version": "TLSv1.3"}).options["verify"]
     assert context.minimum_version is ssl.TLSVersion.TLSv1_3
 
 
-def test_times_and_headers_are_read():
-    """As the platform understands them."""
+def test_timeouts_and_headers_are_read():
+    """In the forms that the platform accepts."""
     assert network(timeout=5).options["timeout"] == httpx.Timeout(5)
     assert network(timeout={"connect": 2, "read": 3}).options["timeout"] == httpx.Timeout(
         connect=2, read=3, write=None, pool=None
@@ -156,7 +155,7 @@ def test_times_and_headers_are_read():
 
 @pytest.mark.filterwarnings("ignore:`verify=<str>` is deprecated:DeprecationWarning")  # the platform's own transports
 def test_proxies_are_read():
-    """One for all or one per scheme, with its certificate; the platform's own transports are not taken over."""
+    """One for all or one per scheme, with a CA certificate; the platform's own transports are not used."""
     found = network(proxy={"url": "http://proxy:1", "cacert": certifi.where()})
     assert found.proxies == {"all://": "http://proxy:1/"}
     assert found.proxy_ca == certifi.where()
@@ -166,8 +165,8 @@ def test_proxies_are_read():
     assert found.proxy_ca is None
 
 
-def test_hosts_without_a_proxy_are_read():
-    """A leading dot stands for what is below."""
+def test_no_proxy_is_read():
+    """A leading dot means all subdomains."""
     found = network(proxy={"url": "http://proxy:1", "no_proxy": ["localhost", ".corp", "host:8080"]})
     assert found.proxies == {
         "all://": "http://proxy:1/",
@@ -178,7 +177,7 @@ def test_hosts_without_a_proxy_are_read():
 
 
 def test_a_provider_may_limit_its_models():
-    """As its own inference does; one without a list, or of another kind, takes any."""
+    """A provider without a list, or of another kind, accepts all models."""
     limited = Target("up/a", "up", "remote::up", "a", provider=provider(allowed_models=["b"]))
     with pytest.raises(ValueError, match="allowed models"):
         check_allowed(limited)
@@ -187,11 +186,11 @@ def test_a_provider_may_limit_its_models():
     check_allowed(Target("up/a", "up", "remote::up", "a", provider=object()))
 
 
-def test_a_target_does_not_show_its_provider():
-    """Which holds the key."""
+def test_the_repr_of_a_target_does_not_contain_its_provider():
+    """The provider has the key."""
     assert "sk-config" not in repr(Target("up/a", "up", "remote::up", "a", provider=provider()))
 
 
-def test_the_logger_takes_fields():
-    """As the platform's do."""
+def test_the_logger_accepts_fields():
+    """As the platform's loggers do."""
     get_logger("x").info("event", a=1)

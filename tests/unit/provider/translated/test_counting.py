@@ -1,4 +1,4 @@
-"""Counts of prompts: whom they ask, when they estimate, and whom they leave alone; over scripted servers."""
+"""Token counts of prompts: requests to scripted tokenizers, estimates, and cooldowns."""
 
 import asyncio
 import json
@@ -8,7 +8,6 @@ import pytest
 from llama_stack_provider_messages.translated import counting
 from llama_stack_provider_messages.translated.counting import Count, TokenCounter, TokenizerUnavailable
 from llama_stack_provider_messages.translation.messages_to_chat.backend.tokens import estimate_tokens
-from llama_stack_provider_messages.upstream import state
 
 FIELDS = {"messages": [{"role": "user", "content": "Hi there"}], "max_tokens": 9}
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
@@ -17,15 +16,15 @@ COUNT, APPLY, TOKENIZE = "/v1/chat/completions/input_tokens", "/apply-template",
 
 
 class Server:
-    """Answers by path; a route is a function of the body, a status to refuse with, or None for silence."""
+    """Answers by path; a route is a function of the body, an error status, or None for no response."""
 
     def __init__(self, **routes):
         self.routes = {f"/{name}": route for name, route in routes.items()}
-        self.asked = []
+        self.paths = []
 
     async def post(self, path, body):
         path = path.partition("?")[0]
-        self.asked.append(path)
+        self.paths.append(path)
         json.dumps(body)
         await asyncio.sleep(0)
         route = self.routes.get(path, 404)
@@ -35,7 +34,7 @@ class Server:
 
 
 def vllm_tokenize(body):
-    """Count words as vLLM's route counts tokens: with its check of a request, and blind to fields it lacks."""
+    """Count words as vLLM's route counts tokens: it validates the request and ignores unknown fields."""
     if body.get("continue_final_message") and body.get("add_generation_prompt", True):
         raise TokenizerUnavailable(400)
     tokens = [len(word) for word in json.dumps([body["messages"], body.get("tools") or []]).split()]
@@ -94,18 +93,18 @@ async def test_the_tokenizer_of_the_backend_counts(counter):
     assert alone.exact
     assert with_tools.exact
     assert with_tools.tokens > alone.tokens
-    assert server.asked == [TOKENIZE, TOKENIZE]
+    assert server.paths == [TOKENIZE, TOKENIZE]
 
 
 @pytest.mark.parametrize("generation_prompt", [True, False])
-async def test_a_prefill_is_counted_where_the_server_takes_it(counter, generation_prompt):
-    """The beginning of an answer cannot be followed by the beginning of another."""
+async def test_a_prefill_is_counted_if_the_server_accepts_it(counter, generation_prompt):
+    """A continued message and a generation prompt exclude each other in vLLM."""
     messages = [*FIELDS["messages"], {"role": "assistant", "content": "Hello, I"}]
     prefill = {"messages": messages, "continue_final_message": True, "add_generation_prompt": generation_prompt}
     assert (await counter.count(prefill, "vllm", "m", vllm().post)).exact is not generation_prompt
 
 
-async def test_a_count_that_may_be_off_says_so(counter):
+async def test_a_count_that_may_be_inexact_is_marked(counter):
     count = await counter.count(FIELDS | {"reasoning_effort": "low"}, "vllm", "m", vllm().post)
     assert not count.exact
     assert count != ESTIMATE
@@ -116,80 +115,80 @@ async def test_a_count_that_may_be_off_says_so(counter):
     [(None, FIELDS), ("vllm", {"messages": [{"role": "user", "content": [IMAGE]}]})],
     ids=["no tokenizer", "an image"],
 )
-async def test_what_no_tokenizer_counts_is_estimated(counter, kind, fields):
-    """Nobody is asked."""
+async def test_a_prompt_that_no_tokenizer_counts_is_estimated(counter, kind, fields):
+    """No request is sent."""
     server = vllm()
     assert await counter.count(fields, kind, "m", server.post) == Count(estimate_tokens(fields), exact=False)
-    assert server.asked == []
+    assert server.paths == []
 
 
-async def test_llama_cpp_is_asked_once(counter):
+async def test_llama_cpp_gets_one_request(counter):
     server = llama_cpp()
     assert await counter.count(FIELDS, "llama_cpp", "m", server.post) == Count(7, exact=True)
-    assert server.asked == [COUNT]
+    assert server.paths == [COUNT]
 
 
 async def test_an_older_llama_cpp_counts_in_two_steps(counter, clock):
-    """That it lacks the route is remembered for a minute; the steps it has are asked all the while."""
+    """The missing route is not called again for a minute; the two steps are."""
     server = old_llama_cpp()
     for _ in range(2):
         assert await counter.count(FIELDS, "llama_cpp", "m", server.post) == Count(4, exact=True)
-    assert server.asked == [COUNT, APPLY, TOKENIZE, APPLY, TOKENIZE]
+    assert server.paths == [COUNT, APPLY, TOKENIZE, APPLY, TOKENIZE]
     clock.now += 60
     server.routes[COUNT] = lambda body: {"input_tokens": 5}
     assert await counter.count(FIELDS, "llama_cpp", "m", server.post) == Count(5, exact=True)
 
 
 @pytest.mark.parametrize("status", [404, 405, 501, None, 401, 429, 503])
-async def test_a_tokenizer_that_fails_is_left_alone_for_a_minute(counter, clock, status, messages_logged):
-    """Its users get estimates meanwhile, and the log one line."""
+async def test_a_tokenizer_that_failed_is_not_called_for_a_minute(counter, clock, status, messages_logged):
+    """Counts are estimates meanwhile, and the log gets one line."""
     server = vllm(status)
     for _ in range(3):
         assert await counter.count(FIELDS, "vllm", "m", server.post) == ESTIMATE
         clock.now += 29.5
-    assert server.asked == [TOKENIZE]
+    assert server.paths == [TOKENIZE]
     assert len(messages_logged) == 1
     server.routes[TOKENIZE] = vllm_tokenize
     assert (await counter.count(FIELDS, "vllm", "m", server.post)).exact
 
 
 @pytest.mark.parametrize("failure", [None, 503])
-async def test_a_server_that_does_not_answer_is_not_waited_for_twice(counter, failure):
-    """Not even by the other way to count."""
+async def test_a_server_without_a_response_is_called_once(counter, failure):
+    """The other way to count is not tried either."""
     server = llama_cpp(failure)
     assert await counter.count(FIELDS, "llama_cpp", "m", server.post) == ESTIMATE
     assert await counter.count(FIELDS, "llama_cpp", "m", server.post) == ESTIMATE
-    assert server.asked == [COUNT]
+    assert server.paths == [COUNT]
 
 
-async def test_an_answer_nobody_understands_is_a_failure(counter):
-    """What is behind the path is no tokenizer."""
+async def test_an_unexpected_response_is_a_failure(counter):
+    """The path belongs to something else."""
     server = llama_cpp(lambda body: {"html": "welcome"})
     for _ in range(2):
         assert await counter.count(FIELDS, "llama_cpp", "m", server.post) == ESTIMATE
-    assert server.asked == [COUNT]
+    assert server.paths == [COUNT]
 
 
 @pytest.mark.parametrize("status", [400, 413, 422, 500])
-async def test_a_refused_conversation_does_not_silence_the_tokenizer(counter, status):
-    """It is estimated, without another try; the next one is counted."""
+async def test_a_rejected_conversation_does_not_start_a_cooldown(counter, status):
+    """It is estimated without a retry; the next one is counted."""
     server = llama_cpp(status)
     assert await counter.count(FIELDS, "llama_cpp", "m", server.post) == ESTIMATE
     server.routes[COUNT] = lambda body: {"input_tokens": 7}
     assert await counter.count(FIELDS, "llama_cpp", "m", server.post) == Count(7, exact=True)
-    assert server.asked == [COUNT, COUNT]
+    assert server.paths == [COUNT, COUNT]
 
 
-async def test_a_broken_second_step_is_a_failure_too(counter):
+async def test_a_failed_second_step_is_a_failure(counter):
     server = old_llama_cpp()
     server.routes[TOKENIZE] = None
     for _ in range(2):
         assert await counter.count(FIELDS, "llama_cpp", "m", server.post) == ESTIMATE
-    assert server.asked == [COUNT, APPLY, TOKENIZE]
+    assert server.paths == [COUNT, APPLY, TOKENIZE]
 
 
-async def test_other_models_and_backends_are_asked_still(counter):
-    """A name may be that of different models on different backends."""
+async def test_a_cooldown_is_for_one_model_of_one_backend(counter):
+    """Different backends may have models of the same name."""
     down, up = vllm(None), vllm()
     await counter.count(FIELDS, "vllm", "m", down.post, upstream="a")
     assert (await counter.count(FIELDS, "vllm", "m", up.post, upstream="b")).exact
@@ -197,17 +196,17 @@ async def test_other_models_and_backends_are_asked_still(counter):
     assert await counter.count(FIELDS, "vllm", "m", up.post, upstream="a") == ESTIMATE
 
 
-async def test_what_is_remembered_is_bounded(counter, monkeypatch):
-    """A provider takes any model name; the oldest failure is forgotten."""
-    monkeypatch.setattr(state, "MAX_KEYS", 2)
+async def test_the_number_of_cooldowns_is_limited(counter):
+    """A provider accepts any model name; above 1,000 models the oldest cooldown is removed."""
     server = vllm(None)
-    for model in ("a", "b", "c", "b", "c", "a"):
+    models = [str(number) for number in range(1_001)]
+    for model in [*models, models[-1], models[1], models[0]]:
         await counter.count(FIELDS, "vllm", model, server.post)
-    assert len(server.asked) == 4
+    assert len(server.paths) == 1_002
 
 
-async def test_a_burst_is_counted_at_once(counter):
-    """Claude Code sends up to 28 at a time; none waits for another."""
+async def test_a_burst_is_counted_concurrently(counter):
+    """Claude Code sends up to 28 counts at a time; none waits for another."""
     server, gate = vllm(), asyncio.Event()
 
     async def slow(path, body):
@@ -222,12 +221,12 @@ async def test_a_burst_is_counted_at_once(counter):
     assert all(count.exact for count in counts)
 
 
-async def test_a_burst_on_a_silent_server_logs_one_line(counter, messages_logged):
+async def test_a_burst_to_a_server_without_a_response_logs_one_line(counter, messages_logged):
     server = vllm(None)
     counts = await asyncio.gather(*(counter.count(FIELDS, "vllm", "m", server.post) for _ in range(28)))
     assert counts == [ESTIMATE] * 28
     assert [fields["because"] for fields in messages_logged] == ["the tokenizer gave no answer"]
 
 
-async def test_the_usual_clock_is_one_that_runs_on():
+async def test_the_default_clock_works():
     assert (await TokenCounter().count(FIELDS, "vllm", "m", vllm().post)).exact

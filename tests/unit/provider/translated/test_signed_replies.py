@@ -1,4 +1,4 @@
-"""Thinking through the whole provider: what one process signs, another one with the same key opens."""
+"""Signed thinking through the whole provider: a process reads what another one with the same key signed."""
 
 import json
 
@@ -18,10 +18,10 @@ ANSWER = {"index": 0, "finish_reason": "stop", "message": {"content": "42", "rea
 
 
 class ThinkingPlatform:
-    """Answers the same thought every time, and remembers what it was asked."""
+    """Answers with the same reasoning every time, and keeps the messages that it got."""
 
     def __init__(self):
-        self.asked = []
+        self.histories = []
 
     def is_served(self, _name):
         return True
@@ -30,7 +30,7 @@ class ThinkingPlatform:
         return Target(model_id, "local", "remote::vllm", "m")
 
     async def chat(self, _target, fields):
-        self.asked.append(fields["messages"])
+        self.histories.append(fields["messages"])
         return self._chunks() if fields.get("stream") else completion({"choices": [ANSWER]})
 
     async def _chunks(self):
@@ -39,37 +39,46 @@ class ThinkingPlatform:
 
 
 async def ask(key, platform, *turns, **fields):
+    return await ask_provider(MessagesImpl(MessagesConfig(), platform, key), *turns, **fields)
+
+
+async def ask_provider(provider, *turns, **fields):
     messages = [{"role": "user", "content": "q"}, *turns]
-    asked = CreateMessageRequest.model_validate({"model": "local/m", "max_tokens": 9, "messages": messages, **fields})
-    return await answer(MessagesImpl(MessagesConfig(), platform, key), RequestBody.of(asked), Call("r"))
+    request = CreateMessageRequest.model_validate({"model": "local/m", "max_tokens": 9, "messages": messages, **fields})
+    return await answer(provider, RequestBody.of(request), Call("r"))
 
 
-@pytest.mark.parametrize(("key", "kept"), [(b"one", "Six times seven."), (b"two", None), (None, None)])
-async def test_reasoning_comes_back_to_whoever_has_the_key(key, kept):
-    """Another key makes it somebody else's."""
+def signature_of(reply):
+    return json.loads(reply.body)["content"][0]["signature"]
+
+
+@pytest.mark.parametrize(("key", "kept"), [(b"one", "Six times seven."), (b"two", None), (b"one" * 2, None)])
+async def test_reasoning_is_restored_with_the_same_key_only(key, kept):
+    """With another key the signature does not verify."""
     platform = ThinkingPlatform()
     omitted = {"type": "adaptive", "display": "omitted"}
     content = json.loads((await ask(b"one", platform, thinking=omitted)).body)["content"]
     assert content[0]["thinking"] == ""
     await ask(key, platform, {"role": "assistant", "content": content}, {"role": "user", "content": "r"})
-    assert platform.asked[-1][1].get("reasoning") == kept
+    assert platform.histories[-1][1].get("reasoning") == kept
 
 
-async def test_a_stream_is_signed_like_an_answer():
+async def test_a_stream_has_the_same_signature_as_a_non_streaming_reply():
     """Byte for byte."""
     platform = ThinkingPlatform()
-    signature = json.loads((await ask(b"one", platform)).body)["content"][0]["signature"]
+    signature = signature_of(await ask(b"one", platform))
     reply = await ask(b"one", platform, stream=True)
     frames = b"".join([frame async for frame in reply.frames])
     assert f'"signature":"{signature}"'.encode() in frames
 
 
-async def test_the_platform_gets_a_provider_with_the_kept_key(tmp_path, monkeypatch):
-    """The folder is the platform's own."""
+async def test_the_provider_signs_with_the_key_file_or_the_configured_secret(tmp_path, monkeypatch):
+    """The key file is in the platform's own folder; a configured secret is the key itself."""
     monkeypatch.setattr(stack, "STATE_FOLDER", tmp_path)
     monkeypatch.setattr(stack, "Platform", lambda _deps: ThinkingPlatform())
     monkeypatch.setattr(stack, "register_routes", lambda: None)
-    made = await get_provider_impl(MessagesConfig(), {})
-    assert made._backends["translated"]._key == signing.signing_key(None, tmp_path / "signing_key")
-    configured = await get_provider_impl(MessagesConfig(signing_secret="hush"), {})
-    assert configured._backends["translated"]._key == b"hush"
+    kept = signature_of(await ask_provider(await get_provider_impl(MessagesConfig(), {})))
+    assert kept == signature_of(await ask(signing.signing_key(None, tmp_path / "signing_key"), ThinkingPlatform()))
+    configured = signature_of(await ask_provider(await get_provider_impl(MessagesConfig(signing_secret="hush"), {})))
+    assert configured == signature_of(await ask(b"hush", ThinkingPlatform()))
+    assert kept != configured

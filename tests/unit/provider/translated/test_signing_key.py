@@ -1,4 +1,4 @@
-"""The key of the signatures."""
+"""The key that signs thinking blocks."""
 
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -20,12 +20,12 @@ def warnings(monkeypatch):
 
 
 def test_a_configured_secret_is_the_key(tmp_path):
-    """No file is written then."""
+    """No file is written."""
     assert signing_key("hush", tmp_path / "key") == b"hush"
     assert not (tmp_path / "key").exists()
 
 
-def test_a_key_is_made_once_and_kept(tmp_path, warnings):
+def test_a_key_is_generated_once_and_kept(tmp_path, warnings):
     """It survives a restart, and only its owner can read it."""
     path = tmp_path / "new" / "key"
     first = signing_key(None, path)
@@ -36,15 +36,15 @@ def test_a_key_is_made_once_and_kept(tmp_path, warnings):
     assert not warnings
 
 
-def test_workers_that_start_at_once_agree(tmp_path):
-    """Whoever loses the race takes the winner's."""
+def test_workers_that_start_at_the_same_time_have_the_same_key(tmp_path):
+    """One of them creates the file, the others read it."""
     path = tmp_path / "key"
     with ThreadPoolExecutor(8) as pool:
         assert len({*pool.map(lambda _: signing_key(None, path), range(32))}) == 1
 
 
-def test_the_loser_of_a_race_reads_the_winners(tmp_path, monkeypatch):
-    """The file appears between the look and the attempt to create it."""
+def test_a_file_that_another_process_creates_first_is_read(tmp_path, monkeypatch):
+    """It appears between the check and the attempt to create it."""
     path = tmp_path / "key"
     won = signing_key(None, path)
     monkeypatch.setattr(type(path), "exists", lambda _: False)
@@ -52,8 +52,8 @@ def test_the_loser_of_a_race_reads_the_winners(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("content", [b"", b"abcd", b"no hex", b"\xff\xfe"])
-def test_a_broken_file_is_not_a_key(tmp_path, warnings, content):
-    """The process signs with a key of its own, and says so without showing any."""
+def test_an_invalid_file_is_replaced_by_a_temporary_key(tmp_path, warnings, content):
+    """Each process has its own and warns; no key is logged, and the file is not changed."""
     path = tmp_path / "key"
     path.write_bytes(content)
     keys = {signing_key(None, path), signing_key(None, path)}
@@ -63,21 +63,21 @@ def test_a_broken_file_is_not_a_key(tmp_path, warnings, content):
     assert path.read_bytes() == content
 
 
-def test_a_folder_that_cannot_be_written_costs_no_start(tmp_path, warnings):
-    """One warning names the remedy."""
+def test_a_folder_that_is_not_writable_does_not_prevent_the_start(tmp_path, warnings):
+    """One warning says what to do."""
     (tmp_path / "file").write_text("")
     assert len(signing_key(None, tmp_path / "file" / "key")) == 32
     assert "signing_secret" in warnings[0][0][0]
 
 
 @pytest.mark.parametrize("value", [None, ""])
-def test_an_unset_variable_is_no_secret(value):
-    """The platform turns an empty default into either."""
+def test_an_unset_environment_variable_is_no_secret(value):
+    """The platform replaces it by one of these values."""
     assert MessagesConfig(signing_secret=value).signing_secret is None
 
 
-def test_the_secret_is_in_no_log():
-    """Neither in our text of the configuration, nor in the one that the platform logs when it starts."""
+def test_the_secret_is_not_logged():
+    """Neither the text of our configuration nor the one that the platform logs at its start contains it."""
     assert "hush" not in repr(MessagesConfig(signing_secret=SecretStr("hush")))
     logged = redact_sensitive_fields(MessagesConfig.sample_run_config() | {"signing_secret": "hush"})
     assert "hush" not in str(logged)

@@ -286,10 +286,10 @@ def test_the_sdks_show_the_diff_and_do_not_retry(tmp_path):
 def test_the_sdk_reads_a_recorded_stream(wire, tmp_path):
     """The newest SDK, over httpx2, recorded and played."""
     chunk = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
-    pieces = events(
+    parts = events(
         *({**chunk, "choices": [{"index": 0, "delta": {"content": word}}]} for word in ("Hi", " you")), "[DONE]"
     )
-    wire.scripts["/v1/chat/completions"] = pieces([piece.encode() for piece in pieces])
+    wire.scripts["/v1/chat/completions"] = pieces([piece.encode() for piece in parts])
 
     def say(session):
         with httpx2.Client(transport=transports_for(httpx2)[1](session)) as http:

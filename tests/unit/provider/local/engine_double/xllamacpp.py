@@ -1,4 +1,4 @@
-"""Stands in for the engine in the child process; the name of the model file says how it behaves."""
+"""Test double of the engine in the child process; the name of the model file selects its behaviour."""
 
 import ctypes
 import os
@@ -21,7 +21,7 @@ def _log(text):
 
 
 class Server:
-    """Behaves like the engine's server towards its process."""
+    """Behaves towards its process like the engine's server."""
 
     listening_address = "http://127.0.0.1:9"
 
@@ -33,7 +33,7 @@ class Server:
     def serves(self, _path):
         _log("I loading")
 
-    def refuses(self, path):
+    def rejects_model(self, path):
         _log(f"E load: tensor is not within the file bounds: {path}")
         _log("E init: exiting")
         raise RuntimeError("Failed to init server, please check the input params.")
@@ -48,7 +48,7 @@ class Server:
         libc.write(2, line, len(line))
         libc.sleep(600)
 
-    def is_deaf(self, _path):
+    def ignores_sigterm(self, _path):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
     def crashes_later(self, path):
@@ -61,7 +61,7 @@ class Server:
 
         threading.Thread(target=watch, daemon=True).start()
 
-    def is_noisy(self, _path):
+    def logs_much(self, _path):
         sys.stdout.write("noise on stdout\n" * 1000)
         sys.stdout.flush()
         for number in range(20_000):

@@ -1,4 +1,4 @@
-"""The memory for loaded media."""
+"""The cache of loaded media."""
 
 from llama_stack_provider_messages.translated.media.cache import MediaCache, weight_of
 from llama_stack_provider_messages.translation.messages_to_chat import Failed, LoadedFile, LoadedText
@@ -6,15 +6,15 @@ from llama_stack_provider_messages.translation.messages_to_chat import Failed, L
 SMALL = LoadedText(("x" * 100,))
 
 
-def test_what_is_kept_is_found_and_nothing_else():
+def test_a_stored_value_is_returned():
     cache = MediaCache(100_000)
     cache.put("a", SMALL)
     assert cache.get("a") is SMALL
     assert cache.get("b") is None
 
 
-def test_what_was_used_longest_ago_makes_room():
-    """Use counts, not only keeping."""
+def test_the_least_recently_used_value_is_evicted():
+    """Reading a value counts as use."""
     cache = MediaCache(4 * weight_of(SMALL))
     for key in "abcd":
         cache.put(key, SMALL)
@@ -23,14 +23,14 @@ def test_what_was_used_longest_ago_makes_room():
     assert [key for key in "abcde" if cache.get(key)] == ["a", "c", "d", "e"]
 
 
-def test_a_value_too_heavy_is_not_kept():
-    """It would push out all others."""
+def test_a_value_above_a_quarter_of_the_capacity_is_not_stored():
+    """It would evict all others."""
     cache = MediaCache(10_000)
     cache.put("a", LoadedFile("image/png", "x" * 5_000))
     assert cache.get("a") is None
 
 
-def test_a_value_put_again_weighs_once():
+def test_a_value_that_is_stored_again_counts_once():
     cache = MediaCache(4 * weight_of(SMALL))
     cache.put("a", SMALL)
     for _ in range(10):
@@ -39,8 +39,8 @@ def test_a_value_put_again_weighs_once():
     assert cache.get("b") == Failed("x")
 
 
-def test_a_value_is_gone_after_its_time():
-    """What stands at an address changes."""
+def test_a_value_expires():
+    """The content of a URL changes."""
     now = [0.0]
     cache = MediaCache(100_000, 300, lambda: now[0])
     cache.put("a", SMALL)

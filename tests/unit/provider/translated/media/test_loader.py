@@ -1,12 +1,18 @@
-"""Loading what a request wants."""
+"""Loading the media that a request needs, with a scripted fetcher; and media in requests to the whole provider."""
 
 import asyncio
 
 import pytest
+from pydantic import ValidationError
 
+from llama_stack_api_messages import Call, RequestBody
+from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models import CreateMessageRequest
-from llama_stack_provider_messages.translated.media import loader as module
+from llama_stack_provider_messages.config import MessagesConfig
+from llama_stack_provider_messages.impl import MessagesImpl
+from llama_stack_provider_messages.stack import Target
 from llama_stack_provider_messages.translated.media.fetch import Fetched, FetchError
+from llama_stack_provider_messages.translated.media.loader import MediaLoader
 from llama_stack_provider_messages.translation.messages_to_chat import (
     Failed,
     LoadedFile,
@@ -16,24 +22,25 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     TranslationContext,
 )
 from support.pdfs import PNG, encoded, pdf_with
+from support.replies import answer
 
 FETCH = Policy(media_urls="fetch")
 PDF = pdf_with("Hello")
-PLACE = "messages.0.content."
+PREFIX = "messages.0.content."
 
 
 class Web:
-    """Stands in for the fetcher."""
+    """A fetcher with scripted pages; counts concurrent fetches."""
 
     def __init__(self, pages):
         self.pages = pages
-        self.asked = []
-        self.running = self.most = 0
+        self.fetched = []
+        self.running = self.max_running = 0
 
     async def fetch(self, url, _budget):
-        self.asked.append(url)
+        self.fetched.append(url)
         self.running += 1
-        self.most = max(self.most, self.running)
+        self.max_running = max(self.max_running, self.running)
         await asyncio.sleep(0)
         self.running -= 1
         if url not in self.pages:
@@ -41,12 +48,11 @@ class Web:
         return Fetched(*self.pages[url])
 
     async def close(self):
-        self.asked.append("closed")
+        self.fetched.append("closed")
 
 
 @pytest.fixture
 async def made():
-    loader = module.MediaLoader([], 1000, 1)
     web = Web(
         {
             "https://a/png": ("image/gif", "utf-8", PNG),
@@ -54,10 +60,10 @@ async def made():
             "https://a/txt": ("text/plain", "latin-1", b"gr\xfcn"),
         }
     )
-    loader._fetcher = web
+    loader = MediaLoader(web, 1000)
     yield loader, web
     await loader.close()
-    assert web.asked[-1] == "closed"
+    assert web.fetched[-1] == "closed"
 
 
 def block(kind, url):
@@ -70,57 +76,101 @@ def request(*blocks):
 
 
 async def test_a_request_without_media_loads_nothing(made):
-    """Nor does a policy that hands addresses on."""
+    """Nor does a policy that passes URLs to the backend."""
     loader, web = made
     assert await loader.load(request({"type": "text", "text": "x"}), TranslationContext(Profile(), FETCH)) == {}
     assert await loader.load(request(block("image", "https://a/png")), TranslationContext(Profile())) == {}
-    assert web.asked == []
+    assert web.fetched == []
 
 
-async def test_addresses_become_files_texts_or_failures_by_their_path(made):
-    """A PDF gives its text where the profile wants that."""
+async def test_urls_become_files_texts_or_failures_by_the_path_of_the_block(made):
+    """A PDF becomes its text if the profile needs that."""
     loader, _ = made
-    asked = request(
+    body = request(
         block("image", "https://a/png"), block("document", "https://a/txt"), block("document", "https://a/pdf"),
         block("image", "https://a/gone"),
     )  # fmt: skip
-    assert await loader.load(asked, TranslationContext(Profile(), FETCH)) == {
-        f"{PLACE}0": LoadedFile("image/png", encoded(PNG)),
-        f"{PLACE}1": LoadedText(("gr\xfcn",), paged=False),
-        f"{PLACE}2": LoadedText(("Hello",)),
-        f"{PLACE}3": Failed("no such page; send it"),
+    assert await loader.load(body, TranslationContext(Profile(), FETCH)) == {
+        f"{PREFIX}0": LoadedFile("image/png", encoded(PNG)),
+        f"{PREFIX}1": LoadedText(("gr\xfcn",), paged=False),
+        f"{PREFIX}2": LoadedText(("Hello",)),
+        f"{PREFIX}3": Failed("no such page; send it"),
     }
 
 
-async def test_a_pdf_stays_a_file_where_the_backend_reads_it(made):
+async def test_a_pdf_stays_a_file_if_the_backend_reads_files(made):
     loader, _ = made
     loaded = await loader.load(
         request(block("document", "https://a/pdf")), TranslationContext(Profile(documents="file"), FETCH)
     )
-    assert loaded == {f"{PLACE}0": LoadedFile("application/pdf", encoded(PDF))}
+    assert loaded == {f"{PREFIX}0": LoadedFile("application/pdf", encoded(PDF))}
 
 
-async def test_a_pdf_inside_the_request_gives_its_text(made):
+async def test_a_pdf_in_the_request_becomes_its_text(made):
     loader, _ = made
     source = {"type": "base64", "media_type": "application/pdf", "data": encoded(PDF)}
     loaded = await loader.load(request({"type": "document", "source": source}), TranslationContext(Profile()))
-    assert loaded == {f"{PLACE}0": LoadedText(("Hello",))}
+    assert loaded == {f"{PREFIX}0": LoadedText(("Hello",))}
 
 
-async def test_one_address_is_fetched_once(made):
-    """In one request, and in the turns of a conversation; a failure is tried again."""
+async def test_a_url_is_fetched_once(made):
+    """In one request, and in the turns of a conversation; a failure is retried."""
     loader, web = made
-    asked = request(*[block("image", "https://a/png")] * 3, block("image", "https://a/gone"))
+    body = request(*[block("image", "https://a/png")] * 3, block("image", "https://a/gone"))
     for _ in range(2):
-        loaded = await loader.load(asked, TranslationContext(Profile(), FETCH))
+        loaded = await loader.load(body, TranslationContext(Profile(), FETCH))
         assert len(loaded) == 4
-    assert web.asked == ["https://a/png", "https://a/gone", "https://a/gone"]
+    assert web.fetched == ["https://a/png", "https://a/gone", "https://a/gone"]
 
 
-async def test_a_few_addresses_are_fetched_at_once(made):
-    """Neither one after the other nor all together."""
+async def test_four_urls_are_fetched_concurrently(made):
+    """The others wait."""
     loader, web = made
     await loader.load(
         request(*(block("image", f"https://a/{n}") for n in range(20))), TranslationContext(Profile(), FETCH)
     )
-    assert web.most == module._FETCHES_AT_ONCE
+    assert web.max_running == 4
+
+
+class Platform:
+    """Keeps the chat request and rejects it."""
+
+    def is_served(self, _name):
+        return True
+
+    async def locate(self, model_id):
+        return Target(model_id, "p", "remote::vllm", "m")
+
+    async def chat(self, _target, fields):
+        self.fields = fields
+        raise InvalidRequestError("rejected")
+
+
+def document_request(source):
+    block = {"type": "document", "source": source}
+    body = {"model": "p/m", "max_tokens": 1, "messages": [{"role": "user", "content": [block]}]}
+    return RequestBody.of(CreateMessageRequest.model_validate(body))
+
+
+async def test_a_pdf_is_read_before_the_backend_is_called():
+    """Its threads are released at the end."""
+    platform = Platform()
+    impl = MessagesImpl(MessagesConfig(), platform, b"key")
+    source = {"type": "base64", "media_type": "application/pdf", "data": encoded(pdf_with("Hello"))}
+    with pytest.raises(InvalidRequestError, match="rejected"):
+        await answer(impl, document_request(source), Call("req_1"))
+    assert platform.fields["messages"][0]["content"] == "<document>\n[page 1]\nHello\n</document>"
+    await impl.shutdown()
+
+
+async def test_the_configuration_can_reject_urls():
+    impl = MessagesImpl(MessagesConfig(media_urls="reject"), Platform(), b"key")
+    with pytest.raises(InvalidRequestError, match="takes no addresses"):
+        await answer(impl, document_request({"type": "url", "url": "https://a"}), Call("req_1"))
+    await impl.shutdown()
+
+
+@pytest.mark.parametrize("field", [{"media_urls": "x"}, {"media_max_bytes": 0}, {"media_timeout_seconds": 0}])
+def test_invalid_configuration_is_rejected(field):
+    with pytest.raises(ValidationError):
+        MessagesConfig(**field)

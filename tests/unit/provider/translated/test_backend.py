@@ -1,4 +1,4 @@
-"""The translated lane: what it asks again, what it remembers, the header, refusals; over a scripted platform."""
+"""Retries, learned profiles, dropped parts and content policy on the translated lane, with a scripted platform."""
 
 import json
 
@@ -12,8 +12,7 @@ from llama_stack_api_messages.models import CreateMessageRequest
 from llama_stack_provider_messages.config import MessagesConfig
 from llama_stack_provider_messages.impl import MessagesImpl
 from llama_stack_provider_messages.stack import Target
-from llama_stack_provider_messages.translated.profiles import Profiles
-from llama_stack_provider_messages.upstream import state
+from llama_stack_provider_messages.translated.backend import Profiles
 from support.replies import answer
 
 CALL = Call("req_1", {"x-session-id": "s"})
@@ -29,13 +28,13 @@ async def chunks(*records):
         yield construct_type(type_=ChatCompletionChunk, value=record)
 
 
-class Refusing:
-    """Refuses as long as a rule says so, then answers."""
+class Rejecting:
+    """A backend that rejects a request as long as a rule applies, then answers."""
 
     def __init__(self, *rules, answer=ANSWER):
         self.rules = rules
         self.answer = answer
-        self.asked = []
+        self.requests = []
 
     def is_served(self, name):
         return True
@@ -44,7 +43,7 @@ class Refusing:
         return Target(model_id, "local", "remote::openai", "gpt-5.6")
 
     async def chat(self, target, fields):
-        self.asked.append(fields)
+        self.requests.append(fields)
         for applies, text in self.rules:
             if applies(fields):
                 raise ValueError(text)
@@ -75,22 +74,22 @@ async def ask(impl, **fields):
 
 
 def lane(platform, **config):
-    return MessagesImpl(MessagesConfig(**config), platform)
+    return MessagesImpl(MessagesConfig(**config), platform, b"key")
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_refusals_of_several_kinds_are_healed_and_remembered(stream):
-    """Each leads to one more try; the second request goes straight, and says what it was spared."""
-    platform = Refusing((too_much, LIMIT), (late_system, SYSTEM))
+async def test_a_request_is_adapted_to_several_errors_which_are_remembered(stream):
+    """Each error causes one retry; the second request is adapted at once, with the same header."""
+    platform = Rejecting((too_much, LIMIT), (late_system, SYSTEM))
     impl = lane(platform)
     reply, _ = await ask(impl, stream=stream)
-    assert [fields["max_completion_tokens"] for fields in platform.asked] == [9000, 4096, 4096]
-    assert [late_system(fields) for fields in platform.asked] == [True, True, False]
+    assert [fields["max_completion_tokens"] for fields in platform.requests] == [9000, 4096, 4096]
+    assert [late_system(fields) for fields in platform.requests] == [True, True, False]
     assert reply.headers == {**LANE, "x-messages-dropped": "max_tokens"}
     again, _ = await ask(impl, stream=stream)
-    assert len(platform.asked) == 4
+    assert len(platform.requests) == 4
     assert again.headers == reply.headers
-    assert platform.asked[0]["prompt_cache_key"] == "s"
+    assert platform.requests[0]["prompt_cache_key"] == "s"
 
 
 IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}
@@ -100,57 +99,57 @@ READ = [
 ]
 
 
-def seen(fields):
+def has_image(fields):
     return any(isinstance(message["content"], list) for message in fields["messages"])
 
 
-async def test_an_image_a_tool_returned_does_not_end_the_conversation_with_a_model_that_cannot_see():
-    """It comes again with every turn: the model is told instead. The user's own is refused by its path."""
-    platform = Refusing((seen, "image input is not supported"))
+async def test_an_image_in_a_tool_result_does_not_fail_requests_to_a_model_without_vision():
+    """The image is in every later turn, so the model gets a note instead. An image of the user is rejected."""
+    platform = Rejecting((has_image, "image input is not supported"))
     impl = lane(platform)
     for _ in range(2):
         reply, _ = await ask(impl, messages=[TURNS[0], *READ])
         assert reply.headers == {**LANE, "x-messages-dropped": "messages.2.content.0.content.0"}
-    assert [seen(fields) for fields in platform.asked] == [True, False, False]
+    assert [has_image(fields) for fields in platform.requests] == [True, False, False]
     with pytest.raises(InvalidRequestError, match=r"^messages\.0\.content\.0: this model reads no images"):
         await ask(impl, messages=[{"role": "user", "content": [IMAGE]}])
 
 
-async def test_a_window_that_is_full_is_not_remembered():
-    """The next prompt is another one; the answer says why it ended."""
+async def test_a_full_context_window_is_not_remembered():
+    """The next prompt has another length; the reply has the stop reason."""
     text = "input length and `max_tokens` exceed context limit: 4000 + 9000 > 8192"
-    platform = Refusing((too_much, text.replace("4000", "4096")))
+    platform = Rejecting((too_much, text.replace("4000", "4096")))
     impl = lane(platform)
     _, body = await ask(impl)
     assert json.loads(body)["stop_reason"] == "model_context_window_exceeded"
     await ask(impl)
-    assert [fields["max_completion_tokens"] for fields in platform.asked] == [9000, 4096, 9000, 4096]
+    assert [fields["max_completion_tokens"] for fields in platform.requests] == [9000, 4096, 9000, 4096]
 
 
-async def test_a_refusal_that_quotes_the_client_teaches_nothing():
-    """Words of one client's schema must not lower the limit of everybody."""
+async def test_an_error_that_quotes_the_client_is_not_remembered():
+    """The text of one client's schema must not lower the limit of all clients."""
     quoted = [True]
-    refusal = "Invalid schema: 'max_tokens must be at most 1' is not of type 'object'"
-    platform = Refusing((lambda _: bool(quoted), refusal))
+    rejection = "Invalid schema: 'max_tokens must be at most 1' is not of type 'object'"
+    platform = Rejecting((lambda _: bool(quoted), rejection))
     impl = lane(platform)
     with pytest.raises(InvalidRequestError, match="Invalid schema"):
         await ask(impl)
     quoted.clear()
     await ask(impl)
-    assert [fields["max_completion_tokens"] for fields in platform.asked] == [9000, 1, 9000]
+    assert [fields["max_completion_tokens"] for fields in platform.requests] == [9000, 1, 9000]
 
 
-async def test_a_refusal_that_stays_is_answered():
-    """One more try per kind, then the client gets the backend's words."""
-    platform = Refusing((always, SYSTEM))
+async def test_an_error_that_persists_is_returned():
+    """After one retry per kind the client gets the backend's message."""
+    platform = Rejecting((always, SYSTEM))
     with pytest.raises(InvalidRequestError, match="must be at the beginning"):
         await ask(lane(platform))
-    assert len(platform.asked) == 2
+    assert len(platform.requests) == 2
 
 
-async def test_strict_validation_names_a_limit_once_it_is_known():
+async def test_strict_validation_rejects_max_tokens_above_a_learned_limit():
     """The API does not lower ``max_tokens`` either."""
-    impl = lane(Refusing((too_much, LIMIT)), validation="strict")
+    impl = lane(Rejecting((too_much, LIMIT)), validation="strict")
     body = {"model": "local/m", "max_tokens": 9000, "messages": TURNS}
     request = RequestBody.of(CreateMessageRequest.model_validate(body))
     for _ in range(2):
@@ -158,15 +157,15 @@ async def test_strict_validation_names_a_limit_once_it_is_known():
             await answer(impl, request, Call("req_1", {"anthropic-version": "2023-06-01"}))
 
 
-async def test_a_reply_without_losses_has_no_header():
-    reply, _ = await ask(lane(Refusing()))
+async def test_a_reply_without_dropped_parts_has_no_dropped_header():
+    reply, _ = await ask(lane(Rejecting()))
     assert reply.headers == LANE
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_policy_of_the_backend_is_a_refusal_of_the_model(stream):
-    """200 with its words, and the header as ever."""
-    reply, data = await ask(lane(Refusing((always, POLICY))), stream=stream, brand_new=1)
+async def test_a_content_policy_error_becomes_a_message_with_stop_reason_refusal(stream):
+    """It has status 200, the text of the error, and the usual header."""
+    reply, data = await ask(lane(Rejecting((always, POLICY))), stream=stream, brand_new=1)
     assert b'"stop_reason":"refusal"' in data
     assert b'"explanation":"Flagged."' in data
     assert b"content_block" not in data
@@ -174,25 +173,24 @@ async def test_a_policy_of_the_backend_is_a_refusal_of_the_model(stream):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_policy_may_be_an_error(stream):
+async def test_a_content_policy_error_can_stay_an_error(stream):
     with pytest.raises(InvalidRequestError, match="Flagged"):
-        await ask(lane(Refusing((always, POLICY)), content_policy="error"), stream=stream)
+        await ask(lane(Rejecting((always, POLICY)), content_policy="error"), stream=stream)
 
 
-async def test_a_policy_inside_a_200_is_one_too():
+async def test_a_content_policy_error_in_a_200_response_is_recognised():
     """Gateways answer 200 with an error in the body."""
     answer = {"id": "c", "error": {"message": "Flagged.", "code": "content_filter"}}
-    _, body = await ask(lane(Refusing(answer=answer)))
+    _, body = await ask(lane(Rejecting(answer=answer)))
     assert json.loads(body)["stop_details"]["explanation"] == "Flagged."
     with pytest.raises(InvalidRequestError, match="Flagged"):
-        await ask(lane(Refusing(answer=answer), content_policy="error"))
+        await ask(lane(Rejecting(answer=answer), content_policy="error"))
 
 
-def test_what_was_learned_is_bounded(monkeypatch):
-    """A provider takes any model name; the oldest is forgotten."""
-    monkeypatch.setattr(state, "MAX_KEYS", 2)
+def test_the_number_of_learned_profiles_is_limited():
+    """A provider accepts any model name; above 1,000 models the oldest profile is removed."""
     known = Profiles({})
-    targets = [Target(f"p/{name}", "p", "remote::vllm", name) for name in "abc"]
+    targets = [Target(f"p/{number}", "p", "remote::vllm", str(number)) for number in range(1_001)]
     for target in targets:
         known.learn(target, {"max_output_tokens": 9})
-    assert [known.of(target).max_output_tokens for target in (targets[2], targets[1], targets[0])] == [9, 9, None]
+    assert [known.of(target).max_output_tokens for target in (targets[-1], targets[1], targets[0])] == [9, 9, None]

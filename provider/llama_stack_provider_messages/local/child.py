@@ -1,4 +1,4 @@
-"""The child process: runs llama.cpp's server until the parent ends.
+"""The program of the child process: runs llama.cpp's server until the parent ends.
 
 It is started as a file, not as a module, and imports only the standard library and the engine, so that the platform
 takes no memory in it. It reads one JSON line of options from stdin and writes one to stdout: ``{"address": ...}``.
