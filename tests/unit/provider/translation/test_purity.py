@@ -13,6 +13,7 @@ MODULES = [
     *sorted((PACKAGE / "translation").rglob("*.py")),
     *(PACKAGE / "errors" / f"{name}.py" for name in PURE_ERRORS),
     PACKAGE / "upstream" / "sse.py",
+    *sorted((PACKAGE / "headers").rglob("*.py")),
 ]
 ALLOWED = {
     "base64", "binascii", "codecs", "collections", "copy", "dataclasses", "datetime", "encodings", "functools",
@@ -38,6 +39,7 @@ def test_a_pure_module_imports_only_pure_modules(path):
         "llama_stack_api_messages.json_bytes",
         "llama_stack_api_messages.models",
         "llama_stack_provider_messages.translation",
+        "llama_stack_provider_messages.headers",
         *(f"llama_stack_provider_messages.errors.{name}" for name in PURE_ERRORS),
     )
     assert all(name.startswith(allowed) for name in inner)
