@@ -1,4 +1,4 @@
-"""Shared state of one request's translation: settings for every step, and the log of dropped parts."""
+"""What every step of a request's translation shares: profile, policy, loaded media, and the log of dropped parts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -7,7 +7,6 @@ from typing import Any, Literal
 from llama_stack_provider_messages.translation.dropped import DropLog
 from llama_stack_provider_messages.translation.names import ClientName
 
-from .loaded_media import Loaded
 from .profile import Profile
 from .thinking_signature import InflateBudget, ThinkingSigner
 
@@ -29,6 +28,47 @@ class Policy:
     server_tools: Literal["remove", "reject"] = "remove"
     content_policy: Literal["refusal", "error"] = "refusal"
     media_urls: Literal["pass", "fetch", "reject"] = "pass"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedText:
+    """The text of a document.
+
+    Args:
+        pages: One text per page; a single text for a document without pages.
+        paged: Whether the texts are the pages of a PDF.
+    """
+
+    pages: tuple[str, ...]
+    paged: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedFile:
+    """A file, passed on unchanged.
+
+    Args:
+        media_type: Media type detected from the bytes.
+        data: The bytes in base64.
+    """
+
+    media_type: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Loading failed.
+
+    Args:
+        reason: Error message for the client, sent after the JSON path; says what to do.
+    """
+
+    reason: str
+
+
+type Loaded = LoadedText | LoadedFile | Failed
+"""The result of loading an image or document. The caller loads media, because the translation does no I/O."""
 
 
 @dataclass(frozen=True, slots=True)

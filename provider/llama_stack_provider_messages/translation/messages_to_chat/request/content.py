@@ -19,8 +19,7 @@ from llama_stack_provider_messages.translation.names import backend_name
 from llama_stack_provider_messages.translation.tool_arguments import dump_json
 
 from .breakpoints import marker_of
-from .media.documents import document, result_document
-from .media.images import image, result_image
+from .media import document, image, result_document, result_image
 from .parts import Part, text_part
 
 type AnyBlock = InputBlock | ToolResultItem | TextOrImage
@@ -35,7 +34,7 @@ def text_of(block: TextBlock, _path: str, _ctx: TranslationContext) -> Part | No
 def search_result(block: SearchResultBlock, path: str, ctx: TranslationContext) -> Part:
     """Return a search result as text."""
     if field(block.citations, "enabled"):
-        ctx.drop(f"{path}.citations", "citations", "the backend does not cite")
+        ctx.drop(f"{path}.citations", "citations", "the backend does not support citations")
     text = "\n".join(part.text for part in block.content)
     head = f"<search_result source={dump_json(block.source)} title={dump_json(block.title)}>"
     return text_part(f"{head}\n{text}\n</search_result>")
@@ -72,7 +71,7 @@ def nothing(_block: AnyBlock, _path: str, _ctx: TranslationContext) -> None:
 
 def unknown_item(block: AnyBlock, path: str, ctx: TranslationContext) -> Part:
     """Return a note to the model in place of an unknown part of a tool result, so that the tool loop continues."""
-    ctx.drop(path, block.type, "this server cannot read such blocks; the model is told so")
+    ctx.drop(path, block.type, "this server does not support blocks of this type; the model gets a note instead")
     return text_part(f"[{block.type}: this model cannot read it]")
 
 
@@ -136,7 +135,7 @@ USER_REFUSALS: dict[str, str] = {
 }
 """Blocks not allowed in a user message -> what to do."""
 
-SYSTEM_REFUSALS: dict[str, str] = {"tool_result": "move it to the user message behind the call"}
+SYSTEM_REFUSALS: dict[str, str] = {"tool_result": "move it to the user message after the call"}
 """Blocks not allowed in a system message, which holds only text -> what to do."""
 
 _REMEDY = "remove the block or send its content as text"

@@ -45,7 +45,11 @@ def history(request: PromptRequest, ctx: TranslationContext) -> list[Numbered]:
         if ctx.policy.strict and index and edit.type == "clear_thinking_20251015":
             raise InvalidRequestError(f"{path}: clear_thinking_20251015 must be the first edit; move it to the front")
         if (amount := _odd_amount(edit)) is not None:
-            ctx.drop(f"{path}.{amount}", edit.type, "the edit does not take an amount of this type; it is left out")
+            ctx.drop(
+                f"{path}.{amount}",
+                edit.type,
+                "the setting does not accept an amount of this type; the edit is not applied",
+            )
             continue
         messages = EDITS[edit.type](messages, edit, request, ctx)
     return messages

@@ -23,7 +23,7 @@ from llama_stack_provider_messages.translation.messages_to_chat.context import T
 from llama_stack_provider_messages.translation.tool_arguments import dump_json
 
 from .content import RESULT_BLOCKS, SERVER_RESULTS, parts_of, unsupported
-from .media.documents import document_text
+from .media import document_text
 
 type Renderer = Callable[[Any, str, TranslationContext], str]
 
@@ -35,7 +35,7 @@ def replayed(block: Any, path: str, ctx: TranslationContext) -> str:  # noqa: AN
     if block.type in REPLAY_REFUSALS:
         raise unsupported(block, path, REPLAY_REFUSALS[block.type])
     if block.type not in REPLAY_HINTS:
-        ctx.drop(path, block.type, REPLAY_LOSSES.get(block.type, "this server cannot read such blocks"))
+        ctx.drop(path, block.type, REPLAY_LOSSES.get(block.type, "this server does not support blocks of this type"))
     return ""
 
 
@@ -58,12 +58,14 @@ def _outcome(content: Any, path: str, ctx: TranslationContext) -> str:  # noqa: 
         items = content or ()
         sealed = any(text_field(item, "encrypted_content") for item in items)
         if sealed:
-            ctx.drop(path, "encrypted_content", "only the server that made it can read it; titles and addresses stay")
+            ctx.drop(
+                path, "encrypted_content", "only the server that encrypted it can read it; titles and URLs are kept"
+            )
         return "\n".join(_page(item) if isinstance(item, WebSearchResultBlock) else item.text for item in items)
     if isinstance(content, ServerToolError):
         return ": ".join(filter(None, ("Error", content.error_code, text_field(content, "error_message"))))
     if isinstance(content, UnknownResult):
-        ctx.drop(path, content.type, "this server cannot read such results")
+        ctx.drop(path, content.type, "this server does not support results of this type")
         return ""
     return OUTCOMES[content.type](content, path, ctx)
 
@@ -78,7 +80,7 @@ def _fetched(result: WebFetchResultBlock, path: str, ctx: TranslationContext) ->
 
 def _process(result: Any, path: str, ctx: TranslationContext) -> str:  # noqa: ANN401 - results of three tools
     if text_field(result, "encrypted_stdout"):
-        ctx.drop(path, "encrypted_stdout", "only the server that made it can read it")
+        ctx.drop(path, "encrypted_stdout", "only the server that encrypted it can read it")
     lines = [text_field(result, "stdout").rstrip("\n")]
     if stderr := result.stderr.rstrip("\n"):
         lines += ["stderr:", stderr]
@@ -90,7 +92,7 @@ def _process(result: Any, path: str, ctx: TranslationContext) -> str:  # noqa: A
 
 
 def _withheld(_result: object, path: str, ctx: TranslationContext) -> str:
-    ctx.drop(path, "encrypted_content", "only the server that made it can read it")
+    ctx.drop(path, "encrypted_content", "only the server that encrypted it can read it")
     return "(withheld)"
 
 
@@ -146,11 +148,11 @@ REPLAYED: dict[str, Renderer] = {
 REPLAY_HINTS = frozenset({"redacted_thinking", "fallback", "mcp_tool_listing", "connector_text", "compaction"})
 """Blocks that other models ignore by contract, so not in ``Dropped``. context_edits.py handles compactions."""
 
-REPLAY_LOSSES: dict[str, str] = {"image": "no backend takes images in an answer"}
+REPLAY_LOSSES: dict[str, str] = {"image": "assistant messages cannot hold images"}
 """Blocks that are dropped and logged -> why; unknown types are dropped, too."""
 
 REPLAY_REFUSALS: dict[str, str] = {
-    "tool_result": "move it to the user message behind the call",
+    "tool_result": "move it to the user message after the call",
     "tool_addition": "move it to a system message",
     "tool_removal": "move it to a system message",
 }

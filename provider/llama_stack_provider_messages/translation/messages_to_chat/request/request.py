@@ -172,7 +172,7 @@ def _check(request: CreateMessageRequest, ctx: TranslationContext) -> None:
 def _refuse_thread(_value: object, path: str, _ctx: TranslationContext) -> None:
     """Reject a thread. On exactly this error code the SDK's tool runner sends the whole history instead."""
     raise InvalidRequestError(
-        f"{path}: conversations are not kept on this server; send the whole history in messages",
+        f"{path}: this server does not store conversations; send the whole history in messages",
         details={"error_code": "thread_unsupported_request"},
     )
 
@@ -191,7 +191,9 @@ def _leave_mcp(value: list[object], path: str, ctx: TranslationContext) -> None:
 
 def _refuse_region(value: str, path: str, _ctx: TranslationContext) -> None:
     if value != "global":
-        raise InvalidRequestError(f"{path}: '{value}' cannot be guaranteed here; leave the field out or say 'global'")
+        raise InvalidRequestError(
+            f"{path}: '{value}' cannot be guaranteed here; leave the field out or set it to 'global'"
+        )
 
 
 def _refuse_skills(value: object, path: str, _ctx: TranslationContext) -> None:
@@ -201,18 +203,18 @@ def _refuse_skills(value: object, path: str, _ctx: TranslationContext) -> None:
 
 def _refuse_payer(value: object, path: str, _ctx: TranslationContext) -> None:
     if field(value, "bill_to") == "user_profile":
-        raise InvalidRequestError(f"{path}.bill_to: this server bills no user profiles; leave the field out")
+        raise InvalidRequestError(f"{path}.bill_to: this server does not bill user profiles; leave the field out")
 
 
 def _note_fallbacks(value: object, path: str, ctx: TranslationContext) -> None:
     if value != "default":
-        ctx.drop(path, path, "this server tries no other models")
+        ctx.drop(path, path, "this server does not try other models")
 
 
 def _note_safeguards(value: list[object], path: str, ctx: TranslationContext) -> None:
     """Log safeguards as dropped. The reply reports them too, see ``ReplyOptions.safeguard_results``."""
     if value:
-        ctx.drop(path, path, "this server has no safety classifier; the answer says that it is unavailable")
+        ctx.drop(path, path, "this server has no safety classifier; the response reports it as unavailable")
 
 
 CHECKED: dict[str, Callable[[Any, str, TranslationContext], None]] = {
@@ -238,7 +240,7 @@ def _sampling(request: CreateMessageRequest, ctx: TranslationContext) -> dict[st
         if ctx.profile.top_k:
             fields["top_k"] = request.top_k
         else:
-            ctx.drop("top_k", "top_k", "the backend has no such setting")
+            ctx.drop("top_k", "top_k", "the backend does not support this setting")
     return fields
 
 
@@ -273,9 +275,9 @@ def _account(request: CreateMessageRequest, ctx: TranslationContext) -> dict[str
         if ctx.profile.service_tier:
             fields["service_tier"] = "priority"
         else:
-            ctx.drop("speed", "speed", "the backend has one speed")
+            ctx.drop("speed", "speed", "the backend has no speed setting")
     if field(request.output_config, "task_budget") is not None:
-        ctx.drop("output_config.task_budget", "task_budget", "the backend does not know task budgets")
+        ctx.drop("output_config.task_budget", "task_budget", "the backend does not support task budgets")
     return fields
 
 
@@ -313,7 +315,7 @@ def _prefill(request: CreateMessageRequest, message: dict[str, Any], ctx: Transl
     if ctx.profile.thinking in ("template", "type", "enable_thinking"):
         fields |= SWITCHES[ctx.profile.thinking](ThinkingRequest(thinks=False), ctx)
         if THINKING.get(field(request.thinking, "type")):
-            ctx.drop("thinking", "thinking", "a continued answer cannot begin with thinking")
+            ctx.drop("thinking", "thinking", "a prefilled response cannot begin with thinking")
     if ctx.profile.prefill in ("prefix", "partial"):
         message[ctx.profile.prefill] = True
         message.pop(ctx.profile.reasoning_field or "", None)  # DeepSeek reads it as the start of reasoning

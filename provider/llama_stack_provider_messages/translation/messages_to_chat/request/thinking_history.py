@@ -47,13 +47,13 @@ def replayed_thoughts(block: object, path: str, ctx: TranslationContext) -> list
         own = ctx.seal.open(signature, ctx.inflate_budget) if ctx.seal else None
     except InflateLimitError:
         raise InvalidRequestError(
-            f"{path}.{place}: the signatures up to here carry more than {MAX_INFLATED_BYTES >> 20} MB of thinking; "
-            "leave the thinking blocks of earlier turns out"
+            f"{path}.{place}: the signatures up to this block hold more than {MAX_INFLATED_BYTES >> 20} MB of "
+            "thinking; remove the thinking blocks of earlier turns"
         ) from None
     if own:
         return [own]
     if ctx.profile.reasoning_field and not redacted:
-        ctx.drop(path, "thinking", "the signature was not made here")
+        ctx.drop(path, "thinking", "the signature was not made by this server")
     return []
 
 

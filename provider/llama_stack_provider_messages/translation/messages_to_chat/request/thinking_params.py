@@ -55,7 +55,7 @@ def thinking_fields(request: PromptRequest, ctx: TranslationContext, *, tools: b
     """
     wish = _wish(request, ctx)
     if wish.mode not in (None, *THINKING):
-        ctx.drop("thinking", str(wish.mode), "this mode of thinking is not known here")
+        ctx.drop("thinking", str(wish.mode), "unknown thinking mode")
     if tools and ctx.profile.tools_without_thinking:
         return _no_thinking(request, wish, ctx)
     fields = SWITCHES[ctx.profile.thinking](wish, ctx)
@@ -121,7 +121,7 @@ def _effort_or_none(wish: ThinkingRequest, ctx: TranslationContext) -> str | Non
     if wish.thinks is False:
         return "none"
     if wish.effort and wish.budget is not None:
-        ctx.drop("output_config.effort", f"effort {wish.effort}", "the backend takes an effort or a budget, not both")
+        ctx.drop("output_config.effort", f"effort {wish.effort}", "the backend accepts an effort or a budget, not both")
         return None
     return wish.effort
 

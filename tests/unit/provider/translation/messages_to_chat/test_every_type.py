@@ -38,7 +38,7 @@ PROFILES = [Profile(), PRESETS["openai"].but(cache_breakpoints=True), PRESETS["v
 CACHE = "a hint; only content parts have a place for it"
 CITED = "whom an answer cited; its text stays"
 PAIRED = "calls and results are told in their order"
-SEALED = "only the server that made it can read it"
+SEALED = "only the server that encrypted it can read it"
 CALLER = "who made a call does not change what was called"
 LINES = "the lines themselves are told"
 

@@ -56,12 +56,12 @@ TOOLSETS: dict[str, Toolset] = {
 """Kind -> its toolset."""
 
 REMOVED_TOOLS: dict[str, str] = {
-    "web_search": "this server runs no web search; the other tools are kept",
-    "web_fetch": "this server fetches no pages; the other tools are kept",
-    "code_execution": "this server runs no code; the other tools are kept",
-    **dict.fromkeys(SEARCH_TOOLS, "every tool is sent at once, so there is nothing to search"),
+    "web_search": "this server does not run web searches; the other tools are kept",
+    "web_fetch": "this server does not fetch pages; the other tools are kept",
+    "code_execution": "this server does not run code; the other tools are kept",
+    **dict.fromkeys(SEARCH_TOOLS, "all tools are sent, so there is nothing to search"),
     "advisor": "this server has no advisor; the other tools are kept",
-    "mcp_toolset": "this server connects to no MCP servers; the other tools are kept",
+    "mcp_toolset": "this server does not connect to MCP servers; the other tools are kept",
 }
 """Kind of server tool -> why it is dropped (agentgateway 2804: a server tool must not make the request fail)."""
 
@@ -115,7 +115,11 @@ def offers_of(tool: Tool, path: str, ctx: TranslationContext) -> list[OfferedToo
             ctx.drop(f"{path}.{name}", name, "this server does not know the field")
     callers = list_field(tool, "allowed_callers")
     if callers and "direct" not in callers:
-        ctx.drop(f"{path}.allowed_callers", "allowed_callers", "only code may call the tool, and none runs here")
+        ctx.drop(
+            f"{path}.allowed_callers",
+            "allowed_callers",
+            "only code may call the tool, and this server does not run code",
+        )
         return []
     if kind in TOOLSETS:
         return list(_member_offers(tool, TOOLSETS[kind], path, ctx))
@@ -134,7 +138,7 @@ def _leave_out_unknown(tool: UnknownTool, path: str, ctx: TranslationContext) ->
         raise InvalidRequestError(
             f"{path}: Input tag '{tool.type}' found using 'type' does not match any of the expected tags: {known}"
         )
-    ctx.drop(path, tool.type, "this server does not know the type of tool; the other tools are kept")
+    ctx.drop(path, tool.type, "this server does not know this type of tool; the other tools are kept")
 
 
 def _member_offers(tool: Tool, toolset: Toolset, path: str, ctx: TranslationContext) -> Iterator[OfferedTool]:

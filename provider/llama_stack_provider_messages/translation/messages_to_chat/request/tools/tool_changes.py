@@ -144,7 +144,7 @@ class ToolSet:
             return self._resolve(tool.name, f"{path}.name")
         if isinstance(tool, ToolDefinition):
             raise InvalidRequestError(f"{path}: a removal names a tool; use a tool_reference")
-        self._ctx.drop(path, tool.type, "this server does not know the tools it speaks of")
+        self._ctx.drop(path, tool.type, "this server does not support references of this type")
         return []
 
     def _define(self, tool: Tool, path: str) -> None:
@@ -155,7 +155,7 @@ class ToolSet:
                 self._register(offer)
             elif not known.same_as(offer):
                 raise InvalidRequestError(
-                    f"{path}: there is another tool named '{offer.name.name}'; give this one a name of its own",
+                    f"{path}: there is another tool named '{offer.name.name}'; choose another name",
                     details={"error_code": "tool_name_conflict"},
                 )
             self._load([offer.backend_name])

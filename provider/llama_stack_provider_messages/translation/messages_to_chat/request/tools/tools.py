@@ -68,7 +68,9 @@ def _weakened(choice: ToolChoice, fields: dict[str, Any], ctx: TranslationContex
     if not _is_forced(choice):
         return {}
     ctx.drop(
-        "tool_choice", f"tool_choice {choice.type}", "the backend may let the model write text until it is cut off"
+        "tool_choice",
+        f"tool_choice {choice.type}",
+        "the backend may not enforce it, so the model may answer with text instead",
     )
     if choice.type == "any":
         return {}

@@ -21,7 +21,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     profile_for,
     translate_request,
 )
-from llama_stack_provider_messages.translation.messages_to_chat.request.media.documents import filename
+from llama_stack_provider_messages.translation.messages_to_chat.request.media import filename
 
 PNG = b"\x89PNG\r\n\x1a\n1234"
 PDF = b"%PDF-1.4\n%%EOF\n"
@@ -159,7 +159,7 @@ class TestImages:
             (inline(b"BM1234"), f"{FIRST}.source.media_type: 'image/bmp' is not supported; send a png, jpeg, gif"),
             (inline(b"12345", "image/svg+xml"), f"{FIRST}.source.media_type: 'image/svg+xml' is not supported; "),
             (inline(PDF), f"{FIRST}.source.media_type: this is a PDF; send it as a document"),
-            (url("file:///etc/passwd"), f"{FIRST}.source.url: the address has to begin with https:// or http://"),
+            (url("file:///etc/passwd"), f"{FIRST}.source.url: the URL must begin with https:// or http://"),
             ({"type": "file", "file_id": "f"}, f"{FIRST}.source: sources of type 'file' are not supported, this"),
             ({"type": "new"}, f"{FIRST}.source: sources of type 'new' are not supported; send the bytes in base64"),
         ],
@@ -179,10 +179,10 @@ class TestImages:
     def test_addresses_are_refused_where_the_policy_says_so(self):
         how = {"policy": Policy(media_urls="reject")}
         assert refusal(image(url("https://a/b")), **how).startswith(
-            f"{FIRST}.source.url: this server takes no addresses"
+            f"{FIRST}.source.url: this server does not accept URLs"
         )
         assert in_result(image(url("https://a/b")), **how)[0] == (
-            "[image: this model cannot read it: this server takes no addresses]"
+            "[image: this model cannot read it: this server does not accept URLs]"
         )
 
     def test_fetched_addresses_are_shown_as_data(self):
@@ -192,9 +192,9 @@ class TestImages:
     @pytest.mark.parametrize(
         ("media", "text"),
         [
-            ({}, "the address was not loaded; "),
+            ({}, "the URL was not loaded; "),
             ({FIRST: Failed("gone; send it")}, "gone; send it"),
-            ({FIRST: LoadedText(("x",))}, "it is not an image; "),
+            ({FIRST: LoadedText(("x",))}, "this is not an image; "),
         ],
     )
     def test_what_was_not_fetched_is_refused(self, media, text):
@@ -306,17 +306,17 @@ class TestDocuments:
             (inline(b"hello", "application/pdf"), {}, ".source.media_type: this is not a PDF; send "),
             (inline(PNG, "application/pdf"), {}, ".source.media_type: this is an image; send "),
             (inline(b"PK", "application/zip"), {}, ".source.media_type: documents of type 'application/zip' are not "),
-            (inline(PDF), {"profile": Profile()}, ".source: the text of the PDF was not read; send "),
+            (inline(PDF), {"profile": Profile()}, ".source: the text of the PDF was not extracted; send "),
             (inline(PDF), {"profile": Profile(documents="reject")}, ": this model reads no PDF documents; send "),
             (inline(PDF), {"profile": Profile(), "media": Failed("encrypted; send x")}, ".source: encrypted; send x"),
-            (url("https://a"), {}, ".source.url: chat completions take no address of a document; send "),
-            (url("https://a"), {"policy": FETCH}, ".source: the address was not loaded; send "),
+            (url("https://a"), {}, ".source.url: the backend does not accept URLs of documents; send "),
+            (url("https://a"), {"policy": FETCH}, ".source: the URL was not loaded; send "),
             (
                 url("https://a"),
                 {"policy": Policy(media_urls="reject")},
-                ".source.url: this server takes no addresses; ",
+                ".source.url: this server does not accept URLs; ",
             ),
-            (url("ftp://a"), {"policy": FETCH}, ".source.url: the address has to begin with https:// or http://"),
+            (url("ftp://a"), {"policy": FETCH}, ".source.url: the URL must begin with https:// or http://"),
             ({"type": "file", "file_id": "f"}, {}, ".source: sources of type 'file' are not supported, this server "),
             ({"type": "new"}, {}, ".source: sources of type 'new' are not supported; send the bytes in base64"),
         ],

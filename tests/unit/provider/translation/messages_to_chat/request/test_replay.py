@@ -111,8 +111,8 @@ def test_system_messages_take_text_and_changes_of_the_tools():
         ("user", {"type": "tool_reference", "tool_name": "f"}, "move it into the content of a tool_result"),
         ("user", {"type": "container_upload", "file_id": "f"}, "this server has no containers"),
         ("user", {"type": "brand_new"}, "remove the block"),
-        ("assistant", {"type": "tool_result", "tool_use_id": "a"}, "move it to the user message behind the call"),
-        ("system", {"type": "tool_result", "tool_use_id": "a"}, "move it to the user message behind the call"),
+        ("assistant", {"type": "tool_result", "tool_use_id": "a"}, "move it to the user message after the call"),
+        ("system", {"type": "tool_result", "tool_use_id": "a"}, "move it to the user message after the call"),
         ("system", {"type": "image", "source": {"type": "url", "url": "u"}}, "remove the block"),
     ],
 )

@@ -628,7 +628,7 @@ def test_a_server_tool_does_not_cost_the_request():
     done = translated(tools=[TOOL, SEARCH])
     assert len(done.fields["tools"]) == 1
     assert done.dropped == (
-        Dropped("tools.1", "web_search", "this server runs no web search; the other tools are kept"),
+        Dropped("tools.1", "web_search", "this server does not run web searches; the other tools are kept"),
     )
 
 
