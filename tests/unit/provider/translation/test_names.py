@@ -71,7 +71,7 @@ def test_a_long_name_is_the_same_everywhere_and_comes_back():
 
 def test_a_tool_that_has_the_alias_of_another_is_refused():
     """Calls of one would reach the other in silence."""
-    with pytest.raises(Exception, match=r"^tools\.1: .* would have one name") as caught:
+    with pytest.raises(Exception, match=r"^tools\.1: .* would have the same name") as caught:
         translated(tools=[tool(LONG), tool(backend_name(LONG))])
     assert caught.value.status_code == 400
 

@@ -41,7 +41,7 @@ def search_result(block: SearchResultBlock, path: str, ctx: TranslationContext) 
 
 
 def tool_reference(block: ToolReferenceBlock, _path: str, ctx: TranslationContext) -> Part:
-    """Return the tool found by a tool search, by its name for the model (tool_changes.py declares it)."""
+    """Return the tool found by a tool search, by its name for the model (tools.py declares it)."""
     if block.tool_name in ctx.missing:
         return text_part(f"Tool {block.tool_name} is not available")
     return text_part(f"Loaded tool {backend_name(block.tool_name)}")
@@ -95,7 +95,7 @@ RESULT_BLOCKS: dict[str, Handler] = {
 
 
 SYSTEM_BLOCKS: dict[str, Handler] = {"text": text_of, "tool_addition": nothing, "tool_removal": nothing}
-"""Blocks allowed in a system prompt or message; tool changes are applied (tool_changes.py), not sent as text."""
+"""Blocks allowed in a system prompt or message; tool changes are applied (tools.py), not sent as text."""
 
 _TO_ANSWER = "move it to an assistant message"
 _TO_RESULT = "move it into the content of a tool_result"

@@ -23,8 +23,8 @@ from llama_stack_provider_messages.translation.messages_to_chat.reply.options im
 from .messages import chat_messages, empty_message
 from .strict import check_strict, unknown_keys
 from .thinking_params import SWITCHES, THINKING, ThinkingRequest, thinking_fields
-from .tools.schemas import is_strict_schema
-from .tools.tools import tool_fields
+from .tool_functions import is_strict_schema
+from .tools import tool_fields
 
 TRANSLATED = frozenset({
     "model", "messages", "system", "max_tokens", "stop_sequences", "stream", "temperature", "top_p", "top_k",
@@ -182,7 +182,7 @@ def _refuse_compaction(_value: object, path: str, _ctx: TranslationContext) -> N
 
 
 def _leave_mcp(value: list[object], path: str, ctx: TranslationContext) -> None:
-    """Drop or reject MCP servers, like their tools (offers.py)."""
+    """Drop or reject MCP servers, like their tools (tool_functions.py)."""
     if value and ctx.policy.server_tools == "reject":
         raise InvalidRequestError(f"{path}: this server does not call MCP servers; connect to them from the client")
     if value:

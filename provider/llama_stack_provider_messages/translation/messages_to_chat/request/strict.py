@@ -16,7 +16,7 @@ from llama_stack_provider_messages.translation.messages_to_chat.context import T
 
 from .strict_history import HISTORY_CHECKS
 from .thinking_history import THINKING_BLOCKS
-from .tools.tools import FORCED_CHOICES
+from .tools import FORCED_CHOICES
 
 VERSIONS = ("2023-06-01", "2026-10-21")
 """Valid values of ``anthropic-version``; the second one has no sampling parameters."""

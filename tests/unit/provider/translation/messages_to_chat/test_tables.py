@@ -15,9 +15,8 @@ from llama_stack_api_messages.models.thinking import ThinkingConfig, ToolChoice
 from llama_stack_api_messages.models.tools import Tool
 from llama_stack_provider_messages.translation.messages_to_chat.backend import presets
 from llama_stack_provider_messages.translation.messages_to_chat.reply import stop_reason, usage
-from llama_stack_provider_messages.translation.messages_to_chat.request import request
+from llama_stack_provider_messages.translation.messages_to_chat.request import request, tool_functions, tools
 from llama_stack_provider_messages.translation.messages_to_chat.request import thinking_params as thinking
-from llama_stack_provider_messages.translation.messages_to_chat.request.tools import offers, tools
 
 
 def literals(annotation):
@@ -74,8 +73,8 @@ def test_tool_choices():
 
 
 def test_every_kind_of_tool_is_in_exactly_one_table():
-    tables = [*offers.TOOLS, *offers.TOOLSETS, *offers.REMOVED_TOOLS]
-    assert sorted(tables) == sorted({offers.kind_of(tag) for tag in tags(Tool)})
+    tables = [*tool_functions.TOOLS, *tool_functions.TOOLSETS, *tool_functions.REMOVED_TOOLS]
+    assert sorted(tables) == sorted({tool_functions.kind_of(tag) for tag in tags(Tool)})
 
 
 def test_every_request_field_has_a_place():

@@ -3,7 +3,7 @@
 import pytest
 
 from llama_stack_provider_messages.translation.messages_to_chat import Profile, TranslationContext, translate_request
-from llama_stack_provider_messages.translation.messages_to_chat.request.tools.client_tools import CLIENT_TOOLS
+from llama_stack_provider_messages.translation.messages_to_chat.request.anthropic_tools import CLIENT_TOOLS
 from support.streams import request
 
 

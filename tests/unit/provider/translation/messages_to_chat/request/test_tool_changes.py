@@ -9,7 +9,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     TranslationContext,
     translate_request,
 )
-from llama_stack_provider_messages.translation.messages_to_chat.request.tools.tool_changes import ToolSet
+from llama_stack_provider_messages.translation.messages_to_chat.request.tools import ToolSet
 from support.streams import request
 
 STRICT = Policy(strict=True)

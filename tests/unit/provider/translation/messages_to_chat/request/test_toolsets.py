@@ -15,7 +15,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     TranslationContext,
     translate_request,
 )
-from llama_stack_provider_messages.translation.messages_to_chat.request.tools.toolset_members import (
+from llama_stack_provider_messages.translation.messages_to_chat.request.anthropic_tools import (
     BROWSER_MEMBERS,
     COMPUTER_MEMBERS,
 )
