@@ -58,13 +58,13 @@ def test_thinking_on_its_way(name, golden):
     case = json.loads((CASES / f"{name}.in.json").read_text())
     profile = profile_for("", overrides=case["profile"])
     asked = request(**case.get("request", {}))
-    form = translate_request(asked, TranslationContext(profile, seal=SEAL)).form
+    form = translate_request(asked, TranslationContext(profile, signer=SEAL)).form
     message = translate_response(completion(case["completion"]), form, id_maker(), sign=SEAL.sign)
     events = translate_form([chunk(value) for value in case["chunks"]], form, sign=SEAL.sign)
     assert fold(events) == message
     echoed = [{"role": "user", "content": "q"}, message, {"role": "user", "content": "r"}]
     turns = [{"role": turn["role"], "content": turn["content"]} for turn in echoed]
-    again = translate_request(request(messages=turns), TranslationContext(profile, seal=SEAL))
+    again = translate_request(request(messages=turns), TranslationContext(profile, signer=SEAL))
     golden(name, opened({"message": message, "events": events, "next": again.fields["messages"][1]}))
 
 

@@ -114,7 +114,7 @@ class TranslatedBackend:
         reply: dict[str, Any] = {"input_tokens": counted.tokens}
         if request.context_management is not None:
             unedited = request.model_copy(update={"context_management": None})
-            before = await self._count(translate_request(unedited, ctx.anew()), ctx, target) if ctx.edits else counted
+            before = await self._count(translate_request(unedited, ctx.fresh()), ctx, target) if ctx.edits else counted
             reply["context_management"] = {"original_input_tokens": before.tokens}
         kind = "exact" if counted.exact else "estimate"
         return MessageReply(encode_json(reply), {**dropped_header(chat.dropped), COUNT_HEADER: kind})
@@ -132,7 +132,7 @@ class TranslatedBackend:
         self, request: CreateMessageRequest, call: Call, target: Target, seal: ThinkingSigner
     ) -> TranslationContext:
         """Return the translation context of a request, with its media loaded."""
-        ctx = TranslationContext(self._profiles.of(target), self._policy, headers=call.headers, seal=seal)
+        ctx = TranslationContext(self._profiles.of(target), self._policy, headers=call.headers, signer=seal)
         return replace(ctx, media=await self._media.load(request, ctx))
 
     async def _ask(
@@ -169,7 +169,7 @@ class TranslatedBackend:
 
 
 def _adapted(ctx: TranslationContext, adaptation: Adaptation) -> TranslationContext:
-    return ctx.anew(profile=ctx.profile.but(**adaptation.changes), room=adaptation.room or ctx.room)
+    return ctx.fresh(profile=ctx.profile.but(**adaptation.changes), room=adaptation.room or ctx.room)
 
 
 def _stoppable(request: CreateMessageRequest) -> CreateMessageRequest:

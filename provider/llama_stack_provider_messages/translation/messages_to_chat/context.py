@@ -85,7 +85,7 @@ class TranslationContext:
         headers: Headers of the HTTP request, names in lower case; empty without an HTTP request.
         room: Tokens left for the response in the backend's context window, once the backend has reported it.
         edits: The context management edits that cleared something, as reported in the response.
-        seal: Opens the signatures of thinking blocks; if None, all signatures count as foreign.
+        signer: Opens the signatures of thinking blocks; if None, all signatures count as foreign.
         inflate_budget: Bytes that the signatures may still inflate to in this translation. A retry of the request gets
             a new budget.
     """
@@ -99,10 +99,10 @@ class TranslationContext:
     headers: Mapping[str, str] = field(default_factory=dict)
     room: int | None = None
     edits: list[dict[str, Any]] = field(default_factory=list)
-    seal: ThinkingSigner | None = None
+    signer: ThinkingSigner | None = None
     inflate_budget: InflateBudget = field(default_factory=InflateBudget)
 
-    def anew(self, **changes: Any) -> "TranslationContext":  # noqa: ANN401 - any field
+    def fresh(self, **changes: Any) -> "TranslationContext":  # noqa: ANN401 - any field
         """Return a copy with an empty log and changed values."""
         return replace(
             self, log=DropLog(), names={}, missing=set(), edits=[], inflate_budget=InflateBudget(), **changes

@@ -22,7 +22,7 @@ from llama_stack_provider_messages.translation.messages_to_chat.reply.options im
 
 from .messages import chat_messages, empty_message
 from .strict import check_strict, unknown_keys
-from .thinking_params import SWITCHES, THINKING, ThinkingRequest, thinking_fields
+from .thinking import SWITCHES, THINKING, ThinkingRequest, thinking_fields
 from .tool_functions import is_strict_schema
 from .tools import tool_fields
 

@@ -15,7 +15,7 @@ from llama_stack_provider_messages.translation.fields import field, list_field
 from llama_stack_provider_messages.translation.messages_to_chat.context import TranslationContext
 
 from .strict_history import HISTORY_CHECKS
-from .thinking_history import THINKING_BLOCKS
+from .thinking import THINKING_BLOCKS
 from .tools import FORCED_CHOICES
 
 VERSIONS = ("2023-06-01", "2026-10-21")

@@ -28,7 +28,7 @@ def sent(content, model="gemini-3-pro", seal=SEAL):
     results = [{"type": "tool_result", "tool_use_id": name, "content": "r"} for name in ("c1", "c2")]
     turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": content}]
     asked = request(messages=[*turns, {"role": "user", "content": results}])
-    return translate_request(asked, TranslationContext(profile_for("remote::gemini", model), seal=seal)).fields[
+    return translate_request(asked, TranslationContext(profile_for("remote::gemini", model), signer=seal)).fields[
         "messages"
     ][1]
 
@@ -83,7 +83,7 @@ def test_a_signature_without_its_call_is_left_out():
         {"role": "assistant", "content": content},
         {"role": "user", "content": "r"},
     ]
-    ctx = TranslationContext(profile_for("", overrides={"like": "openrouter"}), seal=SEAL)
+    ctx = TranslationContext(profile_for("", overrides={"like": "openrouter"}), signer=SEAL)
     assert translate_request(request(messages=turns), ctx).fields["messages"][1] == {
         "role": "assistant",
         "content": "Let me look.",

@@ -92,7 +92,7 @@ class TestSignatures:
         asked = request(messages=thinking(7, 60, SEAL))
         tracemalloc.start()
         with cpu_bound(5), pytest.raises(InvalidRequestError) as refusal:
-            translate_request(asked, TranslationContext(PROFILE, seal=SEAL))
+            translate_request(asked, TranslationContext(PROFILE, signer=SEAL))
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 150_000_000
@@ -106,9 +106,9 @@ class TestSignatures:
         text = "x" * (MAX_SIGNED_BYTES - 1)
         block = {"type": "thinking", "thinking": "", "signature": SEAL.sign(text)}
         answers = [{"role": "assistant", "content": [block, {"type": "text", "text": "x"}]}, USER] * 2
-        ctx = TranslationContext(PROFILE, seal=SEAL)
+        ctx = TranslationContext(PROFILE, signer=SEAL)
         asked = request(messages=[USER, *answers])
-        for again in (ctx, ctx.anew(), ctx.anew()):  # each translation has the whole budget
+        for again in (ctx, ctx.fresh(), ctx.fresh()):  # each translation has the whole budget
             messages = translate_request(asked, again).fields["messages"]
             assert [message["reasoning_content"] == text for message in messages[1::2]] == [True, True]
 
@@ -121,13 +121,13 @@ class TestSignatures:
         """The remedy is within reach of a client that edits its history."""
         edits = {"edits": [{"type": "clear_thinking_20251015"}]}
         translate_request(
-            request(messages=thinking(7, 60, SEAL), context_management=edits), TranslationContext(PROFILE, seal=SEAL)
+            request(messages=thinking(7, 60, SEAL), context_management=edits), TranslationContext(PROFILE, signer=SEAL)
         )
 
     def test_foreign_signatures_take_nothing_of_the_budget(self):
         """They are not inflated at all."""
         foreign = thinking(7, 60, ThinkingSigner(b"other"))
-        translate_request(request(messages=foreign), TranslationContext(PROFILE, seal=SEAL))
+        translate_request(request(messages=foreign), TranslationContext(PROFILE, signer=SEAL))
 
     def test_redacted_data_has_the_same_budget(self, monkeypatch):
         """It is named by its own field."""
@@ -135,7 +135,7 @@ class TestSignatures:
         block = {"type": "redacted_thinking", "data": SEAL.sign("x" * 20)}
         asked = request(messages=[USER, {"role": "assistant", "content": [block, {"type": "text", "text": "x"}]}, USER])
         with pytest.raises(InvalidRequestError, match=r"^messages\.1\.content\.0\.data: "):
-            translate_request(asked, TranslationContext(PROFILE, seal=SEAL))
+            translate_request(asked, TranslationContext(PROFILE, signer=SEAL))
 
     def test_one_signature_alone_has_a_budget_of_its_own(self):
         assert SEAL.open(SEAL.sign("hm")) == SignedReasoning("hm")

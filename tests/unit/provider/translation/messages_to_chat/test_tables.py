@@ -15,8 +15,7 @@ from llama_stack_api_messages.models.thinking import ThinkingConfig, ToolChoice
 from llama_stack_api_messages.models.tools import Tool
 from llama_stack_provider_messages.translation.messages_to_chat.backend import presets
 from llama_stack_provider_messages.translation.messages_to_chat.reply import stop_reason, usage
-from llama_stack_provider_messages.translation.messages_to_chat.request import request, tool_functions, tools
-from llama_stack_provider_messages.translation.messages_to_chat.request import thinking_params as thinking
+from llama_stack_provider_messages.translation.messages_to_chat.request import request, thinking, tool_functions, tools
 
 
 def literals(annotation):

@@ -16,7 +16,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
 )
 from llama_stack_provider_messages.translation.messages_to_chat.backend.adapt import SWITCH_FIELDS, without_switches
 from llama_stack_provider_messages.translation.messages_to_chat.profile import Profile as Settings
-from llama_stack_provider_messages.translation.messages_to_chat.request.thinking_params import SWITCHES
+from llama_stack_provider_messages.translation.messages_to_chat.request.thinking import SWITCHES
 from support.streams import request
 
 ENABLED = {"type": "enabled", "budget_tokens": 5000}

@@ -15,7 +15,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     profile_for,
     translate_request,
 )
-from llama_stack_provider_messages.translation.messages_to_chat.request import content, replay
+from llama_stack_provider_messages.translation.messages_to_chat.request import content
 from support.streams import request
 
 TEXT_A, TEXT_B = {"type": "text", "text": "a"}, {"type": "text", "text": "b"}
@@ -56,17 +56,17 @@ def test_every_block_has_one_place_in_an_answer():
     """Accepted as it is, told, a hint, lost with a note, or refused with a remedy."""
     tables = [
         HANDLED["assistant"],
-        set(replay.REPLAYED),
-        replay.REPLAY_HINTS - {"connector_text"},
-        set(replay.REPLAY_LOSSES),
-        set(replay.REPLAY_REFUSALS),
+        set(content.ASSISTANT_BLOCKS),
+        content.IGNORED_BLOCKS - {"connector_text"},
+        set(content.ASSISTANT_LOSSES),
+        set(content.ASSISTANT_REFUSALS),
     ]
     assert set.union(*map(set, tables)) == tags(InputBlock)
     assert sum(map(len, tables)) == len(tags(InputBlock))
 
 
 def test_every_block_of_an_answer_is_accepted_back():
-    assert not tags(ResponseBlock) & replay.REPLAY_REFUSALS.keys()
+    assert not tags(ResponseBlock) & content.ASSISTANT_REFUSALS.keys()
 
 
 def test_every_block_has_one_place_in_a_user_message():
@@ -85,7 +85,7 @@ def models(annotation):
 
 def test_every_result_of_a_servers_tool_is_told():
     members = get_args(get_args(InputBlock.__value__)[0])
-    blocks = [block for block in members if replay.SERVER_WORK.keys() & set(type_tags(block))]
+    blocks = [block for block in members if content.SERVER_BLOCKS.keys() & set(type_tags(block))]
     results = {
         model
         for block in blocks
@@ -93,7 +93,7 @@ def test_every_result_of_a_servers_tool_is_told():
         for model in models(block.model_fields["content"].annotation)
     }
     told = {tag for model in results if not issubclass(model, Unknown | ServerToolError) for tag in type_tags(model)}
-    assert told - {"text", "web_search_result"} == replay.OUTCOMES.keys()
+    assert told - {"text", "web_search_result"} == content.OUTCOMES.keys()
 
 
 def test_every_item_of_a_tool_result_has_a_place():
