@@ -58,7 +58,7 @@ def test_thinking_on_its_way(name, golden):
     case = json.loads((CASES / f"{name}.in.json").read_text())
     profile = profile_for("", overrides=case["profile"])
     asked = request(**case.get("request", {}))
-    form = translate_request(asked, TranslationContext(profile, signer=SEAL)).form
+    form = translate_request(asked, TranslationContext(profile, signer=SEAL)).options
     message = translate_response(completion(case["completion"]), form, id_maker(), sign=SEAL.sign)
     events = translate_form([chunk(value) for value in case["chunks"]], form, sign=SEAL.sign)
     assert fold(events) == message

@@ -90,15 +90,15 @@ class TranslatedBackend:
         try:
             chat, answer = await self._ask(wanted, first, asked, target)
         except ContentPolicyError as error:
-            if not asked.form.refusals:
+            if not asked.options.refusals:
                 raise
             return _refusal(request, asked, call, error)
         if chat.dropped != asked.dropped:
             _log(call, target, chat.dropped)
         headers = dropped_header(chat.dropped)
         if not wanted.stream:
-            return MessageReply(encode_json(_message(answer, chat.form, seal)), headers)
-        translator = StreamTranslator(chat.form, new_id, sign=seal.sign, request_id=call.request_id)
+            return MessageReply(encode_json(_message(answer, chat.options, seal)), headers)
+        translator = StreamTranslator(chat.options, new_id, sign=seal.sign, request_id=call.request_id)
         events = _events(answer, translator, target)
         if request.stream:
             return StreamReply(_frames(events), headers)
@@ -193,8 +193,8 @@ def _refusal(
 ) -> MessageReply | StreamReply:
     headers = dropped_header(chat.dropped)
     if not request.stream:
-        return MessageReply(encode_json(refused(chat.form, new_id, error.message)), headers)
-    translator = StreamTranslator(chat.form, new_id, request_id=call.request_id)
+        return MessageReply(encode_json(refused(chat.options, new_id, error.message)), headers)
+    translator = StreamTranslator(chat.options, new_id, request_id=call.request_id)
     return StreamReply(_encoded(translator.fail(error)), headers)
 
 

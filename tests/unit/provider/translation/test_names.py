@@ -64,9 +64,9 @@ def test_a_long_name_is_the_same_everywhere_and_comes_back():
     assert done.fields["tools"][0]["function"]["name"] == alias
     assert done.fields["tool_choice"]["function"]["name"] == alias
     assert done.fields["messages"][1]["tool_calls"][0]["function"]["name"] == alias
-    assert done.form.names == {alias: ClientName(LONG)}
+    assert done.options.names == {alias: ClientName(LONG)}
     chunks = [delta_chunk(tool_calls=[call(0, "b", alias, "{}")]), delta_chunk("tool_calls")]
-    assert message_of(chunks, done.form)["content"][0]["name"] == LONG
+    assert message_of(chunks, done.options)["content"][0]["name"] == LONG
 
 
 def test_a_tool_that_has_the_alias_of_another_is_refused():

@@ -106,7 +106,7 @@ def compacted(request: PromptRequest) -> list[NumberedMessage]:
 # --- clear_thinking ---
 
 
-def _clear_thinking(
+def clear_thinking(
     messages: list[NumberedMessage], edit: ClearThinkingEdit, _request: PromptRequest, ctx: TranslationContext
 ) -> list[NumberedMessage]:
     """Clear the thinking of all turns except the last ``keep`` ones."""
@@ -146,7 +146,7 @@ def _turns_with_thinking(messages: list[NumberedMessage]) -> list[list[int]]:
 # --- clear_tool_uses ---
 
 
-def _clear_tool_uses(
+def clear_tool_uses(
     messages: list[NumberedMessage], edit: ClearToolUsesEdit, request: PromptRequest, ctx: TranslationContext
 ) -> list[NumberedMessage]:
     """Clear the results of all tool uses except the last ones, if the trigger (uses or tokens) is exceeded."""
@@ -218,7 +218,7 @@ def _amount(amount: object, default: int) -> int:
 
 
 EDITS: dict[str, Callable[[list[NumberedMessage], Any, PromptRequest, TranslationContext], list[NumberedMessage]]] = {
-    "clear_tool_uses_20250919": _clear_tool_uses,
-    "clear_thinking_20251015": _clear_thinking,
+    "clear_tool_uses_20250919": clear_tool_uses,
+    "clear_thinking_20251015": clear_thinking,
 }
 """Supported edits."""

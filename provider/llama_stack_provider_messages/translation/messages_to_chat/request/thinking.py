@@ -122,7 +122,8 @@ def _stated_effort(request: PromptRequest) -> str | None:
     return next(filter(None, efforts), None)
 
 
-def _no_switch(thinking: ThinkingRequest, ctx: TranslationContext) -> dict[str, Any]:
+def no_switch(thinking: ThinkingRequest, ctx: TranslationContext) -> dict[str, Any]:
+    """Return no fields: the backend has no setting for thinking."""
     if thinking.mode in THINKING:
         ctx.drop("thinking", f"thinking {thinking.mode}", "the backend has no switch for thinking")
     elif thinking.effort:
@@ -130,7 +131,7 @@ def _no_switch(thinking: ThinkingRequest, ctx: TranslationContext) -> dict[str, 
     return {}
 
 
-def _effort_switch(thinking: ThinkingRequest, ctx: TranslationContext) -> dict[str, Any]:
+def effort_switch(thinking: ThinkingRequest, ctx: TranslationContext) -> dict[str, Any]:
     """Return ``reasoning_effort``, which also switches thinking off; ``{}`` with a budget, which is more exact."""
     if thinking.thinks is False:
         return _effort_field("none", ctx.profile.efforts, ctx)
@@ -151,8 +152,11 @@ def _effort_field(effort: str | None, accepted: tuple[str, ...], ctx: Translatio
     return {"reasoning_effort": nearest} if nearest else {}
 
 
-def _template_switch(thinking: ThinkingRequest, ctx: TranslationContext) -> dict[str, Any]:
-    """Qwen's templates read ``enable_thinking``, those of DeepSeek and Granite ``thinking``."""
+def template_switch(thinking: ThinkingRequest, ctx: TranslationContext) -> dict[str, Any]:
+    """Return ``chat_template_kwargs``.
+
+    Qwen's templates read ``enable_thinking``, those of DeepSeek and Granite ``thinking``.
+    """
     thinks = thinking.thinks
     kwargs: dict[str, Any] = {} if thinks is None else {"enable_thinking": thinks, "thinking": thinks}
     fields: dict[str, Any] = {}
@@ -168,30 +172,30 @@ def _effort_if_on(thinking: ThinkingRequest, ctx: TranslationContext) -> dict[st
     return {} if thinking.thinks is False else _effort_field(thinking.effort, ctx.profile.efforts, ctx)
 
 
-def _type_switch(thinking: ThinkingRequest, ctx: TranslationContext) -> dict[str, Any]:
-    """Fields for DeepSeek, GLM and Kimi, which all think by default."""
+def type_switch(thinking: ThinkingRequest, ctx: TranslationContext) -> dict[str, Any]:
+    """Return the fields for DeepSeek, GLM and Kimi, which all think by default."""
     state = {True: "enabled", False: "disabled"}
     fields = {} if thinking.thinks is None else {"thinking": {"type": state[thinking.thinks]}}
     return fields | _effort_if_on(thinking, ctx)
 
 
-def _object_switch(thinking: ThinkingRequest, ctx: TranslationContext) -> dict[str, Any]:
-    """Fields for OpenRouter: ``effort`` and ``max_tokens`` exclude each other, and imply ``enabled``."""
+def object_switch(thinking: ThinkingRequest, ctx: TranslationContext) -> dict[str, Any]:
+    """Return the fields for OpenRouter: ``effort`` and ``max_tokens`` exclude each other, and imply ``enabled``."""
     if thinking.thinks is False:
         return {"reasoning": {"enabled": False}}
-    if effort := _effort_switch(thinking, ctx):
+    if effort := effort_switch(thinking, ctx):
         return {"reasoning": {"effort": effort["reasoning_effort"]}}
     return {"reasoning": {} if thinking.budget is not None else {"enabled": True}} if thinking.thinks else {}
 
 
-def _flag_switch(thinking: ThinkingRequest, ctx: TranslationContext) -> dict[str, Any]:
-    """Fields for Qwen on Alibaba's platform."""
+def flag_switch(thinking: ThinkingRequest, ctx: TranslationContext) -> dict[str, Any]:
+    """Return the fields for Qwen on Alibaba's platform."""
     fields = {} if thinking.thinks is None else {"enable_thinking": thinking.thinks}
     return fields | _effort_if_on(thinking, ctx)
 
 
-def _messages_switch(thinking: ThinkingRequest, ctx: TranslationContext) -> dict[str, Any]:
-    """Fields for Anthropic models on chat completions: ``thinking``, and an effort if the profile has efforts.
+def messages_switch(thinking: ThinkingRequest, ctx: TranslationContext) -> dict[str, Any]:
+    """Return ``thinking`` for Anthropic models on chat completions, and an effort if the profile has efforts.
 
     An effort alone does not switch thinking on, as its name would here, and a budget needs no effort.
     """
@@ -205,13 +209,13 @@ def _messages_switch(thinking: ThinkingRequest, ctx: TranslationContext) -> dict
 
 
 SWITCHES: dict[str, Callable[[ThinkingRequest, TranslationContext], dict[str, Any]]] = {
-    "none": _no_switch,
-    "effort": _effort_switch,
-    "template": _template_switch,
-    "type": _type_switch,
-    "reasoning": _object_switch,
-    "enable_thinking": _flag_switch,
-    "messages": _messages_switch,
+    "none": no_switch,
+    "effort": effort_switch,
+    "template": template_switch,
+    "type": type_switch,
+    "reasoning": object_switch,
+    "enable_thinking": flag_switch,
+    "messages": messages_switch,
 }
 """``Profile.thinking`` -> function that makes the fields."""
 

@@ -46,7 +46,7 @@ async def test_a_pdf_is_read_before_the_backend_is_asked():
 
 async def test_the_policy_about_addresses_is_that_of_the_configuration():
     impl = MessagesImpl(MessagesConfig(media_urls="reject"), Platform())
-    with pytest.raises(InvalidRequestError, match="takes no addresses"):
+    with pytest.raises(InvalidRequestError, match="does not accept URLs"):
         await answer(impl, request({"type": "url", "url": "https://a"}), Call("req_1"))
     await impl.shutdown()
 

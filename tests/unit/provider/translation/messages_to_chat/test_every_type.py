@@ -150,7 +150,7 @@ def one(asked, profile):
         done = translate_request(asked, TranslationContext(profile))
     except InvalidRequestError as refused:
         return refused.message
-    return json.dumps([done.fields, repr(done.form), sorted(map(str, done.dropped))], default=sorted)
+    return json.dumps([done.fields, repr(done.options), sorted(map(str, done.dropped))], default=sorted)
 
 
 def is_refused(outcomes):

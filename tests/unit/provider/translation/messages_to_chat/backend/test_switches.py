@@ -175,8 +175,8 @@ def test_a_prefill_is_marked_in_the_message(like, mark):
 
 def test_a_prefilled_answer_is_not_searched_for_tags():
     """Its beginning is not the answer's."""
-    assert translated("groq", request()).form.inline == "tagged"
-    assert translated("groq", request(messages=PREFILL)).form.inline == "none"
+    assert translated("groq", request()).options.inline == "tagged"
+    assert translated("groq", request(messages=PREFILL)).options.inline == "none"
 
 
 def test_a_backend_without_prefill_says_so():

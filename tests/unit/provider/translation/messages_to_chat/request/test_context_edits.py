@@ -34,7 +34,7 @@ def chat(*turns, **fields):
 
 
 def applied(done):
-    return dict(done.form.extras)["context_management"]["applied_edits"]
+    return dict(done.options.extras)["context_management"]["applied_edits"]
 
 
 def dropped(done):
@@ -333,7 +333,7 @@ def test_an_answer_reports_the_edits_whole_and_as_a_stream():
         messages=[{"role": role, "content": said} for role, said in THINKING],
         context_management={"edits": clear_thinking()},
     )
-    form = translate_request(asked, TranslationContext(Profile())).form
+    form = translate_request(asked, TranslationContext(Profile())).options
     answer = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}
     unary = translate_response(completion(answer), form, id_maker())
     translator = StreamTranslator(form, id_maker())
@@ -344,7 +344,7 @@ def test_an_answer_reports_the_edits_whole_and_as_a_stream():
 
 
 def test_an_answer_reports_nothing_unless_asked():
-    assert "context_management" not in dict(translated(("user", "a")).form.extras)
+    assert "context_management" not in dict(translated(("user", "a")).options.extras)
     assert "context_management" not in message_of([delta_chunk("stop", content="x")])
 
 

@@ -45,7 +45,7 @@ def test_a_limit_above_the_models_is_lowered_and_named():
     done = translated(Profile(max_output_tokens=50))
     assert done.fields["max_tokens"] == 50
     assert notes(done) == [("max_tokens", "lowered to 50, the model's output limit")]
-    assert not done.form.windowed
+    assert not done.options.windowed
 
 
 def test_a_default_that_is_lowered_is_not_worth_a_word():
@@ -80,7 +80,7 @@ def test_tools_switch_thinking_off_where_the_model_takes_them_no_other_way(base,
 def test_an_answer_that_fills_the_context_window_says_so(room, limit, windowed):
     """With less room than was asked for, the end of the answer is that of the window."""
     done = translated(room=room)
-    assert (done.fields["max_tokens"], done.form.windowed) == (limit, windowed)
+    assert (done.fields["max_tokens"], done.options.windowed) == (limit, windowed)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_limit_above_the_window_is_lowered_to_what_the_estimated_prompt_leaves
     assert done.fields["max_tokens"] == limit
     reason = f"lowered to {limit}, what the context window leaves"
     assert notes(done) == ([("max_tokens", reason)] if limit < asked else [])
-    assert done.form.windowed == (limit < asked)
+    assert done.options.windowed == (limit < asked)
 
 
 @pytest.mark.parametrize(("window", "least"), [(100, 6), (4096, 256), (1_000_000, 4096), (1, 1)])
@@ -114,7 +114,7 @@ def test_a_default_above_the_window_is_not_worth_a_word():
 
 def test_the_room_a_backend_left_is_less_than_the_window():
     done = translated(Profile(context_window=4096), room=30, max_tokens=5000)
-    assert (done.fields["max_tokens"], done.form.windowed) == (30, True)
+    assert (done.fields["max_tokens"], done.options.windowed) == (30, True)
 
 
 def test_the_end_of_the_window_is_a_stop_reason_of_its_own():
@@ -122,8 +122,8 @@ def test_the_end_of_the_window_is_a_stop_reason_of_its_own():
     done = translated(room=30)
     for finish, reason in (("length", "model_context_window_exceeded"), ("stop", "end_turn")):
         choice = {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": "a"}}
-        assert translate_response(completion({"choices": [choice]}), done.form, id_maker())["stop_reason"] == reason
-        translator = StreamTranslator(done.form, id_maker())
+        assert translate_response(completion({"choices": [choice]}), done.options, id_maker())["stop_reason"] == reason
+        translator = StreamTranslator(done.options, id_maker())
         events = translator.feed(delta_chunk(finish, content="a")) + translator.finish()
         assert events[-2]["delta"]["stop_reason"] == reason
 
@@ -246,7 +246,7 @@ def test_a_policy_that_steps_in_later_ends_the_message():
     """What was said stands; where refusals are errors, it is one."""
     policy = Policy(content_policy="error")
     for done, last in ((translated(), "message_stop"), (translated(policy=policy), "error")):
-        translator = StreamTranslator(done.form, id_maker())
+        translator = StreamTranslator(done.options, id_maker())
         events = translator.feed(delta_chunk(content="a")) + translator.fail(ContentPolicyError("No."))
         check_stream(events)
         assert events[-1]["type"] == last
@@ -268,7 +268,7 @@ def test_an_estimate_counts_text_and_pictures():
 def test_unknown_usage_is_estimated():
     """any-llm 1180: with zeros the context meter never moves. The start has the prompt, the end the answer, too."""
     done = translated(messages=[{"role": "user", "content": "x" * 4000}])
-    translator = StreamTranslator(done.form, id_maker())
+    translator = StreamTranslator(done.options, id_maker())
     chunks = [
         delta_chunk(reasoning_content="r" * 40),
         delta_chunk(content="x" * 20),
@@ -285,7 +285,7 @@ def test_unknown_usage_is_estimated():
 
 def test_what_the_backend_counts_is_right():
     """The last event corrects the first."""
-    translator = StreamTranslator(translated().form, id_maker())
+    translator = StreamTranslator(translated().options, id_maker())
     events = translator.feed(delta_chunk("stop", content="a")) + translator.feed(
         usage_chunk(prompt_tokens=9, completion_tokens=3)
     )

@@ -158,5 +158,5 @@ def test_calls_of_members_carry_the_toolset_both_ways():
     done = translated(COMPUTER, TOOL | {"name": "wait"}, messages=turns)
     assert done.fields["messages"][1]["tool_calls"][0]["function"]["name"] == "computer__wait"
     calls = [call(0, "b", "computer__wait", '{"duration": 1}'), call(1, "c", "wait", "{}")]
-    content = message_of([delta_chunk(tool_calls=calls), delta_chunk("tool_calls")], done.form)["content"]
+    content = message_of([delta_chunk(tool_calls=calls), delta_chunk("tool_calls")], done.options)["content"]
     assert [(block["name"], block.get("toolset_name")) for block in content] == [("wait", "computer"), ("wait", None)]
