@@ -10,8 +10,8 @@ from llama_stack_provider_messages.translation.messages_to_chat import ThinkingS
 from llama_stack_provider_messages.translation.messages_to_chat.thinking_signature import (
     PREFIX,
     SignedReasoning,
-    seal,
-    unseal,
+    pack,
+    unpack,
     unsigned,
 )
 
@@ -62,11 +62,11 @@ def test_what_is_not_ours_opens_to_nothing(foreign):
 
 def test_another_key_opens_nothing():
     """A client cannot make up what a model thought."""
-    assert unseal(seal(b"x", b"key"), b"other") is None
+    assert unpack(pack(b"x", b"key"), b"other") is None
 
 
 def test_the_key_is_not_shown():
-    """A seal may get into a log."""
+    """A signer may get into a log."""
     assert "key" not in repr(SEAL)
 
 
@@ -80,6 +80,6 @@ def test_a_long_thought_shrinks():
     assert len(signature) < len(text) / 2
 
 
-def test_without_a_seal_there_is_no_claim():
+def test_without_a_signer_the_signature_is_empty():
     """The empty signature, which is read as: take the visible text."""
     assert unsigned("hm") == ""
