@@ -92,7 +92,7 @@ MESSAGES = [USER, {"role": "assistant", "content": "x"}] * 7_000 + [USER]
     ("fields", "message"),
     [
         ({"tools": tools(7_000)}, "tools: more than 2000 tools"),
-        ({"messages": MESSAGES}, "messages.10000: there are more than 10000 messages"),
+        ({"messages": MESSAGES}, "messages.10000: the conversation has more than 10000 messages"),
     ],
     ids=["tools", "messages"],
 )

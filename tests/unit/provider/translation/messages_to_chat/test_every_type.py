@@ -3,7 +3,7 @@
 A walk over the SDK's request types, from the two kinds of request down to the last block: each type is put where it
 belongs in a request, each of its fields is set and left out (or changed, where it is required). What a field changes
 must show: in what the backend gets, in the form of the answer, in what is disclosed as dropped, or as a 400 that
-names its place. The few that may change nothing stand in ``SILENT`` with the reason.
+names its place. The few that may change nothing are in ``SILENT``, with the reason.
 """
 
 import json
@@ -132,7 +132,7 @@ PLACES = {
     "tool_addition": [system],
     "tool_removal": [system],
 }
-"""Where a block belongs; the others stand where they are taken."""
+"""Where a block belongs; the others are placed where they are accepted."""
 
 
 def outcome(body):
@@ -224,7 +224,7 @@ class Account:
         return self._visits[kind] and not any(owner == own for owner, _ in self._open)
 
     def fitting(self, kind, places):
-        """Return the first place that takes the least sample of a type; account for a type that nobody takes."""
+        """Return the first place that accepts the smallest sample of a type; record a type that no place accepts."""
         texts = []
         for place in places:
             seen = outcome(place(mended(least(kind))))

@@ -17,7 +17,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
 )
 from support.streams import call, completion, delta_chunk, form, id_maker, request, translate
 
-SEAL = ThinkingSigner(b"key", "or/model")
+SIGNER = ThinkingSigner(b"key", "or/model")
 DETAILS = [
     {"type": "reasoning.summary", "summary": "First. Then.", "format": "openai-responses-v1", "index": 0},
     {"type": "reasoning.encrypted", "data": "gAAAAA==", "id": "rs_1", "format": "openai-responses-v1", "index": 1},
@@ -35,17 +35,17 @@ STREAMED = [
 STOP = delta_chunk("stop")
 
 
-def answer(asked=None, sign=SEAL.sign, **message):
+def answer(asked=None, sign=SIGNER.sign, **message):
     value = {"choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", **message}}]}
     return translate_response(completion(value), form(asked), id_maker(), sign=sign)["content"]
 
 
-def streamed(*deltas, asked=None, sign=SEAL.sign):
+def streamed(*deltas, asked=None, sign=SIGNER.sign):
     chunks = [delta_chunk(**delta) for delta in deltas]
     return translate([*chunks, STOP], asked, sign=sign)
 
 
-def sent(content, seal=SEAL, **profile):
+def sent(content, seal=SIGNER, **profile):
     """Return the assistant message and the notes of a request that sends content back."""
     turns = [
         {"role": "user", "content": "q"},
@@ -86,7 +86,7 @@ def test_redacted_thinking_has_no_deltas():
     """Its start is complete, and comes when it is certain to be."""
     events = streamed({"reasoning_details": STREAMED[2:3]}, {"reasoning_details": STREAMED[3:4]}, {"content": "Hi"})
     block = next(event for event in events if event["type"] == "content_block_start")
-    assert SEAL.open(block["content_block"]["data"]).details == (DETAILS[1],)
+    assert SIGNER.open(block["content_block"]["data"]).details == (DETAILS[1],)
     assert [event["type"] for event in events if event.get("index") == 0] == [
         "content_block_start",
         "content_block_stop",
@@ -97,7 +97,7 @@ def test_two_encrypted_entries_are_two_blocks():
     """Also without an index to tell them apart."""
     entries = [{"type": "reasoning.encrypted", "data": "a"}, {"type": "reasoning.encrypted", "data": "b"}]
     content = answer(content="Hi", reasoning_details=entries)
-    assert [SEAL.open(block["data"]).details for block in content[:2]] == [(entries[0],), (entries[1],)]
+    assert [SIGNER.open(block["data"]).details for block in content[:2]] == [(entries[0],), (entries[1],)]
     assert fold(streamed({"reasoning_details": entries}, {"content": "Hi"}))["content"] == content
 
 
@@ -121,7 +121,7 @@ def test_the_kind_of_a_piece_may_change():
     """What is not text is not added up."""
     pieces = [{"type": "t", "text": "a", "index": 0}, {"type": "t", "text": None, "index": 0, "extra": None}]
     content = answer(content="Hi", reasoning_details=[*pieces, "nonsense"])
-    assert SEAL.open(content[0]["signature"]).details == ({"type": "t", "text": "a", "index": 0, "extra": None},)
+    assert SIGNER.open(content[0]["signature"]).details == ({"type": "t", "text": "a", "index": 0, "extra": None},)
 
 
 def test_without_a_key_encrypted_entries_are_left_out():
@@ -207,7 +207,7 @@ def test_deepseek_gets_the_reasoning_of_its_tool_loop():
         {"role": "assistant", "content": content},
         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "content": "r"}]},
     ]
-    ctx = TranslationContext(profile_for("", overrides={"like": "deepseek"}), signer=SEAL)
+    ctx = TranslationContext(profile_for("", overrides={"like": "deepseek"}), signer=SIGNER)
     message = translate_request(request(messages=turns), ctx).fields["messages"][1]
     assert message["reasoning_content"] == "Hm"
     assert message["tool_calls"][0]["id"] == "c"

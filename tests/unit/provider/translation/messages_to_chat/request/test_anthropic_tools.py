@@ -91,13 +91,13 @@ def test_editors_differ_in_undo_and_in_the_text_of_an_insert(date, name):
     assert ("insert_line and insert_text" in text) is not old
 
 
-def test_the_longest_view_is_said():
+def test_the_view_limit_is_in_the_description():
     tool = {"type": "text_editor_20250728", "name": "str_replace_based_edit_tool"}
     assert "1234 characters" in function(**tool, max_characters=1234)["description"]
     assert "characters;" not in function(**tool)["description"]
 
 
-def test_notes_have_their_six_commands():
+def test_the_memory_tool_has_six_commands():
     fields = inputs(type="memory_20250818", name="memory")
     assert fields["command"]["enum"] == ["view", "create", "str_replace", "insert", "delete", "rename"]
     assert {
@@ -126,7 +126,7 @@ LATER = {"triple_click", "left_mouse_down", "left_mouse_up", "scroll", "hold_key
         ("20251124", {"enable_zoom": True}, True, True),
     ],
 )
-def test_a_computer_can_do_what_its_version_can(version, fields, later, zoom):
+def test_the_computer_tool_has_the_actions_of_its_version(version, fields, later, zoom):
     known = inputs(**computer(version, **fields))
     actions = set(known["action"]["enum"])
     assert {"key", "type", "mouse_move", "left_click", "left_click_drag", "screenshot", "cursor_position"} <= actions
@@ -135,7 +135,7 @@ def test_a_computer_can_do_what_its_version_can(version, fields, later, zoom):
     assert ("scroll_amount" in known, "start_coordinate" in known, "duration" in known) == (later,) * 3
 
 
-def test_the_model_learns_the_size_of_the_screen():
+def test_the_description_has_the_screen_size():
     assert "800 pixels wide and 600 pixels high." in function(**computer("20250124"))["description"]
     assert "X11 display :0." in function(**computer("20250124", display_number=0))["description"]
 
@@ -145,20 +145,20 @@ def test_the_first_computer_clicks_only_where_the_cursor_is():
     assert "- left_click: click at coordinate" in function(**computer("20250124"))["description"]
 
 
-def test_examples_and_strict_are_those_of_any_tool():
+def test_examples_and_strict_apply_to_client_tools():
     tool = {"type": "bash_20250124", "name": "bash", "strict": True, "input_examples": [{"command": "ls"}]}
     done = translated(tool)
     assert done.fields["tools"][0]["function"]["description"].endswith('Examples of input:\n{"command": "ls"}')
     assert [entry.path for entry in done.dropped] == ["tools.0.strict"]
 
 
-def test_fields_nobody_knows_are_named():
+def test_unknown_fields_are_dropped_by_name():
     assert [entry.path for entry in translated({"type": "bash_20250124", "name": "bash", "shell": "zsh"}).dropped] == [
         "tools.0.shell"
     ]
 
 
-def test_a_schema_without_properties_gets_some():
+def test_a_schema_without_properties_gets_empty_ones():
     """kubernetes-mcp-server 340: OpenAI refuses ``{"type": "object"}``."""
     for schema in ({}, {"type": "object"}):
         assert function(name="f", input_schema=schema)["parameters"] == {"type": "object", "properties": {}}
@@ -210,7 +210,7 @@ def test_inputs_are_those_of_the_sdk(toolset, name, made):
     assert made["description"]
 
 
-def test_every_member_is_offered_but_those_that_are_off():
+def test_every_member_is_offered_except_those_off_by_default():
     assert names(COMPUTER) == [f"computer__{name}" for name in COMPUTER_TOOLSET_MEMBERS]
     assert names(BROWSER) == [
         f"browser__{name}" for name in BROWSER_TOOLSET_MEMBERS if name not in BROWSER_MEMBERS_OFF_BY_DEFAULT
@@ -225,7 +225,7 @@ def test_members_are_switched_on_and_off():
     assert {"browser__find", "browser__wait"} <= {*offered}
 
 
-def test_a_deferred_member_waits_for_its_reference():
+def test_a_deferred_member_is_offered_after_its_reference():
     toolset = COMPUTER | {"configs": {name: {"defer_loading": True} for name in COMPUTER_TOOLSET_MEMBERS}}
     assert names(toolset, TOOL) == ["f"]
     for reference, count in (("computer.wait", 1), ("computer__wait", 1), ("computer", 17)):
@@ -238,24 +238,24 @@ def test_a_toolset_without_members_is_refused():
     assert refusal(COMPUTER | {"configs": only()}).startswith("tools.0.configs: every member is disabled")
 
 
-def test_an_unknown_member_is_named_or_refused():
+def test_an_unknown_member_is_dropped_or_rejected():
     toolset = COMPUTER | {"configs": {"dance": {"enabled": True}}}
     assert [entry.path for entry in translated(toolset).dropped] == ["tools.0.configs.dance"]
     assert refusal(toolset, policy=Policy(strict=True)).startswith("tools.0.configs.dance: ")
 
 
-def test_fields_a_toolset_does_not_have_are_named():
+def test_unknown_fields_of_a_toolset_are_dropped_by_name():
     toolset = COMPUTER | {"display_number": 1, "strict": True, "input_examples": [{}], "allowed_callers": ["direct"]}
     paths = ["tools.0.display_number", "tools.0.strict", "tools.0.input_examples"]
     assert [entry.path for entry in translated(toolset).dropped] == paths
 
 
-def test_a_toolset_only_code_may_call_is_left_out():
+def test_a_toolset_that_only_code_may_call_is_dropped():
     toolset = COMPUTER | {"allowed_callers": ["code_execution_20260120"]}
     assert names(toolset, TOOL) == ["f"]
 
 
-def test_a_request_that_is_changed_leaves_the_next_one_alone():
+def test_changing_a_translated_request_does_not_change_the_next_one():
     """Providers of the platform may edit what they are given."""
     schema = translated(COMPUTER).fields["tools"][0]["function"]["parameters"]
     schema["properties"]["text"]["type"] = "broken"
@@ -272,11 +272,11 @@ def test_a_request_that_is_changed_leaves_the_next_one_alone():
         COMPUTER,
     ],
 )
-def test_a_tool_that_could_be_mistaken_for_a_member_is_refused(first, other):
+def test_a_tool_with_the_name_of_a_member_or_toolset_is_rejected(first, other):
     assert refusal(*([COMPUTER, other] if first else [other, COMPUTER])).startswith("tools")
 
 
-def test_the_name_of_a_toolset_is_free_without_it():
+def test_a_tool_may_have_the_name_of_a_toolset_that_is_not_declared():
     assert names(TOOL | {"name": "browser"}, COMPUTER | {"configs": only("wait")}) == ["browser", "computer__wait"]
 
 
@@ -285,7 +285,7 @@ def test_a_toolset_cannot_be_forced(name):
     assert refusal(COMPUTER, TOOL, tool_choice={"type": "tool", "name": name}).startswith("tool_choice.name: ")
 
 
-def test_a_tool_beside_a_toolset_can_be_forced_even_with_the_name_of_a_member():
+def test_a_tool_with_the_name_of_a_member_can_be_forced():
     done = translated(COMPUTER, TOOL | {"name": "wait"}, tool_choice={"type": "tool", "name": "wait"})
     assert done.fields["tool_choice"]["function"]["name"] == "wait"
 

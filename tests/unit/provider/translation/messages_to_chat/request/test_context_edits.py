@@ -64,25 +64,25 @@ def test_the_last_summary_counts():
 
 
 @pytest.mark.parametrize("content", [None, "", " "])
-def test_a_compaction_that_failed_is_none(content):
+def test_a_failed_compaction_is_ignored(content):
     turns = ("user", "old"), ("assistant", [COMPACTION | {"content": content}, TEXT]), ("user", "new")
     assert chat(*turns) == [("user", "old"), ("assistant", "a"), ("user", "new")]
 
 
-def test_what_was_summarised_is_not_read():
+def test_messages_before_a_compaction_are_not_translated():
     """Neither refused nor noted: the backend would not see it anyway."""
     turns = ("user", [{"type": "brand_new"}]), ("assistant", [{"type": "brand_new"}, COMPACTION]), ("user", "new")
     assert translated(*turns).dropped == ()
 
 
-def test_paths_behind_a_compaction_are_those_of_the_request():
+def test_paths_after_a_compaction_refer_to_the_request():
     turns = ("user", "old"), ("assistant", [TEXT, COMPACTION, {"type": "brand_new"}]), ("user", [TEXT])
     assert dropped(translated(*turns)) == [("messages.1.content.2", "brand_new")]
     with pytest.raises(InvalidRequestError, match=r"^messages\.2\.content\.1: "):
         translated(*turns[:2], ("user", [TEXT, {"type": "brand_new"}]))
 
 
-def test_a_result_whose_call_was_summarised_is_user_text():
+def test_a_result_whose_call_was_compacted_becomes_user_text():
     turns = ("assistant", [COMPACTION]), ("user", [result("a", "data")])
     assert chat(*turns) == [("user", f"{SUMMARY}\n\n[result of tool call a] data")]
 
@@ -147,7 +147,7 @@ def test_a_result_that_is_kept_is_not_cleared_for_an_older_call_of_its_id(ids):
         ({"type": "input_tokens", "value": 300}, True),
     ],
 )
-def test_nothing_is_cleared_until_the_trigger_is_passed(trigger, fires):
+def test_nothing_is_cleared_until_the_trigger_is_exceeded(trigger, fires):
     done = translated(("user", "q"), *calls(*"abcd"), edits=clearing(trigger=trigger, keep=keep(1)))
     assert any(results(done)) is fires
     assert bool(applied(done)) is fires
@@ -171,7 +171,7 @@ def test_excluded_tools_keep_their_results():
 
 
 @pytest.mark.parametrize(("least", "fires"), [(80, True), (10_000, False)])
-def test_too_little_to_clear_is_not_cleared(least, fires):
+def test_nothing_is_cleared_below_clear_at_least(least, fires):
     edits = clearing(keep=keep(1), clear_at_least={"type": "input_tokens", "value": least})
     assert any(results(translated(("user", "q"), *calls("a", "b"), edits=edits))) is fires
 
@@ -194,7 +194,7 @@ def test_results_without_calls_and_calls_without_results_are_left_alone():
     assert applied(done) == []
 
 
-def test_a_cleared_failure_is_no_failure_and_its_images_go():
+def test_a_cleared_error_result_loses_is_error_and_its_images():
     image = {"type": "image", "source": {"type": "url", "url": "u"}}
     turns = [("user", "q"), *calls("a", content=[image], is_error=True), *calls("b")]
     done = translated(*turns, edits=clearing(keep=keep(1)))
@@ -203,7 +203,7 @@ def test_a_cleared_failure_is_no_failure_and_its_images_go():
     assert all(isinstance(turn["content"], str | None) for turn in done.fields["messages"])
 
 
-def test_the_work_of_server_tools_is_cleared_too():
+def test_results_of_server_tools_are_cleared_too():
     work = [
         {"type": "server_tool_use", "id": "s", "name": "web_fetch", "input": {}},
         {
@@ -219,7 +219,7 @@ def test_the_work_of_server_tools_is_cleared_too():
 
 
 def test_what_is_cleared_stays_cleared():
-    """Clearing what a client cleared itself is no edit."""
+    """Results that the client has already cleared are not counted."""
     done = translated(("user", "q"), *calls("a", content=CLEARED), *calls("b"), edits=clearing(keep=keep(1)))
     assert applied(done) == []
 
@@ -300,7 +300,7 @@ def test_edits_are_made_in_their_order():
 
 
 @pytest.mark.parametrize("strict", [False, True])
-def test_thinking_is_cleared_first_where_the_api_insists(strict):
+def test_strict_mode_requires_clear_thinking_first(strict):
     edits = [*clearing(), *clear_thinking()]
     if not strict:
         assert applied(translated(*THINKING, edits=edits))
@@ -321,7 +321,7 @@ def test_thinking_is_cleared_first_where_the_api_insists(strict):
         ({"type": "clear_thinking_20251015", "keep": {"type": "brand_new"}}, ".keep"),
     ],
 )
-def test_an_edit_that_is_not_made_is_noted(edit, path):
+def test_an_edit_that_is_not_applied_is_dropped_with_a_reason(edit, path):
     done = translated(*THINKING, edits=[edit])
     assert dropped(done) == [(f"context_management.edits.0{path}", edit["type"])]
     assert applied(done) == []
@@ -343,7 +343,7 @@ def test_an_answer_reports_the_edits_whole_and_as_a_stream():
     assert fold(events)["context_management"] == unary["context_management"]
 
 
-def test_an_answer_reports_nothing_unless_asked():
+def test_a_response_reports_edits_only_if_requested():
     assert "context_management" not in dict(translated(("user", "a")).options.extras)
     assert "context_management" not in message_of([delta_chunk("stop", content="x")])
 

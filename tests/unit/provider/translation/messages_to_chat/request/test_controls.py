@@ -48,7 +48,7 @@ def test_a_limit_above_the_models_is_lowered_and_named():
     assert not done.options.windowed
 
 
-def test_a_default_that_is_lowered_is_not_worth_a_word():
+def test_lowering_the_default_limit_is_not_logged():
     assert notes(translated(Profile(max_output_tokens=50), max_tokens=None)) == []
 
 
@@ -67,7 +67,7 @@ def test_a_default_that_is_lowered_is_not_worth_a_word():
     ],
 )
 @pytest.mark.parametrize("base", [OPENAI, Profile()], ids=["openai", "any"])
-def test_tools_switch_thinking_off_where_the_model_takes_them_no_other_way(base, fields, named):
+def test_tools_switch_thinking_off_for_models_that_require_it(base, fields, named):
     """What the client asked for is named; a request without tools thinks."""
     profile = base.but(tools_without_thinking=True)
     done = translated(profile, tools=[{"name": "f", "input_schema": {"type": "object"}}], **fields)
@@ -77,8 +77,8 @@ def test_tools_switch_thinking_off_where_the_model_takes_them_no_other_way(base,
 
 
 @pytest.mark.parametrize(("room", "limit", "windowed"), [(30, 30, True), (100, 100, True), (500, 100, False)])
-def test_an_answer_that_fills_the_context_window_says_so(room, limit, windowed):
-    """With less room than was asked for, the end of the answer is that of the window."""
+def test_a_response_that_fills_the_context_window_reports_it(room, limit, windowed):
+    """If the limit was lowered to the room, the stop reason is that of the context window."""
     done = translated(room=room)
     assert (done.fields["max_tokens"], done.options.windowed) == (limit, windowed)
 
@@ -96,7 +96,7 @@ def test_a_limit_above_the_window_is_lowered_to_what_the_estimated_prompt_leaves
 
 
 @pytest.mark.parametrize(("window", "least"), [(100, 6), (4096, 256), (1_000_000, 4096), (1, 1)])
-def test_a_prompt_that_leaves_no_room_is_judged_by_the_backend(window, least):
+def test_a_prompt_without_room_is_sent_with_a_small_limit(window, least):
     """It counts, and says in its own words that the prompt is too long; an estimate must not."""
     done = translated(
         Profile(context_window=window),
@@ -106,13 +106,13 @@ def test_a_prompt_that_leaves_no_room_is_judged_by_the_backend(window, least):
     assert done.fields["max_tokens"] == least
 
 
-def test_a_default_above_the_window_is_not_worth_a_word():
+def test_lowering_the_default_to_the_window_is_not_logged():
     done = translated(Profile(context_window=1000), max_tokens=None)
     assert done.fields["max_tokens"] < 1000
     assert notes(done) == []
 
 
-def test_the_room_a_backend_left_is_less_than_the_window():
+def test_reported_room_takes_precedence_over_the_window():
     done = translated(Profile(context_window=4096), room=30, max_tokens=5000)
     assert (done.fields["max_tokens"], done.options.windowed) == (30, True)
 
@@ -153,7 +153,7 @@ def test_the_cache_key_is_what_a_session_shares(headers, user, key):
 
 
 def test_safeguards_are_answered_as_unavailable():
-    """Never with a verdict that nobody reached: that would switch the user's safety check off."""
+    """A made-up verdict would switch off the user's safety check."""
     asked = form(request(safeguards=[{"type": "dangerous_tool_use"}, {"type": "x"}]))
     choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "a"}}
     message = translate_response(completion({"choices": [choice]}), asked, id_maker())
@@ -211,7 +211,7 @@ def test_a_fallback_credit_is_not_applied():
     ],
     ids=["OpenAI", "Azure", "Azure, inner", "DeepSeek", "DashScope", "OpenRouter", "in a stream", "words"],
 )
-def test_a_policy_is_told_from_other_refusals(status, error):
+def test_a_content_policy_error_is_recognized(status, error):
     failure = translate_error(status, {"error": error})
     assert isinstance(failure, ContentPolicyError)
     assert failure.message == error["message"]
@@ -227,7 +227,7 @@ def test_a_policy_is_told_from_other_refusals(status, error):
         (400, {"message": None}),
     ],
 )
-def test_other_failures_are_no_policy(status, error):
+def test_other_errors_are_not_content_policy_errors(status, error):
     assert not isinstance(translate_error(status, {"error": error}), ContentPolicyError)
 
 
@@ -243,7 +243,7 @@ def test_a_refused_request_is_an_empty_message():
 
 
 def test_a_policy_that_steps_in_later_ends_the_message():
-    """What was said stands; where refusals are errors, it is one."""
+    """The text sent so far is kept; with content_policy: error it is an error."""
     policy = Policy(content_policy="error")
     for done, last in ((translated(), "message_stop"), (translated(policy=policy), "error")):
         translator = StreamTranslator(done.options, id_maker())
@@ -283,7 +283,7 @@ def test_unknown_usage_is_estimated():
     assert (counts["input_tokens"], counts["output_tokens"]) == (1005, 23)
 
 
-def test_what_the_backend_counts_is_right():
+def test_counts_of_the_backend_take_precedence_over_estimates():
     """The last event corrects the first."""
     translator = StreamTranslator(translated().options, id_maker())
     events = translator.feed(delta_chunk("stop", content="a")) + translator.feed(

@@ -37,7 +37,7 @@ def test_a_marker_keeps_at_least_its_lifetime(ttl, sent):
     assert message["content"] == [text("a", prompt_cache_breakpoint=POINT | sent)]
 
 
-def test_other_backends_get_no_marker():
+def test_other_backends_get_no_breakpoint():
     """Nor lists in place of strings."""
     assert chat(("user", [text("a", **MARK)]), profile=Profile()) == [{"role": "user", "content": "a"}]
 
@@ -58,7 +58,7 @@ def conversation(marked):
 
 
 @pytest.mark.parametrize("marked", [0, 2, 4])
-def test_a_moving_marker_leaves_the_same_prompt_behind(marked):
+def test_a_moved_breakpoint_leaves_the_prompt_unchanged(marked):
     """Content is a list of parts, marked or not, so that the prefix stays the same."""
     plain = chat(*conversation(None))
     messages = chat(*conversation(marked))

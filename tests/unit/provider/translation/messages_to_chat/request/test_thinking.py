@@ -22,10 +22,10 @@ def test_a_refusal_of_the_switch_gives_the_request_without_it(refusal, switch):
 
 
 def test_a_refusal_of_something_else_gives_nothing():
-    """There is no second try for it."""
+    """The request is not repeated."""
     assert without_switches({**PLAIN, "reasoning_effort": "high"}, "max_tokens is too large") is None
 
 
 def test_without_a_switch_there_is_nothing_to_leave_out():
-    """So the refusal stands, whatever it says."""
+    """So the error is reported, whatever it says."""
     assert without_switches(PLAIN, "reasoning_effort") is None
