@@ -256,7 +256,7 @@ def test_a_toolset_that_only_code_may_call_is_dropped():
 
 
 def test_changing_a_translated_request_does_not_change_the_next_one():
-    """Providers of the platform may edit what they are given."""
+    """Providers of the platform may modify the request."""
     schema = translated(COMPUTER).fields["tools"][0]["function"]["parameters"]
     schema["properties"]["text"]["type"] = "broken"
     assert translated(COMPUTER).fields["tools"][0]["function"]["parameters"]["properties"]["text"]["type"] == "string"

@@ -33,7 +33,7 @@ def translated(*turns, profile=None, **fields):
 
 
 def answered(*blocks):
-    """Return the text of an answer made of blocks, and the paths of what was left out."""
+    """Return the text of an assistant message with these blocks, and the paths of the dropped ones."""
     tools = [{"name": name, "input_schema": {"type": "object"}} for name in "fg"]
     done = translated(("user", "x"), ("assistant", [*blocks]), ("user", "y"), tools=tools)
     said = [turn["content"] for turn in done.fields["messages"] if turn["role"] == "assistant"]
@@ -53,7 +53,7 @@ HANDLED = {
 
 
 def test_every_block_is_in_exactly_one_table_for_assistant_messages():
-    """Accepted as it is, told, a hint, lost with a note, or refused with a remedy."""
+    """Handled by turns.py, rendered as text, ignored, dropped with a reason, or rejected with a remedy."""
     tables = [
         HANDLED["assistant"],
         set(content.ASSISTANT_BLOCKS),
@@ -288,7 +288,7 @@ def test_a_refusal_names_the_remedy(role, block, remedy):
     ],
 )
 def test_server_tool_calls_and_results_become_text(block, text):
-    """Also a result whose call is gone; nothing of it is lost."""
+    """Also a result without its call; its content is kept."""
     assert answered(block, TEXT_A) == (f"{text}\n\na", [])
 
 
@@ -359,7 +359,7 @@ def test_an_mcp_result_in_a_user_message_becomes_user_text():
 
 
 def test_a_file_in_an_assistant_message_is_replaced_by_a_note():
-    """Where documents become file parts: an assistant's message has no room for them."""
+    """With a backend that takes file parts: assistant messages cannot hold them."""
     block = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0xLjc="}}
     turns = [("user", "x"), ("assistant", [block]), ("user", "y")]
     done = translated(*turns, profile=profile_for("remote::openai"))
@@ -393,7 +393,7 @@ def result_text(**fields):
 
 
 def test_an_unknown_part_of_a_result_becomes_a_note_to_the_model():
-    """The loop goes on."""
+    """The tool loop continues."""
     text, dropped = result_text(content=[TEXT_A, {"type": "brand_new"}])
     assert text == "a\n[brand_new: this model cannot read it]"
     assert dropped == ["messages.2.content.0.content.1"]
@@ -453,7 +453,7 @@ LATER = [{"role": "user", "content": "a"}, {"role": "system", "content": "b"}, {
     ],
 )
 def test_later_system_messages_go_where_the_template_accepts_them(inline, expected):
-    """And roles alternate where the template knows one place for system messages alone."""
+    """Roles alternate if the template accepts only a leading system message."""
     done = translate_request(request(system="s", messages=LATER), TranslationContext(Profile(inline_system=inline)))
     assert [(turn["role"], turn["content"]) for turn in done.fields["messages"]] == expected
 
@@ -464,7 +464,7 @@ def test_instructions_become_the_system_prompt_where_there_is_none():
 
 
 def test_a_system_message_after_the_last_response_does_not_make_it_a_prefill():
-    """The model is to answer the instruction, not to go on with what it said."""
+    """The model must respond to the instruction, not continue its last message."""
     turns = [("user", "x"), ("assistant", "a"), ("system", "s")]
     done = translated(*turns, profile=Profile(inline_system="first", prefill="reject"))
     assert [(turn["role"], turn["content"]) for turn in done.fields["messages"]] == [

@@ -1,4 +1,4 @@
-"""Compaction and context management edits: which messages the backend gets, and what the answer says of it."""
+"""Compaction and context management edits: which messages the backend gets, and which edits the response reports."""
 
 import time
 
@@ -70,7 +70,7 @@ def test_a_failed_compaction_is_ignored(content):
 
 
 def test_messages_before_a_compaction_are_not_translated():
-    """Neither refused nor noted: the backend would not see it anyway."""
+    """It is neither rejected nor logged, because the backend does not get it."""
     turns = ("user", [{"type": "brand_new"}]), ("assistant", [{"type": "brand_new"}, COMPACTION]), ("user", "new")
     assert translated(*turns).dropped == ()
 
@@ -128,7 +128,7 @@ def test_old_results_are_cleared_and_the_last_three_stay():
 
 @pytest.mark.parametrize("ids", ["010", "000", "001"])
 def test_a_result_that_is_kept_is_not_cleared_for_an_older_call_of_its_id(ids):
-    """Servers that count calls from 0 in every answer give many calls one id."""
+    """Servers that count calls from 0 in every response repeat ids."""
     done = translated(("user", "q"), *calls(*ids), edits=clearing(keep=keep(1), clear_tool_inputs=True))
     assert results(done) == [True, True, False]
     inputs = [
@@ -154,7 +154,7 @@ def test_nothing_is_cleared_until_the_trigger_is_exceeded(trigger, fires):
 
 
 def test_the_trigger_counts_the_whole_prompt():
-    """By default at 100,000 tokens, the system prompt and the tools among them."""
+    """The default is 100,000 tokens, including the system prompt and the tools."""
     turns = [("user", "q"), *calls("a", "b")]
     assert not any(results(translated(*turns, edits=clearing(trigger=None, keep=keep(0)))))
     long = translated(*turns, edits=clearing(trigger=None, keep=keep(0)), system="s" * 400_000)
@@ -350,7 +350,7 @@ def test_a_response_reports_edits_only_if_requested():
 
 @pytest.mark.parametrize("inline", ["user", "first"])
 def test_thousands_of_reminders_are_translated_in_time_that_grows_with_their_number(inline):
-    """They join the user's message; joining each to all before it would hold the server."""
+    """They are merged into the user's message in linear time."""
     turns = [{"role": role, "content": "x" * 2000} for _ in range(4_900) for role in ("user", "system")]
     asked = request(messages=turns)
     start = time.process_time()

@@ -1,4 +1,4 @@
-"""Limits, keys, safeguards, refusals, estimates: what surrounds the conversation."""
+"""Limits, cache keys, safeguards, refusals and token estimates."""
 
 import pytest
 
@@ -36,7 +36,7 @@ def notes(done):
 
 
 def test_a_missing_limit_is_filled_in():
-    """The API requires it; clients of other servers forget it. Nothing of the request is lost by that."""
+    """The API requires it, but clients of other servers leave it out. Nothing is logged as dropped."""
     done = translated(max_tokens=None, policy=Policy(default_max_tokens=77))
     assert (done.fields["max_tokens"], done.dropped) == (77, ())
 
@@ -68,7 +68,7 @@ def test_lowering_the_default_limit_is_not_logged():
 )
 @pytest.mark.parametrize("base", [OPENAI, Profile()], ids=["openai", "any"])
 def test_tools_switch_thinking_off_for_models_that_require_it(base, fields, named):
-    """What the client asked for is named; a request without tools thinks."""
+    """The dropped setting is reported; a request without tools still thinks."""
     profile = base.but(tools_without_thinking=True)
     done = translated(profile, tools=[{"name": "f", "input_schema": {"type": "object"}}], **fields)
     assert done.fields["reasoning_effort"] == "none"
@@ -87,7 +87,7 @@ def test_a_response_that_fills_the_context_window_reports_it(room, limit, window
     ("window", "asked", "limit"), [(4096, 4096, 4096), (4096, 5000, 3831), (4096, 100, 100), (256, 300, 215)]
 )
 def test_a_limit_above_the_window_is_lowered_to_what_the_estimated_prompt_leaves(window, asked, limit):
-    """Half as much again as the estimate, and the template's own words; a limit within the window is the client's."""
+    """The estimate times 1.5 and a reserve for the template are subtracted; lower limits are unchanged."""
     done = translated(Profile(context_window=window), max_tokens=asked)
     assert done.fields["max_tokens"] == limit
     reason = f"lowered to {limit}, what the context window leaves"
@@ -97,7 +97,7 @@ def test_a_limit_above_the_window_is_lowered_to_what_the_estimated_prompt_leaves
 
 @pytest.mark.parametrize(("window", "least"), [(100, 6), (4096, 256), (1_000_000, 4096), (1, 1)])
 def test_a_prompt_without_room_is_sent_with_a_small_limit(window, least):
-    """It counts, and says in its own words that the prompt is too long; an estimate must not."""
+    """The backend counts exactly and reports that the prompt is too long; an estimate must not decide that."""
     done = translated(
         Profile(context_window=window),
         max_tokens=2_000_000,
@@ -118,7 +118,7 @@ def test_reported_room_takes_precedence_over_the_window():
 
 
 def test_the_end_of_the_window_is_a_stop_reason_of_its_own():
-    """Unary and stream alike; a finished answer is still a finished one."""
+    """Unary and streaming; a finished response is still reported as finished."""
     done = translated(room=30)
     for finish, reason in (("length", "model_context_window_exceeded"), ("stop", "end_turn")):
         choice = {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": "a"}}
@@ -143,7 +143,7 @@ def test_the_end_of_the_window_is_a_stop_reason_of_its_own():
     ],
 )
 def test_the_cache_key_is_what_a_session_shares(headers, user, key):
-    """The session's header, else a hash of the user; never longer than the platform takes."""
+    """The session's header, else a hash of the user; never longer than the platform's limit."""
     sent = translated(OPENAI, headers=headers, metadata={"user_id": user}).fields.get("prompt_cache_key")
     assert sent == key or len(headers.get("x-session-id", "")) > len(sent) == 64
     assert "prompt_cache_key" not in translated(headers=headers, metadata={"user_id": user}).fields
@@ -180,7 +180,7 @@ def test_speed_is_reported_when_it_was_asked_and_delivered(asked, tier, speed):
 
 
 def test_a_fallback_credit_is_not_applied():
-    """The client has to know that it is still there."""
+    """The client must know that the credit was not used."""
     usage = form(request(fallback_credit_token="t")).usage({}, None)
     assert usage["fallback_credit"] == {"status": {"type": "not_applied", "reason": "not_enabled"}}
 
@@ -232,7 +232,7 @@ def test_other_errors_are_not_content_policy_errors(status, error):
 
 
 def test_a_refused_request_is_an_empty_message():
-    """HTTP 200, no content, the upstream's words as the explanation; a stream adds up to the same."""
+    """HTTP 200, no content, the upstream's message as the explanation; a stream adds up to the same."""
     asked = form(request(safeguards=[{"type": "x"}]))
     message = refused(asked, id_maker(), "No.")
     assert (message["content"], message["stop_reason"]) == ([], "refusal")
@@ -257,7 +257,7 @@ def test_a_policy_that_steps_in_later_ends_the_message():
 
 
 def test_an_estimate_counts_text_and_pictures():
-    """About four bytes a token, 1500 a picture however large, and a little per message."""
+    """About four bytes per token, 1500 tokens per image of any size, and a few per message."""
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 100_000}}
     parts = [{"type": "text", "text": "\u00e4" * 40}, picture]
     assert estimate_tokens({"messages": [{"content": parts}]}) == 4 + 1500 + 20 + 1
@@ -266,7 +266,7 @@ def test_an_estimate_counts_text_and_pictures():
 
 
 def test_unknown_usage_is_estimated():
-    """any-llm 1180: with zeros the context meter never moves. The start has the prompt, the end the answer, too."""
+    """any-llm 1180: with zeros the context meter never moves. Only the end has output tokens."""
     done = translated(messages=[{"role": "user", "content": "x" * 4000}])
     translator = StreamTranslator(done.options, id_maker())
     chunks = [
@@ -327,7 +327,7 @@ def test_a_long_header_is_cut_and_counted():
 
 
 def test_the_log_names_the_reasons_on_one_short_line():
-    """A field named like a line of the log, or a megabyte long, stalled the server and forged entries."""
+    """Field names that looked like log lines forged entries; a megabyte of them stalled the server."""
     names = ["top_k", "evil\nERROR forged \x1b[31m", "x" * 1_000_000, *(f"k{number}" for number in range(9_000))]
     text = dropped_text(Dropped(name, "x", f"no {name[:9]}") for name in names)
     assert text.startswith("top_k (no top_k), evil%0AERROR%20forged%20%1B[31m (no evil?ERRO), x")

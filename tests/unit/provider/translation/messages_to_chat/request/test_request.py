@@ -1,4 +1,4 @@
-"""Requests: what is refused, dropped, or depends on the backend. The plain mapping is in the golden files."""
+"""Requests: what is rejected, dropped, or depends on the backend. The plain mapping is in the golden files."""
 
 import hashlib
 import json
@@ -266,7 +266,7 @@ def closed(**properties):
     ],
 )
 def test_a_schema_is_strict_where_openai_takes_it(schema, strict):
-    """It answers 400 to keywords of its list, and with that to every request that has the tool."""
+    """OpenAI answers 400 to unsupported keywords, and so to every request that has the tool."""
     asked = {"tools": [TOOL | {"input_schema": schema, "strict": True}]}
     function = value(profile_for("remote::openai"), **asked)["tools"][0]["function"]
     assert ("strict" in function) is strict
@@ -283,7 +283,7 @@ UNKNOWN_SETTINGS = {
 
 @pytest.mark.parametrize("path", ["brand_new", "output_config.verbosity", "tool_choice.newer", "metadata.team"])
 def test_unknown_settings_are_dropped_or_rejected(path):
-    """New ones come inside of objects, too; nothing is lost in silence."""
+    """Unknown settings inside objects are reported, too."""
     name = path.partition(".")[0]
     fields = {name: UNKNOWN_SETTINGS[name]}
     assert dropped(**fields) == [path]
@@ -314,7 +314,7 @@ def test_a_refused_prefill_is_named_by_the_path_of_its_message():
 
 @pytest.mark.parametrize("provider", ["remote::openai", "remote::vllm"])
 def test_a_blank_user_message_does_not_make_the_last_response_a_prefill(provider):
-    """A blank message is left out elsewhere; at the end it would turn the answer before it into a prefill."""
+    """Elsewhere a blank message is left out; at the end that would turn the last response into a prefill."""
     turns = [("user", "a"), ("assistant", "b"), ("user", [{"type": "text", "text": ""}])]
     with pytest.raises(InvalidRequestError, match=r"^messages\.2: all messages must have non-empty content"):
         messages(*turns, profile=profile_for(provider))
@@ -331,7 +331,7 @@ def test_a_blank_user_message_does_not_make_the_last_response_a_prefill(provider
     ],
 )
 def test_an_empty_conversation_is_rejected(turns, path):
-    """Upstreams answer a 400 without a path to ``messages: []``, or make something up."""
+    """Upstreams answer ``messages: []`` with a 400 without a path, or with a made-up response."""
     error = refusal(system="Be kind.", messages=[{"role": role, "content": content} for role, content in turns])
     assert error.message == (
         f"{path}: all messages must have non-empty content except for the optional final assistant message"
@@ -353,12 +353,12 @@ NOTHING = {"type": "text", "text": ""}
     ],
 )
 def test_text_around_thinking_is_replayed_as_the_model_wrote_it(blocks, text):
-    """A backend that thinks between two pieces of its text has the text in one piece; its prefix cache knows that."""
+    """A backend keeps text around thinking as one piece, so any other form would miss its prefix cache."""
     assert messages(("user", "x"), ("assistant", blocks), ("user", "y"))[1]["content"] == text
 
 
 def test_our_own_answer_comes_back_as_the_backend_wrote_it():
-    """Stream and replay agree: what was text, thinking, text is one ``content`` again."""
+    """Text, thinking, text in a stream become one ``content`` in the history."""
     chunks = [delta_chunk(content="It is "), delta_chunk(reasoning_content="hm"), delta_chunk("stop", content="warm.")]
     blocks = message_of(chunks)["content"]
     assert [block["type"] for block in blocks] == ["text", "thinking", "text"]
@@ -505,7 +505,7 @@ def test_a_system_message_does_not_separate_results():
 
 
 def test_messages_between_results_keep_their_order():
-    """It follows the results, for nothing may come between them and their calls."""
+    """It follows the results, because nothing may come between calls and results."""
     said = [
         ("user", [result("a", content="1"), TEXT_A]),
         ("system", "s"),
@@ -522,7 +522,7 @@ def test_messages_between_results_keep_their_order():
 
 @pytest.mark.parametrize("after", [(), (("assistant", "ok"), ("user", "y"))])
 def test_calls_without_results_get_one_before_the_next_response_or_at_the_end(after):
-    """Until then a result may still come."""
+    """Before that a result may still follow."""
     chat = shape(("user", [result("b", content="2")]), ("system", "s"), ("user", "go on"), *after)
     assert [role for role, _ in chat[:4]] == ["tool", "tool", "system", "user"]
     assert chat[0][1].startswith("Error: ")
@@ -535,7 +535,7 @@ def twice(call_id):
 
 
 def test_two_calls_of_one_id_keep_their_own_results():
-    """Both got the last one; the ids sent differ, and are the same when the turn is replayed."""
+    """Both got the last result. The sent ids differ, and are the same in every later turn."""
     turns = [("user", "x"), ("assistant", twice("a")), ("user", [result(content="1"), result(content="2")])]
     chat = messages(*turns)
     assert [call["id"] for call in chat[1]["tool_calls"]] == ["a", "a_2"]
@@ -555,7 +555,7 @@ def test_an_id_made_for_a_second_call_is_not_another_calls():
 
 
 def test_an_image_in_a_result_becomes_a_note_for_a_model_without_vision():
-    """The loop goes on, as with a PDF."""
+    """The tool loop continues, as with a PDF."""
     blind = Profile(images="reject")
     turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": [use()]}]
     done = translated(blind, messages=[*turns, {"role": "user", "content": [result(content=[TEXT_A, IMAGE])]}])
@@ -564,7 +564,7 @@ def test_an_image_in_a_result_becomes_a_note_for_a_model_without_vision():
 
 
 def test_a_users_image_is_rejected_for_a_model_without_vision():
-    """The answer would be about something else."""
+    """The response would ignore the image."""
     said = [{"role": "user", "content": [TEXT_A, IMAGE]}]
     assert refusal(profile=Profile(images="reject"), messages=said).message.startswith("messages.0.content.1: ")
 
@@ -833,7 +833,7 @@ def test_an_unsupported_sampling_field_is_dropped():
 
 
 def test_stop_sequences_are_not_sent_to_the_backend():
-    """It takes four, and does not say which one it met: the answer is searched here."""
+    """Backends accept four at most and do not report the match, so this server searches the response."""
     done = translated(stop_sequences=list("abcdef"))
     assert "stop" not in done.fields
     assert done.dropped == ()
@@ -853,7 +853,7 @@ def test_two_formats_are_refused():
 
 
 def test_a_long_user_id_is_hashed():
-    """Claude Code sends JSON of 150 characters; the platform takes 64."""
+    """Claude Code sends JSON of 150 characters; the platform accepts 64."""
     long = json.dumps({"device_id": "d" * 64})
     assert value(metadata={"user_id": long})["user"] == hashlib.sha256(long.encode()).hexdigest()
     assert value(profile_for("remote::openai"), metadata={"user_id": "u"})["safety_identifier"] == "u"
@@ -897,7 +897,7 @@ def test_hints_are_ignored_without_a_record():
 
 
 def test_threads_are_refused_with_the_code_the_sdk_falls_back_on():
-    """Ignored, the SDK's tool runner sends a lone tool result and gets a wrong answer."""
+    """If it were ignored, the SDK's tool runner would send only a tool result and get a wrong response."""
     assert refusal(thread={"type": "create"}).details == {"error_code": "thread_unsupported_request"}
 
 

@@ -1,4 +1,4 @@
-"""Strict mode refuses a conversation in the API's words, where lenient mode repairs it."""
+"""Strict mode rejects conversations with the API's error messages; lenient mode repairs them."""
 
 import pytest
 

@@ -85,7 +85,7 @@ def test_mcp_servers_are_dropped_or_rejected_like_their_tools():
 
 
 def test_a_tool_that_only_code_may_call_is_dropped():
-    """No code runs here, and the model must not call it directly."""
+    """This server does not run code, and the model must not call the tool directly."""
     hidden = TOOL | {"name": "g", "allowed_callers": ["code_execution_20260120"]}
     both = TOOL | {"name": "h", "allowed_callers": ["direct", "code_execution_20260120"]}
     done = translated(tools=[TOOL, hidden, both])
@@ -100,7 +100,7 @@ def test_a_deferred_tool_cannot_be_forced_before_it_is_loaded():
 
 
 def test_no_request_with_tools_raises_an_unexpected_error():
-    """Anything the models let through ends in a translation or in a 400."""
+    """Every request that passes the models is translated or answered with 400."""
     odd = [
         {"tools": [TOOL | {"input_schema": {"properties": None}, "strict": True}]},
         {"tools": [{"type": "computer_toolset_20260801", "configs": {"key": {"enabled": None}}}]},

@@ -1,4 +1,4 @@
-"""Which tools the model may call now, as the conversation loads, adds and removes them."""
+"""Which tools are sent, when the conversation loads, adds and removes tools."""
 
 import pytest
 
@@ -110,7 +110,7 @@ def test_changes_leave_no_text():
 
 
 def test_a_cleared_system_message_still_changes_the_tools():
-    """Only its text is not shown any more."""
+    """Only its text is left out."""
     message = system(add("a"), {"type": "text", "text": "hush"}, clear_at="next_user_message")
     done = translated([later("a")], message, {"role": "user", "content": "y"})
     assert [entry["function"]["name"] for entry in done.fields["tools"]] == ["a"]
@@ -182,7 +182,7 @@ def test_strict_mode_rejects_a_reference_to_an_undeclared_tool():
 
 
 def after(block, *tools):
-    """Return the names of the tools behind a compaction, and what was noted."""
+    """Return the names of the tools after a compaction, and the dropped paths."""
     asked = request(
         tools=[*tools], messages=[{"role": "assistant", "content": [block]}, {"role": "user", "content": "x"}]
     )
