@@ -15,8 +15,8 @@ import re
 from collections.abc import Callable
 
 from llama_stack_api_messages.errors import InvalidRequestError
+from llama_stack_api_messages.models import Base64Source, TextSource, UrlSource
 from llama_stack_api_messages.models.content import ContentSource, DocumentBlock, ImageBlock, TextBlock
-from llama_stack_api_messages.models.sources import Base64Source, TextSource, UrlSource
 from llama_stack_provider_messages.translation.fields import field
 from llama_stack_provider_messages.translation.inline_data import (
     IMAGE_TYPES,

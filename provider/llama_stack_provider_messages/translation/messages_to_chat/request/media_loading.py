@@ -13,10 +13,10 @@ from encodings.aliases import aliases
 from functools import cache
 from typing import Any, Literal
 
+from llama_stack_api_messages.models import Base64Source, UrlSource
 from llama_stack_api_messages.models.content import ContentSource, DocumentBlock, ImageBlock, ToolResultBlock
 from llama_stack_api_messages.models.content_server import WebFetchResultBlock, WebFetchToolResultBlock
 from llama_stack_api_messages.models.request import PromptRequest
-from llama_stack_api_messages.models.sources import Base64Source, UrlSource
 from llama_stack_provider_messages.translation.inline_data import PDF, data_url, media_type_of
 from llama_stack_provider_messages.translation.messages_to_chat.context import (
     Failed,

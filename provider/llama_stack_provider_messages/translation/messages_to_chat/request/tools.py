@@ -25,9 +25,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from llama_stack_api_messages.errors import InvalidRequestError
+from llama_stack_api_messages.models import ToolChoice
 from llama_stack_api_messages.models.content_beta import ToolChangeToolReference, ToolDefinition
 from llama_stack_api_messages.models.request import InputMessage, PromptRequest
-from llama_stack_api_messages.models.thinking import ToolChoice
 from llama_stack_api_messages.models.tools import Tool
 from llama_stack_provider_messages.translation.fields import field, list_field, text_field
 from llama_stack_provider_messages.translation.messages_to_chat.context import TranslationContext

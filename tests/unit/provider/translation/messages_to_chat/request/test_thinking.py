@@ -22,10 +22,10 @@ def test_a_refusal_of_the_switch_gives_the_request_without_it(refusal, switch):
 
 
 def test_a_refusal_of_something_else_gives_nothing():
-    """The request is not repeated."""
+    """There is no second try for it."""
     assert without_switches({**PLAIN, "reasoning_effort": "high"}, "max_tokens is too large") is None
 
 
 def test_without_a_switch_there_is_nothing_to_leave_out():
-    """So the error is reported, whatever it says."""
+    """So the refusal stands, whatever it says."""
     assert without_switches(PLAIN, "reasoning_effort") is None
