@@ -64,7 +64,7 @@ def translated(name):
 
 
 def form_of(name):
-    return translated(name).form if name in cases("request", "json") else form()
+    return translated(name).options if name in cases("request", "json") else form()
 
 
 @pytest.mark.parametrize("name", cases("request", "json"))

@@ -23,7 +23,7 @@ from support.streams import chunk, completion, id_maker, request, translate_form
 
 CASES = Path(__file__).parent / "thinking"
 NAMES = sorted(path.name.removesuffix(".in.json") for path in CASES.glob("*.in.json"))
-SEAL = ThinkingSigner(b"key", "backend/model")
+SIGNER = ThinkingSigner(b"key", "backend/model")
 WISHES = {
     "disabled": {"thinking": {"type": "disabled"}},
     "adaptive": {"thinking": {"type": "adaptive"}},
@@ -49,7 +49,7 @@ def opened(value):
         return [opened(part) for part in value]
     if isinstance(value, dict):
         return {name: opened(part) for name, part in value.items()}
-    thoughts = SEAL.open(value) if isinstance(value, str) else None
+    thoughts = SIGNER.open(value) if isinstance(value, str) else None
     return {"sealed": thoughts.text, "details": list(thoughts.details)} if thoughts else value
 
 
@@ -58,13 +58,13 @@ def test_thinking_on_its_way(name, golden):
     case = json.loads((CASES / f"{name}.in.json").read_text())
     profile = profile_for("", overrides=case["profile"])
     asked = request(**case.get("request", {}))
-    form = translate_request(asked, TranslationContext(profile, seal=SEAL)).form
-    message = translate_response(completion(case["completion"]), form, id_maker(), sign=SEAL.sign)
-    events = translate_form([chunk(value) for value in case["chunks"]], form, sign=SEAL.sign)
+    form = translate_request(asked, TranslationContext(profile, signer=SIGNER)).options
+    message = translate_response(completion(case["completion"]), form, id_maker(), sign=SIGNER.sign)
+    events = translate_form([chunk(value) for value in case["chunks"]], form, sign=SIGNER.sign)
     assert fold(events) == message
     echoed = [{"role": "user", "content": "q"}, message, {"role": "user", "content": "r"}]
     turns = [{"role": turn["role"], "content": turn["content"]} for turn in echoed]
-    again = translate_request(request(messages=turns), TranslationContext(profile, seal=SEAL))
+    again = translate_request(request(messages=turns), TranslationContext(profile, signer=SIGNER))
     golden(name, opened({"message": message, "events": events, "next": again.fields["messages"][1]}))
 
 

@@ -92,7 +92,7 @@ MESSAGES = [USER, {"role": "assistant", "content": "x"}] * 7_000 + [USER]
     ("fields", "message"),
     [
         ({"tools": tools(7_000)}, "tools: more than 2000 tools"),
-        ({"messages": MESSAGES}, "messages.10000: there are more than 10000 messages"),
+        ({"messages": MESSAGES}, "messages.10000: the conversation has more than 10000 messages"),
     ],
     ids=["tools", "messages"],
 )
@@ -129,7 +129,7 @@ def test_echoed_signatures_inflate_no_further_than_their_budget(attacked, path):
     before = peak_megabytes(attacked.pid)
     with cpu_bound(4, attacked.pid):
         reply = post(attacked, path, body_of("up/text", {"messages": messages}))
-    assert_refused(reply, "messages.5.content.0.signature: the signatures up to here carry more than 16 MB")
+    assert_refused(reply, "messages.5.content.0.signature: the signatures up to this block hold more than 16 MB")
     assert peak_megabytes(attacked.pid) < before + 200
 
 

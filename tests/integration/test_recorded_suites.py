@@ -79,7 +79,7 @@ def test_a_stack_says_the_same_without_the_engine_it_was_recorded_with(tmp_path)
             "stop_reason: *'end_turn'*'end_turm'",
         ),
         (
-            "request/thinking_params.py",
+            "request/thinking.py",
             '"enable_thinking"',
             '"enable_thinkinh"',
             "chat_template_kwargs.enable_thinkinh",

@@ -21,9 +21,8 @@ from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.json_members import MembersLimitError, Span, cuts, edited, elements, text_at, within
 from llama_stack_api_messages.models import PromptRequest
 from llama_stack_api_messages.request_body import RequestBody
-from llama_stack_provider_messages.translation.billing import BILLING_HEADER, without_billing
 from llama_stack_provider_messages.translation.dropped import Dropped
-from llama_stack_provider_messages.translation.messages_to_chat import SIGNATURE_PREFIX
+from llama_stack_provider_messages.translation.messages_to_chat import BILLING_HEADER, SIGNATURE_PREFIX, without_billing
 from llama_stack_provider_messages.translation.messages_to_chat.backend.adapt import (
     min_room,
     reported_window,

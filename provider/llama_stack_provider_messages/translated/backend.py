@@ -95,16 +95,16 @@ class TranslatedBackend:
             if accepted.dropped != chat.dropped:
                 _log_request(call, target, accepted.dropped)
             chat = accepted
-            message = None if sent.stream else translate_response(response, chat.form, new_id, sign=signer.sign)
+            message = None if sent.stream else translate_response(response, chat.options, new_id, sign=signer.sign)
         except ContentPolicyError as error:
-            if not chat.form.refusals:
+            if not chat.options.refusals:
                 raise
             return _refusal(request, chat, call, error)
 
         headers = dropped_header(chat.dropped)
         if message is not None:
             return MessageReply(encode_json(message), headers)
-        translator = StreamTranslator(chat.form, new_id, sign=signer.sign, request_id=call.request_id)
+        translator = StreamTranslator(chat.options, new_id, sign=signer.sign, request_id=call.request_id)
         events = _events(response, translator, target)
         if request.stream:
             return StreamReply(_frames(events), headers)
@@ -134,7 +134,7 @@ class TranslatedBackend:
                 refusal=failure.message,
             )
             profile = ctx.profile.but(**adaptation.changes)
-            ctx = ctx.anew(profile=profile, room=adaptation.room or ctx.room)
+            ctx = ctx.fresh(profile=profile, room=adaptation.room or ctx.room)
             chat = translate_request(request, ctx)
             tried[adaptation.kind] = adaptation
         for adaptation in tried.values():
@@ -152,7 +152,7 @@ class TranslatedBackend:
         reply: dict[str, Any] = {"input_tokens": counted.tokens}
         if request.context_management is not None:
             unedited = request.model_copy(update={"context_management": None})
-            before = await self._count(translate_request(unedited, ctx.anew()), ctx, target) if ctx.edits else counted
+            before = await self._count(translate_request(unedited, ctx.fresh()), ctx, target) if ctx.edits else counted
             reply["context_management"] = {"original_input_tokens": before.tokens}
         kind = "exact" if counted.exact else "estimate"
         return MessageReply(encode_json(reply), {**dropped_header(chat.dropped), COUNT_HEADER: kind})
@@ -166,7 +166,7 @@ class TranslatedBackend:
         self, request: CreateMessageRequest, call: Call, target: Target, signer: ThinkingSigner
     ) -> TranslationContext:
         """Return the translation context of a request, with its media loaded."""
-        ctx = TranslationContext(self._profiles.of(target), self._policy, headers=call.headers, seal=signer)
+        ctx = TranslationContext(self._profiles.of(target), self._policy, headers=call.headers, signer=signer)
         return replace(ctx, media=await self._media.load(request, ctx))
 
     async def close(self) -> None:
@@ -205,8 +205,8 @@ def _refusal(
 ) -> MessageReply | StreamReply:
     headers = dropped_header(chat.dropped)
     if not request.stream:
-        return MessageReply(encode_json(refused(chat.form, new_id, error.message)), headers)
-    translator = StreamTranslator(chat.form, new_id, request_id=call.request_id)
+        return MessageReply(encode_json(refused(chat.options, new_id, error.message)), headers)
+    translator = StreamTranslator(chat.options, new_id, request_id=call.request_id)
     return StreamReply(_encoded(translator.fail(error)), headers)
 
 

@@ -40,9 +40,9 @@ class DropLog:
         return tuple(self._entries)
 
 
-_LONGEST_HEADER = 1_000
-_LONGEST_TEXT = 4_000
-_LONGEST_PATH = 200
+_MAX_HEADER_CHARACTERS = 1_000
+_MAX_LOG_CHARACTERS = 4_000
+_MAX_PATH_CHARACTERS = 200
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.\[\]-]")
 
 
@@ -53,7 +53,7 @@ def dropped_header(dropped: Iterable[Dropped]) -> dict[str, str]:
     Paths that do not fit into about 1000 bytes are only counted: ``a, b, ... 12 more``.
     """
     paths = dict.fromkeys(entry.path for entry in dropped)
-    return {DROPPED_HEADER: _listed(map(_safe, paths), len(paths), _LONGEST_HEADER)} if paths else {}
+    return {DROPPED_HEADER: _listed(map(_safe, paths), len(paths), _MAX_HEADER_CHARACTERS)} if paths else {}
 
 
 def dropped_text(dropped: Iterable[Dropped]) -> str:
@@ -63,29 +63,26 @@ def dropped_text(dropped: Iterable[Dropped]) -> str:
     a minute to render a megabyte.
     """
     entries = tuple(dropped)
-    items = (f"{_safe(entry.path)} ({_plain(entry.reason)})" for entry in entries)
-    return _listed(items, len(entries), _LONGEST_TEXT)
+    reasons = ("".join(c if c.isprintable() else "?" for c in entry.reason[:_MAX_PATH_CHARACTERS]) for entry in entries)
+    items = (f"{_safe(entry.path)} ({reason})" for entry, reason in zip(entries, reasons, strict=True))
+    return _listed(items, len(entries), _MAX_LOG_CHARACTERS)
 
 
-def _listed(items: Iterator[str], count: int, longest: int) -> str:
+def _listed(items: Iterator[str], count: int, limit: int) -> str:
     """Return the items as a list no longer than a limit. Items that do not fit are not rendered, only counted."""
     shown: list[str] = []
     size = 0
     for item in items:
         size += len(item) + 2
-        if size > longest:
+        if size > limit:
             return ", ".join([*shown, f"... {count - len(shown)} more"])
         shown.append(item)
     return ", ".join(shown)
 
 
-def _plain(reason: str) -> str:
-    return "".join(mark if mark.isprintable() else "?" for mark in reason[:_LONGEST_PATH])
-
-
 def _safe(path: str) -> str:
-    encoded = _UNSAFE.sub(_percent, path[:_LONGEST_PATH])
-    return encoded if len(encoded) <= _LONGEST_PATH else f"{encoded[:_LONGEST_PATH]}..."
+    encoded = _UNSAFE.sub(_percent, path[:_MAX_PATH_CHARACTERS])
+    return encoded if len(encoded) <= _MAX_PATH_CHARACTERS else f"{encoded[:_MAX_PATH_CHARACTERS]}..."
 
 
 def _percent(found: re.Match[str]) -> str:

@@ -21,11 +21,11 @@ type IdForm = Literal["any", "short", "nine"]
 TOOLSET_NAMES = ("computer", "browser")
 """Values of ``toolset_name`` on the calls of toolset members."""
 
-LONGEST_NAME = 64
+MAX_NAME_CHARACTERS = 64
 """OpenAI's limit for function names, in characters; the Messages API allows 128."""
 
-_LEGAL = re.compile(r"[a-zA-Z0-9_-]+")
-_DIGEST = 12
+_VALID = re.compile(r"[a-zA-Z0-9_-]+")
+_DIGEST_CHARACTERS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +51,14 @@ def backend_name(name: str, toolset: str | None = None) -> str:
     if toolset is None and member and head in TOOLSET_NAMES:
         name, toolset = member, head
     whole = f"{toolset}__{name}" if toolset else name
-    if len(whole) <= LONGEST_NAME and _LEGAL.fullmatch(whole):
+    if len(whole) <= MAX_NAME_CHARACTERS and _VALID.fullmatch(whole):
         return whole
-    beginning = re.sub(r"[^a-zA-Z0-9_-]", "_", whole)[: LONGEST_NAME - _DIGEST - 1]
-    return f"{beginning}_{_hash(whole)[:_DIGEST]}"
+    beginning = re.sub(r"[^a-zA-Z0-9_-]", "_", whole)[: MAX_NAME_CHARACTERS - _DIGEST_CHARACTERS - 1]
+    return f"{beginning}_{_hash(whole)[:_DIGEST_CHARACTERS]}"
 
 
-_WRAPPED = "toolu_up_"
-_LONGEST_ID = 8192
+_WRAPPED_PREFIX = "toolu_up_"
+_MAX_ID_CHARACTERS = 8192
 """LiteLLM packs Gemini's thought signatures into ids; ids of 4572 characters occur (tau2-bench 559)."""
 
 
@@ -69,12 +69,12 @@ def client_id(upstream_id: str) -> str:
     ``functions.name:0`` from the history, and a model that sees another form there stops calling tools
     (llxprt-code 713, exo 2281). An id that is too long to wrap becomes a hash.
     """
-    if len(upstream_id) > _LONGEST_ID:
+    if len(upstream_id) > _MAX_ID_CHARACTERS:
         return f"toolu_{_hash(upstream_id)[:32]}"
-    if not upstream_id or (_LEGAL.fullmatch(upstream_id) and not upstream_id.startswith(_WRAPPED)):
+    if not upstream_id or (_VALID.fullmatch(upstream_id) and not upstream_id.startswith(_WRAPPED_PREFIX)):
         return upstream_id
     try:
-        return _WRAPPED + urlsafe_b64encode(upstream_id.encode()).decode().rstrip("=")
+        return _WRAPPED_PREFIX + urlsafe_b64encode(upstream_id.encode()).decode().rstrip("=")
     except UnicodeEncodeError:
         return ""
 
@@ -105,9 +105,9 @@ _FORMS: dict[str, re.Pattern[str]] = {
 
 def _unwrapped(call_id: str) -> str:
     """Return the id that ``client_id`` wrapped; an id that only looks wrapped is returned unchanged."""
-    if not call_id.startswith(_WRAPPED):
+    if not call_id.startswith(_WRAPPED_PREFIX):
         return call_id
-    payload = call_id.removeprefix(_WRAPPED)
+    payload = call_id.removeprefix(_WRAPPED_PREFIX)
     try:
         original = urlsafe_b64decode(payload + "=" * (-len(payload) % 4)).decode()
     except ValueError:

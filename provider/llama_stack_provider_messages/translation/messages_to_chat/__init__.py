@@ -4,20 +4,20 @@ from llama_stack_provider_messages.translation.inline_data import PDF, read_base
 
 from .backend.adapt import Adaptation, adapt
 from .backend.presets import PRESETS, PROVIDER_PRESETS, profile_for
-from .context import Policy, TranslationContext
-from .loaded_media import Failed, Loaded, LoadedFile, LoadedText
+from .context import Failed, Loaded, LoadedFile, LoadedText, Policy, TranslationContext
 from .profile import Profile
 from .reply.options import ReplyOptions
 from .reply.response import refused, translate_response
 from .reply.stop_and_usage import usage_fields
 from .reply.stream import StreamTranslator
-from .request.media.downloads import classify_download
-from .request.media.needed import NeededMedia, needed_media
+from .request.media_loading import NeededMedia, classify_download, needed_media
 from .request.request import ChatRequest, translate_request
+from .request.turns import BILLING_HEADER, without_billing
 from .thinking_signature import PREFIX as SIGNATURE_PREFIX
 from .thinking_signature import ThinkingSigner
 
 __all__ = [
+    "BILLING_HEADER",
     "PDF",
     "PRESETS",
     "PROVIDER_PRESETS",
@@ -44,4 +44,5 @@ __all__ = [
     "translate_request",
     "translate_response",
     "usage_fields",
+    "without_billing",
 ]

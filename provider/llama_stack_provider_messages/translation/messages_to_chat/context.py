@@ -1,4 +1,4 @@
-"""Shared state of one request's translation: settings for every step, and the log of dropped parts."""
+"""What every step of a request's translation shares: profile, policy, loaded media, and the log of dropped parts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -7,7 +7,6 @@ from typing import Any, Literal
 from llama_stack_provider_messages.translation.dropped import DropLog
 from llama_stack_provider_messages.translation.names import ClientName
 
-from .loaded_media import Loaded
 from .profile import Profile
 from .thinking_signature import InflateBudget, ThinkingSigner
 
@@ -32,6 +31,47 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadedText:
+    """The text of a document.
+
+    Args:
+        pages: One text per page; a single text for a document without pages.
+        paged: Whether the texts are the pages of a PDF.
+    """
+
+    pages: tuple[str, ...]
+    paged: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedFile:
+    """A file, passed on unchanged.
+
+    Args:
+        media_type: Media type detected from the bytes.
+        data: The bytes in base64.
+    """
+
+    media_type: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Loading failed.
+
+    Args:
+        reason: Error message for the client, sent after the JSON path; says what to do.
+    """
+
+    reason: str
+
+
+type Loaded = LoadedText | LoadedFile | Failed
+"""The result of loading an image or document. The caller loads media, because the translation does no I/O."""
+
+
+@dataclass(frozen=True, slots=True)
 class TranslationContext:
     """State of one request's translation.
 
@@ -45,7 +85,7 @@ class TranslationContext:
         headers: Headers of the HTTP request, names in lower case; empty without an HTTP request.
         room: Tokens left for the response in the backend's context window, once the backend has reported it.
         edits: The context management edits that cleared something, as reported in the response.
-        seal: Opens the signatures of thinking blocks; if None, all signatures count as foreign.
+        signer: Opens the signatures of thinking blocks; if None, all signatures count as foreign.
         inflate_budget: Bytes that the signatures may still inflate to in this translation. A retry of the request gets
             a new budget.
     """
@@ -59,10 +99,10 @@ class TranslationContext:
     headers: Mapping[str, str] = field(default_factory=dict)
     room: int | None = None
     edits: list[dict[str, Any]] = field(default_factory=list)
-    seal: ThinkingSigner | None = None
+    signer: ThinkingSigner | None = None
     inflate_budget: InflateBudget = field(default_factory=InflateBudget)
 
-    def anew(self, **changes: Any) -> "TranslationContext":  # noqa: ANN401 - any field
+    def fresh(self, **changes: Any) -> "TranslationContext":  # noqa: ANN401 - any field
         """Return a copy with an empty log and changed values."""
         return replace(
             self, log=DropLog(), names={}, missing=set(), edits=[], inflate_budget=InflateBudget(), **changes

@@ -1,16 +1,22 @@
-"""Our own thinking signatures: reasoning packed into the signature, so that the client sends it back unchanged.
+"""Our own thinking signatures: the reasoning is packed into the signature, so that it comes back unchanged.
+
+The problem: some backends require the reasoning of earlier turns back, unchanged, or a conversation ends with a 400
+(thinking.py). This server keeps no state, and the client does not return all of it: it may never have got the text
+(``display: omitted``), and it may shorten or edit it. But every client sends the signature of a thinking block back
+unchanged, because the Messages API requires that. So the signature holds the reasoning:
 
     signature = "mts1." + base64url(mac + deflate(kind + payload))
 
-The mac is the first half of HMAC-SHA-256. The payload is the text. If the backend sent more than text (OpenRouter's
-``reasoning_details``), the payload is JSON with the text, the details and the model they come from: encrypted reasoning
-is usable only by its own model, and others answer 400 to it.
+The rules:
 
-So the complete reasoning comes back, even if the client never got the text (``display: omitted``), truncated it or
-edited it. A signature that does not verify was made by another server and is ignored.
-
-Repeated text deflates to a thousandth of its size, and a client may repeat one signature in every message. So
-signatures are inflated only up to a byte budget per request, and no signature is made that would exceed the budget.
+- The mac is the first half of HMAC-SHA-256 with the server's key. A signature that does not verify was made by another
+  server and is ignored, so that a conversation may change servers.
+- The payload is the text. If the backend sent more than text (OpenRouter's ``reasoning_details``), the payload is JSON
+  with the text, the details and the model they come from. Encrypted reasoning is usable only by its own model, and
+  others answer 400 to it, so the details are returned to that model only.
+- Repeated text deflates to a thousandth of its size, and a client may repeat one signature in every message: hundreds
+  of kilobytes inflated to 1.4 GB. So signatures are inflated only up to a byte budget per request, and no signature is
+  made that would exceed the budget. The visible text is sent back then, as without a signature.
 """
 
 import hmac
@@ -71,14 +77,14 @@ def unsigned(text: str, details: Sequence[Detail] = ()) -> str:  # noqa: ARG001 
     return ""
 
 
-def seal(payload: bytes, key: bytes) -> str:
+def pack(payload: bytes, key: bytes) -> str:
     """Return a signature with the payload."""
     deflate = zlib.compressobj(wbits=_RAW_DEFLATE)
     packed = deflate.compress(payload) + deflate.flush()
     return PREFIX + urlsafe_b64encode(_mac(packed, key) + packed).rstrip(b"=").decode()
 
 
-def unseal(signature: str, key: bytes, budget: InflateBudget | None = None) -> bytes | None:
+def unpack(signature: str, key: bytes, budget: InflateBudget | None = None) -> bytes | None:
     """Return the payload of a signature, None if it was not made with this key.
 
     Args:
@@ -97,10 +103,9 @@ def unseal(signature: str, key: bytes, budget: InflateBudget | None = None) -> b
     except ValueError:
         return None
     mac, packed = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
-    return _inflate(packed, budget or InflateBudget()) if hmac.compare_digest(mac, _mac(packed, key)) else None
-
-
-def _inflate(packed: bytes, budget: InflateBudget) -> bytes:
+    if not hmac.compare_digest(mac, _mac(packed, key)):
+        return None
+    budget = budget or InflateBudget()
     payload = zlib.decompressobj(_RAW_DEFLATE).decompress(packed, budget.left + 1)
     if len(payload) > budget.left:
         raise InflateLimitError
@@ -134,17 +139,17 @@ class ThinkingSigner:
             payload = _JSON + json.dumps(record, separators=(",", ":")).encode()
         else:
             payload = _TEXT + text.encode("utf-8", "surrogatepass")
-        return seal(payload, self.key) if len(payload) <= MAX_SIGNED_BYTES else unsigned(text)
+        return pack(payload, self.key) if len(payload) <= MAX_SIGNED_BYTES else unsigned(text)
 
     def open(self, signature: str, budget: InflateBudget | None = None) -> SignedReasoning | None:
         """Return the reasoning in one of our signatures, None for any other; details only if the model is the same.
 
-        For ``budget`` see ``unseal``.
+        For ``budget`` see ``unpack``.
 
         Raises:
             InflateLimitError: The payload is larger than the rest of the budget.
         """
-        payload = unseal(signature, self.key, budget)
+        payload = unpack(signature, self.key, budget)
         if payload is None:
             return None
         if payload.startswith(_TEXT):

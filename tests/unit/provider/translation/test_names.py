@@ -27,7 +27,7 @@ def tool(name, **fields):
 
 
 @pytest.mark.parametrize("name", ["f", "get-weather_2", "a" * 64])
-def test_a_name_every_backend_takes_stays(name):
+def test_a_name_that_every_backend_accepts_is_unchanged(name):
     assert backend_name(name) == name
 
 
@@ -37,7 +37,7 @@ def test_any_other_name_gets_a_legal_one_of_at_most_64_characters(name):
     assert backend_name(name) == backend_name(name)
 
 
-def test_names_that_begin_alike_stay_apart():
+def test_names_with_the_same_prefix_stay_distinct():
     assert backend_name(LONG) != backend_name(LONG + "x")
     assert backend_name("a.b") != backend_name("a:b")
     assert backend_name(LONG).startswith("a" * 51)
@@ -64,14 +64,14 @@ def test_a_long_name_is_the_same_everywhere_and_comes_back():
     assert done.fields["tools"][0]["function"]["name"] == alias
     assert done.fields["tool_choice"]["function"]["name"] == alias
     assert done.fields["messages"][1]["tool_calls"][0]["function"]["name"] == alias
-    assert done.form.names == {alias: ClientName(LONG)}
+    assert done.options.names == {alias: ClientName(LONG)}
     chunks = [delta_chunk(tool_calls=[call(0, "b", alias, "{}")]), delta_chunk("tool_calls")]
-    assert message_of(chunks, done.form)["content"][0]["name"] == LONG
+    assert message_of(chunks, done.options)["content"][0]["name"] == LONG
 
 
-def test_a_tool_that_has_the_alias_of_another_is_refused():
+def test_a_tool_whose_name_is_the_alias_of_another_is_rejected():
     """Calls of one would reach the other in silence."""
-    with pytest.raises(Exception, match=r"^tools\.1: .* would have one name") as caught:
+    with pytest.raises(Exception, match=r"^tools\.1: .* would have the same name") as caught:
         translated(tools=[tool(LONG), tool(backend_name(LONG))])
     assert caught.value.status_code == 400
 
@@ -100,14 +100,14 @@ def test_odd_ids_of_real_backends_come_back_whole(upstream_id):
     assert backend_id(client_id(upstream_id)) == upstream_id
 
 
-def test_an_id_without_measure_becomes_a_hash():
+def test_an_id_that_is_too_long_becomes_a_hash():
     known = client_id("x" * 100_000)
     assert LEGAL.fullmatch(known)
     assert len(known) == 38
     assert backend_id(known) == known == client_id("x" * 100_000)
 
 
-def test_an_id_that_is_no_text_is_none():
+def test_an_id_that_is_not_valid_unicode_is_empty():
     assert client_id("\ud800") == ""
 
 
@@ -119,7 +119,7 @@ def test_an_id_that_only_looks_wrapped_passes(foreign):
 
 
 @given(st.text(max_size=80), st.sampled_from(sorted(FORMS)))
-def test_an_id_has_the_form_the_backend_takes(call_id, form):
+def test_an_id_has_the_form_the_backend_accepts(call_id, form):
     assert re.fullmatch(FORMS[form], backend_id(call_id, form))
 
 
@@ -189,7 +189,7 @@ def test_a_call_without_id_gets_one_that_fits():
     assert re.fullmatch(FORMS["nine"], ids[2])
 
 
-def test_pictures_of_a_result_are_marked_with_the_id_the_model_knows():
+def test_images_of_a_result_are_marked_with_the_backends_id():
     image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgoAAA"}}
     known = client_id("functions.f:0")
     turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": [use(known)]}]
@@ -199,7 +199,7 @@ def test_pictures_of_a_result_are_marked_with_the_id_the_model_knows():
     assert chat[3]["content"][0]["text"] == "[image 1 of tool result functions.f:0]"
 
 
-def test_an_id_of_an_earlier_turn_is_not_given_out_again():
+def test_an_id_of_an_earlier_turn_is_not_reused():
     """Claude Code takes the second result of an id for the first's."""
     asked = request(messages=rounds(["call_0"], [client_id("functions.f:0")]))
     calls = [call(0, "call_0", "f", "{}"), call(1, "functions.f:0", "f", "{}"), call(2, "functions.f:1", "f", "{}")]

@@ -1,15 +1,30 @@
 """Selects the messages for the backend: those after the last compaction, with the requested context edits applied.
 
+The problem: an agent's history outgrows the context window. The Messages API lets the client ask for old tool results
+and old thinking to be left out (``context_management.edits``), and may replace the beginning of a conversation by a
+summary (a ``compaction`` block). The client still sends the whole history. A chat completions backend knows neither, so
+both are applied here:
+
     messages  ->  compaction: earlier messages are removed, its summary is the first message
               ->  context_management.edits, in their order
 
+clear_tool_uses   Once the conversation has more than ``trigger`` tokens or tool uses, the results of all tool uses
+                  except the last ``keep`` are replaced by a short note. Their inputs are kept, unless
+                  ``clear_tool_inputs`` says otherwise. Nothing is cleared if it would save less than
+                  ``clear_at_least`` tokens.
+clear_thinking    The thinking of all turns except the last ``keep`` is removed.
+
+Example: ``keep`` 1 with the calls a, b, c: the results of a and b become the note, and the reply reports
+``{"cleared_tool_uses": 2, "cleared_input_tokens": ...}``.
+
 Messages and blocks keep their index: a removed block is replaced by an empty text, so that every JSON path still refers
-to the client's request. The request itself is not changed.
+to the client's request. The request itself is not changed. Servers that count calls from 0 in every response repeat
+ids, so calls are compared by identity, and a result belongs to the last call with its id.
 
 Rules and defaults are those of the API's page on context editing (docs: build-with-claude/context-editing).
 """
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 from llama_stack_api_messages.errors import InvalidRequestError
@@ -20,17 +35,34 @@ from llama_stack_provider_messages.translation.fields import field, list_field, 
 from llama_stack_provider_messages.translation.messages_to_chat.backend.tokens import estimate_blocks
 from llama_stack_provider_messages.translation.messages_to_chat.context import TranslationContext
 
-from .thinking_history import THINKING_BLOCKS
+from .thinking import THINKING_BLOCKS
 
-type Numbered = tuple[int, InputMessage]
+type NumberedMessage = tuple[int, InputMessage]
 """A message with its index in the request."""
 
-_GONE = TextBlock(type="text", text="")
-_CLEARED = "[The result of this tool call was cleared to save space]"
+_REMOVED = TextBlock(type="text", text="")
+_CLEARED_RESULT = "[The result of this tool call was cleared to save space]"
 _CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 
+_DEFAULT_TRIGGER_TOKENS = 100_000
+_DEFAULT_KEPT_TOOL_USES = 3
+_DEFAULT_KEPT_THINKING_TURNS = 1
 
-def history(request: PromptRequest, ctx: TranslationContext) -> list[Numbered]:
+_AMOUNTS: dict[str, dict[str, tuple[str, ...]]] = {
+    "clear_tool_uses_20250919": {
+        "trigger": ("input_tokens", "tool_uses"),
+        "keep": ("tool_uses",),
+        "clear_at_least": ("input_tokens",),
+    },
+    "clear_thinking_20251015": {"keep": ("thinking_turns", "all")},
+}
+"""Edit -> its settings with amounts -> the allowed types of the amount."""
+
+UNKNOWN_EDITS: dict[str, str] = {"compact_20260112": "this server does not summarise conversations"}
+"""Unsupported edits, which are dropped -> why."""
+
+
+def edited_messages(request: PromptRequest, ctx: TranslationContext) -> list[NumberedMessage]:
     """Return the messages to translate; the edits that cleared something are in ``ctx.edits``.
 
     Raises:
@@ -44,14 +76,17 @@ def history(request: PromptRequest, ctx: TranslationContext) -> list[Numbered]:
             continue
         if ctx.policy.strict and index and edit.type == "clear_thinking_20251015":
             raise InvalidRequestError(f"{path}: clear_thinking_20251015 must be the first edit; move it to the front")
-        if (amount := _odd_amount(edit)) is not None:
-            ctx.drop(f"{path}.{amount}", edit.type, "the edit does not take an amount of this type; it is left out")
+        kinds = {name: field(field(edit, name), "type") for name in _AMOUNTS[edit.type]}
+        odd = [name for name, kind in kinds.items() if kind not in (None, *_AMOUNTS[edit.type][name])]
+        if odd:
+            reason = "the setting does not accept an amount of this type; the edit is not applied"
+            ctx.drop(f"{path}.{odd[0]}", edit.type, reason)
             continue
         messages = EDITS[edit.type](messages, edit, request, ctx)
     return messages
 
 
-def compacted(request: PromptRequest) -> list[Numbered]:
+def compacted(request: PromptRequest) -> list[NumberedMessage]:
     """Return the summary of the last compaction as a user message, and the messages after it.
 
     A failed compaction has no content and is ignored.
@@ -62,150 +97,119 @@ def compacted(request: PromptRequest) -> list[Numbered]:
         content = list_field(message, "content") if message.role == "assistant" else []
         for place in range(len(content) - 1, -1, -1):
             if content[place].type == "compaction" and (summary := (content[place].content or "").strip()):
-                kept = _with(message, [_GONE] * (place + 1) + content[place + 1 :])
-                return [(number, _summary(summary)), (number, kept), *messages[at + 1 :]]
+                text = f"This conversation began earlier. What was said until here:\n<summary>\n{summary}\n</summary>"
+                kept = _with_content(message, [_REMOVED] * (place + 1) + content[place + 1 :])
+                return [(number, InputMessage(role="user", content=text)), (number, kept), *messages[at + 1 :]]
     return messages
-
-
-def _summary(text: str) -> InputMessage:
-    framed = f"This conversation began earlier. What was said until here:\n<summary>\n{text}\n</summary>"
-    return InputMessage(role="user", content=framed)
-
-
-def _with(message: InputMessage, content: Sequence[Any]) -> InputMessage:
-    return message.model_copy(update={"content": content})
-
-
-_AMOUNTS: dict[str, dict[str, tuple[str, ...]]] = {
-    "clear_tool_uses_20250919": {
-        "trigger": ("input_tokens", "tool_uses"),
-        "keep": ("tool_uses",),
-        "clear_at_least": ("input_tokens",),
-    },
-    "clear_thinking_20251015": {"keep": ("thinking_turns", "all")},
-}
-"""Edit -> its settings with amounts -> the allowed types of the amount."""
-
-
-def _odd_amount(edit: Any) -> str | None:  # noqa: ANN401 - any edit
-    """Return the name of a setting whose amount has a type that is not allowed there, None if all are valid."""
-    kinds = ((name, field(field(edit, name), "type"), taken) for name, taken in _AMOUNTS[edit.type].items())
-    return next((name for name, kind, taken in kinds if kind is not None and kind not in taken), None)
 
 
 # --- clear_thinking ---
 
 
-def _clear_thinking(
-    messages: list[Numbered], edit: ClearThinkingEdit, _request: PromptRequest, ctx: TranslationContext
-) -> list[Numbered]:
-    """Clear the thinking of all turns except the last ``keep`` ones (default: one)."""
+def clear_thinking(
+    messages: list[NumberedMessage], edit: ClearThinkingEdit, _request: PromptRequest, ctx: TranslationContext
+) -> list[NumberedMessage]:
+    """Clear the thinking of all turns except the last ``keep`` ones."""
     if edit.keep == "all" or field(edit.keep, "type") == "all":
         return messages
-    turns = _turns_that_think(messages)
-    old = turns[: max(0, len(turns) - max(0, _amount(edit.keep, 1)))]
-    if not old:
+    turns = _turns_with_thinking(messages)
+    old_turns = turns[: max(0, len(turns) - max(0, _amount(edit.keep, _DEFAULT_KEPT_THINKING_TURNS)))]
+    if not old_turns:
         return messages
-    places = {at for turn in old for at in turn}
-    cleared = 0
+    cleared_tokens = 0
     edited = list(messages)
-    for at in places:
+    for at in {at for turn in old_turns for at in turn}:
         number, message = messages[at]
         content = list_field(message, "content")
-        cleared += estimate_blocks([block for block in content if block.type in THINKING_BLOCKS])
-        edited[at] = (number, _with(message, [_GONE if block.type in THINKING_BLOCKS else block for block in content]))
-    ctx.edits.append({"type": edit.type, "cleared_thinking_turns": len(old), "cleared_input_tokens": cleared})
+        cleared_tokens += estimate_blocks([block for block in content if block.type in THINKING_BLOCKS])
+        kept = [_REMOVED if block.type in THINKING_BLOCKS else block for block in content]
+        edited[at] = (number, _with_content(message, kept))
+    ctx.edits.append(
+        {"type": edit.type, "cleared_thinking_turns": len(old_turns), "cleared_input_tokens": cleared_tokens}
+    )
     return edited
 
 
-def _turns_that_think(messages: list[Numbered]) -> list[list[int]]:
+def _turns_with_thinking(messages: list[NumberedMessage]) -> list[list[int]]:
     """Return the indexes of messages with thinking, grouped by turn; tool results do not end a turn."""
     turns: list[list[int]] = [[]]
     for at, (_, message) in enumerate(messages):
-        if message.role == "user" and not _only_results(message):
+        blocks = list_field(message, "content")
+        only_results = bool(blocks) and all(block.type == "tool_result" for block in blocks)
+        if message.role == "user" and not only_results:
             turns.append([])
-        if any(block.type in THINKING_BLOCKS for block in list_field(message, "content")):
+        if any(block.type in THINKING_BLOCKS for block in blocks):
             turns[-1].append(at)
     return [turn for turn in turns if turn]
-
-
-def _only_results(message: InputMessage) -> bool:
-    blocks = list_field(message, "content")
-    return bool(blocks) and all(block.type == "tool_result" for block in blocks)
 
 
 # --- clear_tool_uses ---
 
 
-def _clear_tool_uses(
-    messages: list[Numbered], edit: ClearToolUsesEdit, request: PromptRequest, ctx: TranslationContext
-) -> list[Numbered]:
-    """Clear the results of all tool uses except the last ones, if the trigger (uses or tokens) is reached."""
-    calls = [block for block in _blocks(messages) if block.type in _CALLS]
-    if not _triggered(messages, edit, request, len(calls)):
+def clear_tool_uses(
+    messages: list[NumberedMessage], edit: ClearToolUsesEdit, request: PromptRequest, ctx: TranslationContext
+) -> list[NumberedMessage]:
+    """Clear the results of all tool uses except the last ones, if the trigger (uses or tokens) is exceeded."""
+    blocks = (block for _, message in messages for block in list_field(message, "content"))
+    calls = [block for block in blocks if block.type in _CALLS]
+    if field(edit.trigger, "type") == "tool_uses":
+        size = len(calls)
+    else:
+        size = estimate_blocks(request.system) + estimate_blocks(request.tools)
+        size += sum(estimate_blocks(message.content) for _, message in messages)
+    if size <= _amount(edit.trigger, _DEFAULT_TRIGGER_TOKENS):
         return messages
-    keep = max(0, _amount(edit.keep, 3))
+    kept = max(0, _amount(edit.keep, _DEFAULT_KEPT_TOOL_USES))
     excluded = frozenset(edit.exclude_tools or ())
-    old = {id(call) for call in calls[: max(0, len(calls) - keep)] if call.name not in excluded}
-    edited, cleared, uses = _without_results(messages, old, _cleared_inputs(edit))
-    if not uses or cleared < _amount(edit.clear_at_least, 0):
+    old = {id(call) for call in calls[: max(0, len(calls) - kept)] if call.name not in excluded}
+    emptied = edit.clear_tool_inputs
+    emptied_tools = frozenset(emptied if isinstance(emptied, list) else [call.name for call in calls if emptied])
+    edited, cleared_tokens, uses = _without_results(messages, old, emptied_tools)
+    if not uses or cleared_tokens < _amount(edit.clear_at_least, 0):
         return messages
-    ctx.edits.append({"type": edit.type, "cleared_tool_uses": uses, "cleared_input_tokens": cleared})
+    ctx.edits.append({"type": edit.type, "cleared_tool_uses": uses, "cleared_input_tokens": cleared_tokens})
     return edited
 
 
-def _triggered(messages: list[Numbered], edit: ClearToolUsesEdit, request: PromptRequest, uses: int) -> bool:
-    limit = _amount(edit.trigger, 100_000)
-    if field(edit.trigger, "type") == "tool_uses":
-        return uses > limit
-    size = estimate_blocks(request.system) + estimate_blocks(request.tools)
-    return size + sum(estimate_blocks(message.content) for _, message in messages) > limit
-
-
-def _cleared_inputs(edit: ClearToolUsesEdit) -> Callable[[str], bool]:
-    if not isinstance(edit.clear_tool_inputs, list):
-        return lambda _name: bool(edit.clear_tool_inputs)
-    return frozenset(edit.clear_tool_inputs).__contains__
-
-
 def _without_results(
-    messages: list[Numbered], old: Container[int], clears_input: Callable[[str], bool]
-) -> tuple[list[Numbered], int, int]:
+    messages: list[NumberedMessage], old: Container[int], emptied_tools: Container[str]
+) -> tuple[list[NumberedMessage], int, int]:
     """Return the messages with the results of old calls cleared, the saved tokens, and the number of results.
 
-    Servers that count calls from 0 in every response repeat ids: a result belongs to the last call with its id. So
-    ``old`` holds the identities of the call objects.
+    Args:
+        messages: The conversation.
+        old: Identities (``id``) of the call objects to clear.
+        emptied_tools: Names of the tools whose inputs are cleared, too.
     """
-    saved = uses = 0
-    gone: set[str] = set()
+    saved_tokens = uses = 0
+    cleared_ids: set[str] = set()
     edited = list(messages)
     for at, (number, message) in enumerate(messages):
         content = list_field(message, "content")
         changed = []
         for block in content:
             if block.type in _CALLS and block.id:
-                (gone.add if id(block) in old else gone.discard)(block.id)
-            changed.append(_cleared(block, gone, clears_input))
-        pairs = [(was, now) for was, now in zip(content, changed, strict=True) if was is not now]
+                (cleared_ids.add if id(block) in old else cleared_ids.discard)(block.id)
+            changed.append(_cleared_block(block, cleared_ids, emptied_tools))
+        pairs = [(before, after) for before, after in zip(content, changed, strict=True) if before is not after]
         if pairs:
-            edited[at] = (number, _with(message, changed))
-            saved += sum(estimate_blocks(was) - estimate_blocks(now) for was, now in pairs)
-            uses += sum(was.type not in _CALLS for was, _ in pairs)
-    return edited, max(0, saved), uses
+            edited[at] = (number, _with_content(message, changed))
+            saved_tokens += sum(estimate_blocks(before) - estimate_blocks(after) for before, after in pairs)
+            uses += sum(before.type not in _CALLS for before, _ in pairs)
+    return edited, max(0, saved_tokens), uses
 
 
-def _cleared(block: Any, gone: Container[str], clears_input: Callable[[str], bool]) -> Any:  # noqa: ANN401 - any block
-    if text_field(block, "tool_use_id") in gone and field(block, "content") != _CLEARED:
+def _cleared_block(block: Any, cleared_ids: Container[str], emptied_tools: Container[str]) -> Any:  # noqa: ANN401 - any block
+    if text_field(block, "tool_use_id") in cleared_ids and field(block, "content") != _CLEARED_RESULT:
         failed = {"is_error": None} if field(block, "is_error") else {}
-        return block.model_copy(update={"content": _CLEARED} | failed)
-    if block.type in _CALLS and block.id in gone and block.input and clears_input(block.name):
+        return block.model_copy(update={"content": _CLEARED_RESULT} | failed)
+    if block.type in _CALLS and block.id in cleared_ids and block.input and block.name in emptied_tools:
         return block.model_copy(update={"input": {}})
     return block
 
 
-def _blocks(messages: list[Numbered]) -> Iterator[Any]:
-    for _, message in messages:
-        yield from list_field(message, "content")
+def _with_content(message: InputMessage, content: Sequence[Any]) -> InputMessage:
+    return message.model_copy(update={"content": content})
 
 
 def _amount(amount: object, default: int) -> int:
@@ -213,11 +217,8 @@ def _amount(amount: object, default: int) -> int:
     return default if value is None else int(value)
 
 
-EDITS: dict[str, Callable[[list[Numbered], Any, PromptRequest, TranslationContext], list[Numbered]]] = {
-    "clear_tool_uses_20250919": _clear_tool_uses,
-    "clear_thinking_20251015": _clear_thinking,
+EDITS: dict[str, Callable[[list[NumberedMessage], Any, PromptRequest, TranslationContext], list[NumberedMessage]]] = {
+    "clear_tool_uses_20250919": clear_tool_uses,
+    "clear_thinking_20251015": clear_thinking,
 }
 """Supported edits."""
-
-UNKNOWN_EDITS: dict[str, str] = {"compact_20260112": "this server does not summarise conversations"}
-"""Unsupported edits, which are dropped -> why."""

@@ -13,18 +13,25 @@ from typing import Any
 
 from llama_stack_api_messages.models.content import ToolResultBlock, ToolUseBlock
 from llama_stack_api_messages.models.request import InputMessage, PromptRequest
-from llama_stack_provider_messages.translation.billing import without_billing
 from llama_stack_provider_messages.translation.messages_to_chat.context import TranslationContext
 from llama_stack_provider_messages.translation.messages_to_chat.thinking_signature import SignedReasoning
 from llama_stack_provider_messages.translation.names import backend_id, backend_name
 from llama_stack_provider_messages.translation.tool_arguments import dump_json
 
-from .breakpoints import last_marker, marker_of
-from .content import RESULT_BLOCKS, SYSTEM_BLOCKS, USER_BLOCKS, AnyBlock, parts_of
-from .context_edits import history
-from .parts import Part, text_part
-from .replay import REPLAY_HINTS, SERVER_WORK, replayed
-from .thinking_history import THINKING_BLOCKS, replayed_extra, replayed_thoughts
+from .content import (
+    IGNORED_BLOCKS,
+    RESULT_BLOCKS,
+    SERVER_BLOCKS,
+    SYSTEM_BLOCKS,
+    USER_BLOCKS,
+    AnyBlock,
+    PartHandler,
+    assistant_text,
+    parts_of,
+)
+from .context_edits import edited_messages
+from .parts import Part, breakpoint_of, last_breakpoint, text_part
+from .thinking import THINKING_BLOCKS, reasoning_of, take_call_extra
 
 
 @dataclass(slots=True)
@@ -33,10 +40,10 @@ class Result:
 
     Args:
         call_id: The backend's id of the call.
-        text: Text of the tool message, with a mark in place of each moved medium.
-        media: Other parts of the tool message.
+        text: Text of the tool message, with a mark in place of each moved image or file.
+        media: Images of the tool message.
         moved: Parts for the following user message, each after its mark.
-        marker: Its cache breakpoint, see breakpoints.py.
+        marker: Its cache breakpoint, see parts.py.
     """
 
     call_id: str
@@ -59,10 +66,13 @@ class UserTurn:
 
 @dataclass(slots=True)
 class AssistantTurn:
-    """An assistant turn: texts (one per message) and calls; ``paused`` if it ends inside a server tool call."""
+    """An assistant turn: texts (one per message), reasoning and calls.
+
+    ``paused`` if it ends inside a server tool call.
+    """
 
     texts: list[str] = default(default_factory=list)
-    thoughts: list[SignedReasoning] = default(default_factory=list)
+    reasoning: list[SignedReasoning] = default(default_factory=list)
     calls: list[dict[str, Any]] = default(default_factory=list)
     paused: bool = False
 
@@ -74,7 +84,7 @@ class AssistantTurn:
     def extend(self, other: "AssistantTurn") -> None:
         """Append the next message of the same role."""
         self.texts += other.texts
-        self.thoughts += other.thoughts
+        self.reasoning += other.reasoning
         self.calls += other.calls
         self.paused = other.paused
 
@@ -108,7 +118,7 @@ type Turn = UserTurn | AssistantTurn | SystemTurn
 def turns_of(request: PromptRequest, ctx: TranslationContext) -> list[Turn]:
     """Return the turns of a request, without empty messages."""
     turns: list[Turn] = []
-    messages = history(request, ctx)
+    messages = edited_messages(request, ctx)
     last_user = max((index for index, message in messages if message.role == "user"), default=-1)
     for index, message in messages:
         if message.clear_at == "next_user_message":
@@ -129,53 +139,26 @@ def append_turn(turns: list[Turn], turn: Turn) -> None:
         turns.append(turn)
 
 
-def system_text(content: Content, path: str, ctx: TranslationContext) -> str:
-    """Return a system prompt as one text."""
-    return "\n\n".join(part["text"] for part in system_parts(content, path, ctx))
-
-
-def system_parts(content: Content, path: str, ctx: TranslationContext) -> list[Part]:
-    """Return a system prompt as text parts.
-
-    Claude Code's attribution block is left out.
-    """
-    parts = _parts(content, path, ctx, SYSTEM_BLOCKS)
-    return [part | {"text": text} for part in parts if (text := without_billing(part["text"]))]
-
-
 def turn_of(message: InputMessage, path: str, ctx: TranslationContext) -> Turn:
     """Return the turn for one message; it is falsy if the message is empty."""
     if message.role == "system":
         return SystemTurn(_unless_blank(system_text(message.content, f"{path}.content", ctx)))
     if message.role == "assistant":
-        return _assistant(message.content, f"{path}.content", ctx)
-    return _user(message.content, f"{path}.content", ctx)
+        return _assistant_turn(message.content, f"{path}.content", ctx)
+    return _user_turn(message.content, f"{path}.content", ctx)
 
 
-def _blocks(content: Sequence[AnyBlock], path: str) -> Iterator[tuple[Any, str]]:
-    for index, block in enumerate(content):
-        yield block, f"{path}.{index}"
-
-
-def _parts(content: Content, path: str, ctx: TranslationContext, handlers: dict[str, Any]) -> list[Part]:
-    """Return the parts of a string or of a list of blocks."""
+def _user_turn(content: Content, path: str, ctx: TranslationContext) -> UserTurn:
     if content is None or isinstance(content, str):
-        return [text_part(content)] if content and content.strip() else []
-    return [part for block, where in _blocks(content, path) for part in parts_of(block, where, ctx, handlers)]
-
-
-def _user(content: Content, path: str, ctx: TranslationContext) -> UserTurn:
+        return UserTurn(parts=_parts(content, path, ctx, USER_BLOCKS))
     turn = UserTurn()
-    if content is None or isinstance(content, str):
-        turn.parts = _parts(content, path, ctx, USER_BLOCKS)
-        return turn
-    for block, where in _blocks(content, path):
+    for block, block_path in _numbered(content, path):
         if block.type == "tool_result":
-            turn.results.append(_result(block, f"{where}.content", ctx))
+            turn.results.append(_result(block, f"{block_path}.content", ctx))
         elif block.type == "mcp_tool_result":
-            turn.parts.append(text_part(replayed(block, where, ctx)))
+            turn.parts.append(text_part(assistant_text(block, block_path, ctx)))
         else:
-            turn.parts += parts_of(block, where, ctx, USER_BLOCKS)
+            turn.parts += parts_of(block, block_path, ctx, USER_BLOCKS)
     return turn
 
 
@@ -185,10 +168,13 @@ _MEDIA = {"image_url": "image", "file": "document"}
 
 def _result(block: ToolResultBlock, path: str, ctx: TranslationContext) -> Result:
     """Return a tool result. Images stay if the backend accepts them in tool messages; files are always moved."""
+    if isinstance(block.content, str):  # white space is kept: tool output is data
+        parts = [text_part(block.content)]
+    else:
+        parts = _parts(block.content, path, ctx, RESULT_BLOCKS)
     texts: list[str] = []
-    parts = _result_parts(block.content, path, ctx)
     result = Result(backend_id(block.tool_use_id, ctx.profile.call_ids), "")
-    result.marker = marker_of(block, ctx) or last_marker(parts)
+    result.marker = breakpoint_of(block, ctx) or last_breakpoint(parts)
     numbers: Counter[str] = Counter()
     for part in parts:
         kind = _MEDIA.get(part["type"])
@@ -207,13 +193,11 @@ def _result(block: ToolResultBlock, path: str, ctx: TranslationContext) -> Resul
     return result
 
 
-def _result_parts(content: Content, path: str, ctx: TranslationContext) -> list[Part]:
-    if isinstance(content, str):  # white space is kept: tool output is data
-        return [text_part(content)]
-    return _parts(content, path, ctx, RESULT_BLOCKS)
+_CONTINUED_BLOCKS = IGNORED_BLOCKS | {"text", "thinking"}
+"""Blocks that do not interrupt a text: the model continues it after them."""
 
 
-def _assistant(content: Content, path: str, ctx: TranslationContext) -> AssistantTurn:
+def _assistant_turn(content: Content, path: str, ctx: TranslationContext) -> AssistantTurn:
     """Return the turn for an assistant message.
 
     Text before and after thinking is joined without a break; after a tool call it starts a new paragraph.
@@ -222,40 +206,75 @@ def _assistant(content: Content, path: str, ctx: TranslationContext) -> Assistan
         return AssistantTurn(_unless_blank(content or ""))
     turn = AssistantTurn()
     pieces: list[str] = []
-    joint = ""
-    for block, where in _blocks(content, path):
-        text = block.text if block.type == "text" else _replay(block, where, turn, ctx)
+    separator = ""
+    for block, block_path in _numbered(content, path):
+        text = ""
+        if block.type == "text":
+            text = block.text
+        elif isinstance(block, ToolUseBlock):
+            turn.calls.append(_tool_call(block, block_path, ctx) | take_call_extra(turn.reasoning))
+        elif block.type in THINKING_BLOCKS:
+            turn.reasoning += reasoning_of(block, block_path, ctx)
+        else:
+            text = assistant_text(block, block_path, ctx)
         if text:
-            turn.paused = block.type in SERVER_WORK
-            pieces += [joint if block.type == "text" or not pieces else "\n\n", text]
-        if text or (pieces and block.type not in _SILENT):
-            joint = "" if block.type == "text" else "\n\n"
+            turn.paused = block.type in SERVER_BLOCKS
+            pieces += [separator if block.type == "text" or not pieces else "\n\n", text]
+        if text or (pieces and block.type not in _CONTINUED_BLOCKS):
+            separator = "" if block.type == "text" else "\n\n"
     turn.texts = _unless_blank("".join(pieces))
     return turn
 
 
-_SILENT = REPLAY_HINTS | {"text", "thinking"}
-"""Blocks that do not interrupt a text: the model continues it after them."""
-
-
-def _unless_blank(text: str) -> list[str]:
-    """Return ``[text]``, ``[]`` if it is blank, because upstreams reject blank texts."""
-    return [text] if text.strip() else []
-
-
-def _call(block: ToolUseBlock, path: str, ctx: TranslationContext) -> dict[str, Any]:
+def _tool_call(block: ToolUseBlock, path: str, ctx: TranslationContext) -> dict[str, Any]:
     """Return a call, its arguments in the model's key order; a missing id is made from the call's position."""
     call_id = backend_id(block.id or "call_" + path.replace(".", "_"), ctx.profile.call_ids)
     function = {"name": backend_name(block.name, block.toolset_name), "arguments": dump_json(block.input)}
     return {"id": call_id, "type": "function", "function": function}
 
 
-def _replay(block: AnyBlock, path: str, turn: AssistantTurn, ctx: TranslationContext) -> str:
-    """Add a call or thinking block to the turn; return the text of any other block."""
-    if isinstance(block, ToolUseBlock):
-        turn.calls.append(_call(block, path, ctx) | replayed_extra(turn.thoughts))
-    elif block.type in THINKING_BLOCKS:
-        turn.thoughts += replayed_thoughts(block, path, ctx)
-    else:
-        return replayed(block, path, ctx)
-    return ""
+def system_text(content: Content, path: str, ctx: TranslationContext) -> str:
+    """Return a system prompt as one text."""
+    return "\n\n".join(part["text"] for part in system_parts(content, path, ctx))
+
+
+def system_parts(content: Content, path: str, ctx: TranslationContext) -> list[Part]:
+    """Return a system prompt as text parts, without Claude Code's attribution block."""
+    parts = _parts(content, path, ctx, SYSTEM_BLOCKS)
+    return [part | {"text": text} for part in parts if (text := without_billing(part["text"]))]
+
+
+BILLING_HEADER = "x-anthropic-billing-header:"
+"""Begins Claude Code's attribution block in the system prompt.
+
+The block differs between conversations and, in first-party mode, between requests. So it defeats the prefix cache of
+every backend except Anthropic's own (llama.cpp 21793, vllm 36829, ollama 14918).
+"""
+
+
+def without_billing(text: str) -> str:
+    """Return a system prompt text without its first line, if that line is the attribution block."""
+    if not text.lstrip().startswith(BILLING_HEADER):
+        return text
+    _, _, rest = text.lstrip().partition("\n")
+    return rest.strip("\n")
+
+
+def _parts(content: Content, path: str, ctx: TranslationContext, handlers: dict[str, PartHandler]) -> list[Part]:
+    """Return the parts of a string or of a list of blocks."""
+    if content is None or isinstance(content, str):
+        return [text_part(content)] if content and content.strip() else []
+    return [
+        part for block, block_path in _numbered(content, path) for part in parts_of(block, block_path, ctx, handlers)
+    ]
+
+
+def _numbered(content: Sequence[AnyBlock], path: str) -> Iterator[tuple[Any, str]]:
+    """Yield each block with its JSON path."""
+    for index, block in enumerate(content):
+        yield block, f"{path}.{index}"
+
+
+def _unless_blank(text: str) -> list[str]:
+    """Return ``[text]``, ``[]`` if it is blank, because upstreams reject blank texts."""
+    return [text] if text.strip() else []

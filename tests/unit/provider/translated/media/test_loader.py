@@ -165,7 +165,7 @@ async def test_a_pdf_is_read_before_the_backend_is_called():
 
 async def test_the_configuration_can_reject_urls():
     impl = MessagesImpl(MessagesConfig(media_urls="reject"), Platform(), b"key")
-    with pytest.raises(InvalidRequestError, match="takes no addresses"):
+    with pytest.raises(InvalidRequestError, match="does not accept URLs"):
         await answer(impl, document_request({"type": "url", "url": "https://a"}), Call("req_1"))
     await impl.shutdown()
 

@@ -1,4 +1,4 @@
-"""What a backend wants back beside a call: Gemini's signature of the thought behind it."""
+"""Extra fields of a call that a backend requires back: Gemini's thought signature."""
 
 import pytest
 
@@ -12,23 +12,23 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
 )
 from support.streams import call, completion, delta_chunk, form, id_maker, request, translate
 
-SEAL = ThinkingSigner(b"key", "gemini/gemini-3")
+SIGNER = ThinkingSigner(b"key", "gemini/gemini-3")
 EXTRA = {"google": {"thought_signature": "c2ln"}}
 SIGNED = call(0, "c1", "f", '{"a": 1}') | {"extra_content": EXTRA}
 PLAIN = call(1, "c2", "g", "{}")
 
 
-def answer(asked=None, sign=SEAL.sign):
+def answer(asked=None, sign=SIGNER.sign):
     message = {"content": "Let me look.", "tool_calls": [SIGNED, PLAIN]}
     value = {"choices": [{"index": 0, "finish_reason": "tool_calls", "message": message}]}
     return translate_response(completion(value), form(asked), id_maker(), sign=sign)["content"]
 
 
-def sent(content, model="gemini-3-pro", seal=SEAL):
+def sent(content, model="gemini-3-pro", seal=SIGNER):
     results = [{"type": "tool_result", "tool_use_id": name, "content": "r"} for name in ("c1", "c2")]
     turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": content}]
     asked = request(messages=[*turns, {"role": "user", "content": results}])
-    return translate_request(asked, TranslationContext(profile_for("remote::gemini", model), seal=seal)).fields[
+    return translate_request(asked, TranslationContext(profile_for("remote::gemini", model), signer=seal)).fields[
         "messages"
     ][1]
 
@@ -46,7 +46,7 @@ def test_a_signature_comes_back_beside_its_call(thinking):
 def test_a_stream_gives_the_same_blocks():
     """With the signature in the first piece of the call."""
     chunks = [delta_chunk(content="Let me look."), delta_chunk(tool_calls=[SIGNED]), delta_chunk(tool_calls=[PLAIN])]
-    assert fold(translate([*chunks, delta_chunk("tool_calls")], sign=SEAL.sign))["content"] == answer()
+    assert fold(translate([*chunks, delta_chunk("tool_calls")], sign=SIGNER.sign))["content"] == answer()
     unsigned = fold(translate([*chunks, delta_chunk("tool_calls")]))["content"]
     assert unsigned == [block for block in answer() if block["type"] != "redacted_thinking"]
     assert translate_response_without_key() == unsigned
@@ -83,7 +83,7 @@ def test_a_signature_without_its_call_is_left_out():
         {"role": "assistant", "content": content},
         {"role": "user", "content": "r"},
     ]
-    ctx = TranslationContext(profile_for("", overrides={"like": "openrouter"}), seal=SEAL)
+    ctx = TranslationContext(profile_for("", overrides={"like": "openrouter"}), signer=SIGNER)
     assert translate_request(request(messages=turns), ctx).fields["messages"][1] == {
         "role": "assistant",
         "content": "Let me look.",

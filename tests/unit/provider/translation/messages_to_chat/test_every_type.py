@@ -3,7 +3,7 @@
 A walk over the SDK's request types, from the two kinds of request down to the last block: each type is put where it
 belongs in a request, each of its fields is set and left out (or changed, where it is required). What a field changes
 must show: in what the backend gets, in the form of the answer, in what is disclosed as dropped, or as a 400 that
-names its place. The few that may change nothing stand in ``SILENT`` with the reason.
+names its place. The few that may change nothing are in ``SILENT``, with the reason.
 """
 
 import json
@@ -38,7 +38,7 @@ PROFILES = [Profile(), PRESETS["openai"].but(cache_breakpoints=True), PRESETS["v
 CACHE = "a hint; only content parts have a place for it"
 CITED = "whom an answer cited; its text stays"
 PAIRED = "calls and results are told in their order"
-SEALED = "only the server that made it can read it"
+SEALED = "only the server that encrypted it can read it"
 CALLER = "who made a call does not change what was called"
 LINES = "the lines themselves are told"
 
@@ -132,7 +132,7 @@ PLACES = {
     "tool_addition": [system],
     "tool_removal": [system],
 }
-"""Where a block belongs; the others stand where they are taken."""
+"""Where a block belongs; the others are placed where they are accepted."""
 
 
 def outcome(body):
@@ -154,7 +154,7 @@ def one(asked, profile):
         done = translate_request(asked, TranslationContext(profile))
     except InvalidRequestError as refused:
         return refused.message
-    return json.dumps([done.fields, repr(done.form), sorted(map(str, done.dropped))], default=sorted)
+    return json.dumps([done.fields, repr(done.options), sorted(map(str, done.dropped))], default=sorted)
 
 
 def is_refused(outcomes):
@@ -228,7 +228,7 @@ class Account:
         return self._visits[kind] and not any(owner == own for owner, _ in self._open)
 
     def fitting(self, kind, places):
-        """Return the first place that takes the least sample of a type; account for a type that nobody takes."""
+        """Return the first place that accepts the smallest sample of a type; record a type that no place accepts."""
         texts = []
         for place in places:
             seen = outcome(place(mended(least(kind))))

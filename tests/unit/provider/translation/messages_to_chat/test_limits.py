@@ -18,16 +18,24 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     classify_download,
     translate_request,
 )
-from llama_stack_provider_messages.translation.messages_to_chat import thinking_signature as seals
+from llama_stack_provider_messages.translation.messages_to_chat import thinking_signature as signatures
 from llama_stack_provider_messages.translation.messages_to_chat.request import request as limits
-from llama_stack_provider_messages.translation.messages_to_chat.request.media.downloads import _CODECS, _SINGLE_BYTE
 from llama_stack_provider_messages.translation.messages_to_chat.thinking_signature import (
     MAX_SIGNED_BYTES,
     SignedReasoning,
 )
 from support.attacks import USER, cpu_bound, thinking, tools
 
-SEAL = ThinkingSigner(b"key", "a/m")
+SINGLE_BYTE_CHARSETS = [
+    "latin_1", *(f"iso8859_{part}" for part in range(2, 17) if part != 12), "koi8_r", "koi8_u", "mac_roman", "tis_620",
+    *(f"cp{page}" for page in (437, 850, 852, 866, 874, *range(1250, 1259))),
+]  # fmt: skip
+OTHER_CHARSETS = [
+    "ascii", "utf_8", "utf_8_sig", "utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_32_le", "utf_32_be",
+    "shift_jis", "cp932", "euc_jp", "iso2022_jp", "gb2312", "gbk", "gb18030", "hz", "big5", "cp950", "euc_kr", "cp949",
+    "iso2022_kr", "johab",
+]  # fmt: skip
+SIGNER = ThinkingSigner(b"key", "a/m")
 PROFILE = Profile(reasoning_field="reasoning_content")
 
 
@@ -66,7 +74,7 @@ class TestSize:
         with cpu_bound(1.5), pytest.raises(InvalidRequestError, match=r"^messages\.0: .* more than 10000"):
             translate_request(asked, TranslationContext(PROFILE))
 
-    def test_what_is_at_a_limit_is_translated(self):
+    def test_a_request_at_the_limits_is_translated(self):
         """Text blocks are joined, and any number is accepted."""
         messages = [USER, ANSWER] * (limits.MAX_MESSAGES // 2 - 1) + [USER]
         messages[0] = {"role": "user", "content": [{"type": "text", "text": "x"}] * 20_000}
@@ -81,56 +89,57 @@ class TestSignatures:
 
     def test_an_echoed_signature_inflates_no_further_than_the_budget(self):
         """Hundreds of kilobytes of them took 1.4 GB."""
-        asked = request(messages=thinking(7, 60, SEAL))
+        asked = request(messages=thinking(7, 60, SIGNER))
         tracemalloc.start()
         with cpu_bound(5), pytest.raises(InvalidRequestError) as refusal:
-            translate_request(asked, TranslationContext(PROFILE, seal=SEAL))
+            translate_request(asked, TranslationContext(PROFILE, signer=SIGNER))
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 150_000_000
         assert refusal.value.message == (
-            "messages.5.content.0.signature: the signatures up to here carry more than 16 MB of thinking; leave the "
-            "thinking blocks of earlier turns out"
+            "messages.5.content.0.signature: the signatures up to this block hold more than 16 MB of thinking; remove "
+            "the thinking blocks of earlier turns"
         )
 
-    def test_a_large_thought_comes_back_whole(self):
+    def test_reasoning_of_the_maximum_size_comes_back_complete(self):
         """The largest that is signed, and a second one in the same request."""
         text = "x" * (MAX_SIGNED_BYTES - 1)
-        block = {"type": "thinking", "thinking": "", "signature": SEAL.sign(text)}
+        block = {"type": "thinking", "thinking": "", "signature": SIGNER.sign(text)}
         answers = [{"role": "assistant", "content": [block, {"type": "text", "text": "x"}]}, USER] * 2
-        ctx = TranslationContext(PROFILE, seal=SEAL)
+        ctx = TranslationContext(PROFILE, signer=SIGNER)
         asked = request(messages=[USER, *answers])
-        for again in (ctx, ctx.anew(), ctx.anew()):  # each translation has the whole budget
+        for again in (ctx, ctx.fresh(), ctx.fresh()):  # each translation has the whole budget
             messages = translate_request(asked, again).fields["messages"]
             assert [message["reasoning_content"] == text for message in messages[1::2]] == [True, True]
 
-    def test_what_is_too_long_to_be_opened_is_not_signed(self):
+    def test_reasoning_above_the_maximum_size_is_not_signed(self):
         """The client shows the text and sends it back, as with any unsigned thinking."""
-        assert SEAL.sign("x" * MAX_SIGNED_BYTES) == ""
-        assert SEAL.sign("", [{"type": "t", "text": "x" * MAX_SIGNED_BYTES}]) == ""
+        assert SIGNER.sign("x" * MAX_SIGNED_BYTES) == ""
+        assert SIGNER.sign("", [{"type": "t", "text": "x" * MAX_SIGNED_BYTES}]) == ""
 
     def test_thinking_that_an_edit_clears_costs_nothing(self):
         """The remedy is within reach of a client that edits its history."""
         edits = {"edits": [{"type": "clear_thinking_20251015"}]}
         translate_request(
-            request(messages=thinking(7, 60, SEAL), context_management=edits), TranslationContext(PROFILE, seal=SEAL)
+            request(messages=thinking(7, 60, SIGNER), context_management=edits),
+            TranslationContext(PROFILE, signer=SIGNER),
         )
 
     def test_foreign_signatures_take_nothing_of_the_budget(self):
         """They are not inflated at all."""
         foreign = thinking(7, 60, ThinkingSigner(b"other"))
-        translate_request(request(messages=foreign), TranslationContext(PROFILE, seal=SEAL))
+        translate_request(request(messages=foreign), TranslationContext(PROFILE, signer=SIGNER))
 
     def test_redacted_data_has_the_same_budget(self, monkeypatch):
         """It is named by its own field."""
-        monkeypatch.setattr(seals.InflateBudget.__init__, "__defaults__", (10,))
-        block = {"type": "redacted_thinking", "data": SEAL.sign("x" * 20)}
+        monkeypatch.setattr(signatures.InflateBudget.__init__, "__defaults__", (10,))
+        block = {"type": "redacted_thinking", "data": SIGNER.sign("x" * 20)}
         asked = request(messages=[USER, {"role": "assistant", "content": [block, {"type": "text", "text": "x"}]}, USER])
         with pytest.raises(InvalidRequestError, match=r"^messages\.1\.content\.0\.data: "):
-            translate_request(asked, TranslationContext(PROFILE, seal=SEAL))
+            translate_request(asked, TranslationContext(PROFILE, signer=SIGNER))
 
     def test_one_signature_alone_has_a_budget_of_its_own(self):
-        assert SEAL.open(SEAL.sign("hm")) == SignedReasoning("hm")
+        assert SIGNER.open(SIGNER.sign("hm")) == SignedReasoning("hm")
 
 
 class TestCharsets:
@@ -144,7 +153,7 @@ class TestCharsets:
             loaded = classify_download("document", "text/plain", charset, raw)
         assert loaded == LoadedText((raw.decode(),), paged=False)
 
-    @pytest.mark.parametrize("charset", sorted(_CODECS))
+    @pytest.mark.parametrize("charset", [*SINGLE_BYTE_CHARSETS, *OTHER_CHARSETS])
     def test_every_charset_reads_any_bytes(self, charset):
         """In linear time and without an error."""
         raw = Random(1).randbytes(100_000) + b"\x1b$B" + b"\xff~{" * 50_000
@@ -152,7 +161,7 @@ class TestCharsets:
             loaded = classify_download("document", "text/plain", charset, raw)
         assert loaded.pages == (raw.decode(charset, errors="replace"),)
 
-    @pytest.mark.parametrize("charset", sorted(_SINGLE_BYTE))
+    @pytest.mark.parametrize("charset", SINGLE_BYTE_CHARSETS)
     def test_undefined_bytes_cost_no_more_than_others(self, charset):
         """A megabyte of them took half a second."""
         with cpu_bound(0.5):
@@ -168,7 +177,7 @@ class TestCharsets:
             ("US-ASCII", "\ufffd"),
         ],
     )
-    def test_names_of_the_web_are_known(self, charset, text):
+    def test_charset_names_of_the_web_are_known(self, charset, text):
         assert classify_download("document", "text/plain", charset, b"\xfc").pages == (text,)
 
     @pytest.mark.parametrize(
@@ -195,7 +204,7 @@ class TestCharsets:
     def test_older_charsets_of_thailand_and_korea_are_known(self, charset, raw, text):
         assert classify_download("document", "text/plain", charset, raw).pages == (text,)
 
-    @pytest.mark.parametrize("charset", sorted(_CODECS - _SINGLE_BYTE))
+    @pytest.mark.parametrize("charset", OTHER_CHARSETS)
     @given(raw=st.lists(st.sampled_from([b"\x1b", b"$", b")", b"C", b"\x0e", b"\x0f", b"\n", b"~{"]) | st.binary()))
     @settings(max_examples=30, deadline=None)
     def test_shifts_and_escapes_in_any_order_are_read(self, charset, raw):
@@ -209,7 +218,7 @@ class TestCharsets:
 class TestNames:
     """Paths for the header and the log."""
 
-    def test_names_that_are_not_shown_are_not_made(self):
+    def test_paths_beyond_the_limit_are_not_rendered(self):
         """300 000 of them took seconds."""
         dropped = [Dropped(f"field \u4e2d {number}" * 10, "x", "unknown") for number in range(300_000)]
         with cpu_bound(2.5):

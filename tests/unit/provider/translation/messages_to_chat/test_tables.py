@@ -9,14 +9,14 @@ from openai.types.chat.chat_completion import Choice
 from openai.types.chat.chat_completion_chunk import Choice as ChunkChoice
 from openai.types.shared import ReasoningEffort
 
+from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models import CreateMessageRequest, ThinkingConfig, ToolChoice, response
 from llama_stack_api_messages.models.base import Unknown, type_tags
 from llama_stack_api_messages.models.tools import Tool
+from llama_stack_provider_messages.translation.messages_to_chat import Profile, TranslationContext
 from llama_stack_provider_messages.translation.messages_to_chat.backend import presets
 from llama_stack_provider_messages.translation.messages_to_chat.reply import stop_and_usage
-from llama_stack_provider_messages.translation.messages_to_chat.request import request
-from llama_stack_provider_messages.translation.messages_to_chat.request import thinking_params as thinking
-from llama_stack_provider_messages.translation.messages_to_chat.request.tools import offers, tools
+from llama_stack_provider_messages.translation.messages_to_chat.request import request, thinking, tool_functions, tools
 
 
 def literals(annotation):
@@ -73,14 +73,41 @@ def test_tool_choices():
 
 
 def test_every_kind_of_tool_is_in_exactly_one_table():
-    tables = [*offers.TOOLS, *offers.TOOLSETS, *offers.REMOVED_TOOLS]
-    assert sorted(tables) == sorted({offers.kind_of(tag) for tag in tags(Tool)})
+    tables = [*tool_functions.TOOLS, *tool_functions.TOOLSETS, *tool_functions.REMOVED_TOOLS]
+    assert sorted(tables) == sorted({tool_functions.kind_of(tag) for tag in tags(Tool)})
 
 
 def test_every_request_field_has_a_place():
-    tables = [request.TRANSLATED, request.HINTS, set(request.CHECKED)]
+    tables = [request.TRANSLATED, request.HINTS, request.CHECKED]
     assert set.union(*map(set, tables)) == set(CreateMessageRequest.model_fields)
     assert sum(map(len, tables)) == len(CreateMessageRequest.model_fields)
+
+
+CHECKED_VALUES = {
+    "thread": {"type": "create"},
+    "compaction": {"type": "summarize"},
+    "mcp_servers": [{"type": "url", "name": "a", "url": "https://a.example"}],
+    "inference_geo": "us",
+    "container": {"skills": [{"type": "custom", "skill_id": "a"}]},
+    "billing_policy": {"type": "billing_policy", "bill_to": "user_profile"},
+    "fallbacks": [{"model": "b"}],
+    "safeguards": [{"type": "dangerous_tool_use"}],
+}
+"""A value of each checked field that is rejected or dropped."""
+
+
+def test_every_checked_field_is_rejected_or_dropped():
+    assert CHECKED_VALUES.keys() == request.CHECKED
+    for name, value in CHECKED_VALUES.items():
+        body = {"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "x"}], name: value}
+        try:
+            dropped = request.translate_request(
+                CreateMessageRequest.model_validate(body), TranslationContext(Profile())
+            ).dropped
+        except InvalidRequestError as error:
+            assert error.message.startswith(name)  # noqa: PT017 - either outcome is right
+        else:
+            assert [entry.path for entry in dropped] == [name]
 
 
 def test_profiles_ask_for_efforts_that_exist():

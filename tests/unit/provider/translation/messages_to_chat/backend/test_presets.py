@@ -16,7 +16,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     translate_request,
 )
 from llama_stack_provider_messages.translation.messages_to_chat.profile import Profile as Settings
-from llama_stack_provider_messages.translation.messages_to_chat.request.thinking_params import SWITCHES
+from llama_stack_provider_messages.translation.messages_to_chat.request.thinking import SWITCHES
 from support.streams import request
 
 ENABLED = {"type": "enabled", "budget_tokens": 5000}
@@ -185,8 +185,8 @@ def test_a_prefill_is_marked_in_the_message(like, mark):
 
 def test_the_continuation_of_a_prefill_is_not_searched_for_tags():
     """Its beginning is not the beginning of the text."""
-    assert translated("groq", request()).form.inline == "tagged"
-    assert translated("groq", request(messages=PREFILL)).form.inline == "none"
+    assert translated("groq", request()).options.inline == "tagged"
+    assert translated("groq", request(messages=PREFILL)).options.inline == "none"
 
 
 def test_a_prefill_is_an_error_for_a_backend_without_prefill():

@@ -52,7 +52,7 @@ def replayed(content, seal=SEAL, **profile):
         {"role": "assistant", "content": content},
         {"role": "user", "content": "r"},
     ]
-    ctx = TranslationContext(Profile(**profile), seal=seal)
+    ctx = TranslationContext(Profile(**profile), signer=seal)
     done = translate_request(request(messages=turns), ctx)
     return done.fields["messages"][1], [entry.path for entry in done.dropped]
 
@@ -207,7 +207,7 @@ def test_deepseek_gets_the_reasoning_of_its_tool_loop():
         {"role": "assistant", "content": content},
         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "content": "r"}]},
     ]
-    ctx = TranslationContext(profile_for("", overrides={"like": "deepseek"}), seal=SEAL)
+    ctx = TranslationContext(profile_for("", overrides={"like": "deepseek"}), signer=SEAL)
     message = translate_request(request(messages=turns), ctx).fields["messages"][1]
     assert message["reasoning_content"] == "Hm"
     assert message["tool_calls"][0]["id"] == "c"

@@ -1,4 +1,4 @@
-"""Compaction and context management edits: which messages the backend gets, and what the answer says of it."""
+"""Compaction and context management edits: which messages the backend gets, and which edits the response reports."""
 
 import time
 
@@ -14,7 +14,6 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     translate_request,
     translate_response,
 )
-from llama_stack_provider_messages.translation.messages_to_chat.request import context_edits as history
 from support.streams import completion, delta_chunk, id_maker, message_of, request
 
 SUMMARY = "This conversation began earlier. What was said until here:\n<summary>\nso far\n</summary>"
@@ -35,7 +34,7 @@ def chat(*turns, **fields):
 
 
 def applied(done):
-    return dict(done.form.extras)["context_management"]["applied_edits"]
+    return dict(done.options.extras)["context_management"]["applied_edits"]
 
 
 def dropped(done):
@@ -65,32 +64,32 @@ def test_the_last_summary_counts():
 
 
 @pytest.mark.parametrize("content", [None, "", " "])
-def test_a_compaction_that_failed_is_none(content):
+def test_a_failed_compaction_is_ignored(content):
     turns = ("user", "old"), ("assistant", [COMPACTION | {"content": content}, TEXT]), ("user", "new")
     assert chat(*turns) == [("user", "old"), ("assistant", "a"), ("user", "new")]
 
 
-def test_what_was_summarised_is_not_read():
-    """Neither refused nor noted: the backend would not see it anyway."""
+def test_messages_before_a_compaction_are_not_translated():
+    """It is neither rejected nor logged, because the backend does not get it."""
     turns = ("user", [{"type": "brand_new"}]), ("assistant", [{"type": "brand_new"}, COMPACTION]), ("user", "new")
     assert translated(*turns).dropped == ()
 
 
-def test_paths_behind_a_compaction_are_those_of_the_request():
+def test_paths_after_a_compaction_refer_to_the_request():
     turns = ("user", "old"), ("assistant", [TEXT, COMPACTION, {"type": "brand_new"}]), ("user", [TEXT])
     assert dropped(translated(*turns)) == [("messages.1.content.2", "brand_new")]
     with pytest.raises(InvalidRequestError, match=r"^messages\.2\.content\.1: "):
         translated(*turns[:2], ("user", [TEXT, {"type": "brand_new"}]))
 
 
-def test_a_result_whose_call_was_summarised_is_user_text():
+def test_a_result_whose_call_was_compacted_becomes_user_text():
     turns = ("assistant", [COMPACTION]), ("user", [result("a", "data")])
     assert chat(*turns) == [("user", f"{SUMMARY}\n\n[result of tool call a] data")]
 
 
 # --- clear_tool_uses ---
 
-CLEARED = history._CLEARED
+CLEARED = "[The result of this tool call was cleared to save space]"
 
 
 def use(call_id, name="f", **fields):
@@ -129,7 +128,7 @@ def test_old_results_are_cleared_and_the_last_three_stay():
 
 @pytest.mark.parametrize("ids", ["010", "000", "001"])
 def test_a_result_that_is_kept_is_not_cleared_for_an_older_call_of_its_id(ids):
-    """Servers that count calls from 0 in every answer give many calls one id."""
+    """Servers that count calls from 0 in every response repeat ids."""
     done = translated(("user", "q"), *calls(*ids), edits=clearing(keep=keep(1), clear_tool_inputs=True))
     assert results(done) == [True, True, False]
     inputs = [
@@ -148,14 +147,14 @@ def test_a_result_that_is_kept_is_not_cleared_for_an_older_call_of_its_id(ids):
         ({"type": "input_tokens", "value": 300}, True),
     ],
 )
-def test_nothing_is_cleared_until_the_trigger_is_passed(trigger, fires):
+def test_nothing_is_cleared_until_the_trigger_is_exceeded(trigger, fires):
     done = translated(("user", "q"), *calls(*"abcd"), edits=clearing(trigger=trigger, keep=keep(1)))
     assert any(results(done)) is fires
     assert bool(applied(done)) is fires
 
 
 def test_the_trigger_counts_the_whole_prompt():
-    """By default at 100,000 tokens, the system prompt and the tools among them."""
+    """The default is 100,000 tokens, including the system prompt and the tools."""
     turns = [("user", "q"), *calls("a", "b")]
     assert not any(results(translated(*turns, edits=clearing(trigger=None, keep=keep(0)))))
     long = translated(*turns, edits=clearing(trigger=None, keep=keep(0)), system="s" * 400_000)
@@ -172,7 +171,7 @@ def test_excluded_tools_keep_their_results():
 
 
 @pytest.mark.parametrize(("least", "fires"), [(80, True), (10_000, False)])
-def test_too_little_to_clear_is_not_cleared(least, fires):
+def test_nothing_is_cleared_below_clear_at_least(least, fires):
     edits = clearing(keep=keep(1), clear_at_least={"type": "input_tokens", "value": least})
     assert any(results(translated(("user", "q"), *calls("a", "b"), edits=edits))) is fires
 
@@ -195,7 +194,7 @@ def test_results_without_calls_and_calls_without_results_are_left_alone():
     assert applied(done) == []
 
 
-def test_a_cleared_failure_is_no_failure_and_its_images_go():
+def test_a_cleared_error_result_loses_is_error_and_its_images():
     image = {"type": "image", "source": {"type": "url", "url": "u"}}
     turns = [("user", "q"), *calls("a", content=[image], is_error=True), *calls("b")]
     done = translated(*turns, edits=clearing(keep=keep(1)))
@@ -204,7 +203,7 @@ def test_a_cleared_failure_is_no_failure_and_its_images_go():
     assert all(isinstance(turn["content"], str | None) for turn in done.fields["messages"])
 
 
-def test_the_work_of_server_tools_is_cleared_too():
+def test_results_of_server_tools_are_cleared_too():
     work = [
         {"type": "server_tool_use", "id": "s", "name": "web_fetch", "input": {}},
         {
@@ -220,7 +219,7 @@ def test_the_work_of_server_tools_is_cleared_too():
 
 
 def test_what_is_cleared_stays_cleared():
-    """Clearing what a client cleared itself is no edit."""
+    """Results that the client has already cleared are not counted."""
     done = translated(("user", "q"), *calls("a", content=CLEARED), *calls("b"), edits=clearing(keep=keep(1)))
     assert applied(done) == []
 
@@ -301,7 +300,7 @@ def test_edits_are_made_in_their_order():
 
 
 @pytest.mark.parametrize("strict", [False, True])
-def test_thinking_is_cleared_first_where_the_api_insists(strict):
+def test_strict_mode_requires_clear_thinking_first(strict):
     edits = [*clearing(), *clear_thinking()]
     if not strict:
         assert applied(translated(*THINKING, edits=edits))
@@ -322,7 +321,7 @@ def test_thinking_is_cleared_first_where_the_api_insists(strict):
         ({"type": "clear_thinking_20251015", "keep": {"type": "brand_new"}}, ".keep"),
     ],
 )
-def test_an_edit_that_is_not_made_is_noted(edit, path):
+def test_an_edit_that_is_not_applied_is_dropped_with_a_reason(edit, path):
     done = translated(*THINKING, edits=[edit])
     assert dropped(done) == [(f"context_management.edits.0{path}", edit["type"])]
     assert applied(done) == []
@@ -334,7 +333,7 @@ def test_an_answer_reports_the_edits_whole_and_as_a_stream():
         messages=[{"role": role, "content": said} for role, said in THINKING],
         context_management={"edits": clear_thinking()},
     )
-    form = translate_request(asked, TranslationContext(Profile())).form
+    form = translate_request(asked, TranslationContext(Profile())).options
     answer = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}
     unary = translate_response(completion(answer), form, id_maker())
     translator = StreamTranslator(form, id_maker())
@@ -344,14 +343,14 @@ def test_an_answer_reports_the_edits_whole_and_as_a_stream():
     assert fold(events)["context_management"] == unary["context_management"]
 
 
-def test_an_answer_reports_nothing_unless_asked():
-    assert "context_management" not in dict(translated(("user", "a")).form.extras)
+def test_a_response_reports_edits_only_if_requested():
+    assert "context_management" not in dict(translated(("user", "a")).options.extras)
     assert "context_management" not in message_of([delta_chunk("stop", content="x")])
 
 
 @pytest.mark.parametrize("inline", ["user", "first"])
 def test_thousands_of_reminders_are_translated_in_time_that_grows_with_their_number(inline):
-    """They join the user's message; joining each to all before it would hold the server."""
+    """They are merged into the user's message in linear time."""
     turns = [{"role": role, "content": "x" * 2000} for _ in range(4_900) for role in ("user", "system")]
     asked = request(messages=turns)
     start = time.process_time()

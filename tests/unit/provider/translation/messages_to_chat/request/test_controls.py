@@ -1,10 +1,11 @@
-"""Limits, keys, safeguards, refusals, estimates: what surrounds the conversation."""
+"""Limits, cache keys, safeguards, refusals and token estimates."""
 
 import pytest
 
 from llama_stack_api_messages.errors import ApiError, InvalidRequestError
 from llama_stack_provider_messages.errors.body import ContentPolicyError, translate_error
-from llama_stack_provider_messages.translation.dropped import HEADER, Dropped, dropped_header, dropped_text
+from llama_stack_provider_messages.headers import DROPPED_HEADER
+from llama_stack_provider_messages.translation.dropped import Dropped, dropped_header, dropped_text
 from llama_stack_provider_messages.translation.events import fold
 from llama_stack_provider_messages.translation.messages_to_chat import (
     Policy,
@@ -36,7 +37,7 @@ def notes(done):
 
 
 def test_a_missing_limit_is_filled_in():
-    """The API requires it; clients of other servers forget it. Nothing of the request is lost by that."""
+    """The API requires it, but clients of other servers leave it out. Nothing is logged as dropped."""
     done = translated(max_tokens=None, policy=Policy(default_max_tokens=77))
     assert (done.fields["max_tokens"], done.dropped) == (77, ())
 
@@ -45,10 +46,10 @@ def test_a_limit_above_the_models_is_lowered_and_named():
     done = translated(Profile(max_output_tokens=50))
     assert done.fields["max_tokens"] == 50
     assert notes(done) == [("max_tokens", "lowered to 50, the model's output limit")]
-    assert not done.form.windowed
+    assert not done.options.windowed
 
 
-def test_a_default_that_is_lowered_is_not_worth_a_word():
+def test_lowering_the_default_limit_is_not_logged():
     assert notes(translated(Profile(max_output_tokens=50), max_tokens=None)) == []
 
 
@@ -67,8 +68,8 @@ def test_a_default_that_is_lowered_is_not_worth_a_word():
     ],
 )
 @pytest.mark.parametrize("base", [OPENAI, Profile()], ids=["openai", "any"])
-def test_tools_switch_thinking_off_where_the_model_takes_them_no_other_way(base, fields, named):
-    """What the client asked for is named; a request without tools thinks."""
+def test_tools_switch_thinking_off_for_models_that_require_it(base, fields, named):
+    """The dropped setting is reported; a request without tools still thinks."""
     profile = base.but(tools_without_thinking=True)
     done = translated(profile, tools=[{"name": "f", "input_schema": {"type": "object"}}], **fields)
     assert done.fields["reasoning_effort"] == "none"
@@ -77,27 +78,27 @@ def test_tools_switch_thinking_off_where_the_model_takes_them_no_other_way(base,
 
 
 @pytest.mark.parametrize(("room", "limit", "windowed"), [(30, 30, True), (100, 100, True), (500, 100, False)])
-def test_an_answer_that_fills_the_context_window_says_so(room, limit, windowed):
-    """With less room than was asked for, the end of the answer is that of the window."""
+def test_a_response_that_fills_the_context_window_reports_it(room, limit, windowed):
+    """If the limit was lowered to the room, the stop reason is that of the context window."""
     done = translated(room=room)
-    assert (done.fields["max_tokens"], done.form.windowed) == (limit, windowed)
+    assert (done.fields["max_tokens"], done.options.windowed) == (limit, windowed)
 
 
 @pytest.mark.parametrize(
     ("window", "asked", "limit"), [(4096, 4096, 4096), (4096, 5000, 3831), (4096, 100, 100), (256, 300, 215)]
 )
 def test_a_limit_above_the_window_is_lowered_to_what_the_estimated_prompt_leaves(window, asked, limit):
-    """Half as much again as the estimate, and the template's own words; a limit within the window is the client's."""
+    """The estimate times 1.5 and a reserve for the template are subtracted; lower limits are unchanged."""
     done = translated(Profile(context_window=window), max_tokens=asked)
     assert done.fields["max_tokens"] == limit
     reason = f"lowered to {limit}, the rest of the context window"
     assert notes(done) == ([("max_tokens", reason)] if limit < asked else [])
-    assert done.form.windowed == (limit < asked)
+    assert done.options.windowed == (limit < asked)
 
 
 @pytest.mark.parametrize(("window", "least"), [(100, 6), (4096, 256), (1_000_000, 4096), (1, 1)])
-def test_a_prompt_that_leaves_no_room_is_judged_by_the_backend(window, least):
-    """It counts, and says in its own words that the prompt is too long; an estimate must not."""
+def test_a_prompt_without_room_is_sent_with_a_small_limit(window, least):
+    """The backend counts exactly and reports that the prompt is too long; an estimate must not decide that."""
     done = translated(
         Profile(context_window=window),
         max_tokens=2_000_000,
@@ -106,24 +107,24 @@ def test_a_prompt_that_leaves_no_room_is_judged_by_the_backend(window, least):
     assert done.fields["max_tokens"] == least
 
 
-def test_a_default_above_the_window_is_not_worth_a_word():
+def test_lowering_the_default_to_the_window_is_not_logged():
     done = translated(Profile(context_window=1000), max_tokens=None)
     assert done.fields["max_tokens"] < 1000
     assert notes(done) == []
 
 
-def test_the_room_a_backend_left_is_less_than_the_window():
+def test_reported_room_takes_precedence_over_the_window():
     done = translated(Profile(context_window=4096), room=30, max_tokens=5000)
-    assert (done.fields["max_tokens"], done.form.windowed) == (30, True)
+    assert (done.fields["max_tokens"], done.options.windowed) == (30, True)
 
 
 def test_the_end_of_the_window_is_a_stop_reason_of_its_own():
-    """Unary and stream alike; a finished answer is still a finished one."""
+    """Unary and streaming; a finished response is still reported as finished."""
     done = translated(room=30)
     for finish, reason in (("length", "model_context_window_exceeded"), ("stop", "end_turn")):
         choice = {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": "a"}}
-        assert translate_response(completion({"choices": [choice]}), done.form, id_maker())["stop_reason"] == reason
-        translator = StreamTranslator(done.form, id_maker())
+        assert translate_response(completion({"choices": [choice]}), done.options, id_maker())["stop_reason"] == reason
+        translator = StreamTranslator(done.options, id_maker())
         events = translator.feed(delta_chunk(finish, content="a")) + translator.finish()
         assert events[-2]["delta"]["stop_reason"] == reason
 
@@ -143,7 +144,7 @@ def test_the_end_of_the_window_is_a_stop_reason_of_its_own():
     ],
 )
 def test_the_cache_key_is_what_a_session_shares(headers, user, key):
-    """The session's header, else a hash of the user; never longer than the platform takes."""
+    """The session's header, else a hash of the user; never longer than the platform's limit."""
     sent = translated(OPENAI, headers=headers, metadata={"user_id": user}).fields.get("prompt_cache_key")
     assert sent == key or len(headers.get("x-session-id", "")) > len(sent) == 64
     assert "prompt_cache_key" not in translated(headers=headers, metadata={"user_id": user}).fields
@@ -153,7 +154,7 @@ def test_the_cache_key_is_what_a_session_shares(headers, user, key):
 
 
 def test_safeguards_are_answered_as_unavailable():
-    """Never with a verdict that nobody reached: that would switch the user's safety check off."""
+    """A made-up verdict would switch off the user's safety check."""
     asked = form(request(safeguards=[{"type": "dangerous_tool_use"}, {"type": "x"}]))
     choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "a"}}
     message = translate_response(completion({"choices": [choice]}), asked, id_maker())
@@ -180,7 +181,7 @@ def test_speed_is_reported_when_it_was_asked_and_delivered(asked, tier, speed):
 
 
 def test_a_fallback_credit_is_not_applied():
-    """The client has to know that it is still there."""
+    """The client must know that the credit was not used."""
     usage = form(request(fallback_credit_token="t")).usage({}, None)
     assert usage["fallback_credit"] == {"status": {"type": "not_applied", "reason": "not_enabled"}}
 
@@ -211,7 +212,7 @@ def test_a_fallback_credit_is_not_applied():
     ],
     ids=["OpenAI", "Azure", "Azure, inner", "DeepSeek", "DashScope", "OpenRouter", "in a stream", "words"],
 )
-def test_a_policy_is_told_from_other_refusals(status, error):
+def test_a_content_policy_error_is_recognized(status, error):
     failure = translate_error(status, {"error": error})
     assert isinstance(failure, ContentPolicyError)
     assert failure.message == error["message"]
@@ -227,12 +228,12 @@ def test_a_policy_is_told_from_other_refusals(status, error):
         (400, {"message": None}),
     ],
 )
-def test_other_failures_are_no_policy(status, error):
+def test_other_errors_are_not_content_policy_errors(status, error):
     assert not isinstance(translate_error(status, {"error": error}), ContentPolicyError)
 
 
 def test_a_refused_request_is_an_empty_message():
-    """HTTP 200, no content, the upstream's words as the explanation; a stream adds up to the same."""
+    """HTTP 200, no content, the upstream's message as the explanation; a stream adds up to the same."""
     asked = form(request(safeguards=[{"type": "x"}]))
     message = refused(asked, id_maker(), "No.")
     assert (message["content"], message["stop_reason"]) == ([], "refusal")
@@ -243,10 +244,10 @@ def test_a_refused_request_is_an_empty_message():
 
 
 def test_a_policy_that_steps_in_later_ends_the_message():
-    """What was said stands; where refusals are errors, it is one."""
+    """The text sent so far is kept; with content_policy: error it is an error."""
     policy = Policy(content_policy="error")
     for done, last in ((translated(), "message_stop"), (translated(policy=policy), "error")):
-        translator = StreamTranslator(done.form, id_maker())
+        translator = StreamTranslator(done.options, id_maker())
         events = translator.feed(delta_chunk(content="a")) + translator.fail(ContentPolicyError("No."))
         check_stream(events)
         assert events[-1]["type"] == last
@@ -257,7 +258,7 @@ def test_a_policy_that_steps_in_later_ends_the_message():
 
 
 def test_an_estimate_counts_text_and_pictures():
-    """About four bytes a token, 1500 a picture however large, and a little per message."""
+    """About four bytes per token, 1500 tokens per image of any size, and a few per message."""
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 100_000}}
     parts = [{"type": "text", "text": "\u00e4" * 40}, picture]
     assert estimate_tokens({"messages": [{"content": parts}]}) == 4 + 1500 + 20 + 1
@@ -266,9 +267,9 @@ def test_an_estimate_counts_text_and_pictures():
 
 
 def test_unknown_usage_is_estimated():
-    """any-llm 1180: with zeros the context meter never moves. The start has the prompt, the end the answer, too."""
+    """any-llm 1180: with zeros the context meter never moves. Only the end has output tokens."""
     done = translated(messages=[{"role": "user", "content": "x" * 4000}])
-    translator = StreamTranslator(done.form, id_maker())
+    translator = StreamTranslator(done.options, id_maker())
     chunks = [
         delta_chunk(reasoning_content="r" * 40),
         delta_chunk(content="x" * 20),
@@ -283,9 +284,9 @@ def test_unknown_usage_is_estimated():
     assert (counts["input_tokens"], counts["output_tokens"]) == (1005, 23)
 
 
-def test_what_the_backend_counts_is_right():
+def test_counts_of_the_backend_take_precedence_over_estimates():
     """The last event corrects the first."""
-    translator = StreamTranslator(translated().form, id_maker())
+    translator = StreamTranslator(translated().options, id_maker())
     events = translator.feed(delta_chunk("stop", content="a")) + translator.feed(
         usage_chunk(prompt_tokens=9, completion_tokens=3)
     )
@@ -304,7 +305,7 @@ def test_arguments_sent_as_an_object_count_too():
 
 
 def header(*paths):
-    return dropped_header(Dropped(path, "x", "y") for path in paths).get(HEADER)
+    return dropped_header(Dropped(path, "x", "y") for path in paths).get(DROPPED_HEADER)
 
 
 def test_the_header_names_each_path_once():
@@ -327,7 +328,7 @@ def test_a_long_header_is_cut_and_counted():
 
 
 def test_the_log_names_the_reasons_on_one_short_line():
-    """A field named like a line of the log, or a megabyte long, stalled the server and forged entries."""
+    """Field names that looked like log lines forged entries; a megabyte of them stalled the server."""
     names = ["top_k", "evil\nERROR forged \x1b[31m", "x" * 1_000_000, *(f"k{number}" for number in range(9_000))]
     text = dropped_text(Dropped(name, "x", f"no {name[:9]}") for name in names)
     assert text.startswith("top_k (no top_k), evil%0AERROR%20forged%20%1B[31m (no evil?ERRO), x")

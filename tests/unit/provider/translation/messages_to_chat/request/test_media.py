@@ -1,7 +1,6 @@
-"""Images and documents: what the backend gets, what is refused with its path, what the model is told instead."""
+"""Images and documents: the parts for the backend, errors with their path, and notes to the model."""
 
 import base64
-import time
 
 import pytest
 
@@ -21,7 +20,8 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     profile_for,
     translate_request,
 )
-from llama_stack_provider_messages.translation.messages_to_chat.request.media.documents import filename
+from llama_stack_provider_messages.translation.messages_to_chat.request.media import filename
+from support.attacks import cpu_bound
 
 PNG = b"\x89PNG\r\n\x1a\n1234"
 PDF = b"%PDF-1.4\n%%EOF\n"
@@ -93,18 +93,18 @@ class TestInlineData:
         ids=["line breaks", "no padding", "data URL", "data URL without padding"],
     )
     def test_base64_is_repaired(self, data):
-        """Clients write it in many ways, backends read one."""
+        """Clients send many forms, backends accept one."""
         assert read_base64(data) == ("iVBORw0KGg==", b"\x89PNG\r\n\x1a")
 
-    def test_the_alphabet_of_addresses_is_read(self):
+    def test_the_url_safe_alphabet_is_read(self):
         assert read_base64("_-8=") == ("/+8=", b"\xff\xef")
 
     @pytest.mark.parametrize("data", ["", " ", "x", "%%%%", "iVBO=Rw0", "gr\xfcn", "\ud800"])
-    def test_what_is_no_base64_is_none(self, data):
+    def test_invalid_base64_is_none(self, data):
         assert read_base64(data) is None
 
     def test_a_data_url_has_a_type_and_data(self):
-        """Only one in base64."""
+        """Other data URLs are not read."""
         assert data_url("DATA:image/png;charset=x;base64,AAAA") == ("image/png", "AAAA")
         assert data_url("data:text/plain,hello") is None
         assert data_url("https://a/b") is None
@@ -130,10 +130,10 @@ class TestInlineData:
             (b"hello", ""),
         ],
     )
-    def test_bytes_say_what_they_are(self, raw, kind):
+    def test_the_media_type_is_detected_from_the_bytes(self, raw, kind):
         assert media_type_of(raw) == kind
 
-    def test_types_of_clients_are_fit_for_a_header(self):
+    def test_media_types_of_clients_are_safe_for_a_header(self):
         assert plain_name("image/svg+xml\r\nx: \xe9") == "image/svg+xml??x???"
 
 
@@ -149,7 +149,7 @@ class TestImages:
         ],
     )
     def test_the_bytes_decide_about_the_media_type(self, source, kind):
-        """What clients declare stands for bytes nobody knows."""
+        """The declared type is used only if the bytes are not recognized."""
         assert parts(image(source))[0]["image_url"]["url"].startswith(f"data:{kind};base64,")
 
     @pytest.mark.parametrize(
@@ -159,51 +159,51 @@ class TestImages:
             (inline(b"BM1234"), f"{FIRST}.source.media_type: 'image/bmp' is not supported; send a png, jpeg, gif"),
             (inline(b"12345", "image/svg+xml"), f"{FIRST}.source.media_type: 'image/svg+xml' is not supported; "),
             (inline(PDF), f"{FIRST}.source.media_type: this is a PDF; send it as a document"),
-            (url("file:///etc/passwd"), f"{FIRST}.source.url: the address has to begin with https:// or http://"),
+            (url("file:///etc/passwd"), f"{FIRST}.source.url: the URL must begin with https:// or http://"),
             ({"type": "file", "file_id": "f"}, f"{FIRST}.source: sources of type 'file' are not supported, this"),
             ({"type": "new"}, f"{FIRST}.source: sources of type 'new' are not supported; send the bytes in base64"),
         ],
     )  # fmt: skip
-    def test_what_no_backend_sees_is_refused_with_its_path(self, source, text):
-        """With what to do instead; in a tool result the model is told so and goes on."""
+    def test_an_unsupported_image_is_rejected_with_its_path(self, source, text):
+        """The error says what to do instead; in a tool result the model gets a note, and the tool loop continues."""
         assert refusal(image(source)).startswith(text)
         said, moved, dropped = in_result(image(source))
         assert said.startswith("[image: this model cannot read it: ")
         assert moved == []
         assert [entry.path for entry in dropped] == ["messages.2.content.0.content.0"]
 
-    def test_addresses_are_handed_on(self):
-        """As they are: the backend fetches them."""
+    def test_image_urls_are_passed_on(self):
+        """Unchanged: the backend fetches them."""
         assert parts(image(url(" https://a/b.png ")))[0]["image_url"]["url"] == "https://a/b.png"
 
-    def test_addresses_are_refused_where_the_policy_says_so(self):
+    def test_urls_are_rejected_if_the_policy_says_so(self):
         how = {"policy": Policy(media_urls="reject")}
         assert refusal(image(url("https://a/b")), **how).startswith(
-            f"{FIRST}.source.url: this server takes no addresses"
+            f"{FIRST}.source.url: this server does not accept URLs"
         )
         assert in_result(image(url("https://a/b")), **how)[0] == (
-            "[image: this model cannot read it: this server takes no addresses]"
+            "[image: this model cannot read it: this server does not accept URLs]"
         )
 
-    def test_fetched_addresses_are_shown_as_data(self):
+    def test_fetched_images_are_sent_as_data_urls(self):
         done = parts(image(url("https://a/b")), policy=FETCH, media={FIRST: LoadedFile("image/png", "AAAA")})
         assert done[0]["image_url"]["url"] == "data:image/png;base64,AAAA"
 
     @pytest.mark.parametrize(
         ("media", "text"),
         [
-            ({}, "the address was not loaded; "),
+            ({}, "the URL was not loaded; "),
             ({FIRST: Failed("gone; send it")}, "gone; send it"),
-            ({FIRST: LoadedText(("x",))}, "it is not an image; "),
+            ({FIRST: LoadedText(("x",))}, "this is not an image; "),
         ],
     )
-    def test_what_was_not_fetched_is_refused(self, media, text):
+    def test_an_image_that_was_not_loaded_is_rejected(self, media, text):
         said = refusal(image(url("https://a/b")), policy=FETCH, media=media)
         assert said.startswith(f"{FIRST}.source.url: {text}")
 
     @pytest.mark.parametrize("place", [translated, in_result])
-    def test_a_model_that_sees_nothing_is_told_of_images(self, place):
-        """Where the profile wants a placeholder: in a user message and in a tool result."""
+    def test_a_model_without_vision_gets_a_note_for_an_image(self, place):
+        """With the placeholder setting, in a user message and in a tool result."""
         done = place(image(inline(PNG)), profile=Profile(images="placeholder"))
         text, dropped = (
             (done.fields["messages"][0]["content"], done.dropped) if place is translated else (done[0], done[2])
@@ -211,16 +211,16 @@ class TestImages:
         assert text == "[image: this model cannot read it]"
         assert [entry.feature for entry in dropped] == ["image"]
 
-    def test_an_image_is_refused_where_the_profile_says_so(self):
-        """Whether it could be read or not does not matter then."""
+    def test_an_image_is_rejected_if_the_profile_says_so(self):
+        """Whether it is valid does not matter."""
         how = {"profile": Profile(images="reject")}
         assert (
             refusal(image(inline("%%%")), **how) == f"{FIRST}: this model reads no images; describe the image in text"
         )
         assert in_result(image(inline("%%%")), **how)[0] == "[image: this model cannot read it]"
 
-    def test_that_large_images_are_refused_is_not_promised(self):
-        """Only the backend knows what it scales down."""
+    def test_rejecting_oversized_images_is_dropped_as_not_guaranteed(self):
+        """Only the backend knows which images it scales down."""
         kinds = {"error": ["oversized_image"], "downsize": [], None: []}
         for value, noted in kinds.items():
             done = translated(image(inline(PNG), transformations={"oversized_image": value}))
@@ -233,7 +233,7 @@ class TestDocuments:
         said = parts(document(source, title='A "b"', context="c\nd"))[0]["text"]
         assert said == '<document title="A \\"b\\"" context="c\\nd">\nd\n</document>'
 
-    def test_content_is_flattened_in_its_place(self):
+    def test_nested_content_is_flattened_in_place(self):
         """Texts become one text, images parts between them."""
         text = {"type": "text", "text": "a"}
         content = [text, text, image(inline(PNG)), text]
@@ -243,7 +243,7 @@ class TestDocuments:
         ]  # fmt: skip
         assert parts(document({"type": "content", "content": "a"}))[0]["text"] == "<document>\na\n</document>"
 
-    def test_other_blocks_inside_content_are_refused(self):
+    def test_other_blocks_inside_a_document_are_rejected(self):
         said = refusal(document({"type": "content", "content": [{"type": "new"}]}))
         assert said.startswith(f"{FIRST}.source.content.0: blocks of type 'new' are not supported")
 
@@ -256,12 +256,12 @@ class TestDocuments:
         assert [entry.path for entry in dropped] == ["messages.2.content.0.content.0.source.content.1"]
 
     @pytest.mark.parametrize("source", [inline(PDF, "application/pdf"), url(f"data:application/pdf;base64,{b64(PDF)}")])
-    def test_a_pdf_is_a_file_where_the_backend_reads_it(self, source):
-        """Without a title there is nothing to say about it."""
+    def test_a_pdf_is_a_file_part_if_the_backend_reads_pdfs(self, source):
+        """Without a title there are no tags."""
         file = {"filename": "document.pdf", "file_data": f"data:application/pdf;base64,{b64(PDF)}"}
         assert parts(document(source)) == [{"type": "file", "file": file}]
 
-    def test_a_titled_file_stands_between_its_tags(self):
+    def test_a_file_with_a_title_is_between_its_tags(self):
         done = parts(document(inline(PDF, "application/pdf"), title="T", context="C"))
         assert [part.get("text", part["type"]) for part in done] == [
             '<document title="T" context="C">', "file", "</document>",
@@ -282,15 +282,15 @@ class TestDocuments:
     def test_the_name_of_a_file_is_its_title_in_safe_characters(self, title, name):
         assert filename(title) == name
 
-    def test_a_pdf_is_its_text_page_by_page_elsewhere(self):
-        """That pictures and layout are lost is noted."""
+    def test_a_pdf_becomes_text_page_by_page_for_other_backends(self):
+        """The loss of images and layout is logged."""
         done = translated(PDF_DOCUMENT, profile=Profile(), media={FIRST: LoadedText(("a", "", "b"))})
         assert (
             done.fields["messages"][0]["content"] == "<document>\n[page 1]\na\n\n[page 2]\n\n[page 3]\nb\n</document>"
         )
         assert [(entry.path, entry.feature) for entry in done.dropped] == [(FIRST, "document")]
 
-    def test_text_from_an_address_has_no_pages(self):
+    def test_text_from_a_url_has_no_page_numbers(self):
         done = translated(document(url("https://a")), policy=FETCH, media={FIRST: LoadedText(("a",), paged=False)})
         assert done.fields["messages"][0]["content"] == "<document>\na\n</document>"
         assert done.dropped == ()
@@ -306,23 +306,23 @@ class TestDocuments:
             (inline(b"hello", "application/pdf"), {}, ".source.media_type: this is not a PDF; send "),
             (inline(PNG, "application/pdf"), {}, ".source.media_type: this is an image; send "),
             (inline(b"PK", "application/zip"), {}, ".source.media_type: documents of type 'application/zip' are not "),
-            (inline(PDF), {"profile": Profile()}, ".source: the text of the PDF was not read; send "),
+            (inline(PDF), {"profile": Profile()}, ".source: the text of the PDF was not extracted; send "),
             (inline(PDF), {"profile": Profile(documents="reject")}, ": this model reads no PDF documents; send "),
             (inline(PDF), {"profile": Profile(), "media": Failed("encrypted; send x")}, ".source: encrypted; send x"),
-            (url("https://a"), {}, ".source.url: chat completions take no address of a document; send "),
-            (url("https://a"), {"policy": FETCH}, ".source: the address was not loaded; send "),
+            (url("https://a"), {}, ".source.url: the backend does not accept URLs of documents; send "),
+            (url("https://a"), {"policy": FETCH}, ".source: the URL was not loaded; send "),
             (
                 url("https://a"),
                 {"policy": Policy(media_urls="reject")},
-                ".source.url: this server takes no addresses; ",
+                ".source.url: this server does not accept URLs; ",
             ),
-            (url("ftp://a"), {"policy": FETCH}, ".source.url: the address has to begin with https:// or http://"),
+            (url("ftp://a"), {"policy": FETCH}, ".source.url: the URL must begin with https:// or http://"),
             ({"type": "file", "file_id": "f"}, {}, ".source: sources of type 'file' are not supported, this server "),
             ({"type": "new"}, {}, ".source: sources of type 'new' are not supported; send the bytes in base64"),
         ],
     )
-    def test_what_cannot_be_read_is_refused_with_its_path(self, source, how, text):
-        """With what to do instead; in a tool result the model is told so and goes on."""
+    def test_an_unsupported_document_is_rejected_with_its_path(self, source, how, text):
+        """The error says what to do instead; in a tool result the model gets a note, and the tool loop continues."""
         media = how.get("media")
         place = "messages.2.content.0.content.0"
         assert refusal(document(source), **how | {"media": {FIRST: media} if media else {}}).startswith(FIRST + text)
@@ -331,8 +331,8 @@ class TestDocuments:
         assert "send" not in said
         assert [(entry.path, entry.feature) for entry in dropped] == [(place, "document")]
 
-    def test_the_address_of_a_document_needs_a_setting(self):
-        """Which the refusal names."""
+    def test_a_document_url_error_names_the_setting(self):
+        """media_urls: fetch."""
         assert "media_urls: fetch" in refusal(document(url("https://a")))
 
     def test_a_document_of_a_result_is_named_by_its_title(self):
@@ -354,7 +354,7 @@ class TestDocuments:
         assert [part["type"] for part in behind[0]["content"]] == ["text", "file"]
 
     def test_a_document_of_the_assistant_is_text(self):
-        """The API took it there until 2026; what is no text is noted."""
+        """The API accepted it there until 2026; images and files are dropped."""
         source = {"type": "content", "content": [{"type": "text", "text": "a"}, image(inline(PNG))]}
         said = {"role": "assistant", "content": [document(source), {"type": "text", "text": "b"}, PDF_DOCUMENT]}
         messages = [{"role": "user", "content": "x"}, said, {"role": "user", "content": "y"}]
@@ -368,9 +368,8 @@ class TestDocuments:
     def test_a_document_of_many_pieces_is_joined_once(self):
         """A hundred thousand pieces take no longer than one text of their size."""
         pieces = [{"type": "text", "text": "x" * 100}] * 100_000
-        began = time.monotonic()
-        parts(document({"type": "content", "content": pieces}))
-        assert time.monotonic() - began < 10
+        with cpu_bound(10):
+            parts(document({"type": "content", "content": pieces}))
 
     @pytest.mark.parametrize(
         ("provider", "model", "documents"),
@@ -386,12 +385,12 @@ class TestDocuments:
             ("remote::other", "m", "text"),
         ],
     )
-    def test_who_reads_files(self, provider, model, documents):
+    def test_which_models_read_files(self, provider, model, documents):
         """OpenAI's models that see; Azure refuses the part, vLLM and others do not know it."""
         assert profile_for(provider, model).documents == documents
 
 
-class TestReceived:
+class TestClassifyDownload:
     @pytest.mark.parametrize(
         ("kind", "declared", "raw", "value"),
         [
@@ -409,17 +408,17 @@ class TestReceived:
         ],
     )
     def test_the_bytes_decide(self, kind, declared, raw, value):
-        """Servers call a PDF or a picture all sorts of things."""
+        """Servers declare wrong types for PDFs and images."""
         assert classify_download(kind, declared, "utf-8", raw) == value
 
     @pytest.mark.parametrize(("charset", "text"), [("latin-1", "\xfc"), ("utf-8", "\ufffd"), ("no-such", "\ufffd")])
-    def test_text_is_decoded_as_the_server_says(self, charset, text):
+    def test_text_is_decoded_with_the_servers_charset(self, charset, text):
         assert classify_download("document", "text/plain", charset, b"\xfc") == LoadedText((text,), paged=False)
 
 
-class TestWanted:
-    def test_pdfs_are_wanted_where_their_text_is(self):
-        """By what is declared, or by how the data begins; not where the backend reads them."""
+class TestNeededMedia:
+    def test_pdfs_are_needed_if_their_text_is_sent(self):
+        """By the declared type or by the first bytes; not if the backend reads PDFs itself."""
         blocks = [
             PDF_DOCUMENT, document(inline(b"x", "application/pdf")), document(inline(PDF, "application/octet-stream")),
             document(inline(b"x", "text/plain")), document(url(f"data:application/pdf;base64,{b64(PDF)}")),
@@ -430,8 +429,8 @@ class TestWanted:
         assert {one.data for one in found} == {b64(PDF), b64(b"x")}
         assert needed_media(request(*blocks), TranslationContext(FILES)) == []
 
-    def test_addresses_are_wanted_where_the_policy_fetches(self):
-        """Images only for a model that sees."""
+    def test_urls_are_needed_if_the_policy_fetches_them(self):
+        """Images only for a model with vision."""
         blocks = [image(url(" https://a ")), document(url("http://b")), image(url("ftp://c")), image(inline(PNG))]
         assert needed_media(request(*blocks), TranslationContext(FILES, FETCH)) == [
             NeededMedia(FIRST, "image", url="https://a"),
@@ -439,8 +438,8 @@ class TestWanted:
         ]
         assert len(needed_media(request(*blocks), TranslationContext(Profile(images="reject"), FETCH))) == 1
 
-    def test_they_are_found_inside_results_and_documents(self):
-        """At the paths the translation asks for."""
+    def test_media_inside_results_and_documents_are_found(self):
+        """At the paths that the translation looks up."""
         link = image(url("https://a"))
         inner = document({"type": "content", "content": [{"type": "text", "text": "x"}, link]})
         text = document({"type": "content", "content": "x"})
@@ -455,7 +454,7 @@ class TestWanted:
         ]
 
     def test_a_pdf_that_a_server_fetched_is_read(self):
-        """In the history, where it becomes text like the page of a web_fetch."""
+        """It becomes text in the history, like any page of a web_fetch."""
         page = {"type": "web_fetch_result", "url": "https://a", "content": PDF_DOCUMENT}
         block = {"type": "web_fetch_tool_result", "tool_use_id": "s", "content": page}
         failed = block | {"content": {"type": "web_fetch_tool_result_error", "error_code": "unavailable"}}
@@ -465,12 +464,12 @@ class TestWanted:
         done = translate_request(asked, TranslationContext(Profile(), media={found.path: LoadedText(("Hello",))}))
         assert "[page 1]\nHello" in done.fields["messages"][0]["content"]
 
-    def test_plain_messages_want_nothing(self):
+    def test_plain_messages_need_no_media(self):
         body = {"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "x"}]}
         assert needed_media(CreateMessageRequest.model_validate(body), TranslationContext(Profile(), FETCH)) == []
 
-    def test_what_was_compacted_is_not_loaded(self):
-        """Or addresses that are long gone are asked with every turn, and use up what a request may load."""
+    def test_media_before_a_compaction_are_not_loaded(self):
+        """Otherwise dead URLs would be fetched with every turn, and use up the request's limit of media."""
         gone, kept = image(url("https://a.example/gone.png")), image(url("https://a.example/kept.png"))
         turns = [
             {"role": "user", "content": [gone]},

@@ -1,4 +1,4 @@
-"""Requests: what is refused, dropped, or depends on the backend. The plain mapping is in the golden files."""
+"""Requests: what is rejected, dropped, or depends on the backend. The plain mapping is in the golden files."""
 
 import hashlib
 import json
@@ -266,7 +266,7 @@ def closed(**properties):
     ],
 )
 def test_a_schema_is_strict_where_openai_takes_it(schema, strict):
-    """It answers 400 to keywords of its list, and with that to every request that has the tool."""
+    """OpenAI answers 400 to unsupported keywords, and so to every request that has the tool."""
     asked = {"tools": [TOOL | {"input_schema": schema, "strict": True}]}
     function = value(profile_for("remote::openai"), **asked)["tools"][0]["function"]
     assert ("strict" in function) is strict
@@ -282,8 +282,8 @@ UNKNOWN_SETTINGS = {
 
 
 @pytest.mark.parametrize("path", ["brand_new", "output_config.verbosity", "tool_choice.newer", "metadata.team"])
-def test_settings_nobody_knows_are_named_or_refused(path):
-    """New ones come inside of objects, too; nothing is lost in silence."""
+def test_unknown_settings_are_dropped_or_rejected(path):
+    """Unknown settings inside objects are reported, too."""
     name = path.partition(".")[0]
     fields = {name: UNKNOWN_SETTINGS[name]}
     assert dropped(**fields) == [path]
@@ -293,8 +293,8 @@ def test_settings_nobody_knows_are_named_or_refused(path):
     assert caught.value.message == f"{path}: Extra inputs are not permitted"
 
 
-def test_fields_of_the_configuration_do_not_cost_the_wish_to_think():
-    """A setting of the template stands beside the switch, which is in the same object."""
+def test_configured_fields_are_merged_with_thinking_fields():
+    """A configured template setting is merged with the switch, which is in the same object."""
     extra = {"chat_template_kwargs": {"style": "short", "thinking": False}, "seed": 1}
     profile = profile_for("remote::vllm", overrides={"extra_body": extra})
     fields = value(profile, thinking={"type": "adaptive"})
@@ -313,8 +313,8 @@ def test_a_refused_prefill_is_named_by_the_path_of_its_message():
 
 
 @pytest.mark.parametrize("provider", ["remote::openai", "remote::vllm"])
-def test_an_answer_is_not_continued_because_the_user_said_nothing(provider):
-    """A blank message is left out elsewhere; at the end it would turn the answer before it into a prefill."""
+def test_a_blank_user_message_does_not_make_the_last_response_a_prefill(provider):
+    """Elsewhere a blank message is left out; at the end that would turn the last response into a prefill."""
     turns = [("user", "a"), ("assistant", "b"), ("user", [{"type": "text", "text": ""}])]
     with pytest.raises(InvalidRequestError, match=r"^messages\.2: all messages must have non-empty content"):
         messages(*turns, profile=profile_for(provider))
@@ -330,8 +330,8 @@ def test_an_answer_is_not_continued_because_the_user_said_nothing(provider):
         ([("system", "s")], "messages.0"),
     ],
 )
-def test_a_conversation_that_says_nothing_is_refused(turns, path):
-    """Upstreams answer a 400 without a path to ``messages: []``, or make something up."""
+def test_an_empty_conversation_is_rejected(turns, path):
+    """Upstreams answer ``messages: []`` with a 400 without a path, or with a made-up response."""
     error = refusal(system="Be kind.", messages=[{"role": role, "content": content} for role, content in turns])
     assert error.message == (
         f"{path}: all messages must have non-empty content except for the optional final assistant message"
@@ -353,12 +353,12 @@ NOTHING = {"type": "text", "text": ""}
     ],
 )
 def test_text_around_thinking_is_replayed_as_the_model_wrote_it(blocks, text):
-    """A backend that thinks between two pieces of its text has the text in one piece; its prefix cache knows that."""
+    """A backend keeps text around thinking as one piece, so any other form would miss its prefix cache."""
     assert messages(("user", "x"), ("assistant", blocks), ("user", "y"))[1]["content"] == text
 
 
 def test_our_own_answer_comes_back_as_the_backend_wrote_it():
-    """Stream and replay agree: what was text, thinking, text is one ``content`` again."""
+    """Text, thinking, text in a stream become one ``content`` in the history."""
     chunks = [delta_chunk(content="It is "), delta_chunk(reasoning_content="hm"), delta_chunk("stop", content="warm.")]
     blocks = message_of(chunks)["content"]
     assert [block["type"] for block in blocks] == ["text", "thinking", "text"]
@@ -412,7 +412,7 @@ def test_ids_stay_as_they_are():
     assert (chat[1]["tool_calls"][0]["id"], chat[2]["tool_call_id"]) == ("call.1:weird", "call.1:weird")
 
 
-def test_a_call_replayed_without_id_is_named_after_its_place():
+def test_a_call_without_id_gets_an_id_from_its_position():
     assert messages(("user", "x"), ("assistant", [use("")]))[1]["tool_calls"][0]["id"] == "call_messages_1_content_0"
 
 
@@ -439,7 +439,7 @@ def test_results_are_text(fields, text):
     assert messages(("user", "x"), ("assistant", [use()]), ("user", [result(**fields)]))[2]["content"] == text
 
 
-def test_images_of_results_move_behind_the_results():
+def test_images_of_results_follow_the_results():
     """llama.cpp 22536, claude-code-proxy 59: the model could not see images that a tool read."""
     said = [result("a", content=[{"type": "text", "text": "see"}, IMAGE]), result("b"), {"type": "text", "text": "so?"}]
     chat = messages(("user", "x"), ("assistant", [use("a"), use("b")]), ("user", said))
@@ -449,7 +449,7 @@ def test_images_of_results_move_behind_the_results():
     assert chat[4]["content"][0]["text"] == "[image 1 of tool result a]"
 
 
-def test_images_stay_in_results_where_the_backend_takes_them():
+def test_images_stay_in_results_if_the_backend_accepts_them():
     chat = messages(
         ("user", "x"), ("assistant", [use()]), ("user", [result(content=[IMAGE])]), profile=Profile(tool_images=True)
     )
@@ -457,7 +457,7 @@ def test_images_stay_in_results_where_the_backend_takes_them():
     assert len(chat) == 3
 
 
-def test_a_pdf_in_a_result_is_named_to_the_model():
+def test_a_pdf_in_a_result_becomes_a_note_to_the_model():
     pdf = {"type": "document", "title": "T", "source": {"type": "base64", "media_type": "application/pdf", "data": "x"}}
     turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": [use()]}]
     done = translated(messages=[*turns, {"role": "user", "content": [result(content=[pdf])]}])
@@ -484,7 +484,7 @@ def test_a_second_result_for_one_call_becomes_text():
     assert [turn["role"] for turn in chat[2:]] == ["tool", "user"]
 
 
-def test_a_system_message_does_not_part_a_call_from_its_result():
+def test_a_system_message_does_not_separate_a_call_from_its_result():
     chat = messages(("user", "x"), ("assistant", [use()]), ("system", "s"), ("user", [result()]))
     assert [turn["role"] for turn in chat] == ["user", "assistant", "tool", "system"]
 
@@ -497,15 +497,15 @@ def shape(*turns, **fields):
     return [(turn["role"], turn["content"]) for turn in messages(("user", "x"), BOTH, *turns, **fields)[2:]]
 
 
-def test_a_system_message_does_not_part_results_from_each_other():
-    """The second half became user text, and its call was told that it was interrupted."""
+def test_a_system_message_does_not_separate_results():
+    """Otherwise the second half became user text, and its call counted as interrupted."""
     halves = ("user", [result("a", content="1")]), ("system", "s"), ("user", [result("b", content="2")])
     assert shape(*halves) == [("tool", "1"), ("tool", "2"), ("system", "s")]
     assert shape(halves[0], halves[2], halves[1]) == [("tool", "1"), ("tool", "2"), ("system", "s")]
 
 
-def test_what_is_said_between_results_keeps_its_order():
-    """It follows the results, for nothing may come between them and their calls."""
+def test_messages_between_results_keep_their_order():
+    """It follows the results, because nothing may come between calls and results."""
     said = [
         ("user", [result("a", content="1"), TEXT_A]),
         ("system", "s"),
@@ -521,8 +521,8 @@ def test_what_is_said_between_results_keeps_its_order():
 
 
 @pytest.mark.parametrize("after", [(), (("assistant", "ok"), ("user", "y"))])
-def test_calls_without_results_are_settled_at_the_next_answer_or_at_the_end(after):
-    """Until then a result may still come."""
+def test_calls_without_results_get_one_before_the_next_response_or_at_the_end(after):
+    """Before that a result may still follow."""
     chat = shape(("user", [result("b", content="2")]), ("system", "s"), ("user", "go on"), *after)
     assert [role for role, _ in chat[:4]] == ["tool", "tool", "system", "user"]
     assert chat[0][1].startswith("Error: ")
@@ -535,7 +535,7 @@ def twice(call_id):
 
 
 def test_two_calls_of_one_id_keep_their_own_results():
-    """Both got the last one; the ids sent differ, and are the same when the turn is replayed."""
+    """Both got the last result. The sent ids differ, and are the same in every later turn."""
     turns = [("user", "x"), ("assistant", twice("a")), ("user", [result(content="1"), result(content="2")])]
     chat = messages(*turns)
     assert [call["id"] for call in chat[1]["tool_calls"]] == ["a", "a_2"]
@@ -554,8 +554,8 @@ def test_an_id_made_for_a_second_call_is_not_another_calls():
 # --- media ---
 
 
-def test_an_image_in_a_result_is_named_to_a_model_that_reads_none():
-    """The loop goes on, as with a PDF."""
+def test_an_image_in_a_result_becomes_a_note_for_a_model_without_vision():
+    """The tool loop continues, as with a PDF."""
     blind = Profile(images="reject")
     turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": [use()]}]
     done = translated(blind, messages=[*turns, {"role": "user", "content": [result(content=[TEXT_A, IMAGE])]}])
@@ -563,13 +563,13 @@ def test_an_image_in_a_result_is_named_to_a_model_that_reads_none():
     assert [(entry.path, entry.feature) for entry in done.dropped] == [("messages.2.content.0.content.1", "image")]
 
 
-def test_a_users_image_is_refused_for_a_model_that_reads_none():
-    """The answer would be about something else."""
+def test_a_users_image_is_rejected_for_a_model_without_vision():
+    """The response would ignore the image."""
     said = [{"role": "user", "content": [TEXT_A, IMAGE]}]
     assert refusal(profile=Profile(images="reject"), messages=said).message.startswith("messages.0.content.1: ")
 
 
-def test_no_backend_is_taken_for_blind():
+def test_every_preset_accepts_images_by_default():
     assert all(profile.images == "parts" for profile in (Profile(), *PRESETS.values()))
 
 
@@ -623,16 +623,16 @@ def test_a_tool_without_type_is_custom(kind):
     assert value(tools=[TOOL | kind])["tools"][0]["function"]["name"] == "f"
 
 
-def test_a_server_tool_does_not_cost_the_request():
+def test_a_server_tool_does_not_make_the_request_fail():
     """Agentgateway 2804: one web_search tool made the whole request fail."""
     done = translated(tools=[TOOL, SEARCH])
     assert len(done.fields["tools"]) == 1
     assert done.dropped == (
-        Dropped("tools.1", "web_search", "this server runs no web search; the other tools are kept"),
+        Dropped("tools.1", "web_search", "this server does not run web searches; the other tools are kept"),
     )
 
 
-def test_a_deferred_tool_waits_for_its_reference():
+def test_a_deferred_tool_is_offered_after_its_reference():
     """Claude Code inserts loaded tools in the middle of its list; here they come last, in the order of loading."""
     later, never = TOOL | {"name": "a", "defer_loading": True}, TOOL | {"name": "b", "defer_loading": True}
     references = [{"type": "tool_reference", "tool_name": name} for name in ("c", "a", "gone", "c")]
@@ -643,7 +643,7 @@ def test_a_deferred_tool_waits_for_its_reference():
     assert [tool["function"]["name"] for tool in value(tools=tools, messages=turns)["tools"]] == ["f", "c", "a"]
 
 
-def test_every_tool_is_sent_where_the_server_should_search():
+def test_every_tool_is_sent_with_a_server_side_tool_search():
     search = {"type": "tool_search_tool_regex_20251119", "name": "tool_search_tool_regex"}
     assert len(value(tools=[TOOL | {"defer_loading": True}, search])["tools"]) == 1
 
@@ -678,7 +678,7 @@ LLAMA_CPP = ("inline::llama-cpp", "remote::llama-cpp-server")
 
 @pytest.mark.parametrize("provider_type", LLAMA_CPP)
 @pytest.mark.parametrize(("choice", "names"), [({"type": "any"}, ["f", "g"]), ({"type": "tool", "name": "g"}, ["g"])])
-def test_llama_cpp_gets_a_forced_choice_as_a_word_and_a_note_says_it_may_not_hold(provider_type, choice, names):
+def test_llama_cpp_gets_required_for_a_forced_tool_and_the_choice_is_dropped(provider_type, choice, names):
     """Llama.cpp 26535: a named choice is read as auto; 27217: text without end may come before a required call."""
     done = translated(profile_for(provider_type), tools=[TOOL, TOOL | {"name": "g"}], tool_choice=choice)
     assert done.fields["tool_choice"] == "required"
@@ -687,15 +687,15 @@ def test_llama_cpp_gets_a_forced_choice_as_a_word_and_a_note_says_it_may_not_hol
 
 
 @pytest.mark.parametrize("provider_type", LLAMA_CPP)
-def test_llama_cpp_may_call_in_parallel_all_the_same(provider_type):
-    """The wish is sent and the note is made."""
+def test_llama_cpp_may_still_call_in_parallel(provider_type):
+    """The setting is sent, and the loss is logged."""
     choice = {"type": "auto", "disable_parallel_tool_use": True}
     done = translated(profile_for(provider_type), tools=[TOOL], tool_choice=choice)
     assert (done.fields["tool_choice"], done.fields["parallel_tool_calls"]) == ("auto", False)
     assert [entry.path for entry in done.dropped] == ["tool_choice.disable_parallel_tool_use"]
 
 
-def test_a_free_choice_is_no_news_for_llama_cpp():
+def test_auto_is_not_dropped_for_llama_cpp():
     assert dropped(profile_for("inline::llama-cpp"), tools=[TOOL], tool_choice={"type": "auto"}) == []
 
 
@@ -708,7 +708,7 @@ def test_a_free_choice_is_no_news_for_llama_cpp():
         {"tools": [TOOL], "tool_choice": {"type": "brand_new"}},
     ],
 )
-def test_a_choice_that_cannot_be_kept_is_refused(fields):
+def test_a_choice_that_cannot_be_fulfilled_is_rejected(fields):
     assert refusal(**fields).message.startswith("tool_choice")
 
 
@@ -725,7 +725,7 @@ CLOSED = {
 }
 
 
-def test_strict_is_kept_where_the_schema_allows_it():
+def test_strict_is_kept_if_the_schema_allows_it():
     done = translated(tools=[TOOL | {"strict": True, "input_schema": CLOSED}, TOOL | {"name": "g", "strict": True}])
     assert [tool["function"].get("strict") for tool in done.fields["tools"]] == [True, None]
     assert [entry.path for entry in done.dropped] == ["tools.1.strict"]
@@ -750,7 +750,7 @@ def test_strict_is_kept_where_the_schema_allows_it():
         (None, "low", "low", (None, "low")),
     ],
 )
-def test_thinking_on_backends_that_can(thinking, effort, openai, vllm):
+def test_thinking_is_switched_on_backends_with_a_switch(thinking, effort, openai, vllm):
     """Bifrost 1479: a budget below 1024 was refused."""
     fields = {"thinking": thinking, "output_config": {"effort": effort}}
     assert value(profile_for("remote::openai"), **fields).get("reasoning_effort") == openai
@@ -767,24 +767,24 @@ def test_llama_cpp_reads_the_effort_from_the_template():
 
 
 @pytest.mark.parametrize("mode", ["disabled", "between_tools", "adaptive"])
-def test_thinking_is_accepted_by_backends_that_cannot(mode):
+def test_thinking_is_dropped_on_backends_without_a_switch(mode):
     assert dropped(thinking={"type": mode}, output_config={"effort": "high"}) == ["thinking"]
     assert dropped(output_config={"effort": "high"}) == ["output_config.effort"]
 
 
-def test_ollama_is_told_only_not_to_think():
+def test_ollama_gets_only_the_setting_that_switches_thinking_off():
     """Ollama answers 400 to a level for a model that does not think; Claude Code sends one always."""
     profile = profile_for("remote::ollama")
     assert "reasoning_effort" not in value(profile, thinking={"type": "adaptive"}, output_config={"effort": "high"})
     assert value(profile, thinking={"type": "disabled"})["reasoning_effort"] == "none"
 
 
-def test_an_effort_the_backend_lacks_is_named():
+def test_an_unsupported_effort_is_dropped_by_name():
     assert dropped(profile_for("remote::openai"), output_config={"effort": "max"}) == ["output_config.effort"]
     assert dropped(Profile(thinking="effort"), output_config={"effort": "max"}) == ["output_config.effort"]
 
 
-def test_an_unknown_mode_is_named():
+def test_an_unknown_mode_is_dropped_by_name():
     assert dropped(profile_for("remote::vllm"), thinking={"type": "brand_new"}) == ["thinking"]
 
 
@@ -802,7 +802,7 @@ def test_the_last_message_sets_the_effort():
     ("model", "efforts"),
     [("gpt-4o", ()), ("o3-mini", ("low", "medium", "high")), ("gpt-5", ("minimal", "low", "medium", "high"))],
 )
-def test_models_of_openai_differ(model, efforts):
+def test_openai_models_accept_different_efforts(model, efforts):
     """OpenAI answers 400 to an effort a model does not have."""
     profile = profile_for("remote::openai", model)
     assert (profile.efforts, profile.thinking) == (efforts, "effort" if efforts else "none")
@@ -828,12 +828,12 @@ def test_sampling():
     assert (fields["temperature"], fields["top_p"], fields["top_k"]) == (0.5, 0.9, 40)
 
 
-def test_what_the_backend_cannot_sample_is_named():
+def test_an_unsupported_sampling_field_is_dropped():
     assert dropped(top_k=40) == ["top_k"]
 
 
-def test_stop_sequences_are_not_the_backends():
-    """It takes four, and does not say which one it met: the answer is searched here."""
+def test_stop_sequences_are_not_sent_to_the_backend():
+    """Backends accept four at most and do not report the match, so this server searches the response."""
     done = translated(stop_sequences=list("abcdef"))
     assert "stop" not in done.fields
     assert done.dropped == ()
@@ -853,7 +853,7 @@ def test_two_formats_are_refused():
 
 
 def test_a_long_user_id_is_hashed():
-    """Claude Code sends JSON of 150 characters; the platform takes 64."""
+    """Claude Code sends JSON of 150 characters; the platform accepts 64."""
     long = json.dumps({"device_id": "d" * 64})
     assert value(metadata={"user_id": long})["user"] == hashlib.sha256(long.encode()).hexdigest()
     assert value(profile_for("remote::openai"), metadata={"user_id": "u"})["safety_identifier"] == "u"
@@ -868,12 +868,12 @@ def test_a_long_user_id_is_hashed():
         ({"speed": "fast"}, "priority"),
     ],
 )
-def test_service_tier_exists_at_openai(fields, tier):
+def test_service_tier_is_sent_to_openai_only(fields, tier):
     assert value(profile_for("remote::openai"), **fields).get("service_tier") == tier
     assert "service_tier" not in value(**fields)
 
 
-def test_what_only_costs_quality_is_named():
+def test_quality_settings_are_dropped_by_name():
     fields = {
         "speed": "fast",
         "output_config": {"task_budget": {"type": "tokens", "total": 9}},
@@ -886,7 +886,7 @@ def test_what_only_costs_quality_is_named():
     }  # fmt: skip
 
 
-def test_hints_are_not_worth_a_word():
+def test_hints_are_ignored_without_a_record():
     fields = {
         "cache_control": {"type": "ephemeral"},
         "diagnostics": {},
@@ -897,7 +897,7 @@ def test_hints_are_not_worth_a_word():
 
 
 def test_threads_are_refused_with_the_code_the_sdk_falls_back_on():
-    """Ignored, the SDK's tool runner sends a lone tool result and gets a wrong answer."""
+    """If it were ignored, the SDK's tool runner would send only a tool result and get a wrong response."""
     assert refusal(thread={"type": "create"}).details == {"error_code": "thread_unsupported_request"}
 
 
@@ -910,5 +910,5 @@ def test_threads_are_refused_with_the_code_the_sdk_falls_back_on():
         ("billing_policy", {"type": "billing_policy", "bill_to": "user_profile"}),
     ],
 )
-def test_guarantees_nobody_can_give_are_refused_with_their_path(path, given):
+def test_guarantees_this_server_cannot_give_are_rejected_with_their_path(path, given):
     assert refusal(**{path: given}).message.startswith(path)

@@ -1,4 +1,4 @@
-"""Strict mode refuses a conversation in the API's words, where lenient mode repairs it."""
+"""Strict mode rejects conversations with the API's error messages; lenient mode repairs them."""
 
 import pytest
 
@@ -109,5 +109,5 @@ SEARCH = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {
         [("user", "x"), ("assistant", "")],
     ],
 )
-def test_what_the_api_takes_is_the_same_in_both_modes(turns):
+def test_valid_requests_are_translated_the_same_in_both_modes(turns):
     assert translate(turns, strict=True) == translate(turns, strict=False)

@@ -1,4 +1,4 @@
-"""Which tools the model may call now, as the conversation loads, adds and removes them."""
+"""Which tools are sent, when the conversation loads, adds and removes tools."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     TranslationContext,
     translate_request,
 )
-from llama_stack_provider_messages.translation.messages_to_chat.request.tools.tool_changes import ToolSet
+from llama_stack_provider_messages.translation.messages_to_chat.request.tools import ToolSet
 from support.streams import request
 
 STRICT = Policy(strict=True)
@@ -91,7 +91,7 @@ def test_a_search_of_another_server_loads_tools_too():
     assert names([later("a")], turn, {"role": "user", "content": "y"}) == ["a"]
 
 
-def test_a_removed_tool_is_gone_and_gets_its_old_place_back():
+def test_a_removed_tool_that_is_added_again_gets_its_old_position():
     tools = [tool("a"), tool("b"), later("c")]
     assert names(tools, system(remove("a"))) == ["b"]
     assert names(tools, system(remove("a")), system(add("a"))) == ["a", "b"]
@@ -110,7 +110,7 @@ def test_changes_leave_no_text():
 
 
 def test_a_cleared_system_message_still_changes_the_tools():
-    """Only its text is not shown any more."""
+    """Only its text is left out."""
     message = system(add("a"), {"type": "text", "text": "hush"}, clear_at="next_user_message")
     done = translated([later("a")], message, {"role": "user", "content": "y"})
     assert [entry["function"]["name"] for entry in done.fields["tools"]] == ["a"]
@@ -141,13 +141,13 @@ def test_a_server_tool_defined_in_place_is_left_out():
 
 
 @pytest.mark.parametrize("change", [add, remove])
-def test_a_change_of_a_tool_nobody_knows_is_refused(change):
+def test_a_change_of_an_undeclared_tool_is_rejected(change):
     error = refusal([tool("a")], system(change("b")))
     assert error.message.startswith("messages.1.content.0.tool.name: ")
     assert error.details == {"error_code": "tool_reference_unresolved"}
 
 
-def test_a_change_of_a_tool_that_was_left_out_changes_nothing():
+def test_a_change_of_a_dropped_tool_changes_nothing():
     assert dropped([tool("a"), SEARCH], system(remove("web_search"), add("web_search"))) == ["tools.1"]
 
 
@@ -165,24 +165,24 @@ def test_a_removal_cannot_define():
         {"type": "brand_new"},
     ],
 )
-def test_tools_of_mcp_servers_are_named_as_dropped(kind, target):
+def test_references_to_mcp_tools_are_dropped_by_name(kind, target):
     assert dropped([tool("a")], system({"type": kind, "tool": target})) == ["messages.1.content.0.tool"]
 
 
-def test_a_reference_in_a_result_to_a_tool_nobody_knows_is_named_and_the_model_is_told():
+def test_a_reference_to_an_undeclared_tool_is_dropped_and_noted_for_the_model():
     done = translated([tool("a")], *found("gone", "a"))
     assert [entry.path for entry in done.dropped] == ["messages.2.content.0.content.0"]
     assert done.fields["messages"][2]["content"] == "Tool gone is not available\nLoaded tool a"
 
 
-def test_a_strict_server_refuses_it():
+def test_strict_mode_rejects_a_reference_to_an_undeclared_tool():
     error = refusal([tool("a")], *found("gone"), policy=STRICT)
     assert error.message.startswith("messages.2.content.0.content.0: ")
     assert error.details == {"error_code": "tool_reference_unresolved"}
 
 
 def after(block, *tools):
-    """Return the names of the tools behind a compaction, and what was noted."""
+    """Return the names of the tools after a compaction, and the dropped paths."""
     asked = request(
         tools=[*tools], messages=[{"role": "assistant", "content": [block]}, {"role": "user", "content": "x"}]
     )

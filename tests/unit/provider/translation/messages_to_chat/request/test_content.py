@@ -1,4 +1,4 @@
-"""Blocks of earlier answers, and where each type of block may stand."""
+"""Blocks of the history: which role may hold each type, and the text or parts they become."""
 
 from typing import get_args
 
@@ -15,7 +15,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     profile_for,
     translate_request,
 )
-from llama_stack_provider_messages.translation.messages_to_chat.request import content, replay
+from llama_stack_provider_messages.translation.messages_to_chat.request import content
 from support.streams import request
 
 TEXT_A, TEXT_B = {"type": "text", "text": "a"}, {"type": "text", "text": "b"}
@@ -33,7 +33,7 @@ def translated(*turns, profile=None, **fields):
 
 
 def answered(*blocks):
-    """Return the text of an answer made of blocks, and the paths of what was left out."""
+    """Return the text of an assistant message with these blocks, and the paths of the dropped ones."""
     tools = [{"name": name, "input_schema": {"type": "object"}} for name in "fg"]
     done = translated(("user", "x"), ("assistant", [*blocks]), ("user", "y"), tools=tools)
     said = [turn["content"] for turn in done.fields["messages"] if turn["role"] == "assistant"]
@@ -52,24 +52,24 @@ HANDLED = {
 }
 
 
-def test_every_block_has_one_place_in_an_answer():
-    """Accepted as it is, told, a hint, lost with a note, or refused with a remedy."""
+def test_every_block_is_in_exactly_one_table_for_assistant_messages():
+    """Handled by turns.py, rendered as text, ignored, dropped with a reason, or rejected with a remedy."""
     tables = [
         HANDLED["assistant"],
-        set(replay.REPLAYED),
-        replay.REPLAY_HINTS - {"connector_text"},
-        set(replay.REPLAY_LOSSES),
-        set(replay.REPLAY_REFUSALS),
+        set(content.ASSISTANT_BLOCKS),
+        content.IGNORED_BLOCKS - {"connector_text"},
+        set(content.ASSISTANT_LOSSES),
+        set(content.ASSISTANT_REFUSALS),
     ]
     assert set.union(*map(set, tables)) == tags(InputBlock)
     assert sum(map(len, tables)) == len(tags(InputBlock))
 
 
-def test_every_block_of_an_answer_is_accepted_back():
-    assert not tags(ResponseBlock) & replay.REPLAY_REFUSALS.keys()
+def test_every_block_of_a_response_is_accepted_in_the_history():
+    assert not tags(ResponseBlock) & content.ASSISTANT_REFUSALS.keys()
 
 
-def test_every_block_has_one_place_in_a_user_message():
+def test_every_block_is_in_exactly_one_table_for_user_messages():
     tables = [HANDLED["user"], set(content.USER_BLOCKS), set(content.USER_REFUSALS)]
     assert set.union(*map(set, tables)) == tags(InputBlock)
     assert sum(map(len, tables)) == len(tags(InputBlock))
@@ -83,9 +83,9 @@ def models(annotation):
     return {model for part in get_args(inner) for model in models(part)}
 
 
-def test_every_result_of_a_servers_tool_is_told():
+def test_every_result_of_a_server_tool_has_a_renderer():
     members = get_args(get_args(InputBlock.__value__)[0])
-    blocks = [block for block in members if replay.SERVER_WORK.keys() & set(type_tags(block))]
+    blocks = [block for block in members if content.SERVER_BLOCKS.keys() & set(type_tags(block))]
     results = {
         model
         for block in blocks
@@ -93,14 +93,14 @@ def test_every_result_of_a_servers_tool_is_told():
         for model in models(block.model_fields["content"].annotation)
     }
     told = {tag for model in results if not issubclass(model, Unknown | ServerToolError) for tag in type_tags(model)}
-    assert told - {"text", "web_search_result"} == replay.OUTCOMES.keys()
+    assert told - {"text", "web_search_result"} == content.OUTCOMES.keys()
 
 
-def test_every_item_of_a_tool_result_has_a_place():
+def test_every_item_of_a_tool_result_has_a_handler():
     assert content.RESULT_BLOCKS.keys() - {""} == tags(ToolResultItem)
 
 
-def test_system_messages_take_text_and_changes_of_the_tools():
+def test_system_messages_accept_text_and_tool_changes():
     assert content.SYSTEM_BLOCKS.keys() == {"text", "tool_addition", "tool_removal"}
 
 
@@ -111,8 +111,8 @@ def test_system_messages_take_text_and_changes_of_the_tools():
         ("user", {"type": "tool_reference", "tool_name": "f"}, "move it into the content of a tool_result"),
         ("user", {"type": "container_upload", "file_id": "f"}, "this server has no containers"),
         ("user", {"type": "brand_new"}, "remove the block"),
-        ("assistant", {"type": "tool_result", "tool_use_id": "a"}, "move it to the user message behind the call"),
-        ("system", {"type": "tool_result", "tool_use_id": "a"}, "move it to the user message behind the call"),
+        ("assistant", {"type": "tool_result", "tool_use_id": "a"}, "move it to the user message after the call"),
+        ("system", {"type": "tool_result", "tool_use_id": "a"}, "move it to the user message after the call"),
         ("system", {"type": "image", "source": {"type": "url", "url": "u"}}, "remove the block"),
     ],
 )
@@ -287,8 +287,8 @@ def test_a_refusal_names_the_remedy(role, block, remedy):
         ),
     ],
 )
-def test_the_work_of_a_server_is_told(block, text):
-    """Also a result whose call is gone; nothing of it is lost."""
+def test_server_tool_calls_and_results_become_text(block, text):
+    """Also a result without its call; its content is kept."""
     assert answered(block, TEXT_A) == (f"{text}\n\na", [])
 
 
@@ -327,7 +327,7 @@ def test_the_work_of_a_server_is_told(block, text):
         ({"type": "image", "source": {"type": "url", "url": "u"}}, "", ""),
     ],
 )
-def test_what_nobody_here_can_read_is_noted(block, text, path):
+def test_unreadable_blocks_are_dropped_with_a_reason(block, text, path):
     assert answered(block) == (text, [f"messages.1.content.0{path}"])
 
 
@@ -341,25 +341,25 @@ def test_what_nobody_here_can_read_is_noted(block, text, path):
         {"type": "compaction", "content": None},
     ],
 )
-def test_what_other_models_ignore_leaves_nothing(block):
+def test_blocks_that_other_models_ignore_leave_no_text(block):
     assert answered(TEXT_A, block, TEXT_B) == ("ab", [])
 
 
-def test_work_stands_in_its_place_in_the_text():
+def test_server_tool_text_keeps_its_position():
     found = server_result("web_search", [])
     text, _ = answered(TEXT_A, SEARCH, found, TEXT_B, {"type": "text", "text": "c"}, {"type": "brand_new"}, TEXT_A)
     called = '[called web_search with {"query": "x", "a": 1}]'
     assert text == f"a\n\n{called}\n\n[result of web_search]\n(nothing)\n\nbc\n\na"
 
 
-def test_an_mcp_result_in_a_user_message_is_told_there():
+def test_an_mcp_result_in_a_user_message_becomes_user_text():
     block = {"type": "mcp_tool_result", "tool_use_id": "m", "content": "found"}
     chat = translated(("user", [block, TEXT_A])).fields["messages"]
     assert chat == [{"role": "user", "content": "[result of the MCP tool]\nfound\n\na"}]
 
 
-def test_a_document_that_is_no_text_is_named_in_an_answer():
-    """Where documents become file parts: an assistant's message has no room for them."""
+def test_a_file_in_an_assistant_message_is_replaced_by_a_note():
+    """With a backend that takes file parts: assistant messages cannot hold them."""
     block = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0xLjc="}}
     turns = [("user", "x"), ("assistant", [block]), ("user", "y")]
     done = translated(*turns, profile=profile_for("remote::openai"))
@@ -368,15 +368,15 @@ def test_a_document_that_is_no_text_is_named_in_an_answer():
 
 
 @pytest.mark.parametrize("provider_type", ["remote::openai", "remote::vllm"])
-def test_an_answer_that_paused_in_a_servers_work_goes_on(provider_type):
-    """``pause_turn``: it is sent back to be continued, which is no prefill."""
+def test_a_response_paused_in_a_server_tool_is_continued(provider_type):
+    """``pause_turn``: the client sends it back to be continued; it is not a prefill."""
     done = translated(("user", "x"), ("assistant", [TEXT_A, SEARCH]), profile=profile_for(provider_type))
     assert [turn["role"] for turn in done.fields["messages"]] == ["user", "assistant", "user"]
     assert done.fields["messages"][-1]["content"] == "Continue."
     assert "continue_final_message" not in done.fields
 
 
-def test_text_behind_a_servers_work_is_a_prefill():
+def test_text_after_a_server_tool_is_a_prefill():
     done = translated(("user", "x"), ("assistant", [SEARCH, TEXT_A]), profile=profile_for("remote::vllm"))
     assert done.fields["continue_final_message"] is True
 
@@ -392,8 +392,8 @@ def result_text(**fields):
     return done.fields["messages"][2]["content"], [entry.path for entry in done.dropped]
 
 
-def test_an_unknown_part_of_a_result_is_named_to_the_model():
-    """The loop goes on."""
+def test_an_unknown_part_of_a_result_becomes_a_note_to_the_model():
+    """The tool loop continues."""
     text, dropped = result_text(content=[TEXT_A, {"type": "brand_new"}])
     assert text == "a\n[brand_new: this model cannot read it]"
     assert dropped == ["messages.2.content.0.content.1"]
@@ -404,7 +404,7 @@ def test_an_error_is_marked_once():
     assert result_text(content="no such file", is_error=True)[0] == "Error: no such file"
 
 
-def test_a_result_for_a_servers_call_is_user_text():
+def test_a_tool_result_for_a_server_call_becomes_user_text():
     turns = ("assistant", [SEARCH]), ("user", [{"type": "tool_result", "tool_use_id": "s", "content": "found"}])
     chat = translated(("user", "x"), *turns).fields["messages"]
     assert chat[-1] == {"role": "user", "content": "[result of tool call s] found"}
@@ -452,8 +452,8 @@ LATER = [{"role": "user", "content": "a"}, {"role": "system", "content": "b"}, {
         ("first", [("system", "s\n\nb"), ("user", "a\n\nc")]),
     ],
 )
-def test_later_instructions_stand_where_the_template_takes_them(inline, expected):
-    """And roles alternate where the template knows one place for system messages alone."""
+def test_later_system_messages_go_where_the_template_accepts_them(inline, expected):
+    """Roles alternate if the template accepts only a leading system message."""
     done = translate_request(request(system="s", messages=LATER), TranslationContext(Profile(inline_system=inline)))
     assert [(turn["role"], turn["content"]) for turn in done.fields["messages"]] == expected
 
@@ -463,8 +463,8 @@ def test_instructions_become_the_system_prompt_where_there_is_none():
     assert done.fields["messages"][0] == {"role": "system", "content": "b"}
 
 
-def test_an_instruction_behind_the_last_answer_does_not_make_it_a_prefill():
-    """The model is to answer the instruction, not to go on with what it said."""
+def test_a_system_message_after_the_last_response_does_not_make_it_a_prefill():
+    """The model must respond to the instruction, not continue its last message."""
     turns = [("user", "x"), ("assistant", "a"), ("system", "s")]
     done = translated(*turns, profile=Profile(inline_system="first", prefill="reject"))
     assert [(turn["role"], turn["content"]) for turn in done.fields["messages"]] == [
@@ -474,14 +474,14 @@ def test_an_instruction_behind_the_last_answer_does_not_make_it_a_prefill():
     ]
 
 
-def test_answers_that_an_instruction_parted_are_one_without_it():
+def test_assistant_messages_separated_by_a_moved_system_message_are_merged():
     turns = [("user", "x"), ("assistant", "a"), ("system", "s"), ("assistant", [USE])]
     chat = translated(*turns, profile=Profile(inline_system="first")).fields["messages"]
     assert [turn["role"] for turn in chat] == ["system", "user", "assistant", "tool"]
     assert (chat[2]["content"], len(chat[2]["tool_calls"])) == ("a", 1)
 
 
-def test_a_reminder_stands_behind_the_results():
+def test_a_reminder_follows_the_results():
     turns = (
         ("user", "x"),
         ("assistant", [USE]),

@@ -1,4 +1,4 @@
-"""Cache markers of the client as breakpoints of the backend."""
+"""``cache_control`` of the client becomes cache breakpoints of the backend."""
 
 import json
 
@@ -32,13 +32,13 @@ def points(messages):
 
 @pytest.mark.parametrize(("ttl", "sent"), [(None, {}), ("5m", {}), ("1h", {"ttl": "12h"}), ("2h", {})])
 def test_a_marker_keeps_at_least_its_lifetime(ttl, sent):
-    """Five minutes are less than the backend's default, an hour is more."""
+    """Five minutes are below the default of the backend, an hour is above."""
     ((message,)) = chat(("user", [text("a", cache_control={"type": "ephemeral", "ttl": ttl})]))
     assert message["content"] == [text("a", prompt_cache_breakpoint=POINT | sent)]
 
 
-def test_other_backends_get_no_marker():
-    """Nor lists in place of strings."""
+def test_other_backends_get_no_breakpoint():
+    """And no lists instead of strings."""
     assert chat(("user", [text("a", **MARK)]), profile=Profile()) == [{"role": "user", "content": "a"}]
 
 
@@ -58,7 +58,7 @@ def conversation(marked):
 
 
 @pytest.mark.parametrize("marked", [0, 2, 4])
-def test_a_moving_marker_leaves_the_same_prompt_behind(marked):
+def test_a_moved_breakpoint_leaves_the_prompt_unchanged(marked):
     """Content is a list of parts, marked or not, so that the prefix stays the same."""
     plain = chat(*conversation(None))
     messages = chat(*conversation(marked))
@@ -74,7 +74,7 @@ def test_a_string_is_the_same_as_its_block():
 
 
 def test_markers_of_the_system_prompt_stay_on_their_blocks():
-    """The billing header in front of them is still left out."""
+    """The billing header before them is still left out."""
     system = [text("x-anthropic-billing-header: a;"), text("b", **MARK), text("c")]
     messages = chat(("user", "d"), system=system)
     assert messages[0]["content"] == [text("b", prompt_cache_breakpoint=POINT), text("c")]
@@ -95,7 +95,7 @@ def test_an_empty_result_stays_an_empty_string():
 
 
 def test_only_the_four_newest_are_kept():
-    """A backend writes no more."""
+    """The limit of the backend."""
     messages = [(role, [text(role[0] + str(n), **MARK)]) for n in range(6) for role in ("user", "assistant")]
     assert points(chat(*messages, ("user", "z"))) == ["u2", "u3", "u4", "u5"]
 

@@ -1,4 +1,4 @@
-"""Tools nobody here can run, and what forces a call."""
+"""Tools that this server cannot run, and forced tool calls."""
 
 from contextlib import suppress
 
@@ -44,7 +44,7 @@ def kind(tool):
 
 
 @pytest.mark.parametrize("tool", SERVER_TOOLS + UNKNOWN, ids=kind)
-def test_a_tool_nobody_runs_is_left_out_and_named(tool):
+def test_a_server_tool_is_dropped_by_name(tool):
     done = translated(tools=[TOOL, tool])
     assert [entry["function"]["name"] for entry in done.fields["tools"]] == ["f"]
     assert [entry.path for entry in done.dropped] == ["tools.1"]
@@ -52,12 +52,12 @@ def test_a_tool_nobody_runs_is_left_out_and_named(tool):
 
 @pytest.mark.parametrize("tool", SERVER_TOOLS + UNKNOWN, ids=kind)
 @pytest.mark.parametrize("choice", [None, {"type": "auto"}, {"type": "none"}])
-def test_a_request_with_no_other_tool_is_answered_without_tools(tool, choice):
+def test_a_request_with_only_server_tools_is_sent_without_tools(tool, choice):
     assert translated(tools=[tool], tool_choice=choice).fields.keys() == {"messages", "max_tokens"}
 
 
 @pytest.mark.parametrize("tool", SERVER_TOOLS[:3] + UNKNOWN, ids=kind)
-def test_a_forced_one_is_refused(tool):
+def test_a_forced_server_tool_is_rejected(tool):
     assert refusal(tools=[tool], tool_choice={"type": "any"}).startswith("tool_choice: ")
     choice = {"type": "tool", "name": tool["name"]}
     assert refusal(tools=[TOOL, tool], tool_choice=choice).startswith("tool_choice.name: ")
@@ -71,21 +71,21 @@ def test_the_policy_may_refuse_server_tools(tool):
 
 @pytest.mark.parametrize("policy", [REJECT, STRICT], ids=["reject", "strict"])
 @pytest.mark.parametrize("tool", UNKNOWN, ids=kind)
-def test_a_type_nobody_knows_is_refused_in_the_words_of_the_api(tool, policy):
+def test_an_unknown_type_is_rejected_with_the_apis_message(tool, policy):
     begin = (
         f"tools.1: Input tag '{tool['type']}' found using 'type' does not match any of the expected tags: 'custom', "
     )
     assert refusal(policy, tools=[TOOL, tool]).startswith(begin)
 
 
-def test_mcp_servers_go_the_way_of_their_tools():
+def test_mcp_servers_are_dropped_or_rejected_like_their_tools():
     assert [entry.path for entry in translated(mcp_servers=MCP).dropped] == ["mcp_servers"]
     assert refusal(REJECT, mcp_servers=MCP).startswith("mcp_servers: ")
     assert translated(REJECT, mcp_servers=[]).dropped == ()
 
 
-def test_a_tool_only_code_may_call_is_left_out():
-    """No code runs here, and the model must not call it directly."""
+def test_a_tool_that_only_code_may_call_is_dropped():
+    """This server does not run code, and the model must not call the tool directly."""
     hidden = TOOL | {"name": "g", "allowed_callers": ["code_execution_20260120"]}
     both = TOOL | {"name": "h", "allowed_callers": ["direct", "code_execution_20260120"]}
     done = translated(tools=[TOOL, hidden, both])
@@ -99,8 +99,8 @@ def test_a_deferred_tool_cannot_be_forced_before_it_is_loaded():
     assert refusal(tools=[TOOL, later], tool_choice={"type": "tool", "name": "g"}).startswith("tool_choice.name: ")
 
 
-def test_no_body_with_tools_is_a_crash():
-    """Anything the models let through ends in a translation or in a 400."""
+def test_no_request_with_tools_raises_an_unexpected_error():
+    """Every request that passes the models is translated or answered with 400."""
     odd = [
         {"tools": [TOOL | {"input_schema": {"properties": None}, "strict": True}]},
         {"tools": [{"type": "computer_toolset_20260801", "configs": {"key": {"enabled": None}}}]},

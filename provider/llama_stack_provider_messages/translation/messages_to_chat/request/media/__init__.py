@@ -1,1 +1,0 @@
-"""Images and documents of a request: which media must be loaded, and the parts they are translated to."""

@@ -1,1 +1,0 @@
-"""The tools of a request: which are offered at the end of the conversation, and their translation to functions."""
