@@ -76,7 +76,7 @@ def test_a_stack_says_the_same_without_the_engine_it_was_recorded_with(tmp_path)
             "reply/stop_and_usage.py",
             '"stop": "end_turn"',
             '"stop": "end_turm"',
-            "stop_reason: *'end_turn'*'end_turm'",
+            '+ "stop_reason": "end_turm",',
         ),
         (
             "request/thinking.py",

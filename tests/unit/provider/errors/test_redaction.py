@@ -1,11 +1,11 @@
 """Keys are redacted from an upstream's error bodies."""
 
 import json
-import time
 
 import pytest
 
 from llama_stack_provider_messages.errors.redaction import redacted
+from support.attacks import cpu_bound
 
 KEY = "sk-upstream-secret-0123456789"
 BODY = {"error": {"message": f"no such key {KEY}", "code": 1.50}}
@@ -34,6 +34,5 @@ def test_a_body_without_a_key_is_unchanged():
 @pytest.mark.parametrize("body", [b'{"detail":[{"input":"' + b'\\"' * 500_000, b'"' * 1_000_000, b"\\" * 1_000_000])
 def test_the_work_is_linear_in_the_length_of_the_body(body):
     """An upstream echoes what its client sent, and an error body is read up to a megabyte, cut anywhere."""
-    before = time.process_time()
-    redacted(body, (KEY,))
-    assert time.process_time() - before < 5
+    with cpu_bound(5):
+        redacted(body, (KEY,))

@@ -158,17 +158,22 @@ def test_replay_reports_requests_that_do_not_match(path, capfd):
     assert f"messages-tape record --again --upstream URL {path} -- COMMAND" in said.err
 
 
-def test_pace_plays_at_recorded_speed(tmp_path, path):
+def test_pace_plays_at_recorded_speed(path):
+    """With ``--pace`` a response comes no earlier than it was recorded; without it no recorded pause is waited for."""
     recorded = exchange({"model": "m"}, reply("hi"), path="/v1/x")
-    slow = recorded.response.model_copy(update={"after": 0.3})
-    put(path, recorded.model_copy(update={"response": slow}))
-    ask = (
-        "import os, sys, time, urllib.request as u; start = time.monotonic();"
+
+    def put_after(seconds):
+        put(path, recorded.model_copy(update={"response": recorded.response.model_copy(update={"after": seconds})}))
+
+    fetch = (
+        "import os, time, urllib.request as u; start = time.monotonic();"
         "u.urlopen(u.Request(os.environ['TAPE_URL'] + '/v1/x', b'{\"model\": \"m\"}'));"
-        "sys.exit(time.monotonic() - start > 0.25)"
     )
-    assert main(["replay", "--pace", str(path), "--", sys.executable, "-c", ask]) == 1
-    assert main(["replay", str(path), "--", sys.executable, "-c", ask]) == 0
+    put_after(0.3)
+    timed = f"{fetch} assert time.monotonic() - start > 0.25"
+    assert main(["replay", "--pace", str(path), "--", sys.executable, "-c", timed]) == 0
+    put_after(3600.0)
+    assert main(["replay", str(path), "--", sys.executable, "-c", fetch]) == 0
 
 
 def serve(*words):

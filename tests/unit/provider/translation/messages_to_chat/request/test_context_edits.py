@@ -1,7 +1,5 @@
 """Compaction and context management edits: which messages the backend gets, and which edits the response reports."""
 
-import time
-
 import pytest
 
 from llama_stack_api_messages.errors import InvalidRequestError
@@ -14,6 +12,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     translate_request,
     translate_response,
 )
+from support.attacks import cpu_bound
 from support.streams import completion, delta_chunk, id_maker, message_of, request
 
 SUMMARY = "This conversation began earlier. What was said until here:\n<summary>\nso far\n</summary>"
@@ -353,6 +352,5 @@ def test_thousands_of_reminders_are_translated_in_time_that_grows_with_their_num
     """They are merged into the user's message in linear time."""
     turns = [{"role": role, "content": "x" * 2000} for _ in range(4_900) for role in ("user", "system")]
     asked = request(messages=turns)
-    start = time.process_time()
-    assert translate_request(asked, TranslationContext(Profile(inline_system=inline))).fields["messages"]
-    assert time.process_time() - start < 2
+    with cpu_bound(2):
+        assert translate_request(asked, TranslationContext(Profile(inline_system=inline))).fields["messages"]
