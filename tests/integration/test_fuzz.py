@@ -62,7 +62,7 @@ def check_log(stack):
 
 
 @given(number=st.integers(0, 10**6), which=st.integers(0, 10**6), times=st.integers(1, 4), raw=st.booleans())
-@settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_a_wrong_request_gets_an_answer_or_a_400(stack, client, number, which, times, raw):
     """Mutated requests are answered or refused with a 4xx, never with a 5xx."""
     bodies = corpus()

@@ -53,7 +53,7 @@ def is_utf8(data):
     return True
 
 
-@settings(max_examples=500, derandomize=True, deadline=None)
+@settings(max_examples=500, derandomize=True)
 @given(objects())
 def test_each_member_is_found_where_a_parser_reads_it(made):
     """With any spacing, escapes and nesting, and with duplicate names."""
@@ -87,7 +87,7 @@ def test_members_are_found_beside_a_lone_surrogate():
     assert [(name, data[place.start : place.end]) for name, place in members(data)][1] == ("model", b'"m"')
 
 
-@settings(max_examples=200, derandomize=True, deadline=None)
+@settings(max_examples=200, derandomize=True)
 @given(st.lists(VALUES, min_size=1, max_size=6), st.data(), SPACE)
 def test_elements_are_cut_out_with_their_commas(values, data, space):
     """The array of the remaining elements is left."""

@@ -85,7 +85,7 @@ def test_a_stream_without_a_model_name_passes_unchanged(stream):
         assert b"".join(out) + rest == stream
 
 
-@settings(max_examples=200, derandomize=True, deadline=None)
+@settings(max_examples=200, derandomize=True)
 @given(st.binary(max_size=200), st.integers(1, 9))
 def test_garbage_passes_unchanged(data, size):
     """Any bytes, in chunks of any size."""

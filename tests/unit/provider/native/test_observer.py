@@ -86,7 +86,7 @@ def test_an_event_of_a_megabyte_is_not_buffered():
     assert observer.usage == {"output_tokens": 7}
 
 
-@settings(max_examples=200, derandomize=True, deadline=None)
+@settings(max_examples=200, derandomize=True)
 @given(
     st.lists(st.sampled_from([START, TEXT, END, STOP, ERROR, b": c\n\n", b"\n", b"data: x\n\n"])), st.integers(1, 40)
 )

@@ -695,7 +695,7 @@ ORDERLY = st.fixed_dictionaries({"type": st.sampled_from(KINDS)}, optional=FIELD
 """Events that do not end a stream, so that more than its first events are read."""
 
 
-@settings(max_examples=400, derandomize=True, deadline=None)
+@settings(max_examples=400, derandomize=True)
 @given(st.lists(EVENTS, max_size=6) | st.lists(ORDERLY, max_size=12).map(lambda events: [*events, ending(), STOP]))
 def test_any_events_become_a_valid_stream(events):
     """Or one error as the last event; the events can be encoded, and a complete message folds."""
@@ -711,7 +711,7 @@ def test_any_events_become_a_valid_stream(events):
 PARTS = st.lists(st.tuples(st.sampled_from(["text", "thinking", "tool_use"]), st.text("ab", max_size=3)), max_size=5)
 
 
-@settings(max_examples=300, derandomize=True, deadline=None)
+@settings(max_examples=300, derandomize=True)
 @given(st.data(), PARTS)
 def test_nothing_is_lost_or_moved_when_blocks_overlap(data, parts):
     """Text and thinking in the order of arrival, each call with its own arguments only."""
@@ -734,7 +734,7 @@ def test_nothing_is_lost_or_moved_when_blocks_overlap(data, parts):
     assert [block for block in content if block["type"] == "tool_use"] == calls
 
 
-@settings(max_examples=300, derandomize=True, deadline=None)
+@settings(max_examples=300, derandomize=True)
 @given(JSON | st.fixed_dictionaries({"content": st.lists(BLOCKS | JSON, max_size=4)}, optional={"usage": JSON}))
 def test_any_body_becomes_a_message_or_an_error(whole):
     """No other exception is raised."""

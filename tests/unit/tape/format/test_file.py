@@ -10,7 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from messages_tape.errors import TapeFormatError
@@ -244,7 +244,6 @@ KEYS = st.text(st.characters(exclude_categories=["Cs"]), max_size=128) | st.samp
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4))
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(SECONDS, PIECES), max_size=6), SECONDS)
 def test_any_bytes_and_timings_survive(chunks, after):
     """Whatever an upstream sends, and however slowly."""
@@ -255,7 +254,6 @@ def test_any_bytes_and_timings_survive(chunks, after):
     assert text.count("\n    - [") == len(chunks)
 
 
-@settings(deadline=None)
 @given(VALUES)
 def test_any_json_survives(value):
     """With the same values and types."""
@@ -264,7 +262,6 @@ def test_any_json_survives(value):
     assert json.dumps(back) == json.dumps(value)
 
 
-@settings(deadline=None)
 @given(st.binary(), st.text(st.characters(exclude_categories=["Cs"])))
 def test_any_body_and_text_survives(raw, text):
     one = Tape(

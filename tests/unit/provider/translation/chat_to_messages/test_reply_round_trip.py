@@ -81,7 +81,7 @@ def meaning(original, thinking_parts):
 
 @pytest.mark.parametrize("through", [unary, streamed])
 @given(st.lists(BLOCKS, min_size=1, max_size=5), ENDS, COUNTS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_message_keeps_its_meaning(through, content, ending, counts):
     reason, sequence = ending
     called = any(block["type"] == "tool_use" for block in content)

@@ -78,7 +78,7 @@ def joined(content):
     return content if isinstance(content, str) else "".join(part["text"] for part in content or ())
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.none() | texts, rounds)
 def test_a_conversation_survives_the_round_trip(system, turns):
     messages = conversation(system, turns)
@@ -88,7 +88,7 @@ def test_a_conversation_survives_the_round_trip(system, turns):
     assert meaning(read_back(done.body)["messages"]) == meaning(messages)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.none() | texts, rounds)
 def test_the_prompt_of_a_turn_begins_with_the_prompt_of_the_turn_before(system, turns):
     """The upstream's prefix cache requires it."""
@@ -143,7 +143,7 @@ def request_meaning(body):
     return turns, system, [body.get(name) for name in names]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.none() | texts, rounds)
 def test_a_request_survives_the_round_trip(system, turns):
     """Messages request -> chat request -> Messages request."""
@@ -159,7 +159,7 @@ def test_a_request_survives_the_round_trip(system, turns):
 thinking_blocks = st.lists(st.tuples(texts, texts), max_size=2)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     thinking_blocks,
     st.none() | texts,

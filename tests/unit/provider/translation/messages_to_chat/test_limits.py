@@ -206,7 +206,7 @@ class TestCharsets:
 
     @pytest.mark.parametrize("charset", OTHER_CHARSETS)
     @given(raw=st.lists(st.sampled_from([b"\x1b", b"$", b")", b"C", b"\x0e", b"\x0f", b"\n", b"~{"]) | st.binary()))
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     def test_shifts_and_escapes_in_any_order_are_read(self, charset, raw):
         """Bytes that mean nothing are replaced, never an error."""
         text = b"text" + b"".join(raw)

@@ -88,7 +88,7 @@ OPTIONS = st.builds(
 
 
 @given(MESSAGES, OPTIONS, st.integers(1, 9))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_chunks_add_up_to_the_unary_completion(upstream_message, options, size):
     unary = translate_response(upstream_message, options, created=CREATED)
     check_completion(unary)
@@ -96,7 +96,7 @@ def test_chunks_add_up_to_the_unary_completion(upstream_message, options, size):
 
 
 @given(MESSAGES, MESSAGES, OPTIONS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_continued_stream_adds_up_to_the_continued_message(first, second, options):
     first["stop_reason"] = "pause_turn"
     translated = translator(options)
@@ -109,7 +109,7 @@ def test_a_continued_stream_adds_up_to_the_continued_message(first, second, opti
 
 
 @given(st.lists(st.text(alphabet='{}[]",:a1 \\n', max_size=8), max_size=6), st.sampled_from(["plain", "wrapped"]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_streamed_arguments_are_always_an_object(pieces, name):
     events = list(events_of(message(tool_use(name), stop_reason="tool_use")))
     deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in pieces]
@@ -145,7 +145,7 @@ SHAPED = st.builds(
 
 
 @given(st.lists(SHAPED | JUNK, max_size=8), OPTIONS, st.integers(0, 9))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_events_give_chunks_or_one_error(events, options, pause):
     translated: StreamTranslator = translator(options)
     chunks = []
@@ -163,7 +163,7 @@ def test_any_events_give_chunks_or_one_error(events, options, pause):
     st.lists(JUNK | SHAPED.map(lambda event: event["delta"]), max_size=4),
     OPTIONS,
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_message_gives_a_completion_or_an_error(fields, content, options):
     upstream_message = fields | {"content": content}
     try:

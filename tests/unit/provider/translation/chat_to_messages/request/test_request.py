@@ -53,25 +53,25 @@ def check(chat, options):
     return translated
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.dictionaries(st.sampled_from(sorted(KNOWN)) | st.text(max_size=4), json_values, max_size=6), all_options)
 def test_any_json_gives_a_body_or_a_400(chat, options):
     check(chat, options)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(json_values, min_size=1, max_size=4), all_options)
 def test_any_messages_give_a_body_or_a_400(messages, options):
     check({"model": "m", "messages": [{"role": "user", "content": "hi"}, *messages]}, options)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.sampled_from(sorted(KNOWN - {"messages"})), json_values, all_options)
 def test_any_field_beside_a_valid_conversation_gives_a_body_or_a_400(name, value, options):
     check({"model": "m", "messages": [{"role": "user", "content": "hi"}], name: value}, options)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.sampled_from(["tools", "response_format"]), json_values, all_options)
 def test_any_schema_gives_a_body_or_a_400(where, schema, options):
     function = {"name": "get", "parameters": schema, "strict": True}
@@ -121,7 +121,7 @@ declared = st.lists(names, unique=True, max_size=3).map(
 )
 
 
-@settings(deadline=None, max_examples=600)
+@settings(max_examples=600)
 @given(
     conversations,
     declared,

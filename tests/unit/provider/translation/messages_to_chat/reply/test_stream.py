@@ -839,7 +839,7 @@ def test_known_usage_of_a_stopped_stream_is_used():
     assert (usage["input_tokens"], usage["output_tokens"]) == (6, 3)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.text("ab;", min_size=1, max_size=4), max_size=8),
     st.lists(st.text("ab;", min_size=1, max_size=4), max_size=3),
@@ -963,7 +963,7 @@ CHUNK = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(CHUNK | JUNK, max_size=8), st.booleans(), st.booleans())
 def test_any_chunks_give_a_valid_stream(values, constructed, stops):
     """Events that obey the grammar, or an error event; never an exception."""
@@ -979,7 +979,7 @@ def cut(text, size):
     return [text[start : start + size] for start in range(0, len(text), size)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text('{}[]",:a1 \\\n', max_size=30), st.integers(1, 5), st.sampled_from(["tool_calls", "length"]))
 def test_arguments_in_any_pieces_give_the_input_of_the_unary_response(text, size, finish):
     """And the official SDK accepts the events."""
@@ -993,7 +993,7 @@ WORDS = st.text(min_size=1, max_size=12)
 OBJECTS = st.dictionaries(WORDS, st.integers() | WORDS | st.lists(WORDS, max_size=2), max_size=3)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(WORDS | st.none(), WORDS | st.none(), st.lists(OBJECTS, max_size=3), st.integers(1, 6), st.booleans())
 def test_a_stream_in_any_pieces_adds_up_to_the_unary_response(reasoning, text, objects, size, interleaved):
     calls = [call(index, f"id{index}", "f", json.dumps(value)) for index, value in enumerate(objects)]
