@@ -94,7 +94,7 @@ def translate_failure(error: Exception, provider_id: str, keys: Keys = NO_KEYS) 
         keys: The keys of the backend; redacted, because its messages may contain them.
     """
     if isinstance(error, MessagesError):
-        return error
+        return redacted_error(error, keys.secrets)
     failure = redacted_error(_translate(error, provider_id, keys.secrets), keys.secrets)
     status = getattr(error, "status_code", None)
     if keys.given and status in REFUSED_KEY and type(failure) is ApiError:

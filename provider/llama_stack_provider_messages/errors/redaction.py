@@ -102,6 +102,7 @@ def redacted_json(value: Any, secrets: Secrets) -> Any:  # noqa: ANN401 - any JS
 def redacted_error[E: MessagesError](error: E, secrets: Secrets) -> E:
     """Redact the given keys from an error's message and raw body; return the same error."""
     error.message = redacted_text(error.message, secrets)
+    error.args = (error.message,)  # what ``str(error)`` and a traceback show
     if isinstance(error, UpstreamError) and error.raw:
         error.raw = redacted(error.raw, secrets)
     return error

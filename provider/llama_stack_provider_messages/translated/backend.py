@@ -89,13 +89,16 @@ class TranslatedBackend:
         if request.stop_sequences and request.max_tokens != 0:  # a stream can be ended at a stop sequence
             sent = request.model_copy(update={"stream": True})
         chat = translate_request(sent, ctx)
+        secrets = keys_of(target.provider).secrets
         _log_request(call, target, chat.dropped)
         try:
             accepted, response = await self._send(sent, ctx, chat, target)
             if accepted.dropped != chat.dropped:
                 _log_request(call, target, accepted.dropped)
             chat = accepted
-            message = None if sent.stream else translate_response(response, chat.options, new_id, sign=signer.sign)
+            message = None
+            if not sent.stream:
+                message = translate_response(response, chat.options, new_id, sign=signer.sign, secrets=secrets)
         except ContentPolicyError as error:
             if not chat.options.refusals:
                 raise
@@ -104,7 +107,9 @@ class TranslatedBackend:
         headers = dropped_header(chat.dropped)
         if message is not None:
             return MessageReply(encode_json(message), headers)
-        translator = StreamTranslator(chat.options, new_id, sign=signer.sign, request_id=call.request_id)
+        translator = StreamTranslator(
+            chat.options, new_id, sign=signer.sign, request_id=call.request_id, secrets=secrets
+        )
         events = _events(response, translator, target)
         if request.stream:
             return StreamReply(_frames(events), headers)

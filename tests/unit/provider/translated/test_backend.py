@@ -7,7 +7,7 @@ from openai._models import construct_type
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from llama_stack_api_messages import Call, RequestBody
-from llama_stack_api_messages.errors import InvalidRequestError
+from llama_stack_api_messages.errors import InvalidRequestError, RateLimitError
 from llama_stack_api_messages.models import CreateMessageRequest
 from llama_stack_provider_messages.config import MessagesConfig
 from llama_stack_provider_messages.impl import MessagesImpl
@@ -194,3 +194,36 @@ def test_the_number_of_learned_profiles_is_limited():
     for target in targets:
         known.learn(target, {"max_output_tokens": 9})
     assert [known.of(target).max_output_tokens for target in (targets[-1], targets[1], targets[0])] == [9, 9, None]
+
+
+class KeyedProvider:
+    """An inference provider whose key has no typical form."""
+
+    def get_api_key(self):
+        return "plain-key-4711"
+
+    def _get_api_key_from_config_or_provider_data(self):
+        return "plain-key-4711"
+
+
+class ReportsItsKey(Rejecting):
+    """A backend that reports an error with its key inside a response with status 200."""
+
+    async def locate(self, model_id):
+        return Target(model_id, "local", "remote::openai", "m", KeyedProvider())
+
+    async def chat(self, target, fields):
+        record = {"id": "c", "choices": [], "error": {"message": "plain-key-4711 is out of credit", "code": 429}}
+        if fields.get("stream"):
+            return chunks(CHUNK | {"choices": [{"index": 0, "delta": {"content": "Hi"}}]}, record)
+        return construct_type(type_=ChatCompletion, value=record)
+
+
+async def test_the_key_is_redacted_from_an_error_inside_a_response():
+    """A gateway reports errors of its provider with status 200 or in a chunk (OpenRouter), and may quote the key."""
+    with pytest.raises(RateLimitError, match=r"^\[redacted\] is out of credit$"):
+        await ask(lane(ReportsItsKey()))
+    _, data = await ask(lane(ReportsItsKey()), stream=True)
+    assert b"event: error" in data
+    assert b"[redacted] is out of credit" in data
+    assert b"plain-key" not in data

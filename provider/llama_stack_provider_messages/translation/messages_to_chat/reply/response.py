@@ -3,6 +3,7 @@
 from typing import Any
 
 from llama_stack_api_messages.errors import BadGatewayError
+from llama_stack_provider_messages.errors.redaction import Secrets
 from llama_stack_provider_messages.translation.fields import field, first_choice, list_field, text_field
 from llama_stack_provider_messages.translation.messages_to_chat.backend.tokens import byte_length
 from llama_stack_provider_messages.translation.messages_to_chat.thinking_signature import Sign, unsigned
@@ -24,7 +25,7 @@ from .text import TextFilter, ThinkSplitter, content_text, url_citations
 
 
 def translate_response(
-    completion: object, options: ReplyOptions, new_id: NewId, *, sign: Sign = unsigned
+    completion: object, options: ReplyOptions, new_id: NewId, *, sign: Sign = unsigned, secrets: Secrets = ()
 ) -> dict[str, Any]:
     """Return the message for a unary response, in the wire form.
 
@@ -33,6 +34,7 @@ def translate_response(
         options: Options for the reply.
         new_id: Makes an id for a prefix such as ``msg_``.
         sign: Makes the signature of a thinking block, see thinking_signature.py.
+        secrets: The backend's keys, redacted from an error that it reports.
 
     Raises:
         MessagesError: The backend's record is an error or holds no choice.
@@ -40,7 +42,7 @@ def translate_response(
     choice = first_choice(completion)
     reason = finish_reason(choice)
     error = field(completion, "error") if choice is None or reason in FAILURES else None
-    if failure := backend_failure(error, reason):
+    if failure := backend_failure(error, reason, secrets):
         raise failure
     if choice is None:
         raise BadGatewayError("The backend's answer holds no choices; send the request again")

@@ -10,6 +10,7 @@ from typing import Any
 
 from llama_stack_api_messages.errors import ApiError, MessagesError
 from llama_stack_provider_messages.errors.body import translate_error
+from llama_stack_provider_messages.errors.redaction import Secrets, redacted_error
 from llama_stack_provider_messages.translation.fields import field
 from llama_stack_provider_messages.translation.messages_to_chat.backend.tokens import tokens_of_bytes
 
@@ -72,15 +73,16 @@ def may_cut_call(reason: str | None) -> bool:
     return stop_reason(reason) in ("max_tokens", "refusal")
 
 
-def backend_failure(error: object, reason: str | None) -> MessagesError | None:
+def backend_failure(error: object, reason: str | None, secrets: Secrets) -> MessagesError | None:
     """Return the failure that a response or chunk reports; None without one.
 
     Args:
         error: Its ``error`` field (OpenRouter sends one together with the finish reason ``error``).
         reason: Its finish reason.
+        secrets: The backend's keys; redacted, because its error messages may contain them.
     """
     if error:
-        return translate_error(None, {"error": error})
+        return redacted_error(translate_error(None, {"error": error}), secrets)
     if reason not in FAILURES:
         return None
     return ApiError(f"The backend broke off its answer ({reason}); send the request again")

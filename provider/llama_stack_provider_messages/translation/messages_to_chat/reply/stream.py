@@ -41,6 +41,7 @@ from typing import Any
 
 from llama_stack_api_messages.errors import ApiError, BadGatewayError, MessagesError
 from llama_stack_provider_messages.errors.body import ContentPolicyError, ContextOverflowError
+from llama_stack_provider_messages.errors.redaction import Secrets
 from llama_stack_provider_messages.translation.fields import field, first_choice, list_field, text_field
 from llama_stack_provider_messages.translation.messages_to_chat.backend.tokens import byte_length
 from llama_stack_provider_messages.translation.messages_to_chat.thinking_signature import Sign, unsigned
@@ -70,6 +71,7 @@ class StreamTranslator:
         new_id: Makes an id for a prefix such as ``msg_``.
         sign: Makes the signature of a thinking block, see thinking_signature.py.
         request_id: Id for ``error`` events; null without one.
+        secrets: The backend's keys, redacted from an error that it reports.
 
     Attributes:
         finished: No further chunk is needed.
@@ -77,7 +79,13 @@ class StreamTranslator:
     """
 
     def __init__(
-        self, options: ReplyOptions, new_id: NewId, *, sign: Sign = unsigned, request_id: str | None = None
+        self,
+        options: ReplyOptions,
+        new_id: NewId,
+        *,
+        sign: Sign = unsigned,
+        request_id: str | None = None,
+        secrets: Secrets = (),
     ) -> None:
         self.finished = False
         self.failure: MessagesError | None = None
@@ -85,6 +93,7 @@ class StreamTranslator:
         self._message_id = new_id("msg_")
         self._sign = sign
         self._request_id = request_id
+        self._secrets = secrets
         self._started = self._done = False
 
         self._splitter = ThinkSplitter(options.inline)
@@ -190,7 +199,7 @@ class StreamTranslator:
             self._reported_stop = self._reported_stop or reported_stop(choice, self._options.stops)
         self._add_delta(field(choice, "delta"))
         events = self._queue.advance()
-        failure = None if self.finished else backend_failure(field(chunk, "error"), self._reason)
+        failure = None if self.finished else backend_failure(field(chunk, "error"), self._reason, self._secrets)
         if events or (failure is None and (choice is not None or self._counts)):
             events = self._start() + events
         if failure:
