@@ -210,7 +210,7 @@ class ReportsItsKey(Rejecting):
     """A backend that reports an error with its key inside a response with status 200."""
 
     async def locate(self, model_id):
-        return Target(model_id, "local", "remote::openai", "m", KeyedProvider())
+        return Target(model_id, "local", "remote::openai", "m", provider=KeyedProvider())
 
     async def chat(self, target, fields):
         record = {"id": "c", "choices": [], "error": {"message": "plain-key-4711 is out of credit", "code": 429}}
