@@ -309,7 +309,7 @@ def assert_same(seen: bytes, expected: bytes) -> None:
     """Assert that two byte strings are equal; the error shows only the first difference, not megabytes of data."""
     if hashlib.sha256(seen).digest() == hashlib.sha256(expected).digest():
         return
-    at = next((i for i, (one, other) in enumerate(zip(seen, expected, strict=False)) if one != other), -1)
+    at = next((i for i, pair in enumerate(zip(seen, expected, strict=False)) if pair[0] != pair[1]), -1)
     at = at if at >= 0 else min(len(seen), len(expected))
     start = max(0, at - 40)
     raise AssertionError(
