@@ -1,4 +1,4 @@
-"""What LangChain sees of a stack, as one JSON object on stdout. Usage: langchain_session.py BASE_URL."""
+"""Runs a session of LangChain and prints its results as JSON. Usage: langchain_session.py BASE_URL."""
 
 import json
 import sys
@@ -21,7 +21,7 @@ def get_time(city: str) -> str:
     return f"noon in {city}"
 
 
-def streamed(model, messages):
+def joined_stream(model, messages):
     first, *others = model.stream(messages)
     for chunk in others:
         first += chunk
@@ -32,12 +32,12 @@ def main(url):
     tools = {"get_weather": get_weather, "get_time": get_time}
     model = ChatAnthropic(model="try-tools", base_url=url, api_key="none", max_retries=0, max_tokens=200)
     model = model.bind_tools(list(tools.values()))
-    asked = [HumanMessage("What are the weather and the time in Oslo?")]
-    first = streamed(model, asked)
+    question = [HumanMessage("What are the weather and the time in Oslo?")]
+    first = joined_stream(model, question)
     results = [
         ToolMessage(tools[call["name"]].invoke(call["args"]), tool_call_id=call["id"]) for call in first.tool_calls
     ]
-    second = streamed(model, [*asked, first, *results])
+    second = joined_stream(model, [*question, first, *results])
     report = {
         "version": version("langchain-anthropic"),
         "calls": [[call["name"], call["args"]] for call in first.tool_calls],

@@ -1,4 +1,4 @@
-"""What pydantic-ai sees of a stack, as one JSON object on stdout. Usage: pydantic_ai_session.py BASE_URL."""
+"""Runs a session of pydantic-ai and prints its results as JSON. Usage: pydantic_ai_session.py BASE_URL."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ async def main(url):
     model = AnthropicModel("try-tools", provider=AnthropicProvider(base_url=url, api_key="none"))
     agent = Agent(model, tools=[get_weather, get_time])
 
-    async def read(_context, events):  # its presence makes the agent stream, and run_stream() ends at the first text
+    async def read(_context, events):  # with a handler the agent streams; run_stream() would end at the first text
         async for _event in events:
             pass
 

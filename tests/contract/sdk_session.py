@@ -1,6 +1,7 @@
-"""What the official Python SDK sees of a stack, as one JSON object on stdout. Usage: sdk_session.py BASE_URL.
+"""Runs a session of the official Python SDK and prints its results as JSON. Usage: sdk_session.py BASE_URL.
 
-js/sdk.mjs is its twin. Runs in a process of its own, because two major versions of the SDK cannot share one.
+js/sdk.mjs does the same. The session runs in a separate process, because one process cannot import two major versions
+of the SDK.
 """
 
 import json
@@ -41,8 +42,8 @@ class Trip(BaseModel):
     guided: bool | None
 
 
-def asking(step, text="What are the weather and the time in Oslo?", **more):
-    """Return the fields of a request; the model name says which step of the session it is."""
+def request_fields(step, text="What are the weather and the time in Oslo?", **more):
+    """Return the fields of a request; the model name is the step of the session."""
     return {"model": f"try-{step}", "max_tokens": 200, "messages": [{"role": "user", "content": text}], **more}
 
 
@@ -52,22 +53,22 @@ def result_of(call):
     )
 
 
-def tool_round_trip(client, turn):
-    """Ask, answer every call, ask again; ``turn`` gets a message in one way or another."""
-    asked = asking("x")["messages"]
-    first = turn(asked)
+def tool_round_trip(send):
+    """Send a question, then the results of its tool calls; ``send`` returns the message for a list of messages."""
+    question = request_fields("x")["messages"]
+    first = send(question)
     calls = [block for block in first.content if block.type == "tool_use"]
     results = [{"type": "tool_result", "tool_use_id": call.id, "content": result_of(call)} for call in calls]
-    second = turn([*asked, {"role": "assistant", "content": first.content}, {"role": "user", "content": results}])
+    second = send([*question, {"role": "assistant", "content": first.content}, {"role": "user", "content": results}])
     return [first.to_dict(mode="json"), second.to_dict(mode="json")]
 
 
-def created(client, messages):
-    return client.messages.create(**asking("tools", tools=TOOLS) | {"messages": messages})
+def create_message(client, messages):
+    return client.messages.create(**request_fields("tools", tools=TOOLS) | {"messages": messages})
 
 
-def streamed(client, messages, kinds):
-    with client.messages.stream(**asking("tools-stream", tools=TOOLS) | {"messages": messages}) as stream:
+def stream_message(client, messages, kinds):
+    with client.messages.stream(**request_fields("tools-stream", tools=TOOLS) | {"messages": messages}) as stream:
         kinds.extend(event.type for event in stream)
         return stream.get_final_message()
 
@@ -77,18 +78,18 @@ def events(client, **fields):
         return [event.to_dict(mode="json") for event in stream]
 
 
-def parsed(client):
-    message = client.messages.parse(**asking("parse", "Plan a trip"), output_format=Trip)
+def parse_message(client):
+    message = client.messages.parse(**request_fields("parse", "Plan a trip"), output_format=Trip)
     return message.parsed_output.model_dump()
 
 
-def parsed_stream(client):
-    with client.messages.stream(**asking("parse-stream", "Plan a trip"), output_format=Trip) as stream:
+def parse_stream(client):
+    with client.messages.stream(**request_fields("parse-stream", "Plan a trip"), output_format=Trip) as stream:
         return stream.get_final_message().parsed_output.model_dump()
 
 
-def runner(client, step, *, stream):
-    """Let the SDK run the tools until the model is done."""
+def run_tools(client, step, *, stream):
+    """Let the SDK run the tools until the model calls none."""
     ran = []
 
     @beta_tool
@@ -103,14 +104,14 @@ def runner(client, step, *, stream):
         ran.append(["get_time", city])
         return f"noon in {city}"
 
-    turns = client.beta.messages.tool_runner(**asking(step), tools=[get_weather, get_time], stream=stream)
-    seen = [(turn.get_final_message() if stream else turn).to_dict(mode="json") for turn in turns]
-    return {"ran": ran, "messages": seen}
+    turns = client.beta.messages.tool_runner(**request_fields(step), tools=[get_weather, get_time], stream=stream)
+    messages = [(turn.get_final_message() if stream else turn).to_dict(mode="json") for turn in turns]
+    return {"ran": ran, "messages": messages}
 
 
-def broken(client):
+def stream_error(client):
     try:
-        events(client, **asking("x") | {"model": "up/error-chunk"})
+        events(client, **request_fields("x") | {"model": "up/error-chunk"})
     except anthropic.APIError as error:
         return {"class": type(error).__name__, "body": error.body}
     return None
@@ -122,17 +123,17 @@ def main(url):
     report = {
         "version": anthropic.__version__,
         "has_threads": hasattr(client.beta.messages, "thread"),
-        "create": client.messages.create(**asking("create", "Hello")).to_dict(mode="json"),
-        "events": events(client, **asking("events", tools=TOOLS)),
-        "events_over_pings": events(client, **asking("x") | {"model": "up/pausing"}),
-        "tools": tool_round_trip(client, lambda messages: created(client, messages)),
-        "tools_stream": tool_round_trip(client, lambda messages: streamed(client, messages, kinds)),
+        "create": client.messages.create(**request_fields("create", "Hello")).to_dict(mode="json"),
+        "events": events(client, **request_fields("events", tools=TOOLS)),
+        "events_over_pings": events(client, **request_fields("x") | {"model": "up/pausing"}),
+        "tools": tool_round_trip(lambda messages: create_message(client, messages)),
+        "tools_stream": tool_round_trip(lambda messages: stream_message(client, messages, kinds)),
         "kinds": kinds,
-        "parse": parsed(client),
-        "parse_stream": parsed_stream(client),
-        "runner": runner(client, "runner", stream=False),
-        "runner_stream": runner(client, "runner-stream", stream=True),
-        "broken": broken(client),
+        "parse": parse_message(client),
+        "parse_stream": parse_stream(client),
+        "runner": run_tools(client, "runner", stream=False),
+        "runner_stream": run_tools(client, "runner-stream", stream=True),
+        "broken": stream_error(client),
     }
     json.dump(report, sys.stdout)
 

@@ -1,10 +1,10 @@
-"""The option that writes golden files anew, and the fixture that compares with them."""
+"""The option that rewrites golden files, and the fixture that compares with them."""
 
 import pytest
 
 
 def pytest_addoption(parser):
-    parser.addoption("--update-golden", action="store_true", help="write what the code gives now into the golden files")
+    parser.addoption("--update-golden", action="store_true", help="overwrite the golden files with the current output")
 
 
 @pytest.fixture

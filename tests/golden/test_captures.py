@@ -1,6 +1,6 @@
-"""Requests of a real agent, as a vLLM backend gets them.
+"""Captured requests of Claude Code, translated for a vLLM backend.
 
-Inputs are the captures in ``tests/data/captures``, outputs stand in ``messages_to_chat/captures``.
+Inputs are the captures in ``tests/data/captures``, outputs are in ``messages_to_chat/captures``.
 """
 
 import json
@@ -18,10 +18,10 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
 )
 
 CAPTURES = Path(__file__).parents[1] / "data" / "captures"
-NAMES = sorted(path.stem for path in CAPTURES.glob("*.json"))
+CAPTURE_NAMES = sorted(path.stem for path in CAPTURES.glob("*.json"))
 OUTPUT = Path(__file__).parent / "messages_to_chat" / "captures"
-TURNS = [f"cc329-loop-{number:02}" for number in (0, 3, 5, 7, 9)]
-"""One session's main agent; ``cc329-loop-12`` is a subagent of it, with a prompt and tools of its own."""
+SESSION_CAPTURES = [f"cc329-loop-{number:02}" for number in (0, 3, 5, 7, 9)]
+"""Requests of the main agent in one session; ``cc329-loop-12`` is its subagent, with its own prompt and tools."""
 
 
 def capture(name):
@@ -32,11 +32,11 @@ def translated(name, profile):
     return translate_request(CreateMessageRequest.model_validate(capture(name)["body"]), TranslationContext(profile))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CAPTURE_NAMES)
 def test_capture(name, golden):
-    done = translated(name, profile_for("remote::vllm"))
-    dropped = [f"{entry.path} ({entry.feature}): {entry.reason}" for entry in done.dropped]
-    golden(OUTPUT / f"{name}.out.json", json.dumps({"fields": done.fields, "dropped": dropped}, indent=1) + "\n")
+    result = translated(name, profile_for("remote::vllm"))
+    dropped = [f"{entry.path} ({entry.feature}): {entry.reason}" for entry in result.dropped]
+    golden(OUTPUT / f"{name}.out.json", json.dumps({"fields": result.fields, "dropped": dropped}, indent=1) + "\n")
 
 
 PROFILES = {
@@ -49,11 +49,11 @@ PROFILES = {
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
-@pytest.mark.parametrize("turns", [*pairwise(TURNS)], ids=TURNS[1:])
-def test_a_turn_begins_with_the_whole_turn_before(turns, profile):
-    """Messages and tools; tools that were loaded later come last.
+@pytest.mark.parametrize("turns", [*pairwise(SESSION_CAPTURES)], ids=SESSION_CAPTURES[1:])
+def test_a_request_begins_with_the_messages_and_tools_of_the_previous_one(turns, profile):
+    """Tools that the client loads later are at the end.
 
-    Vllm 36829, llama.cpp 21793: a prompt that changes in the middle is computed again, for every turn.
+    Vllm 36829, llama.cpp 21793: a change in the middle of the prompt makes the prefix cache useless.
     """
     before, after = (translated(name, profile).fields for name in turns)
     for field in ("messages", "tools"):
@@ -61,20 +61,22 @@ def test_a_turn_begins_with_the_whole_turn_before(turns, profile):
     assert len(after["messages"]) > len(before["messages"])
 
 
-def test_the_session_loads_tools_on_its_way():
-    """Or the tools above would be a prefix of themselves."""
-    first, last = (len(translated(name, Profile()).fields["tools"]) for name in (TURNS[0], TURNS[-1]))
+def test_the_session_loads_tools():
+    """Otherwise the test above would compare equal lists of tools."""
+    first, last = (
+        len(translated(name, Profile()).fields["tools"]) for name in (SESSION_CAPTURES[0], SESSION_CAPTURES[-1])
+    )
     assert last > first
 
 
-def test_the_subagent_is_another_conversation():
-    """The same session by its header; its attribution block says what it is, and its first message is another."""
-    main, sub = capture(TURNS[0]), capture("cc329-loop-12")
+def test_the_subagent_has_its_own_conversation():
+    """Its session header is the same; its billing block marks a subagent, and its first message differs."""
+    main, sub = capture(SESSION_CAPTURES[0]), capture("cc329-loop-12")
     session = "x-claude-code-session-id"
     assert main["headers"][session] == sub["headers"][session]
     assert "cc_is_subagent=true" in sub["body"]["system"][0]["text"]
     assert "cc_is_subagent" not in main["body"]["system"][0]["text"]
     assert (
         translated("cc329-loop-12", Profile()).fields["messages"][1]
-        != translated(TURNS[0], Profile()).fields["messages"][1]
+        != translated(SESSION_CAPTURES[0], Profile()).fields["messages"][1]
     )

@@ -1,6 +1,6 @@
-"""Answers whose form the request decides: ``controls/<behaviour>.in.json`` -> the message and the events of a stream.
+"""Responses that depend on the request: ``controls/<behaviour>.in.json`` -> the message and the events of a stream.
 
-Each case is a request and the backend's answer, whole and in chunks; both have to add up to the same message.
+Each case is a request and the backend's response, unary and in chunks; both have to give the same message.
 """
 
 import json
@@ -25,7 +25,7 @@ NAMES = sorted(path.name.removesuffix(".in.json") for path in HERE.glob("*.in.js
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_answer(name, pytestconfig):
+def test_response(name, pytestconfig):
     case = json.loads((HERE / f"{name}.in.json").read_text())
     ctx = TranslationContext(profile_for(""), room=case.get("room"))
     form = translate_request(CreateMessageRequest.model_validate(case["request"]), ctx).options
@@ -36,7 +36,7 @@ def test_answer(name, pytestconfig):
     check_bytes(events)
     assert fold(events) == message
     path = HERE / f"{name}.out.json"
-    seen = json.dumps({"message": message, "events": events}, indent=1) + "\n"
+    output = json.dumps({"message": message, "events": events}, indent=1) + "\n"
     if pytestconfig.getoption("--update-golden", default=False):
-        path.write_text(seen)
-    assert path.read_text() == seen
+        path.write_text(output)
+    assert path.read_text() == output

@@ -1,8 +1,8 @@
 """Messages -> chat completions, input beside output: ``<kind>/<behaviour>.in.*`` -> ``<kind>/<behaviour>.out.*``.
 
-A response and a stream of the same name hold the same answer, and have to add up to the same message. A request of
-that name is the one they answer.
-``--update-golden`` writes the outputs; read the diff before it is committed.
+A response and a stream of the same name have the same content, and have to give the same message. A request of that
+name is their request.
+``--update-golden`` writes the outputs; read the diff before you commit it.
 """
 
 import json
@@ -47,7 +47,7 @@ def pretty(value):
 
 
 def media_of(case):
-    """Return what a case says was loaded."""
+    """Return the loaded media of a case, by path."""
     kinds = {"pages": lambda value: LoadedText(tuple(value["pages"])), "data": lambda value: LoadedFile(**value)}
     found = {}
     for path, value in case.get("media", {}).items():
@@ -69,9 +69,9 @@ def form_of(name):
 
 @pytest.mark.parametrize("name", cases("request", "json"))
 def test_request(name, golden):
-    done = translated(name)
-    dropped = [f"{entry.path} ({entry.feature}): {entry.reason}" for entry in done.dropped]
-    golden(CASES / "request" / f"{name}.out.json", pretty({"fields": done.fields, "dropped": dropped}))
+    result = translated(name)
+    dropped = [f"{entry.path} ({entry.feature}): {entry.reason}" for entry in result.dropped]
+    golden(CASES / "request" / f"{name}.out.json", pretty({"fields": result.fields, "dropped": dropped}))
 
 
 @pytest.mark.parametrize("name", cases("response", "json"))

@@ -1,4 +1,4 @@
-"""What strict validation refuses, in which words: ``strict_refusals.in.json`` -> ``strict_refusals.out.json``."""
+"""Error messages of strict validation: ``strict_refusals.in.json`` -> ``strict_refusals.out.json``."""
 
 import json
 from pathlib import Path
@@ -28,24 +28,24 @@ def translate(case, **policy):
     return translate_request(CreateMessageRequest.model_validate(body), ctx)
 
 
-def refusal(case):
+def error_message(case):
     with pytest.raises(InvalidRequestError) as caught:
         translate(case, strict=True)
     return caught.value.message
 
 
-def test_strict_refusals(pytestconfig):
-    """Each in the words of the API, where they are known."""
+def test_strict_validation_rejects_a_request(pytestconfig):
+    """With the message of the API, if it is known."""
     path = HERE / "strict_refusals.out.json"
-    seen = json.dumps({case["name"]: refusal(case) for case in CASES}, indent=1) + "\n"
+    output = json.dumps({case["name"]: error_message(case) for case in CASES}, indent=1) + "\n"
     if pytestconfig.getoption("--update-golden", default=False):
-        path.write_text(seen)
-    assert path.read_text() == seen
+        path.write_text(output)
+    assert path.read_text() == output
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
-def test_lenient_reading_takes_it(case):
-    """It repairs or ignores what strict validation refuses; what it cannot serve, it refuses as well."""
+def test_lenient_validation_accepts_what_it_can_serve(case):
+    """It repairs or ignores most of what strict validation rejects."""
     if case.get("lenient", True):
         translate(case)
     else:
@@ -99,13 +99,13 @@ def test_lenient_reading_takes_it(case):
         },
     ],
 )
-def test_what_the_api_takes_passes_strict_validation(change):
-    """No rule catches more than it should."""
+def test_strict_validation_accepts_what_the_api_accepts(change):
+    """No rule is too broad."""
     translate({"change": change}, strict=True)
 
 
-def test_the_newest_version_has_assistants_without_documents_and_users_without_citations():
-    """Everything else is as before."""
+def test_the_newest_version_allows_citations_of_assistants_and_documents_of_users():
+    """It only rejects documents of assistants and citations of users."""
     source = {"type": "text", "media_type": "text/plain", "data": "x"}
     user = [{"type": "text", "text": "a", "citations": []}, {"type": "document", "source": source}]
     assistant = [{"type": "text", "text": "b", "citations": [{"type": "x"}]}]
@@ -114,23 +114,23 @@ def test_the_newest_version_has_assistants_without_documents_and_users_without_c
     translate({"change": change, "headers": {"anthropic-version": "2026-10-21"}}, strict=True)
 
 
-def test_a_format_does_not_mind_documents_without_citations():
-    """Only citing is out."""
+def test_an_output_format_allows_documents_without_citations():
+    """It only excludes citations."""
     source = {"type": "text", "media_type": "text/plain", "data": "x"}
     turns = [{"role": "user", "content": [{"type": "document", "source": source}]}]
     output = {"format": {"type": "json_schema", "schema": {}}}
     translate({"change": {"messages": turns, "output_config": output}}, strict=True)
 
 
-def test_a_budget_above_the_limit_is_fine_with_interleaved_thinking():
-    """The budget spans several answers then."""
+def test_interleaved_thinking_allows_a_budget_above_max_tokens():
+    """Because the budget is for several responses."""
     case = {"change": {"thinking": {"type": "enabled", "budget_tokens": 20000}}}
-    assert refusal(case).startswith("`max_tokens` must be greater")
+    assert error_message(case).startswith("`max_tokens` must be greater")
     translate(case | {"headers": {"anthropic-beta": "a,interleaved-thinking-2025-05-14"}}, strict=True)
 
 
-def test_without_an_http_call_no_header_is_missing():
-    """A library client sends none."""
+def test_a_library_client_needs_no_headers():
+    """Only an HTTP request needs a version header."""
     translate_request(
         CreateMessageRequest.model_validate(BASE), TranslationContext(profile_for(""), Policy(strict=True))
     )

@@ -1,8 +1,8 @@
-"""Thinking on its whole way: an answer and its stream -> blocks -> the next request; and the switches of every preset.
+"""Thinking: response or stream -> blocks -> next request; also the thinking fields of every preset.
 
-``thinking/<behaviour>.in.json`` holds a chat completion, the same answer as chunks, what was asked and the backend's
-profile; ``.out.json`` the message, the events, and the assistant message of the next request. A signature is shown
-opened, for its bytes depend on the compressor.
+``thinking/<behaviour>.in.json`` has a chat completion, the same response as chunks, the request and the backend's
+profile; ``.out.json`` the message, the events, and the assistant message of the next request. Signatures are decoded,
+because their bytes depend on the compressor.
 """
 
 import json
@@ -24,7 +24,7 @@ from support.streams import chunk, completion, id_maker, request, translate_form
 CASES = Path(__file__).parent / "thinking"
 NAMES = sorted(path.name.removesuffix(".in.json") for path in CASES.glob("*.in.json"))
 SIGNER = ThinkingSigner(b"key", "backend/model")
-WISHES = {
+THINKING_REQUESTS = {
     "disabled": {"thinking": {"type": "disabled"}},
     "adaptive": {"thinking": {"type": "adaptive"}},
     "enabled, 5000 tokens": {"thinking": {"type": "enabled", "budget_tokens": 5000}},
@@ -43,38 +43,38 @@ def golden(pytestconfig):
     return compare
 
 
-def opened(value):
-    """Return a value with what its signatures carry in their place."""
+def decoded(value):
+    """Return a value with its signatures replaced by their content."""
     if isinstance(value, list):
-        return [opened(part) for part in value]
+        return [decoded(part) for part in value]
     if isinstance(value, dict):
-        return {name: opened(part) for name, part in value.items()}
-    thoughts = SIGNER.open(value) if isinstance(value, str) else None
-    return {"sealed": thoughts.text, "details": list(thoughts.details)} if thoughts else value
+        return {name: decoded(part) for name, part in value.items()}
+    signed = SIGNER.open(value) if isinstance(value, str) else None
+    return {"sealed": signed.text, "details": list(signed.details)} if signed else value
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_thinking_on_its_way(name, golden):
+def test_thinking_in_a_response_and_in_the_next_request(name, golden):
     case = json.loads((CASES / f"{name}.in.json").read_text())
     profile = profile_for("", overrides=case["profile"])
-    asked = request(**case.get("request", {}))
-    form = translate_request(asked, TranslationContext(profile, signer=SIGNER)).options
+    create_request = request(**case.get("request", {}))
+    form = translate_request(create_request, TranslationContext(profile, signer=SIGNER)).options
     message = translate_response(completion(case["completion"]), form, id_maker(), sign=SIGNER.sign)
     events = translate_form([chunk(value) for value in case["chunks"]], form, sign=SIGNER.sign)
     assert fold(events) == message
     echoed = [{"role": "user", "content": "q"}, message, {"role": "user", "content": "r"}]
     turns = [{"role": turn["role"], "content": turn["content"]} for turn in echoed]
     again = translate_request(request(messages=turns), TranslationContext(profile, signer=SIGNER))
-    golden(name, opened({"message": message, "events": events, "next": again.fields["messages"][1]}))
+    golden(name, decoded({"message": message, "events": events, "next": again.fields["messages"][1]}))
 
 
-def test_switches_of_every_preset(golden):
+def test_thinking_fields_of_every_preset(golden):
     table = {}
     for preset in PRESETS:
         profile = profile_for("", overrides={"like": preset})
-        for wish, fields in WISHES.items():
-            done = translate_request(request(**fields), TranslationContext(profile))
-            sent = {key: value for key, value in done.fields.items() if key not in ("messages", profile.output_limit)}
-            lost = [f"{entry.feature}: {entry.reason}" for entry in done.dropped]
-            table.setdefault(preset, {})[wish] = sent | ({"dropped": lost} if lost else {})
+        for name, fields in THINKING_REQUESTS.items():
+            result = translate_request(request(**fields), TranslationContext(profile))
+            sent = {key: value for key, value in result.fields.items() if key not in ("messages", profile.output_limit)}
+            lost = [f"{entry.feature}: {entry.reason}" for entry in result.dropped]
+            table.setdefault(preset, {})[name] = sent | ({"dropped": lost} if lost else {})
     golden("switches", table)

@@ -12,7 +12,7 @@ PING_SECONDS = 0.5
 
 @pytest.fixture(scope="session")
 def stack(upstream, tmp_path_factory) -> Iterator[StackProcess]:
-    """A stack over the fake upstream, with short pings and the platform's default log format."""
+    """A stack over the scripted upstream, with short pings and the platform's default log format."""
     messages = {
         "ping_seconds": PING_SECONDS,
         "max_request_bytes": 100_000,
@@ -25,7 +25,7 @@ def stack(upstream, tmp_path_factory) -> Iterator[StackProcess]:
 
 @pytest.fixture(scope="session")
 def local_stack(tmp_path_factory) -> Iterator[StackProcess]:
-    """The local distribution as it is shipped: the embedded engine with the bundled model."""
+    """The unchanged local distribution: the embedded engine with the bundled model."""
     folder = tmp_path_factory.mktemp("local")
     env = {"MESSAGES_APIS_DIR": str(ROOT / "distributions" / "apis.d"), "LLAMA_STACK_LOG_FORMAT": "json"}
     with StackProcess(ROOT / "distributions" / "local" / "run.yaml", folder, env) as process:
@@ -34,5 +34,5 @@ def local_stack(tmp_path_factory) -> Iterator[StackProcess]:
 
 @pytest.fixture
 def client(stack) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=stack.url, timeout=30) as http:
+    with httpx.Client(base_url=stack.url, timeout=60) as http:
         yield http

@@ -1,4 +1,4 @@
-"""What Claude Code sends is answered by a running stack."""
+"""A running stack responds to captured requests of Claude Code."""
 
 import json
 
@@ -15,7 +15,7 @@ CAPTURES = sorted((ROOT / "tests" / "data" / "captures").glob("*.json"))
 
 
 def replay(url, capture, model):
-    """Send a captured request as it was sent, to another model; return its events."""
+    """Send a captured request with another model; return the events of the response."""
     own = ("host", "content-length")
     headers = {name: value for name, value in capture["headers"].items() if name.lower() not in own}
     body = {**capture["body"], "model": model}
@@ -26,8 +26,8 @@ def replay(url, capture, model):
 
 
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.stem)
-def test_a_turn_of_claude_code_is_answered(stack, upstream, path):
-    """Headers, betas, system messages, deferred tools, images and documents in results: all of it gets an answer."""
+def test_a_captured_request_gets_a_complete_stream(stack, upstream, path):
+    """With all headers, betas, system messages, deferred tools, and images and documents in tool results."""
     capture = json.loads(path.read_text())
     events = [event for event in replay(stack.url, capture, "up/text") if event["type"] != "ping"]
     check_stream(events)

@@ -1,6 +1,6 @@
-"""Wrong requests, and upstreams that answer wrong: the client always gets what the protocol knows.
+"""Malformed requests and malformed upstream responses: the client always gets a valid response or a valid error.
 
-``FUZZ_EXAMPLES`` says how many of each; ``scripts/fuzz`` runs thousands.
+``FUZZ_EXAMPLES`` is the number of each; ``scripts/fuzz`` runs thousands.
 """
 
 import asyncio
@@ -26,30 +26,30 @@ pytestmark = pytest.mark.integration
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "300"))
 CAPTURES = sorted((ROOT / "tests" / "data" / "captures").glob("*.json"))
 GOLDEN = sorted((ROOT / "tests" / "golden" / "messages_to_chat" / "request").glob("*.in.json"))
-UNFORESEEN = ("Internal server error", "Traceback")
+UNHANDLED = ("Internal server error", "Traceback")
 
 
 def corpus():
-    """Return small requests with every kind of block, and the shortest of real ones."""
+    """Return small requests with every type of content block, and the shortest captured request."""
     bodies = [json.loads(path.read_text())["request"] for path in GOLDEN]
-    real = min((json.loads(path.read_text())["body"] for path in CAPTURES), key=lambda body: len(json.dumps(body)))
-    return [{**body, "model": "up/text"} for body in (*bodies, {**real, "tools": real["tools"][:3]})]
+    captured = min((json.loads(path.read_text())["body"] for path in CAPTURES), key=lambda body: len(json.dumps(body)))
+    return [{**body, "model": "up/text"} for body in (*bodies, {**captured, "tools": captured["tools"][:3]})]
 
 
 def check_reply(reply, body=None):
-    """Assert that a reply is a message, a stream that obeys the grammar, or an error in the envelope."""
+    """Assert that a response is a message, a stream that follows the grammar, or an error in the envelope."""
     assert reply.headers["request-id"].startswith("req_")
     if reply.status_code != 200:
         error = ErrorBody.model_validate(reply.json())
         assert error.request_id == reply.headers["request-id"]
-        assert not any(word in error.error.message for word in UNFORESEEN), (error, body)
+        assert not any(word in error.error.message for word in UNHANDLED), (error, body)
     elif reply.headers["content-type"].startswith("text/event-stream"):
         decoder = SSEDecoder()
         events = [json.loads(event.data) for event in [*decoder.feed(reply.content), *decoder.close()]]
         events = [event for event in events if event["type"] != "ping"]
         check_stream(events)
         if events[-1]["type"] == "error":
-            assert not any(word in events[-1]["error"]["message"] for word in UNFORESEEN), events[-1]
+            assert not any(word in events[-1]["error"]["message"] for word in UNHANDLED), events[-1]
         else:
             Message.model_validate(fold(events))
     else:
@@ -63,8 +63,8 @@ def check_log(stack):
 
 @given(number=st.integers(0, 10**6), which=st.integers(0, 10**6), times=st.integers(1, 4), raw=st.booleans())
 @settings(max_examples=EXAMPLES, derandomize=True, suppress_health_check=list(HealthCheck))
-def test_a_wrong_request_gets_an_answer_or_a_400(stack, client, number, which, times, raw):
-    """Mutated requests are answered or refused with a 4xx, never with a 5xx."""
+def test_a_malformed_request_is_accepted_or_rejected(stack, client, number, which, times, raw):
+    """Mutated requests are never a 5xx."""
     bodies = corpus()
     random = Random(number)
     body = mutate(bodies[which % len(bodies)], random, times)
@@ -77,28 +77,28 @@ def test_a_wrong_request_gets_an_answer_or_a_400(stack, client, number, which, t
     check_reply(reply, sent)
 
 
-def test_no_wrong_request_left_a_traceback(stack):
-    """Whatever was sent before, the log has no failure that nobody foresaw."""
+def test_no_malformed_request_logs_a_traceback(stack):
+    """The log has no unexpected failure after all requests above."""
     check_log(stack)
 
 
-async def ask_many(url, numbers, *, stream):
+async def post_all(url, numbers, *, stream):
     gate = asyncio.Semaphore(8)
-    asked = {"model": "up/mutated", "max_tokens": 50, "stream": stream}
+    fields = {"model": "up/mutated", "max_tokens": 50, "stream": stream}
 
-    async def ask(number):
+    async def post(number):
         async with gate:
-            body = asked | {"messages": [{"role": "user", "content": str(number)}]}
+            body = fields | {"messages": [{"role": "user", "content": str(number)}]}
             return number, await client.post("/v1/messages", json=body)
 
     async with httpx.AsyncClient(base_url=url, timeout=60) as client:
-        return await asyncio.gather(*map(ask, numbers))
+        return await asyncio.gather(*map(post, numbers))
 
 
-@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-def test_a_wrong_upstream_gives_a_message_or_an_error(stack, stream):
-    """Mutated chunks, broken bytes and cut connections end in a legal stream, a Message or a typed error."""
-    for number, reply in asyncio.run(ask_many(stack.url, range(EXAMPLES), stream=stream)):
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "unary"])
+def test_a_malformed_upstream_response_is_a_message_or_an_error(stack, stream):
+    """Mutated chunks, broken bytes and dropped connections give a valid stream, a Message or a typed error."""
+    for number, reply in asyncio.run(post_all(stack.url, range(EXAMPLES), stream=stream)):
         try:
             check_reply(reply)
         except Exception as error:

@@ -1,4 +1,4 @@
-"""Attacks on a running stack: each is a 400 in the envelope that names the path, and costs little CPU time."""
+"""Expensive requests to a running stack: each is a 400 with the JSON path, and takes little CPU time."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,12 +18,12 @@ SECRET = "a-secret-of-this-test"
 LANES = {"translated": "up/text", "native": "relayed/text"}
 PATHS = {"message": "/v1/messages", "count": "/v1/messages/count_tokens"}
 TEXT = b"x-" + b"a" * 400_000
-"""Takes punycode the square of its length, and is not valid in the others."""
+"""Punycode takes quadratic time for it; in the other charsets it is not valid."""
 
 
 @pytest.fixture(scope="module")
 def site():
-    """A server that says that a text has the charset its path names."""
+    """A web server that declares the charset in the path for its text."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -34,7 +34,7 @@ def site():
             self.wfile.write(TEXT)
 
         def log_message(self, *_):
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -44,7 +44,7 @@ def site():
 
 
 @pytest.fixture(scope="module")
-def attacked(upstream, tmp_path_factory):
+def stack(upstream, tmp_path_factory):
     messages = {
         "signing_secret": SECRET,
         "media_urls": "fetch",
@@ -54,7 +54,9 @@ def attacked(upstream, tmp_path_factory):
     }
     providers = [vllm(upstream.url), vllm(upstream.url, "relayed"), remote(upstream.url, "messages")]
     with StackProcess(run_config(providers, messages), tmp_path_factory.mktemp("limits")) as process:
-        post(process, "message", body_of("up/text", {"messages": [USER]}))  # what is loaded with the first request
+        post(
+            process, "message", body_of("up/text", {"messages": [USER]})
+        )  # loads modules, so that they are not measured
         yield process
 
 
@@ -62,7 +64,7 @@ def post(stack, path, body):
     return httpx.post(f"{stack.url}{PATHS[path]}", content=body, timeout=120)
 
 
-def assert_refused(reply, message):
+def assert_rejected(reply, message):
     assert reply.status_code == 400
     error = reply.json()
     assert error["type"] == "error"
@@ -72,16 +74,16 @@ def assert_refused(reply, message):
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_an_attack_is_refused_on_both_lanes(attacked, name):
-    """With and without a stream, before the upstream hears of it, and without much more memory than the body takes."""
+def test_an_expensive_request_is_rejected_on_both_lanes(stack, name):
+    """Streaming or not, and without much more memory than the body needs."""
     attack, message = ATTACKS[name]
-    before = peak_megabytes(attacked.pid)
+    before = peak_megabytes(stack.pid)
     for lane, path in product(LANES, PATHS):
         body = body_of(LANES[lane], attack | {"stream": lane == "native"})
-        with cpu_bound(4, attacked.pid):
-            reply = post(attacked, path, body)
-        assert_refused(reply, message)
-    assert peak_megabytes(attacked.pid) < before + 150
+        with cpu_bound(4, stack.pid):
+            reply = post(stack, path, body)
+        assert_rejected(reply, message)
+    assert peak_megabytes(stack.pid) < before + 150
 
 
 MESSAGES = [USER, {"role": "assistant", "content": "x"}] * 7_000 + [USER]
@@ -96,53 +98,53 @@ MESSAGES = [USER, {"role": "assistant", "content": "x"}] * 7_000 + [USER]
     ],
     ids=["tools", "messages"],
 )
-def test_many_tools_and_messages_are_refused_on_the_translated_lane(attacked, fields, message, path):
-    """Each costs the platform's client up to a millisecond; a native upstream gets them (and has no route)."""
-    with cpu_bound(4, attacked.pid):
-        reply = post(attacked, path, body_of(LANES["translated"], fields))
-    assert_refused(reply, message)
-    with cpu_bound(4, attacked.pid):
-        assert post(attacked, "message", body_of(LANES["native"], fields)).status_code == 404
+def test_too_many_tools_or_messages_are_rejected_on_the_translated_lane(stack, fields, message, path):
+    """Each takes the platform's client up to a millisecond; a native upstream gets them (here it has no route)."""
+    with cpu_bound(4, stack.pid):
+        reply = post(stack, path, body_of(LANES["translated"], fields))
+    assert_rejected(reply, message)
+    with cpu_bound(4, stack.pid):
+        assert post(stack, "message", body_of(LANES["native"], fields)).status_code == 404
 
 
-def test_arguments_of_a_chat_completion_are_limited(attacked):
-    """In the other direction; 9 MB of brackets took 44 s and a gigabyte."""
+def test_the_tool_arguments_of_a_chat_completion_are_limited(stack):
+    """9 MB of brackets once took 44 s and a gigabyte."""
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "[" * 9_000_000}}
     messages = [
         USER,
         {"role": "assistant", "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "c", "content": "x"},
     ]
-    before = peak_megabytes(attacked.pid)
-    with cpu_bound(4, attacked.pid):
+    before = peak_megabytes(stack.pid)
+    with cpu_bound(4, stack.pid):
         body = {"model": "messages/text", "messages": messages}
-        reply = httpx.post(f"{attacked.url}/v1/chat/completions", json=body, timeout=120)
+        reply = httpx.post(f"{stack.url}/v1/chat/completions", json=body, timeout=120)
     assert reply.status_code == 400
     assert reply.json()["error"]["message"].startswith("messages.1.tool_calls.0.function.arguments: ")
-    assert peak_megabytes(attacked.pid) < before + 200
+    assert peak_megabytes(stack.pid) < before + 200
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_echoed_signatures_inflate_no_further_than_their_budget(attacked, path):
-    """They took 1.4 GB."""
+def test_the_decompressed_size_of_signatures_is_limited(stack, path):
+    """They once took 1.4 GB."""
     messages = thinking(7, 60, ThinkingSigner(SECRET.encode()))
-    before = peak_megabytes(attacked.pid)
-    with cpu_bound(4, attacked.pid):
-        reply = post(attacked, path, body_of("up/text", {"messages": messages}))
-    assert_refused(reply, "messages.5.content.0.signature: the signatures up to this block hold more than 16 MB")
-    assert peak_megabytes(attacked.pid) < before + 200
+    before = peak_megabytes(stack.pid)
+    with cpu_bound(4, stack.pid):
+        reply = post(stack, path, body_of("up/text", {"messages": messages}))
+    assert_rejected(reply, "messages.5.content.0.signature: the signatures up to this block hold more than 16 MB")
+    assert peak_megabytes(stack.pid) < before + 200
 
 
 @pytest.mark.parametrize("charset", ["=punycode", "=idna", "=undefined"])
-def test_a_document_in_an_odd_charset_is_read(attacked, site, charset):
-    """400 kB of punycode took 5 s, and idna was a 500."""
+def test_a_document_with_an_unusual_charset_is_accepted(stack, site, charset):
+    """400 kB of punycode once took 5 s, and idna was a 500."""
     document = {"type": "document", "source": {"type": "url", "url": f"{site}/{charset}"}}
     body = body_of("up/text", {"messages": [{"role": "user", "content": [document, {"type": "text", "text": "?"}]}]})
-    with cpu_bound(4, attacked.pid):
-        assert post(attacked, "message", body).status_code == 200
+    with cpu_bound(4, stack.pid):
+        assert post(stack, "message", body).status_code == 200
 
 
-def test_the_stack_answers_afterwards(attacked):
-    """And its CPU time is that of this process: other tests do not measure zero."""
-    assert cpu_seconds(attacked.pid) > 0.5
-    assert post(attacked, "message", body_of("up/text", {})).status_code == 200
+def test_the_stack_responds_after_all_expensive_requests(stack):
+    """Its measured CPU time is not zero, so the bounds above measure this process."""
+    assert cpu_seconds(stack.pid) > 0.5
+    assert post(stack, "message", body_of("up/text", {})).status_code == 200

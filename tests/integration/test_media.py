@@ -1,4 +1,4 @@
-"""Documents and images through a running stack that fetches, over backends that take files and that do not."""
+"""Documents and images on a running stack that downloads URLs, over backends with and without file parts."""
 
 import asyncio
 import base64
@@ -26,7 +26,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_):
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def site():
 
 @pytest.fixture(scope="module")
 def fetching(upstream, tmp_path_factory):
-    """A stack that fetches; the provider ``files`` takes file parts."""
+    """A stack that downloads URLs; the provider ``files`` accepts file parts."""
     messages = {
         "media_urls": "fetch",
         "media_hosts": ["127.0.0.1"],
@@ -69,24 +69,24 @@ def link(kind, url):
     return {"type": kind, "source": {"type": "url", "url": url}}
 
 
-def test_a_pdf_reaches_a_backend_that_takes_none_as_its_text(stack, upstream):
-    """Page by page, under its title; the reply says what was lost."""
+def test_a_backend_without_file_parts_gets_the_text_of_a_pdf(stack, upstream):
+    """Page by page, with its title."""
     reply = post(stack, [pdf(pdf_with("Hello", "World")), {"type": "text", "text": "What?"}])
     assert reply.status_code == 200, reply.text
-    said = upstream.last("text").json["messages"][0]["content"]
-    assert said == '<document title="Plan">\n[page 1]\nHello\n\n[page 2]\nWorld\n</document>\n\nWhat?'
+    content = upstream.last("text").json["messages"][0]["content"]
+    assert content == '<document title="Plan">\n[page 1]\nHello\n\n[page 2]\nWorld\n</document>\n\nWhat?'
 
 
-def test_a_pdf_reaches_a_backend_that_takes_files_as_a_file(fetching, upstream):
-    """Through the platform's request model, which knows the part."""
+def test_a_backend_with_file_parts_gets_a_pdf_as_a_file(fetching, upstream):
+    """The platform's request model has the part."""
     data = pdf_with("Hello")
     assert post(fetching, [pdf(data)], "files/text").status_code == 200
     parts = upstream.last("text").json["messages"][0]["content"]
     assert parts[1]["file"] == {"filename": "Plan.pdf", "file_data": f"data:application/pdf;base64,{encoded(data)}"}
 
 
-def test_what_stands_at_addresses_reaches_the_backend(fetching, upstream, site):
-    """An image under the type of its bytes, a PDF as its text."""
+def test_the_content_of_urls_reaches_the_backend(fetching, upstream, site):
+    """An image with the media type of its bytes, a PDF as its text."""
     reply = post(fetching, [link("image", f"{site}/a.png"), link("document", f"{site}/a.pdf")])
     assert reply.status_code == 200, reply.text
     image, document = upstream.last("text").json["messages"][0]["content"]
@@ -103,15 +103,15 @@ def test_what_stands_at_addresses_reaches_the_backend(fetching, upstream, site):
         ("http://127.0.0.2:1/x.png", "the host of the address is not public; "),
     ],
 )
-def test_an_address_that_cannot_be_fetched_is_a_400_with_its_path(fetching, site, address, cause):
-    """Nothing of the network behind the server is told."""
+def test_a_url_that_cannot_be_downloaded_is_a_400_with_its_path(fetching, site, address, cause):
+    """The message reveals nothing of the server's network."""
     reply = post(fetching, [link("image", f"{site}{address}" if address.startswith("/") else address)])
     assert reply.status_code == 400
     assert reply.json()["error"]["message"].startswith(f"messages.0.content.0.source.url: {cause}")
 
 
-def test_addresses_go_to_the_backend_unless_the_configuration_fetches(stack, upstream):
-    """Those of images; those of documents need the setting."""
+def test_by_default_urls_are_sent_to_the_backend(stack, upstream):
+    """Those of images; those of documents are a 400 that names the setting."""
     assert post(stack, [link("image", "https://example.com/a.png")]).status_code == 200
     part = upstream.last("text").json["messages"][0]["content"][0]
     assert part["image_url"]["url"] == "https://example.com/a.png"
@@ -121,8 +121,8 @@ def test_addresses_go_to_the_backend_unless_the_configuration_fetches(stack, ups
 
 
 @pytest.mark.parametrize("data", [b"%PDF-1.4\ngarbage", bomb(200 << 20, twice=True)], ids=["broken", "bomb"])
-async def test_a_pdf_that_cannot_be_read_is_a_400_and_the_server_goes_on(stack, data):
-    """It answers others while a child process struggles."""
+async def test_an_unreadable_pdf_is_a_400_and_does_not_block_the_server(stack, data):
+    """The server responds to others while a child process reads it."""
     async with httpx.AsyncClient(base_url=stack.url, timeout=60) as http:
         body = {"model": "up/text", "max_tokens": 50, "messages": [{"role": "user", "content": [pdf(data)]}]}
         slow = asyncio.create_task(http.post("/v1/messages", json=body))

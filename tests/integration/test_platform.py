@@ -1,4 +1,4 @@
-"""What the platform promises holds on our route too: access rules, load, workers, how it ends."""
+"""Features of the platform work on the Messages route, too: access rules, load, workers, shutdown."""
 
 import asyncio
 import json
@@ -14,19 +14,19 @@ from support.stack_process import PATIENT_LLAMA, StackProcess, run_config, vllm
 
 pytestmark = pytest.mark.integration
 
-ASK = {"max_tokens": 50, "messages": [{"role": "user", "content": "Hi"}]}
+BODY = {"max_tokens": 50, "messages": [{"role": "user", "content": "Hi"}]}
 CONCURRENCY = 64
 
 
-async def ask_all(url, bodies):
-    """Send all requests at once; return the replies, streams read to the end."""
+async def post_all(url, bodies):
+    """Send all requests at once; return the complete responses."""
     limits = httpx.Limits(max_connections=len(bodies))
     async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits) as client:
         return await asyncio.gather(*(client.post("/v1/messages", json=body) for body in bodies))
 
 
 def text_of(reply):
-    """Return the text of a reply, whole or streamed."""
+    """Return the text of a unary or streaming response."""
     if reply.headers["content-type"].startswith("application/json"):
         return "".join(block.get("text", "") for block in reply.json()["content"])
     events = [json.loads(line[6:]) for line in reply.text.split("\n") if line.startswith("data: ")]
@@ -34,31 +34,31 @@ def text_of(reply):
 
 
 def mixed_load():
-    return [{**ASK, "model": "up/text", "stream": number % 2 == 0} for number in range(CONCURRENCY)]
+    return [{**BODY, "model": "up/text", "stream": number % 2 == 0} for number in range(CONCURRENCY)]
 
 
-async def test_sixty_four_requests_at_once_are_all_answered(stack):
-    """With the default SQLite storage and the default log format, streaming and not, twice."""
+async def test_sixty_four_concurrent_requests_get_responses(stack):
+    """Streaming and not, twice, with the default SQLite storage and log format."""
     for _ in range(2):
-        replies = await ask_all(stack.url, mixed_load())
+        replies = await post_all(stack.url, mixed_load())
         assert [reply.status_code for reply in replies] == [200] * CONCURRENCY
         assert {text_of(reply) for reply in replies} == {"Hello there"}
         assert len({reply.headers["request-id"] for reply in replies}) == CONCURRENCY
     assert "database is locked" not in stack.log
 
 
-async def test_two_workers_answer(upstream, tmp_path):
-    """Several server processes share nothing that a request needs."""
+async def test_two_workers_serve_requests(upstream, tmp_path):
+    """A request needs no state that server processes would have to share."""
     config = run_config([vllm(upstream.url)], {"default_model": "up/text"}, workers=2)
     with StackProcess(config, tmp_path, llama=PATIENT_LLAMA) as process:
-        replies = await ask_all(process.url, mixed_load())
+        replies = await post_all(process.url, mixed_load())
         assert {(reply.status_code, text_of(reply)) for reply in replies} == {(200, "Hello there")}
         assert "Traceback" not in process.log
 
 
 @pytest.fixture(scope="module")
 def guarded(upstream, tmp_path_factory):
-    """A stack with authentication, on which alice may use every model and bob only one."""
+    """A stack with authentication: alice may read every model, bob only one."""
     rules = [
         {"permit": {"principal": "alice", "actions": ["read"]}},
         {"permit": {"principal": "bob", "actions": ["read"], "resource": "model::up/reasoning"}},
@@ -82,30 +82,30 @@ def guarded(upstream, tmp_path_factory):
         ("bob", "any-name", 404),
     ],
 )
-def test_access_rules_of_the_platform_hold(guarded, upstream, user, model, status, stream):
-    """A model a user may not read does not exist for that user, by its name or through the default model."""
-    asked = len(upstream.exchanges)
+def test_the_access_rules_of_the_platform_apply(guarded, upstream, user, model, status, stream):
+    """A model without read permission is a 404, by its name and as the default model."""
+    before = len(upstream.exchanges)
     reply = httpx.post(
         f"{guarded.url}/v1/messages",
-        json={**ASK, "model": model, "stream": stream},
+        json={**BODY, "model": model, "stream": stream},
         headers={"authorization": f"Bearer {user}"},
-        timeout=30,
+        timeout=60,
     )
     assert reply.status_code == status
     if status == 404:
         assert reply.json()["error"]["type"] == "not_found_error"
         assert ("up/text" in reply.json()["error"]["message"]) == (model == "up/text")
-        assert len(upstream.exchanges) == asked
+        assert len(upstream.exchanges) == before
 
 
-def test_without_credentials_a_guarded_stack_refuses(guarded):
-    """The message route is not public."""
-    assert httpx.post(f"{guarded.url}/v1/messages", json={**ASK, "model": "up/text"}).status_code == 401
+def test_a_request_without_credentials_is_a_401(guarded):
+    """The Messages route is not public."""
+    assert httpx.post(f"{guarded.url}/v1/messages", json={**BODY, "model": "up/text"}, timeout=60).status_code == 401
 
 
-async def test_open_streams_end_before_the_server_does(upstream, tmp_path):
-    """A stream that is open when the server is told to end, once or twice, still gets the rest of its answer."""
-    body = {**ASK, "model": "up/pausing", "stream": True}
+async def test_the_server_shuts_down_after_open_streams_end(upstream, tmp_path):
+    """A stream that is open when signals arrive still gets the rest of its response."""
+    body = {**BODY, "model": "up/pausing", "stream": True}
     with StackProcess(run_config([vllm(upstream.url)], {}), tmp_path) as process:
         async with (
             httpx.AsyncClient(base_url=process.url, timeout=60) as client,
@@ -115,7 +115,7 @@ async def test_open_streams_end_before_the_server_does(upstream, tmp_path):
             assert "message_start" in await anext(chunks)
             for number in (signal.SIGTERM, signal.SIGINT):
                 os.kill(process.pid, number)
-            await until(lambda: "Shutting down" in process.log, "the server's end", 60)
+            await until(lambda: "Shutting down" in process.log, "the shutdown of the server")
             upstream.open_gate("pausing")
             rest = "".join([chunk async for chunk in chunks])
         assert '"two"' in rest

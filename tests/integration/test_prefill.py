@@ -1,4 +1,4 @@
-"""Prefill on the embedded engine, which repeats it in unary answers and not in streams."""
+"""Prefill on the embedded engine, which repeats the prefill in unary responses but not in streams."""
 
 import httpx
 import pytest
@@ -9,10 +9,10 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.mark.parametrize("prefill", ["1, 2,", '{"a": [', "one\n\ntwo  three"])
-def test_the_answer_is_the_continuation_only(local_stack, prefill):
-    """Streaming or not, the text goes on where the prefill ends, and is the same (PROTOCOL 1.4)."""
+def test_the_response_has_only_the_continuation(local_stack, prefill):
+    """The text continues where the prefill ends, and is the same with and without streaming (PROTOCOL 1.4)."""
     pytest.importorskip("xllamacpp")
-    ask = {
+    body = {
         "model": "m",
         "max_tokens": 16,
         "temperature": 0,
@@ -22,8 +22,8 @@ def test_the_answer_is_the_continuation_only(local_stack, prefill):
         ],
     }
     with httpx.Client(base_url=local_stack.url, timeout=60) as client:
-        unary = client.post("/v1/messages", json=ask).json()
-        streamed = sdk_message(client.post("/v1/messages", json={**ask, "stream": True}).content)
+        unary = client.post("/v1/messages", json=body).json()
+        streamed = sdk_message(client.post("/v1/messages", json={**body, "stream": True}).content)
     (text,) = (block["text"] for block in unary["content"])
     assert text
     assert not text.startswith(prefill)

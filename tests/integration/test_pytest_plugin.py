@@ -1,4 +1,4 @@
-"""The fixture ``stack`` of the pytest plugin: real stacks, recorded and replayed."""
+"""The ``stack`` fixture of the pytest plugin, with real stacks: recording and replay."""
 
 import httpx
 import pytest
@@ -48,15 +48,15 @@ def test_changed_bye(stack):
 def run(pytester):
     pytester.makeini("[pytest]\nfilterwarnings = error\nasyncio_default_fixture_loop_scope = function\n")
 
-    def go(*args, more=""):
+    def run_pytest(*args, more=""):
         pytester.makepyfile(test_it=SUITE + more)
         return pytester.runpytest_subprocess(*PLUGIN, *args)
 
-    return go
+    return run_pytest
 
 
-def test_stacks_over_tapes_and_over_the_engine(run, pytester):
-    """Recorded from the embedded engine, then replayed; one stack for the tapes and one without, however many tests."""
+def test_all_tests_with_a_tape_share_one_stack(run, pytester):
+    """Recorded from the embedded engine, then replayed; tests without a tape share another stack with the engine."""
     run("--tape-mode", "once").assert_outcomes(passed=3)
     (pytester.path / "pids").unlink()
     run().assert_outcomes(passed=3)
@@ -64,7 +64,7 @@ def test_stacks_over_tapes_and_over_the_engine(run, pytester):
     assert hello == bye
     assert hello[0] != engine[0]
     assert (hello[1], engine[1]) == ("up/tiny", "local/tiny")
-    # What the stack finds out when it starts is on no test's tape, so that a test passes alone.
+    # Requests that the stack sends at its start are on no test's tape, so a single test passes, too.
     result = run("-k", "bye", more=CHANGED)
     result.assert_outcomes(passed=1, failed=1, deselected=2)
     result.stdout.fnmatch_lines([
@@ -75,8 +75,8 @@ def test_stacks_over_tapes_and_over_the_engine(run, pytester):
     ])  # fmt: skip
 
 
-def test_a_configuration_of_the_users_own(run, pytester, upstream):
-    """Named in the ini file, or given by a fixture; with the address of the tape in its environment."""
+def test_a_custom_stack_configuration(run, pytester, upstream):
+    """It is named in the ini file or returned by a fixture; TAPE_URL in its environment is the address of the tape."""
     config = run_config([vllm("${env.TAPE_URL:=none}/v1")], {})
     (pytester.path / "own.yaml").write_text(yaml.safe_dump(config))
     pytester.makeconftest("""
@@ -90,14 +90,14 @@ def stack_config(request, stack_config):
     return yaml.safe_load(text.replace("provider_id: up", "provider_id: there"))
 """)
     args = ["-k", "hello", "-o", "stack_config=own.yaml"]
-    asked = ["--tape-mode", "once", "--tape-upstream", f"fake={upstream.url}", "--tape-model", "text"]
-    run(*args, *asked).assert_outcomes(passed=1, deselected=2)
+    record = ["--tape-mode", "once", "--tape-upstream", f"fake={upstream.url}", "--tape-model", "text"]
+    run(*args, *record).assert_outcomes(passed=1, deselected=2)
     run(*args, "--tape-upstream", "fake").assert_outcomes(passed=1, deselected=2)
     assert (pytester.path / "pids").read_text().split()[1::2] == ["there/text", "there/text"]
 
 
 def test_a_stack_that_does_not_start_shows_its_log(run, pytester):
-    """And not the code of the harness."""
+    """The output has no source code of the plugin."""
     config = run_config([{"provider_id": "up", "provider_type": "remote::nothing-like-it", "config": {}}], {})
     (pytester.path / "own.yaml").write_text(yaml.safe_dump(config))
     result = run("-k", "engine", "-o", "stack_config=own.yaml")
@@ -108,9 +108,9 @@ def test_a_stack_that_does_not_start_shows_its_log(run, pytester):
     assert "stack_process.py" not in result.stdout.str()
 
 
-def test_the_distribution_starts_by_hand(tmp_path):
-    """Without the variables that the plugin sets it has the embedded engine alone."""
+def test_the_distribution_starts_without_the_plugin(tmp_path):
+    """Without the variables of the plugin it has only the embedded engine."""
     env = {"MESSAGES_APIS_DIR": str(ROOT / "distributions" / "apis.d"), "LLAMA_STACK_LOG_FORMAT": "json"}
     with StackProcess(ROOT / "distributions" / "ci-tests" / "run.yaml", tmp_path, env) as process:
-        models = httpx.get(f"{process.url}/v1/models", timeout=30).json()["data"]
+        models = httpx.get(f"{process.url}/v1/models", timeout=60).json()["data"]
     assert [model["id"] for model in models] == ["local/tiny"]

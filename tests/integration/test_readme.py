@@ -1,4 +1,4 @@
-"""What README prints runs as it is printed."""
+"""The examples of README work unchanged."""
 
 import os
 import re
@@ -21,7 +21,7 @@ VARIABLES = {"MESSAGES_APIS_DIR": str(ROOT / "distributions" / "apis.d"), "LLAMA
 
 @pytest.fixture
 def run_yaml(tmp_path, monkeypatch):
-    """The first run.yaml of README, in a file; its upstream serves the models that it names."""
+    """The first run.yaml of README, as a file; the upstream serves its models."""
     for model in ("qwen3-coder", "qwen3-4b"):
         monkeypatch.setitem(BEHAVIOURS, model, BEHAVIOURS["text"])
     file = tmp_path / "run.yaml"
@@ -29,8 +29,8 @@ def run_yaml(tmp_path, monkeypatch):
     return file
 
 
-def test_the_run_yaml_of_a_vllm_server_is_a_stack(upstream, run_yaml, tmp_path):
-    """It starts, listens on the loopback address only, and answers by default model and alias."""
+def test_the_run_yaml_of_a_vllm_server_works(upstream, run_yaml, tmp_path):
+    """The stack starts, listens on the loopback address only, and serves the default model and an alias."""
     with StackProcess(run_yaml, tmp_path, {**VARIABLES, "VLLM_URL": upstream.url}) as stack:
         for name, model in (("claude-sonnet-5", "qwen3-coder"), ("claude-haiku-4-5", "qwen3-4b")):
             body = {"model": name, "max_tokens": 20, "messages": [{"role": "user", "content": "Hello"}]}
@@ -41,8 +41,8 @@ def test_the_run_yaml_of_a_vllm_server_is_a_stack(upstream, run_yaml, tmp_path):
         assert f"127.0.0.1:{stack.port}" in stack.log
 
 
-def test_the_library_client_answers_whole_and_streaming(upstream, run_yaml, tmp_path):
-    """The program prints the answer, and then the types of the events."""
+def test_the_library_client_example_works(upstream, run_yaml, tmp_path):
+    """It prints a response, and then the event types of a stream."""
     env = {
         **os.environ,
         **VARIABLES,
@@ -68,7 +68,7 @@ def test_the_library_client_answers_whole_and_streaming(upstream, run_yaml, tmp_
 
 
 @pytest.mark.parametrize("file", ["README.md", "scripts/serve"])
-def test_claude_code_is_started_with_a_token(file):
-    """With an API key the interactive client asks whether to use it, with No preselected, and needs the internet."""
+def test_the_command_for_claude_code_sets_a_token(file):
+    """With an API key, the interactive client asks whether to use it, preselects No, and needs the internet."""
     (line,) = [line.strip() for line in (ROOT / file).read_text().splitlines() if line.endswith(" claude")]
     assert re.fullmatch(r"ANTHROPIC_BASE_URL=\S+ ANTHROPIC_AUTH_TOKEN=\S+ claude", line)

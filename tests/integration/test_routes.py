@@ -1,4 +1,4 @@
-"""The HTTP surface of a running stack."""
+"""The HTTP routes of a running stack."""
 
 import gzip
 import json
@@ -11,7 +11,7 @@ HELLO = {"model": "up/text", "max_tokens": 50, "messages": [{"role": "user", "co
 
 
 def error_of(response):
-    """Return the error of a reply after checking the rest of its error body."""
+    """Check the error envelope of a response; return the error."""
     body = response.json()
     assert set(body) == {"type", "error", "request_id"}
     assert body["type"] == "error"
@@ -21,8 +21,8 @@ def error_of(response):
 
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/anthropic/v1/messages", "/v1/messages?beta=true"])
-def test_every_path_creates_a_message(client, path):
-    """Both paths respond, whatever the query string."""
+def test_a_message_request_works_on_every_path(client, path):
+    """With any query string."""
     reply = client.post(path, json=HELLO)
     assert reply.status_code == 200
     assert reply.headers["request-id"].startswith("req_")
@@ -36,15 +36,15 @@ def test_every_path_creates_a_message(client, path):
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", None])
-def test_the_body_is_json_whatever_its_content_type(client, content_type):
-    """A missing or wrong content type does not matter."""
+def test_the_body_is_parsed_as_json_with_any_content_type(client, content_type):
+    """Also with a wrong content type, or none."""
     headers = {"content-type": content_type} if content_type else {}
     reply = client.post("/v1/messages", content=json.dumps(HELLO), headers=headers)
     assert reply.status_code == 200
 
 
-def test_a_gzip_body_is_read(client):
-    """Request compression is supported."""
+def test_a_gzip_body_is_decompressed(client):
+    """If the content-encoding is gzip."""
     body = gzip.compress(json.dumps(HELLO).encode())
     assert client.post("/v1/messages", content=body, headers={"content-encoding": "gzip"}).status_code == 200
 
@@ -56,8 +56,8 @@ ENDPOINTS = {
 
 
 @pytest.mark.parametrize(("query", "expected"), [("", ENDPOINTS), ("?api_filter=deprecated", set())])
-def test_the_stack_lists_its_routes(client, query, expected):
-    """Each endpoint with its provider; not the route for unknown paths."""
+def test_the_stack_lists_the_routes_of_this_api(client, query, expected):
+    """Each with its provider, without the routes that reject wrong methods and paths."""
     reply = client.get(f"/v1/inspect/routes{query}")
     assert reply.status_code == 200, reply.text
     listed = [route for route in reply.json()["data"] if route["provider_types"] == ["inline::builtin"]]
@@ -69,8 +69,8 @@ def test_the_stack_lists_its_routes(client, query, expected):
 
 @pytest.mark.parametrize("path", ["/", "/api/hello"])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_start_up_probes_get_200(client, path, method):
-    """Claude Code requests these before its first message."""
+def test_start_up_probes_are_a_200(client, path, method):
+    """Claude Code sends them before its first request."""
     assert client.request(method, path).status_code == 200
 
 
@@ -86,8 +86,8 @@ def test_start_up_probes_get_200(client, path, method):
         ("OPTIONS", "/v1/messages", 405, "invalid_request_error"),
     ],
 )
-def test_wrong_methods_and_unknown_paths_get_an_error_body(client, method, path, status, kind):
-    """With 405 or 404, in the form that the SDKs parse."""
+def test_wrong_methods_and_unknown_paths_are_errors_in_the_envelope(client, method, path, status, kind):
+    """The SDKs can read the error and do not retry."""
     reply = client.request(method, path)
     assert reply.status_code == status
     error = error_of(reply)
@@ -106,8 +106,8 @@ def test_wrong_methods_and_unknown_paths_get_an_error_body(client, method, path,
         ({"stop_sequences": [1]}, "stop_sequences.0: Input should be a valid string"),
     ],
 )
-def test_a_bad_body_gets_400_with_the_path(client, change, message):
-    """The message begins with the JSON path of the wrong value."""
+def test_an_invalid_body_is_a_400_with_the_json_path(client, change, message):
+    """The message begins with the path."""
     reply = client.post("/v1/messages", json={**HELLO, **change})
     assert reply.status_code == 400
     error = error_of(reply)
@@ -115,14 +115,14 @@ def test_a_bad_body_gets_400_with_the_path(client, change, message):
     assert error["message"].startswith(message)
 
 
-def test_a_body_that_is_not_json_gets_400(client):
+def test_a_body_that_is_not_json_is_a_400(client):
     """The message says so."""
     reply = client.post("/v1/messages", content=b'{"model": ')
     assert reply.status_code == 400
     assert "JSON" in error_of(reply)["message"]
 
 
-def test_a_large_body_gets_413(client):
+def test_a_body_above_the_limit_is_a_413(client):
     """The limit is configured."""
     body = {**HELLO, "messages": [{"role": "user", "content": "x" * 200_000}]}
     reply = client.post("/v1/messages", json=body)
@@ -130,23 +130,23 @@ def test_a_large_body_gets_413(client):
     assert error_of(reply)["type"] == "request_too_large"
 
 
-def test_threads_are_rejected_with_the_error_code_of_the_tool_runner(client):
-    """With it the SDK's tool_runner continues without threads."""
+def test_a_thread_is_rejected_with_the_error_code_that_the_tool_runner_knows(client):
+    """With this code the SDK's tool_runner continues without threads."""
     reply = client.post("/v1/messages", json={**HELLO, "thread": {"type": "create"}})
     assert reply.status_code == 400
     assert error_of(reply)["details"]["error_code"] == "thread_unsupported_request"
 
 
-def test_an_alias_pattern_maps_a_name_and_the_reply_has_the_requested_one(client):
-    """The aliased model responds under the name that the client sent."""
+def test_a_name_that_matches_an_alias_pattern_is_served_and_returned(client):
+    """The aliased model responds, with the client's name."""
     reply = client.post("/v1/messages", json={**HELLO, "model": "claude-haiku-4-5"})
     assert reply.status_code == 200
     assert reply.json()["model"] == "claude-haiku-4-5"
 
 
 @pytest.mark.parametrize("model", ["nobody", "gone/model", "dangling"])
-def test_an_unknown_model_gets_404_that_lists_what_is_served(client, model):
-    """Without a default model an unknown name is rejected, with the names that would work."""
+def test_an_unknown_model_is_a_404_that_lists_the_served_models(client, model):
+    """If there is no default model."""
     reply = client.post("/v1/messages", json={**HELLO, "model": model})
     assert reply.status_code == 404
     error = error_of(reply)
@@ -156,7 +156,7 @@ def test_an_unknown_model_gets_404_that_lists_what_is_served(client, model):
 
 
 @pytest.mark.parametrize(
-    ("upstream_status", "status", "kind", "heals"),
+    ("upstream_status", "status", "kind", "retryable"),
     [
         (400, 400, "invalid_request_error", False),
         (401, 500, "api_error", False),
@@ -172,12 +172,12 @@ def test_an_unknown_model_gets_404_that_lists_what_is_served(client, model):
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
-def test_an_upstream_error_keeps_its_meaning_and_leaks_nothing(client, upstream_status, status, kind, heals, stream):
-    """Status and type follow the table; retry headers are kept; neither key nor address of the upstream is shown."""
+def test_an_upstream_error_is_translated_without_secrets(client, upstream_status, status, kind, retryable, stream):
+    """Status and type follow the table; retry headers are kept; key and address of the upstream are removed."""
     reply = client.post("/v1/messages", json={**HELLO, "model": f"up/status-{upstream_status}", "stream": stream})
     assert reply.status_code == status
     assert error_of(reply)["type"] == kind
-    assert reply.headers.get("x-should-retry") == (None if heals else "false")
+    assert reply.headers.get("x-should-retry") == (None if retryable else "false")
     assert "sk-upstream" not in reply.text
     assert "10.0.0.7" not in reply.text
     if upstream_status == 429:
@@ -185,23 +185,23 @@ def test_an_upstream_error_keeps_its_meaning_and_leaks_nothing(client, upstream_
         assert reply.headers["anthropic-ratelimit-requests-remaining"] == "3"
 
 
-def test_an_error_in_a_200_response_keeps_its_status(client):
-    """OpenRouter responds with 200 to a request that its own provider rejected."""
+def test_an_error_in_a_200_has_the_status_of_its_code(client):
+    """OpenRouter returns a 200 if its provider rejected the request."""
     reply = client.post("/v1/messages", json={**HELLO, "model": "up/error-body"})
     assert (reply.status_code, reply.json()["error"]["type"]) == (429, "rate_limit_error")
     assert reply.json()["error"]["message"] == "Provider returned error"
 
 
-def test_a_context_overflow_is_worded_so_that_claude_code_compacts(client):
-    """Claude Code looks for this sentence."""
+def test_a_context_overflow_has_the_message_that_starts_compaction(client):
+    """Claude Code searches for it."""
     reply = client.post("/v1/messages", json={**HELLO, "model": "up/overflow"})
     assert reply.status_code == 400
     assert error_of(reply)["message"] == "prompt is too long: 9000 tokens > 8192 maximum"
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_an_invalid_response_is_an_upstream_failure(client, stream):
-    """HTML with status 200 does not become an empty success, and is not shown."""
+def test_an_html_page_with_status_200_is_an_upstream_failure(client, stream):
+    """It is not an empty success, and its text is not shown."""
     reply = client.post("/v1/messages", json={**HELLO, "model": "up/html", "stream": stream})
     assert "10.0.0.7" not in reply.text
     assert "sk-upstream" not in reply.text
@@ -212,8 +212,8 @@ def test_an_invalid_response_is_an_upstream_failure(client, stream):
         assert error_of(reply)["type"] == "api_error"
 
 
-def test_openapi_shows_the_real_schemas(client):
-    """The OpenAPI document describes request and response with their fields."""
+def test_openapi_has_the_schemas_of_request_and_response(client):
+    """And no routes that only reject requests."""
     document = client.get("/openapi.json").json()
     operation = document["paths"]["/v1/messages"]["post"]
     body = operation["requestBody"]["content"]["application/json"]["schema"]
@@ -222,8 +222,10 @@ def test_openapi_shows_the_real_schemas(client):
     schema = document["components"]["schemas"]["CreateMessageRequest"]
     assert schema["properties"]["max_tokens"]["description"]
     assert {"TextBlock", "ToolUseBlock", "Message", "Usage"} <= set(document["components"]["schemas"])
-    ours = {path: set(found) for path, found in document["paths"].items() if "messages" in path or "anthropic" in path}
-    assert ours == {
+    routes = {
+        path: set(found) for path, found in document["paths"].items() if "messages" in path or "anthropic" in path
+    }
+    assert routes == {
         "/v1/messages": {"post"},
         "/v1/messages/count_tokens": {"post"},
         "/anthropic/v1/messages": {"post"},
@@ -233,8 +235,8 @@ def test_openapi_shows_the_real_schemas(client):
     }
 
 
-def test_no_failure_on_a_request_path_logs_a_traceback(stack, client):
-    """A rendered traceback would block the server for seconds, so each failure is logged in one line."""
+def test_no_failure_logs_a_traceback(stack, client):
+    """A rendered traceback would stop the server for seconds, so a failure is logged as one line."""
     for model in ("nobody", "up/status-401", "up/status-404", "up/status-500", "up/html", "up/dies", "up/error-chunk"):
         for stream in (False, True):
             client.post("/v1/messages", json={**HELLO, "model": model, "stream": stream})

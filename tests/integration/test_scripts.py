@@ -1,4 +1,4 @@
-"""The command that serves, as a user runs it."""
+"""``scripts/serve`` and ``scripts/setup``, as a user runs them."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ BODY = {"model": "any", "max_tokens": 20, "messages": [{"role": "user", "content
 
 
 class Serve:
-    """``scripts/serve`` in a process group of its own, its output in ``lines``."""
+    """``scripts/serve`` in its own process group; its output is in ``lines``."""
 
     def __init__(self, folder, **env):
         self.lines = []
@@ -47,9 +47,9 @@ class Serve:
         self.ready.set()
 
     def stop(self, number=signal.SIGTERM):
-        """End the command, if it has not ended; return its exit code."""
+        """Stop the command if it is running; return its exit code."""
         self.process.send_signal(number)
-        code = self.process.wait(30)
+        code = self.process.wait(60)
         self._reader.join(10)
         self.process.stdout.close()
         return code
@@ -62,8 +62,8 @@ class Serve:
         return False
 
 
-def test_serve_answers_prints_what_to_do_and_leaves_nothing_behind(tmp_path):
-    """From any directory; its engine ends with it."""
+def test_serve_works_from_any_directory_and_ends_with_its_engine(tmp_path):
+    """It prints the address, the command for Claude Code and the variables."""
     port = free_port()
     serve = Serve(tmp_path, PORT=str(port))
     try:
@@ -80,8 +80,8 @@ def test_serve_answers_prints_what_to_do_and_leaves_nothing_behind(tmp_path):
     assert serve.group_is_gone()
 
 
-def test_serve_ends_although_a_stream_is_open(upstream, tmp_path):
-    """The server would wait for a stream that never ends; the command does not."""
+def test_serve_ends_while_a_stream_is_open(upstream, tmp_path):
+    """The server would wait for the end of the stream, but the command does not."""
     port = free_port()
     backend = {"DISTRIBUTION": "starter", "OPENAI_COMPATIBLE_URL": upstream.url, "DEFAULT_MODEL": "compatible/text"}
     serve = Serve(tmp_path, PORT=str(port), **backend)
@@ -97,8 +97,8 @@ def test_serve_ends_although_a_stream_is_open(upstream, tmp_path):
     assert serve.group_is_gone()
 
 
-def test_a_port_in_use_is_said_in_one_line(tmp_path):
-    """Another server's answer is not taken for its own."""
+def test_a_port_in_use_is_an_error_of_one_line(tmp_path):
+    """The response of the other server is not mistaken for its own."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -109,8 +109,8 @@ def test_a_port_in_use_is_said_in_one_line(tmp_path):
     assert serve.lines == [f"Port {port} is in use; choose another with PORT=...\n"]
 
 
-def test_a_port_that_is_no_number_is_said_in_one_line(tmp_path):
-    """It does not come back as a traceback."""
+def test_a_port_that_is_not_a_number_is_an_error_of_one_line(tmp_path):
+    """It is not a traceback."""
     serve = Serve(tmp_path, PORT="abc")
     serve.process.wait(60)
     assert serve.stop() == 2
@@ -118,7 +118,7 @@ def test_a_port_that_is_no_number_is_said_in_one_line(tmp_path):
 
 
 def test_a_missing_model_file_is_named(tmp_path):
-    """The command ends with the reason."""
+    """The command ends, and its output says what to do."""
     serve = Serve(tmp_path, PORT=str(free_port()), MODEL_PATH="/nowhere/x.gguf")
     assert serve.process.wait(120) == 1
     assert serve.stop() == 1
@@ -135,7 +135,7 @@ esac
 
 
 async def test_setup_shows_its_progress_while_packages_are_installed(tmp_path):
-    """The tenth package is named while pip still works, whatever awk the machine has."""
+    """The tenth package is printed while pip is running, with any awk."""
     (tmp_path / "scripts").mkdir()
     for name in ("scripts/setup", "scripts/sdk1.lock", "requirements.lock", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path / name)

@@ -9,12 +9,12 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture(scope="module", params=VERSIONS)
 def report(request, local_stack, stack):
-    """What a session with one version of the SDK saw."""
+    """The results of a session of one SDK version."""
     return session(request.param, local_stack.url, stack.url)
 
 
-def test_create_returns_a_greeting_under_the_requested_name(report):
-    """A plain request is answered sensibly, and the model name is echoed."""
+def test_create_returns_a_message_with_the_requested_model_name(report):
+    """The text is a greeting."""
     message = report["create"]
     assert text_of(message).startswith(("Hello", "Hi"))
     assert message["model"] == "claude-sonnet-4-5"
@@ -23,16 +23,16 @@ def test_create_returns_a_greeting_under_the_requested_name(report):
     assert message["usage"]["output_tokens"] > 0
 
 
-def test_the_stream_helper_accumulates_the_same_message(report):
-    """The helper sees the events of the protocol and puts the answer together."""
+def test_the_stream_helper_accumulates_the_message(report):
+    """From the events of the protocol."""
     assert report["kinds"][0] == "message_start"
     assert report["kinds"][-1] == "message_stop"
     assert text_of(report["streamed"]) == "1, 2, 3, 4, 5, 6, 7, 8, 9, 10."
     assert report["streamed"]["usage"]["output_tokens"] > 0
 
 
-def test_a_tool_round_trip_ends_in_an_answer_with_the_result(report):
-    """The model asks for the weather of the city named, gets it, and repeats it."""
+def test_a_tool_round_trip_ends_in_a_text_with_the_tool_result(report):
+    """The model calls the tool with the city of the question and repeats the result."""
     call = next(block for block in report["tool_first"]["content"] if block["type"] == "tool_use")
     assert report["tool_first"]["stop_reason"] == "tool_use"
     assert call["name"] == "get_weather"
@@ -41,30 +41,30 @@ def test_a_tool_round_trip_ends_in_an_answer_with_the_result(report):
     assert report["tool_second"]["stop_reason"] == "end_turn"
 
 
-def test_thinking_comes_back_as_a_block_before_the_text(report):
-    """With thinking on, the reasoning is a thinking block."""
+def test_thinking_is_a_block_before_the_text(report):
+    """With a signature."""
     kinds = [block["type"] for block in report["thinking"]["content"]]
     assert kinds == ["thinking", "text"]
     assert report["thinking"]["content"][0]["thinking"].strip()
     assert "signature" in report["thinking"]["content"][0]
 
 
-def test_disabled_thinking_leaves_no_thinking_block(report):
-    """With thinking off, there is none."""
+def test_a_response_without_thinking_has_only_text(report):
+    """If the request disables thinking."""
     assert [block["type"] for block in report["create"]["content"]] == ["text"]
 
 
-def test_a_wrong_model_raises_the_class_for_404(report):
-    """Where no default model answers it, with the names that would work."""
-    seen = report["wrong_model"]
-    assert (seen["class"], seen["status"]) == ("NotFoundError", 404)
-    assert seen["request_id"].startswith("req_")
-    assert "up/text" in seen["body"]["error"]["message"]
+def test_an_unknown_model_raises_not_found_error(report):
+    """If there is no default model; the message lists the served models."""
+    error = report["wrong_model"]
+    assert (error["class"], error["status"]) == ("NotFoundError", 404)
+    assert error["request_id"].startswith("req_")
+    assert "up/text" in error["body"]["error"]["message"]
 
 
-def test_a_bad_body_raises_the_class_for_400(report):
-    """The SDK raises its own class, with the request id."""
-    seen = report["bad_body"]
-    assert seen["class"] == "BadRequestError"
-    assert seen["request_id"].startswith("req_")
-    assert seen["body"]["error"]["message"].startswith("max_tokens: ")
+def test_an_invalid_body_raises_bad_request_error(report):
+    """With the request id."""
+    error = report["bad_body"]
+    assert error["class"] == "BadRequestError"
+    assert error["request_id"].startswith("req_")
+    assert error["body"]["error"]["message"].startswith("max_tokens: ")

@@ -10,9 +10,9 @@ from support.native_upstream import until
 
 pytestmark = pytest.mark.integration
 
-ASK = {"max_tokens": 50, "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
+BODY = {"max_tokens": 50, "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
 HANG_SECONDS = 60
-"""Only a request that is never closed takes that long."""
+"""Only a hang takes that long."""
 
 
 def read_events(response):
@@ -26,10 +26,10 @@ def read_events(response):
 
 
 def stream(client, model):
-    return client.stream("POST", "/v1/messages", json={**ASK, "model": model})
+    return client.stream("POST", "/v1/messages", json={**BODY, "model": model})
 
 
-def test_a_stream_has_named_events_and_the_headers_proxies_need(client):
+def test_a_stream_has_named_events_and_the_headers_that_proxies_need(client):
     """Event names, content type, no caching, no proxy buffering, request id."""
     with stream(client, "up/text") as response:
         assert response.status_code == 200
@@ -47,15 +47,15 @@ def test_a_stream_has_named_events_and_the_headers_proxies_need(client):
     assert (usage["input_tokens"], usage["cache_read_input_tokens"], usage["output_tokens"]) == (20, 10, 7)
 
 
-def test_usage_is_always_asked_for_when_streaming(client, upstream):
-    """The upstream is asked to report usage on its stream."""
+def test_a_stream_request_always_asks_the_upstream_for_usage(client, upstream):
+    """With ``stream_options.include_usage``."""
     with stream(client, "up/text") as response:
         response.read()
     assert upstream.last("text").json["stream_options"] == {"include_usage": True}
 
 
-def test_pings_come_before_the_upstream_has_answered(client, upstream):
-    """Headers and pings go out while the upstream is silent; the answer follows."""
+def test_pings_are_sent_before_the_upstream_responds(client, upstream):
+    """Headers and pings are sent while the upstream is silent; its response follows."""
     with stream(client, "up/late") as response:
         assert response.status_code == 200
         names = []
@@ -67,8 +67,8 @@ def test_pings_come_before_the_upstream_has_answered(client, upstream):
     assert names[-1] == "message_stop"
 
 
-def test_a_refusal_after_the_first_ping_is_an_error_event(client, upstream):
-    """Once headers are out, an upstream's 400 arrives as an error event, and nothing after it."""
+def test_an_upstream_error_after_the_first_ping_is_an_error_event(client, upstream):
+    """The headers are sent by then, so a 400 of the upstream is the last event."""
     with stream(client, "up/late-refusal") as response:
         assert response.status_code == 200
         events = []
@@ -81,8 +81,8 @@ def test_a_refusal_after_the_first_ping_is_an_error_event(client, upstream):
     assert events[-1][1]["request_id"] == response.headers["request-id"]
 
 
-def test_pings_fill_a_pause_in_the_middle(client, upstream):
-    """Silence between two tokens is filled."""
+def test_pings_fill_a_pause_in_the_middle_of_a_stream(client, upstream):
+    """Between two text deltas."""
     names = []
     with stream(client, "up/pausing") as response:
         for name, _ in read_events(response):
@@ -95,8 +95,8 @@ def test_pings_fill_a_pause_in_the_middle(client, upstream):
 
 
 @pytest.mark.parametrize("model", ["up/dies", "up/error-chunk"])
-def test_an_upstream_that_fails_in_the_middle_ends_in_one_error_event(client, model):
-    """What was said stays, then an error event, and no pretended end."""
+def test_an_upstream_failure_in_the_middle_of_a_stream_is_one_error_event(client, model):
+    """It is the last event, and there is no message_stop."""
     with stream(client, model) as response:
         events = list(read_events(response))
     names = [name for name, _ in events]
@@ -107,8 +107,8 @@ def test_an_upstream_that_fails_in_the_middle_ends_in_one_error_event(client, mo
 
 
 @pytest.mark.parametrize("model", ["slow", "fast"])
-def test_leaving_a_stream_closes_the_upstream(stack, upstream, model):
-    """A client that disconnects in the middle frees the backend, which would go on without end."""
+def test_a_disconnect_in_the_middle_of_a_stream_closes_the_upstream(stack, upstream, model):
+    """The upstream would never end."""
     with httpx.Client(base_url=stack.url, timeout=60) as client, stream(client, f"up/{model}") as response:
         next(read_events(response))
         exchange = upstream.last(model)
@@ -116,14 +116,14 @@ def test_leaving_a_stream_closes_the_upstream(stack, upstream, model):
 
 
 @pytest.mark.parametrize("streaming", [True, False])
-async def test_leaving_before_the_first_byte_closes_the_upstream(stack, upstream, streaming):
-    """So does one that disconnects while the upstream is still silent, streaming or not."""
-    seen = len(upstream.exchanges)
+async def test_a_disconnect_before_the_first_byte_closes_the_upstream(stack, upstream, streaming):
+    """While the upstream is silent, streaming or not."""
+    before = len(upstream.exchanges)
     async with httpx.AsyncClient(base_url=stack.url, timeout=60) as client:
-        body = {**ASK, "model": "up/never", "stream": streaming}
+        body = {**BODY, "model": "up/never", "stream": streaming}
         request = asyncio.create_task(client.post("/v1/messages", json=body))
-        await until(lambda: len(upstream.exchanges) > seen, "the request at the upstream")
+        await until(lambda: len(upstream.exchanges) > before, "the request at the upstream")
         request.cancel()
         await asyncio.wait({request})
-    closed = await asyncio.to_thread(upstream.exchanges[seen].closed.wait, HANG_SECONDS)
+    closed = await asyncio.to_thread(upstream.exchanges[before].closed.wait, HANG_SECONDS)
     assert closed, "the upstream request was not closed"

@@ -1,7 +1,7 @@
-"""The suites run once for each upstream and each way to reach a stack, over a tape each.
+"""Runs the suites once for each upstream and each type of client, with a tape for each test and upstream.
 
-An upstream whose name ends in ``-messages`` is asked through its own Messages API, any other one through chat
-completions. Those of pyproject.toml are recorded from the embedded engine; ``--tape-upstream`` names others.
+Requests to an upstream whose name ends in ``-messages`` use its own Messages API, those to any other one use chat
+completions. The upstreams of pyproject.toml are recorded from the embedded engine; ``--tape-upstream`` names others.
 """
 
 import os
@@ -11,32 +11,41 @@ import pytest
 from messages_tape import SUFFIX, Action
 from messages_tape.testing.settings import Upstream
 from messages_tape.testing.stack import choose_model, distributions, stack_environment
-from support.suites import QUIET, SEEN, SILENT, Client, Library, Seen, in_process, over_http
+from support.suites import (
+    NO_THINKING,
+    NO_THINKING_LLAMA_CPP,
+    RESPONSES_SUFFIX,
+    Client,
+    ClientResponses,
+    Library,
+    in_process,
+    over_http,
+)
 
 ENGINE_KEY = "key-of-the-embedded-engine"
-"""What the embedded engine wants, so that there is a wrong key."""
-LIKE = {"llama-cpp": "llama_cpp", "ollama": "ollama", "vllm": "vllm", "lmstudio": "lmstudio"}
-"""How an upstream's name begins -> the preset of its backend."""
+"""The key that the embedded engine requires, so that a test can send a wrong one."""
+PRESETS = {"llama-cpp": "llama_cpp", "ollama": "ollama", "vllm": "vllm", "lmstudio": "lmstudio"}
+"""Prefix of an upstream's name -> the preset of its backend."""
 
 passed = pytest.StashKey[bool]()
 
 
-def named(config):
-    """Return the upstreams that the suites are run for."""
+def upstreams_of(config):
+    """Return the upstreams for which the suites run."""
     return [Upstream.of(text) for text in config.getoption("tape_upstream") or config.getini("tape_upstreams")]
 
 
 def pytest_configure(config):
-    """Name the markers of the suites."""
-    config.addinivalue_line("markers", "lacking(upstream, why): the upstream does not have what the test is about")
+    """Register the markers of the suites."""
+    config.addinivalue_line("markers", "lacking(upstream, why): the upstream does not have the tested feature")
     config.addinivalue_line("markers", "only_embedded(why): the test needs to know the backend")
 
 
 def pytest_generate_tests(metafunc):
-    """Run what takes a ``client`` in both ways, what takes a ``server`` in one."""
+    """Run a test with a ``client`` over HTTP and in a process, a test with a ``server`` over HTTP only."""
     ways = ["server", "library"] if "client" in metafunc.fixturenames else ["server"]
     if {"client", "server"} & set(metafunc.fixturenames):
-        names = [one.name for one in named(metafunc.config)]
+        names = [one.name for one in upstreams_of(metafunc.config)]
         metafunc.parametrize(("upstream", "way"), [(name, way) for name in names for way in ways])
 
 
@@ -49,7 +58,7 @@ def pytest_itemcollected(item):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Note whether a test passed: what a client saw is kept only then."""
+    """Record whether a test passed: the responses to its client are saved only then."""
     report = yield
     if report.when == "call":
         item.stash[passed] = report.passed
@@ -57,13 +66,13 @@ def pytest_runtest_makereport(item, call):
 
 
 def is_embedded(upstream):
-    """Say whether an upstream is the embedded engine, however it is asked."""
+    """Return whether an upstream is the embedded engine, with either API."""
     return upstream.startswith("llama-cpp-")
 
 
 @pytest.fixture(autouse=True, scope="module")
 def keys():
-    """The embedded engine wants a key, and the stack has it."""
+    """Set the key that the embedded engine requires and the stack sends."""
     with pytest.MonkeyPatch.context() as patch:
         if not os.environ.get("TAPE_API_KEY"):
             patch.setenv("TAPE_API_KEY", ENGINE_KEY)
@@ -71,8 +80,8 @@ def keys():
 
 
 @pytest.fixture(autouse=True)
-def possible(request, pytestconfig):
-    """Skip what an upstream cannot do, or could not when it was recorded."""
+def skip_unsupported(request, pytestconfig):
+    """Skip a test that the upstream does not support or that has no tape of it."""
     node = request.node
     upstream = node.callspec.params["upstream"]
     for marker in node.iter_markers("lacking"):
@@ -95,14 +104,14 @@ def lane(upstream):
 
 @pytest.fixture
 def fields(upstream, lane):
-    """What each request has, so that nobody thinks unasked."""
-    return SILENT if lane == "native" and is_embedded(upstream) else QUIET
+    """Default fields of each request, which disable thinking."""
+    return NO_THINKING_LLAMA_CPP if lane == "native" and is_embedded(upstream) else NO_THINKING
 
 
 @pytest.fixture
 def stack_env(upstream, lane):
-    """The variables of the ci-tests distribution that say how an upstream is asked."""
-    like = next((preset for name, preset in LIKE.items() if upstream.startswith(name)), "openai")
+    """The variables of the ci-tests distribution that select the API of an upstream."""
+    like = next((preset for name, preset in PRESETS.items() if upstream.startswith(name)), "openai")
     native = {"native": "on", "translated": "off"}[lane]
     repair = str(upstream.startswith("llama-cpp")).lower()
     return {"TAPE_LIKE": like, "TAPE_NATIVE": native, "TAPE_REPAIR": repair}
@@ -110,7 +119,7 @@ def stack_env(upstream, lane):
 
 @pytest.fixture(scope="session")
 def libraries():
-    """Processes with a library client, by the address of their upstream."""
+    """Address of an upstream -> process with a library client."""
     running = {}
     yield running
     for library in running.values():
@@ -118,32 +127,32 @@ def libraries():
 
 
 @pytest.fixture
-def seen(request, tape):
-    """What the client saw; kept when the tape is recorded, compared when it is played."""
+def client_responses(request, tape):
+    """The responses to the client: saved when the tape is recorded, compared when it is played."""
     action = tape.action
     if action is Action.LIVE:
         yield None
         return
-    path = tape.path.with_name(tape.path.name.removesuffix(SUFFIX) + SEEN)
-    compared = Seen(path, compares=action is not Action.RECORD)
-    yield compared
+    path = tape.path.with_name(tape.path.name.removesuffix(SUFFIX) + RESPONSES_SUFFIX)
+    client_responses = ClientResponses(path, compares=action is not Action.RECORD)
+    yield client_responses
     if action is Action.RECORD and request.node.stash.get(passed, False):
-        compared.save()
+        client_responses.save()
 
 
 @pytest.fixture
 def server(request, tape, lane, fields, way):
     """A client of a running stack."""
     stack = request.getfixturevalue("stack")
-    seen = request.getfixturevalue("seen")
-    made = Client(stack.model, lane, fields, tape, seen, over_http(stack.url))
+    client_responses = request.getfixturevalue("client_responses")
+    made = Client(stack.model, lane, fields, tape, client_responses, over_http(stack.url))
     made.url = stack.url
     return made
 
 
 @pytest.fixture
 def client(request, tape, lane, fields, way, stack_env, libraries, tmp_path_factory):
-    """A client of a running stack, or of one inside its process."""
+    """A client of a running stack, or a library client with its own stack."""
     if way == "server":
         return request.getfixturevalue("server")
     url = tape.url
@@ -153,4 +162,4 @@ def client(request, tape, lane, fields, way, stack_env, libraries, tmp_path_fact
         env |= {"SQLITE_STORE_DIR": str(folder), "LLAMA_STACK_CONFIG_DIR": str(folder)}
         libraries[url] = Library(distributions() / "ci-tests" / "run.yaml", folder, env)
     model = choose_model(libraries[url].models, tape.model)
-    return Client(model, lane, fields, tape, request.getfixturevalue("seen"), in_process(libraries[url]))
+    return Client(model, lane, fields, tape, request.getfixturevalue("client_responses"), in_process(libraries[url]))

@@ -1,4 +1,4 @@
-"""What a client gets for plain requests: whole and streamed, one turn and several."""
+"""Responses to plain requests: unary and streaming, with one turn and several."""
 
 import json
 
@@ -13,8 +13,8 @@ pytestmark = pytest.mark.integration
 
 @pytest.mark.tape("hello")
 def test_a_question_is_answered(client):
-    """One text block, a stop reason, usage; the upstream is asked once, under its own model name."""
-    message = client.ask("Hello").body
+    """It has one text block, a stop reason and usage; the upstream gets one request, with its own model name."""
+    message = client.send("Hello").body
     assert message["type"] == "message"
     assert message["role"] == "assistant"
     assert message["model"] == client.model
@@ -22,7 +22,7 @@ def test_a_question_is_answered(client):
     assert (message["stop_reason"], message["stop_sequence"]) == ("end_turn", None)
     assert message["usage"]["input_tokens"] > 0
     assert message["usage"]["output_tokens"] > 0
-    (sent,) = client.sent
+    (sent,) = client.upstream_bodies
     assert f"up/{sent['model']}" == client.model
     assert sent["messages"] == [{"role": "user", "content": "Hello"}]
     assert not sent.get("stream")
@@ -30,40 +30,40 @@ def test_a_question_is_answered(client):
 
 @pytest.mark.tape("hello-stream")
 def test_a_stream_obeys_the_grammar_and_adds_up_to_a_message(client):
-    """The same words as in the whole answer, which temperature 0 makes comparable."""
-    whole = client.ask("Hello").body
+    """It has the text of the unary response, because the temperature is 0."""
+    unary = client.send("Hello").body
     events = client.stream("Hello").events
     check_stream(events)
     message = fold(events)
-    assert message["content"] == whole["content"]
-    assert message["usage"]["output_tokens"] == whole["usage"]["output_tokens"]
+    assert message["content"] == unary["content"]
+    assert message["usage"]["output_tokens"] == unary["usage"]["output_tokens"]
     assert message["stop_reason"] == "end_turn"
     assert sum(event["type"] == "content_block_delta" for event in events) > 1
-    assert client.sent[1]["stream"] is True
+    assert client.upstream_bodies[1]["stream"] is True
 
 
 @pytest.mark.tape("system")
 def test_a_system_prompt_reaches_the_upstream(client):
-    """As a text and as blocks; it stays in front of the conversation."""
+    """As a text and as blocks; it is before the conversation."""
     texts = [
-        text_of(client.ask("Hello", system=system).body)
+        text_of(client.send("Hello", system=system).body)
         for system in ("You are terse.", [{"type": "text", "text": "You are terse."}])
     ]
     assert texts[0] == texts[1] != ""
-    for sent in client.sent:
+    for sent in client.upstream_bodies:
         first = sent["system"] if client.native else sent["messages"][0]
         assert "You are terse." in str(first)
-    assert client.native or client.sent[0] == client.sent[1]
+    assert client.native or client.upstream_bodies[0] == client.upstream_bodies[1]
 
 
 @pytest.mark.tape("turns")
-def test_a_conversation_goes_on(client):
-    """The answer comes back as it was given, between what the user said."""
-    first = client.ask("Hello").body
-    said = {"role": "assistant", "content": first["content"]}
-    second = client.ask("Hello", said, "Count to 10").body
+def test_a_conversation_may_have_several_turns(client):
+    """The first response is sent back unchanged, between the user's messages."""
+    first = client.send("Hello").body
+    assistant = {"role": "assistant", "content": first["content"]}
+    second = client.send("Hello", assistant, "Count to 10").body
     assert text_of(second)
-    sent = client.sent[1]["messages"]
+    sent = client.upstream_bodies[1]["messages"]
     assert [message["role"] for message in sent] == ["user", "assistant", "user"]
     assert text_of(first) in str(sent[1])
     assert second["usage"]["input_tokens"] > first["usage"]["input_tokens"]
@@ -71,22 +71,22 @@ def test_a_conversation_goes_on(client):
 
 @pytest.mark.tape("blocks")
 def test_content_may_be_a_list_of_blocks(client):
-    """Blocks of text stay apart, in their order, unless the upstream wants one text; hints of caching cost nothing."""
+    """Text blocks keep their order, and a cache breakpoint is accepted."""
     blocks = [
         {"type": "text", "text": "Count to 10."},
         {"type": "text", "text": "Then stop.", "cache_control": {"type": "ephemeral"}},
     ]
-    answer = client.ask({"role": "user", "content": blocks})
+    answer = client.send({"role": "user", "content": blocks})
     assert answer.status == 200
     assert text_of(answer.body)
-    (message,) = client.sent[0]["messages"]
+    (message,) = client.upstream_bodies[0]["messages"]
     assert str(message).index("Count to 10.") < str(message).index("Then stop.")
 
 
 @pytest.mark.lacking("llama-cpp-messages", "llama.cpp's own endpoint ignores output_config")
 @pytest.mark.tape("structured")
-def test_an_answer_has_the_structure_that_was_asked_for(client):
-    """The text is JSON of the schema, whatever the model would rather say."""
+def test_structured_output_matches_the_schema(client):
+    """The text is JSON that matches the schema."""
     properties = {"city": {"enum": ["Paris", "Rome"]}, "warm": {"type": "boolean"}}
     schema = {
         "type": "object",
@@ -94,45 +94,45 @@ def test_an_answer_has_the_structure_that_was_asked_for(client):
         "required": ["city", "warm"],
         "additionalProperties": False,
     }
-    wanted = {"format": {"type": "json_schema", "schema": schema}}
-    message = client.ask("Where is it warm?", output_config=wanted).body
-    said = json.loads(text_of(message))
-    assert said.keys() == properties.keys()
-    assert said["city"] in ("Paris", "Rome")
-    assert isinstance(said["warm"], bool)
+    output_config = {"format": {"type": "json_schema", "schema": schema}}
+    message = client.send("Where is it warm?", output_config=output_config).body
+    answer = json.loads(text_of(message))
+    assert answer.keys() == properties.keys()
+    assert answer["city"] in ("Paris", "Rome")
+    assert isinstance(answer["warm"], bool)
 
 
 @pytest.mark.tape("stop-sequence")
-def test_a_stop_sequence_ends_the_answer(client):
-    """It is named and is not in the text; the same in a stream."""
+def test_a_stop_sequence_ends_the_response(client):
+    """It is the ``stop_sequence`` and not in the text, with and without streaming."""
     fields = {"stop_sequences": ["7", "5"]}
-    message = client.ask("Count to 10", **fields).body
+    message = client.send("Count to 10", **fields).body
     events = client.stream("Count to 10", **fields).events
     check_stream(events)
-    for seen in (message, fold(events)):
-        assert (seen["stop_reason"], seen["stop_sequence"]) == ("stop_sequence", "5")
-        assert text_of(seen).startswith("1")
-        assert "5" not in text_of(seen)
+    for received in (message, fold(events)):
+        assert (received["stop_reason"], received["stop_sequence"]) == ("stop_sequence", "5")
+        assert text_of(received).startswith("1")
+        assert "5" not in text_of(received)
 
 
 @pytest.mark.tape("max-tokens")
-def test_an_answer_ends_at_its_limit(client):
-    """Says so, and has no more tokens than were allowed; the same in a stream."""
-    message = client.ask("Count to 10", max_tokens=5).body
+def test_max_tokens_ends_the_response(client):
+    """The stop reason is ``max_tokens``, and the usage is within it, with and without streaming."""
+    message = client.send("Count to 10", max_tokens=5).body
     events = client.stream("Count to 10", max_tokens=5).events
     check_stream(events)
-    for seen in (message, fold(events)):
-        assert seen["stop_reason"] == "max_tokens"
-        assert 1 <= seen["usage"]["output_tokens"] <= 5
-        assert text_of(seen)
+    for received in (message, fold(events)):
+        assert received["stop_reason"] == "max_tokens"
+        assert 1 <= received["usage"]["output_tokens"] <= 5
+        assert text_of(received)
 
 
 @pytest.mark.tape("count-tokens")
-def test_a_count_is_the_usage_of_the_answer(client, upstream):
-    """Where the upstream has a tokenizer to ask; else it is an estimate, and says so."""
+def test_a_count_equals_the_usage(client, upstream):
+    """If the upstream can count tokens; otherwise the count is marked as an estimate."""
     fields = {"system": "You are terse.", "path": "/v1/messages/count_tokens", "max_tokens": None, "temperature": None}
-    counted = client.ask("Hello", **fields)
-    message = client.ask("Hello", system="You are terse.", max_tokens=1).body
+    counted = client.send("Hello", **fields)
+    message = client.send("Hello", system="You are terse.", max_tokens=1).body
     assert counted.body.keys() == {"input_tokens"}
     if upstream.startswith("llama-cpp") or counted.headers.get("x-messages-token-count") == "exact":
         assert counted.body["input_tokens"] == message["usage"]["input_tokens"]

@@ -1,4 +1,4 @@
-"""Thinking: as blocks of its own, and what becomes of them in the next turn."""
+"""Thinking: its blocks in a response, and in the next request."""
 
 import pytest
 
@@ -11,24 +11,24 @@ pytestmark = pytest.mark.integration
 THINK = {"thinking": {"type": "enabled", "budget_tokens": 1024}, "max_tokens": 2000, "chat_template_kwargs": None}
 
 
-def thoughts_of(message):
+def thinking_of(message):
     """Return the thinking of a message."""
     return "".join(block["thinking"] for block in message["content"] if block["type"] == "thinking")
 
 
 @pytest.mark.tape("thinking")
 def test_thinking_is_a_block_before_the_text(client):
-    """With words, and with a signature that the next turn brings back."""
-    message = client.ask("Hello", **THINK).body
+    """With text and a signature."""
+    message = client.send("Hello", **THINK).body
     assert [block["type"] for block in message["content"]] == ["thinking", "text"]
-    assert thoughts_of(message).strip()
+    assert thinking_of(message).strip()
     assert "signature" in message["content"][0]
     assert text_of(message).strip()
 
 
 @pytest.mark.tape("thinking-stream")
 def test_thinking_is_streamed(client):
-    """In a block of its own, that ends with its signature before the text begins."""
+    """In its own block, which ends with the signature before the text begins."""
     events = client.stream("Hello", **THINK).events
     check_stream(events)
     message = fold(events)
@@ -40,21 +40,21 @@ def test_thinking_is_streamed(client):
 
 
 @pytest.mark.tape("thinking-turns")
-def test_thinking_goes_back_with_the_conversation(client):
-    """A client echoes the block; the request is taken, and the upstream sees both turns."""
-    first = client.ask("Hello", **THINK).body
-    said = {"role": "assistant", "content": first["content"]}
-    second = client.ask("Hello", said, "Count to 10", **THINK)
+def test_thinking_is_accepted_in_the_next_request(client):
+    """The client sends the block back, and the upstream gets both turns."""
+    first = client.send("Hello", **THINK).body
+    assistant = {"role": "assistant", "content": first["content"]}
+    second = client.send("Hello", assistant, "Count to 10", **THINK)
     assert second.status == 200
     assert text_of(second.body).strip()
-    sent = client.sent[1]["messages"]
+    sent = client.upstream_bodies[1]["messages"]
     assert [message["role"] for message in sent] == ["user", "assistant", "user"]
     assert text_of(first) in str(sent[1])
 
 
 @pytest.mark.tape("thinking-off")
-def test_without_thinking_there_is_no_block(client):
-    """And none of its words in the text."""
-    message = client.ask("Hello").body
+def test_a_response_without_thinking_has_only_text(client):
+    """The text has no thinking, either."""
+    message = client.send("Hello").body
     assert [block["type"] for block in message["content"]] == ["text"]
     assert "<think>" not in text_of(message)

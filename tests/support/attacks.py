@@ -99,7 +99,7 @@ def cpu_bound(seconds: float, pid: int | None = None) -> Iterator[None]:
     The bounds were written for one machine; on a slower or busier one they are longer by as much as it is slower.
     """
     seconds *= slowdown()
-    gc.freeze()  # what other tests have left in the memory of this process is not searched for garbage meanwhile
+    gc.freeze()  # the garbage collector skips the objects of other tests
     before = cpu_seconds(pid)
     try:
         yield
@@ -111,10 +111,10 @@ def cpu_bound(seconds: float, pid: int | None = None) -> Iterator[None]:
 
 def slowdown() -> float:
     """Return how many times longer a fixed piece of work takes here than where the bounds were written; at least 1."""
-    began = time.process_time()
+    start = time.process_time()
     for _ in range(40):
         json.loads(json.dumps([{"role": "user", "content": str(number)} for number in range(500)]))
-    return max(1.0, (time.process_time() - began) / REFERENCE_SECONDS)
+    return max(1.0, (time.process_time() - start) / REFERENCE_SECONDS)
 
 
 def cpu_seconds(pid: int | None = None) -> float:

@@ -79,14 +79,14 @@ def behaviour(function: Behaviour) -> Behaviour:
     return function
 
 
-async def _say(answer: ChatAnswer, *words: str) -> None:
+async def _respond_with_text(answer: ChatAnswer, *texts: str) -> None:
     if not answer.stream:
-        await answer.json(completion({"content": "".join(words)}))
+        await answer.json(completion({"content": "".join(texts)}))
         return
     await answer.head()
     await answer.delta({"role": "assistant", "content": ""})
-    for word in words:
-        await answer.delta({"content": word})
+    for text in texts:
+        await answer.delta({"content": text})
     await answer.delta({}, "stop")
     await answer.delta(usage=USAGE)
     await answer.done()
@@ -94,14 +94,14 @@ async def _say(answer: ChatAnswer, *words: str) -> None:
 
 @behaviour
 async def text(answer: ChatAnswer) -> None:
-    await _say(answer, "Hello", " there")
+    await _respond_with_text(answer, "Hello", " there")
 
 
 @behaviour
 async def late(answer: ChatAnswer) -> None:
     """Responds when the test opens the gate; sends nothing before."""
     await answer.upstream.gate("late").wait_and_close()
-    await _say(answer, "Finally")
+    await _respond_with_text(answer, "Finally")
 
 
 @behaviour
@@ -196,11 +196,11 @@ async def overflow(answer: ChatAnswer) -> None:
 @behaviour
 async def full_window(answer: ChatAnswer) -> None:
     """A context window of 32768 tokens and a prompt of 30000, with vLLM's error message."""
-    asked = answer.exchange.json["max_tokens"]
-    if asked > 32768 - 30000:
+    max_tokens = answer.exchange.json["max_tokens"]
+    if max_tokens > 32768 - 30000:
         text = (
-            f"'max_tokens' or 'max_completion_tokens' is too large: {asked}. This model's maximum context length is "
-            f"32768 tokens and your request has 30000 input tokens ({asked} > 32768 - 30000). None"
+            f"'max_tokens' or 'max_completion_tokens' is too large: {max_tokens}. This model's maximum context length "
+            f"is 32768 tokens and your request has 30000 input tokens ({max_tokens} > 32768 - 30000). None"
         )
         await answer.json({"error": {"message": text, "type": "BadRequestError", "code": 400}}, 400)
         return
@@ -214,38 +214,42 @@ WINDOW = 4096
 @behaviour
 async def vllm_0_32(answer: ChatAnswer) -> None:
     """Like vLLM 0.32: rejects ``max_tokens`` above the window; lowers it if the prompt leaves less space."""
-    asked, prompt = answer.exchange.json["max_tokens"], _words(answer)
-    if asked > WINDOW:
-        await _bad_request(answer, above_window(asked))
+    max_tokens, prompt = answer.exchange.json["max_tokens"], _word_count(answer)
+    if max_tokens > WINDOW:
+        await _bad_request(answer, above_window(max_tokens))
     elif prompt > WINDOW:
         head = f"This model's maximum context length is {WINDOW} tokens."
         await _bad_request(answer, f"{head} However, your prompt contains at least {WINDOW + 1} input tokens.")
     else:
-        await _say(answer, "As far as")
+        await _respond_with_text(answer, "As far as")
 
 
 @behaviour
 async def vllm_0_20(answer: ChatAnswer) -> None:
     """Like vLLM 0.20: has other error messages, and rejects a prompt plus ``max_tokens`` above the window."""
-    asked, prompt = answer.exchange.json["max_tokens"], _words(answer)
-    if asked > WINDOW:
-        words = f"max_tokens={asked} cannot be greater than max_model_len=max_total_tokens={WINDOW}."
-        await _bad_request(answer, f"{words} Please request fewer output tokens. (parameter=max_tokens, value={asked})")
-    elif prompt + asked > WINDOW:
-        head = f"This model's maximum context length is {WINDOW} tokens. However, you requested {asked} output tokens"
-        counted = f"your prompt contains at least {WINDOW - asked + 1} input tokens"
+    max_tokens, prompt = answer.exchange.json["max_tokens"], _word_count(answer)
+    if max_tokens > WINDOW:
+        text = f"max_tokens={max_tokens} cannot be greater than max_model_len=max_total_tokens={WINDOW}."
+        await _bad_request(
+            answer, f"{text} Please request fewer output tokens. (parameter=max_tokens, value={max_tokens})"
+        )
+    elif prompt + max_tokens > WINDOW:
+        head = (
+            f"This model's maximum context length is {WINDOW} tokens. However, you requested {max_tokens} output tokens"
+        )
+        counted = f"your prompt contains at least {WINDOW - max_tokens + 1} input tokens"
         await _bad_request(answer, f"{head} and {counted}, for a total of at least {WINDOW + 1} tokens.")
     else:
-        await _say(answer, "As far as")
+        await _respond_with_text(answer, "As far as")
 
 
-def above_window(asked: int) -> str:
+def above_window(max_tokens: int) -> str:
     """Return vLLM 0.32's error message for a ``max_tokens`` above its window (vllm/renderers/params.py)."""
-    words = f"max_tokens={asked} cannot be greater than max_model_len={WINDOW}. Please request fewer output tokens."
-    return f"{words} (parameter=max_tokens, value={asked})"
+    text = f"max_tokens={max_tokens} cannot be greater than max_model_len={WINDOW}. Please request fewer output tokens."
+    return f"{text} (parameter=max_tokens, value={max_tokens})"
 
 
-def _words(answer: ChatAnswer) -> int:
+def _word_count(answer: ChatAnswer) -> int:
     return sum(len(str(message["content"]).split()) for message in answer.exchange.json["messages"])
 
 
@@ -265,7 +269,7 @@ async def tools_without_thinking(answer: ChatAnswer) -> None:
         error = {"message": text, "type": "invalid_request_error", "param": "reasoning_effort", "code": None}
         await answer.json({"error": error}, 400)
         return
-    await _say(answer, "Good")
+    await _respond_with_text(answer, "Good")
 
 
 @behaviour
@@ -275,7 +279,7 @@ async def system_first(answer: ChatAnswer) -> None:
         error = {"message": "System message must be at the beginning.", "type": "BadRequestError", "code": 400}
         await answer.json({"error": error}, 400)
         return
-    await _say(answer, "Good")
+    await _respond_with_text(answer, "Good")
 
 
 @behaviour
@@ -318,7 +322,7 @@ async def bench(answer: ChatAnswer) -> None:
     await answer.done()
 
 
-SPOKEN = [
+CHUNKS = [
     chunk({"role": "assistant", "content": ""}),
     chunk({"reasoning_content": "Let me "}),
     chunk({"reasoning_content": "see."}),
@@ -332,7 +336,7 @@ SPOKEN = [
     chunk(usage=USAGE),
 ]
 """A stream with reasoning, text, parallel tool calls and usage."""
-SAID = completion(
+COMPLETION = completion(
     {
         "content": "Hello.",
         "reasoning_content": "Let me see.",
@@ -349,12 +353,12 @@ async def mutated(answer: ChatAnswer) -> None:
     times = random.randrange(1, 4)
     if not answer.stream:
         await answer.head(kind="application/json")
-        raw = json.dumps(mutate(SAID, random, times)).encode()
+        raw = json.dumps(mutate(COMPLETION, random, times)).encode()
         await answer.chunk(raw if random.randrange(4) else broken_bytes(raw, random) or b" ")
         await answer.end()
         return
     await answer.head()
-    chunks = mutate(SPOKEN, random, times)
+    chunks = mutate(CHUNKS, random, times)
     raw = b"".join(map(sse, chunks)) + b"data: [DONE]\n\n"
     raw = raw if random.randrange(4) else broken_bytes(raw, random)
     cut = random.randrange(len(raw) + 1)
@@ -380,14 +384,14 @@ async def agent(answer: ChatAnswer) -> None:
             {"index": index, "id": f"call_{index}", "type": "function", "function": _call(tool["function"])}
             for index, tool in enumerate(body["tools"])
         ]
-        await _think_and_say(answer, "Let me look. ", calls)
+        await _respond_with_reasoning(answer, "Let me look. ", calls)
     elif body.get("response_format"):
-        await _think_and_say(answer, json.dumps(fitting(body["response_format"]["json_schema"]["schema"])), [])
+        await _respond_with_reasoning(answer, json.dumps(fitting(body["response_format"]["json_schema"]["schema"])), [])
     else:
-        await _think_and_say(answer, f"I heard: {'; '.join(results) or 'a greeting'}", [])
+        await _respond_with_reasoning(answer, f"I heard: {'; '.join(results) or 'a greeting'}", [])
 
 
-async def _think_and_say(answer: ChatAnswer, text: str, calls: list[dict[str, Any]]) -> None:
+async def _respond_with_reasoning(answer: ChatAnswer, text: str, calls: list[dict[str, Any]]) -> None:
     finish = "tool_calls" if calls else "stop"
     if not answer.stream:
         message = {"reasoning_content": "Let me see.", "content": text}

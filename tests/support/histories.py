@@ -13,7 +13,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 ID = re.compile(r"[a-zA-Z0-9_-]+")
-LONGEST_USER = 256
+MAX_USER_ID_CHARACTERS = 256
 
 
 def assert_legal(body):
@@ -31,14 +31,14 @@ def assert_legal(body):
     assert body["max_tokens"] >= 1
     assert_roles([message["role"] for message in messages])
     for message in messages:
-        assert message["content"], "a message says something"
+        assert message["content"], "a message is not empty"
     blocks = [block for message in messages for block in message["content"]] + body.get("system", [])
     assert all(block["text"].strip() for block in walk(blocks) if block.get("type") == "text")
     assert_calls(messages)
     assert_ends(messages)
     assert_tools(body)
     assert_breakpoints(body)
-    assert len(body.get("metadata", {}).get("user_id", "")) <= LONGEST_USER
+    assert len(body.get("metadata", {}).get("user_id", "")) <= MAX_USER_ID_CHARACTERS
     budget = body.get("thinking", {}).get("budget_tokens", 0)
     assert budget < body["max_tokens"]
 
@@ -72,22 +72,22 @@ def walk(value):
 
 def assert_calls(messages):
     seen = set()
-    asked = []
+    open_calls = []
     for message in messages:
         if message["role"] == "system":
             continue
         kinds = [block["type"] for block in message["content"]]
         results = [block["tool_use_id"] for block in message["content"] if block["type"] == "tool_result"]
-        assert results == asked, "each call has its result right behind it, and nothing else does"
+        assert results == open_calls, "each call has its result in the next message, and no other result is there"
         assert kinds[: len(results)] == ["tool_result"] * len(results), "results come first"
         calls = [block for block in message["content"] if block["type"] == "tool_use"]
-        asked = [block["id"] for block in calls]
-        assert all(ID.fullmatch(call) for call in asked)
-        assert not seen & set(asked)
-        assert len(set(asked)) == len(asked)
-        seen |= set(asked)
+        open_calls = [block["id"] for block in calls]
+        assert all(ID.fullmatch(call) for call in open_calls)
+        assert not seen & set(open_calls)
+        assert len(set(open_calls)) == len(open_calls)
+        seen |= set(open_calls)
         assert all(NAME.fullmatch(block["name"]) and isinstance(block["input"], dict) for block in calls)
-    assert not asked, "no call is left open"
+    assert not open_calls, "each call has a result"
     return seen
 
 

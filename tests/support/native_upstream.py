@@ -26,7 +26,7 @@ from support.scripted_upstream import (
     whole,
 )
 
-ENDURANCE = 120.0
+RESPONSE_SECONDS = 120
 """Timeout in seconds for the end of a response."""
 
 
@@ -52,12 +52,19 @@ def spoken_events(model: str, *words: str) -> list[dict[str, Any]]:
     """Return the events of a stream with these text deltas."""
     started = {"type": "message_start", "message": message(model, "", stop_reason=None)}
     block = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
-    said = [
+    deltas = [
         {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": word}} for word in words
     ]
     ended = {"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None}}
     usage = {"usage": {"output_tokens": 5}}
-    return [started, block, *said, {"type": "content_block_stop", "index": 0}, ended | usage, {"type": "message_stop"}]
+    return [
+        started,
+        block,
+        *deltas,
+        {"type": "content_block_stop", "index": 0},
+        ended | usage,
+        {"type": "message_stop"},
+    ]
 
 
 class NativeUpstream(ScriptedUpstream):
@@ -72,7 +79,7 @@ class NativeUpstream(ScriptedUpstream):
         others: All other requests: model lists, wrong paths.
         probe_statuses: Upstream name -> status of the response to a probe; 400 by default.
         probe_gates: Upstream name -> gate that delays the response to a probe.
-        hasty: Upstream name -> script that runs as soon as the headers of a request are read, before its body.
+        early_scripts: Upstream name -> script that runs as soon as the headers of a request are read, before its body.
     """
 
     def __init__(self) -> None:
@@ -83,7 +90,7 @@ class NativeUpstream(ScriptedUpstream):
         self.others: list[Exchange] = []
         self.probe_statuses: dict[str, int] = {}
         self.probe_gates: dict[str, Gate] = {}
-        self.hasty: dict[str, Script] = {}
+        self.early_scripts: dict[str, Script] = {}
 
     def root(self, name: str = "any") -> str:
         """Return the base URL of a named upstream for an Anthropic SDK, without ``/v1``."""
@@ -109,7 +116,7 @@ class NativeUpstream(ScriptedUpstream):
         return self.of(model)
 
     def early_script_for(self, exchange: Exchange) -> Script | None:
-        return self.hasty.get(exchange.target.split("/")[1])
+        return self.early_scripts.get(exchange.target.split("/")[1])
 
     def script_for(self, exchange: Exchange) -> Script:
         name, _, call = exchange.path.removeprefix("/").partition("/v1/")
@@ -179,7 +186,7 @@ class Reply:
         return json.loads(self.body)
 
 
-class Talk:
+class OpenRequest:
     """One request on its own connection, and its response, read step by step.
 
     Attributes:
@@ -246,32 +253,32 @@ class Talk:
         if not self.status:
             await self.head()
         chunks: list[bytes] = []
-        async with asyncio.timeout(ENDURANCE):  # pings may never end
+        async with asyncio.timeout(RESPONSE_SECONDS):  # ends the test even if pings go on forever
             while (data := await self.chunk()) is not None:
                 chunks.append(data)
         return Reply(self.status, self.headers, chunks, self.ended)
 
-    def leave(self) -> None:
+    def disconnect(self) -> None:
         """Disconnect."""
         self._writer.transport.abort()
 
 
 @contextlib.asynccontextmanager
-async def talk(
+async def open_request(
     url: str,
     body: bytes,
     headers: Iterable[tuple[str, str]] = (),
     path: str = "/v1/messages",
     receive: int = LIMIT_BYTES,
-) -> AsyncGenerator[Talk]:
-    """Send a request and yield its ``Talk``. ``receive`` limits the read buffer, in bytes."""
+) -> AsyncGenerator[OpenRequest]:
+    """Send a request and yield it, with its response to be read; ``receive`` limits the read buffer, in bytes."""
     at = urlsplit(url)
     reader, writer = await asyncio.open_connection(at.hostname, at.port, limit=receive)
     fixed = [("host", at.netloc), ("content-type", "application/json"), ("content-length", str(len(body)))]
     lines = [f"{name}: {value}" for name, value in [*fixed, *headers]]
     writer.write(f"POST {path} HTTP/1.1\r\n{'\r\n'.join(lines)}\r\n\r\n".encode("latin-1") + body)
     try:
-        yield Talk(reader, writer)
+        yield OpenRequest(reader, writer)
     finally:
         writer.transport.abort()
         with contextlib.suppress(ConnectionError):
@@ -280,8 +287,8 @@ async def talk(
 
 async def post(url: str, body: bytes, headers: Iterable[tuple[str, str]] = (), path: str = "/v1/messages") -> Reply:
     """Send a request and return the complete response."""
-    async with talk(url, body, headers, path) as one:
-        return await one.rest()
+    async with open_request(url, body, headers, path) as request:
+        return await request.rest()
 
 
 def ask(model: str, stream: bool = False, **more: Any) -> bytes:
@@ -302,7 +309,7 @@ def assert_same(seen: bytes, expected: bytes) -> None:
     """Assert that two byte strings are equal; the error shows only the first difference, not megabytes of data."""
     if hashlib.sha256(seen).digest() == hashlib.sha256(expected).digest():
         return
-    at = next((i for i, (one, other) in enumerate(zip(seen, expected, strict=False)) if one != other), -1)
+    at = next((i for i, pair in enumerate(zip(seen, expected, strict=False)) if pair[0] != pair[1]), -1)
     at = at if at >= 0 else min(len(seen), len(expected))
     start = max(0, at - 40)
     raise AssertionError(

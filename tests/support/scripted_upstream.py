@@ -4,7 +4,7 @@ It can fail as real upstreams do (stay silent, close in the middle, send a broke
 client has disconnected. It runs in a thread with an event loop of its own; its public methods may be called from any
 thread.
 
-A script is a coroutine function that writes one response to an ``Answer``. Three sets of routes stand on this server:
+A script is a coroutine function that writes one response to an ``Answer``. Three sets of routes use this server:
 ``NativeUpstream`` (the Messages API), ``ChatUpstream`` (chat completions) and, for the harness, scripts by path here.
 """
 
@@ -193,7 +193,7 @@ def pieces(
         headers: Headers, in addition to the framing ones; by default those of an event stream.
         chunked: Whether to use chunked encoding; if False, a content-length.
         lockstep: Whether each chunk but the first waits until the client has read the one before, which the test
-            reports by ``was_read``. Whatever holds a chunk back on the way then stops the stream for good, on a slow
+            reports by ``was_read``. If anything between the two delays a chunk, the stream stops for good, on a slow
             machine and on a fast one.
     """
     headers = {"content-type": "text/event-stream"} if headers is None else headers
@@ -343,11 +343,11 @@ async def _watched(work: Awaitable[None], exchange: Exchange, reader: asyncio.St
     playing, reading = asyncio.ensure_future(work), asyncio.ensure_future(reader.read(1))
     try:
         await asyncio.wait({playing, reading}, return_when=asyncio.FIRST_COMPLETED)
-        if not playing.done() and not _came(reading):  # bytes of a pipelined request are not a disconnect
+        if not playing.done() and not _bytes_read(reading):  # bytes of a pipelined request are not a disconnect
             exchange.closed.set()
             return None
         await playing
-        return _came(reading) if reading.done() else b""
+        return _bytes_read(reading) if reading.done() else b""
     except ConnectionError:
         exchange.closed.set()
         return None
@@ -357,7 +357,7 @@ async def _watched(work: Awaitable[None], exchange: Exchange, reader: asyncio.St
         await asyncio.gather(playing, reading, return_exceptions=True)
 
 
-def _came(reading: asyncio.Future[bytes]) -> bytes | None:
+def _bytes_read(reading: asyncio.Future[bytes]) -> bytes | None:
     return None if reading.exception() else reading.result() or None
 
 

@@ -60,18 +60,18 @@ def call(index=0, call_id=None, name=None, arguments=None):
     return {key: value for key, value in entry.items() if value is not None}
 
 
-def form(asked=None, prefill=""):
+def form(create_request=None, prefill=""):
     """Return the reply options for a request; reply options are returned as they are."""
-    if isinstance(asked, ReplyOptions):
-        return asked
-    asked = asked or request()
-    tools = frozenset(tool.name for tool in asked.tools or ())
-    return replace(ReplyOptions.of(asked), tools=tools, prefill=prefill)
+    if isinstance(create_request, ReplyOptions):
+        return create_request
+    create_request = create_request or request()
+    tools = frozenset(tool.name for tool in create_request.tools or ())
+    return replace(ReplyOptions.of(create_request), tools=tools, prefill=prefill)
 
 
-def translate(chunks, asked=None, prefill="", **options):
+def translate(chunks, create_request=None, prefill="", **options):
     """Translate chunks; check the events and return them."""
-    return translate_form(chunks, form(asked, prefill), **options)
+    return translate_form(chunks, form(create_request, prefill), **options)
 
 
 def translate_form(chunks, reply, **options):
@@ -84,9 +84,9 @@ def translate_form(chunks, reply, **options):
     return events
 
 
-def message_of(chunks, asked=None, **options):
+def message_of(chunks, create_request=None, **options):
     """Translate chunks and fold the events into a message."""
-    return fold(translate(chunks, asked, **options))
+    return fold(translate(chunks, create_request, **options))
 
 
 def check_bytes(events):

@@ -1,4 +1,4 @@
-"""Helpers for the recorded suites: a client of a stack, and the record of the responses that it received."""
+"""Helpers for the recorded suites: a client of a stack, and the saved responses that it received."""
 
 import json
 import os
@@ -15,15 +15,14 @@ import httpx
 
 from messages_tape import scan_text
 
-QUIET = {"thinking": {"type": "disabled"}}
-SILENT = {"chat_template_kwargs": {"enable_thinking": False}}
+NO_THINKING = {"thinking": {"type": "disabled"}}
+NO_THINKING_LLAMA_CPP = {"chat_template_kwargs": {"enable_thinking": False}}
 """The same setting for llama.cpp's own Messages API."""
-SECONDS = 60
-LEAVE_SECONDS = 4
-SEEN = ".client.jsonl"
+TIMEOUT_SECONDS = 60
+RESPONSES_SUFFIX = ".client.jsonl"
 """Suffix of the file next to a tape with the responses that the client received during the recording."""
 
-NORMALISED = {
+GENERATED = {
     "id of a message": (re.compile(r'"id":"msg_\w+"'), '"id":"msg_..."'),
     "id of a request": (re.compile(r'"request_id":"req_\w+"'), '"request_id":"req_..."'),
     "signature": (re.compile(r'"signature":"[^"]+"'), '"signature":"..."'),
@@ -35,15 +34,15 @@ compression of the text inside a signature."""
 _HEAD = '{"status": '
 
 
-def normal(text):
+def normalised(text):
     """Return a response text with generated ids and signatures replaced by placeholders."""
-    for pattern, replacement in NORMALISED.values():
+    for pattern, replacement in GENERATED.values():
         text = pattern.sub(replacement, text)
     return text
 
 
 @dataclass(frozen=True)
-class Answer:
+class ClientResponse:
     """A response as a client received it.
 
     Attributes:
@@ -70,17 +69,17 @@ class Answer:
         return [json.loads(line) for line in self.lines]
 
 
-def answer_of(response):
-    """Return the answer for an HTTP response."""
+def response_of(response):
+    """Return an HTTP response as a ``ClientResponse``."""
     raw = response.content
     is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
-    lines = lines_of(raw.decode()) if is_stream else [raw.decode()]
-    return Answer(response.status_code, lines, dict(response.headers), raw)
+    lines = event_data_of(raw.decode()) if is_stream else [raw.decode()]
+    return ClientResponse(response.status_code, lines, dict(response.headers), raw)
 
 
-def lines_of(text):
+def event_data_of(text):
     """Return the data of each event of a stream; assert that the framing is exactly that of the API."""
-    assert text.endswith("\n\n"), "a stream ends behind an event"
+    assert text.endswith("\n\n"), "a stream ends with an event"
     lines = []
     for frame in text[:-2].split("\n\n"):
         name, data = frame.split("\n")
@@ -91,7 +90,7 @@ def lines_of(text):
 
 
 class Library:
-    """The platform's library client, which contains a stack, in another process.
+    """The platform's library client, which contains a stack, in a separate process.
 
     Args:
         config: Path of the run.yaml.
@@ -110,7 +109,7 @@ class Library:
         )
         self.models = self._answer()
 
-    def ask(self, path, body):
+    def send(self, path, body):
         """Send a request to the process; return its response."""
         print(json.dumps({"path": path, "body": body}), file=self._process.stdin, flush=True)
         return self._answer()
@@ -118,7 +117,7 @@ class Library:
     def close(self):
         """Stop the process."""
         self._process.stdin.close()
-        self._process.wait(SECONDS)
+        self._process.wait(TIMEOUT_SECONDS)
         self._process.stdout.close()
         self._log.close()
 
@@ -130,7 +129,7 @@ class Library:
         raise AssertionError(f"the library client ended:\n{self._log.read()[-3000:]}")
 
 
-class Seen:
+class ClientResponses:
     """Compares the responses to a client with those saved when the tape was recorded, or collects them for saving.
 
     Args:
@@ -151,7 +150,7 @@ class Seen:
             AssertionError: It differs from the saved one; the message says where.
         """
         for line in (json.dumps({"status": answer.status}), *answer.lines):
-            self._now.append(normal(line))
+            self._now.append(normalised(line))
             self._check(self._now[-1])
         if len(self._now) < len(self._then) and not self._then[len(self._now)].startswith(_HEAD):
             raise AssertionError(f"{self.path.name}, line {len(self._now) + 1}: the client sees less than was recorded")
@@ -203,12 +202,12 @@ class Client:
         return self.lane == "native"
 
     @property
-    def sent(self):
+    def upstream_bodies(self):
         """The bodies of the requests to the upstream so far, without token counting requests."""
         path = "/v1/messages" if self.native else "/v1/chat/completions"
         return [json.loads(request.body) for request in self.tape.requests if request.path == path]
 
-    def ask(self, *turns, path="/v1/messages", headers=None, **fields):
+    def send(self, *turns, path="/v1/messages", headers=None, **fields):
         """Send a request; return the response.
 
         Args:
@@ -224,34 +223,34 @@ class Client:
         return answer
 
     def body(self, *turns, **fields):
-        """Return the body of a request, see ``ask``."""
+        """Return the body of a request, see ``send``."""
         messages = [{"role": "user", "content": turn} if isinstance(turn, str) else turn for turn in turns]
         body = {**self._fields, "messages": messages, **fields}
         return {name: value for name, value in body.items() if value is not None}
 
-    def wait_until_left(self):
+    def wait_until_disconnected(self):
         """Wait until the stack has disconnected from the upstream.
 
         Raises:
-            AssertionError: It is still connected after ``LEAVE_SECONDS``.
+            AssertionError: It is still connected after a minute, which only a hang takes.
         """
-        deadline = time.monotonic() + LEAVE_SECONDS
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while self.tape.busy:
-            assert time.monotonic() < deadline, "the stack still listens to the upstream"
+            assert time.monotonic() < deadline, "the stack is still connected to the upstream"
             time.sleep(0.01)
 
     def stream(self, *turns, **fields):
         """Send a streaming request; return the response."""
-        return self.ask(*turns, stream=True, **fields)
+        return self.send(*turns, stream=True, **fields)
 
 
 def over_http(url):
     """Return a function that sends requests to a stack over HTTP and checks the request-id header."""
 
     def post(path, body, headers):
-        response = httpx.post(f"{url}{path}", json=body, headers=headers, timeout=SECONDS, trust_env=False)
+        response = httpx.post(f"{url}{path}", json=body, headers=headers, timeout=TIMEOUT_SECONDS, trust_env=False)
         assert response.headers["request-id"].startswith("req_")
-        return answer_of(response)
+        return response_of(response)
 
     return post
 
@@ -260,20 +259,20 @@ def in_process(library):
     """Return a function that sends requests to a library client."""
 
     def post(path, body, headers):
-        assert not headers, "a library client sends none"
-        found = library.ask(path, body)
+        assert not headers, "a library client sends no headers"
+        found = library.send(path, body)
         assert "error" not in found, found
         if "events" in found:
-            return Answer(
+            return ClientResponse(
                 200, [json.dumps(event, separators=(",", ":"), ensure_ascii=False) for event in found["events"]]
             )
-        return Answer(found["status"], [found["text"]])
+        return ClientResponse(found["status"], [found["text"]])
 
     return post
 
 
 @contextmanager
-def leaving(url, body, events):
+def disconnecting(url, body, events):
     """Send a streaming request, yield its first events, and disconnect at the end of the block.
 
     Args:
@@ -281,6 +280,6 @@ def leaving(url, body, events):
         body: Body of the request.
         events: Number of events to wait for.
     """
-    with httpx.stream("POST", f"{url}/v1/messages", json=body, timeout=SECONDS, trust_env=False) as response:
+    with httpx.stream("POST", f"{url}/v1/messages", json=body, timeout=TIMEOUT_SECONDS, trust_env=False) as response:
         data = (line[6:] for line in response.iter_lines() if line.startswith("data: "))
         yield [json.loads(next(data)) for _ in range(events)]

@@ -1,4 +1,4 @@
-"""A proxy before a stack that records each request and response, and the resulting upstream requests."""
+"""A proxy before a stack that records each request, its response, and the upstream requests that it causes."""
 
 import json
 import socket
@@ -12,18 +12,18 @@ import uvicorn
 from .chat_upstream import ChatUpstream
 
 PAUSING = "up/pausing"
-"""For this model the upstream continues its response once a ping has passed the proxy."""
+"""Model whose upstream continues its response when a ping has passed the proxy."""
 
 
 @dataclass
-class Call:
+class ProxiedRequest:
     """One request of a client.
 
     Attributes:
         body: The decoded request body.
         headers: Names in lower case.
         reply: The response body of the stack.
-        asked: Bodies of the chat completions requests that the stack sent for it.
+        upstream_bodies: Bodies of the chat completions requests that the stack sent for it.
     """
 
     path: str
@@ -31,7 +31,7 @@ class Call:
     body: dict[str, Any]
     status: int = 0
     reply: bytes = b""
-    asked: list[dict[str, Any]] = field(default_factory=list)
+    upstream_bodies: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -41,7 +41,7 @@ class Call:
 
 
 class Wire:
-    """The proxy, in its own thread. Requests must not overlap.
+    """The proxy, in its own thread. Requests must be sequential.
 
     Args:
         target: Base URL of the stack.
@@ -53,7 +53,7 @@ class Wire:
     """
 
     def __init__(self, target: str, upstream: ChatUpstream) -> None:
-        self.calls: list[Call] = []
+        self.calls: list[ProxiedRequest] = []
         self._target = target
         self._upstream = upstream
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -79,8 +79,8 @@ class Wire:
         self._thread.join(10)
         self._socket.close()
 
-    def of(self, model: str) -> list[Call]:
-        """Return the calls for a model."""
+    def requests_for(self, model: str) -> list[ProxiedRequest]:
+        """Return the requests for a model."""
         return [call for call in self.calls if call.body.get("model") == model]
 
     async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
@@ -91,7 +91,7 @@ class Wire:
                 break
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         path = scope["path"] + (f"?{query}" if (query := scope["query_string"].decode()) else "")
-        call = Call(path, headers, json.loads(body) if body else {})
+        call = ProxiedRequest(path, headers, json.loads(body) if body else {})
         self.calls.append(call)
         already = len(self._upstream.exchanges)
         async with (
@@ -104,10 +104,10 @@ class Wire:
             async for piece in reply.aiter_raw():
                 self._note(call, piece)
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
-        call.asked = [exchange.json for exchange in self._upstream.exchanges[already:]]
+        call.upstream_bodies = [exchange.json for exchange in self._upstream.exchanges[already:]]
         await send({"type": "http.response.body"})
 
-    def _note(self, call: Call, piece: bytes) -> None:
+    def _note(self, call: ProxiedRequest, piece: bytes) -> None:
         pinged = b"event: ping" in call.reply
         call.reply += piece
         if call.body.get("model") == PAUSING and not pinged and b"event: ping" in call.reply:

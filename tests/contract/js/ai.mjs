@@ -1,4 +1,4 @@
-// What the Vercel AI SDK sees of a stack, as one JSON object on stdout. Usage: node ai.mjs BASE_URL.
+// Runs a session of the Vercel AI SDK and prints its results as JSON. Usage: node ai.mjs BASE_URL.
 
 import { readFileSync } from 'node:fs';
 import { createAnthropic } from '@ai-sdk/anthropic';

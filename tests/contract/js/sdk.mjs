@@ -1,5 +1,5 @@
-// What the official JavaScript SDK sees of a stack, as one JSON object on stdout. Usage: node sdk.mjs BASE_URL.
-// ../sdk_session.py is its twin.
+// Runs a session of the official JavaScript SDK and prints its results as JSON. Usage: node sdk.mjs BASE_URL.
+// ../sdk_session.py does the same.
 
 import Anthropic from '@anthropic-ai/sdk';
 import { betaZodTool } from '@anthropic-ai/sdk/helpers/beta/zod';
@@ -36,15 +36,15 @@ const Trip = z.object({
   guided: z.boolean().nullable(),
 });
 
-// The model name says which step of the session a request is.
-function asking(step, text = 'What are the weather and the time in Oslo?') {
+// Returns the fields of a request; the model name is the step of the session.
+function requestFields(step, text = 'What are the weather and the time in Oslo?') {
   return { model: `try-${step}`, max_tokens: 200, messages: [{ role: 'user', content: text }] };
 }
 
-// Ask, answer every call, ask again; `turn` gets a message in one way or another.
-async function toolRoundTrip(step, turn) {
-  const body = { ...asking(step), tools: TOOLS };
-  const first = await turn(body);
+// Sends a question, then the results of its tool calls; `send` returns the message for a request.
+async function toolRoundTrip(step, send) {
+  const body = { ...requestFields(step), tools: TOOLS };
+  const first = await send(body);
   const calls = first.content.filter((block) => block.type === 'tool_use');
   const results = calls.map((call) => ({
     type: 'tool_result',
@@ -56,27 +56,27 @@ async function toolRoundTrip(step, turn) {
     { role: 'assistant', content: first.content },
     { role: 'user', content: results },
   ];
-  return [first, await turn({ ...body, messages })];
+  return [first, await send({ ...body, messages })];
 }
 
 const kinds = [];
-async function streamed(body) {
+async function streamMessage(body) {
   const stream = client.messages.stream(body).on('streamEvent', (event) => kinds.push(event.type));
   return stream.finalMessage();
 }
 
 async function events(body) {
-  const seen = [];
-  for await (const event of await client.messages.create({ ...body, stream: true })) seen.push(event);
-  return seen;
+  const read = [];
+  for await (const event of await client.messages.create({ ...body, stream: true })) read.push(event);
+  return read;
 }
 
-function trip(step) {
-  return { ...asking(step, 'Plan a trip'), output_config: { format: zodOutputFormat(Trip) } };
+function tripRequest(step) {
+  return { ...requestFields(step, 'Plan a trip'), output_config: { format: zodOutputFormat(Trip) } };
 }
 
-// Let the SDK run the tools until the model is done.
-async function runner(step, stream) {
+// Lets the SDK run the tools until the model calls none.
+async function runTools(step, stream) {
   const ran = [];
   const tools = [
     betaZodTool({
@@ -99,15 +99,15 @@ async function runner(step, stream) {
     }),
   ];
   const messages = [];
-  for await (const turn of client.beta.messages.toolRunner({ ...asking(step), tools, stream })) {
+  for await (const turn of client.beta.messages.toolRunner({ ...requestFields(step), tools, stream })) {
     messages.push(stream ? await turn.finalMessage() : turn);
   }
   return { ran, messages };
 }
 
-async function broken() {
+async function streamError() {
   try {
-    await events({ ...asking('x'), model: 'up/error-chunk' });
+    await events({ ...requestFields('x'), model: 'up/error-chunk' });
   } catch (error) {
     return { class: error.constructor.name, body: error.error };
   }
@@ -117,16 +117,16 @@ async function broken() {
 const report = {
   version: VERSION,
   has_threads: 'thread' in client.beta.messages,
-  create: await client.messages.create(asking('create', 'Hello')),
-  events: await events({ ...asking('events'), tools: TOOLS }),
-  events_over_pings: await events({ ...asking('x'), model: 'up/pausing' }),
+  create: await client.messages.create(requestFields('create', 'Hello')),
+  events: await events({ ...requestFields('events'), tools: TOOLS }),
+  events_over_pings: await events({ ...requestFields('x'), model: 'up/pausing' }),
   tools: await toolRoundTrip('tools', (body) => client.messages.create(body)),
-  tools_stream: await toolRoundTrip('tools-stream', streamed),
+  tools_stream: await toolRoundTrip('tools-stream', streamMessage),
   kinds,
-  parse: (await client.messages.parse(trip('parse'))).parsed_output,
-  parse_stream: (await client.messages.stream(trip('parse-stream')).finalMessage()).parsed_output,
-  runner: await runner('runner', false),
-  runner_stream: await runner('runner-stream', true),
-  broken: await broken(),
+  parse: (await client.messages.parse(tripRequest('parse'))).parsed_output,
+  parse_stream: (await client.messages.stream(tripRequest('parse-stream')).finalMessage()).parsed_output,
+  runner: await runTools('runner', false),
+  runner_stream: await runTools('runner-stream', true),
+  broken: await streamError(),
 };
 process.stdout.write(JSON.stringify(report));

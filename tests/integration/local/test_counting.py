@@ -1,4 +1,4 @@
-"""Counts of the real engine are the usage that it then reports."""
+"""Token counts of the embedded engine equal the usage that it reports."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,9 +14,9 @@ from support.streams import request
 
 pytestmark = pytest.mark.integration
 
-STAND_IN = [OpenAIUserMessageParam(role="user", content="-")]
+PLACEHOLDER_MESSAGES = [OpenAIUserMessageParam(role="user", content="-")]
 TOOL = {"name": "get_weather", "description": "Get it \u2603 <|im_end|>", "input_schema": {"type": "object"}}
-READ = {"name": "read", "input_schema": {"type": "object", "properties": {"path": {"type": "string"}}}}
+READ_TOOL = {"name": "read", "input_schema": {"type": "object", "properties": {"path": {"type": "string"}}}}
 USER = {"role": "user", "content": "Hello there <|im_end|> \U0001f600"}
 ANSWER = {"role": "assistant", "content": "Hello, I"}
 CALLS = {
@@ -36,7 +36,7 @@ RESULTS = {
     ],
 }
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
-TOOLS = {"tools": [TOOL, READ]}
+TOOLS = {"tools": [TOOL, READ_TOOL]}
 CASES = {
     "plain": {},
     "system": {"system": "You are terse."},
@@ -61,7 +61,7 @@ CASES = {
 async def client(provider) -> AsyncIterator[httpx.AsyncClient]:
     address = await provider.engine.address()
     headers = {"authorization": f"Bearer {provider.client.api_key}"}
-    async with httpx.AsyncClient(base_url=address, headers=headers, timeout=30, trust_env=False) as made:
+    async with httpx.AsyncClient(base_url=address, headers=headers, timeout=60, trust_env=False) as made:
         yield made
 
 
@@ -77,34 +77,34 @@ def post(client):
 
 
 @pytest.fixture(params=["one step", "two steps"])
-def way(request, monkeypatch):
-    """Both ways to count: that of the engine, and that of older servers."""
+def counting_method(request, monkeypatch):
+    """Both ways to count: the engine's one request, and the two requests that older servers need."""
     if request.param == "two steps":
         monkeypatch.setitem(COUNTING_METHODS, "llama_cpp", COUNTING_METHODS["llama_cpp"][1:])
 
 
-async def reported(provider, fields):
+async def prompt_tokens_of(provider, fields):
     rest = {name: value for name, value in fields.items() if name != "messages"} | {"max_tokens": 1}
-    params = OpenAIChatCompletionRequestWithExtraBody(model="tiny", messages=STAND_IN, **rest)
+    params = OpenAIChatCompletionRequestWithExtraBody(model="tiny", messages=PLACEHOLDER_MESSAGES, **rest)
     params.messages = fields["messages"]
     return (await provider.openai_chat_completion(params)).usage.prompt_tokens
 
 
 @pytest.mark.parametrize("case", CASES)
-async def test_a_count_is_the_usage_of_the_answer(provider, post, way, case):
-    """Also when the answer finds a part of the prompt in its cache: the second time it does."""
+async def test_a_count_equals_the_usage(provider, post, counting_method, case):
+    """Also if a part of the prompt is in the cache, as it is for the second request."""
     fields = translate_request(
         request(**{"messages": [USER], **CASES[case]}), TranslationContext(PRESETS["llama_cpp"])
     ).fields
     count = await TokenCounter().count(fields, "llama_cpp", "tiny", post)
     assert count.exact
-    assert [await reported(provider, fields) for _ in range(2)] == [count.tokens] * 2
+    assert [await prompt_tokens_of(provider, fields) for _ in range(2)] == [count.tokens] * 2
 
 
-async def test_a_burst_of_counts_is_exact(post, way):
-    """Claude Code asks for the size of each part of its context at once."""
+async def test_a_burst_of_counts_is_exact(post, counting_method):
+    """Claude Code counts all parts of its context at once."""
     counter = TokenCounter()
     tools = [{"type": "function", "function": {"name": f"f{i}", "description": "d " * 400}} for i in range(28)]
-    asked = [{"messages": [{"role": "user", "content": "foo"}], "tools": [tool]} for tool in tools]
-    counts = await asyncio.gather(*(counter.count(fields, "llama_cpp", "tiny", post) for fields in asked))
+    requests = [{"messages": [{"role": "user", "content": "foo"}], "tools": [tool]} for tool in tools]
+    counts = await asyncio.gather(*(counter.count(fields, "llama_cpp", "tiny", post) for fields in requests))
     assert all(count.exact and count.tokens > 400 for count in counts)

@@ -39,13 +39,13 @@ def is_alive(pid):
     return True
 
 
-def engines(stack):
-    """Return the pids of the engines that were ever ready."""
+def engine_pids(stack):
+    """Return the pids of all engines that have been ready."""
     ready = (line for line in stack.log.splitlines() if '"embedded engine ready"' in line)
     return [json.loads(line)["pid"] for line in ready]
 
 
-def ask(stack):
+def post(stack):
     body = {"model": "local/default", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 8}
     return httpx.post(f"{stack.url}/v1/chat/completions", json=body, timeout=60)
 
@@ -58,27 +58,27 @@ def wait_until(condition, what, seconds=60.0):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_each_worker_has_an_engine_that_ends_with_it(tmp_path, workers):
+def test_each_worker_has_its_own_engine_that_ends_with_it(tmp_path, workers):
     with StackProcess(config(workers), tmp_path, JSON_LOGS, PATIENT_LLAMA) as stack:
-        assert ask(stack).json()["choices"][0]["message"]
-        wait_until(lambda: len(engines(stack)) == workers, "an engine is missing")
-        assert all(map(is_alive, engines(stack)))
-    wait_until(lambda: not any(map(is_alive, engines(stack))), "an engine is left", 10)
+        assert post(stack).json()["choices"][0]["message"]
+        wait_until(lambda: len(engine_pids(stack)) == workers, "an engine is missing")
+        assert all(map(is_alive, engine_pids(stack)))
+    wait_until(lambda: not any(map(is_alive, engine_pids(stack))), "an engine is still running")
 
 
-def test_the_engine_is_replaced_after_a_crash_and_ends_with_a_killed_stack(tmp_path):
+def test_a_crashed_engine_is_replaced_and_ends_with_a_killed_stack(tmp_path):
     with StackProcess(config(), tmp_path, JSON_LOGS) as stack:
-        ask(stack).raise_for_status()
-        (first,) = engines(stack)
+        post(stack).raise_for_status()
+        (first,) = engine_pids(stack)
         os.kill(first, signal.SIGKILL)
         wait_until(lambda: "was ended by signal 9" in stack.log, "the crash is not logged")
-        ask(stack).raise_for_status()
-        _, second = engines(stack)
+        post(stack).raise_for_status()
+        _, second = engine_pids(stack)
         os.kill(stack.pid, signal.SIGKILL)
-        wait_until(lambda: not is_alive(second), "the engine is left", 10)
+        wait_until(lambda: not is_alive(second), "the engine is still running")
 
 
-def test_a_missing_model_stops_the_stack_with_a_line_that_says_what_to_do(tmp_path):
+def test_a_missing_model_stops_the_stack_with_an_error_that_names_the_setting(tmp_path):
     with pytest.raises(AssertionError) as caught, StackProcess(config(), tmp_path, {"MODEL_PATH": "/gone.gguf"}):
         pass
     assert "model_path: no file at /gone.gguf; set MODEL_PATH to a GGUF file" in str(caught.value)

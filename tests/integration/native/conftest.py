@@ -1,4 +1,4 @@
-"""Stacks in front of the scripted upstream, one per session, and the call that most tests make."""
+"""Stacks over the scripted upstream, one of each kind per session, and helpers that send a request through them."""
 
 import socket
 from collections.abc import AsyncGenerator, Iterable, Iterator
@@ -9,20 +9,20 @@ from typing import Any
 import pytest
 
 from support.chat_upstream import AUTH_PATH
-from support.native_upstream import NativeUpstream, Reply, Talk, ask, post, talk
+from support.native_upstream import NativeUpstream, OpenRequest, Reply, ask, open_request, post
 from support.scripted_upstream import Exchange, Script
 from support.stack_process import StackProcess, run_config, vllm
 
 PING_SECONDS = 0.15
 SILENCE_SECONDS = 0.6
 CONNECT_SECONDS = 0.5
-TTL_SECONDS = 0.5
+PROBE_SECONDS = 0.5
 ENV = {"LLAMA_STACK_LOG_FORMAT": "json"}
 
 
 @dataclass
 class Relay:
-    """A stack and the upstream behind it."""
+    """A stack and its upstream."""
 
     upstream: NativeUpstream
     process: StackProcess
@@ -31,24 +31,24 @@ class Relay:
     def url(self) -> str:
         return self.process.url
 
-    async def say(
+    async def send(
         self, script: Script, to: str = "up", headers: Iterable[tuple[str, str]] = (), **fields: Any
     ) -> tuple[Reply, Exchange]:
-        """Ask for a script through a provider; return the reply and the one request the upstream has seen."""
+        """Send a request for a script through a provider; return the response and the request at the upstream."""
         model = self.upstream.play(script)
         reply = await post(self.url, ask(f"{to}/{model}", **fields), headers)
         (exchange,) = self.upstream.of(model)
         return reply, exchange
 
     @asynccontextmanager
-    async def talk(
+    async def open(
         self, script: Script, to: str = "up", headers: Iterable[tuple[str, str]] = (), **fields: Any
-    ) -> AsyncGenerator[tuple[Talk, Exchange]]:
-        """Ask likewise; yield the talk and the request once the upstream has it."""
+    ) -> AsyncGenerator[tuple[OpenRequest, Exchange]]:
+        """Open a request for a script; yield it and, once it has arrived, the request at the upstream."""
         model = self.upstream.play(script)
-        async with talk(self.url, ask(f"{to}/{model}", **fields), headers) as one:
+        async with open_request(self.url, ask(f"{to}/{model}", **fields), headers) as request:
             (exchange,) = await self.upstream.seen(model)
-            yield one, exchange
+            yield request, exchange
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +59,7 @@ def native() -> Iterator[NativeUpstream]:
 
 @pytest.fixture(scope="session")
 def closed_port() -> Iterator[int]:
-    """A port that is taken, so that nobody else gets it, and on which nobody listens."""
+    """A port that is bound, so that no other process gets it, but on which nothing listens."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]
@@ -67,7 +67,7 @@ def closed_port() -> Iterator[int]:
 
 @pytest.fixture(scope="session")
 def full_port() -> Iterator[int]:
-    """A port whose queue is full, so that a connection is neither accepted nor refused."""
+    """A port with a full backlog, where a connection is neither accepted nor refused."""
     waiting = []
     with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
         port = server.getsockname()[1]
@@ -82,7 +82,7 @@ def full_port() -> Iterator[int]:
 
 @pytest.fixture(scope="session")
 def relay(native, closed_port, full_port, tmp_path_factory) -> Iterator[Relay]:
-    """A stack whose providers differ in how their native lane is set up; ``up`` is not set up at all."""
+    """A stack whose providers have different settings of the native lane; ``up`` has none."""
     settings = {
         "verbatim": {"mode": "on", "strip_billing_header": False},
         "keyed": {"mode": "on", "auth": "x-api-key"},
@@ -107,7 +107,7 @@ def relay(native, closed_port, full_port, tmp_path_factory) -> Iterator[Relay]:
         yield Relay(native, process)
 
 
-LIVELY = {
+NATIVE_SETTINGS = {
     "on": "on",
     "off": "off",
     "quick": {"mode": "on", "silence_seconds": SILENCE_SECONDS},
@@ -117,32 +117,32 @@ PROBED = ("p400", "p401", "p404", "p405", "p422", "p501", "turning", "counted", 
 
 
 @pytest.fixture(scope="session")
-def lively(native, tmp_path_factory) -> Iterator[Relay]:
-    """A stack that pings, gives up and probes again soon, lets requests choose the lane, and has types of providers."""
+def impatient(native, tmp_path_factory) -> Iterator[Relay]:
+    """A stack with short timeouts and both types of providers, where requests may choose the lane."""
     native.probe_statuses |= {name: int(name[1:]) for name in PROBED if name[1:].isdigit()}
     others = {"provider_id": "other", "provider_type": "remote::openai"}
     others["config"] = {"base_url": native.url("other"), "api_key": "sk-other", "refresh_models": False}
     messages = {
         "ping_seconds": PING_SECONDS,
         "allow_lane_header": True,
-        "native_probe_seconds": TTL_SECONDS,
-        "native": LIVELY,
+        "native_probe_seconds": PROBE_SECONDS,
+        "native": NATIVE_SETTINGS,
     }
-    inference = [*(vllm(native.url(name), name) for name in (*PROBED, *LIVELY)), others]
+    inference = [*(vllm(native.url(name), name) for name in (*PROBED, *NATIVE_SETTINGS)), others]
     with StackProcess(run_config(inference, messages), tmp_path_factory.mktemp("lively"), ENV) as process:
         yield Relay(native, process)
 
 
 @pytest.fixture(scope="session")
 def guarded(native, tmp_path_factory) -> Iterator[Relay]:
-    """A stack with authentication, on which alice may use every model and bob only one."""
+    """A stack with authentication: alice may read every model, bob only one."""
     rules = [
         {"permit": {"principal": "alice", "actions": ["read"]}},
         {"permit": {"principal": "bob", "actions": ["read"], "resource": "model::up/for-bob"}},
     ]
     endpoint = f"http://127.0.0.1:{native.port}{AUTH_PATH}"
     auth = {"provider_config": {"type": "custom", "endpoint": endpoint}, "access_policy": rules}
-    inference = [vllm(native.url("guarded")), vllm(native.url("unasked"), "unasked")]
+    inference = [vllm(native.url("guarded")), vllm(native.url("unprobed"), "unprobed")]
     config = run_config(inference, {"native": {"up": "on"}}, auth=auth)
     with StackProcess(config, tmp_path_factory.mktemp("guarded"), ENV) as process:
         yield Relay(native, process)

@@ -1,4 +1,4 @@
-"""What Claude Code sends reaches an upstream that speaks the Messages API as it was sent."""
+"""Captured requests of Claude Code reach a native upstream unchanged, except for the billing block."""
 
 import json
 
@@ -16,12 +16,12 @@ FORWARDED = ("anthropic-version", "anthropic-beta")
 
 
 def ordered(raw: bytes):
-    """Return JSON in which the order of members counts."""
+    """Return JSON with objects as lists of pairs, so that a comparison includes the order of members."""
     return json.loads(raw, object_pairs_hook=list)
 
 
 async def replay(relay, path, to):
-    """Send a captured request through a provider; return it as sent, the upstream's view and the capture's headers."""
+    """Send a captured request; return its body, the request at the upstream and the captured headers."""
     capture = json.loads(path.read_text())
     model = relay.upstream.play(streamed(*spoken("m", "Hello")))
     body = json.dumps({**capture["body"], "model": f"{to}/{model}"}).encode()
@@ -37,8 +37,8 @@ async def replay(relay, path, to):
 
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.stem)
 @pytest.mark.parametrize("to", ["up", "yes"])
-async def test_a_turn_of_claude_code_differs_in_nothing_but_its_billing_block(relay, path, to):
-    """Member for member and in their order; the block that changes with every request is gone, its siblings are not."""
+async def test_a_captured_request_loses_only_its_billing_block(relay, path, to):
+    """All other members arrive in their order; the billing block is removed because it changes with every request."""
     sent, exchange, headers = await replay(relay, path, to)
     assert BILLING in json.loads(sent)["system"][0]["text"]
     expected = {**json.loads(sent), "system": json.loads(sent)["system"][1:]}
@@ -49,8 +49,8 @@ async def test_a_turn_of_claude_code_differs_in_nothing_but_its_billing_block(re
 
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.stem)
 @pytest.mark.parametrize("to", ["verbatim", "anthropic"])
-async def test_a_turn_of_claude_code_arrives_to_the_byte(relay, path, to):
-    """Where the billing block is kept: because configuration says so, or because the upstream is Anthropic's own."""
+async def test_a_captured_request_arrives_byte_for_byte(relay, path, to):
+    """If the billing block is kept: by configuration, or because the upstream is Anthropic's own."""
     sent, exchange, _headers = await replay(relay, path, to)
     assert_same(exchange.body, sent)
 
@@ -63,19 +63,19 @@ async def test_a_turn_of_claude_code_arrives_to_the_byte(relay, path, to):
         (f"Speak of {BILLING}: a=1;", f"Speak of {BILLING}: a=1;"),
     ],
 )
-async def test_only_the_block_itself_is_taken_out(relay, system, kept):
-    """Text that mentions the header stays."""
-    reply, exchange = await relay.say(streamed(*spoken("m", "Hello")), system=system, stream=True)
+async def test_only_the_billing_block_is_removed(relay, system, kept):
+    """Text that mentions the header is kept."""
+    reply, exchange = await relay.send(streamed(*spoken("m", "Hello")), system=system, stream=True)
     assert reply.status == 200
     seen = exchange.json["system"]
     assert (seen if isinstance(seen, str) else seen[-1]["text"]) == kept
     assert isinstance(seen, str) or len(seen) == 1
 
 
-async def test_a_billing_block_alone_leaves_a_request_that_is_valid(relay):
-    """What stands around it is still JSON, and nothing of it is left."""
+async def test_a_request_without_its_only_system_block_is_valid(relay):
+    """The system prompt is the billing block alone; the body without it is valid JSON."""
     script = streamed(*spoken("m", "Hello"))
-    reply, exchange = await relay.say(script, system=[{"type": "text", "text": f"{BILLING}: a=1;"}], stream=True)
+    reply, exchange = await relay.send(script, system=[{"type": "text", "text": f"{BILLING}: a=1;"}], stream=True)
     assert reply.status == 200
     assert exchange.json.get("system") in (None, [], "")
     least = json.loads(ask(exchange.json["model"], stream=True))

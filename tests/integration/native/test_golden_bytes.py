@@ -1,6 +1,6 @@
-"""What the native lane carries is what was sent, to the byte, but for the name of the model.
+"""The native lane passes requests and responses on byte for byte, except for the model name.
 
-``@`` stands for the model's name in a template: ``up/m1`` at the client, ``m1`` at the upstream.
+``@`` is the placeholder for the model name in a template: ``up/m1`` for the client, ``m1`` for the upstream.
 """
 
 import asyncio
@@ -15,29 +15,31 @@ from support.scripted_upstream import Answer, framed, silent, streamed, whole
 
 pytestmark = pytest.mark.integration
 
-LEAST = b'"max_tokens":9,"messages":[{"role":"user","content":"Hi"}]'
+FIELDS = b'"max_tokens":9,"messages":[{"role":"user","content":"Hi"}]'
 ODD_TEXT = "\u2028 \u2029 \u0085 \u00e9 \U0001f600 \u007f \ufeff".encode()
 NUMBERS = b"[1.0,1e2,1E+2,12345678901234567890,-0,-0.0,0.10,1e-7,123456789.123456789,100000000000000000000000]"
 ESCAPES = rb'"\u00e9\ud83d\ude00\/\b\f\n\r\t\u0000\u2028\\\"\\\\\""'
-MEGABYTE = 1024 * 1024
+MEGABYTE_BYTES = 1024 * 1024
 LOOKALIKE = rb'"{\"model\":\"no\"} }{][ \\\",\"model\":\"no\" model \"model\": \\"'
 
 REQUESTS = {
-    "model_first": b'{"model":"@",' + LEAST + b"}",
-    "model_last": b"{" + LEAST + b',"model":"@"}',
+    "model_first": b'{"model":"@",' + FIELDS + b"}",
+    "model_last": b"{" + FIELDS + b',"model":"@"}',
     "model_in_the_middle": b'{"max_tokens":9,"model":"@","messages":[{"content":"Hi","role":"user"}]}',
     "weird_whitespace": b' \r\n\t{\n"model"\t\r\n:\n\n  "@" ,'
-    + LEAST.replace(b":", b"  :\t")
+    + FIELDS.replace(b":", b"  :\t")
     + b' , "x":{ }\r\n}\n\n ',
-    "numbers": b"{" + LEAST + b',"temperature":1.0,"x":' + NUMBERS + b',"model":"@"}',
-    "escapes": b'{"x":' + ESCAPES + b',"model":"@",' + LEAST + b"}",
-    "raw_unicode": b'{"system":"' + ODD_TEXT + b'","model":"@",' + LEAST + b"}",
-    "odd_keys": b'{"":{"":1},"\\u0078":2,"x.y":3,"' + ODD_TEXT + b'":4,"model":"@",' + LEAST + b"}",
-    "the_same_key_twice": b'{"x":12,"x":[1],"model":"@",' + LEAST + b',"x":{},"x":1}',
-    "nested_model_keys": b'{"x":{"model":"a","model":"b","Model":[{"model":null}]},"model":"@",' + LEAST + b"}",
-    "nested_model_keys_behind": b'{"model":"@",' + LEAST + b',"fallbacks":[{"model":"no"}],"metadata":{"model":"no"}}',
-    "text_that_looks_like_a_member": b'{"system":' + LOOKALIKE + b',"model":"@",' + LEAST + b"}",
-    "deep": b'{"x":' + b'[{"model":' * 40 + b'"no"' + b"}]" * 40 + b',"model":"@",' + LEAST + b"}",
+    "numbers": b"{" + FIELDS + b',"temperature":1.0,"x":' + NUMBERS + b',"model":"@"}',
+    "escapes": b'{"x":' + ESCAPES + b',"model":"@",' + FIELDS + b"}",
+    "raw_unicode": b'{"system":"' + ODD_TEXT + b'","model":"@",' + FIELDS + b"}",
+    "odd_keys": b'{"":{"":1},"\\u0078":2,"x.y":3,"' + ODD_TEXT + b'":4,"model":"@",' + FIELDS + b"}",
+    "the_same_key_twice": b'{"x":12,"x":[1],"model":"@",' + FIELDS + b',"x":{},"x":1}',
+    "nested_model_keys": b'{"x":{"model":"a","model":"b","Model":[{"model":null}]},"model":"@",' + FIELDS + b"}",
+    "nested_model_keys_after_the_model": b'{"model":"@",'
+    + FIELDS
+    + b',"fallbacks":[{"model":"no"}],"metadata":{"model":"no"}}',
+    "text_that_looks_like_a_member": b'{"system":' + LOOKALIKE + b',"model":"@",' + FIELDS + b"}",
+    "deep": b'{"x":' + b'[{"model":' * 40 + b'"no"' + b"}]" * 40 + b',"model":"@",' + FIELDS + b"}",
     "unknown_blocks": b'{"model":"@","max_tokens":9,"messages":[{"role":"user","content":['
     b'{"type":"hologram","model":"no","beam":{"w":1.50}},{"text":"Hi","type":"text","future":[]}],"mood":"calm"}],'
     b'"betas":["x"],"speed":"warp","thinking":{"type":"someday","depth":1e1}}',
@@ -51,7 +53,7 @@ REQUESTS = {
     b'"url":"https://x.test","encrypted_content":"abc","page_age":null}]},{"type":"text","text":"so","citations":[]}]},'
     b'{"role":"user","content":"Hi"}]}',
     "one_megabyte": b'{"model":"@","max_tokens":9,"messages":[{"role":"user","content":"'
-    + rb"\"model\": " * (MEGABYTE // 11)
+    + rb"\"model\": " * (MEGABYTE_BYTES // 11)
     + b'"}]}',
 }
 
@@ -63,29 +65,29 @@ def named(template: bytes, model: str) -> bytes:
 SHORT = b'{"type":"message","content":[],"model":"@"}'
 
 
-async def exchanged(relay, request=b'{"model":"@",' + LEAST + b"}", reply=SHORT):
-    """Send a template and answer with one; check the request at the upstream; return the reply and its model name."""
+async def exchange_bytes(relay, request=b'{"model":"@",' + FIELDS + b"}", reply=SHORT):
+    """Send a request template, check it at the upstream, and return the response and the client's model name."""
     model = relay.upstream.play(silent)
     relay.upstream.play(whole(named(reply, model)), model)
-    answer = await post(relay.url, named(request, f"up/{model}"))
+    response = await post(relay.url, named(request, f"up/{model}"))
     (exchange,) = relay.upstream.of(model)
     assert_same(exchange.body, named(request, model))
     assert exchange.headers["content-length"] == str(len(exchange.body))
-    return answer, f"up/{model}"
+    return response, f"up/{model}"
 
 
 @pytest.mark.parametrize("name", REQUESTS)
 async def test_the_upstream_sees_the_bytes_of_the_client(relay, name):
-    """Key order, number formats, whitespace, escapes and unknown fields included; only the model's name is another."""
-    reply, model = await exchanged(relay, REQUESTS[name])
+    """Key order, number formats, whitespace, escapes and unknown fields are unchanged; only the model name differs."""
+    reply, model = await exchange_bytes(relay, REQUESTS[name])
     assert reply.status == 200, reply.body
     assert reply.headers["x-messages-lane"].startswith("native; reason=")
     assert_same(reply.body, named(SHORT, model))
 
 
 @pytest.mark.parametrize("level", [1, 9])
-async def test_a_compressed_request_arrives_unpacked(relay, level):
-    """The upstream gets the bytes that were compressed, and no word of compression."""
+async def test_a_compressed_request_arrives_decompressed(relay, level):
+    """The upstream gets the decompressed bytes and no content-encoding header."""
     model = relay.upstream.play(whole(json.dumps(message("m")).encode()))
     body = named(REQUESTS["server_tools_and_citations"], f"up/{model}")
     reply = await post(relay.url, gzip.compress(body, level), [("content-encoding", "gzip")])
@@ -98,8 +100,8 @@ async def test_a_compressed_request_arrives_unpacked(relay, level):
 @pytest.mark.parametrize(
     ("path", "query"), [("/v1/messages", "?beta=true"), ("/anthropic/v1/messages", "?a=b%20c&x=%2F&beta=true&a=")]
 )
-async def test_the_query_goes_along(relay, path, query):
-    """As it was written; the path is that of the upstream."""
+async def test_the_query_string_is_passed_on(relay, path, query):
+    """Unchanged; the path is that of the upstream."""
     model = relay.upstream.play(whole(json.dumps(message("m")).encode()))
     assert (await post(relay.url, ask(f"up/{model}"), path=path + query)).status == 200
     (exchange,) = relay.upstream.of(model)
@@ -118,20 +120,20 @@ async def test_the_query_goes_along(relay, path, query):
         (b'"model"', rb'"\u004dodel"'),
     ],
 )
-async def test_two_models_are_refused(relay, keys):
-    """Readers differ about which one counts, so that the access rules could be asked about the other."""
+async def test_two_model_fields_are_rejected(relay, keys):
+    """Parsers differ in which one they use, so access rules could be checked for the wrong one."""
     model = relay.upstream.play(whole(json.dumps(message("m")).encode()))
-    asked = len(relay.upstream.exchanges)
-    body = b'{%s:"up/%s",%s,%s:"up/%s"}' % (keys[0], model.encode(), LEAST, keys[1], model.encode())
+    request = len(relay.upstream.exchanges)
+    body = b'{%s:"up/%s",%s,%s:"up/%s"}' % (keys[0], model.encode(), FIELDS, keys[1], model.encode())
     reply = await post(relay.url, body)
     assert (reply.status, reply.json["error"]["type"]) == (400, "invalid_request_error")
     assert "model" in reply.json["error"]["message"]
-    assert len(relay.upstream.exchanges) == asked
+    assert len(relay.upstream.exchanges) == request
 
 
 @pytest.mark.parametrize("name", ['odd "name"', "back\\slash", "\u00e9t\u00e9", "a/b/c", "\U0001f600"])
-async def test_an_odd_name_is_written_as_json(relay, name):
-    """Quotes, backslashes, slashes and other alphabets; escaped or not, upstream and client read their own name."""
+async def test_an_odd_model_name_is_encoded_as_json(relay, name):
+    """Quotes, backslashes, slashes and other alphabets, escaped or not: client and upstream read their own name."""
     script = whole(json.dumps(message(name)).encode())
     relay.upstream.play(script, name)
     for escaped in (True, False):
@@ -141,14 +143,14 @@ async def test_an_odd_name_is_written_as_json(relay, name):
     assert [exchange.json["model"] for exchange in relay.upstream.of(name)] == [name] * 2
 
 
-async def test_an_escaped_slash_is_a_slash(relay):
-    """The name is what the string means: a slash may be written with a backslash, a letter as its number."""
+async def test_an_escaped_model_name_is_decoded(relay):
+    """JSON may escape a slash with a backslash and a letter by its code."""
     model = relay.upstream.play(whole(json.dumps(message("m")).encode()))
-    body = b'{"model":"\\u0075p\\/%s",%s}' % (model.encode(), LEAST)
+    body = b'{"model":"\\u0075p\\/%s",%s}' % (model.encode(), FIELDS)
     reply = await post(relay.url, body)
     assert (reply.status, reply.json["model"]) == (200, f"up/{model}")
     (exchange,) = relay.upstream.of(model)
-    assert_same(exchange.body, b'{"model":"%s",%s}' % (model.encode(), LEAST))
+    assert_same(exchange.body, b'{"model":"%s",%s}' % (model.encode(), FIELDS))
 
 
 MESSAGES = {
@@ -170,23 +172,25 @@ MESSAGES = {
     b'"content":[{"type":"hologram","beam":1},{"type":"server_tool_use","id":"s","name":"web_search","input":{}},'
     b'{"type":"web_search_tool_result","tool_use_id":"s","content":[]},{"type":"text","text":"a","citations":['
     b'{"type":"char_location","cited_text":"a","document_index":0}]}],"context_management":{"applied_edits":[]}}',
-    "one_megabyte": b'{"type":"message","content":[{"type":"text","text":"' + b"x" * MEGABYTE + b'"}],"model":"@"}',
+    "one_megabyte": b'{"type":"message","content":[{"type":"text","text":"'
+    + b"x" * MEGABYTE_BYTES
+    + b'"}],"model":"@"}',
 }
 
 
 @pytest.mark.parametrize("name", MESSAGES)
 async def test_the_client_sees_the_bytes_of_a_message(relay, name):
-    """All of them, but for the name of the model at the top."""
-    reply, model = await exchanged(relay, reply=MESSAGES[name])
+    """All of them, except for the top-level model name."""
+    reply, model = await exchange_bytes(relay, reply=MESSAGES[name])
     assert (reply.status, reply.headers["content-type"]) == (200, "application/json")
     assert_same(reply.body, named(MESSAGES[name], model))
 
 
-@pytest.mark.parametrize("own", [b'"another-name"', rb'"\u006d\"\\1"', b'""'])
-async def test_whatever_the_upstream_calls_itself_is_replaced(relay, own):
-    """Its own name, whole, however it is written."""
+@pytest.mark.parametrize("own_name", [b'"another-name"', rb'"\u006d\"\\1"', b'""'])
+async def test_any_model_name_of_the_upstream_is_replaced(relay, own_name):
+    """Whatever it is and however it is escaped."""
     template = b'{"type":"message","model":%s,"content":[]}'
-    model = relay.upstream.play(whole(template % own))
+    model = relay.upstream.play(whole(template % own_name))
     reply = await post(relay.url, ask(f"up/{model}"))
     assert_same(reply.body, template % b'"up/%s"' % model.encode())
 
@@ -227,7 +231,7 @@ STREAMS = {
     "without_spaces": [START.replace(b": ", b":"), ENDING.replace(b": ", b":")],
     "data_before_the_name": [b"data: " + started() + b"\nevent: message_start\n\n", ENDING],
     "data_on_several_lines": [START, b'event: x\ndata: {"type":\ndata\ndata: "x"}\n\n', ENDING],
-    "bytes_that_are_no_text": [START, delta(b"\xff\xc3 \x00"), ENDING],
+    "bytes_that_are_not_utf8": [START, delta(b"\xff\xc3 \x00"), ENDING],
     "another_model_before": [data(b'{"type":"from_2031","message":{"model":"no"}}', b"from_2031"), START, ENDING],
     "unknown_events_and_pings": [
         data(b'{"type":"ping"}', b"ping"),
@@ -236,7 +240,7 @@ STREAMS = {
         data(b'{"type": "ping"}', b"ping"),
         ENDING,
     ],
-    "type_behind_the_message": [
+    "type_after_the_message": [
         named_start(b'{"message":{"x":{"model":"no"},"model":"@","y":[{"model":"no"}]},"type":"message_start"}'),
         ENDING,
     ],
@@ -247,12 +251,12 @@ STREAMS = {
     "no_model": [named_start(b'{"type":"message_start","message":{"content":[]}}'), ENDING],
     "odd_text": [START, delta(ODD_TEXT), delta(ESCAPES[1:-1]), delta(LOOKALIKE[1:-1]), ENDING],
     "numbers": [named_start(started(b'"usage":' + NUMBERS + b",")), ENDING],
-    "nothing_but_an_error": [data(b'{"type":"error","error":{"type":"overloaded_error","message":"m"}}', b"error")],
+    "only_an_error": [data(b'{"type":"error","error":{"type":"overloaded_error","message":"m"}}', b"error")],
     "error_in_the_middle": [START, delta(b"a"), data(b'{"type":"error","error":{"type":"x","message":""}}', b"error")],
-    "words_behind_the_end": [START, ENDING, b": bye\n\n", data(b'{"type":"ping"}', b"ping")],
-    "done_behind_the_end": [START, ENDING, b"data: [DONE]\n\n"],
-    "a_line_of_one_megabyte": [START, delta(b"x" * MEGABYTE), ENDING],
-    "a_model_behind_ten_kilobytes": [named_start(started(b'"x":"%s",' % (b"y" * 10_000))), ENDING],
+    "events_after_the_end": [START, ENDING, b": bye\n\n", data(b'{"type":"ping"}', b"ping")],
+    "done_after_the_end": [START, ENDING, b"data: [DONE]\n\n"],
+    "a_line_of_one_megabyte": [START, delta(b"x" * MEGABYTE_BYTES), ENDING],
+    "a_model_after_ten_kilobytes": [named_start(started(b'"x":"%s",' % (b"y" * 10_000))), ENDING],
     "citations_and_server_tools": [
         START,
         data(
@@ -266,7 +270,7 @@ STREAMS = {
 
 
 def play(native, chunks: list[bytes], **options) -> str:
-    """Return the model that streams a template under its own name."""
+    """Add a script that streams a template with its own model name; return that name."""
     model = native.play(silent)
     native.play(streamed(*(named(part, model) for part in chunks), **options), model)
     return model
@@ -287,7 +291,7 @@ def check_stream(reply: Reply, chunks: list[bytes], model: str) -> None:
 @pytest.mark.parametrize("name", STREAMS)
 @pytest.mark.parametrize("at_once", [False, True])
 async def test_the_client_sees_the_bytes_of_a_stream(relay, name, at_once):
-    """All of them, but for the model of ``message_start``; however the upstream's writes fall."""
+    """All of them, except for the model of ``message_start``, whether the upstream writes once or several times."""
     model = play(relay.upstream, STREAMS[name], at_once=at_once)
     check_stream(await post(relay.url, streaming(model)), STREAMS[name], model)
 
@@ -295,31 +299,31 @@ async def test_the_client_sees_the_bytes_of_a_stream(relay, name, at_once):
 @pytest.mark.parametrize("name", STREAMS)
 @pytest.mark.parametrize("at_once", [False, True])
 async def test_every_chunk_of_the_upstream_is_a_chunk_of_the_client(relay, name, at_once):
-    """HTTP chunks are neither merged nor cut where they come whole, for what reads one event per chunk."""
+    """HTTP chunks that arrive complete are neither merged nor split: some clients read one event per chunk."""
     chunks = STREAMS[name]
     if max(map(len, chunks)) > 60_000:
-        pytest.skip("a chunk of this size comes in several reads")
+        pytest.skip("a chunk of this size takes several reads")
     model = play(relay.upstream, chunks, at_once=at_once)
     reply = await post(relay.url, streaming(model))
     assert reply.chunks == [named(part, f"up/{model}") for part in chunks]
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
-async def test_a_stream_cut_at_any_byte_is_the_same_stream(relay, end):
-    """Two chunks with each byte as the first of the second one, inside of names, escapes, line ends and characters."""
+async def test_a_stream_split_at_any_byte_is_unchanged(relay, end):
+    """Two chunks, split before each byte in turn: inside names, escapes, line ends and characters."""
     template = SMALL.replace(b"\n", end)
 
-    async def one(model: str, at: int) -> None:
+    async def check_split(model: str, at: int) -> None:
         raw = named(template, model)
         relay.upstream.play(streamed(raw[:at], raw[at:]), model)
         check_stream(await post(relay.url, streaming(model)), [template], model)
 
-    length = len(named(template, "cut000"))
-    await in_groups([one(f"cut{at:03}", at) for at in range(1, length)])
+    length = len(named(template, "split000"))
+    await in_groups([check_split(f"split{at:03}", at) for at in range(1, length)])
 
 
-async def test_one_byte_per_chunk_is_the_same_stream(relay):
-    """One byte per chunk: only the data of ``message_start`` comes at once, because it is held until its blank line."""
+async def test_a_stream_of_one_byte_chunks_is_unchanged(relay):
+    """Only the data of ``message_start`` comes at once, because it is held until its blank line."""
     raw = named(SMALL, "bytewise")
     relay.upstream.play(streamed(*(raw[at : at + 1] for at in range(len(raw)))), "bytewise")
     reply = await post(relay.url, streaming("bytewise"))
@@ -328,13 +332,13 @@ async def test_one_byte_per_chunk_is_the_same_stream(relay):
 
 
 async def in_groups(work, size=16):
-    """Run coroutines, so many at once."""
+    """Run coroutines, ``size`` at a time."""
     for start in range(0, len(work), size):
         await asyncio.gather(*work[start : start + size])
 
 
 async def test_the_first_byte_does_not_wait_for_the_second(relay):
-    """What the upstream has sent is with the client while the upstream is silent."""
+    """The client gets it while the upstream is silent."""
     gate = relay.upstream.gate()
 
     async def script(answer: Answer) -> None:
@@ -344,17 +348,17 @@ async def test_the_first_byte_does_not_wait_for_the_second(relay):
         await answer.chunk(START[1:] + ENDING)
         await answer.end()
 
-    async with relay.talk(script, stream=True) as (one, exchange):
-        assert await one.head() == 200
-        assert await one.chunk(5) == b"e"
+    async with relay.open(script, stream=True) as (client, exchange):
+        assert await client.head() == 200
+        assert await client.chunk() == b"e"
         gate.open()
-        reply = await one.rest()
+        reply = await client.rest()
     model = f"up/{exchange.json['model']}"
     assert_same(b"e" + reply.body, named(START + ENDING, model))
 
 
-async def test_each_event_is_handed_on_when_it_is_there(relay):
-    """The next one is only sent once the client has the one before."""
+async def test_each_event_is_passed_on_at_once(relay):
+    """The upstream sends an event only after the client has read the one before."""
     frames = spoken("@", "one", "two", "three")
     gates = [relay.upstream.gate() for _ in frames]
 
@@ -365,19 +369,19 @@ async def test_each_event_is_handed_on_when_it_is_there(relay):
             await gate.wait()
         await answer.end()
 
-    async with relay.talk(script, stream=True) as (one, exchange):
-        await one.head()
+    async with relay.open(script, stream=True) as (client, exchange):
+        await client.head()
         for part, gate in zip(frames, gates, strict=True):
-            assert await one.chunk(5) == named(part, f"up/{exchange.json['model']}")
+            assert await client.chunk() == named(part, f"up/{exchange.json['model']}")
             gate.open()
-        assert await one.chunk(5) is None
-        assert one.ended
+        assert await client.chunk() is None
+        assert client.ended
 
 
 @pytest.mark.parametrize("framing", ["content-length", "close", "extensions", "trailers", "early_hints"])
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_body_in_any_framing_of_http_is_read(relay, framing, stream):
-    """Of known length, ended by the close of the connection, in chunks with extensions or trailers."""
+    """With a content-length, up to the close of the connection, in chunks with extensions or trailers."""
     body = b"".join(spoken("m", "Hello")) if stream else json.dumps(message("m")).encode()
     kind = "text/event-stream" if stream else "application/json"
 
@@ -397,14 +401,14 @@ async def test_a_body_in_any_framing_of_http_is_read(relay, framing, stream):
             await answer.raw(chunk.replace(b"\r\n", b";a=b\r\n", 1) if framing == "extensions" else chunk)
             await answer.raw(b"0\r\nx-t: 1\r\n\r\n" if framing == "trailers" else b"0\r\n\r\n")
 
-    reply, exchange = await relay.say(script, stream=stream)
+    reply, exchange = await relay.send(script, stream=stream)
     assert reply.status == 200, reply.body
     assert_same(reply.body, body.replace(b'"m"', b'"up/%s"' % exchange.json["model"].encode()))
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_an_upstream_that_would_compress_is_read_all_the_same(relay, stream):
-    """The client never asked for compression; it gets the bytes of the answer, not those of gzip."""
+async def test_the_upstream_is_not_asked_for_compression(relay, stream):
+    """An upstream that compresses on request responds with plain bytes, which the client gets."""
     body = b"".join(spoken("m", "Hello")) if stream else json.dumps(message("m")).encode()
 
     async def script(answer: Answer) -> None:
@@ -417,17 +421,17 @@ async def test_an_upstream_that_would_compress_is_read_all_the_same(relay, strea
             await answer.chunk(body)
         await answer.end()
 
-    reply, exchange = await relay.say(script, stream=stream)
+    reply, exchange = await relay.send(script, stream=stream)
     assert_same(reply.body, body.replace(b'"m"', b'"up/%s"' % exchange.json["model"].encode()))
     assert "content-encoding" not in reply.headers
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_compression_nobody_asked_for_does_not_reach_the_client_as_text(relay, stream):
-    """A proxy in front of the upstream that compresses all the same: unpacked, or refused, or labelled."""
+async def test_unrequested_compression_does_not_reach_the_client_as_text(relay, stream):
+    """A compressed body is decompressed, rejected or labelled."""
     body = b"".join(spoken("m", "Hello")) if stream else json.dumps(message("m")).encode()
     kind = "text/event-stream" if stream else "application/json"
-    reply, exchange = await relay.say(whole(gzip.compress(body), 200, kind, content_encoding="gzip"), stream=stream)
+    reply, exchange = await relay.send(whole(gzip.compress(body), 200, kind, content_encoding="gzip"), stream=stream)
     if reply.status == 200:
         seen = gzip.decompress(reply.body) if reply.headers.get("content-encoding") == "gzip" else reply.body
         assert_same(seen, body.replace(b'"m"', b'"up/%s"' % exchange.json["model"].encode()))
@@ -436,42 +440,42 @@ async def test_compression_nobody_asked_for_does_not_reach_the_client_as_text(re
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_another_success_is_a_200(relay, stream):
-    """Whatever the upstream calls it."""
+async def test_any_success_status_is_a_200(relay, stream):
+    """A 201 of the upstream is a 200 for the client."""
     body = b"".join(spoken("m", "Hello")) if stream else json.dumps(message("m")).encode()
-    reply, _exchange = await relay.say(
+    reply, _exchange = await relay.send(
         whole(body, 201, "text/event-stream" if stream else "application/json"), stream=stream
     )
     assert reply.status == 200
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_an_alias_is_echoed(relay, stream):
-    """The client sees the name it asked for, whatever stands behind it."""
+async def test_a_response_has_the_alias_of_the_request(relay, stream):
+    """Not the name of the model that the alias selects."""
     frames = spoken("aliased", "Hi")
     script = streamed(*frames) if stream else whole(json.dumps(message("aliased")).encode())
     relay.upstream.play(script, "aliased")
     reply = await post(relay.url, ask("claude-opus-4", stream))
-    echoed = json.loads(reply.body.split(b"\n")[1][6:])["message"] if stream else reply.json
-    assert echoed["model"] == "claude-opus-4"
+    received = json.loads(reply.body.split(b"\n")[1][6:])["message"] if stream else reply.json
+    assert received["model"] == "claude-opus-4"
     assert relay.upstream.of("aliased")[-1].target == "/up/v1/messages"
 
 
 async def test_the_official_sdk_reads_the_relayed_stream(relay):
-    """Through the whole stack, with the name it asked for."""
+    """With the model name of the request."""
     model = play(relay.upstream, PLAIN)
-    asked = {"model": f"up/{model}", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+    request = {"model": f"up/{model}", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
     async with (
         anthropic.AsyncAnthropic(api_key="k", base_url=relay.url, max_retries=0) as client,
-        client.messages.stream(**asked) as stream,
+        client.messages.stream(**request) as stream,
     ):
-        said = await stream.get_final_message()
-    assert (said.model, said.content[0].text) == (f"up/{model}", "Hello \u00e9\U0001f600 there")
+        message = await stream.get_final_message()
+    assert (message.model, message.content[0].text) == (f"up/{model}", "Hello \u00e9\U0001f600 there")
 
 
 async def test_many_requests_on_one_connection_keep_their_order(relay):
-    """Twenty different replies, one after the other, each for its own request."""
+    """Each of twenty requests in sequence gets its own response."""
     for number in range(20):
-        reply, exchange = await relay.say(whole(json.dumps(message("m", f"answer {number}")).encode()))
+        reply, exchange = await relay.send(whole(json.dumps(message("m", f"answer {number}")).encode()))
         assert reply.json["content"][0]["text"] == f"answer {number}"
         assert reply.json["model"] == f"up/{exchange.json['model']}"

@@ -1,4 +1,4 @@
-"""Two hundred streams at once through one process of the native lane."""
+"""Two hundred concurrent streams on the native lane of one process."""
 
 import asyncio
 
@@ -13,9 +13,9 @@ pytestmark = pytest.mark.integration
 
 STREAMS = 200
 FRAMES = spoken("m", *(f"word {number} " for number in range(40)))
-MEGABYTE = 1024 * 1024
-FEW = 10
-"""Streams of a burst that is over long before a connection has been idle for four seconds and is closed."""
+MEGABYTE_BYTES = 1024 * 1024
+FEW_STREAMS = 10
+"""A burst so small that it ends long before an idle connection is closed, which takes four seconds."""
 TRIES = 5
 
 
@@ -31,7 +31,7 @@ async def bursts(relay):
 
 
 async def burst(relay, model: str, streams: int) -> list[Reply]:
-    """Run all streams, which are open together: the upstream sends the first chunk when all requests have arrived."""
+    """Run concurrent streams: the upstream sends the first chunk when all requests have arrived."""
     gate = relay.upstream.gate()
 
     async def script(answer: Answer) -> None:
@@ -43,15 +43,15 @@ async def burst(relay, model: str, streams: int) -> list[Reply]:
         await answer.end()
 
     relay.upstream.play(script, model)
-    asked = [asyncio.create_task(post(relay.url, ask(f"up/{model}", stream=True))) for _ in range(streams)]
-    await until(lambda: len(relay.upstream.of(model)) == streams, "all requests at the upstream", 60)
+    tasks = [asyncio.create_task(post(relay.url, ask(f"up/{model}", stream=True))) for _ in range(streams)]
+    await until(lambda: len(relay.upstream.of(model)) == streams, "all requests at the upstream")
     gate.open()
-    return await asyncio.gather(*asked)
+    return await asyncio.gather(*tasks)
 
 
 @pytest.mark.parametrize("number", [0, 1])
-async def test_every_stream_is_complete_and_right(bursts, number):
-    """None is mixed with another, none breaks off."""
+async def test_every_stream_is_complete(bursts, number):
+    """No stream is truncated or has bytes of another."""
     replies = bursts[0][number]
     expected = b"".join(FRAMES).replace(b'"model": "m"', b'"model": "up/crowd%d"' % number)
     assert [(reply.status, reply.ended) for reply in replies] == [(200, True)] * STREAMS
@@ -61,20 +61,22 @@ async def test_every_stream_is_complete_and_right(bursts, number):
 
 
 async def test_the_memory_of_the_server_is_bounded(bursts):
-    """A stream costs kilobytes, and the second burst finds what the first one left."""
+    """A stream needs kilobytes, and the second burst reuses the memory of the first."""
     before, first, second = bursts[1]
-    print(f"memory: {before / MEGABYTE:.0f} MB, {first / MEGABYTE:.0f} MB, {second / MEGABYTE:.0f} MB")
-    assert first - before < 64 * MEGABYTE
-    assert second - first < 16 * MEGABYTE
+    print(
+        f"memory: {before / MEGABYTE_BYTES:.0f} MB, {first / MEGABYTE_BYTES:.0f} MB, {second / MEGABYTE_BYTES:.0f} MB"
+    )
+    assert first - before < 64 * MEGABYTE_BYTES
+    assert second - first < 16 * MEGABYTE_BYTES
 
 
-async def test_a_burst_uses_the_connections_of_the_one_before(relay):
-    """No handshake for what was open a moment ago; on a machine that needs seconds for a burst a later one shows it."""
+async def test_a_burst_reuses_the_connections_of_the_previous_one(relay):
+    """Tried several times, because on a slow machine a connection may be idle for too long."""
     used = []
     for number in range(TRIES):
-        await burst(relay, f"few{number}", FEW)
+        await burst(relay, f"few{number}", FEW_STREAMS)
         used.append({exchange.connection for exchange in relay.upstream.of(f"few{number}")})
-        assert len(used[-1]) == FEW
+        assert len(used[-1]) == FEW_STREAMS
         if number and used[-1] == used[-2]:
             return
     raise AssertionError(used)

@@ -1,4 +1,4 @@
-"""The native lane to servers that are not scripted: a stack of ours, and llama.cpp's own endpoint."""
+"""The native lane to real servers: a second stack, and llama.cpp's own Messages endpoint."""
 
 import json
 import re
@@ -21,7 +21,7 @@ ASK = {"max_tokens": 100, **HELLO, "thinking": {"type": "disabled"}}
 
 @pytest.fixture(scope="module")
 def front(local_stack, tmp_path_factory):
-    """A stack whose backend is another one, which has the engine."""
+    """A stack whose backend is a second stack with the engine."""
     config = run_config([vllm(f"{local_stack.url}/v1", "next")], {"default_model": "next/local/default"})
     with StackProcess(config, tmp_path_factory.mktemp("front"), JSON_LOGS) as process:
         yield process
@@ -29,19 +29,19 @@ def front(local_stack, tmp_path_factory):
 
 @pytest.fixture(scope="module", params=VERSIONS)
 def report(request, front, stack):
-    """What a session with one version of the SDK saw through both stacks."""
+    """The results of a session of one SDK version through both stacks."""
     return session(request.param, front.url, stack.url)
 
 
-def test_a_second_stack_is_found_to_speak_messages(front):
-    """Nobody configured it; its answers come through as they are."""
+def test_a_probe_finds_the_messages_api_of_a_second_stack(front):
+    """No configuration is needed."""
     reply = httpx.post(f"{front.url}/v1/messages", json={"model": "any-name", **ASK}, timeout=60)
     assert reply.headers["x-messages-lane"] == "native; reason=probed"
     assert reply.json()["model"] == "any-name"
 
 
 def test_the_official_sdk_works_through_both_stacks(report):
-    """Whole, streamed, with tools, with thinking; errors of the one behind are those of the one in front."""
+    """Unary, streaming, with tools, with thinking; errors of the second stack are passed on."""
     assert text_of(report["create"]).startswith(("Hello", "Hi"))
     assert report["create"]["model"] == "claude-sonnet-4-5"
     assert report["kinds"][-1] == "message_stop"
@@ -54,7 +54,7 @@ def test_the_official_sdk_works_through_both_stacks(report):
 
 
 def test_counts_of_a_second_stack_are_exact(front):
-    """They are those of the engine behind it."""
+    """They are those of its engine."""
     body = {"model": "any", "messages": ASK["messages"]}
     counted = httpx.post(f"{front.url}/v1/messages/count_tokens", json=body, timeout=60)
     assert counted.headers["x-messages-token-count"] == "exact"
@@ -73,16 +73,16 @@ def engine(provider_id):
 
 @pytest.fixture(scope="module")
 def engines(tmp_path_factory):
-    """A stack with llama.cpp's own endpoint behind it, as it is and repaired."""
-    native = {"raw": "on", "mended": {"mode": "on", "repair": True}}
-    config = run_config([engine(name) for name in ("raw", "mended", "usual")], {"native": native})
+    """A stack over llama.cpp's own endpoint: unchanged, repaired, and not used by default."""
+    native = {"raw": "on", "repaired": {"mode": "on", "repair": True}}
+    config = run_config([engine(name) for name in ("raw", "repaired", "default")], {"native": native})
     with StackProcess(config, tmp_path_factory.mktemp("engines"), JSON_LOGS) as process:
         yield process
 
 
-@pytest.mark.parametrize(("provider", "lane"), [("raw", "native"), ("mended", "native"), ("usual", "translated")])
-def test_the_engines_own_endpoint_is_used_where_configured(engines, provider, lane):
-    """It is not by itself, for it deviates from the API; its answer has the name the client asked for."""
+@pytest.mark.parametrize(("provider", "lane"), [("raw", "native"), ("repaired", "native"), ("default", "translated")])
+def test_the_engines_own_endpoint_is_used_only_if_configured(engines, provider, lane):
+    """By default it is not, because it deviates from the API; its response has the client's model name."""
     body = {"model": f"{provider}/default", **ASK}
     reply = httpx.post(f"{engines.url}/v1/messages", json=body, timeout=60)
     assert reply.headers["x-messages-lane"].startswith(lane)
@@ -120,8 +120,8 @@ def events_of(url, body):
     return [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
 
 
-def without_chance(message):
-    """Return a message without what differs between two equal answers: ids, and how much came from the cache."""
+def without_random_parts(message):
+    """Return a message without ids and without the share of the cache in the prompt tokens, which differ per run."""
     usage = message["usage"]
     prompt = usage["input_tokens"] + usage["cache_read_input_tokens"]
     content = [{name: value for name, value in block.items() if name != "id"} for block in message["content"]]
@@ -131,34 +131,34 @@ def without_chance(message):
 
 @pytest.mark.parametrize("case", REQUESTS)
 def test_a_repaired_stream_obeys_the_grammar_and_adds_up_to_the_repaired_message(engines, case):
-    """Blocks one after the other, ids and stop reasons of the API, all of usage; the official SDK agrees."""
-    body = {"model": "mended/default", "temperature": 0, "max_tokens": 150, **HELLO, **REQUESTS[case]}
+    """Sequential blocks, ids and stop reasons of the API, complete usage; the official SDK reads the same blocks."""
+    body = {"model": "repaired/default", "temperature": 0, "max_tokens": 150, **HELLO, **REQUESTS[case]}
     events = events_of(engines.url, body)
     check_stream(events)
-    whole = httpx.post(f"{engines.url}/v1/messages", json=body, timeout=60).json()
-    assert whole["id"].startswith("msg_")
-    assert whole["stop_reason"] == REASONS[case]
-    assert without_chance(fold(events)) == without_chance(whole)
+    unary = httpx.post(f"{engines.url}/v1/messages", json=body, timeout=60).json()
+    assert unary["id"].startswith("msg_")
+    assert unary["stop_reason"] == REASONS[case]
+    assert without_random_parts(fold(events)) == without_random_parts(unary)
     body["extra_body"] = {"temperature": body.pop("temperature")}
     with (
         anthropic.Anthropic(base_url=engines.url, api_key="k", max_retries=0) as client,
         client.messages.stream(**body) as stream,
     ):
-        seen = stream.get_final_message().to_dict()
-    assert [block["type"] for block in seen["content"]] == [block["type"] for block in whole["content"]]
+        accumulated = stream.get_final_message().to_dict()
+    assert [block["type"] for block in accumulated["content"]] == [block["type"] for block in unary["content"]]
 
 
 def test_without_repair_the_engines_stream_does_not_obey_the_grammar(engines):
-    """Or the setting would not be needed."""
+    """Otherwise the setting would not be needed."""
     events = events_of(engines.url, {"model": "raw/default", "max_tokens": 150, **HELLO, **REQUESTS["one call"]})
     with pytest.raises(StreamGrammarError):
         fold(events)
 
 
-@pytest.mark.parametrize("provider", ["raw", "mended"])
+@pytest.mark.parametrize("provider", ["raw", "repaired"])
 @pytest.mark.parametrize("stream", [False, True])
 def test_an_error_of_the_engine_is_put_into_the_envelope(engines, provider, stream):
-    """A prompt that does not fit is one in the words of the API."""
+    """A prompt that does not fit has the error message of the API."""
     messages = [{"role": "user", "content": "word " * (CONTEXT_TOKENS + 1)}]
     body = {"model": f"{provider}/default", "max_tokens": 5, "messages": messages, "stream": stream}
     reply = httpx.post(f"{engines.url}/v1/messages", json=body, timeout=60)
@@ -168,11 +168,11 @@ def test_an_error_of_the_engine_is_put_into_the_envelope(engines, provider, stre
     assert re.fullmatch(rf"prompt is too long: \d+ tokens > {CONTEXT_TOKENS} maximum", message)
 
 
-@pytest.mark.parametrize("provider", ["raw", "mended"])
-def test_the_official_sdk_talks_to_the_engines_own_endpoint(engines, provider):
-    """Whole and streamed."""
+@pytest.mark.parametrize("provider", ["raw", "repaired"])
+def test_the_official_sdk_works_with_the_engines_own_endpoint(engines, provider):
+    """Unary and streaming."""
     with anthropic.Anthropic(base_url=engines.url, api_key="k", max_retries=0) as client:
-        asked = {"model": f"{provider}/default", **ASK}
-        assert text_of(client.messages.create(**asked).to_dict())
-        with client.messages.stream(**asked) as stream:
+        request = {"model": f"{provider}/default", **ASK}
+        assert text_of(client.messages.create(**request).to_dict())
+        with client.messages.stream(**request) as stream:
             assert text_of(stream.get_final_message().to_dict())

@@ -1,4 +1,4 @@
-"""The two refusals after which the native lane sends a request once more, with a change that it names."""
+"""The two upstream errors after which the native lane changes the request, sends it again and reports the change."""
 
 import json
 
@@ -14,13 +14,13 @@ SIGNED = {"type": "thinking", "thinking": "hm", "signature": "EqQB"}
 TEXT = {"type": "text", "text": "b"}
 
 
-def refusing(refusal, model, stream=False):
-    """Return a script that answers once ``refusal`` has no words for a request any more."""
+def rejecting(error_for, model, stream=False):
+    """Return a script that responds with the error that ``error_for`` returns for a request, or with a message."""
 
     async def script(answer):
-        words = refusal(answer.exchange.json)
-        if words:
-            await whole(error_body("BadRequestError", words), 400)(answer)
+        error = error_for(answer.exchange.json)
+        if error:
+            await whole(error_body("BadRequestError", error), 400)(answer)
         elif stream:
             await streamed(*spoken(model, "Hello"))(answer)
         else:
@@ -40,8 +40,8 @@ def signature(body):
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_max_tokens_above_the_window_is_lowered_in_the_clients_bytes(relay, stream):
-    """As vLLM's own endpoint refuses it; nothing but the number and the model's name changes."""
-    model = relay.upstream.play(refusing(small_window, "m", stream))
+    """After the error of vLLM's own endpoint; only the number and the model name change."""
+    model = relay.upstream.play(rejecting(small_window, "m", stream))
     body = ask(f"verbatim/{model}", stream, max_tokens=32000)
     reply = await post(relay.url, body)
     assert (reply.status, reply.headers["x-messages-dropped"]) == (200, "max_tokens")
@@ -53,33 +53,33 @@ async def test_max_tokens_above_the_window_is_lowered_in_the_clients_bytes(relay
 
 
 @pytest.mark.parametrize(
-    ("fields", "refusal"),
+    ("fields", "error_for"),
     [
         ({"max_tokens": 32000, "messages": [{"role": "user", "content": "a" * 4 * WINDOW}]}, small_window),
         ({"max_tokens": 32000}, lambda _: above_window(5000)),
         ({"max_tokens": 32000}, lambda _: "max_tokens is too large: 32000"),
     ],
-    ids=["no room", "another number", "other words"],
+    ids=["no room", "another number", "another message"],
 )
-async def test_a_refusal_that_no_smaller_number_would_meet_is_passed_on(relay, fields, refusal):
-    """The upstream is asked once, and its words are the answer."""
-    model = relay.upstream.play(refusing(refusal, "m"))
+async def test_an_error_that_a_smaller_max_tokens_cannot_avoid_is_passed_on(relay, fields, error_for):
+    """The upstream gets one request, and its message is returned."""
+    model = relay.upstream.play(rejecting(error_for, "m"))
     reply = await post(relay.url, ask(f"verbatim/{model}", **fields))
     (seen,) = relay.upstream.of(model)
-    assert (reply.status, reply.json["error"]["message"]) == (400, refusal(seen.json))
+    assert (reply.status, reply.json["error"]["message"]) == (400, error_for(seen.json))
 
 
-async def test_a_refusal_of_the_second_request_is_passed_on(relay):
+async def test_an_error_of_the_second_request_is_passed_on(relay):
     """Nothing is sent a third time."""
-    model = relay.upstream.play(refusing(lambda body: above_window(max(5000, body["max_tokens"])), "m"))
+    model = relay.upstream.play(rejecting(lambda body: above_window(max(5000, body["max_tokens"])), "m"))
     reply = await post(relay.url, ask(f"verbatim/{model}", max_tokens=5000))
     assert reply.status == 400
     assert len(relay.upstream.of(model)) == 2
 
 
-async def test_thinking_with_a_refused_signature_is_taken_out(relay):
+async def test_thinking_with_a_rejected_signature_is_removed(relay):
     """CLIProxyAPI 2172: a session broke after a change of the model."""
-    model = relay.upstream.play(refusing(signature, "m"))
+    model = relay.upstream.play(rejecting(signature, "m"))
     turns = [{"role": "user", "content": [TEXT]}, {"role": "assistant", "content": [SIGNED, TEXT]}]
     reply = await post(relay.url, ask(f"verbatim/{model}", messages=[*turns, turns[0]]))
     assert (reply.status, reply.headers["x-messages-dropped"]) == (200, "messages.1.content.0")

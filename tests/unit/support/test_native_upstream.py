@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from support.native_upstream import NativeUpstream, ask, assert_same, post, spoken, talk, until
+from support.native_upstream import NativeUpstream, ask, assert_same, open_request, post, spoken, until
 from support.scripted_upstream import CUT, Answer, raw, silent, streamed, whole
 
 
@@ -64,9 +64,9 @@ async def test_a_connection_is_used_again(native):
 async def test_leaving_is_seen(native):
     """A client that goes away before the answer marks its request."""
     model = native.play(silent)
-    async with talk(native.url(), ask(model), path="/up/v1/messages") as one:
+    async with open_request(native.url(), ask(model), path="/up/v1/messages") as one:
         (exchange,) = await native.seen(model)
-        one.leave()
+        one.disconnect()
         await until(exchange.closed.is_set, "the close")
 
 
@@ -80,7 +80,7 @@ async def test_a_gate_holds_a_script(native):
         await answer.chunk(b"late")
         await answer.end()
 
-    async with talk(native.url(), ask(native.play(script)), path="/up/v1/messages") as one:
+    async with open_request(native.url(), ask(native.play(script)), path="/up/v1/messages") as one:
         assert await one.head() == 200
         assert await one.is_quiet(0.05)
         gate.open()
@@ -100,7 +100,7 @@ async def test_the_probe_is_told_from_a_request(native):
 async def test_garbage_and_chat_completions(native):
     """Bytes that are no HTTP go out as they are; chat completions have an answer of their own."""
     model = native.play(raw(b"SSH-2.0\r\n"))
-    async with talk(native.url(), ask(model), path="/up/v1/messages") as one:
+    async with open_request(native.url(), ask(model), path="/up/v1/messages") as one:
         assert not await one.is_quiet(5)
     reply = await post(native.url(), ask("any"), path="/up/v1/chat/completions")
     assert json.loads(reply.body)["choices"][0]["message"]["content"] == "translated"

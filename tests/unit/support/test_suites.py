@@ -2,23 +2,23 @@
 
 import pytest
 
-from support.suites import Answer, Seen
+from support.suites import ClientResponse, ClientResponses
 
 
 def test_the_key_of_the_upstream_is_kept_as_it_is_played(tmp_path, monkeypatch):
     """As many stars as it has characters, so that the tape gives the same."""
     monkeypatch.setenv("TAPE_API_KEY", "house-rocket-77")
-    seen = Seen(tmp_path / "a.client.jsonl", compares=False)
-    seen.note(Answer(200, ['{"text":"You sent house-rocket-77"}']))
-    seen.save()
-    assert seen.path.read_text() == '{"status": 200}\n{"text":"You sent ' + "*" * 15 + '"}\n'
+    responses = ClientResponses(tmp_path / "a.client.jsonl", compares=False)
+    responses.note(ClientResponse(200, ['{"text":"You sent house-rocket-77"}']))
+    responses.save()
+    assert responses.path.read_text() == '{"status": 200}\n{"text":"You sent ' + "*" * 15 + '"}\n'
 
 
 def test_what_looks_like_a_credential_is_not_kept(tmp_path, monkeypatch):
     """Whosever it is."""
     monkeypatch.delenv("TAPE_API_KEY", raising=False)
-    seen = Seen(tmp_path / "a.client.jsonl", compares=False)
-    seen.note(Answer(200, ['{"text":"sk-ant-api03-AAAABBBBCCCCDDDD"}']))
+    responses = ClientResponses(tmp_path / "a.client.jsonl", compares=False)
+    responses.note(ClientResponse(200, ['{"text":"sk-ant-api03-AAAABBBBCCCCDDDD"}']))
     with pytest.raises(AssertionError, match="would hold a credential"):
-        seen.save()
-    assert not seen.path.exists()
+        responses.save()
+    assert not responses.path.exists()
