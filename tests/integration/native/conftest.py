@@ -129,7 +129,7 @@ def impatient(native, tmp_path_factory) -> Iterator[Relay]:
         "native": NATIVE_SETTINGS,
     }
     inference = [*(vllm(native.url(name), name) for name in (*PROBED, *NATIVE_SETTINGS)), others]
-    with StackProcess(run_config(inference, messages), tmp_path_factory.mktemp("lively"), ENV) as process:
+    with StackProcess(run_config(inference, messages), tmp_path_factory.mktemp("quick"), ENV) as process:
         yield Relay(native, process)
 
 
