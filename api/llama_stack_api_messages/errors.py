@@ -146,7 +146,7 @@ class GatewayTimeoutError(MessagesError):
 
 
 class OverloadedError(MessagesError):
-    """The upstream has no capacity, or cannot be reached, right now."""
+    """The upstream has no capacity at the moment."""
 
     status_code = 529
     error_type = "overloaded_error"

@@ -1,6 +1,6 @@
 """The only module of this package that imports the platform: its types, and the provider of this API in its form.
 
-The platform's successor has the same names in other modules, so only this file has to change for it.
+The platform's successor has the same names in other modules, so only this file of the package has to change for it.
 """
 
 from llama_stack_api import Api, ConflictError, InlineProviderSpec, ProviderSpec

@@ -93,7 +93,7 @@ class NativeBackend:
             frames = repaired(response, StreamRepair(body.model, new_id, call.request_id), metrics, upstream)
         else:
             frames = relayed(response, ModelNameRewriter(body.model), metrics, upstream)
-        await anext(frames)  # from here on, closing it closes the response
+        await anext(frames)  # starts the generator (its first item is empty), so that closing it closes the response
         return StreamReply(frames, headers, relayed=not repair)
 
     async def _send_with_retry(

@@ -6,7 +6,7 @@ an event arrive whether it may be an error:
 
 event: error                            an error, whatever its data: all bytes after this line are held
 data: {"type":"content_block_delta"     not an error: its bytes pass from here on
-data: {"type":"error"                   an error: all bytes after these are held; these cannot contain a key, and pass
+data: {"type":"error"                   an error: these bytes pass, they cannot contain a key; all later bytes are held
 data: {"delta":                         not known, because the type is not the first member: held
 
 A held event is passed on at its blank line. If it is an error, only the strings that contain a key are rewritten. If it

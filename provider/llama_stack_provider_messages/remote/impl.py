@@ -2,8 +2,8 @@
 
 A request is translated to the Messages API (``translation/chat_to_messages``), sent (``client.py``), continued if the
 upstream paused it (``continuation.py``), and its response is translated back to the objects that the platform expects
-(``sdk_objects.py``). Requests of the Messages API do not come here: the provider declares its upstream
-(``messages_upstream``), and the native lane passes them through.
+(``sdk_objects.py``). Requests of the Messages API do not come here unless ``native`` is off: the provider declares
+its upstream (``messages_upstream``), and the native lane passes them through.
 """
 
 import time
@@ -202,7 +202,7 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         translator = StreamTranslator(request.reply_options, created=int(time.time()), new_id=lambda: new_id(""))
         first = await client.stream(request.body)
         pieces = complete_stream(client, request.body, translator, first, self.config.max_continuations)
-        await anext(pieces)  # from here on, closing the generator closes the response
+        await anext(pieces)  # starts the generator (its first item is empty), so that closing it closes the response
 
         async def chunks() -> AsyncGenerator[Any]:
             async with aclosing(pieces):

@@ -157,7 +157,8 @@ class Catalog:
     async def _advice(self) -> str:
         served = await self._platform.served_models()
         listed = ", ".join(served[:_MAX_LISTED_MODELS]) + (", ..." if len(served) > _MAX_LISTED_MODELS else "")
-        return f"Served: {listed or 'nothing'}. An alias or default_model of the server can map the name"
+        remedy = "To accept this name, add it to aliases or set default_model in the server's configuration"
+        return f"Served: {listed or 'nothing'}. {remedy}"
 
 
 def _model_info(name: str, model_id: str) -> ModelInfo:

@@ -1,7 +1,7 @@
 """The platform llama-stack: its names, and small functions and types over its objects.
 
-Only this module imports the platform. The platform's successor has the same names in other modules, so it gets a module
-of its own beside this one, with the same ``__all__``. The interface has three parts:
+Only this module of the provider imports the platform. The platform's successor has the same names in other modules, so
+it gets a module of its own beside this one, with the same ``__all__``. The interface has three parts:
 
 - ``Platform``: models, inference and metrics of the stack.
 - What is read from an inference provider of the stack: its address and key, its network settings, its allowed models.

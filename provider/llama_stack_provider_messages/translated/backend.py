@@ -2,8 +2,8 @@
 
 The way of a request: load its media, translate it with the profile of the backend, send it, translate the response or
 its chunks back. A backend that rejects a request often says why ("max_tokens is too large: ... at most 4096"). Then the
-request is adapted and sent once more, and if that succeeds, the profile of the model remembers the reason, so that its
-next request is right the first time.
+request is adapted and sent again, at most once for each rule, and if that succeeds, the profile of the model remembers
+the reason, so that its next request is right the first time.
 """
 
 from collections.abc import AsyncGenerator, Mapping

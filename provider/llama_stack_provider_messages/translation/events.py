@@ -7,7 +7,8 @@
 translation of a stream to chat completion chunks (``chat_to_messages/reply/stream.py``), and the repair of a stream
 that breaks the order above (``native/repair/stream.py``).
 
-``fold`` is for tracing, batches and tests, which read a stream like a unary response. It accepts unknown events, blocks
+``fold`` is for what reads a stream like a unary response: a unary request that was sent as a stream, continuations and
+tests. It accepts unknown events, blocks
 and deltas of later API versions, and raises for violations of the order. ``events_of`` is for upstreams that answer a
 streaming request with a unary response.
 """

@@ -6,7 +6,7 @@ and no timeout is endless.
 
 Many streams run at the same time, each on a connection of its own. With one connection pool for all of them, httpcore
 compares every pair of its connections whenever a request begins or ends: two hundred idle connections cost 20 ms each
-time, in which no stream gets on. So the connections are in several small pools:
+time, during which no stream makes progress. So the connections are in several small pools:
 
     pool 0   16 of 16 busy
     pool 1    9 of 16 busy      a new request goes here: the first pool with room

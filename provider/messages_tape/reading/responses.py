@@ -97,7 +97,7 @@ def folded_reply(response: Response) -> FoldedReply | None:
 
 def _fold_messages(events: list[Json]) -> Json:
     """Fold a Messages stream; a truncated stream is closed, and an error event is added as the key ``error``."""
-    from llama_stack_provider_messages.translation.events import fold  # slow import: takes seconds
+    from llama_stack_provider_messages.translation.events import fold  # imported here: only folding needs it
 
     before_error = [*takewhile(lambda event: event["type"] != "error", events)]
     closing: list[Json] = [{"type": "message_stop"}]

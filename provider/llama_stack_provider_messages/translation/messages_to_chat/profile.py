@@ -81,7 +81,8 @@ class Profile(BaseModel):
         "letters and digits (Mistral).",
     )
     call_extra: dict[str, Any] = Field(
-        default_factory=dict, description="`extra_content` for the first call of earlier responses that lost theirs."
+        default_factory=dict,
+        description="`extra_content` of the first tool call of an earlier response, if the client did not return it.",
     )
     user_field: Literal["user", "safety_identifier"] | None = Field(
         default="user", description="Field that takes the end user's id; unset: it is left out."

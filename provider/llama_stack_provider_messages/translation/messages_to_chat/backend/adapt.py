@@ -1,7 +1,7 @@
 """Retry rules: how to change a request that the backend rejected. And the limits of a backend, learned or configured.
 
 No table of profiles covers every model, and a backend's own error is more reliable than a table. So some rejections
-lead to one retry, and what was learned is kept in the profile of the model:
+lead to a retry, at most one for each kind, and what was learned is kept in the profile of the model:
 
     error of the backend             change to the request                         kept for later requests
 
