@@ -18,6 +18,7 @@ every request for seconds.
 """
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
@@ -79,7 +80,8 @@ class MessagesRoute(APIRoute):
 
     Args:
         path: The path, with parameters such as ``{batch_id}``.
-        endpoint: The function; returns the response, or raises.
+        endpoint: The async function; takes at most one body, returns the response, or raises. Background tasks and an
+            injected ``Response`` are not supported.
         max_body_bytes: Limit of the body, before and after decompression; larger ones are answered with 413. Required
             if the endpoint takes a body.
         options: The options of FastAPI's route.
@@ -98,7 +100,13 @@ class MessagesRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the handler of the route."""
-        body = next(iter(self.dependant.body_params), None)
+        if not inspect.iscoroutinefunction(self.endpoint):
+            raise TypeError(f"{self.path}: the endpoint has to be an async function")
+        bodies = self.dependant.body_params
+        body = bodies[0] if bodies else None
+        kind = body.field_info.annotation if body else BaseModel
+        if len(bodies) > 1 or not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+            raise TypeError(f"{self.path}: the endpoint may take one body, and its type has to be a pydantic model")
         limit = self.max_body_bytes or 0
         if body and not limit:
             raise TypeError(f"{self.path}: the endpoint takes a body; max_body_bytes is required")
@@ -126,11 +134,11 @@ class MessagesRoute(APIRoute):
             request_id = request.call.request_id
             try:
                 response = await respond(request)
+                response.headers.setdefault("request-id", request_id)
             except ClientDisconnect:
                 return Response(status_code=CLIENT_CLOSED)
             except Exception as error:  # noqa: BLE001 - no exception may escape: see the module docstring
                 return error_response(visible_error(error, request_id), request_id)
-            response.headers.setdefault("request-id", request_id)
             return response
 
         return handle

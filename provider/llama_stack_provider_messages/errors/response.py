@@ -80,7 +80,7 @@ def is_success(body: object, name: str, secrets: Secrets) -> TypeGuard[dict[str,
     """
     if not isinstance(body, dict):
         return False
-    if is_error(body):
+    if _is_error_body(body, name):
         raise error_of_event(redacted_json(body, secrets))
     return name in body
 
@@ -88,7 +88,11 @@ def is_success(body: object, name: str, secrets: Secrets) -> TypeGuard[dict[str,
 def success_members(data: bytes, name: str, secrets: Secrets) -> list[Member] | None:
     """Return the top-level members of the body of a 2xx response; None if it is not one of the Messages API.
 
-    As ``is_success``, but the body is decoded only if it may be an error.
+    As ``is_success``, but the body is decoded only if it may be an error, and any error is translated: gateways without
+    the API's error format use its type names, too, and clients act on the translated sentences.
+
+    Raises:
+        MessagesError: The body is an error.
     """
     try:
         found = members(data)
@@ -97,7 +101,19 @@ def success_members(data: bytes, name: str, secrets: Secrets) -> list[Member] | 
     names = {member for member, _ in found}
     if name in names and names.isdisjoint(("error", "code")):
         return found
-    return found if is_success(loads_or_none(data), name, secrets) else None
+    body = loads_or_none(data)
+    if not isinstance(body, dict):
+        return None
+    if _is_error_body(body, name):
+        raise translate_error(None, redacted_json(body, secrets))
+    return found if name in names else None
+
+
+def _is_error_body(body: dict[str, Any], name: str) -> bool:
+    """Return whether a body is an error; beside the promised member, ``code`` and ``message`` are no sign of one."""
+    if name in body:
+        return body.get("type") == "error" or bool(body.get("error"))
+    return is_error(body)
 
 
 def not_a_message(provider_id: str, *, native: bool = True) -> BadGatewayError:

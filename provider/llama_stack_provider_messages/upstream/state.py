@@ -7,6 +7,7 @@ and tests have several.
 
 import asyncio
 import time
+from collections import UserDict
 from collections.abc import Callable, Hashable
 from weakref import WeakKeyDictionary
 
@@ -14,7 +15,7 @@ MAX_KEYS = 1_000
 COOLDOWN_SECONDS = 60.0
 
 
-class BoundedDict[K, V](dict[K, V]):
+class BoundedDict[K, V](UserDict[K, V]):
     """A dict of at most ``MAX_KEYS``; above that the key that was set longest ago is removed."""
 
     def __setitem__(self, key: K, value: V) -> None:

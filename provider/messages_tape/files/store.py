@@ -4,9 +4,9 @@ Several processes may record into one folder, such as the workers of pytest-xdis
 
 - A file is written whole or not at all: the text goes to a file next to it, which then replaces it.
 - One process at a time saves into a folder, and it merges its recording into what the file holds by then. Ambient calls
-  have no order, so those of all recorders are kept. Exchanges form one scenario and are not merged: if the file has
-  exchanges that this recording neither contains nor replaces, another process recorded them in the meantime. Then the
-  file stays, this recording is written next to it, and saving fails with a ``TapeConflictError``.
+  have no order, so those of all recorders are kept. Exchanges form one scenario and are not merged: if another
+  process changed those of the file in the meantime, this recording has to begin with them, in their order. Otherwise
+  the file stays, this recording is written next to it, and saving fails with a ``TapeConflictError``.
 - Tests of one run that share a tape take turns to record it (``recording_turn``): the first one records it, the others
   play it.
 """
@@ -166,8 +166,9 @@ def _merged(session: Session, tape: Tape, path: Path, facts: dict[str, str]) -> 
     both = session.recorded(current, **facts) or tape
     if not both.exchanges:  # only ambient calls were recorded
         return both.model_copy(update={"exchanges": current.exchanges})
-    kept = (*session.tape.exchanges, *both.exchanges)
-    return both if all(exchange in kept for exchange in current.exchanges) else None
+    others = current.exchanges
+    unchanged = others == session.tape.exchanges
+    return both if unchanged or both.exchanges[: len(others)] == others else None
 
 
 def _safe_text(session: Session, tape: Tape) -> str:

@@ -37,7 +37,7 @@ _SERVER_FIXTURES = {"stack", "tape_server"}
 """Fixtures through which tests reach the tape via a tape server."""
 
 
-_findings_key = pytest.StashKey[Findings]()
+FINDINGS_KEY = pytest.StashKey[Findings]()
 _fault_key = pytest.StashKey[str]()
 _tape_key = pytest.StashKey["TapeFixture"]()
 
@@ -50,7 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker."""
     config.addinivalue_line("markers", MARKER)
-    found = config.stash[_findings_key] = Findings()
+    found = config.stash[FINDINGS_KEY] = Findings()
     if worker := getattr(config, "workerinput", None):
         found.shared = Path(worker[_SHARED])
 
@@ -68,7 +68,7 @@ def pytest_make_collect_report(
     """Note modules that skip or fail at collection: their tests are unknown, and still use their tapes."""
     report = yield
     if not report.passed:
-        collector.config.stash[_findings_key].uncollected.add(str(collector.path))
+        collector.config.stash[FINDINGS_KEY].uncollected.add(str(collector.path))
     return report
 
 
@@ -77,14 +77,14 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> Gener
     """Note files and folders that a conftest ignores, for the same reason."""
     ignored = yield
     if ignored and may_hold_tests(collection_path, config):
-        config.stash[_findings_key].uncollected.add(str(collection_path))
+        config.stash[FINDINGS_KEY].uncollected.add(str(collection_path))
     return ignored
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Note the tapes that tests name, before tests are deselected; add the ``tape`` fixture to marked tests."""
-    found = config.stash[_findings_key]
+    found = config.stash[FINDINGS_KEY]
     for item in items:
         if marker := item.get_closest_marker("tape"):
             name, upstream = _name_and_upstream(marker, item.nodeid)
@@ -107,12 +107,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     finally:
         text, written = used.end(passed=passed) if used else ("", None)
         if used:
-            item.config.stash[_findings_key].notes.update(used.notes)
+            item.config.stash[FINDINGS_KEY].notes.update(used.notes)
         item.stash[_fault_key] = item.stash.get(_fault_key, "") or text
         if text and not passed:
             item.add_report_section("call", "tape", text)
     if written:
-        item.config.stash[_findings_key].written.add(str(written))
+        item.config.stash[FINDINGS_KEY].written.add(str(written))
     if text:
         pytest.fail(text, pytrace=False)
 
@@ -136,7 +136,7 @@ def pytest_runtest_makereport(
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Report tapes without a test; a worker sends its findings to the controller instead."""
     config = session.config
-    found = config.stash[_findings_key]
+    found = config.stash[FINDINGS_KEY]
     if hasattr(config, "workeroutput"):
         config.workeroutput[_FINDINGS] = found.plain()
         return
@@ -165,7 +165,7 @@ def _fail(session: pytest.Session, what: str, text: str) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """List the tapes that were written, and the notes that are not failures."""
-    found = config.stash[_findings_key]
+    found = config.stash[FINDINGS_KEY]
     written = sorted(found.written)
     if written:
         terminalreporter.section("tapes recorded")
@@ -179,7 +179,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove the folder that the processes of this run shared."""
-    found = config.stash.get(_findings_key, None)
+    found = config.stash.get(FINDINGS_KEY, None)
     if found and found.shared and not hasattr(config, "workerinput"):
         shutil.rmtree(found.shared, ignore_errors=True)
 
@@ -187,14 +187,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:  # noqa: ANN401 - of xdist, which is optional
     """Send a worker the path of the folder that all workers share."""
-    node.workerinput[_SHARED] = str(node.config.stash[_findings_key].shared_folder())
+    node.workerinput[_SHARED] = str(node.config.stash[FINDINGS_KEY].shared_folder())
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:  # noqa: ANN401 - as above
     """Add the findings of a worker; a crashed worker has none."""
     if plain := getattr(node, "workeroutput", {}).get(_FINDINGS):
-        node.config.stash[_findings_key].add(plain)
+        node.config.stash[FINDINGS_KEY].add(plain)
 
 
 @pytest.fixture(scope="session")
@@ -212,11 +212,11 @@ def tape_resources(
     """Starts tape servers and stacks on demand, and stops them at the end of the session."""
     from .resources import TestResources
 
-    shared = pytestconfig.stash[_findings_key].shared_folder()
+    shared = pytestconfig.stash[FINDINGS_KEY].shared_folder()
     folder = tmp_path_factory.mktemp("stacks")
     with _without_traceback(), TestResources(settings_of(pytestconfig), folder, shared, tape_rules) as resources:
         yield resources
-    pytestconfig.stash[_findings_key].requests_between_tests |= {
+    pytestconfig.stash[FINDINGS_KEY].requests_between_tests |= {
         f"{test}\n{text}" for test, text in resources.requests_between_tests
     }
 

@@ -187,6 +187,25 @@ async def test_a_prompt_arrives_as_a_request_body(client):
     assert reply.text == "7 m"
 
 
+def sync_endpoint() -> Response:
+    return Response()
+
+
+async def list_endpoint(names: Annotated[list[str], Body()]) -> Response:
+    return Response(repr(names))
+
+
+async def two_bodies(one: Annotated[Thing, Body()], other: Annotated[Thing, Body()]) -> Response:
+    return Response(repr((one, other)))
+
+
+@pytest.mark.parametrize("endpoint", [sync_endpoint, list_endpoint, two_bodies])
+def test_an_endpoint_that_the_route_cannot_serve_is_a_type_error_at_once(endpoint):
+    """When the router is made, and not with each request."""
+    with pytest.raises(TypeError, match=rf"^{THINGS}: the endpoint "):
+        MessagesRoute(THINGS, endpoint, methods=["POST"], max_body_bytes=LIMIT)
+
+
 async def test_an_endpoint_with_a_body_needs_a_limit():
     """A forgotten limit shows when the router is made, not at the first request."""
     with pytest.raises(TypeError, match="max_body_bytes"):

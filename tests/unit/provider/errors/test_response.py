@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from llama_stack_api_messages.errors import BadGatewayError, InvalidRequestError, MessagesError, UpstreamError
+from llama_stack_provider_messages.errors.body import ContextOverflowError
 from llama_stack_provider_messages.errors.response import is_success, not_a_message, success_members, upstream_failure
 
 API_ERROR = b'{ "type":"error", "error":{"type":"odd_error","message":"no \\u0026 no","x":1},"request_id":"req_up"}'
@@ -172,7 +173,6 @@ def test_a_body_that_is_not_json_is_not_a_success(data):
     ("body", "status"),
     [
         ({"type": "error", "error": {"type": "overloaded_error", "message": "bad sesame-9f"}}, 529),
-        ({"type": "error", "error": {"type": "authentication_error", "message": "bad sesame-9f"}}, 401),
         ({"error": {"message": "bad sesame-9f"}}, 500),
         ({**MESSAGE, "error": "bad sesame-9f"}, 500),
         ({"code": 503, "message": "bad sesame-9f"}, 529),
@@ -188,6 +188,39 @@ def test_an_error_with_status_200_is_raised_without_the_key(body, status):
         with pytest.raises(MessagesError) as caught:
             read()
         assert (caught.value.status_code, caught.value.message) == (status, "bad [redacted]")
+
+
+def test_a_refused_key_with_status_200_is_a_401_where_it_may_be_the_clients_own():
+    """On the native lane the key is the operator's: a 401 would make the client log in again, in vain."""
+    body = {"type": "error", "error": {"type": "authentication_error", "message": "no"}}
+    with pytest.raises(MessagesError) as caught:
+        is_success(body, "content", ())
+    assert caught.value.status_code == 401
+    with pytest.raises(MessagesError) as caught:
+        success_members(json.dumps(body).encode(), "content", ())
+    assert caught.value.status_code == 500
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        ({"type": "message", "content": [], "code": 0, "message": "success"}, "content"),
+        ({"input_tokens": 5, "code": 200, "message": "ok"}, "input_tokens"),
+        ({"type": "message", "content": [], "error": None}, "content"),
+    ],
+)
+def test_code_and_message_beside_the_promised_member_are_not_an_error(body, name):
+    """Gateways add them to successful responses, and an error would make the client pay for the generation again."""
+    assert is_success(body, name, ())
+    assert success_members(json.dumps(body).encode(), name, ()) is not None
+
+
+def test_an_error_of_another_api_with_status_200_is_translated():
+    """Claude Code compacts the conversation only on the API's own sentence."""
+    text = "This model's maximum context length is 4096 tokens. However, your messages resulted in 9000 tokens."
+    body = {"error": {"message": text, "type": "invalid_request_error", "code": "context_length_exceeded"}}
+    with pytest.raises(ContextOverflowError):
+        success_members(json.dumps(body).encode(), "content", ())
 
 
 def test_a_2xx_that_is_not_a_message_names_the_backend():

@@ -262,7 +262,7 @@ def test_an_invalid_marker_is_an_error(args, kwargs):
     mark = SimpleNamespace(args=args, kwargs=kwargs)
     with pytest.raises(pytest.UsageError, match=re.escape('test_it: write the marker as @pytest.mark.tape("hello")')):
         pytest_plugin.pytest_collection_modifyitems(
-            SimpleNamespace(stash={pytest_plugin._findings_key: None}),
+            SimpleNamespace(stash={pytest_plugin.FINDINGS_KEY: None}),
             [SimpleNamespace(nodeid="test_it", get_closest_marker=lambda _: mark)],
         )
 
