@@ -38,31 +38,6 @@ REFUSED_KEY = frozenset({401, 403})
 NO_ROUTE = frozenset({404, 405, 501})
 """Statuses of servers that do not have the path."""
 
-STATUS_BY_NAME: dict[str, int] = {
-    "invalid_request_error": 400,
-    "BadRequestError": 400,
-    "model_not_found": 404,
-    "not_found_error": 404,
-    "rate_limit_exceeded": 429,
-    "rate_limit_error": 429,
-    "timeout_error": 504,
-    "overloaded_error": 529,
-    "server_overloaded": 529,
-    "content_filter": 400,
-    "content_policy_violation": 400,
-    "INVALID_ARGUMENT": 400,
-    "FAILED_PRECONDITION": 400,
-    "UNAUTHENTICATED": 401,
-    "PERMISSION_DENIED": 403,
-    "NOT_FOUND": 404,
-    "RESOURCE_EXHAUSTED": 429,
-    "INTERNAL": 500,
-    "UNAVAILABLE": 503,
-    "DEADLINE_EXCEEDED": 504,
-}
-"""Status by error name: errors inside a stream have no status (OpenAI, vLLM, Anthropic-like gateways, Gemini's gRPC
-names)."""
-
 STATUS_BY_TYPE: dict[str, int] = {
     "invalid_request_error": 400,
     "authentication_error": 401,
@@ -79,6 +54,31 @@ STATUS_BY_TYPE: dict[str, int] = {
     "memory_path_conflict_error": 409,
 }
 """Error type -> HTTP status, for errors inside a stream, which have no status (errors table of the Messages API)."""
+
+_TYPES_AS_NAMES = frozenset(
+    {"invalid_request_error", "not_found_error", "rate_limit_error", "timeout_error", "overloaded_error"}
+)
+"""Error types that give the status also in bodies of another format; the others count as 500 there."""
+_STATUS_BY_NAME: dict[str, int] = {
+    **{name: STATUS_BY_TYPE[name] for name in _TYPES_AS_NAMES},
+    "BadRequestError": 400,
+    "model_not_found": 404,
+    "rate_limit_exceeded": 429,
+    "server_overloaded": 529,
+    "content_filter": 400,
+    "content_policy_violation": 400,
+    "INVALID_ARGUMENT": 400,
+    "FAILED_PRECONDITION": 400,
+    "UNAUTHENTICATED": 401,
+    "PERMISSION_DENIED": 403,
+    "NOT_FOUND": 404,
+    "RESOURCE_EXHAUSTED": 429,
+    "INTERNAL": 500,
+    "UNAVAILABLE": 503,
+    "DEADLINE_EXCEEDED": 504,
+}
+"""Status by error name: errors inside a stream have no status (OpenAI, vLLM, Anthropic-like gateways, Gemini's gRPC
+names)."""
 
 _BLIND_STATUSES = frozenset({400, 404, 415, 422, 500, 501})
 _BLIND = re.compile(
@@ -245,8 +245,8 @@ def _effective_status(status: int | None, error: dict[str, Any]) -> int:
     for name in (str(error.get(key)) for key in ("code", "type", "status")):
         if re.fullmatch(r"[45]\d\d", name):
             return int(name)
-        if name in STATUS_BY_NAME:
-            return STATUS_BY_NAME[name]
+        if name in _STATUS_BY_NAME:
+            return _STATUS_BY_NAME[name]
     return 500
 
 
