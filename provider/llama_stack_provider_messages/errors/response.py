@@ -26,6 +26,13 @@ from llama_stack_provider_messages.headers import returned_headers
 from .body import REFUSED_KEY, error_of_event, is_error, translate_error
 from .redaction import Secrets, redacted, redacted_json
 
+_WRONG_FORM = "did not answer in the form of the Messages API"
+_ENDED_EARLY = "ended the stream before its answer was complete"
+WRONG_FORM = f"The backend {_WRONG_FORM}"
+"""Error message for a response, or an event, that does not have the form of the Messages API."""
+ENDED_EARLY = f"The backend {_ENDED_EARLY}"
+"""Error message for a stream without its last events."""
+
 
 def upstream_failure(
     status: int,
@@ -123,10 +130,15 @@ def not_a_message(provider_id: str, *, native: bool = True) -> BadGatewayError:
         provider_id: Id of the backend's provider.
         native: Whether the request was passed through, so that switching the native lane off may help.
     """
-    text = f"The backend '{provider_id}' did not answer in the form of the Messages API"
+    text = f"The backend '{provider_id}' {_WRONG_FORM}"
     if native:
         return BadGatewayError(f"{text}; if it has none, switch its native lane off")
     return BadGatewayError(text, retryable=False)
+
+
+def ended_early(provider_id: str) -> BadGatewayError:
+    """Return the error for a stream without its last events."""
+    return BadGatewayError(f"The backend '{provider_id}' {_ENDED_EARLY}")
 
 
 def _api_error(body: bytes) -> dict[str, str] | None:

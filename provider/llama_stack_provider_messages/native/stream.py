@@ -22,11 +22,11 @@ from typing import Any, cast
 import httpx
 
 from llama_stack_api_messages import Call
-from llama_stack_api_messages.errors import BadGatewayError
 from llama_stack_api_messages.json_bytes import loads_or_none
 from llama_stack_api_messages.streaming.sse import encode_event
 from llama_stack_provider_messages.errors.exceptions import connection_failure
 from llama_stack_provider_messages.errors.redaction import redacted_json
+from llama_stack_provider_messages.errors.response import ended_early
 from llama_stack_provider_messages.stack import Platform, Target, get_logger
 from llama_stack_provider_messages.upstream.address import Upstream
 from llama_stack_provider_messages.upstream.client import chunks_after_end
@@ -120,7 +120,7 @@ async def relayed(
     if failure and not observer.over:
         raise connection_failure(failure, upstream.provider_id) from failure
     if not observer.complete:
-        raise BadGatewayError(f"The backend '{upstream.provider_id}' ended the stream before its answer was complete")
+        raise ended_early(upstream.provider_id)
 
 
 async def repaired(

@@ -5,6 +5,7 @@ from typing import Any, TypeGuard
 
 from llama_stack_api_messages.errors import BadGatewayError
 from llama_stack_provider_messages.errors.body import translate_error
+from llama_stack_provider_messages.errors.response import WRONG_FORM
 from llama_stack_provider_messages.translation.fields import text_field
 from llama_stack_provider_messages.translation.messages_to_chat import usage_fields
 from llama_stack_provider_messages.translation.tool_arguments import load_tool_input
@@ -12,7 +13,6 @@ from llama_stack_provider_messages.translation.tool_arguments import load_tool_i
 type NewId = Callable[[str], str]
 type Block = dict[str, Any]
 
-BROKEN = "The backend did not answer in the form of the Messages API"
 CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 """Blocks with an ``input``."""
 _TEXTS = {"text": ("text",), "thinking": ("thinking", "signature")}
@@ -45,20 +45,21 @@ def repair_message(message: object, model: str, new_id: NewId) -> dict[str, Any]
         MessagesError: The body is an error: that error.
     """
     if not isinstance(message, Mapping):
-        raise BadGatewayError(BROKEN)
+        raise BadGatewayError(WRONG_FORM)
     content = message.get("content")
     if not isinstance(content, list):
-        raise translate_error(None, dict(message)) if is_error(message) else BadGatewayError(BROKEN)
+        raise translate_error(None, dict(message)) if has_error(message) else BadGatewayError(WRONG_FORM)
     blocks = [block_of(block, new_id) for block in content if is_block(block)]
     has_call = any(block["type"] == "tool_use" for block in blocks)
     shell = shell_of(message, model, new_id, counts_of(message.get("usage")))
     return {**shell, "content": blocks, **ending_of(message, has_call=has_call)}
 
 
-def is_error(body: Mapping[str, Any]) -> bool:
+def has_error(body: Mapping[str, Any]) -> bool:
     """Return whether an object of unknown type is an error: with a member ``error``, or with code and message only.
 
-    llama.cpp sends the latter when a stream fails; only the ``event:`` line names it an error.
+    llama.cpp sends the latter when a stream fails; only the ``event:`` line names it an error. Narrower than
+    ``errors.body.is_error``: an empty message is not an error here, because any unknown event may have one.
     """
     has_code = bool(text_field(body, "message")) and body.get("code") is not None
     return has_code or bool(body.get("error"))
@@ -98,7 +99,7 @@ def block_of(upstream_block: Mapping[str, Any], new_id: NewId) -> Block:
         block["input"] = dict(given) if isinstance(given, Mapping) else load_tool_input(text_field(block, "input"))
     if kind == "tool_use":
         if not text_field(block, "name"):
-            raise BadGatewayError(f"{BROKEN}: a call names no tool")
+            raise BadGatewayError(f"{WRONG_FORM}: a call names no tool")
         block["id"] = text_field(block, "id") or new_id("toolu_")
     return block
 

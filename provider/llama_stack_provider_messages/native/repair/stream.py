@@ -27,18 +27,18 @@ from typing import Any, override
 from llama_stack_api_messages.errors import BadGatewayError, MessagesError
 from llama_stack_api_messages.json_bytes import encode_json
 from llama_stack_provider_messages.errors.body import ContextOverflowError, translate_error
+from llama_stack_provider_messages.errors.response import ENDED_EARLY, WRONG_FORM
 from llama_stack_provider_messages.translation.events import MessageEvents
 from llama_stack_provider_messages.translation.fields import text_field
 
 from .message import (
-    BROKEN,
     CALLS,
     NewId,
     block_of,
     counts_of,
     ending_of,
+    has_error,
     is_block,
-    is_error,
     mapping_of,
     shell_of,
     usage_of,
@@ -46,7 +46,6 @@ from .message import (
 
 type Event = dict[str, Any]
 
-_UNFINISHED = "The backend ended the stream before its answer was complete"
 _EVENT_NAME = re.compile(r"[\w.:-]+", re.ASCII)
 """Valid values of the ``event:`` line of a frame."""
 _REPAIRED_FIELDS = frozenset({"type", "id", "role", "model", "content", "usage", "delta"})
@@ -90,20 +89,20 @@ class StreamRepair(MessageEvents[list[Event]]):
         if self.finished:
             return []
         if not isinstance(event, Mapping):
-            return self.fail(BadGatewayError(BROKEN))
+            return self.fail(BadGatewayError(WRONG_FORM))
         try:
             return self.handle(event)
         except MessagesError as error:
             return self.fail(error)
         except RecursionError:  # an input that is nested too deeply to be encoded
-            return self.fail(BadGatewayError(BROKEN))
+            return self.fail(BadGatewayError(WRONG_FORM))
 
     def finish(self) -> list[Event]:
         """Take the end of the upstream's stream; a response without a stop reason is incomplete, an error."""
         if self.finished:
             return []
         if not self._ended:
-            return self.fail(BadGatewayError(_UNFINISHED))
+            return self.fail(BadGatewayError(ENDED_EARLY))
         events = [*self._begin({}), *self._close()]
         self.finished = self.complete = True
         self.usage = usage_of(self._counts)
@@ -185,7 +184,7 @@ class StreamRepair(MessageEvents[list[Event]]):
         if not piece:
             return []
         if not isinstance(piece, str) or self._open is None or self._open[0] != index or self._open[1] not in CALLS:
-            raise BadGatewayError(f"{BROKEN}: arguments came for a call that was not open")
+            raise BadGatewayError(f"{WRONG_FORM}: arguments came for a call that was not open")
         self._last_delta = None
         return [self._delta(delta)]
 
@@ -232,7 +231,7 @@ class StreamRepair(MessageEvents[list[Event]]):
     @override
     def on_other(self, event: Mapping[str, Any]) -> list[Event]:
         """Pass an event of a later API version on, after ``message_start`` only."""
-        if is_error(event):
+        if has_error(event):
             return self.on_error(event)
         return [dict(event)] if self._started and _EVENT_NAME.fullmatch(text_field(event, "type")) else []
 

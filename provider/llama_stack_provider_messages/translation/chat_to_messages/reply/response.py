@@ -18,6 +18,7 @@ from typing import Any, Literal
 from llama_stack_api_messages.errors import BadGatewayError
 from llama_stack_api_messages.json_bytes import loads_or_none
 from llama_stack_provider_messages.errors.body import error_of_event, is_error
+from llama_stack_provider_messages.errors.response import WRONG_FORM
 from llama_stack_provider_messages.translation.dropped import DropLog, Dropped
 from llama_stack_provider_messages.translation.fields import field, list_field, text_field
 from llama_stack_provider_messages.translation.surrogates import replace_lone_surrogates
@@ -25,7 +26,6 @@ from llama_stack_provider_messages.translation.tool_arguments import dump_json
 
 from .finish import explanation, finish_reason, service_tier, stop_match, translate_usage
 
-BROKEN = "The backend did not answer in the form of the Messages API"
 NO_PLACE = "a chat completion has no place for it"
 ONE_CALL = "a response to a request with functions holds one call"
 _ID_PREFIX = "chatcmpl-"
@@ -186,7 +186,7 @@ def _read(message: Mapping[str, Any], options: ReplyOptions, created: int) -> _C
     if is_error(message):
         raise error_of_event(message)
     if not isinstance(content, list):
-        raise BadGatewayError(BROKEN)
+        raise BadGatewayError(WRONG_FORM)
     completion = _Completion(options, completion_id(message.get("id")) or completion_id(str(created)))
     for index, block in enumerate(content):
         completion.add_block(block, f"content.{index}")

@@ -24,6 +24,7 @@ from typing import Any, override
 
 from llama_stack_api_messages.errors import BadGatewayError, MessagesError
 from llama_stack_provider_messages.errors.body import error_of_event, is_error
+from llama_stack_provider_messages.errors.response import ENDED_EARLY, WRONG_FORM
 from llama_stack_provider_messages.translation.dropped import DropLog, Dropped
 from llama_stack_provider_messages.translation.events import Event, MessageEvents
 from llama_stack_provider_messages.translation.fields import field, text_field
@@ -40,12 +41,12 @@ from .finish import (
     updated,
 )
 from .open_blocks import KIND_OF_DELTA, Block, Call, Delta, Text, Thinking, Whole, redacted
-from .response import BROKEN, NO_PLACE, ONE_CALL, ReplyOptions, Words, completion_id
+from .response import NO_PLACE, ONE_CALL, ReplyOptions, Words, completion_id
 
 type Chunk = dict[str, Any]
 
-_UNFINISHED = "The backend ended the stream before its answer was complete; send the request again"
-_LOST_ARGUMENTS = f"{BROKEN}: arguments came for a call that was not open"
+_UNFINISHED = f"{ENDED_EARLY}; send the request again"
+_LOST_ARGUMENTS = f"{WRONG_FORM}: arguments came for a call that was not open"
 
 
 class StreamTranslator(MessageEvents[list[Chunk]]):
@@ -94,7 +95,7 @@ class StreamTranslator(MessageEvents[list[Chunk]]):
         if self.finished or self.complete:
             return []
         if not isinstance(event, Mapping):
-            return self.fail(BadGatewayError(BROKEN))
+            return self.fail(BadGatewayError(WRONG_FORM))
         return self._guarded(self.on_error if is_error(event) else self.handle, event)
 
     def resume(self) -> list[Chunk]:
