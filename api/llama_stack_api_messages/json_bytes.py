@@ -1,12 +1,22 @@
 """Writes compact JSON that is safe for every client, and reads JSON that may be invalid."""
 
 import json
+from typing import NoReturn
 
 _LINE_BREAKS = ("\u0085", "\u2028", "\u2029")
 """Characters that some clients treat as line ends, although the standard of server-sent events does not."""
 
 _READABLE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _ESCAPED = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+
+
+class JSONConstantError(ValueError):
+    """A JSON text has NaN or Infinity, which Python reads and JSON does not have; other parsers differ about them."""
+
+
+def reject_constant(name: str) -> NoReturn:
+    """Raise ``JSONConstantError``; the ``parse_constant`` of JSON decoders."""
+    raise JSONConstantError(f"{name} is not a number")
 
 
 def encode_json(value: object) -> bytes:

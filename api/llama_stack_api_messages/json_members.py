@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from .json_bytes import loads_or_none
+from .json_bytes import loads_or_none, reject_constant
 
 _OPEN = re.compile(rb"[ \t\r\n]*\{")
 _PIECE = rb'(?:[^"\\]{1,1000}+|\\.)'
@@ -105,11 +105,7 @@ def _long_name() -> MembersLimitError:
     return MembersLimitError(f"the name of a field has more than {MAX_NAME_BYTES} bytes; shorten it")
 
 
-def _reject_constant(name: str) -> float:
-    raise ValueError(f"{name} is not valid JSON")
-
-
-_DECODER = json.JSONDecoder(strict=False, parse_constant=_reject_constant)
+_DECODER = json.JSONDecoder(strict=False, parse_constant=reject_constant)
 
 
 def elements(body: bytes, array: Span) -> list[Span]:

@@ -5,7 +5,6 @@ code that needs more uses ``parsed``, which validates the whole request once. Wh
 step is rejected first, on the bytes: decompression bombs here, too many values, fields or edits in ``limits.py``.
 """
 
-import contextlib
 import json
 import zlib
 from collections.abc import AsyncIterator, Mapping
@@ -15,6 +14,7 @@ from typing import Protocol
 from pydantic import BaseModel, ValidationError
 
 from .errors import InvalidRequestError, RequestTooLargeError
+from .json_bytes import JSONConstantError, reject_constant
 from .json_members import MembersLimitError, members, text_at
 from .limits import check_edits, check_unknown_fields, check_values
 from .models import PromptRequest, describe_validation_error
@@ -168,14 +168,13 @@ def parse[B: BaseModel](model: type[B], body: bytes) -> B:
         InvalidRequestError: The body is not valid; the message begins with the JSON path of the first invalid value.
     """
     if b"NaN" in body or b"Infinity" in body:
-        with contextlib.suppress(ValueError, RecursionError):  # the validation below has better messages
-            json.loads(body, parse_constant=_reject_constant)
+        try:
+            json.loads(body, parse_constant=reject_constant)
+        except JSONConstantError as error:  # parsers differ about it, and the backend would receive it
+            raise InvalidRequestError(f"The request body is not valid JSON: {error}; send null") from None
+        except (ValueError, RecursionError):
+            pass  # the validation below has better messages
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
         raise InvalidRequestError(describe_validation_error(error)) from None
-
-
-def _reject_constant(name: str) -> None:
-    """Reject NaN and Infinity, which are not JSON: parsers differ about them, and the backend would receive them."""
-    raise InvalidRequestError(f"The request body is not valid JSON: {name} is not a number; send null")

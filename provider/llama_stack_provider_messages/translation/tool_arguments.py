@@ -39,6 +39,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from llama_stack_api_messages.json_bytes import reject_constant
+
 _MAX_DEPTH = 200
 """Levels of nesting. Deeper input counts as invalid: a later JSON encoder may exceed its recursion limit."""
 _MAX_REPAIRED_MARKS = 20_000
@@ -212,7 +214,7 @@ _CONTAINERS = frozenset({dict, list})
 def _load(text: str, *, strict: bool = True) -> object:
     """Return the value of a JSON text, or ``_INVALID``; NaN and Infinity, which Python accepts, are invalid."""
     try:
-        value: object = json.loads(text, strict=strict, parse_float=_finite, parse_constant=_reject_constant)
+        value: object = json.loads(text, strict=strict, parse_float=_finite, parse_constant=reject_constant)
     except (ValueError, RecursionError):
         return _INVALID
     return _INVALID if text.count("{") + text.count("[") > _MAX_DEPTH and _is_deep(value) else value
@@ -222,12 +224,8 @@ def _finite(text: str) -> float:
     """Return a finite number; one beyond the float range would become Infinity, which is not valid JSON."""
     value = float(text)
     if not math.isfinite(value):
-        _reject_constant(text)
+        reject_constant(text)
     return value
-
-
-def _reject_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _is_deep(value: object) -> bool:

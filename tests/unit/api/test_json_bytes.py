@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from llama_stack_api_messages.json_bytes import encode_json, loads_or_none
+from llama_stack_api_messages.json_bytes import JSONConstantError, encode_json, loads_or_none, reject_constant
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,10 @@ def test_numbers_that_json_does_not_have_are_read():
     assert math.isnan(value[0])
     assert value[1:] == [math.inf, -math.inf]
     assert encode_json(value) == b"[null,null,null]"
+
+
+@pytest.mark.parametrize("name", ["NaN", "Infinity", "-Infinity"])
+def test_a_decoder_can_reject_the_numbers_that_json_does_not_have(name):
+    """The error names the number."""
+    with pytest.raises(JSONConstantError, match=f"{name} is not a number"):
+        json.loads(f"[{name}]", parse_constant=reject_constant)
