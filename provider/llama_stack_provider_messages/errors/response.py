@@ -5,7 +5,7 @@ body of the Messages API is passed on unchanged, any other body (OpenAI's, llama
 translated as on the translated lane (``body.py``).
 
 A response with status 200 is not yet a success: gateways send errors and HTML pages with it. It is one if its body is
-a stream of events, or has the member that the endpoint promises and is not an error (``is_success``).
+a stream of events, or has the member that the endpoint promises and is not an error (``check_message_body``).
 """
 
 from collections.abc import Mapping
@@ -74,8 +74,8 @@ def upstream_failure(
     return UpstreamError(status, error_for_status(status).error_type, translated.message, headers=carried)
 
 
-def is_success(body: object, name: str, secrets: Secrets) -> TypeGuard[dict[str, Any]]:
-    """Return whether the decoded body of a 2xx response is one of the Messages API, and not an error.
+def check_message_body(body: object, name: str, secrets: Secrets) -> TypeGuard[dict[str, Any]]:
+    """Return whether the decoded body of a 2xx response is one of the Messages API; an error in it is raised.
 
     Args:
         body: The decoded body.
@@ -95,7 +95,7 @@ def is_success(body: object, name: str, secrets: Secrets) -> TypeGuard[dict[str,
 def success_members(data: bytes, name: str, secrets: Secrets) -> list[Member] | None:
     """Return the top-level members of the body of a 2xx response; None if it is not one of the Messages API.
 
-    As ``is_success``, but the body is decoded only if it may be an error, and any error is translated: gateways without
+    As ``check_message_body``, but the body is decoded only if it may be an error, and any error is translated: gateways without
     the API's error format use its type names, too, and clients act on the translated sentences.
 
     Raises:

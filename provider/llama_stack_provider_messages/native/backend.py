@@ -35,7 +35,7 @@ from llama_stack_provider_messages.upstream.state import Cooldown
 from .model_name import ModelNameRewriter, echoed
 from .observer import usage_of
 from .repair import StreamRepair, repair_message
-from .request import PROMPT_FIELDS, Outgoing, native_request, window_limit
+from .request import PROMPT_FIELDS, Outgoing, native_request, retry_max_tokens
 from .stream import RequestMetrics, relayed, repaired
 
 logger = get_logger(__name__)
@@ -187,7 +187,7 @@ def _changed_request(error: UpstreamError, body: RequestBody[PromptRequest], rou
         return None
     if _SIGNATURE.search(error.message):
         return _edited_request(body, route, all_thinking=True)
-    room = window_limit(error.message, body)
+    room = retry_max_tokens(error.message, body)
     return None if room is None else _edited_request(body, route, max_tokens=room)
 
 

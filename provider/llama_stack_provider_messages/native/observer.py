@@ -8,8 +8,8 @@ may carry this information, is only searched for ``"message_`` and ``error``. Of
 events that hold one of these words are decoded:
 
 message_start, message_delta   usage, merged by field; after ``message_delta`` the message is complete
-message_stop                   the stream is over, even if its blank line is missing
-error                          the stream is over and has failed; an event named ``error`` is one, whatever its data
+message_stop                   the stream has ended, even if its blank line is missing
+error                          the stream has ended and failed; an event named ``error`` is one, whatever its data
 """
 
 import re
@@ -37,15 +37,15 @@ class StreamObserver:
 
     Attributes:
         usage: The counts so far, merged by field: ``message_delta`` overrides ``message_start``.
-        complete: The message is complete, or an ``error`` event has ended it.
-        over: The last event of the stream (``message_stop`` or an error) has arrived.
+        message_complete: ``message_delta`` has arrived, so that nothing of the message is missing, or ``ended``.
+        ended: The last event of the stream (``message_stop`` or an error) has arrived.
         failed: The stream ended with an error.
     """
 
     def __init__(self) -> None:
         self.usage: dict[str, Any] = {}
-        self.complete = False
-        self.over = False
+        self.message_complete = False
+        self.ended = False
         self.failed = False
         self._lines = LineSplitter()
         self._at_start = True
@@ -74,7 +74,7 @@ class StreamObserver:
         if not whole:  # truncated: its data and its name are ignored
             self._data = []
         self._end_event()
-        return whole and self.complete
+        return whole and self.message_complete
 
     def _end_line(self) -> None:
         line = b"".join(self._line)
@@ -111,11 +111,11 @@ class StreamObserver:
             self._count(event.get("usage"))
         if kind == "error" or (event.get("error") and not is_not_error(kind, name)):
             self._fail()
-        self.over |= kind == "message_stop"
-        self.complete |= self.over or kind == "message_delta"
+        self.ended |= kind == "message_stop"
+        self.message_complete |= self.ended or kind == "message_delta"
 
     def _fail(self) -> None:
-        self.failed = self.over = self.complete = True
+        self.failed = self.ended = self.message_complete = True
 
     def _count(self, usage: object) -> None:
         if isinstance(usage, Mapping):

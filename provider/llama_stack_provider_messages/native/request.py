@@ -69,7 +69,7 @@ def native_request(
         model: The upstream's name of the model.
         strip_billing: Whether to remove the billing block.
         strip_thinking: Which thinking blocks to remove: none, those with signatures of this server, or all.
-        max_tokens: Replaces the client's ``max_tokens``, see ``window_limit``.
+        max_tokens: Replaces the client's ``max_tokens``, see ``retry_max_tokens``.
 
     Raises:
         InvalidRequestError: ``model`` is missing or duplicate, or a block has too many fields.
@@ -91,20 +91,20 @@ def native_request(
     return Outgoing(edited(body.data, edits) if edits else body.data, tuple(dropped))
 
 
-def window_limit(refusal: str, body: RequestBody[PromptRequest]) -> int | None:
+def retry_max_tokens(error_message: str, body: RequestBody[PromptRequest]) -> int | None:
     """Return the ``max_tokens`` for a retry after the upstream refused a larger one; None for other errors.
 
     Also None if the prompt, by its estimate, leaves hardly any room: then the client has to shorten it.
 
     Args:
-        refusal: The upstream's error message.
+        error_message: The upstream's error message.
         body: The client's request.
     """
     places = dict(body.members)
     if "max_tokens" not in places:
         return None
     max_tokens = body.data[slice(*places["max_tokens"])]
-    window = reported_window(refusal, int(max_tokens)) if _COUNT.fullmatch(max_tokens) else None
+    window = reported_window(error_message, int(max_tokens)) if _COUNT.fullmatch(max_tokens) else None
     if window is None:
         return None
     prompt = sum(estimate_json(body.data[slice(*places[name])]) for name in PROMPT_FIELDS if name in places)

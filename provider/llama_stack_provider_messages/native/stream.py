@@ -100,7 +100,7 @@ async def relayed(
                 metrics.first_bytes()
             if passed := redactor.feed(name_rewriter.feed(chunk)):
                 yield passed
-            if observer.over:
+            if observer.ended:
                 break
         async for chunk in chunks_after_end(chunks):
             observer.feed(chunk)
@@ -111,15 +111,15 @@ async def relayed(
         failure, lacks_blank_line = error, observer.close()
     finally:
         await response.aclose()
-        complete = observer.over or (observer.complete and not failure)
-        metrics.end(observer.usage, success=complete and not observer.failed)
+        succeeded = not observer.failed and (observer.ended or (observer.message_complete and not failure))
+        metrics.end(observer.usage, success=succeeded)
     if rest := redactor.feed(name_rewriter.close()) + redactor.close():
         yield rest
     if lacks_blank_line:
         yield b"\n\n"  # without a blank line clients ignore the last event, which may be an error
-    if failure and not observer.over:
+    if failure and not observer.ended:
         raise connection_failure(failure, upstream.provider_id) from failure
-    if not observer.complete:
+    if not observer.message_complete:
         raise ended_early(upstream.provider_id)
 
 

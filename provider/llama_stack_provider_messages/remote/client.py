@@ -13,7 +13,7 @@ from llama_stack_api_messages.streaming.sse import encode_event
 from llama_stack_provider_messages.errors.body import NO_ROUTE, error_of_event, is_error
 from llama_stack_provider_messages.errors.exceptions import connection_failure
 from llama_stack_provider_messages.errors.redaction import redacted_json
-from llama_stack_provider_messages.errors.response import is_success, not_a_message, upstream_failure
+from llama_stack_provider_messages.errors.response import check_message_body, not_a_message, upstream_failure
 from llama_stack_provider_messages.headers import SHOULD_RETRY
 from llama_stack_provider_messages.stack import Network, Target, get_logger
 from llama_stack_provider_messages.translation.chat_to_messages import events_of, replace_lone_surrogates
@@ -109,7 +109,7 @@ class MessagesClient:
 
     async def _message(self, response: httpx.Response) -> dict[str, Any]:
         body = loads_or_none(await read_body(response, self.provider_id))
-        if not is_success(body, "content", self._upstream.secrets) or not isinstance(body["content"], list):
+        if not check_message_body(body, "content", self._upstream.secrets) or not isinstance(body["content"], list):
             raise not_a_message(self.provider_id, native=False)
         return body
 

@@ -7,7 +7,12 @@ import pytest
 
 from llama_stack_api_messages.errors import BadGatewayError, InvalidRequestError, MessagesError, UpstreamError
 from llama_stack_provider_messages.errors.body import ContextOverflowError
-from llama_stack_provider_messages.errors.response import is_success, not_a_message, success_members, upstream_failure
+from llama_stack_provider_messages.errors.response import (
+    check_message_body,
+    not_a_message,
+    success_members,
+    upstream_failure,
+)
 
 API_ERROR = b'{ "type":"error", "error":{"type":"odd_error","message":"no \\u0026 no","x":1},"request_id":"req_up"}'
 RETURNED = {
@@ -152,14 +157,14 @@ MESSAGE = {"type": "message", "content": []}
 def test_a_body_with_the_promised_member_is_a_success(body):
     """Whether it is read as bytes or decoded."""
     data = json.dumps(body).encode()
-    assert is_success(body, "content", ())
+    assert check_message_body(body, "content", ())
     assert dict(success_members(data, "content", ())).keys() == body.keys()
 
 
 @pytest.mark.parametrize("body", [{"type": "message"}, {}, [], "content", None, {"error": None}, {"input_tokens": 5}])
 def test_a_body_without_the_promised_member_is_not_a_success(body):
     """Of any type."""
-    assert not is_success(body, "content", ())
+    assert not check_message_body(body, "content", ())
     assert success_members(json.dumps(body).encode(), "content", ()) is None
 
 
@@ -182,7 +187,7 @@ def test_a_body_that_is_not_json_is_not_a_success(data):
 def test_an_error_with_status_200_is_raised_without_the_key(body, status):
     """Its own type and code give the status; content beside it does not make it a success."""
     for read in (
-        lambda: is_success(body, "content", ("sesame-9f",)),
+        lambda: check_message_body(body, "content", ("sesame-9f",)),
         lambda: success_members(json.dumps(body).encode(), "content", ("sesame-9f",)),
     ):
         with pytest.raises(MessagesError) as caught:
@@ -194,7 +199,7 @@ def test_a_refused_key_with_status_200_is_a_401_where_it_may_be_the_clients_own(
     """On the native lane the key is the operator's: a 401 would make the client log in again, in vain."""
     body = {"type": "error", "error": {"type": "authentication_error", "message": "no"}}
     with pytest.raises(MessagesError) as caught:
-        is_success(body, "content", ())
+        check_message_body(body, "content", ())
     assert caught.value.status_code == 401
     with pytest.raises(MessagesError) as caught:
         success_members(json.dumps(body).encode(), "content", ())
@@ -211,7 +216,7 @@ def test_a_refused_key_with_status_200_is_a_401_where_it_may_be_the_clients_own(
 )
 def test_code_and_message_beside_the_promised_member_are_not_an_error(body, name):
     """Gateways add them to successful responses, and an error would make the client pay for the generation again."""
-    assert is_success(body, name, ())
+    assert check_message_body(body, name, ())
     assert success_members(json.dumps(body).encode(), name, ()) is not None
 
 

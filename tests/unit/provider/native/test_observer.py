@@ -37,11 +37,11 @@ def test_usage_and_end_are_found_at_any_partition_of_the_bytes(ends, size):
     """A null does not replace an earlier count."""
     stream = WHOLE.replace(b"\n", ends)
     observer = observed(*(stream[start : start + size] for start in range(0, len(stream), size)))
-    assert (observer.usage, observer.complete, observer.over) == (USAGE, True, True)
+    assert (observer.usage, observer.message_complete, observer.ended) == (USAGE, True, True)
 
 
 @pytest.mark.parametrize(
-    ("stream", "complete", "over"),
+    ("stream", "complete", "ended"),
     [
         (b"", False, False),
         (START + TEXT, False, False),
@@ -55,10 +55,10 @@ def test_usage_and_end_are_found_at_any_partition_of_the_bytes(ends, size):
         (b'data: {"type":\ndata: "message_stop"}\n\n', True, True),
     ],
 )
-def test_when_a_message_is_complete_and_a_stream_over(stream, complete, over):
-    """A message is complete with its stop reason; a stream is over with ``message_stop`` or an error."""
+def test_when_a_message_is_complete_and_a_stream_ended(stream, complete, ended):
+    """A message is complete with its stop reason; a stream has ended with ``message_stop`` or an error."""
     observer = observed(stream)
-    assert (observer.complete, observer.over) == (complete, over)
+    assert (observer.message_complete, observer.ended) == (complete, ended)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_any_partition_gives_the_same_result(events, size):
     """As the events one by one."""
     stream = b"".join(events)
     one, other = observed(*events), observed(*(stream[start : start + size] for start in range(0, len(stream), size)))
-    assert (one.usage, one.complete, one.over) == (other.usage, other.complete, other.over)
+    assert (one.usage, one.message_complete, one.ended) == (other.usage, other.message_complete, other.ended)
 
 
 @pytest.mark.parametrize(("body", "usage"), [(b'{"usage":{"a":1}}', {"a": 1}), (b'{"usage":null}', {}), (b"{}", {})])
@@ -109,21 +109,21 @@ def test_data_on_several_lines_is_one_event(ends):
     stream = b'event: x\ndata: {"type":"message_delta",\ndata: "usage":{"output_tokens":3}}\n\n'.replace(b"\n", ends)
     for cut in range(len(stream) + 1):
         observer = observed(stream[:cut], stream[cut:])
-        assert (observer.usage, observer.complete) == ({"output_tokens": 3}, True), stream[:cut]
+        assert (observer.usage, observer.message_complete) == ({"output_tokens": 3}, True), stream[:cut]
 
 
 @pytest.mark.parametrize("event", [START, TEXT, END])
 def test_an_error_member_that_is_null_is_not_an_error(event):
     """Servers that write all fields write it, too; ending the stream there would look like success."""
-    assert not observed(event.replace(b"}\n\n", b',"error":null}\n\n')).over
+    assert not observed(event.replace(b"}\n\n", b',"error":null}\n\n')).ended
 
 
 def test_an_event_at_the_limit_is_read():
     """With one byte more it is not."""
     empty = b'data: {"type":"message_stop","a":""}\n\n'
-    for more, over in ((0, True), (1, False)):
+    for more, ended in ((0, True), (1, False)):
         filling = b'"' + b"x" * (65_536 - len(empty) + 2 + more) + b'"'
-        assert observed(empty.replace(b'""', filling)).over is over
+        assert observed(empty.replace(b'""', filling)).ended is ended
 
 
 @pytest.mark.parametrize("value", [b'"\x01"', b'"\xff"'])
@@ -141,8 +141,8 @@ def test_an_event_named_error_is_an_error_whatever_its_data():
             observer = StreamObserver()
             for start in range(0, len(event), size):
                 observer.feed(event[start : start + size])
-            assert observer.over
-    assert not observed(b"event: error\n\n", b"event: errors\ndata: {}\n\n", b"data: event: error\n\n").over
+            assert observer.ended
+    assert not observed(b"event: error\n\n", b"event: errors\ndata: {}\n\n", b"data: event: error\n\n").ended
 
 
 @pytest.mark.parametrize(
@@ -185,10 +185,10 @@ def test_a_stream_is_over_with_the_data_of_its_last_event(last):
     """With or without a blank line after it."""
     observer = StreamObserver()
     observer.feed(START + last)
-    assert observer.over
+    assert observer.ended
 
 
 def test_a_byte_order_mark_is_not_part_of_the_first_line():
     """In any other line it is not removed."""
     assert observed(b"\xef\xbb\xbf" + START.partition(b"\n")[2]).usage == {"input_tokens": 9, "output_tokens": 1}
-    assert observed(START, b"\xef\xbb\xbf" + STOP.partition(b"\n")[2]).over is False
+    assert observed(START, b"\xef\xbb\xbf" + STOP.partition(b"\n")[2]).ended is False

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from llama_stack_api_messages import RequestBody
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models import CreateMessageRequest
-from llama_stack_provider_messages.native.request import native_request, window_limit
+from llama_stack_provider_messages.native.request import native_request, retry_max_tokens
 from llama_stack_provider_messages.translation.messages_to_chat import SIGNATURE_PREFIX
 from support.attacks import cpu_bound
 
@@ -77,15 +77,15 @@ ABOVE_WINDOW = "max_tokens=5000 cannot be greater than max_model_len=4096. Pleas
 def test_max_tokens_for_a_context_window_is_what_the_prompt_leaves(prompt, room):
     """If the prompt, by its estimate, leaves less than a 16th of the window, the client has to shorten it."""
     parts = {"system": "x" * 2 * prompt, "messages": [{"content": "x" * prompt}], "tools": [{"name": "x" * prompt}]}
-    found = window_limit(ABOVE_WINDOW, body_of({"model": "m", "max_tokens": 5000, **parts}))
+    found = retry_max_tokens(ABOVE_WINDOW, body_of({"model": "m", "max_tokens": 5000, **parts}))
     assert found is None if room is None else room <= found < 4096
 
 
 @pytest.mark.parametrize("limit", [b"4999", b"5000.0", b'"5000"', b"9" * 5000, b"null"])
 def test_max_tokens_that_was_not_rejected_is_not_lowered(limit):
-    assert window_limit(ABOVE_WINDOW, body_of(b'{"model":"m","max_tokens":%s}' % limit)) is None
-    assert window_limit("no", body_of(b'{"model":"m","max_tokens":5000}')) is None
-    assert window_limit(ABOVE_WINDOW, body_of(b'{"model":"m"}')) is None
+    assert retry_max_tokens(ABOVE_WINDOW, body_of(b'{"model":"m","max_tokens":%s}' % limit)) is None
+    assert retry_max_tokens("no", body_of(b'{"model":"m","max_tokens":5000}')) is None
+    assert retry_max_tokens(ABOVE_WINDOW, body_of(b'{"model":"m"}')) is None
 
 
 @pytest.mark.parametrize("model", ['a"b', "\u4f60", "a\\b", "a\nb"])
