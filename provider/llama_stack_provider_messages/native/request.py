@@ -22,13 +22,14 @@ from llama_stack_api_messages.json_members import MembersLimitError, Span, cuts,
 from llama_stack_api_messages.models import PromptRequest
 from llama_stack_api_messages.request_body import RequestBody
 from llama_stack_provider_messages.translation.dropped import Dropped
-from llama_stack_provider_messages.translation.messages_to_chat import BILLING_HEADER, SIGNATURE_PREFIX, without_billing
+from llama_stack_provider_messages.translation.messages_to_chat import SIGNATURE_PREFIX
 from llama_stack_provider_messages.translation.messages_to_chat.backend.adapt import (
     min_room,
     reported_window,
     window_room,
 )
 from llama_stack_provider_messages.translation.messages_to_chat.backend.tokens import estimate_json
+from llama_stack_provider_messages.translation.system_prompt import BILLING_HEADER, without_billing
 
 type Edit = tuple[Span, bytes]
 

@@ -12,12 +12,10 @@ from .reply.stop_and_usage import usage_fields
 from .reply.stream import StreamTranslator
 from .request.media_loading import NeededMedia, classify_download, needed_media
 from .request.request import ChatRequest, translate_request
-from .request.turns import BILLING_HEADER, without_billing
 from .thinking_signature import PREFIX as SIGNATURE_PREFIX
 from .thinking_signature import ThinkingSigner
 
 __all__ = [
-    "BILLING_HEADER",
     "PDF",
     "PRESETS",
     "PROVIDER_PRESETS",
@@ -44,5 +42,4 @@ __all__ = [
     "translate_request",
     "translate_response",
     "usage_fields",
-    "without_billing",
 ]

@@ -40,6 +40,7 @@ from llama_stack_provider_messages.translation.chat_to_messages.read import (
     text_at,
 )
 from llama_stack_provider_messages.translation.names import client_id
+from llama_stack_provider_messages.translation.system_prompt import system_reminder
 from llama_stack_provider_messages.translation.tool_arguments import mark_count, parse_tool_input
 
 from .content import text_blocks
@@ -149,7 +150,7 @@ class UserTurn:
     def system_to_user_text(self) -> None:
         """Turn the system messages into user text."""
         for block in self.system:
-            block["text"] = f"<system-reminder>\n{block['text']}\n</system-reminder>"
+            block["text"] = system_reminder(block["text"])
         self.blocks += self.system
         self.system = []
 

@@ -18,6 +18,7 @@ from llama_stack_api_messages.models.request import PromptRequest
 from llama_stack_provider_messages.translation.messages_to_chat.context import TranslationContext
 from llama_stack_provider_messages.translation.messages_to_chat.profile import Profile
 from llama_stack_provider_messages.translation.names import IdForm, fitting_id
+from llama_stack_provider_messages.translation.system_prompt import system_reminder
 
 from .parts import Part, place_breakpoints, text_part
 from .thinking import reasoning_fields, with_call_extra
@@ -173,7 +174,7 @@ class _Conversation:
             elif self._profile.inline_system == "system":
                 self.messages.append({"role": "system", "content": held.text})
             else:
-                self._append_user([text_part(f"<system-reminder>\n{held.text}\n</system-reminder>")])
+                self._append_user([text_part(system_reminder(held.text))])
         self._pending, self._unanswered, self._results, self._held = [], {}, {}, []
 
     def _append_user(self, parts: list[Part]) -> None:

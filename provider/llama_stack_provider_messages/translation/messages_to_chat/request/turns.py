@@ -16,6 +16,7 @@ from llama_stack_api_messages.models.request import InputMessage, PromptRequest
 from llama_stack_provider_messages.translation.messages_to_chat.context import TranslationContext
 from llama_stack_provider_messages.translation.messages_to_chat.thinking_signature import SignedReasoning
 from llama_stack_provider_messages.translation.names import backend_id, backend_name
+from llama_stack_provider_messages.translation.system_prompt import without_billing
 from llama_stack_provider_messages.translation.tool_arguments import dump_json
 
 from .content import (
@@ -242,22 +243,6 @@ def system_parts(content: Content, path: str, ctx: TranslationContext) -> list[P
     """Return a system prompt as text parts, without Claude Code's attribution block."""
     parts = _parts(content, path, ctx, SYSTEM_BLOCKS)
     return [part | {"text": text} for part in parts if (text := without_billing(part["text"]))]
-
-
-BILLING_HEADER = "x-anthropic-billing-header:"
-"""Begins Claude Code's attribution block in the system prompt.
-
-The block differs between conversations and, in first-party mode, between requests. So it defeats the prefix cache of
-every backend except Anthropic's own (llama.cpp 21793, vllm 36829, ollama 14918).
-"""
-
-
-def without_billing(text: str) -> str:
-    """Return a system prompt text without its first line, if that line is the attribution block."""
-    if not text.lstrip().startswith(BILLING_HEADER):
-        return text
-    _, _, rest = text.lstrip().partition("\n")
-    return rest.strip("\n")
 
 
 def _parts(content: Content, path: str, ctx: TranslationContext, handlers: dict[str, PartHandler]) -> list[Part]:
