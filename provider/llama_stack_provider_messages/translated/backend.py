@@ -227,7 +227,7 @@ async def _events(
         async for chunk in chunks:
             for event in translator.feed(chunk):
                 yield event
-            if translator.finished:  # a stop sequence or an error: the rest of the upstream's stream is not needed
+            if translator.stop_reading:  # a stop sequence or an error: the rest of the upstream's stream is not needed
                 break
         events = translator.finish()
     except Exception as error:  # noqa: BLE001 - providers raise any exception, also after the response has started

@@ -9,9 +9,9 @@ The translator is Sans-IO: the caller feeds chunks, and reports the end or the f
 
     wait   --first choice or usage-->  message_start, open
     open   --feed-->                   content blocks (blocks.py); finish reason and usage are stored
-    open   --finish-->                 blocks closed, message_delta with usage, message_stop, done
-    any    --fail, error in a chunk--> error, done
-    done   --anything-->               nothing
+    open   --finish-->                 blocks closed, message_delta with usage, message_stop, ended
+    any    --fail, error in a chunk--> error, ended
+    ended  --anything-->               nothing
 
 Example (deltas and usage of the chunks, then the end of the stream):
 
@@ -26,7 +26,7 @@ Rules:
 
 - ``message_delta`` waits for ``finish``, so that it has the usage. Gateways that did not wait reported none, and the
   client's context meter never moved (any-llm 1180, litellm 31069).
-- ``finished`` becomes true when later chunks do not matter: a stop sequence ended the text (text.py) or the stream
+- ``stop_reading`` becomes true when later chunks do not matter: a stop sequence ended the text (text.py) or the stream
   failed. The caller then stops reading and calls ``finish``. Usage, which is sent last, is lost in that case; if no
   chunk had usage, ``output_tokens`` is the number of chunks that held content.
 - A stream without a finish reason is an ``end_turn`` if it had content and no call is incomplete. Without content, or
@@ -74,7 +74,8 @@ class StreamTranslator:
         secrets: The backend's keys, redacted from an error that it reports.
 
     Attributes:
-        finished: No further chunk is needed.
+        stop_reading: Whether further chunks do not matter, because a stop sequence ended the text or the last event has
+            been returned. In the first case ``finish`` still returns the last events; after them, nothing is returned.
         failure: The error that ended the stream, set with the ``error`` event.
     """
 
@@ -87,14 +88,14 @@ class StreamTranslator:
         request_id: str | None = None,
         secrets: Secrets = (),
     ) -> None:
-        self.finished = False
+        self.stop_reading = False
         self.failure: MessagesError | None = None
         self._options = options
         self._message_id = new_id("msg_")
         self._sign = sign
         self._request_id = request_id
         self._secrets = secrets
-        self._started = self._done = False
+        self._started = self._ended = False
 
         self._splitter = ThinkSplitter(options.inline)
         self._filter = TextFilter(options.stops, options.prefill)
@@ -126,17 +127,18 @@ class StreamTranslator:
                 self._texts.append(text)
                 delta = {"type": "text_delta", "text": text}
                 return [{"type": "content_block_delta", "index": self._direct_index, "delta": delta}]
-        return [] if self.finished else self._feed(chunk)
+        return [] if self.stop_reading else self._feed(chunk)
 
     def finish(self) -> list[Event]:
         """Process the end of the backend's stream; return the last events."""
-        if self._done:
+        if self._ended:
             return []
         for block in self._calls.finish():
             self._add_call(block)
         if problem := self._unfinished():
             return self.fail(problem)
-        stopped, calls = self.finished, self._calls.blocks
+        calls = self._calls.blocks
+        stopped = self.stop_reading  # by a stop sequence, because no last event has been returned
         cut = bool(calls) and not calls[-1].input.complete and may_cut_call(self._reason)
         self._add_pieces(self._splitter.rest())
         called = any(not block.empty for block in calls)
@@ -169,7 +171,7 @@ class StreamTranslator:
         Exceptions: a rejection by the content policy ends the message as a refusal, and an output that has filled the
         context window ends it with that stop reason.
         """
-        if self._done:
+        if self._ended:
             return []
         if isinstance(error, ContentPolicyError) and self._options.refusals:
             self._reason, self._refusals = "content_filter", [error.message]
@@ -187,7 +189,7 @@ class StreamTranslator:
             self._content_chunks += 1
             self._texts.append(text)
             sent = self._filter.add(text)
-            self.finished = self._filter.fired is not None
+            self.stop_reading = self._filter.fired is not None
             delta = {"type": "text_delta", "text": sent}
             return [{"type": "content_block_delta", "index": self._filtered_index, "delta": delta}] if sent else []
         choice = first_choice(chunk)
@@ -199,7 +201,7 @@ class StreamTranslator:
             self._reported_stop = self._reported_stop or reported_stop(choice, self._options.stops)
         self._add_delta(field(choice, "delta"))
         events = self._queue.advance()
-        failure = None if self.finished else backend_failure(field(chunk, "error"), self._reason, self._secrets)
+        failure = None if self.stop_reading else backend_failure(field(chunk, "error"), self._reason, self._secrets)
         if events or (failure is None and (choice is not None or self._counts)):
             events = self._start() + events
         if failure:
@@ -224,7 +226,7 @@ class StreamTranslator:
         for block in () if self._filter.fired else self._calls.feed(delta):
             self._has_content = True
             self._add_call(block)
-        self.finished = self._filter.fired is not None
+        self.stop_reading = self._filter.fired is not None
 
     def _add_pieces(self, pieces: list[Piece]) -> None:
         for kind, text in pieces:
@@ -281,7 +283,7 @@ class StreamTranslator:
 
     def _unfinished(self) -> MessagesError | None:
         """Return the error for a stream that ended too early, None if the response can be completed."""
-        if self.finished:
+        if self.stop_reading:
             return None
         calls = self._calls.blocks
         if any(not block.name and not block.empty for block in calls):
@@ -295,7 +297,7 @@ class StreamTranslator:
         return None
 
     def _end(self) -> None:
-        self._done = self.finished = True
+        self._ended = self.stop_reading = True
         self._direct_index = None
 
 

@@ -775,7 +775,7 @@ def test_a_stop_sequence_finishes_the_stream():
     seen = []
     for text in ("a", "b EN", "D"):
         translator.feed(delta_chunk(content=text))
-        seen.append(translator.finished)
+        seen.append(translator.stop_reading)
     assert seen == [False, False, True]
     assert translator.feed(delta_chunk(content="c")) == []
     assert types(translator.finish()) == ["content_block_stop", "message_delta", "message_stop"]
@@ -784,7 +784,7 @@ def test_a_stop_sequence_finishes_the_stream():
 def test_a_stream_that_failed_is_finished():
     translator = StreamTranslator(form(), id_maker())
     translator.feed(chunk({"error": "boom"}))
-    assert translator.finished
+    assert translator.stop_reading
 
 
 def test_an_incomplete_stop_sequence_is_text():
