@@ -56,8 +56,8 @@ _CALL_FIELDS = frozenset({"id", "type", "index", "function", "custom"})
 
 
 @dataclass(slots=True)
-class CallIds:
-    """Gives each call of a conversation a unique id."""
+class ConversationCallIds:
+    """Gives each call of a conversation a unique id; a repeated one gets a number."""
 
     _taken: set[str] = field(default_factory=set)
     _copies: dict[str, int] = field(default_factory=dict)
@@ -93,7 +93,7 @@ class ToolCall:
     path: str
 
 
-def tool_calls(message: Record, path: str, ids: CallIds, ctx: TranslationContext) -> Iterator[ToolCall]:
+def tool_calls(message: Record, path: str, ids: ConversationCallIds, ctx: TranslationContext) -> Iterator[ToolCall]:
     """Yield the calls of an assistant message.
 
     Raises:

@@ -15,7 +15,7 @@ from llama_stack_provider_messages.translation.chat_to_messages.read import (
 )
 
 from .content import ASSISTANT_PARTS, SYSTEM_PARTS, TOOL_PARTS, USER_PARTS, blocks_of, merge_breakpoints, text_blocks
-from .history import CallIds, History, placeholder, tool_calls
+from .history import ConversationCallIds, History, placeholder, tool_calls
 from .thinking import thinking_blocks
 
 
@@ -77,7 +77,7 @@ class MessageReader:
     ctx: TranslationContext
     history: History
     system: list[Block] = field(default_factory=list)
-    ids: CallIds = field(default_factory=CallIds)
+    ids: ConversationCallIds = field(default_factory=ConversationCallIds)
 
     def system_message(self, message: Record, path: str) -> None:
         """Add a system or developer message: to the system prompt before any other message, else to the history."""

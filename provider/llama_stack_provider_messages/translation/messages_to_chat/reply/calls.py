@@ -51,8 +51,8 @@ _LEGACY_INDEX = object()
 """Index of the legacy ``function_call``, which has none."""
 
 
-class CallIds:
-    """Gives each call an id that is valid in the Messages API and unique in the response.
+class ReplyCallIds:
+    """Gives each call of a reply an id that is valid in the Messages API and unique; a new id replaces any other.
 
     Args:
         new_id: Makes an id for a prefix.
@@ -185,7 +185,7 @@ class ToolUseBlock:
 
 def unary_calls(record: object, options: ReplyOptions, new_id: NewId) -> list[ToolUseBlock]:
     """Return the calls of a message; padding without name and arguments is skipped."""
-    ids = CallIds(new_id, options.call_ids)
+    ids = ReplyCallIds(new_id, options.call_ids)
     blocks = []
     for call in _calls_of(record):
         function = field(call, "function")
@@ -216,7 +216,7 @@ class CallTracker:
     """
 
     def __init__(self, new_id: NewId, options: ReplyOptions) -> None:
-        self._ids = CallIds(new_id, options.call_ids)
+        self._ids = ReplyCallIds(new_id, options.call_ids)
         self._options = options
         self._by_index: dict[object, ToolUseBlock] = {}
         self.blocks: list[ToolUseBlock] = []

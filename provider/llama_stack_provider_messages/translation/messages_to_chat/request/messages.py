@@ -94,7 +94,7 @@ class _Conversation:
     def __init__(self, profile: Profile) -> None:
         self.messages: list[ChatMessage] = []
         self._profile = profile
-        self._ids = _CallIds(profile.call_ids)
+        self._ids = _BackendCallIds(profile.call_ids)
         self._pending: list[str] = []
         """Sent ids of the last turn's calls, in order."""
         self._unanswered: dict[str, deque[str]] = {}
@@ -185,8 +185,8 @@ class _Conversation:
             self.messages.append({"role": "user", "content": list(parts)})
 
 
-class _CallIds:
-    """Makes the ids of calls distinct: within a turn, or within the conversation if ids are short.
+class _BackendCallIds:
+    """Makes the ids of calls distinct for the backend: within a turn, or within the conversation if ids are short.
 
     Args:
         form: The form of ids the backend accepts.
