@@ -95,8 +95,8 @@ def check_message_body(body: object, name: str, secrets: Secrets) -> TypeGuard[d
 def success_members(data: bytes, name: str, secrets: Secrets) -> list[Member] | None:
     """Return the top-level members of the body of a 2xx response; None if it is not one of the Messages API.
 
-    As ``check_message_body``, but the body is decoded only if it may be an error, and any error is translated: gateways without
-    the API's error format use its type names, too, and clients act on the translated sentences.
+    As ``check_message_body``, but the body is decoded only if it may be an error, and any error is translated: gateways
+    without the API's error format use its type names, too, and clients act on the translated sentences.
 
     Raises:
         MessagesError: The body is an error.
@@ -117,7 +117,7 @@ def success_members(data: bytes, name: str, secrets: Secrets) -> list[Member] | 
 
 
 def _is_error_body(body: dict[str, Any], name: str) -> bool:
-    """Return whether a body is an error; beside the promised member, ``code`` and ``message`` are no sign of one."""
+    """Return whether a body is an error; ``code`` and ``message`` count only without the promised member."""
     if name in body:
         return body.get("type") == "error" or bool(body.get("error"))
     return is_error(body)

@@ -41,7 +41,7 @@ then opencode's."""
 FRAMING = frozenset({"content-length", "transfer-encoding", "host", "content-type", "content-encoding"})
 """Headers of message framing and content type, which HTTP sets itself; they cannot be configured."""
 NO_SECRETS = frozenset({VERSION_HEADER, BETA_HEADER, "content-type", "accept", "user-agent"})
-"""Configured request headers whose values are no keys, so that errors may contain them."""
+"""Configured request headers that do not hold keys, so that errors may contain their values."""
 
 RETRY_ADVICE = frozenset({"retry-after", "retry-after-ms"})
 """Response headers with the same names in both APIs."""
