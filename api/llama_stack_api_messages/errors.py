@@ -16,7 +16,8 @@
     |- OverloadedError         529 overloaded_error
     `- UpstreamError           any status and type: the error response of a Messages API upstream
 
-A message says what failed and what to do. It never contains an upstream's key or address.
+A message says what failed and what to do. It never contains the key of an upstream; an address only if the
+upstream wrote it into an error in the format of the API, which passes as it is.
 """
 
 from collections.abc import Mapping

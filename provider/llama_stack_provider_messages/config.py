@@ -79,7 +79,8 @@ class MessagesConfig(BaseModel):
     native: dict[str, NativeSettings] = Field(
         default_factory=dict,
         description="Whether requests are passed through to a backend's own Messages API, by inference provider id: "
-        "`auto`, `on`, `off`, or a mapping. Without an entry vLLM, Ollama and Anthropic are `auto`, others `off`.",
+        "`auto`, `on`, `off`, or a mapping. Without an entry vLLM, Ollama and Anthropic are `auto`, providers "
+        "that declare a Messages API native, others `off`.",
     )
     native_probe_seconds: float = Field(
         default=300.0, gt=0, description="How long the result of probing a backend for a Messages API is kept."

@@ -14,8 +14,9 @@ lead to a retry, at most one for each kind, and what was learned is kept in the 
     no thinking switch               omit the switch                               yes, if the model never thinks
     optional field rejected          omit the field                                yes
 
-Each rule applies once per request, and no other error is retried: a retry must be able to succeed. A change is kept
-only after the retry succeeded: error messages quote the request, so matched text may come from the client.
+Each rule applies once per request (the last one once for each field), and no other error is retried: a retry must be
+able to succeed. A change is kept only after the retry succeeded: error messages quote the request, so matched text may
+come from the client.
 
 Example: OpenAI rejects ``max_tokens: 32000`` with "max_tokens is too large: 32000. This model supports at most 16384
 completion tokens". The request is sent once more with 16384, and from then on every request to this model is lowered
