@@ -20,7 +20,7 @@ every request for seconds.
 import dataclasses
 import inspect
 from collections.abc import Callable, Coroutine
-from typing import Any, cast
+from typing import Any
 
 from fastapi import Request, Response
 from fastapi.dependencies.utils import solve_dependencies
@@ -104,12 +104,13 @@ class MessagesRoute(APIRoute):
             raise TypeError(f"{self.path}: the endpoint has to be an async function")
         bodies = self.dependant.body_params
         body = bodies[0] if bodies else None
-        kind = body.field_info.annotation if body else BaseModel
-        if len(bodies) > 1 or not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+        model = body.field_info.annotation if body else BaseModel
+        if len(bodies) > 1 or not (isinstance(model, type) and issubclass(model, BaseModel)):
             raise TypeError(f"{self.path}: the endpoint may take one body, and its type has to be a pydantic model")
         limit = self.max_body_bytes or 0
         if body and not limit:
             raise TypeError(f"{self.path}: the endpoint takes a body; max_body_bytes is required")
+        lazy = issubclass(model, PromptRequest)
         parameters = dataclasses.replace(self.dependant, body_params=[])
 
         async def respond(request: MessagesRequest) -> Response:
@@ -123,8 +124,7 @@ class MessagesRoute(APIRoute):
                 raise RequestValidationError(solved.errors)
             arguments = solved.values
             if body:
-                data, model = await read_body(request, limit), cast("type[BaseModel]", body.field_info.annotation)
-                lazy = issubclass(model, PromptRequest)
+                data = await read_body(request, limit)
                 arguments[body.name] = RequestBody(data, model) if lazy else parse(model, data)
             response: Response = await self.endpoint(**arguments)
             return response

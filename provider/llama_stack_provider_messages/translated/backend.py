@@ -19,7 +19,7 @@ from llama_stack_api_messages.request_body import parse
 from llama_stack_api_messages.streaming.disconnect import abandon
 from llama_stack_api_messages.streaming.sse import encode_event
 from llama_stack_provider_messages.errors.body import ContentPolicyError
-from llama_stack_provider_messages.errors.exceptions import keys_of, translate_failure
+from llama_stack_provider_messages.errors.exceptions import Keys, keys_of, translate_failure
 from llama_stack_provider_messages.headers import COUNT_HEADER
 from llama_stack_provider_messages.routing.lanes import TranslatedRoute
 from llama_stack_provider_messages.stack import Platform, Target, get_logger
@@ -89,16 +89,16 @@ class TranslatedBackend:
         if request.stop_sequences and request.max_tokens != 0:  # a stream can be ended at a stop sequence
             sent = request.model_copy(update={"stream": True})
         chat = translate_request(sent, ctx)
-        secrets = keys_of(target.provider).secrets
+        keys = keys_of(target.provider)
         _log_request(call, target, chat.dropped)
         try:
-            accepted, response = await self._send(sent, ctx, chat, target)
+            accepted, response = await self._send(sent, ctx, chat, target, keys)
             if accepted.dropped != chat.dropped:
                 _log_request(call, target, accepted.dropped)
             chat = accepted
             message = None
             if not sent.stream:
-                message = translate_response(response, chat.options, new_id, sign=signer.sign, secrets=secrets)
+                message = translate_response(response, chat.options, new_id, sign=signer.sign, secrets=keys.secrets)
         except ContentPolicyError as error:
             if not chat.options.refusals:
                 raise
@@ -108,9 +108,9 @@ class TranslatedBackend:
         if message is not None:
             return MessageReply(encode_json(message), headers)
         translator = StreamTranslator(
-            chat.options, new_id, sign=signer.sign, request_id=call.request_id, secrets=secrets
+            chat.options, new_id, sign=signer.sign, request_id=call.request_id, secrets=keys.secrets
         )
-        events = _events(response, translator, target)
+        events = _events(response, translator, target, keys)
         if request.stream:
             return StreamReply(_frames(events), headers)
         collected = [event async for event in events]
@@ -119,7 +119,7 @@ class TranslatedBackend:
         return MessageReply(encode_json(fold(collected)), headers)
 
     async def _send(
-        self, request: CreateMessageRequest, ctx: TranslationContext, chat: ChatRequest, target: Target
+        self, request: CreateMessageRequest, ctx: TranslationContext, chat: ChatRequest, target: Target, keys: Keys
     ) -> tuple[ChatRequest, Any]:
         """Return the accepted request and the backend's response; a rejected request is adapted and sent again."""
         tried: dict[str, Adaptation] = {}
@@ -128,7 +128,7 @@ class TranslatedBackend:
                 response = await self._platform.chat(target, chat.fields)
                 break
             except Exception as error:  # providers raise any exception, and its status must be kept
-                failure = translate_failure(error, target.provider_id, keys_of(target.provider))
+                failure = translate_failure(error, target.provider_id, keys)
                 adaptation = adapt(failure, chat.fields, ctx.profile, tried)
                 if adaptation is None:
                     raise failure from error
@@ -221,7 +221,7 @@ async def _encoded(events: list[dict[str, Any]]) -> AsyncGenerator[bytes]:
 
 
 async def _events(
-    chunks: AsyncGenerator[Any], translator: StreamTranslator, target: Target
+    chunks: AsyncGenerator[Any], translator: StreamTranslator, target: Target, keys: Keys
 ) -> AsyncGenerator[dict[str, Any]]:
     try:
         async for chunk in chunks:
@@ -231,7 +231,7 @@ async def _events(
                 break
         events = translator.finish()
     except Exception as error:  # noqa: BLE001 - providers raise any exception, also after the response has started
-        events = translator.fail(translate_failure(error, target.provider_id, keys_of(target.provider)))
+        events = translator.fail(translate_failure(error, target.provider_id, keys))
     finally:
         await abandon(chunks)
     for event in events:
