@@ -10,12 +10,12 @@ from llama_stack_api_messages.models.catalog import ModelInfo, ModelList, ModelQ
 
 from .config import MessagesConfig
 from .headers import LANE_HEADER
-from .native.backend import NativeBackend
+from .native.lane import NativeLane
 from .routing.catalog import Aliases, Catalog
-from .routing.lanes import Lanes, NativeRoute, Route
+from .routing.lanes import LaneSelector, NativeRoute, Route
 from .routing.probe import Probes
 from .stack import Platform
-from .translated.backend import Profiles, TranslatedBackend
+from .translated.lane import Profiles, TranslatedLane
 from .translated.media.fetch import Fetcher
 from .translated.media.loader import MediaLoader
 from .upstream.client import UpstreamClient
@@ -36,7 +36,7 @@ class MessagesImpl:
         self.settings = ServeSettings(config.ping_seconds, config.max_request_bytes)
         self._catalog = Catalog(platform, Aliases(config.aliases, config.default_model))
         probes, client = Probes(config.native_probe_seconds), UpstreamClient()
-        self._translated = TranslatedBackend(
+        self._translated = TranslatedLane(
             platform,
             client,
             key,
@@ -44,8 +44,8 @@ class MessagesImpl:
             profiles=Profiles(config.backends),
             media=MediaLoader(Fetcher(config.media_hosts, config.media_timeout_seconds), config.media_max_bytes),
         )
-        self._native = NativeBackend(platform, client, probes, self._translated)
-        self._lanes = Lanes(config.native, probes, self._native.probe, allow_header=config.allow_lane_header)
+        self._native = NativeLane(platform, client, probes, self._translated)
+        self._lanes = LaneSelector(config.native, probes, self._native.probe, allow_header=config.allow_lane_header)
 
     async def create_message(self, body: RequestBody[CreateMessageRequest], call: Call) -> Reply:
         """Return the reply to a request; see ``Messages.create_message``."""

@@ -31,7 +31,7 @@ def findings(source, module, *, is_package=False):
         (f"{TO_MESSAGES}.request.x", f"from {TO_CHAT}.profile import Profile", "must not import each other"),
         (
             f"{PROVIDER}.translated.x",
-            f"from {PROVIDER}.native.backend import NativeBackend",
+            f"from {PROVIDER}.native.lane import NativeLane",
             "must not import each other",
         ),
         (f"{PROVIDER}.translation.x", "import asyncio", "is pure"),
@@ -49,8 +49,8 @@ def test_a_forbidden_import_is_found(module, source, message):
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        (f"{PROVIDER}.impl", "from .translated.backend import TranslatedBackend"),
-        (f"{PROVIDER}.translated.backend", f"from {TO_CHAT} import translate_request"),
+        (f"{PROVIDER}.impl", "from .translated.lane import TranslatedLane"),
+        (f"{PROVIDER}.translated.lane", f"from {TO_CHAT} import translate_request"),
         (f"{PROVIDER}.stack.llama_stack", "from llama_stack.log import get_logger"),
         (f"{PROVIDER}.translation.x", "import json, re"),
         (f"{API}.x", f"if TYPE_CHECKING:\n    from {API}.routes import create_router"),

@@ -31,7 +31,7 @@ from llama_stack_api_messages.json_bytes import loads_or_none
 from llama_stack_provider_messages.headers import anthropic_headers
 
 from .overflow import overflow_message
-from .redaction import redact
+from .redaction import redact_by_pattern
 
 REFUSED_KEY = frozenset({401, 403})
 """Statuses of a backend that does not accept the key."""
@@ -195,7 +195,7 @@ def error_of_event(event: Mapping[str, Any]) -> MessagesError:
     inner = inner if isinstance(inner, Mapping) else {}
     kind, text, details = inner.get("type"), inner.get("message"), inner.get("details")
     if isinstance(kind, str) and kind in STATUS_BY_TYPE and isinstance(text, str) and text.strip():
-        error = UpstreamError(STATUS_BY_TYPE[kind], kind, redact(text.strip()))
+        error = UpstreamError(STATUS_BY_TYPE[kind], kind, redact_by_pattern(text.strip()))
         error.details = dict(details) if isinstance(details, Mapping) else None
         return error
     status = _effective_status(None, _error_object(event))
@@ -271,4 +271,4 @@ def _error_text(error: dict[str, Any]) -> str:
     text = error.get("message")
     if not isinstance(text, str) or "<html" in text[:500].lower() or _MARKUP.match(text):
         return ""
-    return redact(text.strip())[:_MAX_TEXT_CHARS]
+    return redact_by_pattern(text.strip())[:_MAX_TEXT_CHARS]

@@ -2,8 +2,8 @@
 
 Providers (``translate_failure``) raise what their SDKs raise: openai's tree, httpx's or httpx2's (openai 2 does not
 catch them when a connection dies in the middle of a stream), the platform's own, and bare ValueErrors. Our own HTTP
-client (``connection_failure``) raises httpx's. The message of an exception goes through ``translate_error`` or only to
-the log, so that no key or address of an upstream reaches a client.
+client (``connection_failure``) raises httpx's. The message of an exception reaches the client only without keys and
+addresses: through ``translate_error``, or as a message of the platform that contains none. All others go to the log.
 """
 
 import json
@@ -38,7 +38,7 @@ from llama_stack_provider_messages.stack import (
 )
 
 from .body import REFUSED_KEY, translate_error
-from .redaction import redact, redacted_error, redacted_json, redacted_text
+from .redaction import redact_by_pattern, redact_error, redact_json, redact_text
 
 logger = get_logger(__name__)
 
@@ -59,7 +59,7 @@ class Keys:
     used: str | None = field(default=None, repr=False)
 
     @property
-    def given(self) -> bool:
+    def from_request(self) -> bool:
         """Return whether the request has its own key, in its provider data.
 
         If the operator's key is refused, the client must not get a 401: it would start a new login, in vain.
@@ -94,10 +94,10 @@ def translate_failure(error: Exception, provider_id: str, keys: Keys = NO_KEYS) 
         keys: The keys of the backend; redacted, because its messages may contain them.
     """
     if isinstance(error, MessagesError):
-        return redacted_error(error, keys.secrets)
-    failure = redacted_error(_translate(error, provider_id, keys.secrets), keys.secrets)
+        return redact_error(error, keys.secrets)
+    failure = redact_error(_translate(error, provider_id, keys.secrets), keys.secrets)
     status = getattr(error, "status_code", None)
-    if keys.given and status in REFUSED_KEY and type(failure) is ApiError:
+    if keys.from_request and status in REFUSED_KEY and type(failure) is ApiError:
         failure = error_for_status(status)(
             f"The backend '{provider_id}' refused the key in x-llamastack-provider-data; check it, or leave it out"
         )
@@ -106,7 +106,7 @@ def translate_failure(error: Exception, provider_id: str, keys: Keys = NO_KEYS) 
         provider_id=provider_id,
         status=failure.status_code,
         kind=type(error).__name__,
-        cause=redact(redacted_text(str(error.__cause__ or error), keys.secrets))[:500],
+        cause=redact_by_pattern(redact_text(str(error.__cause__ or error), keys.secrets))[:500],
     )
     return failure
 
@@ -114,7 +114,7 @@ def translate_failure(error: Exception, provider_id: str, keys: Keys = NO_KEYS) 
 def _translate(error: Exception, provider_id: str, secrets: tuple[str, ...]) -> MessagesError:
     """Return the error for an exception of an SDK, of the platform, or of validation."""
     if isinstance(error, openai.APIStatusError):
-        body = redacted_json(error.body, secrets)
+        body = redact_json(error.body, secrets)
         return translate_error(error.status_code, body, error.response.headers, now=datetime.now(UTC))
     if isinstance(error, CompletionError):
         return translate_error(error.status_code, error.body, error.headers, now=datetime.now(UTC))
@@ -123,13 +123,13 @@ def _translate(error: Exception, provider_id: str, secrets: tuple[str, ...]) -> 
     if isinstance(error, openai.APIConnectionError) or _is_a(error, "TransportError"):
         return BadGatewayError(f"The connection to the backend '{provider_id}' failed")
     if isinstance(error, openai.APIError):
-        return translate_error(None, redacted_json(error.body or error.message, secrets))
+        return translate_error(None, redact_json(error.body or error.message, secrets))
     if isinstance(error, AccessDeniedError | PermissionError):
         return PermissionDeniedError("The stack's access rules do not allow this; ask its operator")
     if isinstance(error, AuthenticationRequiredError):
         return AuthenticationError("This stack requires authentication; send valid credentials")
     if isinstance(error, ModelNotFoundError):
-        return NotFoundError(f"model: {redact(str(error))}")
+        return NotFoundError(f"model: {redact_by_pattern(str(error))}")
     if isinstance(error, ModelTypeError):
         return InvalidRequestError(str(error))
     if isinstance(error, ValidationError):
@@ -143,7 +143,7 @@ def _translate_other(error: Exception, provider_id: str) -> MessagesError:
     if isinstance(error, _UNEXPECTED_BODY):
         return BadGatewayError(f"The backend '{provider_id}' did not answer with a chat completion")
     if isinstance(error, ValueError):
-        text = redact(str(error))
+        text = redact_by_pattern(str(error))
         if text.startswith("API key not provided"):
             return AuthenticationError(text)
         return translate_error(InvalidRequestError.status_code, text)

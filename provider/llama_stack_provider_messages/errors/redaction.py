@@ -4,12 +4,12 @@ Upstreams repeat in their errors what they were called with and whom they call: 
 server behind a gateway. Clients show errors to users and write them to logs. There are two redactions, because neither
 is enough alone:
 
-by value (``redacted``, ``redacted_json``, ``redacted_text``, ``redacted_error``): the keys that were sent are known.
-    They are replaced wherever they occur, also where JSON writes them with escapes. Everything else stays as it is,
-    byte for byte, so that an error body can be passed on. Keys of less than eight characters are placeholders such as
-    ``none``, which are words of the message, too.
-by pattern (``redact``): for keys that are not known (those of a gateway) and for addresses. It applies to text that
-    becomes the message of an error of ours.
+by value (``redact_body``, ``redact_json``, ``redact_text``, ``redact_error``): the keys that were sent are known. They
+    are replaced wherever they occur, also where JSON writes them with escapes, and where a text was cut inside of one.
+    Everything else stays as it is, byte for byte, so that an error body can be passed on. Keys of less than eight
+    characters are placeholders such as ``none``, which are words of the message, too.
+by pattern (``redact_by_pattern``): for keys that are not known (those of a gateway) and for addresses. It applies to
+    text that becomes the message of an error of ours.
 
     Incorrect API key provided: sk-proj-123456789      Incorrect API key provided: [redacted]
     connect to http://10.0.0.7:8000/v1 failed          connect to [address] failed
@@ -18,6 +18,18 @@ by pattern (``redact``): for keys that are not known (those of a gateway) and fo
 A pattern that is too wide damages messages that clients and users act on, because names of models, tools and fields
 look similar to keys. The difference: a key has a long run of mixed letters and digits between two separators, a name
 does not. Both redactions take time linear in the length of a text: an upstream may echo a megabyte.
+
+Where each is called, and where the known keys come from:
+
+    error response of an upstream    response.py                                    by value
+    error with status 200            response.py                                    by value
+    error in a native stream         native/error_event.py, native/stream.py        by value
+    error in a stream of remote      remote/client.py                               by value
+    error in a translated stream     reply/stop_and_usage.py                        by value
+    exception of a provider's SDK    exceptions.py                                  by value
+    any error that is translated     body.py                                        by pattern
+
+The keys are ``Upstream.secrets`` for our own HTTP requests, ``Keys.secrets`` for those of a provider's SDK.
 """
 
 import json
@@ -63,7 +75,7 @@ _MAX_TEXT_CHARS = 8000
 """Limit of a message, which bounds the time of the patterns."""
 
 
-def redact(text: str) -> str:
+def redact_by_pattern(text: str) -> str:
     """Return the first ``_MAX_TEXT_CHARS`` characters of a text, with keys, tokens, URLs and host names redacted."""
     return _HIDDEN.sub(lambda found: f"[{found.lastgroup}]", text[:_MAX_TEXT_CHARS])
 
@@ -77,7 +89,7 @@ _MIN_SECRET_CHARS = 8
 type Secrets = Collection[str]
 
 
-def redacted(body: bytes, secrets: Secrets) -> bytes:
+def redact_body(body: bytes, secrets: Secrets) -> bytes:
     """Return an upstream's body with the given keys redacted, also where JSON escapes write them differently.
 
     Only the strings that contain a key are rewritten. The body may be truncated; the time is linear in its length.
@@ -90,21 +102,21 @@ def redacted(body: bytes, secrets: Secrets) -> bytes:
         return body
     clean = _JSON_STRING.sub(lambda found: _redacted_string(found[0], secrets), text)
     if loads_or_none(text) is None:
-        clean = redacted_text(clean, secrets)
+        clean = redact_text(clean, secrets)
     return body if clean == text else clean.encode("utf-8", "surrogateescape" if utf8 else "replace")
 
 
-def redacted_json(value: Any, secrets: Secrets) -> Any:  # noqa: ANN401 - any JSON
+def redact_json(value: Any, secrets: Secrets) -> Any:  # noqa: ANN401 - any JSON
     """Return decoded JSON with the given keys redacted."""
     return json.loads(_JSON_STRING.sub(lambda found: _redacted_string(found[0], secrets), json.dumps(value)))
 
 
-def redacted_error[E: MessagesError](error: E, secrets: Secrets) -> E:
+def redact_error[E: MessagesError](error: E, secrets: Secrets) -> E:
     """Redact the given keys from an error's message and raw body; return the same error."""
-    error.message = redacted_text(error.message, secrets)
+    error.message = redact_text(error.message, secrets)
     error.args = (error.message,)  # what ``str(error)`` and a traceback show
     if isinstance(error, UpstreamError) and error.raw:
-        error.raw = redacted(error.raw, secrets)
+        error.raw = redact_body(error.raw, secrets)
     return error
 
 
@@ -115,15 +127,17 @@ def _redacted_string(string: str, secrets: Secrets) -> str:
             value = _LENIENT.decode(string + end)
         except ValueError:
             continue
-        clean = redacted_text(value, secrets)
+        clean = redact_text(value, secrets)
         return string if clean == value else json.dumps(clean)[: -len(end) or None]
     return string
 
 
-def redacted_text(text: str, secrets: Secrets) -> str:
-    """Return a text with the given keys redacted."""
+def redact_text(text: str, secrets: Secrets) -> str:
+    """Return a text with the given keys redacted, also a key that the end of the text has cut off."""
     for secret in _long_secrets(secrets):
         text = text.replace(secret, _REDACTED)
+        cut = next((end for end in range(len(secret) - 1, _MIN_SECRET_CHARS - 1, -1) if text.endswith(secret[:end])), 0)
+        text = text[:-cut] + _REDACTED if cut else text
     return text
 
 

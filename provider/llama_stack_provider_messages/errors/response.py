@@ -24,7 +24,7 @@ from llama_stack_api_messages.json_members import Member, members
 from llama_stack_provider_messages.headers import returned_headers
 
 from .body import REFUSED_KEY, error_of_event, is_error, translate_error
-from .redaction import Secrets, redacted, redacted_json
+from .redaction import Secrets, redact_body, redact_json
 
 _WRONG_FORM = "did not answer in the form of the Messages API"
 _ENDED_EARLY = "ended the stream before its answer was complete"
@@ -61,7 +61,7 @@ def upstream_failure(
     if not 400 <= status < 600:
         return BadGatewayError(f"The backend '{provider_id}' answered with the status {status}, which is not an error")
     carried = returned_headers(headers, own_request_id=own_request_id)
-    clean = redacted(body, secrets)
+    clean = redact_body(body, secrets)
     if error := _api_error(clean):
         kind, text, verbatim = error["type"], error["message"], not own_request_id
         return UpstreamError(status, kind, text, headers=carried, raw=clean, verbatim=verbatim)
@@ -88,7 +88,7 @@ def check_message_body(body: object, name: str, secrets: Secrets) -> TypeGuard[d
     if not isinstance(body, dict):
         return False
     if _is_error_body(body, name):
-        raise error_of_event(redacted_json(body, secrets))
+        raise error_of_event(redact_json(body, secrets))
     return name in body
 
 
@@ -112,7 +112,7 @@ def success_members(data: bytes, name: str, secrets: Secrets) -> list[Member] | 
     if not isinstance(body, dict):
         return None
     if _is_error_body(body, name):
-        raise translate_error(None, redacted_json(body, secrets))
+        raise translate_error(None, redact_json(body, secrets))
     return found if name in names else None
 
 
@@ -132,7 +132,7 @@ def not_a_message(provider_id: str, *, native: bool = True) -> BadGatewayError:
     """
     text = f"The backend '{provider_id}' {_WRONG_FORM}"
     if native:
-        return BadGatewayError(f"{text}; if it has none, switch its native lane off")
+        return BadGatewayError(f"{text}; if it has no Messages API, set `native: off` for it")
     return BadGatewayError(text, retryable=False)
 
 

@@ -9,16 +9,23 @@ data: {"type":"content_block_delta"     not an error: its bytes pass from here o
 data: {"type":"error"                   an error: these bytes pass, they cannot contain a key; all later bytes are held
 data: {"delta":                         not known, because the type is not the first member: held
 
-A held event is passed on at its blank line. If it is an error, only the strings that contain a key are rewritten. If it
-gets longer than 1 MiB, a short error replaces it. If the stream ends before an error is complete, it is left out,
-because it may end in a part of a key.
+An event is in one of three states, and begins undecided:
+
+    undecided   it may be an error: the bytes before the first unknown one pass, all after it are held
+    passes      its type is known and not an error: all further bytes pass
+    left out    it may be an error and is longer than 1 MiB: a short error has replaced it
+
+The blank line ends the event. If it is still undecided, the held bytes are sent; if it is an error, the strings in them
+that contain a key are rewritten first. If the stream ends inside of an error, the held bytes are not sent, because they
+may end in a part of a key.
 """
 
 import re
 from collections.abc import Mapping
+from typing import Literal
 
 from llama_stack_api_messages.json_bytes import loads_or_none
-from llama_stack_provider_messages.errors.redaction import Secrets, redacted
+from llama_stack_provider_messages.errors.redaction import Secrets, redact_body
 from llama_stack_provider_messages.translation.events import MESSAGE_EVENTS
 from llama_stack_provider_messages.upstream.sse import BLANK_LINES, BOM, LINE_ENDS, LineSplitter, field_of
 
@@ -73,8 +80,7 @@ class ErrorEventRedactor:
         self._inside = False  # a byte of the event has arrived
         self._name = b""
         self._in_data = False  # its first `data:` has arrived
-        self._released = False  # it is not an error, and its bytes pass
-        self._replaced = False  # it was too long, and its bytes are left out
+        self._state: Literal["undecided", "passes", "left out"] = "undecided"
         self._passed = b""  # the prefix of its data that has been passed on
         self._held = bytearray()  # the bytes held after that prefix
 
@@ -124,8 +130,10 @@ class ErrorEventRedactor:
 
     def _take(self, data: bytes) -> bytes:
         """Take bytes of a line; return those that can be sent."""
-        if self._released or not (self._in_data or self._name == ERROR):
-            return b"" if self._replaced else data
+        if self._state == "left out":
+            return b""
+        if self._state == "passes" or not (self._in_data or self._name == ERROR):
+            return data
         passing = b""
         if self._in_data and not self._held and self._name != ERROR and len(self._passed) < _SEARCHED_BYTES:
             passing = self._take_opening(data)
@@ -133,9 +141,9 @@ class ErrorEventRedactor:
             self._held += data
         if len(self._held) <= MAX_ERROR_BYTES:
             return passing
-        self._released = True
-        self._replaced = self._name == ERROR or bool(_MENTIONS_ERROR.search(self._passed + self._held))
-        rest, self._held = _TOO_LONG if self._replaced else bytes(self._held), bytearray()
+        may_be_error = self._name == ERROR or bool(_MENTIONS_ERROR.search(self._passed + self._held))
+        self._state = "left out" if may_be_error else "passes"
+        rest, self._held = _TOO_LONG if may_be_error else bytes(self._held), bytearray()
         return passing + rest
 
     def _take_opening(self, data: bytes) -> bytes:
@@ -145,7 +153,7 @@ class ErrorEventRedactor:
         end = max(len(self._passed), opening.end() if opening else 0)
         kind = opening[1] if opening and whole.startswith(b'"', end) else None
         if kind and is_not_error(kind.decode(), self._name):
-            self._released = True
+            self._state = "passes"
             return data
         passing = whole[len(self._passed) : end]
         self._passed, self._held = whole[:end], bytearray(whole[end:])
@@ -162,7 +170,7 @@ class ErrorEventRedactor:
         event = loads_or_none(_data_of(whole))
         kind = event.get("type") if isinstance(event, Mapping) else None
         if self._name == ERROR or not is_not_error(kind, self._name):
-            return redacted(whole, self._secrets)[len(self._passed) :]
+            return redact_body(whole, self._secrets)[len(self._passed) :]
         return bytes(self._held)
 
 

@@ -25,7 +25,7 @@ from llama_stack_api_messages import Call
 from llama_stack_api_messages.json_bytes import loads_or_none
 from llama_stack_api_messages.streaming.sse import encode_event
 from llama_stack_provider_messages.errors.exceptions import connection_failure
-from llama_stack_provider_messages.errors.redaction import redacted_json
+from llama_stack_provider_messages.errors.redaction import redact_json
 from llama_stack_provider_messages.errors.response import ended_early
 from llama_stack_provider_messages.stack import Platform, Target, get_logger
 from llama_stack_provider_messages.upstream.address import Upstream
@@ -152,7 +152,7 @@ async def repaired(
 
 
 def _encoded(event: Mapping[str, Any], upstream: Upstream) -> bytes:
-    return encode_event(redacted_json(event, upstream.secrets) if event["type"] == "error" else event)
+    return encode_event(redact_json(event, upstream.secrets) if event["type"] == "error" else event)
 
 
 def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:

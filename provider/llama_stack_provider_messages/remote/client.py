@@ -12,7 +12,7 @@ from llama_stack_api_messages.json_bytes import encode_json, loads_or_none
 from llama_stack_api_messages.streaming.sse import encode_event
 from llama_stack_provider_messages.errors.body import NO_ROUTE, error_of_event, is_error
 from llama_stack_provider_messages.errors.exceptions import connection_failure
-from llama_stack_provider_messages.errors.redaction import redacted_json
+from llama_stack_provider_messages.errors.redaction import redact_json
 from llama_stack_provider_messages.errors.response import check_message_body, not_a_message, upstream_failure
 from llama_stack_provider_messages.headers import SHOULD_RETRY
 from llama_stack_provider_messages.stack import Network, Target, get_logger
@@ -70,7 +70,7 @@ class MessagesClient:
 
     def error_in(self, event: Mapping[str, Any]) -> MessagesError | None:
         """Return the error of an event, redacted; None if the event is not an error."""
-        return error_of_event(redacted_json(event, self._upstream.secrets)) if is_error(event) else None
+        return error_of_event(redact_json(event, self._upstream.secrets)) if is_error(event) else None
 
     async def message(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Send a non-streaming request; return the Message.

@@ -74,17 +74,17 @@ async def complete_stream(
     response, continuations = first, continuations if _may_pause(body) else 0
     try:
         yield {}
-        for left in range(continuations, -1, -1):
+        for further in range(continuations, -1, -1):  # continuations that may follow this response
             kept: list[Json] = []
             async with aclosing(_events(response, client.provider_id, translator)) as events:
                 async for event in events:
                     if not translator.complete and (error := client.error_in(event)):
                         raise error
-                    if left:
+                    if further:
                         kept.append(event)
                     for chunk in _checked(translator.feed(event), translator):
                         yield chunk
-            if not left or not translator.complete or translator.stop_reason != _PAUSED:
+            if not further or not translator.complete or translator.stop_reason != _PAUSED:
                 break
             next_body = _continuation(body, _folded(kept, client.provider_id))
             if next_body is None:

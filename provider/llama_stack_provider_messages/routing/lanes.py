@@ -107,7 +107,7 @@ class TranslatedRoute(_Route):
 type Route = NativeRoute | TranslatedRoute
 
 
-class Backend[R: Route](Protocol):
+class Lane[R: Route](Protocol):
     """The interface of a lane, which turns a request into a reply."""
 
     async def reply(self, body: RequestBody[CreateMessageRequest], call: Call, route: R) -> MessageReply | StreamReply:
@@ -126,7 +126,7 @@ class Backend[R: Route](Protocol):
 type Probe = Callable[[Target, Upstream], Awaitable[tuple[int, bytes]]]
 
 
-class Lanes:
+class LaneSelector:
     """Selects the lane of each request.
 
     Args:

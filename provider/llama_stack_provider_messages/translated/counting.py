@@ -2,7 +2,7 @@
 
 The ways to call a tokenizer (vLLM's ``/tokenize``, llama.cpp's counting route or its two older steps) are free of I/O,
 in ``translation/messages_to_chat/backend/tokens.py``; here are the requests and the cooldowns. Claude Code sends up
-to 28 counts at once, so a tokenizer that failed is not called for a minute: none waits for the same failure.
+to 28 counts at once, so a tokenizer that failed is not called again for a minute: not every count waits for it to fail.
 """
 
 import json

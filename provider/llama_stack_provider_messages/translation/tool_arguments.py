@@ -44,8 +44,8 @@ from llama_stack_api_messages.json_bytes import reject_constant
 _MAX_DEPTH = 200
 """Levels of nesting. Deeper input counts as invalid: a later JSON encoder may exceed its recursion limit."""
 _MAX_REPAIRED_MARKS = 20_000
-"""Maximum number of brackets, quotes, commas and escapes in arguments that are repaired. Repair visits each several
-times, which takes seconds for a megabyte of them."""
+"""Maximum number of brackets, quotes, commas and escapes in arguments that ``parse_tool_input`` repairs. Repair visits
+each several times, which takes seconds for a megabyte of them."""
 
 _OUTSIDE_STRING = re.compile(r'["{}\[\],]')
 _INSIDE_STRING = re.compile(r'["\\]')
@@ -97,7 +97,7 @@ class ToolInput:
         ready, tail = self.take(), "".join(self._held)
         if cut and self._first == "{" and not self.complete:
             return ready
-        if self._released:
+        if self._released:  # the held text begins with the comma after the last member; as "{" it opens an object
             body = _object_text("{" + tail[1:], raw=tail[1:].strip() or tail)
             return ready + ("}" if body == "{}" else "," + body[1:])
         return ready + _object_text(tail)

@@ -72,8 +72,8 @@ class Session:
         self._rules = rules or Rules()
         self._patterns = tuple(ambient)
         self._hint = hint
-        self._strong: set[str] = set()  # changed by update() only: two threads may add at once
-        self._weak: set[str] = set()
+        self._strong_secrets: set[str] = set()  # changed by update() only: two threads may add at once
+        self._weak_secrets: set[str] = set()
         self._playlist = Playlist(tape.exchanges, tape.ignore)
         self._ambient = _by_key(tape.ambient, tape)
         self._recordings: list[Recording] = []
@@ -97,8 +97,8 @@ class Session:
         if self.action is Action.LIVE:
             return Relay()
         found = self._rules.secret_values(raw)
-        self._strong.update(found.strong)
-        self._weak.update(found.weak)
+        self._strong_secrets.update(found.strong)
+        self._weak_secrets.update(found.weak)
         request = self._rules.request(raw, self.secret_values)
         if self.action is Action.RECORD:
             recording = Recording(raw, at)
@@ -201,7 +201,7 @@ class Session:
     @property
     def secret_values(self) -> SecretValues:
         """Secret values found in the requests so far."""
-        return SecretValues(frozenset(self._strong), frozenset(self._weak))
+        return SecretValues(frozenset(self._strong_secrets), frozenset(self._weak_secrets))
 
     @property
     def harmless(self) -> frozenset[str]:

@@ -12,7 +12,7 @@ from llama_stack_api_messages.models import CreateMessageRequest
 from llama_stack_provider_messages.config import MessagesConfig
 from llama_stack_provider_messages.impl import MessagesImpl
 from llama_stack_provider_messages.stack import ModelTypeError, Target
-from llama_stack_provider_messages.translated import backend as translated
+from llama_stack_provider_messages.translated import lane as translated
 from support.replies import answer
 
 CALL = Call("req_1")

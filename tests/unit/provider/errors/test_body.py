@@ -25,7 +25,7 @@ from llama_stack_provider_messages.errors.body import (
     error_of_event,
     translate_error,
 )
-from llama_stack_provider_messages.errors.redaction import redact
+from llama_stack_provider_messages.errors.redaction import redact_by_pattern
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 
@@ -555,7 +555,7 @@ def test_keys_and_addresses_are_redacted(secret):
 @pytest.mark.parametrize("secret", ["/v1?api_key=s3cr3t", "host vllm:8000", "connection to vllm:80 failed"])
 def test_text_before_a_secret_stays(secret):
     """The name of a service and the value of a parameter are redacted, the path and the words are not."""
-    text = redact(f"cannot reach {secret} now")
+    text = redact_by_pattern(f"cannot reach {secret} now")
     assert "s3cr3t" not in text
     assert "vllm" not in text
     assert text.startswith(f"cannot reach {secret.split('?')[0].split(' vllm')[0]}")
@@ -590,7 +590,7 @@ def test_text_before_a_secret_stays(secret):
     ],
 )
 def test_ordinary_words_stay(text):
-    assert redact(text) == text
+    assert redact_by_pattern(text) == text
 
 
 def test_long_messages_are_cut():

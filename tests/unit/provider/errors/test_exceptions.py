@@ -156,7 +156,7 @@ class Keyed:
 )
 def test_whether_a_request_has_its_own_key(provider, given):
     """Only if it differs from the operator's: a refused key of the operator is not the client's error."""
-    assert keys_of(provider).given is given
+    assert keys_of(provider).from_request is given
 
 
 def test_retry_headers_of_the_upstream_are_passed_on():

@@ -11,7 +11,7 @@ from llama_stack_api_messages import Call, MessagesUpstream
 from llama_stack_api_messages.errors import ApiError, InvalidRequestError, MessagesError
 from llama_stack_provider_messages.config import MessagesConfig
 from llama_stack_provider_messages.routing import lanes as module
-from llama_stack_provider_messages.routing.lanes import LANES, PROBED_TYPES, REASONS, Lanes, NativeRoute, Reason
+from llama_stack_provider_messages.routing.lanes import LANES, PROBED_TYPES, REASONS, LaneSelector, NativeRoute, Reason
 from llama_stack_provider_messages.routing.probe import Probes
 from llama_stack_provider_messages.stack import OpenAIMixin, Target
 from llama_stack_provider_messages.upstream.address import ANTHROPIC_TYPES, NativeSettings
@@ -76,7 +76,7 @@ def settings_of(native):
 async def choose(native=None, *, provider=None, kind=VLLM, probe=None, header=None, allow_header=True):
     """Return lane, reason and base URL of the upstream, and how often it was probed."""
     probe = probe or Probing()
-    lanes = Lanes(settings_of(native), Probes(300), probe, allow_header=allow_header)
+    lanes = LaneSelector(settings_of(native), Probes(300), probe, allow_header=allow_header)
     target = Target("up/m", "up", kind, "m", provider=provider or Provider())
     headers = {} if header is None else {"x-messages-lane": header}
     route = await lanes.choose(target, Call("req_1", headers))
@@ -214,7 +214,7 @@ async def test_an_engine_that_does_not_start_is_an_error_of_the_api():
 
 async def test_settings_of_one_provider_are_not_those_of_another():
     """The settings are found by the id of the provider."""
-    lanes = Lanes({"other": NativeSettings(mode="on")}, Probes(300), Probing(NO), allow_header=False)
+    lanes = LaneSelector({"other": NativeSettings(mode="on")}, Probes(300), Probing(NO), allow_header=False)
     route = await lanes.choose(Target("up/m", "up", VLLM, "m", provider=Provider()), Call("r"))
     assert (route.lane, route.reason) == ("translated", "probed")
 
@@ -230,7 +230,7 @@ async def test_a_probe_goes_to_the_upstream_that_requests_would_use():
 async def test_probe_results_are_kept_by_provider():
     """Another model of the provider is not probed again; another provider is."""
     probe = Probing()
-    lanes = Lanes({}, Probes(300), probe, allow_header=False)
+    lanes = LaneSelector({}, Probes(300), probe, allow_header=False)
     for provider_id, model in (("up", "a"), ("up", "b"), ("down", "a")):
         await lanes.choose(Target(model, provider_id, VLLM, model, provider=Provider()), Call("r"))
     assert [target.provider_id for target, _ in probe.probed] == ["up", "down"]
@@ -250,7 +250,7 @@ async def test_a_lane_is_logged_when_it_changes(monkeypatch):
     probe = Probing()
     now = 0.0
     probes = Probes(300, lambda: now)
-    lanes = Lanes({"set": NativeSettings(mode="off")}, probes, probe, allow_header=True)
+    lanes = LaneSelector({"set": NativeSettings(mode="off")}, probes, probe, allow_header=True)
 
     async def send(provider_id, header=None):
         headers = {"x-messages-lane": header} if header else {}
@@ -272,7 +272,7 @@ async def test_a_lane_is_logged_when_it_changes(monkeypatch):
 async def test_a_route_has_its_lane_and_whether_the_status_comes_first():
     """The status comes first on the native lane, unless the configuration allows pings before it."""
     for native, status_first in (("on", True), ({"mode": "on", "ping_before_status": True}, False), ("off", False)):
-        lanes = Lanes(settings_of(native), Probes(300), Probing(), allow_header=False)
+        lanes = LaneSelector(settings_of(native), Probes(300), Probing(), allow_header=False)
         route = await lanes.choose(Target("m", "up", VLLM, "m", provider=Provider()), Call("r"))
         assert route.status_first is status_first
         assert route.header == f"{route.lane}; reason=configured"

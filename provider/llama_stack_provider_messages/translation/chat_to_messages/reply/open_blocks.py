@@ -120,7 +120,7 @@ class Whole:
         return []
 
 
-def redacted(indexes: "count[int]", block: object) -> Whole:
+def redacted_thinking_block(indexes: "count[int]", block: object) -> Whole:
     """Return a redacted thinking block, which only the upstream can read."""
     data = replace_lone_surrogates(text_field(block, "data"))
     if not data:

@@ -40,7 +40,7 @@ from .finish import (
     translate_usage,
     updated,
 )
-from .open_blocks import KIND_OF_DELTA, Block, Call, Delta, Text, Thinking, Whole, redacted
+from .open_blocks import KIND_OF_DELTA, Block, Call, Delta, Text, Thinking, Whole, redacted_thinking_block
 from .response import NO_PLACE, ONE_CALL, ReplyOptions, Words, completion_id
 
 type Chunk = dict[str, Any]
@@ -166,7 +166,7 @@ class StreamTranslator(MessageEvents[list[Chunk]]):
         if kind == "thinking":
             return Thinking(self._reasoning_indexes, block)
         if kind == "redacted_thinking":
-            return redacted(self._reasoning_indexes, block)
+            return redacted_thinking_block(self._reasoning_indexes, block)
         if kind != "tool_use":
             self._log.note(path, kind or "block", NO_PLACE)
             return Whole()

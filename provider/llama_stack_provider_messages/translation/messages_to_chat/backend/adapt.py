@@ -33,6 +33,17 @@ vLLM rejects a ``max_tokens`` above its context window, as Claude Code's 32,000 
 the window (0.20: vllm 42474), so sending the window as limit would not help. Instead the prompt is estimated with a
 margin and subtracted. If the estimate leaves hardly any room, a small limit is sent anyway, and the backend, which
 counts exactly, decides whether the prompt is too long.
+
+On the native lane, where a client sees the backend's own errors, ``retry_max_tokens`` (native/request.py) uses
+``reported_window`` and ``window_room`` of this module, with less freedom:
+
+                             translated lane                    native lane
+
+    statuses                 400, 404, 413, 422, 500            400
+    errors                   every rule                         max_tokens above the context window; signatures
+    retries                  one per rule                       one
+    hardly any room left     a small limit is sent              no retry: the client gets the error and compacts
+    kept for later requests  yes                                no: the request stays as the client wrote it
 """
 
 import re
@@ -161,10 +172,10 @@ _ABOVE_WINDOW = re.compile(
 )
 
 
-def model_window(message: str, fields: Mapping[str, Any], profile: Profile) -> Adaptation | None:
+def window_below_max_tokens(message: str, fields: Mapping[str, Any], profile: Profile) -> Adaptation | None:
     """Adopt the context window in vLLM's error; ``fit_window`` lowers ``max_tokens`` to fit."""
     window = reported_window(message, _max_tokens(fields, profile))
-    return None if window is None else Adaptation("model window", {"context_window": window}, lasting=True)
+    return None if window is None else Adaptation("window below max_tokens", {"context_window": window}, lasting=True)
 
 
 def reported_window(message: str, max_tokens: int) -> int | None:
@@ -185,7 +196,7 @@ _SUM_ABOVE_WINDOW = re.compile(r"input length and `max_tokens` exceed context li
 """The common form into which errors/overflow.py rewrites every backend's error message."""
 
 
-def context_window(message: str, fields: Mapping[str, Any], profile: Profile) -> Adaptation | None:
+def sum_above_window(message: str, fields: Mapping[str, Any], profile: Profile) -> Adaptation | None:
     """Lower ``max_tokens`` to the rest of the context window.
 
     There is no retry if the rest is less than a 16th of the window and less than 4096 tokens: then the client has to
@@ -204,7 +215,7 @@ def context_window(message: str, fields: Mapping[str, Any], profile: Profile) ->
     room = window - prompt
     if room < min_room(window) or room >= _max_tokens(fields, profile):
         return None
-    return Adaptation("context window", room=room)
+    return Adaptation("sum above window", room=room)
 
 
 _SYSTEM_FIRST = re.compile(
@@ -287,8 +298,8 @@ def rejected_field(message: str, fields: Mapping[str, Any], profile: Profile) ->
 
 
 RULES: tuple[Rule, ...] = (
-    output_limit, model_window, context_window, system_first, no_images, tools_without_thinking, thinking_switch,
-    rejected_field,
+    output_limit, window_below_max_tokens, sum_above_window, system_first, no_images, tools_without_thinking,
+    thinking_switch, rejected_field,
 )  # fmt: skip
 """The rules, in the order they are tried."""
 

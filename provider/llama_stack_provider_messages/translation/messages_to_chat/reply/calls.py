@@ -2,18 +2,23 @@
 
 By the schema, ``index`` identifies the call, and the first delta has id and name. Servers differ:
 
-    new id on a known index                  a new call (Gemini- and Ollama-like servers send 0 for all: ccNexus 89)
-    new id, no name, call still incomplete   the same call, from a server that makes an id per delta
-    no id, new name on a known index         a new call, unless the call has no name yet, or its name continues
-    same name, call complete, more arguments a new call (LiteLLM's test_parallel_tool_calls); with the same id it may be
-                                             the same call again, see below
-    same name, call complete, no arguments   the name is repeated; arguments that follow are those of the row above
-    same id, new name, call complete         a new call
-    no index                                 by id; else the last call
+    id     name   arguments so far    the delta belongs to
+
+    new    any    none, or complete   a new call (Gemini- and Ollama-like servers send index 0 for all: ccNexus 89)
+    new    new    incomplete          a new call
+    new    none   incomplete          the same call, from a server that makes an id per delta
+    none   new    any                 a new call, unless the call has no name yet, or its name continues
+    same   new    complete            a new call
+    any    same   complete            with arguments: a new call (LiteLLM's test_parallel_tool_calls), but with the same
+                                      id it may be the same call again, see below; without: the server repeats the name,
+                                      and if arguments follow, they are such a new call
+
+A delta without an index belongs to the call with its id, without an id to the last call.
 
 A complete call may be repeated with its id and name: some servers repeat it at the end, send ``{}`` before the
 arguments, or send all arguments so far each time. A client must not execute such a call twice. So the repetition is
-held until its arguments are complete, and the decoded inputs are compared:
+held (``ToolUseBlock.repeat``) until its arguments are complete, and the decoded inputs are compared. Then the
+repetition is merged into the call, or announced as a call of its own:
 
     first            second                  result
     {"city":"Oslo"}  {"city": "Oslo"}        one call: equal
@@ -109,7 +114,7 @@ class ToolUseBlock:
 
     @property
     def latest(self) -> "ToolUseBlock":
-        """The block that receives the next piece of arguments: the repetition if there is one."""
+        """The block that receives the next piece of arguments: the repetition if that has arguments, too."""
         return self.repeat if self.repeat and not self.repeat.input.blank else self
 
     @property

@@ -1,8 +1,8 @@
 """Options for the reply that come from the request, for unary responses and streams."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from dataclasses import field as default
 from typing import Any, Literal
 
 from llama_stack_provider_messages.translation.fields import field, list_field, text_field
@@ -34,7 +34,7 @@ class ReplyOptions:
         fast: The request had ``speed: fast``.
         credit: The request had a fallback credit token.
         prompt_estimate: Estimated prompt tokens, for backends that do not count.
-        windowed: The output limit was lowered to the rest of the context window.
+        limited_by_window: The output limit was lowered to the rest of the context window.
         refusals: A refusal by the backend's content policy is a message with stop reason ``refusal``, not an error.
     """
 
@@ -44,7 +44,7 @@ class ReplyOptions:
     discard: bool = False
     stops: tuple[str, ...] = ()
     tools: frozenset[str] = frozenset()
-    names: Mapping[str, ClientName] = default(default_factory=dict)
+    names: Mapping[str, ClientName] = dataclasses.field(default_factory=dict)
     call_ids: frozenset[str] = frozenset()
     prefill: str = ""
     extras: tuple[tuple[str, Any], ...] = ()
@@ -52,7 +52,7 @@ class ReplyOptions:
     fast: bool = False
     credit: bool = False
     prompt_estimate: int = 0
-    windowed: bool = False
+    limited_by_window: bool = False
     refusals: bool = True
 
     @classmethod

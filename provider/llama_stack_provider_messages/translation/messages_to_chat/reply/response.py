@@ -70,7 +70,7 @@ def translate_response(
         refusal=text_field(record, "refusal"),
         reported=reported_stop(choice, options.stops),
         fired=text_filter.fired,
-        windowed=options.windowed,
+        limited_by_window=options.limited_by_window,
     )
     return message | {"content": content} | stop
 

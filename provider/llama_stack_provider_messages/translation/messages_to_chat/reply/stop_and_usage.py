@@ -10,7 +10,7 @@ from typing import Any
 
 from llama_stack_api_messages.errors import ApiError, MessagesError
 from llama_stack_provider_messages.errors.body import translate_error
-from llama_stack_provider_messages.errors.redaction import Secrets, redacted_error
+from llama_stack_provider_messages.errors.redaction import Secrets, redact_error
 from llama_stack_provider_messages.translation.fields import field
 from llama_stack_provider_messages.translation.messages_to_chat.backend.tokens import tokens_of_bytes
 
@@ -82,7 +82,7 @@ def backend_failure(error: object, reason: str | None, secrets: Secrets) -> Mess
         secrets: The backend's keys; redacted, because its error messages may contain them.
     """
     if error:
-        return redacted_error(translate_error(None, {"error": error}), secrets)
+        return redact_error(translate_error(None, {"error": error}), secrets)
     if reason not in FAILURES:
         return None
     return ApiError(f"The backend broke off its answer ({reason}); send the request again")
@@ -106,7 +106,7 @@ def stop_fields(
     refusal: str,
     reported: str | None,
     fired: str | None = None,
-    windowed: bool = False,
+    limited_by_window: bool = False,
 ) -> dict[str, Any]:
     """Return ``stop_reason``, ``stop_sequence`` and ``stop_details`` of a response.
 
@@ -117,7 +117,7 @@ def stop_fields(
         refusal: The model's refusal text, ``""`` without one.
         reported: The stop sequence reported by the backend, if any.
         fired: The stop sequence that this server found in the text; it takes precedence.
-        windowed: The output limit was lowered to the rest of the context window.
+        limited_by_window: The output limit was lowered to the rest of the context window.
     """
     if fired:
         return {"stop_reason": "stop_sequence", "stop_sequence": fired, "stop_details": None}
@@ -129,7 +129,7 @@ def stop_fields(
         found = "tool_use"
     elif found == "end_turn" and reported:
         found = "stop_sequence"
-    if found == "max_tokens" and windowed:
+    if found == "max_tokens" and limited_by_window:
         found = "model_context_window_exceeded"
     stop_sequence = reported if found == "stop_sequence" else None
     return {"stop_reason": found, "stop_sequence": stop_sequence, "stop_details": details}

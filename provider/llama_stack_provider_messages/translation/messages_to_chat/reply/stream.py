@@ -113,7 +113,7 @@ class StreamTranslator:
 
         self._reason: str | None = None
         self._reported_stop: str | None = None
-        self._windowed = options.windowed
+        self._limited_by_window = options.limited_by_window
         self._counts: Counts = {}
         self._service_tier: object = None
         self._content_chunks = 0
@@ -154,7 +154,7 @@ class StreamTranslator:
             refusal="".join(self._refusals),
             reported=self._reported_stop,
             fired=self._filter.fired,
-            windowed=self._windowed,
+            limited_by_window=self._limited_by_window,
         )
         output_bytes = self._other_bytes + byte_length("".join(self._texts))
         counts = estimated_counts(self._options.prompt_estimate, output_bytes)
@@ -177,7 +177,7 @@ class StreamTranslator:
             self._reason, self._refusals = "content_filter", [error.message]
             return self.finish()
         if isinstance(error, ContextOverflowError) and self._has_content:
-            self._reason, self._windowed = self._reason or "length", True
+            self._reason, self._limited_by_window = self._reason or "length", True
             return self.finish()
         self._end()
         self.failure = error

@@ -288,6 +288,6 @@ def _reply_options(request: CreateMessageRequest, fields: dict[str, Any], ctx: T
         prefill=(last["content"] or "") if is_prefilled and not fields.get("continue_final_message") else "",
         inline="none" if is_prefilled else ctx.profile.inline_thinking,
         prompt_estimate=estimate_tokens(fields),
-        windowed=ctx.room is not None and fields[ctx.profile.output_limit] == ctx.room,
+        limited_by_window=ctx.room is not None and fields[ctx.profile.output_limit] == ctx.room,
         refusals=ctx.policy.content_policy == "refusal",
     )

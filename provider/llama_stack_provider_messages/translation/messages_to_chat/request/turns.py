@@ -5,10 +5,10 @@ blocks. So a user turn keeps results and parts separate, and user turns are merg
 out (messages.py).
 """
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from dataclasses import field as default
 from typing import Any
 
 from llama_stack_api_messages.models.content import ToolResultBlock, ToolUseBlock
@@ -49,17 +49,17 @@ class Result:
 
     call_id: str
     text: str
-    media: list[Part] = default(default_factory=list)
-    moved: list[Part] = default(default_factory=list)
-    marker: Part = default(default_factory=dict)
+    media: list[Part] = dataclasses.field(default_factory=list)
+    moved: list[Part] = dataclasses.field(default_factory=list)
+    marker: Part = dataclasses.field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class UserTurn:
     """A user turn: tool results and parts."""
 
-    results: list[Result] = default(default_factory=list)
-    parts: list[Part] = default(default_factory=list)
+    results: list[Result] = dataclasses.field(default_factory=list)
+    parts: list[Part] = dataclasses.field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.results or self.parts)
@@ -72,9 +72,9 @@ class AssistantTurn:
     ``paused`` if it ends inside a server tool call.
     """
 
-    texts: list[str] = default(default_factory=list)
-    reasoning: list[SignedReasoning] = default(default_factory=list)
-    calls: list[dict[str, Any]] = default(default_factory=list)
+    texts: list[str] = dataclasses.field(default_factory=list)
+    reasoning: list[SignedReasoning] = dataclasses.field(default_factory=list)
+    calls: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     paused: bool = False
 
     @property

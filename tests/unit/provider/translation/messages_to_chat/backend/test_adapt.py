@@ -104,7 +104,7 @@ def test_an_output_limit_that_would_not_help_is_ignored(text):
 def test_prompt_and_output_above_the_window_are_retried_with_the_rest_of_the_window(text, room):
     """The window minus the prompt; for this prompt only."""
     found = adapted(400, text)
-    assert (found.kind, found.room, found.lasting, dict(found.changes)) == ("context window", room, False, {})
+    assert (found.kind, found.room, found.lasting, dict(found.changes)) == ("sum above window", room, False, {})
 
 
 def test_a_prompt_the_backend_did_not_count_is_estimated_with_a_margin():
@@ -132,7 +132,11 @@ def test_a_window_below_max_tokens_is_adopted_for_the_model(text):
     """The message of vllm/renderers/params.py in several versions; LiteLLM may turn it into a 500."""
     for status in (400, 500):
         found = adapted(status, text)
-        assert (found.kind, dict(found.changes), found.lasting) == ("model window", {"context_window": 4096}, True)
+        assert (found.kind, dict(found.changes), found.lasting) == (
+            "window below max_tokens",
+            {"context_window": 4096},
+            True,
+        )
         assert found.room is None
     done = translate_request(request(max_tokens=32000), TranslationContext(Profile(**found.changes)))
     assert 3000 < done.fields["max_tokens"] < 4096
@@ -157,13 +161,13 @@ def test_a_window_that_would_not_help_is_ignored(text):
 
 def test_a_window_and_then_a_sum_are_two_rules():
     """Older vLLM rejects the sum after the window; each rule applies once."""
-    tried = frozenset({"model window"})
+    tried = frozenset({"window below max_tokens"})
     assert adapted(400, ABOVE_WINDOW["vLLM 0.20"], tried=tried) is None
     text = (
         "This model's maximum context length is 4096 tokens. However, you requested 3000 output tokens and your "
         "prompt contains at least 1097 input tokens, for a total of at least 4097 tokens."
     )
-    assert adapted(400, text, tried=tried, max_tokens=3000).kind == "context window"
+    assert adapted(400, text, tried=tried, max_tokens=3000).kind == "sum above window"
 
 
 NO_TOOLS = "Function tools with reasoning_effort are not supported for gpt-5.5 in /v1/chat/completions. "

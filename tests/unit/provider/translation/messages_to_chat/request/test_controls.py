@@ -46,7 +46,7 @@ def test_a_limit_above_the_models_is_lowered_and_named():
     done = translated(Profile(max_output_tokens=50))
     assert done.fields["max_tokens"] == 50
     assert notes(done) == [("max_tokens", "lowered to 50, the model's output limit")]
-    assert not done.options.windowed
+    assert not done.options.limited_by_window
 
 
 def test_lowering_the_default_limit_is_not_logged():
@@ -77,11 +77,11 @@ def test_tools_switch_thinking_off_for_models_that_require_it(base, fields, name
     assert translated(profile, **fields) == translated(base, **fields)
 
 
-@pytest.mark.parametrize(("room", "limit", "windowed"), [(30, 30, True), (100, 100, True), (500, 100, False)])
-def test_a_response_that_fills_the_context_window_reports_it(room, limit, windowed):
+@pytest.mark.parametrize(("room", "limit", "limited_by_window"), [(30, 30, True), (100, 100, True), (500, 100, False)])
+def test_a_response_that_fills_the_context_window_reports_it(room, limit, limited_by_window):
     """If the limit was lowered to the room, the stop reason is that of the context window."""
     done = translated(room=room)
-    assert (done.fields["max_tokens"], done.options.windowed) == (limit, windowed)
+    assert (done.fields["max_tokens"], done.options.limited_by_window) == (limit, limited_by_window)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_a_limit_above_the_window_is_lowered_to_what_the_estimated_prompt_leaves
     assert done.fields["max_tokens"] == limit
     reason = f"lowered to {limit}, the rest of the context window"
     assert notes(done) == ([("max_tokens", reason)] if limit < asked else [])
-    assert done.options.windowed == (limit < asked)
+    assert done.options.limited_by_window == (limit < asked)
 
 
 @pytest.mark.parametrize(("window", "least"), [(100, 6), (4096, 256), (1_000_000, 4096), (1, 1)])
@@ -115,7 +115,7 @@ def test_lowering_the_default_to_the_window_is_not_logged():
 
 def test_reported_room_takes_precedence_over_the_window():
     done = translated(Profile(context_window=4096), room=30, max_tokens=5000)
-    assert (done.fields["max_tokens"], done.options.windowed) == (30, True)
+    assert (done.fields["max_tokens"], done.options.limited_by_window) == (30, True)
 
 
 def test_the_end_of_the_window_is_a_stop_reason_of_its_own():

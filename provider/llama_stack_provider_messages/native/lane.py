@@ -20,10 +20,10 @@ from llama_stack_api_messages.json_bytes import encode_json
 from llama_stack_api_messages.json_members import Member
 from llama_stack_api_messages.models import CountTokensRequest, CreateMessageRequest, PromptRequest
 from llama_stack_provider_messages.errors.body import NO_ROUTE
-from llama_stack_provider_messages.errors.redaction import redacted_error
+from llama_stack_provider_messages.errors.redaction import redact_error
 from llama_stack_provider_messages.errors.response import not_a_message, success_members
 from llama_stack_provider_messages.headers import COUNT_HEADER, forwarded_headers, returned_headers
-from llama_stack_provider_messages.routing.lanes import Backend, NativeRoute, TranslatedRoute
+from llama_stack_provider_messages.routing.lanes import Lane, NativeRoute, TranslatedRoute
 from llama_stack_provider_messages.routing.probe import Probes
 from llama_stack_provider_messages.stack import Platform, Target, get_logger
 from llama_stack_provider_messages.translation.dropped import dropped_header, dropped_text
@@ -48,7 +48,7 @@ _SIGNATURE = re.compile(r"signature.{0,60}thinking|thinking.{0,60}signature", re
 (codex2api 613)."""
 
 
-class NativeBackend:
+class NativeLane:
     """Serves requests through the Messages API of the backend itself.
 
     Args:
@@ -59,7 +59,7 @@ class NativeBackend:
     """
 
     def __init__(
-        self, platform: Platform, client: UpstreamClient, probes: Probes, translated: Backend[TranslatedRoute]
+        self, platform: Platform, client: UpstreamClient, probes: Probes, translated: Lane[TranslatedRoute]
     ) -> None:
         self._platform = platform
         self._client = client
@@ -111,7 +111,7 @@ class NativeBackend:
                 "retrying with a changed request",
                 request_id=call.request_id,
                 dropped=dropped_text(changed.dropped),
-                refusal=error.message,
+                upstream_error=error.message,
             )
             return await self._send(path, changed, call, route), changed
 
@@ -229,7 +229,7 @@ def _repaired(data: bytes, model: str, route: NativeRoute) -> bytes:
     try:
         return encode_json(repair_message(json.loads(data), model, new_id))
     except MessagesError as error:
-        raise redacted_error(error, route.upstream.secrets) from None
+        raise redact_error(error, route.upstream.secrets) from None
     except (ValueError, RecursionError):
         raise not_a_message(route.target.provider_id) from None
 

@@ -48,7 +48,7 @@ from .media.loader import MediaLoader
 logger = get_logger(__name__)
 
 
-class TranslatedBackend:
+class TranslatedLane:
     """Serves requests through ``/v1/chat/completions`` of the provider that serves the model.
 
     Args:
@@ -136,7 +136,7 @@ class TranslatedBackend:
                 "retrying with an adapted request",
                 model=target.model_id,
                 because=adaptation.kind,
-                refusal=failure.message,
+                upstream_error=failure.message,
             )
             profile = ctx.profile.but(**adaptation.changes)
             ctx = ctx.fresh(profile=profile, room=adaptation.room or ctx.room)
