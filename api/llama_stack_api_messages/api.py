@@ -174,7 +174,7 @@ class SpeaksMessages(Protocol):
     """An inference provider whose backend has a Messages API."""
 
     async def messages_upstream(self, resource_id: str) -> MessagesUpstream | None:
-        """Return the Messages API upstream for a model of this provider, None if there is none.
+        """Return the Messages API upstream for a model; return None if it has no Messages API.
 
         Called for every request, in its context, so that it can return the credentials of the request.
 

@@ -70,7 +70,7 @@ class LlamaCppConfig(BaseModel):
 
     @property
     def mmproj_file(self) -> Path | None:
-        """Return the path of the image projector, None if there is none."""
+        """Return the path of the image projector, or None."""
         return Path(self.mmproj_path).expanduser() if self.mmproj_path else None
 
     @classmethod

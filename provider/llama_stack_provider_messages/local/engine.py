@@ -122,7 +122,7 @@ class Engine:
 
     @property
     def pid(self) -> int | None:
-        """Return the process id of the child, None if there is none."""
+        """Return the process id of the running child, or None."""
         current = self._current
         return current.pid if current and not current.ended.is_set() else None
 

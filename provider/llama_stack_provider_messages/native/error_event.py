@@ -53,9 +53,9 @@ _MENTIONS_ERROR = re.compile(rb'(?<!\\)"error"')
 
 
 def is_not_error(kind: object, name: bytes) -> bool:
-    """Return whether an event is certainly not an error: by the type in its data, and its name.
+    """Return True if the type in an event's data shows that the event is not an error.
 
-    Its type is a known one, or an unknown one that equals the event's name (a later version of the API).
+    That is a type of the API, or a type of a later version of it, which equals the event's name and has no "error".
     """
     if not isinstance(kind, str):
         return False

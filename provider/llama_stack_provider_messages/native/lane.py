@@ -32,7 +32,7 @@ from llama_stack_provider_messages.upstream.address import Upstream
 from llama_stack_provider_messages.upstream.client import UpstreamClient, UpstreamRequest, is_event_stream, read_body
 from llama_stack_provider_messages.upstream.state import Cooldown
 
-from .model_name import ModelNameRewriter, echoed
+from .model_name import ModelNameRewriter, with_client_model
 from .observer import usage_of
 from .repair import StreamRepair, repair_message
 from .request import PROMPT_FIELDS, Outgoing, native_request, retry_max_tokens
@@ -87,7 +87,7 @@ class NativeLane:
 
         headers = _reply_headers(response, sent, route)
         if not body.stream:
-            message = _repaired(data, body.model, route) if repair else echoed(data, found, body.model)
+            message = _repaired(data, body.model, route) if repair else with_client_model(data, found, body.model)
             return MessageReply(message, headers)
         if repair:
             frames = repaired(response, StreamRepair(body.model, new_id, call.request_id), metrics, upstream)
@@ -116,7 +116,7 @@ class NativeLane:
             return await self._send(path, changed, call, route), changed
 
     async def _send(self, path: str, sent: Outgoing, call: Call, route: NativeRoute) -> httpx.Response:
-        """Return the upstream's successful response; log any other, and doubt the probe result if it may be wrong."""
+        """Return the upstream's successful response; log any other; probe again soon if the lane may be wrong."""
         upstream = route.upstream
         further = frozenset(name.lower() for name in upstream.settings.forward_headers)
         headers = forwarded_headers(call.headers, further, credentials=upstream.settings.forward_client_auth)
@@ -125,7 +125,7 @@ class NativeLane:
             return await self._client.send_ok(route.target, upstream, request)
         except MessagesError as error:
             if (_is_no_route(error) and path == _MESSAGES) or isinstance(error, BadGatewayError):
-                self._probes.doubt(upstream.provider_id)
+                self._probes.recheck_soon(upstream.provider_id)
             logger.warning(
                 "upstream failed",
                 request_id=call.request_id,
@@ -165,7 +165,7 @@ class NativeLane:
         return MessageReply(reply.body, {**reply.headers, COUNT_HEADER: "estimate"})
 
     async def probe(self, target: Target, upstream: Upstream) -> tuple[int, bytes]:
-        """Probe an upstream for a Messages API; return status and body of its response, status 0 if there is none."""
+        """Probe an upstream for a Messages API; return status and body of its response; status 0 without a response."""
         request = UpstreamRequest(_MESSAGES, b"{}", forwarded_headers({}, frozenset(), credentials=False), short=True)
         try:
             async with asyncio.timeout(_PROBE_SECONDS):

@@ -97,7 +97,7 @@ class ModelNameRewriter:
         return event
 
 
-def echoed(body: bytes, found: list[Member], model: str) -> bytes:
+def with_client_model(body: bytes, found: list[Member], model: str) -> bytes:
     """Return a Message with the model name that the client requested.
 
     Args:

@@ -133,14 +133,14 @@ async def repaired(
         chunks = _chunks(response)
         async for chunk in chunks:
             metrics.first_bytes()
-            for sent in decoder.feed(chunk):
-                for event in repair.feed(loads_or_none(sent.data)):
+            for received in decoder.feed(chunk):
+                for event in repair.feed(loads_or_none(received.data)):
                     yield _encoded(event, upstream)
             if repair.finished:
                 break
         async for _ in chunks_after_end(chunks):
             pass
-        events = [event for sent in decoder.close() for event in repair.feed(loads_or_none(sent.data))]
+        events = [event for received in decoder.close() for event in repair.feed(loads_or_none(received.data))]
         events += repair.finish()
     except httpx.HTTPError as error:
         events = repair.fail(connection_failure(error, upstream.provider_id))

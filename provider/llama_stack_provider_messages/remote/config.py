@@ -27,8 +27,8 @@ class ModelEntry(BaseModel):
     context: int | None = Field(default=None, ge=1, description="Context window in tokens, shown in the model list.")
     type: str | None = Field(
         default=None,
-        description="The model itself, such as `claude-sonnet-4-5`, if `id` does not tell: it decides which "
-        "settings the model accepts.",
+        description="The name of the model, such as `claude-sonnet-4-5`, if `id` is the name of a deployment. The "
+        "settings that the model accepts follow from it.",
     )
 
     @model_validator(mode="before")

@@ -117,7 +117,7 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         return MessagesUpstream(self.config.base_url, headers, anthropic=anthropic, secret=key)
 
     def _model_type(self, resource_id: str) -> str:
-        """Return what a model is: as configured, else its name."""
+        """Return the configured ``type`` of a model, or its id."""
         entry = self._known.get(resource_id)
         return (entry and entry.type) or resource_id
 

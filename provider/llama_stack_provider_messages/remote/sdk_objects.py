@@ -51,7 +51,7 @@ def completion_chunk(chunk: Mapping[str, Any]) -> ChatCompletionChunk:
 
 
 def reasoning_of(message: Any) -> str | None:  # noqa: ANN401 - a message or a delta of the SDK
-    """Return the reasoning text of a message or a delta, None without one."""
+    """Return the reasoning text of a message or a delta; return None if it has no reasoning."""
     text = getattr(message, "reasoning_content", None)
     return text if isinstance(text, str) and text else None
 

@@ -37,7 +37,7 @@ class Aliases:
         self._default = default_model
 
     def resolve(self, name: str, is_served: Callable[[str], bool]) -> str | None:
-        """Return the model id for a requested name, or None if there is none.
+        """Return the model id for a requested name; return None if no rule gives one.
 
         Order: exact alias, served model, first matching pattern, default model.
 

@@ -53,7 +53,8 @@ LANES: Mapping[tuple[str, str | bool | None], tuple[LaneName, Reason]] = {
     ("probe", False): ("translated", "probed"),
     ("probe", None): ("translated", "unanswered"),
 }
-"""(fact, its value) -> (lane, reason), in order of precedence; if a value is not listed, the next fact decides."""
+"""Maps a fact and its value to a lane and a reason. ``_choose`` checks the facts in this order; if the table does not
+have the value of a fact, it checks the next fact."""
 
 PROBED_TYPES = frozenset({"remote::ollama", "remote::vllm", "remote::anthropic"})
 """Provider types whose backends are probed without being configured. llama.cpp is not among them: its endpoint deviates

@@ -81,7 +81,7 @@ class Probes:
                 await asyncio.shield(task)
         return self._results[name].native
 
-    def doubt(self, name: str) -> None:
+    def recheck_soon(self, name: str) -> None:
         """Shorten the lifetime of a result, because the upstream failed in a way that may mean it has changed."""
         if result := self._results.get(name):
             result.expires_at = min(result.expires_at, result.probed_at + _INCONCLUSIVE_SECONDS)

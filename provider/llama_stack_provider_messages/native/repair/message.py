@@ -82,7 +82,7 @@ def shell_of(message: Mapping[str, Any], model: str, new_id: NewId, counts: Mapp
     message_id = text_field(message, "id")
     if not message_id.startswith("msg_"):
         message_id = new_id("msg_")
-    fixed = {"id": message_id, "type": "message", "role": "assistant", "model": model, "usage": usage_of(counts)}
+    fixed = {"id": message_id, "type": "message", "role": "assistant", "model": model, "usage": complete_usage(counts)}
     return {"container": None, **message, **fixed}
 
 
@@ -133,7 +133,7 @@ def counts_of(usage: object) -> dict[str, Any]:
     }
 
 
-def usage_of(counts: Mapping[str, Any]) -> dict[str, Any]:
+def complete_usage(counts: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``usage`` with all documented fields, from the counts that ``counts_of`` found."""
     return usage_fields({"cache_write": counts.get("cache_creation_input_tokens", 0)}) | dict(counts)
 

@@ -35,13 +35,13 @@ from .message import (
     CALLS,
     NewId,
     block_of,
+    complete_usage,
     counts_of,
     ending_of,
     has_error,
     is_block,
     mapping_of,
     shell_of,
-    usage_of,
 )
 
 type Event = dict[str, Any]
@@ -105,7 +105,7 @@ class StreamRepair(MessageEvents[list[Event]]):
             return self.fail(BadGatewayError(ENDED_EARLY))
         events = [*self._begin({}), *self._close()]
         self.finished = self.complete = True
-        self.usage = usage_of(self._counts)
+        self.usage = complete_usage(self._counts)
         ending = self._ending or {}
         delta = {**ending, **ending_of(ending, has_call=self._has_call)}
         return [

@@ -38,7 +38,7 @@ class MediaCache:
         self._lock = threading.Lock()
 
     def get(self, key: str) -> Loaded | None:
-        """Return the cached value of a key, None if there is none."""
+        """Return the cached value of a key, or None."""
         with self._lock:
             value, stored_at = self._entries.get(key, (None, 0.0))
             if value is None:

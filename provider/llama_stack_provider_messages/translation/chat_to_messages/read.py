@@ -89,7 +89,7 @@ def check_depth(value: object, path: str) -> None:
 
 
 def quoted(value: object) -> str:
-    """Return a value in quotes for an error message: shortened and in ASCII; the type of a value that is no string."""
+    """Return a value in quotes for an error message: shortened and in ASCII; for a value of another type, its type."""
     text = value[:_MAX_QUOTED_CHARACTERS] if isinstance(value, str) else type(value).__name__
     return ascii(text)
 

@@ -103,7 +103,7 @@ class TranslationContext:
     inflate_budget: InflateBudget = field(default_factory=InflateBudget)
 
     def fresh(self, **changes: Any) -> "TranslationContext":  # noqa: ANN401 - any field
-        """Return a copy with an empty log and changed values."""
+        """Return a copy for a new translation of the request: nothing is collected yet, some values are changed."""
         return replace(
             self, log=DropLog(), names={}, missing=set(), edits=[], inflate_budget=InflateBudget(), **changes
         )

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from llama_stack_api_messages.json_members import members
 from llama_stack_provider_messages.native import model_name as module
-from llama_stack_provider_messages.native.model_name import ModelNameRewriter, echoed
+from llama_stack_provider_messages.native.model_name import ModelNameRewriter, with_client_model
 
 NAME = 'asked/"x"'
 HEAD = b'data: {"type":"message_start","message":{"id":"m",'
@@ -106,10 +106,13 @@ def test_the_search_ends_with_the_first_block_or_after_16_kib():
 def test_the_name_of_a_message_is_replaced_at_its_top_level_only():
     """A ``model`` inside a block, and everything else, stays."""
     body = b'{"content":[{"model":"no"}], "model" : "up", "n":1.0}'
-    assert echoed(body, members(body), NAME) == b'{"content":[{"model":"no"}], "model" : "asked/\\"x\\"", "n":1.0}'
-    assert echoed(body, members(body), "up") == body
+    assert (
+        with_client_model(body, members(body), NAME)
+        == b'{"content":[{"model":"no"}], "model" : "asked/\\"x\\"", "n":1.0}'
+    )
+    assert with_client_model(body, members(body), "up") == body
     nameless = b'{"content":[],"model":null}'
-    assert echoed(nameless, members(nameless), NAME) == nameless
+    assert with_client_model(nameless, members(nameless), NAME) == nameless
 
 
 @pytest.mark.parametrize("ends", [b"\n", b"\r\n", b"\r"])

@@ -260,7 +260,7 @@ async def test_a_lane_is_logged_when_it_changes(monkeypatch):
         await send(provider_id, header)
     assert log.lines == [("up", "native", "probed"), ("set", "translated", "configured")]
     probe.answer = NO
-    probes.doubt("up")
+    probes.recheck_soon("up")
     now = 10.0
     await send("up")
     for _ in range(10):  # until the probe in the background has ended

@@ -194,10 +194,10 @@ async def test_an_upstream_that_is_down_at_first_is_found_by_a_later_probe(probe
 async def test_after_doubt_the_next_request_starts_a_probe(probes, clock):
     """The request does not wait for it; doubt about an unknown upstream does nothing."""
     up = Upstream(YES, NO)
-    probes.doubt("up")
+    probes.recheck_soon("up")
     await probes.speaks_messages("up", up)
     clock.now += SOON
-    probes.doubt("up")
+    probes.recheck_soon("up")
     assert await probes.speaks_messages("up", up) is True
     await run_tasks()
     assert await probes.speaks_messages("up", up) is False
@@ -210,7 +210,7 @@ async def test_repeated_doubt_does_not_probe_more_often(probes, clock):
     for _ in range(100):
         await probes.speaks_messages("up", up)
         await run_tasks()
-        probes.doubt("up")
+        probes.recheck_soon("up")
         clock.now += 0.3
     assert up.probes == 3
 
@@ -219,7 +219,7 @@ async def test_upstreams_have_separate_results(probes, clock):
     """Doubt about one does not probe the other."""
     ups = {"a": Upstream(YES), "b": Upstream(NO)}
     assert [await probes.speaks_messages(name, up) for name, up in ups.items()] == [True, False]
-    probes.doubt("a")
+    probes.recheck_soon("a")
     clock.now += SOON
     for name, up in ups.items():
         await probes.speaks_messages(name, up)

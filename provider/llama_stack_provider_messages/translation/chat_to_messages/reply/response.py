@@ -194,7 +194,7 @@ def _read(message: Mapping[str, Any], options: ReplyOptions, created: int) -> _C
 
 
 def completion_id(message_id: object) -> str:
-    """Return the chat completion id for a message id, ``""`` if there is none."""
+    """Return the chat completion id for a message id; return ``""`` for an empty one."""
     if not isinstance(message_id, str) or not message_id:
         return ""
     prefixed = message_id.startswith(_ID_PREFIX)

@@ -151,7 +151,7 @@ def _adaptive(effort: str, ctx: TranslationContext) -> ThinkingSettings:
 
 
 def _level(effort: str, ctx: TranslationContext) -> str:
-    """Return the level for an effort, or the next lower one that the model supports; ``""`` if there is none."""
+    """Return the level for an effort, or the next lower one that the model supports; by default ``""``."""
     levels, wanted = list(dict.fromkeys(EFFORTS.values())), EFFORTS[effort]
     supported = [level for level in levels[: levels.index(wanted) + 1] if level in ctx.traits.efforts]
     if not supported or supported[-1] != wanted:

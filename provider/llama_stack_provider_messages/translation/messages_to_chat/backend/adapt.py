@@ -173,7 +173,7 @@ _ABOVE_WINDOW = re.compile(
 
 
 def window_below_max_tokens(message: str, fields: Mapping[str, Any], profile: Profile) -> Adaptation | None:
-    """Adopt the context window in vLLM's error; ``fit_window`` lowers ``max_tokens`` to fit."""
+    """Store the context window of vLLM's error in the profile; then ``fit_window`` lowers ``max_tokens``."""
     window = reported_window(message, _max_tokens(fields, profile))
     return None if window is None else Adaptation("window below max_tokens", {"context_window": window}, lasting=True)
 

@@ -58,7 +58,7 @@ def translate_response(
     calls = unary_calls(record, options, new_id)
     text_filter = TextFilter(options.stops, options.prefill)
     content = _thinking_and_text(record, reasoning, options, sign, text_filter, only=not calls)
-    if text_filter.fired:  # calls come after the text
+    if text_filter.matched_stop:  # calls come after the text
         calls = []
     cut = bool(calls) and not calls[-1].input.complete and may_cut_call(reason)
     for call in calls:
@@ -69,7 +69,7 @@ def translate_response(
         cut=cut,
         refusal=text_field(record, "refusal"),
         reported=reported_stop(choice, options.stops),
-        fired=text_filter.fired,
+        matched_stop=text_filter.matched_stop,
         limited_by_window=options.limited_by_window,
     )
     return message | {"content": content} | stop

@@ -74,7 +74,7 @@ def may_cut_call(reason: str | None) -> bool:
 
 
 def backend_failure(error: object, reason: str | None, secrets: Secrets) -> MessagesError | None:
-    """Return the failure that a response or chunk reports; None without one.
+    """Return the failure that a response or chunk reports; return None if it reports a success.
 
     Args:
         error: Its ``error`` field (OpenRouter sends one together with the finish reason ``error``).
@@ -105,7 +105,7 @@ def stop_fields(
     cut: bool,
     refusal: str,
     reported: str | None,
-    fired: str | None = None,
+    matched_stop: str | None = None,
     limited_by_window: bool = False,
 ) -> dict[str, Any]:
     """Return ``stop_reason``, ``stop_sequence`` and ``stop_details`` of a response.
@@ -116,11 +116,11 @@ def stop_fields(
         cut: Whether its last tool call is incomplete.
         refusal: The model's refusal text, ``""`` without one.
         reported: The stop sequence reported by the backend, if any.
-        fired: The stop sequence that this server found in the text; it takes precedence.
+        matched_stop: The stop sequence that this server found in the text; it takes precedence.
         limited_by_window: The output limit was lowered to the rest of the context window.
     """
-    if fired:
-        return {"stop_reason": "stop_sequence", "stop_sequence": fired, "stop_details": None}
+    if matched_stop:
+        return {"stop_reason": "stop_sequence", "stop_sequence": matched_stop, "stop_details": None}
     found = stop_reason(reason)
     details = None
     if refusal or found == "refusal":

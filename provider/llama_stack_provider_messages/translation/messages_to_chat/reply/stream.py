@@ -153,12 +153,12 @@ class StreamTranslator:
             cut=cut,
             refusal="".join(self._refusals),
             reported=self._reported_stop,
-            fired=self._filter.fired,
+            matched_stop=self._filter.matched_stop,
             limited_by_window=self._limited_by_window,
         )
         output_bytes = self._other_bytes + byte_length("".join(self._texts))
         counts = estimated_counts(self._options.prompt_estimate, output_bytes)
-        if self._filter.fired:
+        if self._filter.matched_stop:
             counts["output"] = self._content_chunks
         usage = self._options.usage(counts | self._counts, self._service_tier)
         delta = stop | self._options.safeguard_results()
@@ -189,7 +189,7 @@ class StreamTranslator:
             self._content_chunks += 1
             self._texts.append(text)
             sent = self._filter.add(text)
-            self.stop_reading = self._filter.fired is not None
+            self.stop_reading = self._filter.matched_stop is not None
             delta = {"type": "text_delta", "text": sent}
             return [{"type": "content_block_delta", "index": self._filtered_index, "delta": delta}] if sent else []
         choice = first_choice(chunk)
@@ -223,10 +223,10 @@ class StreamTranslator:
             self._texts.append(text)
             self._refusals.append(text_field(delta, "refusal"))
             self._add_pieces(self._splitter.add(text))
-        for block in () if self._filter.fired else self._calls.feed(delta):
+        for block in () if self._filter.matched_stop else self._calls.feed(delta):
             self._has_content = True
             self._add_call(block)
-        self.stop_reading = self._filter.fired is not None
+        self.stop_reading = self._filter.matched_stop is not None
 
     def _add_pieces(self, pieces: list[Piece]) -> None:
         for kind, text in pieces:
@@ -264,7 +264,7 @@ class StreamTranslator:
     def _add_block(self, block: Block) -> None:
         """Queue a block after the held text; blocks after a stop sequence are dropped."""
         self._add_text(self._filter.rest())
-        if not self._filter.fired:
+        if not self._filter.matched_stop:
             self._queue.append(block)
 
     def _new_citations(self) -> list[dict[str, Any]]:

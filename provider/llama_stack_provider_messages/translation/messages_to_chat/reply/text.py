@@ -18,7 +18,7 @@ server that checks every character; of two that end at the same position, the lo
 less than the longest stop sequence is held back. Stop sequences do not match across blocks. With ``END``:
 
     chunks   "one E"  "N"  "Dless"      "one E"  "very"
-    sent     "one "   ""   "" (fired)   "one "   "Every"
+    sent     "one "   ""   "" (matched)    "one "   "Every"
 
 The filter also removes a repeated prefill at the beginning of the text, once: some backends repeat the prefill before
 the continuation (llama.cpp: in unary responses, not in streams).
@@ -122,11 +122,11 @@ class TextFilter:
         prefill: The final assistant message that the backend continues.
 
     Attributes:
-        fired: The stop sequence that ended the text; all later text is dropped.
+        matched_stop: The stop sequence that ended the text; all later text is dropped.
     """
 
     def __init__(self, stops: Iterable[str] = (), prefill: str = "") -> None:
-        self.fired: str | None = None
+        self.matched_stop: str | None = None
         self._stops = tuple(filter(None, stops))
         self._prefill = prefill
         self._held = ""
@@ -138,7 +138,7 @@ class TextFilter:
 
     def add(self, text: str) -> str:
         """Add text; return the text that can be sent now."""
-        if self.fired:
+        if self.matched_stop:
             return ""
         text, self._held = self._held + text, ""
         if len(text) < len(self._prefill) and self._prefill.startswith(text):
@@ -148,7 +148,7 @@ class TextFilter:
         text = text.removeprefix(prefill)
         found = [(start + len(stop), start, stop) for stop in self._stops if (start := text.find(stop)) >= 0]
         if found:
-            _, end, self.fired = min(found)
+            _, end, self.matched_stop = min(found)
             return text[:end]
         end = min((_partial_match(stop, text) for stop in self._stops), default=len(text))
         self._held = text[end:]
@@ -165,7 +165,7 @@ class TextFilter:
 
 
 def _partial_match(stop: str, text: str) -> int:
-    """Return the position of the longest suffix that is a prefix of ``stop``; the text's length if there is none."""
+    """Return the position of the longest suffix that is a prefix of ``stop``; by default the text's length."""
     start = text.find(stop[0], max(0, len(text) - len(stop) + 1))
     while start >= 0 and not stop.startswith(text[start:]):
         start = text.find(stop[0], start + 1)

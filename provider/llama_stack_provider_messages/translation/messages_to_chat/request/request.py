@@ -222,7 +222,7 @@ def _account_fields(request: CreateMessageRequest, ctx: TranslationContext) -> d
 
 
 def _cache_key(user: str | None, ctx: TranslationContext) -> str:
-    """Return the cache key shared by conversations with a common prefix, ``""`` if there is none."""
+    """Return the cache key shared by conversations with a common prefix; return ``""`` if it is not known."""
     session = next((value for name in SESSION_HEADERS if (value := ctx.headers.get(name))), "")
     if session:
         return session if len(session) <= _MAX_KEY_CHARACTERS else _hash(session)

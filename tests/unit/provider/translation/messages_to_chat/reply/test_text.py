@@ -116,7 +116,7 @@ def test_hidden_inline_reasoning_becomes_text_if_the_response_has_nothing_else()
 
 def filtered(pieces, stops=(), prefill=""):
     texts = TextFilter(stops, prefill)
-    return "".join(map(texts.add, pieces)) + texts.rest(), texts.fired
+    return "".join(map(texts.add, pieces)) + texts.rest(), texts.matched_stop
 
 
 @pytest.mark.parametrize(
@@ -184,10 +184,10 @@ PIECES = st.lists(st.text("ab;", max_size=4), max_size=12)
 @given(PIECES, st.lists(st.text("ab;", max_size=4), max_size=4), st.text("ab;", max_size=5))
 def test_the_result_does_not_depend_on_the_pieces(pieces, stops, prefill):
     """Streams and unary responses give the same text, and no stop sequence is in it."""
-    text, fired = filtered(pieces, stops, prefill)
-    assert (text, fired) == filtered(["".join(pieces)], stops, prefill)
+    text, matched_stop = filtered(pieces, stops, prefill)
+    assert (text, matched_stop) == filtered(["".join(pieces)], stops, prefill)
     assert not any(stop in text for stop in stops if stop)
-    assert fired is None or fired in stops
+    assert matched_stop is None or matched_stop in stops
 
 
 TEXT = "Oslo is the capital."
