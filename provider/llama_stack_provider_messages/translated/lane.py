@@ -111,6 +111,7 @@ class TranslatedLane:
             chat.options, new_id, sign=signer.sign, request_id=call.request_id, secrets=keys.secrets
         )
         events = _events(response, translator, target, keys)
+        await anext(events)  # starts the generator (its first item is empty), so that dropping it closes the response
         if request.stream:
             return StreamReply(_frames(events), headers)
         collected = [event async for event in events]
@@ -224,6 +225,7 @@ async def _events(
     chunks: AsyncGenerator[Any], translator: StreamTranslator, target: Target, keys: Keys
 ) -> AsyncGenerator[dict[str, Any]]:
     try:
+        yield {}
         async for chunk in chunks:
             for event in translator.feed(chunk):
                 yield event

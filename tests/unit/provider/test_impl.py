@@ -1,5 +1,6 @@
 """The provider on the translated lane, with a scripted platform."""
 
+import asyncio
 import json
 
 import pytest
@@ -121,6 +122,25 @@ async def test_closing_the_frames_closes_the_upstream_response():
     await anext(reply.frames)
     await reply.frames.aclose()
     assert closed == [True]
+
+
+async def test_a_reply_that_is_never_read_closes_the_upstream_response():
+    """The client may disconnect after the backend has accepted the request and before the first frame is sent."""
+    closed = asyncio.Event()
+
+    async def endless():
+        try:
+            async for chunk in chunks(*["x"] * 10_000):
+                yield chunk
+                await asyncio.sleep(0)
+        finally:
+            closed.set()
+
+    reply = await answer(impl(ScriptedPlatform(endless())), request(stream=True), CALL)
+    await reply.frames.aclose()
+    del reply
+    async with asyncio.timeout(60):
+        await closed.wait()
 
 
 async def test_a_stop_sequence_closes_the_upstream_response():
