@@ -92,21 +92,16 @@ class TranslatedLane:
         keys = keys_of(target.provider)
         _log_request(call, target, chat.dropped)
         try:
-            accepted, response = await self._send(sent, ctx, chat, target, keys)
-            if accepted.dropped != chat.dropped:
-                _log_request(call, target, accepted.dropped)
-            chat = accepted
-            message = None
+            chat, response = await self._send(sent, ctx, chat, target, call)
+            headers = dropped_header(chat.dropped)
             if not sent.stream:
                 message = translate_response(response, chat.options, new_id, sign=signer.sign, secrets=keys.secrets)
+                return MessageReply(encode_json(message), headers)
         except ContentPolicyError as error:
             if not chat.options.refusals:
                 raise
             return _refusal(request, chat, call, error)
 
-        headers = dropped_header(chat.dropped)
-        if message is not None:
-            return MessageReply(encode_json(message), headers)
         translator = StreamTranslator(
             chat.options, new_id, sign=signer.sign, request_id=call.request_id, secrets=keys.secrets
         )
@@ -120,16 +115,17 @@ class TranslatedLane:
         return MessageReply(encode_json(fold(collected)), headers)
 
     async def _send(
-        self, request: CreateMessageRequest, ctx: TranslationContext, chat: ChatRequest, target: Target, keys: Keys
+        self, request: CreateMessageRequest, ctx: TranslationContext, chat: ChatRequest, target: Target, call: Call
     ) -> tuple[ChatRequest, Any]:
         """Return the accepted request and the backend's response; a rejected request is adapted and sent again."""
         tried: dict[str, Adaptation] = {}
+        dropped = chat.dropped
         while True:
             try:
                 response = await self._platform.chat(target, chat.fields)
                 break
             except Exception as error:  # providers raise any exception, and its status must be kept
-                failure = translate_failure(error, target.provider_id, keys)
+                failure = translate_failure(error, target.provider_id, keys_of(target.provider))
                 adaptation = adapt(failure, chat.fields, ctx.profile, tried)
                 if adaptation is None:
                     raise failure from error
@@ -146,6 +142,8 @@ class TranslatedLane:
         for adaptation in tried.values():
             if adaptation.lasting:  # learned from the success: the error alone may only quote the client's own text
                 self._profiles.learn(target, adaptation.changes)
+        if chat.dropped != dropped:
+            _log_request(call, target, chat.dropped)
         return chat, response
 
     async def count(self, body: RequestBody[CountTokensRequest], call: Call, route: TranslatedRoute) -> MessageReply:
