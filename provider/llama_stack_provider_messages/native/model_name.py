@@ -53,18 +53,25 @@ class ModelNameRewriter:
         """Take the next bytes; return those to pass on."""
         if self.done:
             return data
-        start = max(0, len(self._event) - 2)  # the blank line may have begun in the previous chunk
+        search_from = max(0, len(self._event) - 2)  # the blank line may have begun in the previous chunk
         self._event += data
         passing = b""
-        while not self.done and (end := EVENT_END.search(self._event, start, MAX_SEARCHED_BYTES - self._searched)):
+        while not self.done and (end := EVENT_END.search(self._event, search_from, self._left)):
             passing += self._renamed(bytes(self._event[: end.end()]))[self._passed :]
             del self._event[: end.end()]
             self._searched += end.end()
-            self._passed = start = 0
-        self.done |= self._searched + len(self._event) > MAX_SEARCHED_BYTES
-        held = self._event.find(_DATA, max(0, self._passed - len(_DATA)))
-        start, self._passed = self._passed, len(self._event) if self.done or held < 0 else held + len(_DATA)
-        return passing + self._event[start : self._passed]
+            self._passed = search_from = 0
+        self.done |= len(self._event) > self._left
+        # Of an event that is not complete, the bytes up to its first `data:` pass; after `done`, all of them.
+        first_data = self._event.find(_DATA, max(0, self._passed - len(_DATA)))
+        passed_before = self._passed
+        self._passed = len(self._event) if self.done or first_data < 0 else first_data + len(_DATA)
+        return passing + self._event[passed_before : self._passed]
+
+    @property
+    def _left(self) -> int:
+        """How many more bytes are searched for ``message_start``."""
+        return MAX_SEARCHED_BYTES - self._searched
 
     def close(self) -> bytes:
         """Return the bytes still held at the end of the stream; only the blank line of the event may be missing."""

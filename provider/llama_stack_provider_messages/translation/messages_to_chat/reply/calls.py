@@ -242,7 +242,7 @@ class CallTracker:
         name, arguments = text_field(function, "name"), arguments_text(field(function, "arguments"))
         block = self._find(index, call_id)
         continues = block is not None and self._continues_name(block, call_id, name)
-        if block is None or (not continues and _is_new_call(block.latest, call_id, name)):
+        if block is None or (not continues and _is_new_call(block.latest, call_id, name)):  # the first table
             if block is not None:
                 yield from self._resolve_repeat(block, index)
             block = ToolUseBlock(self._ids.claim, self._options, call_extra(call))
@@ -250,9 +250,9 @@ class CallTracker:
             yield from self._announce(block, index)
             return
         target = block.latest
-        if continues:
+        if continues:  # the last rule
             target.name += name
-        elif block.complete and (name or (block.repeat and arguments.strip())):
+        elif block.complete and (name or (block.repeat and arguments.strip())):  # a repetition, held; the second table
             block.repeat = block.repeat or ToolUseBlock(self._ids.claim, self._options, call_extra(call))
             target = block.repeat
         target.add(call_id, name or block.name, arguments)
