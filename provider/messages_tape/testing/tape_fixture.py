@@ -89,9 +89,9 @@ class TapeFixture:
         return self._current_session().action
 
     @property
-    def busy(self) -> int:
-        """The number of exchanges in progress at the tape server; 0 once all are finished or disconnected."""
-        return self._resources.server(self.upstream).app.busy
+    def busy(self) -> bool:
+        """Whether exchanges are in progress at the tape server, neither finished nor disconnected."""
+        return self._resources.server(self.upstream).app.in_progress > 0
 
     def fail_after(self, chunks: int) -> None:
         """Make the upstream's connections fail from now on, as if it had crashed; played tapes contain the failure.
