@@ -276,6 +276,25 @@ def test_a_client_that_waits_where_the_recorded_one_disconnected_is_a_failure():
     assert failure.endswith("this client waited for more")
 
 
+@pytest.mark.parametrize(
+    ("how", "taken", "certain", "failures", "notes"),
+    [
+        ("complete", 1, True, 1, 0),
+        ("complete", 1, False, 0, 1),
+        ("complete", 2, True, 0, 0),
+        ("client_closed", 1, True, 0, 0),
+        ("reset", 1, True, 0, 0),
+    ],
+)
+def test_a_client_that_closes_early_is_reported_where_the_recorded_client_read_to_the_end(
+    how, taken, certain, failures, notes
+):
+    """A failure if the number of chunks is exact, otherwise a note."""
+    playing = session(exchange(HELLO, response("a", "b", headers={"content-type": "text/plain"}), how=how))
+    playing.client_closed(playing.step_for(raw_request(HELLO), 0), taken, certain=certain)
+    assert (len(playing.report().failures), len(playing.report().notes)) == (failures, notes)
+
+
 @pytest.mark.parametrize("action", Action)
 def test_the_requests_are_available_with_every_action(action):
     """Without ambient calls."""
