@@ -1,6 +1,6 @@
 """Records HTTP exchanges with an upstream to tape files, and replays them in tests.
 
-It needs neither llama-stack nor an SDK. Its folders, from the inside out; each imports only from those above it:
+It needs neither llama-stack nor an SDK. Its folders; each imports only from folders listed before it:
 
     format/     the tape file: its model, YAML, JSON Schema, limits
     reading/    parses bodies and streams: events, folded messages, readable text

@@ -13,6 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+HARMLESS_SETTING = "Rules(harmless=...)"
+"""How ``UnsafeTapeError`` names the setting; the plugin and the command replace it with the name of their own."""
+
 
 class Action(StrEnum):
     """What a session does with its tape, see ``core/session.py``."""
@@ -55,7 +58,15 @@ class Report:
     @property
     def failures(self) -> tuple[str, ...]:
         """The texts that fail a test: everything except the differences and the notes."""
-        return (*filter(None, [self.refused]), *self.unexpected, *self.stayed, *self.left, *self.unplayed)
+        return (*filter(None, [self.refused]), *self.mismatches())
+
+    def mismatches(self, *, strict: bool = True) -> tuple[str, ...]:
+        """Return the texts about requests and clients that do not match the tape.
+
+        Args:
+            strict: Whether to include what a partial run leaves: early disconnects and unplayed exchanges.
+        """
+        return (*self.unexpected, *self.stayed, *((*self.left, *self.unplayed) if strict else ()))
 
 
 class TapeError(Exception):
@@ -83,7 +94,7 @@ class UnsafeTapeError(TapeError):
         places = "\n".join(f"  {finding}" for finding in findings)
         super().__init__(
             f'tape "{name}" was not saved, it contains what looks like a credential:\n{places}\n'
-            "Record it with made-up values in these places, or pass a value that is not secret in Rules(harmless=...)."
+            f"Record it with made-up values in these places, or pass a value that is not secret in {HARMLESS_SETTING}."
         )
 
 

@@ -19,7 +19,7 @@ from messages_tape.errors import Report, TapeUsageError
 from messages_tape.http.selection import TapeSelection
 from messages_tape.http.server import TapeServer, serving
 
-from .files import Place
+from .files import TapeFile
 from .terminal import print_message, print_result
 
 _HANGUP = getattr(signal, "SIGHUP", None)
@@ -56,20 +56,20 @@ class Played(NamedTuple):
     unplayed: list[int]
 
 
-def play(place: Place, command: Sequence[str], *, pace: bool = False, port: int = 0) -> Played:
+def play(file: TapeFile, command: Sequence[str], *, pace: bool = False, port: int = 0) -> Played:
     """Serve a tape until the client exits.
 
     Args:
-        place: Location of the tape.
+        file: The file of the tape.
         command: The command of the client; empty to serve clients that are started elsewhere.
         pace: Play at recorded speed.
         port: The port to listen on; 0 picks a free one.
     """
-    hint = f"To record it again: messages-tape record --again --upstream URL {place.path} -- COMMAND"
-    selection = TapeSelection(place.folder, hint=hint)
-    session = selection.select(place.name)
+    hint = f"To record it again: messages-tape record --again --upstream URL {file.path} -- COMMAND"
+    selection = TapeSelection(file.folder, hint=hint)
+    session = selection.select(file.name)
     with listening(selection, port, pace=pace) as url:
-        code = run_client(command, url, f"playing {place.path}")
+        code = run_client(command, url, f"playing {file.path}")
         unplayed = session.unplayed
         report = selection.eject(keep=False) or session.report()
     return Played(code, report, unplayed)

@@ -1,18 +1,18 @@
 """Finds the tapes that command line arguments name by file path."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from messages_tape.errors import TapeFormatError, TapeMissingError, TapeUsageError
 from messages_tape.files.store import read_tape, tape_path
 from messages_tape.format.file import SUFFIX
 from messages_tape.format.model import Tape
-from messages_tape.testing.names_in_source import Named, named_in, sources, tapes_under
+from messages_tape.testing.names_in_source import Named, named_by, tapes_under
 
 FORMAT_REMEDY = "correct the file, or record the tape again"
 
 
-class Place(NamedTuple):
+class TapeFile(NamedTuple):
     """The location of a tape.
 
     Args:
@@ -26,32 +26,32 @@ class Place(NamedTuple):
     path: Path
 
 
-def place_of(text: str) -> Place:
+def tape_file(text: str) -> TapeFile:
     """Return the location for a path, with or without the suffix ``.tape.yaml``.
 
     Raises:
         TapeUsageError: The path is not a valid name of a tape.
     """
     path = Path(text.removesuffix(SUFFIX))
-    return Place(path.parent, path.name, tape_path(path.parent, path.name))
+    return TapeFile(path.parent, path.name, tape_path(path.parent, path.name))
 
 
-def existing(text: str) -> tuple[Place, Tape]:
+def existing(text: str) -> tuple[TapeFile, Tape]:
     """Read the tape at a path; return its location and the tape.
 
     Raises:
         TapeMissingError: The file does not exist.
         TapeFormatError: The file is not a valid tape.
     """
-    place = place_of(text)
+    file = tape_file(text)
     try:
-        return place, read_tape(place.path)
+        return file, read_tape(file.path)
     except TapeMissingError:
         raise TapeMissingError(
-            f"there is no tape {place.path}; give the path of its file, or record it with `messages-tape record`"
+            f"there is no tape {file.path}; give the path of its file, or record it with `messages-tape record`"
         ) from None
     except TapeFormatError as error:
-        raise TapeFormatError(f"{place.folder / str(error)}; {FORMAT_REMEDY}") from None
+        raise TapeFormatError(f"{file.folder / str(error)}; {FORMAT_REMEDY}") from None
 
 
 def tapes_in(folder: Path) -> list[Path]:
@@ -77,12 +77,8 @@ def named_by_tests(folder: Path, remedy: str) -> Named:
     """
     if not folder.is_dir():
         raise TapeUsageError(f"there is no test folder {folder}; {remedy}")
-    named = Named()
-    for path in sources(folder):
-        try:
-            named |= named_in(path.read_text(encoding="utf-8", errors="replace"), str(path))
-        except SyntaxError as error:
-            raise TapeUsageError(
-                f"{path}:{error.lineno}: not valid Python ({error.msg}); correct the file first"
-            ) from None
-    return named
+
+    def invalid(path: Path, error: SyntaxError) -> NoReturn:
+        raise TapeUsageError(f"{path}:{error.lineno}: not valid Python ({error.msg}); correct the file first") from None
+
+    return named_by([folder], invalid)

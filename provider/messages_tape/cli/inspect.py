@@ -33,12 +33,12 @@ def show(arguments: Namespace) -> int:
     Raises:
         TapeError: The tape does not exist, or has no exchange of this number.
     """
-    place, tape = existing(arguments.tape)
+    file, tape = existing(arguments.tape)
     if arguments.exchange is not None and not 1 <= arguments.exchange <= len(tape.exchanges):
         raise TapeUsageError(
-            f"{place.path} has {counted(len(tape.exchanges), 'exchange')}; --exchange takes a number from 1"
+            f"{file.path} has {counted(len(tape.exchanges), 'exchange')}; --exchange takes a number from 1"
         )
-    print_result(render(tape, place.name, raw=arguments.raw, only=arguments.exchange))
+    print_result(render(tape, file.name, raw=arguments.raw, only=arguments.exchange))
     return 0
 
 
@@ -142,9 +142,9 @@ def _prune_tapes(arguments: Namespace) -> int:
 
 def _prune_exchanges(arguments: Namespace) -> int:
     """Play a tape to a client; remove the exchanges that it did not request."""
-    place, tape = existing(str(arguments.folder))
-    code, report, unplayed = play(place, arguments.command)
-    mismatches = [*report.unexpected, *report.stayed]
+    file, tape = existing(str(arguments.folder))
+    code, report, unplayed = play(file, arguments.command)
+    mismatches = [*report.mismatches(strict=False)]
     reason = ""
     if code:
         reason = "the client failed"
@@ -154,15 +154,15 @@ def _prune_exchanges(arguments: Namespace) -> int:
         reason = "the client sent no request that is on the tape"
     if reason:
         print_message_lines(
-            f"{place.path} was not changed: {reason}, so it is unknown which exchanges it needs", mismatches
+            f"{file.path} was not changed: {reason}, so it is unknown which exchanges it needs", mismatches
         )
         return code or 1
     for number in unplayed:
         request = tape.exchanges[number].request
-        print_result(f"{place.path}: exchange {number + 1} ({request.method} {request.path}) was not requested\n")
+        print_result(f"{file.path}: exchange {number + 1} ({request.method} {request.path}) was not requested\n")
     if unplayed and arguments.yes:
         kept = tuple(exchange for number, exchange in enumerate(tape.exchanges) if number not in unplayed)
-        write_whole(place.path, dump(tape.model_copy(update={"exchanges": kept})))
+        write_whole(file.path, dump(tape.model_copy(update={"exchanges": kept})))
     _conclude(len(unplayed), "exchange", done=arguments.yes)
     return 0
 

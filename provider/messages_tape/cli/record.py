@@ -5,14 +5,14 @@ from argparse import Namespace
 from urllib.parse import urlsplit
 
 from messages_tape.core.session import Session
-from messages_tape.errors import TapeConflictError, TapeUsageError, UnsafeTapeError
+from messages_tape.errors import HARMLESS_SETTING, TapeConflictError, TapeUsageError, UnsafeTapeError
 from messages_tape.files.store import Mode, save
 from messages_tape.http.selection import TapeSelection
 from messages_tape.reading.render import counted
 from messages_tape.secrets.scrub import Rules
 
 from .client import listening, play, run_client
-from .files import Place, existing, place_of
+from .files import TapeFile, existing, tape_file
 from .terminal import print_message, print_message_lines
 
 _CONNECT_SECONDS = 5.0
@@ -31,35 +31,35 @@ def record(arguments: Namespace) -> int:
     Raises:
         TapeUsageError: The server cannot be reached, or the tape exists and ``--again`` is not given.
     """
-    place, upstream = place_of(arguments.tape), base_address(arguments.upstream)
-    if place.path.exists():
+    file, upstream = tape_file(arguments.tape), base_address(arguments.upstream)
+    if file.path.exists():
         if not arguments.again:
-            raise TapeUsageError(f"the tape {place.path} exists; add --again to replace it, or choose another name")
+            raise TapeUsageError(f"the tape {file.path} exists; add --again to replace it, or choose another name")
         existing(arguments.tape)
     try:
-        place.folder.mkdir(parents=True, exist_ok=True)
+        file.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TapeUsageError(
-            f"the folder {place.folder} cannot be written: {error.strerror or error}; choose another folder"
+            f"the folder {file.folder} cannot be written: {error.strerror or error}; choose another folder"
         ) from None
     _check_connection(upstream)
     rules = Rules(harmless=frozenset(arguments.harmless))
     facts = {name: getattr(arguments, name) for name in ("kind", "model", "version")}
-    selection = TapeSelection(place.folder, Mode.REWRITE, upstream=upstream, rules=rules, facts=facts)
-    session = selection.select(place.name)
+    selection = TapeSelection(file.folder, Mode.REWRITE, upstream=upstream, rules=rules, facts=facts)
+    session = selection.select(file.name)
     with listening(selection, arguments.port) as url:
         code = run_client(arguments.command, url, f"recording {upstream}")
         try:
-            saved = _save(session, place, facts)
-            report = selection.eject(keep=False)  # saves the ambient tape
+            saved = _save(session, file, facts)
+            report = selection.eject(keep=False)  # the tape is saved already; this saves the ambient tape
         except OSError as error:
             print_message(
-                f"{place.path} could not be saved: {error.strerror or error}; free some disk space or check the "
+                f"{file.path} could not be saved: {error.strerror or error}; free some disk space or check the "
                 "permissions, and record it again"
             )
             saved, report = False, None
     if report and report.refused:
-        print_message(f"{report.refused.replace('Rules(harmless=...)', '--harmless VALUE')}")
+        print_message(report.refused.replace(HARMLESS_SETTING, "--harmless VALUE"))
         saved = False
     return code or int(not saved)
 
@@ -97,13 +97,13 @@ def _check_connection(address: str) -> None:
         ) from None
 
 
-def _save(session: Session, place: Place, facts: dict[str, str]) -> bool:
+def _save(session: Session, file: TapeFile, facts: dict[str, str]) -> bool:
     """Save the tape and print the result; return whether it was saved."""
     try:
-        path = save(session, place.folder, **facts)
+        path = save(session, file.folder, **facts)
     except UnsafeTapeError as error:
         print_message(
-            f"{place.path} was not saved, it would contain what looks like a credential: {'; '.join(error.findings)}. "
+            f"{file.path} was not saved, it would contain what looks like a credential: {'; '.join(error.findings)}. "
             "Record it with made-up values there, or pass a value that is not secret with --harmless"
         )
         return False
@@ -134,10 +134,10 @@ def replay(arguments: Namespace) -> int:
     Raises:
         TapeError: The tape does not exist or is not valid.
     """
-    place, tape = existing(arguments.tape)
-    code, report, _ = play(place, arguments.command, pace=arguments.pace, port=arguments.port)
+    file, tape = existing(arguments.tape)
+    code, report, _ = play(file, arguments.command, pace=arguments.pace, port=arguments.port)
     if report.failures:
-        print_message_lines(f"{place.path}: the requests of the client do not match the tape", [*report.failures])
+        print_message_lines(f"{file.path}: the requests of the client do not match the tape", [*report.failures])
     else:
-        print_message(f"{place.path}: {counted(len(tape.exchanges), 'exchange')} played as recorded")
+        print_message(f"{file.path}: {counted(len(tape.exchanges), 'exchange')} played as recorded")
     return code or int(bool(report.failures))

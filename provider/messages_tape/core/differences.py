@@ -19,7 +19,7 @@ from messages_tape.format.json_values import Path, dotted
 from messages_tape.format.model import Body, Exchange, Ignore, Request, Tape
 from messages_tape.reading.responses import Document, documents
 
-from .match import compared
+from .match import normalized
 
 _MAX_PLACES = 5
 _MAX_DIFF_LINES = 120
@@ -79,7 +79,7 @@ def _body_lines(body: Body | None, ignore: Ignore) -> list[str]:
     if body is None:
         return []
     if body.form == "json":
-        return json.dumps(compared(body.value, ignore), indent=1, sort_keys=True, ensure_ascii=False).split("\n")
+        return json.dumps(normalized(body.value, ignore), indent=1, sort_keys=True, ensure_ascii=False).split("\n")
     return body.value.split("\n") if body.form == "text" else [f"{len(body.value)} bytes: {body.value[:64].hex()}"]
 
 
@@ -105,7 +105,7 @@ def _places(recorded: Request, request: Request, ignore: Ignore) -> list[str]:
             found.append(f"{name}: recorded {before!r}, now {now!r}")
     old, new = recorded.body, request.body
     if old and new and old.form == new.form == "json":
-        found += _value_places(compared(old.value, ignore), compared(new.value, ignore), ())
+        found += _value_places(normalized(old.value, ignore), normalized(new.value, ignore), ())
     elif (old and old.form) != (new and new.form):
         found.append(f"body: recorded {old.form if old else 'nothing'}, now {new.form if new else 'nothing'}")
     if len(found) > _MAX_PLACES:

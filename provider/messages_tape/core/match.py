@@ -23,14 +23,14 @@ def key(request: Request, ignore: Ignore) -> str:
     query = sorted(pair for pair in parse_qsl(request.query, keep_blank_values=True) if pair[0] not in ignore.query)
     body = ""
     if request.body and request.body.form == "json":
-        body = "json " + json.dumps(compared(request.body.value, ignore), sort_keys=True)
+        body = "json " + json.dumps(normalized(request.body.value, ignore), sort_keys=True)
     elif request.body:
         value = request.body.value
         body = f"{request.body.form} {value if isinstance(value, str) else value.hex()}"
     return json.dumps([request.method, request.path, [] if "*" in ignore.query else query, body])
 
 
-def compared(value: object, ignore: Ignore) -> Any:  # noqa: ANN401 - any JSON value
+def normalized(value: object, ignore: Ignore) -> Any:  # noqa: ANN401 - any JSON value
     """Return a JSON body in the form used for matching: without ignored paths, numbers normalized."""
     return _plain(without(value, ignore.body))
 
@@ -59,7 +59,7 @@ class Playlist:
             self._left.setdefault(key(exchange.request, ignore), deque()).append(number)
 
     def take(self, request: Request) -> int | None:
-        """Mark the next matching exchange as played and return its position, or None if there is none left."""
+        """Mark the next matching exchange as played and return its position; return None if all are played."""
         request_key = key(request, self._ignore)
         try:
             number = self._left[request_key].popleft()  # atomic: threads may share a tape

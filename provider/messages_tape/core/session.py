@@ -1,14 +1,14 @@
 """A session: one tape in use. It decides the step for each request and reports all mismatches at the end. Sans-IO.
 
-  request        replay              record             verify                live
-  on the tape    Play                Record             Compare               Relay
-  not on it      Play a 409          -                  Play a 409            -
-  ambient        Play, repeatable    Record, unordered  Play, repeatable      Relay
+  request                             replay            record             verify            live
+  in ``exchanges``                    Replay            Record             Verify            Live
+  in neither list                     Replay a 409      Record             Replay a 409      Live
+  ambient call, not in ``exchanges``  Replay            Record             Replay            Live
 
-An ambient call is one that a stack makes at startup and periodically, such as ``GET /v1/models``. It has no place in a
-scenario, so it is never unplayed and never unexpected: it is recorded apart, and one that was not recorded gets a
-generated response. An ambient call that is also among the exchanges of the tape is played from there, and can be
-repeated.
+An ambient call is one that a stack makes at startup and periodically, such as ``GET /v1/models``. The report omits
+ambient calls. The tape stores them in a separate list, ``ambient``; a call that is in neither list gets a generated
+response. An ambient call that is in ``exchanges`` is an exchange: it has to be played, and its last response is
+replayed to further calls.
 
 An adapter executes the step that ``step_for`` returns: it plays an exchange, or sends the request to the upstream and
 passes the response to the ``Recording``.
@@ -28,7 +28,7 @@ from messages_tape.secrets.secret_values import SecretValues
 
 from .differences import explain, shape_diff
 from .match import Playlist, keep_old_timings, key
-from .steps import Compare, Play, Record, Recording, Relay, Step, left_early
+from .steps import Live, Record, Recording, Replay, Step, Verify, left_early
 
 AMBIENT = (
     "GET */models", "GET */models/*", "GET */health", "GET */version", "GET */props", "GET */api/tags",
@@ -36,7 +36,6 @@ AMBIENT = (
 )  # fmt: skip
 """Patterns of ambient calls: ``METHOD path`` or ``METHOD path body``."""
 HINT = 'To record the tape again, run this with mode "rewrite" while the upstream can be reached.'
-AMBIENT_PLACE = "an ambient call"
 
 
 class Session:
@@ -95,7 +94,7 @@ class Session:
         if not is_ambient:
             self.requests.append(raw)
         if self.action is Action.LIVE:
-            return Relay()
+            return Live()
         found = self._rules.secret_values(raw)
         self._strong_secrets.update(found.strong)
         self._weak_secrets.update(found.weak)
@@ -111,12 +110,12 @@ class Session:
         if number is None and is_ambient:
             number = self._playlist.last(request)
         if number is not None:
-            play = Play(self.tape.exchanges[number], f"exchange {number + 1}")
-            return play if self.action is Action.REPLAY else Compare(Recording(raw, at), play)
+            replay = Replay(self.tape.exchanges[number], f"exchange {number + 1}")
+            return replay if self.action is Action.REPLAY else Verify(Recording(raw, at), replay)
         if is_ambient:
             recorded = self._ambient.get(key(request, self.tape.ignore))
-            return Play(recorded or self._generated_ambient(request), AMBIENT_PLACE)
-        return self._refusal(request)
+            return Replay(recorded or self._generated_ambient(request), "an ambient call")
+        return self._mismatch_response(request)
 
     def is_ambient(self, raw: RawRequest) -> bool:
         """Return whether a request is an ambient call."""
@@ -135,38 +134,41 @@ class Session:
         """Return whether a request, ambient or not, matches an exchange of the tape being played."""
         return self._plays and self._playlist.matches(self._rules.request(raw, self.secret_values))
 
-    def client_waited(self, play: Play) -> None:
+    def client_waited(self, replay: Replay) -> None:
         """Record a failure: the client kept waiting where the recorded client disconnected."""
-        request = play.exchange.request
+        request = replay.exchange.request
         self._client_waited.append(
-            f"{play.place} ({request.method} {request.path}): the recorded client disconnected at this point, but "
+            f"{replay.label} ({request.method} {request.path}): the recorded client disconnected at this point, but "
             "this client waited for more"
         )
 
-    def client_left_early(self, play: Play, taken: int, *, certain: bool) -> None:
-        """Record that a client disconnected early where the recorded client read to the end, if it missed any content.
+    def client_closed(self, replay: Replay, taken: int, *, certain: bool) -> None:
+        """Record a failure or a note if a client closed a response early, where the recorded client read to the end.
+
+        Clients that close a response after its last event have not left early.
 
         Args:
-            play: The exchange being played.
+            replay: The exchange being played.
             taken: How many chunks the client received.
             certain: Whether ``taken`` is exact; then it is a failure, else a note. A server sends ahead and detects a
                 disconnect late.
         """
-        exchange = play.exchange
-        counts = any(exchange is one for one in self.tape.exchanges)
+        exchange = replay.exchange
+        counts = exchange.end.how == "complete" and any(exchange is one for one in self.tape.exchanges)
         if not counts or not exchange.response or not left_early(exchange.response, taken):
             return
+        request = exchange.request
         (self._client_left if certain else self._notes).append(
-            f"{play.place} ({exchange.request.method} {exchange.request.path}): the recorded client stayed to the end, "
+            f"{replay.label} ({request.method} {request.path}): the recorded client stayed to the end, "
             f"but this client disconnected at chunk {taken} of {len(exchange.response.chunks)}"
         )
 
-    def compared(self, step: Compare) -> None:
-        """Record how the shape of the live response differs from the recorded response."""
+    def add_differences(self, step: Verify) -> None:
+        """Add to the report how the shape of the live response differs from the recorded response."""
         live = step.recording.exchange(self._rules, self.secret_values, 1)
-        request = step.play.exchange.request
-        place = f"{step.play.place} ({request.method} {request.path})"
-        self._differences += [hide(f"{place}: {line}") for line in shape_diff(step.play.exchange, live)]
+        request = step.replay.exchange.request
+        label = f"{step.replay.label} ({request.method} {request.path})"
+        self._differences += [hide(f"{label}: {line}") for line in shape_diff(step.replay.exchange, live)]
 
     def recorded(self, old: Tape | None = None, /, **facts: str) -> Tape | None:
         """Return the recorded tape, or None if nothing was recorded.
@@ -254,7 +256,7 @@ class Session:
         _, found, name = request.path.partition("/models/")
         return _generated(request, _model_entry(unquote(name)) if found else {"status": "ok"})
 
-    def _refusal(self, request: Request) -> Play:
+    def _mismatch_response(self, request: Request) -> Replay:
         """Return the 409 for a request that is not on the tape; SDKs of both APIs show its message and do not retry."""
         text = (
             f'{request.method} {request.path} is not on tape "{self.name}".\n'
@@ -262,8 +264,8 @@ class Session:
         )
         self._unexpected[text] = self._unexpected.get(text, 0) + 1
         error = {"type": "tape_mismatch", "code": "tape_mismatch", "message": text}
-        answer = _generated(request, {"type": "error", "error": error}, 409, **{"x-should-retry": "false"})
-        return Play(answer, "a refusal")
+        exchange = _generated(request, {"type": "error", "error": error}, 409, **{"x-should-retry": "false"})
+        return Replay(exchange, "a request that is not on the tape")
 
 
 def _by_key(exchanges: Iterable[Exchange], tape: Tape) -> dict[str, Exchange]:

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from messages_tape.format.model import STATUS, Chunk, End, Exchange, Response, length_fault
-from messages_tape.reading.responses import Document, documents
+from messages_tape.reading.responses import WHOLE_RESPONSE_EVENTS, Document, documents
 from messages_tape.secrets.scrub import HeaderPairs, RawRequest, Rules
 from messages_tape.secrets.secret_values import SecretValues
 
 _DECIMALS = 3
 """Decimal places of recorded seconds; network timings are not reproducible beyond that."""
 _LAST_TEXTS = {"[DONE]"}
-_LAST_TYPES = {"message_stop", "error", "response.completed", "response.failed", "response.incomplete"}
+_LAST_TYPES = {"message_stop", "error", *WHOLE_RESPONSE_EVENTS}
 
 
 class Recording:
@@ -111,6 +111,8 @@ class Recording:
 
 def left_early(response: Response, taken: int) -> bool:
     """Return whether a client that read ``taken`` chunks missed more than the end marker and blank lines."""
+    if taken >= len(response.chunks):
+        return False
     part = response.model_copy(update={"chunks": response.chunks[:taken]})
     received, whole = documents(part), documents(response)
     common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(received, whole, strict=False)))
@@ -134,16 +136,16 @@ def _is_last(value: object) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Play:
+class Replay:
     """Respond with this exchange.
 
     Args:
         exchange: A recorded exchange, or a generated one for a request that is not on the tape.
-        place: Its display name, such as ``exchange 2``.
+        label: Its name in reports, such as ``exchange 2``.
     """
 
     exchange: Exchange
-    place: str
+    label: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,23 +156,23 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Compare:
-    """Record a live response, pass it to ``Session.compared``, then play the recorded exchange."""
+class Verify:
+    """Record a live response, pass it to ``Session.add_differences``, then replay the recorded exchange."""
 
     recording: Recording
-    play: Play
+    replay: Replay
 
     @property
     def has_enough_chunks(self) -> bool:
         """Whether enough chunks arrived: if the recorded client disconnected early, as many as it received."""
-        recorded = self.play.exchange
+        recorded = self.replay.exchange
         chunks = len(recorded.response.chunks) if recorded.response else 0
         return recorded.end.how == "client_closed" and self.recording.chunk_count >= chunks
 
 
 @dataclass(frozen=True, slots=True)
-class Relay:
+class Live:
     """Send the request to the upstream, without playing or recording."""
 
 
-type Step = Play | Record | Compare | Relay
+type Step = Replay | Record | Verify | Live

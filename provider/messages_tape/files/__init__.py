@@ -1,4 +1,4 @@
 """Opens and saves tape files; safe for several processes that record at the same time.
 
-Imports go to ``core/`` and below.
+This folder imports only from folders listed before it: ``format/``, ``reading/``, ``secrets/`` and ``core/``.
 """

@@ -80,10 +80,11 @@ class TapeSelection:
         return self._selected
 
     def eject(self, *, keep: bool = True) -> Report | None:
-        """Deselect the tape; return its report, or None if no tape was selected.
+        """Deselect the tape, save its recording and the ambient calls; return its report, or None without a tape.
 
         Args:
-            keep: Save the recording; pass False if the program failed, because the recording may be partial.
+            keep: Save the recording of the selected tape; pass False if the program failed, because the recording may
+                be partial. The ambient tape is saved in any case, because its calls are independent of the program.
         """
         session, self._selected = self._selected, None
         if session is None:

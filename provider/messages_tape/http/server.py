@@ -5,7 +5,7 @@ A control route selects the tape:
 
     GET    /__tape__   return the report so far
     PUT    /__tape__   {"name": "hello", "mode": "none"}: select this tape
-    DELETE /__tape__   deselect it, save the recording and return the report; ?keep=no does not save
+    DELETE /__tape__   deselect it, save the recording and return the report; ?keep=no saves the ambient calls only
 
 ``serving`` runs it, or any other ASGI app, in a thread of this process. An upstream may close a connection in the
 middle of a response, and the client has to see the same: ASGI has no message for that, so ``serving`` extends it.
@@ -66,7 +66,7 @@ class TapeServer:
         patience: Seconds to wait for the client to disconnect where the recorded client disconnected.
 
     Attributes:
-        busy: The number of exchanges in progress.
+        in_progress: The number of exchanges in progress.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class TapeServer:
         patience: float = PATIENCE_SECONDS,
     ) -> None:
         self.selection = selection
-        self.busy = 0
+        self.in_progress = 0
         self._upstream = httpx.URL(selection.upstream or "http://upstream.invalid")
         self._real = real
         self._pace = pace
@@ -110,11 +110,11 @@ class TapeServer:
             await _send_json(send, *self._control(raw))
             return
         client = _ClientConnection(send, scope.get("extensions", {}).get(_HANG_UP))
-        self.busy += 1
+        self.in_progress += 1
         try:
             await _while_connected(receive, self._answer(raw, scope["headers"], client, arrived))
         finally:
-            self.busy -= 1
+            self.in_progress -= 1
         if client.hung_up:
             await _disconnected(receive)
 

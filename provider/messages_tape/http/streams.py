@@ -20,7 +20,7 @@ from time import monotonic, sleep
 from types import TracebackType
 from typing import Any
 
-from messages_tape.core.steps import Play, Recording
+from messages_tape.core.steps import Recording, Replay
 from messages_tape.format.model import End
 
 type Http = Any
@@ -100,41 +100,16 @@ class Playback:
         failure: Creates the exception of a connection reset; the second argument says whether the response had begun.
         timeout: Creates the exception for a client that does not disconnect within ``patience``.
         client_waited: Called for such a client.
-        client_left_early: Called if a client disconnects before the end of a response that was recorded to its end; the
-            second argument is the number of chunks it received.
+        client_closed: Called once when the client closes the body, early or not; the second argument is the number of
+            chunks it received.
     """
 
     pace: bool
     patience: float
     failure: Callable[[End, bool], Exception]
     timeout: Callable[[], Exception]
-    client_waited: Callable[[Play], None]
-    client_left_early: Callable[[Play, int], None]
-
-
-class _Progress:
-    """Counts the chunks that a client took; reports a client that disconnects early, at most once.
-
-    Args:
-        play: The exchange being played.
-        playback: How it is played.
-
-    Attributes:
-        taken: Number of chunks that the client took.
-    """
-
-    def __init__(self, play: Play, playback: Playback) -> None:
-        self._play = play
-        self._playback = playback
-        self._reported = False
-        self.taken = 0
-
-    def closed(self) -> None:
-        """Handle the close of a body: report it if the recording is complete and chunks remain."""
-        response, end = self._play.exchange.response, self._play.exchange.end
-        if response and end.how == "complete" and self.taken < len(response.chunks) and not self._reported:
-            self._reported = True
-            self._playback.client_left_early(self._play, self.taken)
+    client_waited: Callable[[Replay], None]
+    client_closed: Callable[[Replay, int], None]
 
 
 class Pacer:
@@ -154,19 +129,19 @@ class AsyncPlayed:
     """Plays a body and the end of its exchange.
 
     Args:
-        play: The exchange.
+        replay: The step.
         playback: How it is played.
     """
 
-    def __init__(self, play: Play, playback: Playback) -> None:
-        self._play = play
+    def __init__(self, replay: Replay, playback: Playback) -> None:
+        self._replay = replay
         self._playback = playback
         self._disconnected = asyncio.Event()
-        self._progress = _Progress(play, playback)
+        self._taken = 0
 
     async def begin(self) -> None:
         """Wait as long as the response headers took; raise the recorded failure if there was no response."""
-        exchange = self._play.exchange
+        exchange = self._replay.exchange
         pacer = Pacer(pace=self._playback.pace)
         await asyncio.sleep(pacer.wait(exchange.response.after if exchange.response else 0.0))
         if not exchange.response:
@@ -174,44 +149,45 @@ class AsyncPlayed:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         pacer = Pacer(pace=self._playback.pace)
-        response = self._play.exchange.response
+        response = self._replay.exchange.response
         for seconds, data in response.chunks if response else ():
             await asyncio.sleep(pacer.wait(seconds))
-            self._progress.taken += 1
+            self._taken += 1
             yield data
         await self._end(pacer)
 
     async def aclose(self) -> None:
         """Handle the disconnect of the client."""
-        self._disconnected.set()
-        self._progress.closed()
+        if not self._disconnected.is_set():
+            self._disconnected.set()
+            self._playback.client_closed(self._replay, self._taken)
 
     async def _end(self, pacer: Pacer) -> None:
-        end = self._play.exchange.end
+        end = self._replay.exchange.end
         if end.how != "client_closed":
             await asyncio.sleep(pacer.wait(end.after))
         else:
             try:
                 await asyncio.wait_for(self._disconnected.wait(), self._playback.patience + end.after)
             except TimeoutError:
-                self._playback.client_waited(self._play)
+                self._playback.client_waited(self._replay)
                 raise self._playback.timeout() from None
         if end.how == "reset":
-            raise self._playback.failure(end, self._play.exchange.response is not None)
+            raise self._playback.failure(end, self._replay.exchange.response is not None)
 
 
 class SyncPlayed:
     """The sync version of ``AsyncPlayed``."""
 
-    def __init__(self, play: Play, playback: Playback) -> None:
-        self._play = play
+    def __init__(self, replay: Replay, playback: Playback) -> None:
+        self._replay = replay
         self._playback = playback
         self._disconnected = threading.Event()
-        self._progress = _Progress(play, playback)
+        self._taken = 0
 
     def begin(self) -> None:
         """Wait as long as the response headers took; raise the recorded failure if there was no response."""
-        exchange = self._play.exchange
+        exchange = self._replay.exchange
         pacer = Pacer(pace=self._playback.pace)
         sleep(pacer.wait(exchange.response.after if exchange.response else 0.0))
         if not exchange.response:
@@ -219,24 +195,25 @@ class SyncPlayed:
 
     def __iter__(self) -> Iterator[bytes]:
         pacer = Pacer(pace=self._playback.pace)
-        response = self._play.exchange.response
+        response = self._replay.exchange.response
         for seconds, data in response.chunks if response else ():
             sleep(pacer.wait(seconds))
-            self._progress.taken += 1
+            self._taken += 1
             yield data
         self._end(pacer)
 
     def close(self) -> None:
         """Handle the disconnect of the client."""
-        self._disconnected.set()
-        self._progress.closed()
+        if not self._disconnected.is_set():
+            self._disconnected.set()
+            self._playback.client_closed(self._replay, self._taken)
 
     def _end(self, pacer: Pacer) -> None:
-        end = self._play.exchange.end
+        end = self._replay.exchange.end
         if end.how != "client_closed":
             sleep(pacer.wait(end.after))
         elif not self._disconnected.wait(self._playback.patience + end.after):
-            self._playback.client_waited(self._play)
+            self._playback.client_waited(self._replay)
             raise self._playback.timeout()
         if end.how == "reset":
-            raise self._playback.failure(end, self._play.exchange.response is not None)
+            raise self._playback.failure(end, self._replay.exchange.response is not None)

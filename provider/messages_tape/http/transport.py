@@ -11,12 +11,12 @@ from contextlib import aclosing, suppress
 from functools import cache, partial
 from time import monotonic
 from types import ModuleType, TracebackType
-from typing import ClassVar, Self, cast
+from typing import ClassVar, NamedTuple, Self, cast
 
 import httpx
 
 from messages_tape.core.session import Session
-from messages_tape.core.steps import Compare, Play, Record, Recording, Step
+from messages_tape.core.steps import Record, Recording, Replay, Step, Verify
 from messages_tape.errors import Action
 from messages_tape.format.model import End, Response
 from messages_tape.secrets.scrub import RawRequest
@@ -26,7 +26,7 @@ from .streams import AsyncPlayed, AsyncTee, Ending, Http, Playback, SyncPlayed, 
 PATIENCE_SECONDS = 5.0
 
 
-class _Tape:
+class _Transport:
     """Common base of both transports.
 
     Args:
@@ -60,7 +60,7 @@ class _Tape:
             failure=partial(failure_of, self.http),
             timeout=partial(self.http.ReadTimeout, "the recorded client disconnected here, but this client waits"),
             client_waited=session.client_waited,
-            client_left_early=partial(session.client_left_early, certain=not ahead),
+            client_closed=partial(session.client_closed, certain=not ahead),
         )
 
     def _raw_request(self, request: Http) -> RawRequest:
@@ -92,7 +92,7 @@ class _Tape:
         )
 
 
-class _AsyncTape(_Tape):
+class _AsyncTransport(_Transport):
     _default = "AsyncHTTPTransport"
 
     async def handle_async_request(self, request: Http) -> Http:
@@ -103,26 +103,26 @@ class _AsyncTape(_Tape):
     async def perform(self, step: Step, request: Http) -> Http:
         """Execute a step for a request; return the response."""
         match step:
-            case Play():
-                return await self._play(step)
+            case Replay():
+                return await self._replay(step)
             case Record():
                 return await self._record(request, step.recording)
-            case Compare():
-                await self._compare(request, step)
-                return await self._play(step.play)
+            case Verify():
+                await self._record_live(request, step)
+                return await self._replay(step.replay)
         return await self._real.handle_async_request(request)
 
-    async def _play(self, play: Play) -> Http:
-        stream = async_streams(self.http)[1](play, self._playback)
+    async def _replay(self, replay: Replay) -> Http:
+        stream = async_streams(self.http).player(replay, self._playback)
         await stream.begin()
-        return self._played(cast("Response", play.exchange.response), stream)
+        return self._played(cast("Response", replay.exchange.response), stream)
 
     async def _record(self, request: Http, recording: Recording) -> Http:
         with Ending(recording, clean=False):
             response = await self._real.handle_async_request(self._uncompressed(request))
-        return self._recorded(response, async_streams(self.http)[0], recording)
+        return self._recorded(response, async_streams(self.http).tee, recording)
 
-    async def _compare(self, request: Http, step: Compare) -> None:
+    async def _record_live(self, request: Http, step: Verify) -> None:
         """Record a live response for comparison; a connection failure is recorded as well."""
         with suppress(self.http.TransportError):
             response = await self._record(request, step.recording)
@@ -131,7 +131,7 @@ class _AsyncTape(_Tape):
                     if step.has_enough_chunks:
                         break
                 await response.stream.aclose()  # before the generator: its end would race with the connection's
-        self.session.compared(step)
+        self.session.add_differences(step)
 
     async def __aenter__(self) -> Self:
         if self._real is not None:
@@ -153,7 +153,7 @@ class _AsyncTape(_Tape):
             await self._real.aclose()
 
 
-class _SyncTape(_Tape):
+class _SyncTransport(_Transport):
     _default = "HTTPTransport"
 
     def handle_request(self, request: Http) -> Http:
@@ -164,33 +164,33 @@ class _SyncTape(_Tape):
     def perform(self, step: Step, request: Http) -> Http:
         """Execute a step for a request; return the response."""
         match step:
-            case Play():
-                return self._play(step)
+            case Replay():
+                return self._replay(step)
             case Record():
                 return self._record(request, step.recording)
-            case Compare():
-                self._compare(request, step)
-                return self._play(step.play)
+            case Verify():
+                self._record_live(request, step)
+                return self._replay(step.replay)
         return self._real.handle_request(request)
 
-    def _play(self, play: Play) -> Http:
-        stream = sync_streams(self.http)[1](play, self._playback)
+    def _replay(self, replay: Replay) -> Http:
+        stream = sync_streams(self.http).player(replay, self._playback)
         stream.begin()
-        return self._played(cast("Response", play.exchange.response), stream)
+        return self._played(cast("Response", replay.exchange.response), stream)
 
     def _record(self, request: Http, recording: Recording) -> Http:
         with Ending(recording, clean=False):
             response = self._real.handle_request(self._uncompressed(request))
-        return self._recorded(response, sync_streams(self.http)[0], recording)
+        return self._recorded(response, sync_streams(self.http).tee, recording)
 
-    def _compare(self, request: Http, step: Compare) -> None:
+    def _record_live(self, request: Http, step: Verify) -> None:
         with suppress(self.http.TransportError):
             response = self._record(request, step.recording)
             for _ in response.stream:
                 if step.has_enough_chunks:
                     break
             response.stream.close()
-        self.session.compared(step)
+        self.session.add_differences(step)
 
     def __enter__(self) -> Self:
         if self._real is not None:
@@ -212,11 +212,11 @@ class _SyncTape(_Tape):
             self._real.close()
 
 
-class TapeTransport(_AsyncTape, httpx.AsyncBaseTransport):
+class TapeTransport(_AsyncTransport, httpx.AsyncBaseTransport):
     """Records or plays for an ``httpx.AsyncClient``."""
 
 
-class SyncTapeTransport(_SyncTape, httpx.BaseTransport):
+class SyncTapeTransport(_SyncTransport, httpx.BaseTransport):
     """Records or plays for an ``httpx.Client``."""
 
 
@@ -229,23 +229,35 @@ def transports_for(http: ModuleType) -> tuple[type[TapeTransport], type[SyncTape
     """
     if http is httpx:
         return TapeTransport, SyncTapeTransport
-    async_one = type("TapeTransport", (_AsyncTape, http.AsyncBaseTransport), {"http": http})
-    sync_one = type("SyncTapeTransport", (_SyncTape, http.BaseTransport), {"http": http})
+    async_one = type("TapeTransport", (_AsyncTransport, http.AsyncBaseTransport), {"http": http})
+    sync_one = type("SyncTapeTransport", (_SyncTransport, http.BaseTransport), {"http": http})
     return cast("type[TapeTransport]", async_one), cast("type[SyncTapeTransport]", sync_one)
 
 
+class StreamClasses[Tee, Player](NamedTuple):
+    """The classes of ``streams.py`` with the base class that a module requires.
+
+    Args:
+        tee: Records a live body.
+        player: Plays a recorded body.
+    """
+
+    tee: type[Tee]
+    player: type[Player]
+
+
 @cache
-def async_streams(http: Http) -> tuple[type[AsyncTee], type[AsyncPlayed]]:
-    """Return the tee and player classes for a module's async clients."""
+def async_streams(http: Http) -> StreamClasses[AsyncTee, AsyncPlayed]:
+    """Return the stream classes for a module's async clients."""
     base = http.AsyncByteStream
-    return type("AsyncTee", (AsyncTee, base), {}), type("AsyncPlayed", (AsyncPlayed, base), {})
+    return StreamClasses(type("AsyncTee", (AsyncTee, base), {}), type("AsyncPlayed", (AsyncPlayed, base), {}))
 
 
 @cache
-def sync_streams(http: Http) -> tuple[type[SyncTee], type[SyncPlayed]]:
-    """Return the tee and player classes for a module's sync clients."""
+def sync_streams(http: Http) -> StreamClasses[SyncTee, SyncPlayed]:
+    """Return the stream classes for a module's sync clients."""
     base = http.SyncByteStream
-    return type("SyncTee", (SyncTee, base), {}), type("SyncPlayed", (SyncPlayed, base), {})
+    return StreamClasses(type("SyncTee", (SyncTee, base), {}), type("SyncPlayed", (SyncPlayed, base), {}))
 
 
 def failure_of(http: Http, end: End, begun: bool) -> Exception:

@@ -1,4 +1,5 @@
 """Parses recorded responses: their events, the folded reply; and renders tapes as readable text.
 
-Imports go to ``format/``, and to two modules of the provider: its SSE decoder, and the fold of Messages events.
+This folder imports only from folders listed before it: ``format/``; and two modules of the provider: its SSE decoder,
+and the fold of Messages events.
 """

@@ -20,8 +20,8 @@ type Json = dict[str, Any]
 
 _SSE_PREFIXES = (b"data:", b"event:", b": ")
 """Prefixes by which an SSE stream is recognized, whatever its content type."""
-_WHOLE_RESPONSE_EVENTS = {"response.completed", "response.failed", "response.incomplete"}
-"""Events of the Responses API that contain the whole response."""
+WHOLE_RESPONSE_EVENTS = {"response.completed", "response.failed", "response.incomplete"}
+"""The last event of a stream of the Responses API is one of these; it contains the whole response."""
 _SENT_WHOLE = {"finish_reason", "format", "id", "name", "object", "role", "signature", "type"}
 """String fields of chat chunks that are sent whole, by some servers in every chunk. Other strings are concatenated."""
 
@@ -179,9 +179,9 @@ _FOLDS: tuple[tuple[Callable[[Json], bool], Callable[[list[Json]], Json]], ...] 
     (lambda event: event.get("type") == "message_start", _fold_messages),
     (_is_chat_chunk, fold_chat),
     (
-        lambda event: event.get("type") in _WHOLE_RESPONSE_EVENTS,
+        lambda event: event.get("type") in WHOLE_RESPONSE_EVENTS,
         lambda events: next(
-            event["response"] for event in reversed(events) if event.get("type") in _WHOLE_RESPONSE_EVENTS
+            event["response"] for event in reversed(events) if event.get("type") in WHOLE_RESPONSE_EVENTS
         ),
     ),
 )

@@ -1,4 +1,4 @@
 """Keeps credentials out of tapes: scrubs them while recording, and refuses to save tapes that still contain one.
 
-Imports go to ``format/`` and ``reading/``.
+This folder imports only from folders listed before it: ``format/`` and ``reading/``.
 """

@@ -53,6 +53,12 @@ _SECRET_FIELD = re.compile(
     r"(?:apikey|apitoken|authtoken|accesstoken|refreshtoken|sessiontoken|bearertoken|authorizationtoken|authorization"
     r"|password|passwd|passphrase|secret|secretkey|secretaccesskey|privatekey|accesskey|credential)s?$"
 )
+"""Names of JSON fields for secrets, without separators.
+
+Headers (``secret_values.py``), query parameters (``scrub.py``) and assignments in text (``_ASSIGNED``) have patterns of
+their own, because a name means different things in them: ``key`` and ``token`` are secrets in a header or a query, but
+ordinary fields in a body; and in text only the long names are clear enough.
+"""
 _INNER_FIELD = re.compile(r"token|value|key")
 _OUTER_FIELD = re.compile(r"auth|authorization|credentials?")
 _LIKE_A_KEY = re.compile(r"(?=\S*[0-9])(?=\S*[A-Za-z])\S{8,}")

@@ -11,7 +11,7 @@ a run reports none.
 """
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def named_in(source: str, place: str) -> Named:
     tree = ast.parse(source)
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     computed = [f"{place}:{line}" for line in _lines_passed_on(tree, [call.func for call in calls])]
-    with_selections = any(name in source for name in ("TapeSelection", "Deck", "deck"))  # `Deck` is its earlier name
+    with_selections = "TapeSelection" in source or "Deck" in source  # `Deck` is its name in the earlier package
     for call in calls:
         for upstream, name in _named_by(call, with_selections):
             if upstream is None or name is None:
@@ -144,26 +144,26 @@ def unnamed_tapes(tapes: Iterable[Path], folder: Path, named: Named) -> list[Pat
     return [path for path in tapes if path.name != f"{AMBIENT_TAPE}{SUFFIX}" and not named.has(name_of(path, folder))]
 
 
-def sources(place: Path) -> Iterator[Path]:
-    """Yield the Python files of a folder and its subfolders, without hidden ones; for a file, the file itself."""
-    if place.is_file():
-        yield place
-        return
-    for path in sorted(place.rglob("*.py")):
-        if not any(part.startswith(".") or part == "node_modules" for part in path.relative_to(place).parts):
-            yield path
-
-
-def named_by_uncollected(places: Iterable[Path]) -> Named:
-    """Return the tapes named in the source of tests that a run did not collect.
+def named_by(places: Iterable[Path], invalid: Callable[[Path, SyntaxError], Named]) -> Named:
+    """Return the tapes that the Python files of some files and folders name.
 
     Args:
-        places: Files or folders; a file that is not valid Python counts as a computed name.
+        places: Files and folders; hidden subfolders, and files of other types, are left out.
+        invalid: Called for a file that is not valid Python; returns what it counts as, or raises.
     """
     named = Named()
-    for path in sorted({path for place in places for path in sources(place) if path.suffix == ".py"}):
+    for path in sorted({path for place in places for path in _sources(place)}):
         try:
             named |= named_in(path.read_text(encoding="utf-8", errors="replace"), path.as_posix())
-        except (SyntaxError, ValueError):  # ValueError: null characters
-            named |= Named(computed=(path.as_posix(),))
+        except SyntaxError as error:
+            named |= invalid(path, error)
     return named
+
+
+def _sources(place: Path) -> Iterator[Path]:
+    if place.is_file():
+        yield from [place] if place.suffix == ".py" else []
+        return
+    for path in place.rglob("*.py"):
+        if not any(part.startswith(".") or part == "node_modules" for part in path.relative_to(place).parts):
+            yield path

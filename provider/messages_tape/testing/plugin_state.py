@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 MODES = ("none", "once", "rewrite", "verify", "live")
+"""The values of ``Mode``, which would have to be imported; a test compares them."""
 _TEXT_SETS = ("written", "uncollected", "notes", "requests_between_tests")
 """Attributes that are sets of texts; the xdist controller merges those of all workers."""
 _settings_key = pytest.StashKey["Settings"]()
@@ -131,13 +132,13 @@ def tapes_without_test(config: pytest.Config, found: Findings) -> list[tuple[str
     """
     if not (config.rootpath / config.getini("tape_dir")).is_dir():
         return []
-    from .names_in_source import Named, name_of, named_by_uncollected, tapes_under, unnamed_tapes
+    from .names_in_source import Named, name_of, named_by, tapes_under, unnamed_tapes
 
     settings = settings_of(config)
     if settings.mode == "live":
         return []
     tapes = tapes_under(settings.folder, {settings.default, *(upstream for upstream, _ in found.used)})
-    unseen = named_by_uncollected(map(Path, found.uncollected))
+    unseen = named_by(map(Path, found.uncollected), lambda path, _: Named(computed=(path.as_posix(),)))
     lone = unnamed_tapes(tapes, settings.folder, Named(frozenset(found.used)) | unseen)
     if lone and unseen.computed:
         root = f"{config.rootpath.as_posix()}/"

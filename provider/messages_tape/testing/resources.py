@@ -26,7 +26,11 @@ HINT = "To record it again, run the test with --tape-mode rewrite."
 
 @dataclass(frozen=True, slots=True)
 class RunningServer:
-    """A running tape server.
+    """A running tape server, in a thread of this process.
+
+    ``select``, ``eject`` and ``report`` use the control route, so that they run in the event loop of the server: after
+    the events that it has already received, such as the disconnect of a client, and not while it handles a request.
+    Other members of ``app`` are used directly where that is a single read or assignment.
 
     Args:
         url: Its address, used instead of the upstream's.

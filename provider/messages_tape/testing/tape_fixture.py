@@ -1,12 +1,11 @@
 """The ``tape`` fixture: opens the tape on a server or for a transport, and checks it at the end of the test."""
 
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from messages_tape.core.session import Session
-from messages_tape.errors import Action, Report, TapeMissingError, TapeUsageError
+from messages_tape.errors import HARMLESS_SETTING, Action, Report, TapeMissingError, TapeUsageError
 from messages_tape.files.store import Mode, finish, open_tape, read_tape, recording_turn, tape_path
 from messages_tape.http.transport import SyncTapeTransport, TapeTransport
 from messages_tape.secrets.scrub import RawRequest
@@ -89,9 +88,9 @@ class TapeFixture:
         return self._current_session().action
 
     @property
-    def busy(self) -> int:
-        """The number of exchanges in progress at the tape server; 0 once all are finished or disconnected."""
-        return self._resources.server(self.upstream).app.busy
+    def busy(self) -> bool:
+        """Whether exchanges are in progress at the tape server, neither finished nor disconnected."""
+        return self._resources.server(self.upstream).app.in_progress > 0
 
     def fail_after(self, chunks: int) -> None:
         """Make the upstream's connections fail from now on, as if it had crashed; played tapes contain the failure.
@@ -203,12 +202,10 @@ class TapeFixture:
         )
 
     def _failure_text(self, report: Report, *, passed: bool) -> str:
-        if not passed or not self._resources.settings.strict:
-            report = replace(report, unplayed=(), left=())
         texts = []
         if report.refused:
-            texts.append(report.refused.replace("Rules(harmless=...)", "the ini option tape_harmless"))
-        if found := (*report.unexpected, *report.stayed, *report.left, *report.unplayed):
+            texts.append(report.refused.replace(HARMLESS_SETTING, "the ini option tape_harmless"))
+        if found := report.mismatches(strict=passed and self._resources.settings.strict):
             mismatches = [text.replace(f"\n{HINT}", "") for text in found]
             texts.append("\n\n".join([f"The requests of this test do not match {self._display_path}.", *mismatches]))
         if report.differences:

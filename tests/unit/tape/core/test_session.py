@@ -5,7 +5,7 @@ import json
 import pytest
 
 from messages_tape.core.session import Session
-from messages_tape.core.steps import Compare, Play, Record, Relay
+from messages_tape.core.steps import Live, Record, Replay, Verify
 from messages_tape.errors import Action, UnsafeTapeError
 from messages_tape.format.model import Ignore, Upstream
 from messages_tape.secrets.scrub import Rules
@@ -38,7 +38,7 @@ def message_of(step):
 def test_a_recorded_request_is_played():
     one = exchange(HELLO, reply("hi"))
     playing = session(exchange(BYE, reply("no")), one)
-    assert playing.step_for(raw_request(HELLO), 0) == Play(one, "exchange 2")
+    assert playing.step_for(raw_request(HELLO), 0) == Replay(one, "exchange 2")
     assert playing.report().unplayed == ("exchange 1 (POST /v1/messages) was not played",)
 
 
@@ -71,7 +71,7 @@ def test_the_same_unexpected_request_is_reported_once_with_its_count():
     assert failure.endswith("(3 times)")
 
 
-def test_a_refusal_shows_no_key():
+def test_the_response_to_an_unexpected_request_shows_no_key():
     playing = session()
     step = playing.step_for(
         raw_request({"a": "sk-0123456789abcdef", "b": "my abcdefgh1"}, path="/v1/abcdefgh1", x_api_key="abcdefgh1"), 0
@@ -88,14 +88,14 @@ def test_blanked_values_do_not_affect_matching():
     playing = Session("hello", recording.recorded(), Action.REPLAY)
     again = {"user": "someone else", "messages": "my key is other-key-22"}
     assert (
-        playing.step_for(raw_request(again, query="key=other-key-22", x_api_key="other-key-22"), 0).place
+        playing.step_for(raw_request(again, query="key=other-key-22", x_api_key="other-key-22"), 0).label
         == "exchange 1"
     )
 
 
 def test_the_ignore_list_of_the_tape_is_used():
     playing = session(exchange({"id": 1, "a": 1}, reply("x")), ignore=Ignore(body=("id",)))
-    assert playing.step_for(raw_request({"id": 2, "a": 1}), 0).place == "exchange 1"
+    assert playing.step_for(raw_request({"id": 2, "a": 1}), 0).label == "exchange 1"
 
 
 def test_recording_keeps_the_order_of_the_requests():
@@ -163,7 +163,7 @@ def test_harmless_values_are_kept():
 
 def test_live_has_no_tape():
     live = session(exchange(HELLO), action=Action.LIVE)
-    assert live.step_for(raw_request(HELLO), 0) == Relay()
+    assert live.step_for(raw_request(HELLO), 0) == Live()
     assert live.report().failures == ()
 
 
@@ -177,7 +177,7 @@ def test_an_ambient_call_is_never_unplayed_and_never_unexpected():
     playing = session(ambient_exchanges=(one,))
     assert playing.has_ambient(models())
     for _ in range(3):
-        assert playing.step_for(models(), 0) == Play(one, "an ambient call")
+        assert playing.step_for(models(), 0) == Replay(one, "an ambient call")
     assert playing.report().failures == ()
     assert session(ambient_exchanges=(one,)).report().failures == ()
 
@@ -208,9 +208,9 @@ def test_an_ambient_call_among_the_exchanges_is_played_in_order_and_the_last_one
     calls = [exchange(path="/v1/models/tiny", method="GET", answer=reply(number)) for number in (1, 2)]
     playing = session(*calls, action=action)
     steps = [playing.step_for(models("/v1/models/tiny"), 0) for _ in range(3)]
-    assert [getattr(step, "play", step).place for step in steps] == ["exchange 1", "exchange 2", "exchange 2"]
+    assert [getattr(step, "replay", step).label for step in steps] == ["exchange 1", "exchange 2", "exchange 2"]
     assert playing.report().failures == ()
-    assert playing.step_for(models("/v1/models/other"), 0).place == "an ambient call"
+    assert playing.step_for(models("/v1/models/other"), 0).label == "an ambient call"
 
 
 def test_the_patterns_of_ambient_calls_can_be_set():
@@ -240,11 +240,11 @@ def test_verify_compares_plays_and_reports_differences():
     """Differences are not failures."""
     checking = session(exchange(HELLO, reply({"a": 1, "b": 1})), action=Action.VERIFY)
     step = checking.step_for(raw_request(HELLO), 0)
-    assert isinstance(step, Compare)
-    assert step.play.place == "exchange 1"
+    assert isinstance(step, Verify)
+    assert step.replay.label == "exchange 1"
     feed(step, '{"a": "x", "b": 2}')
     assert not step.has_enough_chunks
-    checking.compared(step)
+    checking.add_differences(step)
     report = checking.report()
     assert report.differences == ("exchange 1 (POST /v1/messages): a: number on the tape, text live",)
     assert report.failures == ()
@@ -274,6 +274,25 @@ def test_a_client_that_waits_where_the_recorded_one_disconnected_is_a_failure():
     (failure,) = playing.report().failures
     assert failure.startswith("exchange 1 (POST /v1/messages): the recorded client disconnected at this point, but ")
     assert failure.endswith("this client waited for more")
+
+
+@pytest.mark.parametrize(
+    ("how", "taken", "certain", "failures", "notes"),
+    [
+        ("complete", 1, True, 1, 0),
+        ("complete", 1, False, 0, 1),
+        ("complete", 2, True, 0, 0),
+        ("client_closed", 1, True, 0, 0),
+        ("reset", 1, True, 0, 0),
+    ],
+)
+def test_a_client_that_closes_early_is_reported_where_the_recorded_client_read_to_the_end(
+    how, taken, certain, failures, notes
+):
+    """A failure if the number of chunks is exact, otherwise a note."""
+    playing = session(exchange(HELLO, response("a", "b", headers={"content-type": "text/plain"}), how=how))
+    playing.client_closed(playing.step_for(raw_request(HELLO), 0), taken, certain=certain)
+    assert (len(playing.report().failures), len(playing.report().notes)) == (failures, notes)
 
 
 @pytest.mark.parametrize("action", Action)

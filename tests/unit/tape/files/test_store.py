@@ -124,7 +124,7 @@ def test_use_tape_saves_at_the_end(folder):
     with use_tape(folder, "new", Mode.ONCE) as session:
         answer(session)
     with use_tape(folder, "new") as session:
-        assert answer(session).place == "exchange 1"
+        assert answer(session).label == "exchange 1"
 
 
 def test_use_tape_saves_nothing_if_the_block_raises(folder):

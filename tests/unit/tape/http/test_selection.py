@@ -184,9 +184,9 @@ def test_verify_plays_ambient_calls(folder):
 
 def test_live_relays_everything(folder):
     selection = TapeSelection(folder, Mode.LIVE, upstream=UPSTREAM)
-    assert [ask(selection, MODELS), ask(selection, HELLO)] == ["Relay", "Relay"]
+    assert [ask(selection, MODELS), ask(selection, HELLO)] == ["Live", "Live"]
     selection.select("hello")
-    assert [ask(selection, MODELS), ask(selection, HELLO)] == ["Relay", "Relay"]
+    assert [ask(selection, MODELS), ask(selection, HELLO)] == ["Live", "Live"]
     assert selection.eject().failures == ()
 
 

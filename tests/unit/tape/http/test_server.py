@@ -293,7 +293,7 @@ def test_an_early_disconnect_from_a_server_is_a_note(tmp_path):
     with serving(server) as url:
         assert HTTPX.get(f"{url}/v1/messages", take=1).pieces == [b"data: 1\n\n"]
         deadline = time.monotonic() + 60
-        while server.busy and time.monotonic() < deadline:
+        while server.in_progress and time.monotonic() < deadline:
             time.sleep(0.01)
         report = server.selection.eject()
     assert report.failures == ()
