@@ -17,7 +17,7 @@ def remote(base_url: str, provider_id: str = "up", **config: Any) -> dict[str, A
     }
 
 
-def ask_chat(model: str, stream: bool = False, **more: Any) -> bytes:
+def chat_request_body(model: str, stream: bool = False, **more: Any) -> bytes:
     """Return the bytes of a minimal chat completions request."""
     fields = {"model": model, "messages": [{"role": "user", "content": "Hi"}]}
     return json.dumps(fields | ({"stream": True} if stream else {}) | more).encode()

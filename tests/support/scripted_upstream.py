@@ -131,7 +131,7 @@ def framed(data: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
-def whole(body: bytes, status: int = 200, kind: str = "application/json", **headers: str) -> Script:
+def responds(body: bytes, status: int = 200, kind: str = "application/json", **headers: str) -> Script:
     """Return a script that responds with one body."""
 
     async def script(answer: Answer) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from support.chat_upstream import AUTH_PATH
-from support.native_upstream import NativeUpstream, OpenRequest, Reply, ask, open_request, post
+from support.native_upstream import NativeUpstream, OpenRequest, Reply, open_request, post, request_body
 from support.scripted_upstream import Exchange, Script
 from support.stack_process import StackProcess, run_config, vllm
 
@@ -36,7 +36,7 @@ class Relay:
     ) -> tuple[Reply, Exchange]:
         """Send a request for a script through a provider; return the response and the request at the upstream."""
         model = self.upstream.play(script)
-        reply = await post(self.url, ask(f"{to}/{model}", **fields), headers)
+        reply = await post(self.url, request_body(f"{to}/{model}", **fields), headers)
         (exchange,) = self.upstream.of(model)
         return reply, exchange
 
@@ -46,7 +46,7 @@ class Relay:
     ) -> AsyncGenerator[tuple[OpenRequest, Exchange]]:
         """Open a request for a script; yield it and, once it has arrived, the request at the upstream."""
         model = self.upstream.play(script)
-        async with open_request(self.url, ask(f"{to}/{model}", **fields), headers) as request:
+        async with open_request(self.url, request_body(f"{to}/{model}", **fields), headers) as request:
             (exchange,) = await self.upstream.seen(model)
             yield request, exchange
 

@@ -8,8 +8,8 @@ import httpx2
 import pytest
 
 from llama_stack_provider_messages.upstream.sse import SSEDecoder
-from support.native_upstream import ask, assert_same, error_body, message, post, spoken, until
-from support.scripted_upstream import CLEAN, CUT, HANG_SECONDS, Answer, raw, silent, streamed, whole
+from support.native_upstream import assert_same, error_body, message, post, request_body, text_frames, wait_until
+from support.scripted_upstream import CLEAN, CUT, HANG_SECONDS, Answer, raw, responds, silent, streamed
 
 pytestmark = pytest.mark.integration
 
@@ -73,7 +73,7 @@ async def test_an_error_in_the_format_of_the_api_is_passed_on_unchanged(relay, s
     """Status, bytes, retry headers and request id are those of the upstream; its other headers are removed."""
     kind = min(TYPES[status])
     body = error_body(kind, TEXT).replace(b'"type": "error"', b'"type" : "error", "future": 1.0')
-    reply, _exchange = await relay.send(whole(body, status, **HINTS, request_id="req_up"), stream=stream)
+    reply, _exchange = await relay.send(responds(body, status, **HINTS, request_id="req_up"), stream=stream)
     assert reply.status == status
     assert_same(reply.body, body)
     assert reply.headers["content-type"].startswith("application/json")
@@ -92,7 +92,7 @@ async def test_an_error_in_the_format_of_the_api_is_passed_on_unchanged(relay, s
 async def test_an_error_in_another_format_is_put_into_the_envelope(relay, shape, status, stream):
     """Status, message and retry headers are kept; the type is the API's for that status."""
     body = json.dumps(SHAPES[shape](status)).encode()
-    reply, _exchange = await relay.send(whole(body, status, retry_after="7"), stream=stream)
+    reply, _exchange = await relay.send(responds(body, status, retry_after="7"), stream=stream)
     assert TEXT in check_error(reply, status)["message"]
     assert reply.headers["retry-after"] == "7"
 
@@ -102,7 +102,7 @@ async def test_an_error_in_another_format_is_put_into_the_envelope(relay, shape,
 @pytest.mark.parametrize("status", [401, 403])
 async def test_an_error_about_credentials_keeps_status_and_message(relay, shape, status, to):
     """Both for the provider's key and for forwarded credentials of the client."""
-    reply, _exchange = await relay.send(whole(json.dumps(SHAPES[shape](status)).encode(), status), to)
+    reply, _exchange = await relay.send(responds(json.dumps(SHAPES[shape](status)).encode(), status), to)
     assert TEXT in check_error(reply, status)["message"]
 
 
@@ -123,14 +123,14 @@ async def test_an_error_about_credentials_keeps_status_and_message(relay, shape,
 @pytest.mark.parametrize("status", [400, 404, 413, 500, 503, 529])
 async def test_an_error_without_a_message_gets_one(relay, status, body, kind, stream):
     """HTML, an empty body and garbage keep their status; no markup reaches the client."""
-    reply, _exchange = await relay.send(whole(body, status, kind), stream=stream)
+    reply, _exchange = await relay.send(responds(body, status, kind), stream=stream)
     assert "<" not in check_error(reply, status)["message"]
 
 
 async def test_an_address_in_an_error_message_is_redacted(relay):
     """The same for a key."""
     text = "Go away: key sk-upstream-secret-0123456789 at http://10.0.0.7:8000/v1"
-    reply, _exchange = await relay.send(whole(json.dumps({"error": {"message": text}}).encode(), 400))
+    reply, _exchange = await relay.send(responds(json.dumps({"error": {"message": text}}).encode(), 400))
     assert "10.0.0.7" not in check_error(reply, 400)["message"]
 
 
@@ -141,7 +141,7 @@ UNREACHABLE = {"refusing": 502, "nameless": 502, "tls": 502, "full": 504}
 @pytest.mark.parametrize("to", UNREACHABLE)
 async def test_an_upstream_that_cannot_be_reached(relay, to, stream):
     """The error names the backend by its id; its address and key are in neither the response nor the log."""
-    reply = await post(relay.url, ask(f"{to}/m", stream))
+    reply = await post(relay.url, request_body(f"{to}/m", stream))
     assert f"'{to}'" in check_error(reply, UNREACHABLE[to])["message"]
     assert reply.headers["x-messages-lane"].startswith("native; reason=")
     assert "sk-upstream-secret" not in relay.process.log
@@ -171,8 +171,8 @@ async def test_garbage_in_place_of_http(relay, answer, stream):
 @pytest.mark.parametrize("stream", [False, True])
 async def test_an_error_before_the_upstream_has_read_the_body_is_passed_on(relay, stream):
     """Servers reject a body that is too long without reading it; the client gets their error."""
-    relay.upstream.early_scripts["hasty"] = whole(error_body("request_too_large", TEXT), 413)
-    reply = await post(relay.url, ask("hasty/m", stream, system="x" * 8_000_000))
+    relay.upstream.early_scripts["hasty"] = responds(error_body("request_too_large", TEXT), 413)
+    reply = await post(relay.url, request_body("hasty/m", stream, system="x" * 8_000_000))
     assert (reply.status, reply.json["error"]) == (413, {"type": "request_too_large", "message": TEXT})
 
 
@@ -182,7 +182,7 @@ async def test_a_redirect_is_not_followed(relay, status, stream):
     """It would send the key to another address."""
     others = len(relay.upstream.others)
     location = relay.upstream.url("trap") + "/messages"
-    reply, _exchange = await relay.send(whole(b"", status, location=location), stream=stream)
+    reply, _exchange = await relay.send(responds(b"", status, location=location), stream=stream)
     assert "'up'" in check_error(reply, 502)["message"]
     assert "location" not in reply.headers
     assert len(relay.upstream.others) == others
@@ -205,7 +205,7 @@ async def test_a_redirect_is_not_followed(relay, status, stream):
 )
 async def test_a_200_that_is_not_a_message(relay, body, kind, stream):
     """It is a 502, and nothing of the body is shown."""
-    reply, _exchange = await relay.send(whole(body, 200, kind), stream=stream)
+    reply, _exchange = await relay.send(responds(body, 200, kind), stream=stream)
     assert "'up'" in check_error(reply, 502)["message"]
 
 
@@ -245,7 +245,7 @@ async def test_silence_before_the_status(impatient, stream):
     """Silence longer than ``silence_seconds`` is a timeout, and the upstream's connection is closed."""
     reply, exchange = await impatient.send(silent, "quick", stream=stream)
     assert "'quick'" in check_error(reply, 504)["message"]
-    await until(exchange.closed.is_set, "the close of the upstream")
+    await wait_until(exchange.closed.is_set, "the close of the upstream")
 
 
 async def test_silence_inside_a_message(impatient):
@@ -258,7 +258,7 @@ async def test_silence_inside_a_message(impatient):
 
     reply, exchange = await impatient.send(script, "quick")
     check_error(reply, 504)
-    await until(exchange.closed.is_set, "the close of the upstream")
+    await wait_until(exchange.closed.is_set, "the close of the upstream")
 
 
 def read(body: bytes) -> list[dict]:
@@ -280,7 +280,7 @@ def check_broken(body: bytes, before: list[dict], kind: str = "api_error", reque
         assert secret not in body.decode(errors="replace")
 
 
-FRAMES = spoken("m", "Hello", " \u00e9\U0001f600 there")
+FRAMES = text_frames("m", "Hello", " \u00e9\U0001f600 there")
 WITHOUT_DELTA, WITHOUT_STOP = FRAMES[:-2], FRAMES[:-1]
 
 
@@ -381,7 +381,7 @@ async def test_silence_in_the_middle_of_a_stream(impatient):
     reply, exchange = await impatient.send(script, "quick", stream=True)
     check_broken(reply.body, renamed(FRAMES[:3], f"quick/{exchange.json['model']}"), "timeout_error")
     assert b"event: ping\n" in reply.body
-    await until(exchange.closed.is_set, "the close of the upstream")
+    await wait_until(exchange.closed.is_set, "the close of the upstream")
 
 
 async def test_silence_inside_an_event(impatient):
@@ -404,7 +404,7 @@ async def test_a_stream_truncated_at_any_byte_is_readable(relay, end):
 
     async def check_at(model: str, at: int) -> None:
         relay.upstream.play(streamed(raw[:at], ends=CUT), model)
-        reply = await post(relay.url, ask(f"up/{model}", stream=True))
+        reply = await post(relay.url, request_body(f"up/{model}", stream=True))
         assert (reply.status, reply.ended) == (200, True)
         check_truncated(reply.body, [renamed(some, f"up/{model}") for some in complete_frames(frames, at)])
 
@@ -479,7 +479,7 @@ async def test_the_official_sdk_raises_the_class_of_the_status(relay, sdk, statu
     """Whatever the format of the upstream's error."""
     bodies = {"messages": error_body(min(TYPES[status]), TEXT), "html": b"<html>"}
     body = bodies.get(shape) or json.dumps(SHAPES["openai"](status)).encode()
-    model = relay.upstream.play(whole(body, status))
+    model = relay.upstream.play(responds(body, status))
     with pytest.raises(SDK_CLASSES[status]) as caught:
         await sdk.messages.create(
             model=f"up/{model}", max_tokens=9, messages=[{"role": "user", "content": "Hi"}], stream=stream

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from support.native_upstream import NativeUpstream, Reply, post
-from support.remote import ask_chat, remote
+from support.remote import chat_request_body, remote
 from support.scripted_upstream import Exchange, Script
 from support.stack_process import StackProcess, run_config
 
@@ -27,45 +27,47 @@ class Front:
     def url(self) -> str:
         return self.process.url
 
-    async def say(
+    async def send_chat(
         self, script: Script, to: str = "up", headers: Iterable[tuple[str, str]] = (), **fields: Any
     ) -> tuple[Reply, Exchange]:
         """Send a chat completion for a script; return the reply and the request that the upstream received."""
         model = self.upstream.play(script)
-        reply = await post(self.url, ask_chat(f"{to}/{model}", **fields), headers, "/v1/chat/completions")
+        reply = await post(self.url, chat_request_body(f"{to}/{model}", **fields), headers, "/v1/chat/completions")
         (exchange,) = self.upstream.of(model)
         return reply, exchange
 
 
 @pytest.fixture(scope="session")
-def native() -> Iterator[NativeUpstream]:
+def messages_upstream() -> Iterator[NativeUpstream]:
     with NativeUpstream() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def front(native, tmp_path_factory) -> Iterator[Front]:
+def front(messages_upstream, tmp_path_factory) -> Iterator[Front]:
     """A stack whose providers differ in how they reach their upstream; ``up`` is the simplest."""
     quick = {"timeout": {"connect": CONNECT_SECONDS, "read": SILENCE_SECONDS}}
     inference = [
-        remote(native.root("up"), "up"),
-        remote(native.root("quick"), "quick", network=quick),
-        remote(native.root("tls").replace("http://", "https://"), "tls"),
+        remote(messages_upstream.root("up"), "up"),
+        remote(messages_upstream.root("quick"), "quick", network=quick),
+        remote(messages_upstream.root("tls").replace("http://", "https://"), "tls"),
         remote("http://nowhere.invalid", "nameless"),
         remote("http://127.0.0.1:1", "refusing"),
-        remote(native.root("listing"), "listing", allowed_models=["listed"]),
-        remote(native.root("retrying"), "retrying", max_retries=2),
+        remote(messages_upstream.root("listing"), "listing", allowed_models=["listed"]),
+        remote(messages_upstream.root("retrying"), "retrying", max_retries=2),
         remote(
-            native.root("azure") + "/anthropic",
+            messages_upstream.root("azure") + "/anthropic",
             "azure",
             models=["opus-deployment", {"id": "mine", "type": "claude-sonnet-4-5", "max_tokens": 777, "context": 9000}],
         ),
-        remote(native.root("entra") + "/anthropic", "entra", auth="bearer", models=[]),
-        remote(native.root("named"), "named", auth="header:Api-Key", models=[], headers={"X-Tenant": "t1"}),
-        remote(native.root("beta"), "beta", anthropic_beta=["b-one", "b-two"], anthropic_version="2024-10-10"),
-        remote(native.root("keyless"), "keyless", api_key=None),
-        remote(native.root("off"), "off"),
+        remote(messages_upstream.root("entra") + "/anthropic", "entra", auth="bearer", models=[]),
+        remote(messages_upstream.root("named"), "named", auth="header:Api-Key", models=[], headers={"X-Tenant": "t1"}),
+        remote(
+            messages_upstream.root("beta"), "beta", anthropic_beta=["b-one", "b-two"], anthropic_version="2024-10-10"
+        ),
+        remote(messages_upstream.root("keyless"), "keyless", api_key=None),
+        remote(messages_upstream.root("off"), "off"),
     ]
     config = run_config(inference, {"native": {"off": "off"}})
     with StackProcess(config, tmp_path_factory.mktemp("front"), JSON_LOGS) as process:
-        yield Front(native, process)
+        yield Front(messages_upstream, process)

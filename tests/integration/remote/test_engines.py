@@ -194,7 +194,7 @@ SCHEMA = {
     "required": ["city"],
     "additionalProperties": False,
 }
-TRIANGLE = {
+COMPARED_REQUESTS = {
     "text": user("Hello"),
     "a system message": {"messages": [{"role": "system", "content": "Be brief."}, *user("Count to 10")["messages"]]},
     "turns": {
@@ -224,7 +224,7 @@ TRIANGLE = {
 }
 
 
-def meaning(answer):
+def reply_content(answer):
     """Return the content of a response: text, reasoning, calls without ids and white space, finish reason, usage."""
     choice = answer.choices[0]
     calls = [(call.function.name, json.loads(call.function.arguments)) for call in choice.message.tool_calls or []]
@@ -237,38 +237,38 @@ USAGE = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 
 @pytest.fixture
-def direct(local_stack) -> Iterator[openai.OpenAI]:
+def engine_client(local_stack) -> Iterator[openai.OpenAI]:
     """The engine, without a Messages API in between."""
     with openai.OpenAI(base_url=f"{local_stack.url}/v1", api_key="k", max_retries=0, timeout=60) as made:
         yield made
 
 
-@pytest.mark.parametrize("case", TRIANGLE)
-def test_the_triangle_whole(client, direct, case):
+@pytest.mark.parametrize("case", COMPARED_REQUESTS)
+def test_a_response_equals_that_of_the_engine(client, engine_client, case):
     """After two translations, there and back, the response is the same as without, word by word."""
-    asked = {"temperature": 0, "seed": 7, "max_tokens": 150, **TRIANGLE[case]}
-    expected = meaning(direct.chat.completions.create(model="local/default", **asked))
-    assert meaning(client.chat.completions.create(model=STACK, **asked)) == expected
+    asked = {"temperature": 0, "seed": 7, "max_tokens": 150, **COMPARED_REQUESTS[case]}
+    expected = reply_content(engine_client.chat.completions.create(model="local/default", **asked))
+    assert reply_content(client.chat.completions.create(model=STACK, **asked)) == expected
 
 
-@pytest.mark.parametrize("case", TRIANGLE)
-def test_the_triangle_streamed(client, direct, case):
-    """Likewise for the joined chunks of a stream."""
-    asked = {"temperature": 0, "seed": 7, "max_tokens": 150, **TRIANGLE[case]}
-    expected = meaning_streamed(direct, model="local/default", **asked)
-    assert meaning_streamed(client, model=STACK, **asked) == expected
+@pytest.mark.parametrize("case", COMPARED_REQUESTS)
+def test_a_stream_equals_that_of_the_engine(client, engine_client, case):
+    """After two translations, there and back, the joined chunks are the same as without, word by word."""
+    asked = {"temperature": 0, "seed": 7, "max_tokens": 150, **COMPARED_REQUESTS[case]}
+    expected = stream_content(engine_client, model="local/default", **asked)
+    assert stream_content(client, model=STACK, **asked) == expected
 
 
-def test_the_triangle_with_a_stop_sequence(client, direct):
+def test_a_response_cut_at_a_stop_sequence_equals_that_of_the_engine(client, engine_client):
     """The second stack searches for it and stops the engine, whose token count is lost."""
     asked = {"temperature": 0, "seed": 7, "max_tokens": 150, "stop": ["5"], **user("Count to 10")}
-    *expected, _usage = meaning(direct.chat.completions.create(model="local/default", **asked))
-    *seen, _usage = meaning(client.chat.completions.create(model=STACK, **asked))
+    *expected, _usage = reply_content(engine_client.chat.completions.create(model="local/default", **asked))
+    *seen, _usage = reply_content(client.chat.completions.create(model=STACK, **asked))
     assert seen == expected
 
 
-def meaning_streamed(sdk, **asked):
-    """Return the content of a stream, as ``meaning`` does."""
+def stream_content(sdk, **asked):
+    """Return the content of a stream, as ``reply_content`` does."""
     said, thought, reason, usage, calls = "", "", None, None, {}
     for chunk in sdk.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True}):
         usage = chunk.usage or usage

@@ -5,9 +5,9 @@ import json
 import openai
 import pytest
 
-from support.native_upstream import error_body, frame, message, post, spoken, spoken_events, until
-from support.remote import KEY, ask_chat, remote
-from support.scripted_upstream import CUT, Answer, raw, silent, streamed, whole
+from support.native_upstream import error_body, frame, message, post, text_events, text_frames, wait_until
+from support.remote import KEY, chat_request_body, remote
+from support.scripted_upstream import CUT, Answer, raw, responds, silent, streamed
 from support.stack_process import StackProcess, run_config
 
 pytestmark = pytest.mark.integration
@@ -61,8 +61,8 @@ def check_error(reply, status):
 @pytest.mark.parametrize("status", TYPES)
 async def test_an_error_of_the_api_keeps_status_and_message(front, status, stream):
     """In OpenAI's envelope, after one request, with the retry headers and the request id under OpenAI's names."""
-    script = whole(error_body(TYPES[status], TEXT), status, retry_after="7", request_id="req_up", set_cookie="a=b")
-    reply, _exchange = await front.say(script, stream=stream)
+    script = responds(error_body(TYPES[status], TEXT), status, retry_after="7", request_id="req_up", set_cookie="a=b")
+    reply, _exchange = await front.send_chat(script, stream=stream)
     error = check_error(reply, status)
     assert (error["message"], error["type"]) == (TEXT, TYPES[status])
     assert reply.headers["retry-after"] == "7"
@@ -74,7 +74,9 @@ async def test_an_error_of_the_api_keeps_status_and_message(front, status, strea
 async def test_rate_limits_have_the_names_of_openai(front, stream):
     """Limits and what is left of them."""
     hints = {"anthropic_ratelimit_requests_remaining": "3", "anthropic_ratelimit_requests_limit": "50"}
-    reply, _exchange = await front.say(whole(error_body("rate_limit_error", TEXT), 429, **hints), stream=stream)
+    reply, _exchange = await front.send_chat(
+        responds(error_body("rate_limit_error", TEXT), 429, **hints), stream=stream
+    )
     check_error(reply, 429)
     assert reply.headers["x-ratelimit-remaining-requests"] == "3"
     assert reply.headers["x-ratelimit-limit-requests"] == "50"
@@ -86,7 +88,7 @@ async def test_rate_limits_have_the_names_of_openai(front, stream):
 async def test_an_error_in_another_form_keeps_status_and_message(front, shape, status, stream):
     """Of any gateway between the stack and the model."""
     body = json.dumps(SHAPES[shape](status)).encode()
-    reply, _exchange = await front.say(whole(body, status, retry_after="7"), stream=stream)
+    reply, _exchange = await front.send_chat(responds(body, status, retry_after="7"), stream=stream)
     assert TEXT in check_error(reply, status)["message"]
     assert reply.headers["retry-after"] == "7"
 
@@ -105,14 +107,14 @@ async def test_an_error_in_another_form_keeps_status_and_message(front, shape, s
 @pytest.mark.parametrize("status", [400, 404, 500, 529])
 async def test_an_error_without_a_message_gets_one(front, status, body, kind, stream):
     """HTML, an empty body and garbage keep their status; no markup reaches the client."""
-    reply, _exchange = await front.say(whole(body, status, kind), stream=stream)
+    reply, _exchange = await front.send_chat(responds(body, status, kind), stream=stream)
     assert "<" not in check_error(reply, status)["message"]
 
 
 async def test_a_prompt_that_is_too_long_has_the_code_of_openai(front):
     """Clients look for it, to shorten their history."""
     text = "prompt is too long: 210000 tokens > 200000 maximum"
-    reply, _exchange = await front.say(whole(error_body("invalid_request_error", text), 400))
+    reply, _exchange = await front.send_chat(responds(error_body("invalid_request_error", text), 400))
     assert check_error(reply, 400)["code"] == "context_length_exceeded"
 
 
@@ -120,11 +122,11 @@ async def test_a_prompt_that_is_too_long_has_the_code_of_openai(front):
 async def test_a_key_in_an_error_of_the_upstream_is_redacted(front, stream):
     """In an error response and in an error event."""
     text = f"Go away with {KEY}"
-    script = whole(error_body("authentication_error", text), 401)
+    script = responds(error_body("authentication_error", text), 401)
     if stream:
         failed = {"type": "error", "error": {"type": "api_error", "message": text}}
-        script = streamed(frame(spoken_events("m")[0]), frame(failed))
-    reply, _exchange = await front.say(script, stream=stream)
+        script = streamed(frame(text_events("m")[0]), frame(failed))
+    reply, _exchange = await front.send_chat(script, stream=stream)
     assert b"Go away" in reply.body
     assert KEY.encode() not in reply.body
 
@@ -136,7 +138,7 @@ CANNOT = {"refusing": 502, "nameless": 502, "tls": 502}
 @pytest.mark.parametrize("to", CANNOT)
 async def test_an_upstream_that_cannot_be_reached(front, to, stream):
     """The message names the provider, without address and key."""
-    reply = await post(front.url, ask_chat(f"{to}/m", stream), path=CHAT)
+    reply = await post(front.url, chat_request_body(f"{to}/m", stream), path=CHAT)
     assert f"'{to}'" in check_error(reply, CANNOT[to])["message"]
 
 
@@ -148,7 +150,7 @@ async def test_an_upstream_that_cannot_be_reached(front, to, stream):
 )
 async def test_garbage_in_place_of_http(front, answer, stream):
     """Bytes that are not an HTTP response; sent once."""
-    reply, _exchange = await front.say(raw(answer), stream=stream)
+    reply, _exchange = await front.send_chat(raw(answer), stream=stream)
     assert "'up'" in check_error(reply, 502)["message"]
 
 
@@ -157,8 +159,8 @@ async def test_garbage_in_place_of_http(front, answer, stream):
 async def test_a_redirect_is_not_followed(front, status, stream):
     """The key would be sent along."""
     others = len(front.upstream.others)
-    script = whole(b"", status, location=front.upstream.url("trap") + "/messages")
-    reply, _exchange = await front.say(script, stream=stream)
+    script = responds(b"", status, location=front.upstream.url("trap") + "/messages")
+    reply, _exchange = await front.send_chat(script, stream=stream)
     assert "'up'" in check_error(reply, 502)["message"]
     assert len(front.upstream.others) == others
 
@@ -178,7 +180,7 @@ async def test_a_redirect_is_not_followed(front, status, stream):
 )
 async def test_a_200_that_is_not_a_message(front, body, kind, stream):
     """Is a failure of the upstream, and nothing of it is shown."""
-    reply, _exchange = await front.say(whole(body, 200, kind), stream=stream)
+    reply, _exchange = await front.send_chat(responds(body, 200, kind), stream=stream)
     assert "'up'" in check_error(reply, 502)["message"]
 
 
@@ -193,16 +195,16 @@ async def test_a_truncated_message(front, part):
             await answer.chunk(body[:part])
         answer.drop()
 
-    reply, _exchange = await front.say(script)
+    reply, _exchange = await front.send_chat(script)
     assert "'up'" in check_error(reply, 502)["message"]
 
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_silence_before_the_status(front, stream):
     """Longer than the network settings allow, it is a timeout, and the upstream's connection is closed."""
-    reply, exchange = await front.say(silent, "quick", stream=stream)
+    reply, exchange = await front.send_chat(silent, "quick", stream=stream)
     assert "'quick'" in check_error(reply, 504)["message"]
-    await until(exchange.closed.is_set, "the close of the upstream", 2)
+    await wait_until(exchange.closed.is_set, "the close of the upstream", 2)
 
 
 def pieces_of(reply):
@@ -217,10 +219,14 @@ def said(pieces):
 
 FAILED = {"type": "error", "error": {"type": "overloaded_error", "message": TEXT}}
 BREAKS = {
-    "an error event": (streamed(*spoken("m", "Hel")[:3], frame(FAILED)), TEXT, "503"),
-    "a cut": (streamed(*spoken("m", "Hel")[:3], ends=CUT), "'up'", "502"),
-    "a clean end too soon": (streamed(*spoken("m", "Hel")[:3]), "before its answer was complete", "502"),
-    "half an event": (streamed(*spoken("m", "Hel")[:3], b'event: x\ndata: {"type": "con', ends=CUT), "'up'", "502"),
+    "an error event": (streamed(*text_frames("m", "Hel")[:3], frame(FAILED)), TEXT, "503"),
+    "a cut": (streamed(*text_frames("m", "Hel")[:3], ends=CUT), "'up'", "502"),
+    "a clean end too soon": (streamed(*text_frames("m", "Hel")[:3]), "before its answer was complete", "502"),
+    "half an event": (
+        streamed(*text_frames("m", "Hel")[:3], b'event: x\ndata: {"type": "con', ends=CUT),
+        "'up'",
+        "502",
+    ),
 }
 
 
@@ -228,7 +234,7 @@ BREAKS = {
 async def test_a_stream_that_breaks_off_ends_with_an_error(front, case):
     """The chunks before it are delivered, without a finish reason."""
     script, text, code = BREAKS[case]
-    reply, _exchange = await front.say(script, stream=True)
+    reply, _exchange = await front.send_chat(script, stream=True)
     *pieces, last = pieces_of(reply)
     assert reply.status == 200
     assert said(pieces) == "Hel"
@@ -242,20 +248,20 @@ async def test_silence_inside_of_a_stream(front):
 
     async def script(answer: Answer) -> None:
         await answer.head()
-        for part in spoken("m", "Hel")[:3]:
+        for part in text_frames("m", "Hel")[:3]:
             await answer.chunk(part)
         await silent(answer)
 
-    reply, exchange = await front.say(script, "quick", stream=True)
+    reply, exchange = await front.send_chat(script, "quick", stream=True)
     assert pieces_of(reply)[-1]["error"]["code"] == "504"
-    await until(exchange.closed.is_set, "the close of the upstream", 2)
+    await wait_until(exchange.closed.is_set, "the close of the upstream", 2)
 
 
 async def test_invalid_events_are_skipped(front):
     """Pings, comments, unknown events, data that is not JSON."""
     noise = [b": ping\n\n", b"data: [DONE]\n\n", b"data: {\n\n", b"data: 5\n\n", frame({"type": "future", "a": 1})]
-    parts = spoken("m", "Hel", "lo")
-    reply, _exchange = await front.say(streamed(*noise, *parts[:3], *noise, *parts[3:]), stream=True)
+    parts = text_frames("m", "Hel", "lo")
+    reply, _exchange = await front.send_chat(streamed(*noise, *parts[:3], *noise, *parts[3:]), stream=True)
     assert said(pieces_of(reply)) == "Hello"
 
 
@@ -264,7 +270,7 @@ async def test_a_client_that_leaves_ends_the_request_upstream(front):
 
     async def script(answer: Answer) -> None:
         await answer.head()
-        for part in spoken("m", "Hel")[:3]:
+        for part in text_frames("m", "Hel")[:3]:
             await answer.chunk(part)
         await silent(answer)
 
@@ -275,7 +281,7 @@ async def test_a_client_that_leaves_ends_the_request_upstream(front):
         assert (await anext(aiter(stream))).choices
         await stream.close()
     (exchange,) = front.upstream.of(model)
-    await until(exchange.closed.is_set, "the close of the upstream", 5)
+    await wait_until(exchange.closed.is_set, "the close of the upstream", 5)
 
 
 SDK_ERRORS = {
@@ -294,7 +300,7 @@ SDK_ERRORS = {
 @pytest.mark.parametrize("status", SDK_ERRORS)
 async def test_the_official_sdk_raises_its_own_errors(front, status, stream):
     """With the upstream's message, type, request id and retry headers."""
-    script = whole(error_body(TYPES[status], TEXT), status, retry_after="7", request_id="req_up")
+    script = responds(error_body(TYPES[status], TEXT), status, retry_after="7", request_id="req_up")
     model = front.upstream.play(script)
     async with openai.AsyncOpenAI(base_url=f"{front.url}/v1", api_key="k", max_retries=0) as client:
         asked = {"model": f"up/{model}", "messages": [{"role": "user", "content": "Hi"}], "stream": stream}
@@ -322,22 +328,22 @@ async def test_the_official_sdk_raises_at_an_error_inside_a_stream(front):
 @pytest.mark.parametrize("stream", [False, True])
 async def test_configured_retries(front, stream):
     """As often as configured, after the pauses that the upstream asks for; then its response."""
-    answers = [whole(error_body("overloaded_error", TEXT), 529, retry_after="0") for _ in range(2)]
-    answers.append(streamed(*spoken("m", "Hello")) if stream else whole(json.dumps(message("m")).encode()))
+    answers = [responds(error_body("overloaded_error", TEXT), 529, retry_after="0") for _ in range(2)]
+    answers.append(streamed(*text_frames("m", "Hello")) if stream else responds(json.dumps(message("m")).encode()))
 
     async def script(answer: Answer) -> None:
         await answers.pop(0)(answer)
 
     model = front.upstream.play(script)
-    reply = await post(front.url, ask_chat(f"retrying/{model}", stream), path=CHAT)
+    reply = await post(front.url, chat_request_body(f"retrying/{model}", stream), path=CHAT)
     assert reply.status == 200
     assert len(front.upstream.of(model)) == 3
 
 
 async def test_an_invalid_request_is_not_retried(front):
     """It would be rejected again."""
-    model = front.upstream.play(whole(error_body("invalid_request_error", TEXT), 400))
-    reply = await post(front.url, ask_chat(f"retrying/{model}"), path=CHAT)
+    model = front.upstream.play(responds(error_body("invalid_request_error", TEXT), 400))
+    reply = await post(front.url, chat_request_body(f"retrying/{model}"), path=CHAT)
     check_error(reply, 400)
     assert len(front.upstream.of(model)) == 1
 
@@ -345,14 +351,14 @@ async def test_an_invalid_request_is_not_retried(front):
 async def test_failures_leave_no_traceback_that_stops_the_server(front):
     """The platform renders the traceback of an unknown exception, which stops the server for seconds."""
     before = front.process.log.count("Exception in ASGI application")
-    await front.say(whole(b"", 529))
+    await front.send_chat(responds(b"", 529))
     assert front.process.log.count("Exception in ASGI application") == before
 
 
 @pytest.fixture(scope="module")
-def alone(native, tmp_path_factory):
+def alone(messages_upstream, tmp_path_factory):
     """A stack without the Messages API."""
-    config = run_config([remote(native.root("alone"))], {})
+    config = run_config([remote(messages_upstream.root("alone"))], {})
     config["apis"].remove("messages")
     del config["providers"]["messages"]
     with StackProcess(config, tmp_path_factory.mktemp("alone"), {"LLAMA_STACK_LOG_FORMAT": "json"}) as process:
@@ -361,9 +367,9 @@ def alone(native, tmp_path_factory):
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("status", TYPES)
-async def test_without_the_messages_api_the_platform_responds(native, alone, status, stream):
+async def test_without_the_messages_api_the_platform_responds(messages_upstream, alone, status, stream):
     """With status and message, and without a traceback that stops the server."""
-    model = native.play(whole(error_body(TYPES[status], TEXT), status, retry_after="7"))
-    reply = await post(alone.url, ask_chat(f"up/{model}", stream), path=CHAT)
+    model = messages_upstream.play(responds(error_body(TYPES[status], TEXT), status, retry_after="7"))
+    reply = await post(alone.url, chat_request_body(f"up/{model}", stream), path=CHAT)
     assert (reply.status, reply.json) == (SEEN.get(status, status), {"error": {"message": TEXT}})
     assert "Exception in ASGI application" not in alone.log

@@ -5,8 +5,16 @@ import json
 
 import pytest
 
-from support.native_upstream import NativeUpstream, ask, assert_same, open_request, post, spoken, until
-from support.scripted_upstream import CUT, Answer, raw, silent, streamed, whole
+from support.native_upstream import (
+    NativeUpstream,
+    assert_same,
+    open_request,
+    post,
+    request_body,
+    text_frames,
+    wait_until,
+)
+from support.scripted_upstream import CUT, Answer, raw, responds, silent, streamed
 
 
 @pytest.fixture(scope="module")
@@ -17,13 +25,15 @@ def native():
 
 async def say(native, script, **options):
     """Ask the upstream itself."""
-    return await post(native.url("up").removesuffix("/v1"), ask(native.play(script)), path="/up/v1/messages", **options)
+    return await post(
+        native.url("up").removesuffix("/v1"), request_body(native.play(script)), path="/up/v1/messages", **options
+    )
 
 
 @pytest.mark.parametrize("at_once", [False, True])
 async def test_chunks_arrive_as_they_were_written(native, at_once):
     """One by one and in one write, with the framing undone."""
-    chunks = [b"a", b"\r\n", b"0\r\n\r\n", *spoken("m", "x" * 70_000)]
+    chunks = [b"a", b"\r\n", b"0\r\n\r\n", *text_frames("m", "x" * 70_000)]
     reply = await say(native, streamed(*chunks, at_once=at_once))
     assert reply.chunks == chunks
     assert reply.ended
@@ -37,7 +47,7 @@ async def test_a_cut_is_no_end(native):
 
 async def test_what_was_sent_is_kept_as_it_was(native):
     """Bytes, header order and path; headers of the reply arrive."""
-    model = native.play(whole(b"{}", 429, retry_after="7"))
+    model = native.play(responds(b"{}", 429, retry_after="7"))
     body = b' {"model":"%s"}\n' % model.encode()
     reply = await post(native.url(), body, [("X-One", "1"), ("x-one", "2")], path="/up/v1/messages?beta=true")
     (exchange,) = native.of(model)
@@ -49,8 +59,11 @@ async def test_what_was_sent_is_kept_as_it_was(native):
 
 async def test_a_connection_is_used_again(native):
     """Two requests behind one another on one connection, the second sent before the first is answered."""
-    model = native.play(whole(b"{}"))
-    single = b"POST /up/v1/messages HTTP/1.1\r\ncontent-length: %d\r\n\r\n%s" % (len(ask(model)), ask(model))
+    model = native.play(responds(b"{}"))
+    single = b"POST /up/v1/messages HTTP/1.1\r\ncontent-length: %d\r\n\r\n%s" % (
+        len(request_body(model)),
+        request_body(model),
+    )
     reader, writer = await asyncio.open_connection("127.0.0.1", native.port)
     writer.write(single * 2)
     for _ in range(2):
@@ -64,10 +77,10 @@ async def test_a_connection_is_used_again(native):
 async def test_leaving_is_seen(native):
     """A client that goes away before the answer marks its request."""
     model = native.play(silent)
-    async with open_request(native.url(), ask(model), path="/up/v1/messages") as one:
+    async with open_request(native.url(), request_body(model), path="/up/v1/messages") as one:
         (exchange,) = await native.seen(model)
         one.disconnect()
-        await until(exchange.closed.is_set, "the close")
+        await wait_until(exchange.closed.is_set, "the close")
 
 
 async def test_a_gate_holds_a_script(native):
@@ -80,7 +93,7 @@ async def test_a_gate_holds_a_script(native):
         await answer.chunk(b"late")
         await answer.end()
 
-    async with open_request(native.url(), ask(native.play(script)), path="/up/v1/messages") as one:
+    async with open_request(native.url(), request_body(native.play(script)), path="/up/v1/messages") as one:
         assert await one.head() == 200
         assert await one.is_quiet(0.05)
         gate.open()
@@ -100,9 +113,9 @@ async def test_the_probe_is_told_from_a_request(native):
 async def test_garbage_and_chat_completions(native):
     """Bytes that are no HTTP go out as they are; chat completions have an answer of their own."""
     model = native.play(raw(b"SSH-2.0\r\n"))
-    async with open_request(native.url(), ask(model), path="/up/v1/messages") as one:
+    async with open_request(native.url(), request_body(model), path="/up/v1/messages") as one:
         assert not await one.is_quiet(5)
-    reply = await post(native.url(), ask("any"), path="/up/v1/chat/completions")
+    reply = await post(native.url(), request_body("any"), path="/up/v1/chat/completions")
     assert json.loads(reply.body)["choices"][0]["message"]["content"] == "translated"
     assert len(native.chats) == 1
 

@@ -10,7 +10,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     translate_request,
     translate_response,
 )
-from support.streams import call, completion, delta_chunk, form, id_maker, request, translate
+from support.streams import call, completion, delta_chunk, id_maker, reply_options, request, translate
 
 SIGNER = ThinkingSigner(b"key", "gemini/gemini-3")
 EXTRA = {"google": {"thought_signature": "c2ln"}}
@@ -21,7 +21,7 @@ PLAIN = call(1, "c2", "g", "{}")
 def answer(asked=None, sign=SIGNER.sign):
     message = {"content": "Let me look.", "tool_calls": [SIGNED, PLAIN]}
     value = {"choices": [{"index": 0, "finish_reason": "tool_calls", "message": message}]}
-    return translate_response(completion(value), form(asked), id_maker(), sign=sign)["content"]
+    return translate_response(completion(value), reply_options(asked), id_maker(), sign=sign)["content"]
 
 
 def sent(content, model="gemini-3-pro", seal=SIGNER):
@@ -55,7 +55,7 @@ def test_a_stream_gives_the_same_blocks():
 def translate_response_without_key():
     message = {"content": "Let me look.", "tool_calls": [SIGNED, PLAIN]}
     value = {"choices": [{"index": 0, "finish_reason": "tool_calls", "message": message}]}
-    return translate_response(completion(value), form(), id_maker())["content"]
+    return translate_response(completion(value), reply_options(), id_maker())["content"]
 
 
 def test_a_lost_signature_has_a_stand_in():
