@@ -9,7 +9,7 @@ import pytest
 
 from llama_stack_provider_messages.upstream.sse import SSEDecoder
 from support.native_upstream import assert_same, error_body, message, post, request_body, text_frames, wait_until
-from support.scripted_upstream import CLEAN, CUT, HANG_SECONDS, Answer, raw, responds, silent, streamed
+from support.scripted_upstream import CLEAN, CUT, EVENT_STREAM, HANG_SECONDS, Answer, raw, responds, silent, streamed
 
 pytestmark = pytest.mark.integration
 
@@ -300,11 +300,12 @@ ENDINGS = {
 
 @pytest.mark.parametrize("name", ENDINGS)
 @pytest.mark.parametrize("given", ["", "req_up"])
-@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
-async def test_a_truncated_stream_ends_in_one_error(relay, name, end, given):
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+async def test_a_truncated_stream_ends_in_one_error(relay, name, line_end, given):
     """The events before it are unchanged; the error has the response's request id, and HTTP ends cleanly."""
-    frames, ends = ENDINGS[name]
-    script = streamed(*(part.replace(b"\n", end) for part in frames), ends=ends, request_id=given)
+    frames, end = ENDINGS[name]
+    headers = {**EVENT_STREAM, "request-id": given}
+    script = streamed(*(part.replace(b"\n", line_end) for part in frames), headers=headers, end=end)
     reply, exchange = await relay.send(script, stream=True)
     assert (reply.status, reply.ended) == (200, True)
     assert given in ("", reply.headers["request-id"])
@@ -333,15 +334,15 @@ async def test_a_clean_end_after_message_delta_is_not_an_error(relay):
 @pytest.mark.parametrize("comment", [b"", b": bye\n\n"])
 async def test_a_dropped_connection_after_the_last_event_is_not_an_error(relay, comment):
     """The response was complete; only HTTP was not."""
-    reply, _exchange = await relay.send(streamed(*FRAMES, *filter(None, [comment]), ends=CUT), stream=True)
+    reply, _exchange = await relay.send(streamed(*FRAMES, *filter(None, [comment]), end=CUT), stream=True)
     assert read(reply.body)[-1]["type"] == "message_stop"
 
 
-@pytest.mark.parametrize("ends", [CUT, CLEAN])
-async def test_no_error_is_added_after_an_error_event_of_the_upstream(relay, ends):
+@pytest.mark.parametrize("end", [CUT, CLEAN])
+async def test_no_error_is_added_after_an_error_event_of_the_upstream(relay, end):
     """Whether the upstream closes cleanly or not."""
     error_event = b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"full"}}\n\n'
-    reply, exchange = await relay.send(streamed(*FRAMES[:3], error_event, ends=ends), stream=True)
+    reply, exchange = await relay.send(streamed(*FRAMES[:3], error_event, end=end), stream=True)
     events = read(reply.body)
     assert events[:-1] == renamed(FRAMES[:3], f"up/{exchange.json['model']}")
     assert events[-1]["error"] == {"type": "overloaded_error", "message": "full"}
@@ -403,7 +404,7 @@ async def test_a_stream_truncated_at_any_byte_is_readable(relay, end):
     raw = b"".join(frames)
 
     async def check_at(model: str, at: int) -> None:
-        relay.upstream.play(streamed(raw[:at], ends=CUT), model)
+        relay.upstream.play(streamed(raw[:at], end=CUT), model)
         reply = await post(relay.url, request_body(f"up/{model}", stream=True))
         assert (reply.status, reply.ended) == (200, True)
         check_truncated(reply.body, [renamed(some, f"up/{model}") for some in complete_frames(frames, at)])

@@ -220,10 +220,10 @@ def said(pieces):
 FAILED = {"type": "error", "error": {"type": "overloaded_error", "message": TEXT}}
 BREAKS = {
     "an error event": (streamed(*text_frames("m", "Hel")[:3], frame(FAILED)), TEXT, "503"),
-    "a cut": (streamed(*text_frames("m", "Hel")[:3], ends=CUT), "'up'", "502"),
+    "a cut": (streamed(*text_frames("m", "Hel")[:3], end=CUT), "'up'", "502"),
     "a clean end too soon": (streamed(*text_frames("m", "Hel")[:3]), "before its answer was complete", "502"),
     "half an event": (
-        streamed(*text_frames("m", "Hel")[:3], b'event: x\ndata: {"type": "con', ends=CUT),
+        streamed(*text_frames("m", "Hel")[:3], b'event: x\ndata: {"type": "con', end=CUT),
         "'up'",
         "502",
     ),

@@ -41,7 +41,7 @@ async def test_chunks_arrive_as_they_were_written(native, at_once):
 
 async def test_a_cut_is_no_end(native):
     """A connection that drops is told from a body that ends."""
-    reply = await say(native, streamed(b"half", ends=CUT))
+    reply = await say(native, streamed(b"half", end=CUT))
     assert (reply.chunks, reply.ended) == ([b"half"], False)
 
 
