@@ -150,6 +150,41 @@ def error_body(kind: str, text: str) -> bytes:
     return json.dumps({"type": "error", "error": {"type": kind, "message": text}, "request_id": "req_up"}).encode()
 
 
+ERROR_TYPES = {
+    400: ("invalid_request_error",),
+    401: ("authentication_error",),
+    402: ("billing_error",),
+    403: ("permission_error",),
+    404: ("not_found_error",),
+    409: ("conflict_error",),
+    413: ("request_too_large",),
+    422: ("invalid_request_error",),
+    429: ("rate_limit_error",),
+    500: ("api_error",),
+    502: ("api_error",),
+    503: ("api_error", "overloaded_error"),
+    504: ("timeout_error",),
+    529: ("overloaded_error",),
+}
+"""Status -> error types that the Messages API has for it."""
+ERROR_TEXT = "Not today: come back later."
+"""The message in the error bodies of an upstream."""
+ERROR_SHAPES = {
+    "openai": lambda status: {"error": {"message": ERROR_TEXT, "type": "SomeError", "param": None, "code": status}},
+    "openai_worded": lambda _status: {"error": {"message": ERROR_TEXT, "type": "server_error", "code": "engine_busy"}},
+    "vllm_old": lambda status: {
+        "object": "error",
+        "message": ERROR_TEXT,
+        "type": "SomeError",
+        "param": None,
+        "code": status,
+    },
+    "llama_cpp": lambda status: {"error": {"code": status, "message": ERROR_TEXT, "type": "some_error"}},
+    "fastapi": lambda _status: {"detail": ERROR_TEXT},
+    "text": lambda _status: {"error": ERROR_TEXT},
+}
+"""Name -> function that returns an error body for a status, in a format other than that of the Messages API."""
+
 _unknown_model = responds(error_body("not_found_error", "model: no script of that name"), 404)
 _no_route = responds(b'{"detail":"Not Found"}', 404)
 
@@ -292,8 +327,14 @@ async def post(url: str, body: bytes, headers: Iterable[tuple[str, str]] = (), p
 
 
 def request_body(model: str, stream: bool = False, **more: Any) -> bytes:
-    """Return the bytes of a minimal request."""
+    """Return the bytes of a minimal Messages request."""
     fields = {"model": model, "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+    return json.dumps(fields | ({"stream": True} if stream else {}) | more).encode()
+
+
+def chat_request_body(model: str, stream: bool = False, **more: Any) -> bytes:
+    """Return the bytes of a minimal chat completions request."""
+    fields = {"model": model, "messages": [{"role": "user", "content": "Hi"}]}
     return json.dumps(fields | ({"stream": True} if stream else {}) | more).encode()
 
 

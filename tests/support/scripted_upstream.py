@@ -20,6 +20,8 @@ from urllib.parse import urlsplit
 
 LIMIT_BYTES = 2**24
 """Buffer limit of the stream readers; chunks and headers are smaller."""
+UPSTREAM_KEY = "sk-upstream-secret-0123456789"
+"""The key that the stacks under test send to their upstream; it must not appear anywhere else."""
 HANG_SECONDS = 60.0
 """Timeout for an expected event; only a hang takes that long."""
 CUT, CLEAN, HANG = "cut", "clean", "hang"

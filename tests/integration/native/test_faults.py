@@ -8,29 +8,33 @@ import httpx2
 import pytest
 
 from llama_stack_provider_messages.upstream.sse import SSEDecoder
-from support.native_upstream import assert_same, error_body, message, post, request_body, text_frames, wait_until
-from support.scripted_upstream import CLEAN, CUT, EVENT_STREAM, HANG_SECONDS, Answer, raw, responds, silent, streamed
+from support.native_upstream import (
+    ERROR_SHAPES,
+    ERROR_TEXT,
+    ERROR_TYPES,
+    assert_same,
+    error_body,
+    message,
+    post,
+    request_body,
+    text_frames,
+    wait_until,
+)
+from support.scripted_upstream import (
+    CLEAN,
+    CUT,
+    EVENT_STREAM,
+    HANG_SECONDS,
+    UPSTREAM_KEY,
+    Answer,
+    raw,
+    responds,
+    silent,
+    streamed,
+)
 
 pytestmark = pytest.mark.integration
 
-TYPES = {
-    400: {"invalid_request_error"},
-    401: {"authentication_error"},
-    402: {"billing_error"},
-    403: {"permission_error"},
-    404: {"not_found_error"},
-    409: {"conflict_error"},
-    413: {"request_too_large"},
-    422: {"invalid_request_error"},
-    429: {"rate_limit_error"},
-    500: {"api_error"},
-    502: {"api_error"},
-    503: {"api_error", "overloaded_error"},
-    504: {"timeout_error"},
-    529: {"overloaded_error"},
-}
-"""Status -> error types that the API has for it."""
-TEXT = "Not today: come back later."
 HINTS = {
     "retry_after": "7",
     "retry_after_ms": "7000",
@@ -41,15 +45,6 @@ HINTS = {
 }
 SECRETS = ("sk-upstream", "127.0.0.1", "localhost", "nowhere.invalid")
 
-SHAPES = {
-    "openai": lambda status: {"error": {"message": TEXT, "type": "SomeError", "param": None, "code": status}},
-    "openai_worded": lambda status: {"error": {"message": TEXT, "type": "server_error", "code": "engine_busy"}},
-    "vllm_old": lambda status: {"object": "error", "message": TEXT, "type": "SomeError", "param": None, "code": status},
-    "llama_cpp": lambda status: {"error": {"code": status, "message": TEXT, "type": "some_error"}},
-    "fastapi": lambda status: {"detail": TEXT},
-    "text": lambda status: {"error": TEXT},
-}
-
 
 def check_error(reply, status):
     """Assert the status and the error envelope; return the error."""
@@ -59,7 +54,7 @@ def check_error(reply, status):
     assert body["type"] == "error"
     assert set(body) == {"type", "error", "request_id"}
     assert body["request_id"] == reply.headers["request-id"]
-    assert body["error"]["type"] in TYPES[status]
+    assert body["error"]["type"] in ERROR_TYPES[status]
     assert body["error"]["message"]
     for secret in SECRETS:
         assert secret not in reply.body.decode()
@@ -68,11 +63,11 @@ def check_error(reply, status):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("status", TYPES)
+@pytest.mark.parametrize("status", ERROR_TYPES)
 async def test_an_error_in_the_format_of_the_api_is_passed_on_unchanged(relay, status, stream):
     """Status, bytes, retry headers and request id are those of the upstream; its other headers are removed."""
-    kind = min(TYPES[status])
-    body = error_body(kind, TEXT).replace(b'"type": "error"', b'"type" : "error", "future": 1.0')
+    kind = ERROR_TYPES[status][0]
+    body = error_body(kind, ERROR_TEXT).replace(b'"type": "error"', b'"type" : "error", "future": 1.0')
     reply, _exchange = await relay.send(responds(body, status, **HINTS, request_id="req_up"), stream=stream)
     assert reply.status == status
     assert_same(reply.body, body)
@@ -87,23 +82,23 @@ async def test_an_error_in_the_format_of_the_api_is_passed_on_unchanged(relay, s
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", ERROR_SHAPES)
 @pytest.mark.parametrize("status", [400, 404, 413, 429, 500, 503, 529])
 async def test_an_error_in_another_format_is_put_into_the_envelope(relay, shape, status, stream):
     """Status, message and retry headers are kept; the type is the API's for that status."""
-    body = json.dumps(SHAPES[shape](status)).encode()
+    body = json.dumps(ERROR_SHAPES[shape](status)).encode()
     reply, _exchange = await relay.send(responds(body, status, retry_after="7"), stream=stream)
-    assert TEXT in check_error(reply, status)["message"]
+    assert ERROR_TEXT in check_error(reply, status)["message"]
     assert reply.headers["retry-after"] == "7"
 
 
 @pytest.mark.parametrize("to", ["up", "forwarding"])
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", ERROR_SHAPES)
 @pytest.mark.parametrize("status", [401, 403])
 async def test_an_error_about_credentials_keeps_status_and_message(relay, shape, status, to):
     """Both for the provider's key and for forwarded credentials of the client."""
-    reply, _exchange = await relay.send(responds(json.dumps(SHAPES[shape](status)).encode(), status), to)
-    assert TEXT in check_error(reply, status)["message"]
+    reply, _exchange = await relay.send(responds(json.dumps(ERROR_SHAPES[shape](status)).encode(), status), to)
+    assert ERROR_TEXT in check_error(reply, status)["message"]
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -129,7 +124,7 @@ async def test_an_error_without_a_message_gets_one(relay, status, body, kind, st
 
 async def test_an_address_in_an_error_message_is_redacted(relay):
     """The same for a key."""
-    text = "Go away: key sk-upstream-secret-0123456789 at http://10.0.0.7:8000/v1"
+    text = f"Go away: key {UPSTREAM_KEY} at http://10.0.0.7:8000/v1"
     reply, _exchange = await relay.send(responds(json.dumps({"error": {"message": text}}).encode(), 400))
     assert "10.0.0.7" not in check_error(reply, 400)["message"]
 
@@ -171,9 +166,9 @@ async def test_garbage_in_place_of_http(relay, answer, stream):
 @pytest.mark.parametrize("stream", [False, True])
 async def test_an_error_before_the_upstream_has_read_the_body_is_passed_on(relay, stream):
     """Servers reject a body that is too long without reading it; the client gets their error."""
-    relay.upstream.early_scripts["hasty"] = responds(error_body("request_too_large", TEXT), 413)
+    relay.upstream.early_scripts["hasty"] = responds(error_body("request_too_large", ERROR_TEXT), 413)
     reply = await post(relay.url, request_body("hasty/m", stream, system="x" * 8_000_000))
-    assert (reply.status, reply.json["error"]) == (413, {"type": "request_too_large", "message": TEXT})
+    assert (reply.status, reply.json["error"]) == (413, {"type": "request_too_large", "message": ERROR_TEXT})
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -359,7 +354,7 @@ async def test_a_stream_of_chat_completions_ends_in_an_error(relay):
 @pytest.mark.parametrize("size", [1, 16, 10**6])
 async def test_the_key_in_an_error_event_is_redacted(relay, size):
     """Only the key is replaced; the rest of the stream is unchanged."""
-    error = {"type": "error", "error": {"type": "api_error", "message": "no such key: sk-upstream-secret-0123456789"}}
+    error = {"type": "error", "error": {"type": "api_error", "message": f"no such key: {UPSTREAM_KEY}"}}
     raw_error = b"event: error\ndata: %s\n\n" % json.dumps(error).encode()
     parts = [raw_error[start : start + size] for start in range(0, len(raw_error), size)]
     reply, _exchange = await relay.send(streamed(*WITHOUT_DELTA, *parts), stream=True)
@@ -478,14 +473,14 @@ SDK_CLASSES = {
 @pytest.mark.parametrize("status", SDK_CLASSES)
 async def test_the_official_sdk_raises_the_class_of_the_status(relay, sdk, status, shape, stream):
     """Whatever the format of the upstream's error."""
-    bodies = {"messages": error_body(min(TYPES[status]), TEXT), "html": b"<html>"}
-    body = bodies.get(shape) or json.dumps(SHAPES["openai"](status)).encode()
+    bodies = {"messages": error_body(ERROR_TYPES[status][0], ERROR_TEXT), "html": b"<html>"}
+    body = bodies.get(shape) or json.dumps(ERROR_SHAPES["openai"](status)).encode()
     model = relay.upstream.play(responds(body, status))
     with pytest.raises(SDK_CLASSES[status]) as caught:
         await sdk.messages.create(
             model=f"up/{model}", max_tokens=9, messages=[{"role": "user", "content": "Hi"}], stream=stream
         )
-    assert caught.value.type in TYPES[status]
+    assert caught.value.type in ERROR_TYPES[status]
     assert caught.value.request_id
 
 

@@ -6,11 +6,10 @@ import httpx2
 import pytest
 
 from support.native_upstream import message, post, request_body, text_frames
-from support.scripted_upstream import responds, streamed
+from support.scripted_upstream import UPSTREAM_KEY, responds, streamed
 
 pytestmark = pytest.mark.integration
 
-KEY = "sk-upstream-secret-0123456789"
 OK = responds(json.dumps(message("m")).encode())
 CREDENTIALS = [("x-api-key", "sk-client"), ("authorization", "Bearer client"), ("cookie", "session=client")]
 TRACE = {
@@ -48,7 +47,9 @@ async def test_a_missing_version_header_has_a_default(relay):
 async def test_the_credentials_of_the_client_are_not_sent(relay, to):
     """The upstream gets the provider's key, in the configured header."""
     _reply, exchange = await relay.send(OK, to, CREDENTIALS)
-    expected = ("x-api-key", KEY) if to in ("keyed", "anthropic") else ("authorization", f"Bearer {KEY}")
+    expected = (
+        ("x-api-key", UPSTREAM_KEY) if to in ("keyed", "anthropic") else ("authorization", f"Bearer {UPSTREAM_KEY}")
+    )
     assert [pair for pair in exchange.pairs if pair[0] in ("x-api-key", "authorization", "cookie")] == [expected]
     assert "client" not in json.dumps([pair for pair in exchange.pairs if pair[0] != "user-agent"])
 
@@ -83,7 +84,7 @@ async def test_a_key_in_the_provider_data_is_used_for_that_request(relay, to, na
     assert exchange.headers[name] == f"{prefix}sk-own"
     assert "x-llamastack-provider-data" not in exchange.headers
     _reply, exchange = await relay.send(OK, to)
-    assert exchange.headers[name] == f"{prefix}{KEY}"
+    assert exchange.headers[name] == f"{prefix}{UPSTREAM_KEY}"
 
 
 async def test_requests_are_sent_to_the_native_base_url(relay):
@@ -242,5 +243,5 @@ async def test_the_access_rules_of_the_platform_apply(guarded, user, model, stat
         assert reply.json["error"]["type"] == "not_found_error"
         assert len(guarded.upstream.exchanges) == requests_before
     else:
-        assert guarded.upstream.exchanges[-1].headers["authorization"] == f"Bearer {KEY}"
+        assert guarded.upstream.exchanges[-1].headers["authorization"] == f"Bearer {UPSTREAM_KEY}"
         assert user not in json.dumps(guarded.upstream.exchanges[-1].pairs)

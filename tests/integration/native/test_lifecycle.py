@@ -17,7 +17,7 @@ from support.native_upstream import (
     text_frames,
     wait_until,
 )
-from support.scripted_upstream import HANG_SECONDS, Answer, responds, silent, streamed
+from support.scripted_upstream import HANG_SECONDS, UPSTREAM_KEY, Answer, responds, silent, streamed
 
 from .conftest import PROBE_SECONDS
 
@@ -293,7 +293,7 @@ async def test_the_probe_generates_nothing(impatient):
     probe = probes(impatient, "p400")[0]
     assert probe.body == b"{}"
     assert probe.headers["content-type"] == "application/json"
-    assert probe.headers["authorization"] == "Bearer sk-upstream-secret-0123456789"
+    assert probe.headers["authorization"] == f"Bearer {UPSTREAM_KEY}"
 
 
 async def test_concurrent_first_requests_share_one_probe(relay):

@@ -5,10 +5,9 @@ import json
 import pytest
 
 from support.chat_upstream import AUTH_PATH
-from support.native_upstream import message, post, request_body
-from support.remote import chat_request_body, remote
+from support.native_upstream import chat_request_body, message, post, request_body
 from support.scripted_upstream import responds
-from support.stack_process import StackProcess, run_config
+from support.stack_process import StackProcess, remote_messages, run_config
 
 pytestmark = pytest.mark.integration
 
@@ -23,7 +22,7 @@ RULES = [
 def guarded(messages_upstream, tmp_path_factory):
     endpoint = f"http://127.0.0.1:{messages_upstream.port}{AUTH_PATH}"
     auth = {"provider_config": {"type": "custom", "endpoint": endpoint}, "access_policy": RULES}
-    config = run_config([remote(messages_upstream.root("guarded"))], {}, auth=auth)
+    config = run_config([remote_messages(messages_upstream.root("guarded"))], {}, auth=auth)
     with StackProcess(config, tmp_path_factory.mktemp("guarded"), {"LLAMA_STACK_LOG_FORMAT": "json"}) as process:
         yield process
 

@@ -12,8 +12,7 @@ import pytest
 
 from llama_stack_provider_messages.local.config import LlamaCppConfig
 from llama_stack_provider_messages.local.impl import LlamaCppInference
-from support.remote import remote
-from support.stack_process import StackProcess, run_config
+from support.stack_process import StackProcess, remote_messages, run_config
 
 pytestmark = pytest.mark.integration
 
@@ -51,8 +50,8 @@ def front(engine, local_stack, tmp_path_factory) -> Iterator[StackProcess]:
     bearer = declared.headers["authorization"].removeprefix("Bearer ")
     once = {"connection": "close"}  # it closes connections without saying so, which the next request would meet
     inference = [
-        remote(local_stack.url, "second", api_key=None),
-        remote(engine.engine.running_address, "engine", auth="bearer", api_key=bearer, headers=once),
+        remote_messages(local_stack.url, "second", api_key=None),
+        remote_messages(engine.engine.running_address, "engine", auth="bearer", api_key=bearer, headers=once),
     ]
     with StackProcess(run_config(inference, {}), tmp_path_factory.mktemp("front"), JSON_LOGS) as process:
         yield process

@@ -1,45 +1,37 @@
-"""What goes wrong at an upstream, as clients of OpenAI see it: the native lane's matrix in the other envelope."""
+"""Tests chat completions when the Messages upstream fails.
+
+The cases match those of ``native/test_faults.py``; error bodies use OpenAI's format.
+"""
 
 import json
 
 import openai
 import pytest
 
-from support.native_upstream import error_body, frame, message, post, text_events, text_frames, wait_until
-from support.remote import KEY, chat_request_body, remote
-from support.scripted_upstream import CUT, Answer, raw, responds, silent, streamed
-from support.stack_process import StackProcess, run_config
+from support.native_upstream import (
+    ERROR_SHAPES,
+    ERROR_TEXT,
+    ERROR_TYPES,
+    chat_request_body,
+    error_body,
+    frame,
+    message,
+    post,
+    text_events,
+    text_frames,
+    wait_until,
+)
+from support.scripted_upstream import CUT, UPSTREAM_KEY, Answer, raw, responds, silent, streamed
+from support.stack_process import StackProcess, remote_messages, run_config
 
 pytestmark = pytest.mark.integration
 
-TYPES = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    402: "billing_error",
-    403: "permission_error",
-    404: "not_found_error",
-    409: "conflict_error",
-    413: "request_too_large",
-    422: "invalid_request_error",
-    429: "rate_limit_error",
-    500: "api_error",
-    502: "api_error",
-    503: "overloaded_error",
-    504: "timeout_error",
-    529: "overloaded_error",
-}
+TYPES = {status: types[-1] for status, types in ERROR_TYPES.items()}
+"""Status -> error type that the upstream sends with it."""
 SEEN = {529: 503}
 """Statuses that OpenAI's clients do not know."""
-TEXT = "Not today: come back later."
-SECRETS = (KEY, "127.0.0.1", "localhost", "nowhere.invalid")
+SECRETS = (UPSTREAM_KEY, "127.0.0.1", "localhost", "nowhere.invalid")
 CHAT = "/v1/chat/completions"
-SHAPES = {
-    "openai": lambda status: {"error": {"message": TEXT, "type": "SomeError", "param": None, "code": status}},
-    "vllm_old": lambda status: {"object": "error", "message": TEXT, "type": "SomeError", "param": None, "code": status},
-    "llama_cpp": lambda status: {"error": {"code": status, "message": TEXT, "type": "some_error"}},
-    "fastapi": lambda status: {"detail": TEXT},
-    "text": lambda status: {"error": TEXT},
-}
 
 
 def check_error(reply, status):
@@ -61,10 +53,12 @@ def check_error(reply, status):
 @pytest.mark.parametrize("status", TYPES)
 async def test_an_error_of_the_api_keeps_status_and_message(front, status, stream):
     """In OpenAI's envelope, after one request, with the retry headers and the request id under OpenAI's names."""
-    script = responds(error_body(TYPES[status], TEXT), status, retry_after="7", request_id="req_up", set_cookie="a=b")
+    script = responds(
+        error_body(TYPES[status], ERROR_TEXT), status, retry_after="7", request_id="req_up", set_cookie="a=b"
+    )
     reply, _exchange = await front.send_chat(script, stream=stream)
     error = check_error(reply, status)
-    assert (error["message"], error["type"]) == (TEXT, TYPES[status])
+    assert (error["message"], error["type"]) == (ERROR_TEXT, TYPES[status])
     assert reply.headers["retry-after"] == "7"
     assert reply.headers["x-request-id"] == "req_up"
     assert "set-cookie" not in reply.headers
@@ -75,7 +69,7 @@ async def test_rate_limits_have_the_names_of_openai(front, stream):
     """Limits and what is left of them."""
     hints = {"anthropic_ratelimit_requests_remaining": "3", "anthropic_ratelimit_requests_limit": "50"}
     reply, _exchange = await front.send_chat(
-        responds(error_body("rate_limit_error", TEXT), 429, **hints), stream=stream
+        responds(error_body("rate_limit_error", ERROR_TEXT), 429, **hints), stream=stream
     )
     check_error(reply, 429)
     assert reply.headers["x-ratelimit-remaining-requests"] == "3"
@@ -83,13 +77,13 @@ async def test_rate_limits_have_the_names_of_openai(front, stream):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", ERROR_SHAPES)
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 429, 500, 503, 529])
 async def test_an_error_in_another_form_keeps_status_and_message(front, shape, status, stream):
     """Of any gateway between the stack and the model."""
-    body = json.dumps(SHAPES[shape](status)).encode()
+    body = json.dumps(ERROR_SHAPES[shape](status)).encode()
     reply, _exchange = await front.send_chat(responds(body, status, retry_after="7"), stream=stream)
-    assert TEXT in check_error(reply, status)["message"]
+    assert ERROR_TEXT in check_error(reply, status)["message"]
     assert reply.headers["retry-after"] == "7"
 
 
@@ -121,14 +115,14 @@ async def test_a_prompt_that_is_too_long_has_the_code_of_openai(front):
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_key_in_an_error_of_the_upstream_is_redacted(front, stream):
     """In an error response and in an error event."""
-    text = f"Go away with {KEY}"
+    text = f"Go away with {UPSTREAM_KEY}"
     script = responds(error_body("authentication_error", text), 401)
     if stream:
         failed = {"type": "error", "error": {"type": "api_error", "message": text}}
         script = streamed(frame(text_events("m")[0]), frame(failed))
     reply, _exchange = await front.send_chat(script, stream=stream)
     assert b"Go away" in reply.body
-    assert KEY.encode() not in reply.body
+    assert UPSTREAM_KEY.encode() not in reply.body
 
 
 CANNOT = {"refusing": 502, "nameless": 502, "tls": 502}
@@ -217,9 +211,9 @@ def said(pieces):
     return "".join(piece["choices"][0]["delta"].get("content") or "" for piece in pieces if piece.get("choices"))
 
 
-FAILED = {"type": "error", "error": {"type": "overloaded_error", "message": TEXT}}
+FAILED = {"type": "error", "error": {"type": "overloaded_error", "message": ERROR_TEXT}}
 BREAKS = {
-    "an error event": (streamed(*text_frames("m", "Hel")[:3], frame(FAILED)), TEXT, "503"),
+    "an error event": (streamed(*text_frames("m", "Hel")[:3], frame(FAILED)), ERROR_TEXT, "503"),
     "a cut": (streamed(*text_frames("m", "Hel")[:3], end=CUT), "'up'", "502"),
     "a clean end too soon": (streamed(*text_frames("m", "Hel")[:3]), "before its answer was complete", "502"),
     "half an event": (
@@ -300,13 +294,13 @@ SDK_ERRORS = {
 @pytest.mark.parametrize("status", SDK_ERRORS)
 async def test_the_official_sdk_raises_its_own_errors(front, status, stream):
     """With the upstream's message, type, request id and retry headers."""
-    script = responds(error_body(TYPES[status], TEXT), status, retry_after="7", request_id="req_up")
+    script = responds(error_body(TYPES[status], ERROR_TEXT), status, retry_after="7", request_id="req_up")
     model = front.upstream.play(script)
     async with openai.AsyncOpenAI(base_url=f"{front.url}/v1", api_key="k", max_retries=0) as client:
         asked = {"model": f"up/{model}", "messages": [{"role": "user", "content": "Hi"}], "stream": stream}
         with pytest.raises(SDK_ERRORS[status]) as caught:
             await client.chat.completions.create(**asked)
-    assert caught.value.body["message"] == TEXT
+    assert caught.value.body["message"] == ERROR_TEXT
     assert caught.value.type == TYPES[status]
     assert caught.value.request_id == "req_up"
     assert caught.value.response.headers["retry-after"] == "7"
@@ -319,7 +313,7 @@ async def test_the_official_sdk_raises_at_an_error_inside_a_stream(front):
     async with openai.AsyncOpenAI(base_url=f"{front.url}/v1", api_key="k", max_retries=0) as client:
         asked = {"model": f"up/{model}", "messages": [{"role": "user", "content": "Hi"}]}
         stream = await client.chat.completions.create(**asked, stream=True)
-        with pytest.raises(openai.APIError, match=TEXT):  # noqa: PT012 - the chunks before the error count
+        with pytest.raises(openai.APIError, match=ERROR_TEXT):  # noqa: PT012 - the chunks before the error count
             async for chunk in stream:
                 words += filter(None, [chunk.choices[0].delta.content])
     assert words == ["Hel"]
@@ -328,7 +322,7 @@ async def test_the_official_sdk_raises_at_an_error_inside_a_stream(front):
 @pytest.mark.parametrize("stream", [False, True])
 async def test_configured_retries(front, stream):
     """As often as configured, after the pauses that the upstream asks for; then its response."""
-    answers = [responds(error_body("overloaded_error", TEXT), 529, retry_after="0") for _ in range(2)]
+    answers = [responds(error_body("overloaded_error", ERROR_TEXT), 529, retry_after="0") for _ in range(2)]
     answers.append(streamed(*text_frames("m", "Hello")) if stream else responds(json.dumps(message("m")).encode()))
 
     async def script(answer: Answer) -> None:
@@ -342,7 +336,7 @@ async def test_configured_retries(front, stream):
 
 async def test_an_invalid_request_is_not_retried(front):
     """It would be rejected again."""
-    model = front.upstream.play(responds(error_body("invalid_request_error", TEXT), 400))
+    model = front.upstream.play(responds(error_body("invalid_request_error", ERROR_TEXT), 400))
     reply = await post(front.url, chat_request_body(f"retrying/{model}"), path=CHAT)
     check_error(reply, 400)
     assert len(front.upstream.of(model)) == 1
@@ -358,7 +352,7 @@ async def test_failures_leave_no_traceback_that_stops_the_server(front):
 @pytest.fixture(scope="module")
 def alone(messages_upstream, tmp_path_factory):
     """A stack without the Messages API."""
-    config = run_config([remote(messages_upstream.root("alone"))], {})
+    config = run_config([remote_messages(messages_upstream.root("alone"))], {})
     config["apis"].remove("messages")
     del config["providers"]["messages"]
     with StackProcess(config, tmp_path_factory.mktemp("alone"), {"LLAMA_STACK_LOG_FORMAT": "json"}) as process:
@@ -369,7 +363,7 @@ def alone(messages_upstream, tmp_path_factory):
 @pytest.mark.parametrize("status", TYPES)
 async def test_without_the_messages_api_the_platform_responds(messages_upstream, alone, status, stream):
     """With status and message, and without a traceback that stops the server."""
-    model = messages_upstream.play(responds(error_body(TYPES[status], TEXT), status, retry_after="7"))
+    model = messages_upstream.play(responds(error_body(TYPES[status], ERROR_TEXT), status, retry_after="7"))
     reply = await post(alone.url, chat_request_body(f"up/{model}", stream), path=CHAT)
-    assert (reply.status, reply.json) == (SEEN.get(status, status), {"error": {"message": TEXT}})
+    assert (reply.status, reply.json) == (SEEN.get(status, status), {"error": {"message": ERROR_TEXT}})
     assert "Exception in ASGI application" not in alone.log

@@ -6,8 +6,7 @@ import re
 import httpx
 import pytest
 
-from support.native_upstream import message, post
-from support.remote import chat_request_body
+from support.native_upstream import chat_request_body, message, post
 from support.scripted_upstream import responds
 from support.stack_process import ROOT, StackProcess
 

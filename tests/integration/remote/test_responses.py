@@ -6,9 +6,8 @@ import openai
 import pytest
 
 from support.native_upstream import frame, message, text_frames
-from support.remote import remote
 from support.scripted_upstream import streamed
-from support.stack_process import StackProcess, run_config
+from support.stack_process import StackProcess, remote_messages, run_config
 
 pytestmark = pytest.mark.integration
 
@@ -26,7 +25,7 @@ WEATHER = {
 
 
 def config_of(upstream, folder):
-    config = run_config([remote(upstream.root("responses"), "up", models=[])], {})
+    config = run_config([remote_messages(upstream.root("responses"), "up", models=[])], {})
     config["apis"] += APIS
     files = {"storage_dir": str(folder), "metadata_store": {"backend": "sql_default", "table_name": "files"}}
     config["providers"] |= {

@@ -5,9 +5,8 @@ import json
 import httpx
 import pytest
 
-from support.native_upstream import message, post, request_body, text_frames
-from support.remote import KEY, chat_request_body
-from support.scripted_upstream import responds, streamed
+from support.native_upstream import chat_request_body, message, post, request_body, text_frames
+from support.scripted_upstream import UPSTREAM_KEY, responds, streamed
 
 pytestmark = pytest.mark.integration
 
@@ -29,10 +28,10 @@ CREDENTIALS = ("x-api-key", "authorization", "api-key")
 @pytest.mark.parametrize(
     ("to", "path", "credentials"),
     [
-        ("up", "/up/v1/messages", {"x-api-key": KEY}),
-        ("azure", "/azure/anthropic/v1/messages", {"x-api-key": KEY}),
-        ("entra", "/entra/anthropic/v1/messages", {"authorization": f"Bearer {KEY}"}),
-        ("named", "/named/v1/messages", {"api-key": KEY}),
+        ("up", "/up/v1/messages", {"x-api-key": UPSTREAM_KEY}),
+        ("azure", "/azure/anthropic/v1/messages", {"x-api-key": UPSTREAM_KEY}),
+        ("entra", "/entra/anthropic/v1/messages", {"authorization": f"Bearer {UPSTREAM_KEY}"}),
+        ("named", "/named/v1/messages", {"api-key": UPSTREAM_KEY}),
         ("keyless", "/keyless/v1/messages", {}),
     ],
 )
@@ -61,8 +60,8 @@ async def test_path_and_credentials_of_a_native_request(front, to):
     assert exchange.body == body.replace(f"{to}/{model}".encode(), model.encode())
     prefix = {"azure": "/azure/anthropic", "entra": "/entra/anthropic"}.get(to, f"/{to}")
     assert exchange.target == f"{prefix}/v1/messages"
-    sent = {"entra": {"authorization": f"Bearer {KEY}"}, "named": {"api-key": KEY}}
-    assert seen(exchange, *CREDENTIALS) == sent.get(to, {"x-api-key": KEY})
+    sent = {"entra": {"authorization": f"Bearer {UPSTREAM_KEY}"}, "named": {"api-key": UPSTREAM_KEY}}
+    assert seen(exchange, *CREDENTIALS) == sent.get(to, {"x-api-key": UPSTREAM_KEY})
     assert seen(exchange, "anthropic-version", "anthropic-beta") == {
         "anthropic-version": "2025-01-01",
         "anthropic-beta": "b-client",
@@ -101,8 +100,8 @@ async def test_version_and_betas_of_the_configuration(front):
     [
         ({"messages_api_key": "sk-user"}, "sk-user"),
         ({"up_api_key": "sk-own", "messages_api_key": "sk-user"}, "sk-own"),
-        ({"azure_api_key": "sk-other"}, KEY),
-        ({"messages_api_key": ""}, KEY),
+        ({"azure_api_key": "sk-other"}, UPSTREAM_KEY),
+        ({"messages_api_key": ""}, UPSTREAM_KEY),
     ],
 )
 async def test_a_request_may_have_its_own_key(front, data, key, lane):
@@ -144,7 +143,10 @@ def test_models_come_from_the_upstream_or_from_the_configuration(front):
     assert not [exchange for exchange in front.upstream.others if exchange.target.startswith("/azure")]
     (asked,) = [exchange for exchange in front.upstream.others if exchange.target.startswith("/up/")][:1]
     assert asked.target == "/up/v1/models?limit=1000"
-    assert seen(asked, "x-api-key", "anthropic-version") == {"x-api-key": KEY, "anthropic-version": "2023-06-01"}
+    assert seen(asked, "x-api-key", "anthropic-version") == {
+        "x-api-key": UPSTREAM_KEY,
+        "anthropic-version": "2023-06-01",
+    }
 
 
 async def test_a_model_that_is_not_allowed_is_rejected_in_both_cases(front):
@@ -199,5 +201,5 @@ async def test_connections_are_reused(front):
 async def test_keys_stay_out_of_the_log(front):
     """Those of the configuration and those of requests, after all tests above."""
     await front.send_chat(REPLY)
-    for key in (KEY, "sk-user", "sk-own", "sk-in-a-list"):
+    for key in (UPSTREAM_KEY, "sk-user", "sk-own", "sk-in-a-list"):
         assert key not in front.process.log

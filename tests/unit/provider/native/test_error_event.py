@@ -11,8 +11,9 @@ from llama_stack_api_messages.models.base import type_tags
 from llama_stack_api_messages.models.events import Event
 from llama_stack_provider_messages.native.error_event import EVENT_TYPES, MAX_ERROR_BYTES, ErrorEventRedactor
 from support.attacks import cpu_bound
+from support.scripted_upstream import UPSTREAM_KEY
 
-KEY = "sk-upstream-secret-0123456789"
+KEY = UPSTREAM_KEY
 TEXT = (
     b"event: content_block_delta\n"
     b'data: {"type":"content_block_delta","index":0,"delta":{"text":"an error with ' + KEY.encode() + b'"}}\n\n'
