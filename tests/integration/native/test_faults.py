@@ -123,7 +123,7 @@ async def test_an_error_without_a_message_gets_one(relay, status, body, kind, st
 
 
 async def test_an_address_in_an_error_message_is_redacted(relay):
-    """The same for a key."""
+    """Addresses and keys in an error message are replaced before it reaches the client."""
     text = f"Go away: key {UPSTREAM_KEY} at http://10.0.0.7:8000/v1"
     reply, _exchange = await relay.send(responds(json.dumps({"error": {"message": text}}).encode(), 400))
     assert "10.0.0.7" not in check_error(reply, 400)["message"]
@@ -207,7 +207,7 @@ async def test_a_200_that_is_not_a_message(relay, body, kind, stream):
 @pytest.mark.parametrize("framing", ["chunked", "content-length"])
 @pytest.mark.parametrize("part", [0, 1, 40])
 async def test_a_truncated_message(relay, framing, part):
-    """It is a 502."""
+    """A body that ends in the middle of the JSON is a 502."""
     body = json.dumps(message("m")).encode()
 
     async def script(answer: Answer) -> None:

@@ -124,7 +124,7 @@ async def test_only_retry_and_rate_limit_headers_are_returned(relay, status, str
 
 
 async def test_a_stream_has_the_headers_that_proxies_need(relay):
-    """As on the translated lane."""
+    """A native stream has the same headers against buffering as a translated one."""
     reply, _exchange = await relay.send(streamed(*text_frames("m", "Hi")), stream=True)
     assert reply.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert reply.headers["cache-control"] == "no-cache"

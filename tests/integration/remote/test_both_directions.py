@@ -1,4 +1,4 @@
-"""Requests of the Messages API to a provider whose native lane is off: translated there and back."""
+"""Messages requests to a provider whose native lane is off: translated to chat completions and back."""
 
 import json
 

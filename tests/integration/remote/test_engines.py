@@ -1,4 +1,4 @@
-"""Real engines behind ``remote::messages``: llama.cpp's own endpoint, and a second stack that translates."""
+"""Real upstreams of ``remote::messages``: llama.cpp's own Messages endpoint, and a second stack that translates."""
 
 import asyncio
 import json
@@ -144,7 +144,7 @@ def test_structured_output(client):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_reasoning(client, model, stream):
-    """Is returned in its own field."""
+    """The reasoning is in the field ``reasoning_content``."""
     asked = {"model": model, "max_tokens": 2000, "temperature": 0, **user("Count to 10")}
     if stream:
         chunks = client.chat.completions.create(**asked, reasoning_effort="low", stream=True)
@@ -157,7 +157,7 @@ def test_reasoning(client, model, stream):
 
 
 def test_no_reasoning(client):
-    """If the effort is ``none``; llama.cpp's own endpoint has no such switch."""
+    """With effort ``none`` there is no reasoning; llama.cpp's own endpoint cannot switch it off."""
     asked = {"model": STACK, "max_tokens": 100, "temperature": 0, **user("Count to 10")}
     message = client.chat.completions.create(**asked, reasoning_effort="none").choices[0].message
     assert message.content
@@ -166,19 +166,19 @@ def test_no_reasoning(client):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_prompt_that_does_not_fit(client, model, stream):
-    """Is OpenAI's error ``context_length_exceeded``."""
+    """A prompt that does not fit is OpenAI's error ``context_length_exceeded``."""
     with pytest.raises(openai.BadRequestError) as caught:
         client.chat.completions.create(model=model, max_tokens=5, stream=stream, **user(TOO_LONG))
     assert caught.value.code == "context_length_exceeded"
 
 
 def test_a_request_that_cannot_be_translated(client, model):
-    """Is rejected with the JSON path, before anything is sent."""
+    """The request is rejected with the JSON path, before anything is sent."""
     with pytest.raises(openai.BadRequestError, match="logprobs"):
         client.chat.completions.create(model=model, logprobs=True, **user("Hello"))
 
 
-def test_messages_requests_go_through(front):
+def test_messages_requests_are_passed_on(front):
     """The native lane of this stack passes them on; the second stack translates."""
     body = {"model": STACK, "max_tokens": 20, **user("Hello"), "thinking": {"type": "disabled"}}
     reply = httpx.post(f"{front.url}/v1/messages", json=body, timeout=60)

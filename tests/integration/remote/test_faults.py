@@ -52,7 +52,7 @@ def check_error(reply, status):
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("status", TYPES)
 async def test_an_error_of_the_api_keeps_status_and_message(front, status, stream):
-    """In OpenAI's envelope, after one request, with the retry headers and the request id under OpenAI's names."""
+    """The error has OpenAI's format; retry headers and request id have OpenAI's names; nothing is retried."""
     script = responds(
         error_body(TYPES[status], ERROR_TEXT), status, retry_after="7", request_id="req_up", set_cookie="a=b"
     )
@@ -66,7 +66,7 @@ async def test_an_error_of_the_api_keeps_status_and_message(front, status, strea
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_rate_limits_have_the_names_of_openai(front, stream):
-    """Limits and what is left of them."""
+    """The headers for limits and remaining requests have OpenAI's names."""
     hints = {"anthropic_ratelimit_requests_remaining": "3", "anthropic_ratelimit_requests_limit": "50"}
     reply, _exchange = await front.send_chat(
         responds(error_body("rate_limit_error", ERROR_TEXT), 429, **hints), stream=stream
@@ -80,7 +80,7 @@ async def test_rate_limits_have_the_names_of_openai(front, stream):
 @pytest.mark.parametrize("shape", ERROR_SHAPES)
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 429, 500, 503, 529])
 async def test_an_error_in_another_form_keeps_status_and_message(front, shape, status, stream):
-    """Of any gateway between the stack and the model."""
+    """Error bodies of any gateway between the stack and the model keep status, message and retry-after."""
     body = json.dumps(ERROR_SHAPES[shape](status)).encode()
     reply, _exchange = await front.send_chat(responds(body, status, retry_after="7"), stream=stream)
     assert ERROR_TEXT in check_error(reply, status)["message"]
@@ -151,7 +151,7 @@ async def test_garbage_in_place_of_http(front, answer, stream):
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 async def test_a_redirect_is_not_followed(front, status, stream):
-    """The key would be sent along."""
+    """A redirect is not followed, because the key would be sent along."""
     others = len(front.upstream.others)
     script = responds(b"", status, location=front.upstream.url("trap") + "/messages")
     reply, _exchange = await front.send_chat(script, stream=stream)
@@ -173,14 +173,14 @@ async def test_a_redirect_is_not_followed(front, status, stream):
     ],
 )
 async def test_a_200_that_is_not_a_message(front, body, kind, stream):
-    """Is a failure of the upstream, and nothing of it is shown."""
+    """Such a response is a failure of the upstream; none of its text reaches the client."""
     reply, _exchange = await front.send_chat(responds(body, 200, kind), stream=stream)
     assert "'up'" in check_error(reply, 502)["message"]
 
 
 @pytest.mark.parametrize("part", [0, 1, 40])
 async def test_a_truncated_message(front, part):
-    """Is an error, not half a response."""
+    """A truncated message is an error, not half a response."""
     body = json.dumps(message("m")).encode()
 
     async def script(answer: Answer) -> None:
@@ -195,7 +195,7 @@ async def test_a_truncated_message(front, part):
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_silence_before_the_status(front, stream):
-    """Longer than the network settings allow, it is a timeout, and the upstream's connection is closed."""
+    """A longer silence than the network settings allow is a timeout and closes the upstream connection."""
     reply, exchange = await front.send_chat(silent, "quick", stream=stream)
     assert "'quick'" in check_error(reply, 504)["message"]
     await wait_until(exchange.closed.is_set, "the close of the upstream", 2)
@@ -207,7 +207,8 @@ def pieces_of(reply):
     return [json.loads(line.removeprefix("data: ")) for line in lines if line != "data: [DONE]"]
 
 
-def said(pieces):
+def text_of(pieces):
+    """Return the joined text of chat completions chunks."""
     return "".join(piece["choices"][0]["delta"].get("content") or "" for piece in pieces if piece.get("choices"))
 
 
@@ -231,14 +232,14 @@ async def test_a_stream_that_breaks_off_ends_with_an_error(front, case):
     reply, _exchange = await front.send_chat(script, stream=True)
     *pieces, last = pieces_of(reply)
     assert reply.status == 200
-    assert said(pieces) == "Hel"
+    assert text_of(pieces) == "Hel"
     assert not [piece for piece in pieces if piece["choices"] and piece["choices"][0]["finish_reason"]]
     assert text in last["error"]["message"]
     assert last["error"]["code"] == code
 
 
 async def test_silence_inside_of_a_stream(front):
-    """Is a timeout, too, and closes the connection."""
+    """Silence in a stream is a timeout, which closes the upstream connection."""
 
     async def script(answer: Answer) -> None:
         await answer.head()
@@ -256,11 +257,11 @@ async def test_invalid_events_are_skipped(front):
     noise = [b": ping\n\n", b"data: [DONE]\n\n", b"data: {\n\n", b"data: 5\n\n", frame({"type": "future", "a": 1})]
     parts = text_frames("m", "Hel", "lo")
     reply, _exchange = await front.send_chat(streamed(*noise, *parts[:3], *noise, *parts[3:]), stream=True)
-    assert said(pieces_of(reply)) == "Hello"
+    assert text_of(pieces_of(reply)) == "Hello"
 
 
-async def test_a_client_that_leaves_ends_the_request_upstream(front):
-    """So that the upstream does not go on generating."""
+async def test_a_client_disconnect_closes_the_upstream(front):
+    """The upstream stops generating when the client disconnects."""
 
     async def script(answer: Answer) -> None:
         await answer.head()
@@ -293,7 +294,7 @@ SDK_ERRORS = {
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("status", SDK_ERRORS)
 async def test_the_official_sdk_raises_its_own_errors(front, status, stream):
-    """With the upstream's message, type, request id and retry headers."""
+    """The SDK's exception has the upstream's message, type, request id and retry headers."""
     script = responds(error_body(TYPES[status], ERROR_TEXT), status, retry_after="7", request_id="req_up")
     model = front.upstream.play(script)
     async with openai.AsyncOpenAI(base_url=f"{front.url}/v1", api_key="k", max_retries=0) as client:
@@ -321,7 +322,7 @@ async def test_the_official_sdk_raises_at_an_error_inside_a_stream(front):
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_configured_retries(front, stream):
-    """As often as configured, after the pauses that the upstream asks for; then its response."""
+    """Failed requests are repeated up to ``max_retries`` times, after the upstream's retry-after."""
     answers = [responds(error_body("overloaded_error", ERROR_TEXT), 529, retry_after="0") for _ in range(2)]
     answers.append(streamed(*text_frames("m", "Hello")) if stream else responds(json.dumps(message("m")).encode()))
 
@@ -335,7 +336,7 @@ async def test_configured_retries(front, stream):
 
 
 async def test_an_invalid_request_is_not_retried(front):
-    """It would be rejected again."""
+    """A 400 is not retried, because it would be rejected again."""
     model = front.upstream.play(responds(error_body("invalid_request_error", ERROR_TEXT), 400))
     reply = await post(front.url, chat_request_body(f"retrying/{model}"), path=CHAT)
     check_error(reply, 400)
@@ -362,7 +363,7 @@ def alone(messages_upstream, tmp_path_factory):
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("status", TYPES)
 async def test_without_the_messages_api_the_platform_responds(messages_upstream, alone, status, stream):
-    """With status and message, and without a traceback that stops the server."""
+    """The platform's error has status and message, and no traceback that stops the server."""
     model = messages_upstream.play(responds(error_body(TYPES[status], ERROR_TEXT), status, retry_after="7"))
     reply = await post(alone.url, chat_request_body(f"up/{model}", stream), path=CHAT)
     assert (reply.status, reply.json) == (SEEN.get(status, status), {"error": {"message": ERROR_TEXT}})

@@ -26,7 +26,7 @@ CASES = {
 
 
 def test_there_is_a_fragment_for_each():
-    """Azure AI Foundry and Anthropic."""
+    """The README has one fragment for Azure AI Foundry and one for Anthropic."""
     assert [name for name in CASES for block in FRAGMENTS if f"provider_id: {name}\n" in block] == list(CASES)
     assert len(FRAGMENTS) == len(CASES)
 
@@ -58,7 +58,7 @@ async def test_a_fragment_is_a_stack(messages_upstream, tmp_path, name):
     ("auth", "header"), [({}, ("x-api-key", "sk-s")), ({"MESSAGES_AUTH": "bearer"}, ("authorization", "Bearer sk-s"))]
 )
 async def test_the_starter_distribution_takes_a_messages_upstream(messages_upstream, tmp_path, auth, header):
-    """By its variables; with a key or a token."""
+    """The starter's environment variables set a Messages upstream, with an API key or a bearer token."""
     file = ROOT / "distributions" / "starter" / "run.yaml"
     env = {**ENV, "MESSAGES_URL": messages_upstream.root("starter") + "/anthropic", "MESSAGES_API_KEY": "sk-s", **auth}
     model = messages_upstream.play(REPLY)

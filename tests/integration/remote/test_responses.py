@@ -123,7 +123,7 @@ def thought():
 
 
 def test_reasoning_is_an_item_of_its_own(messages_upstream, client):
-    """If the client asks for reasoning; the effort is sent to the upstream."""
+    """A client that requests reasoning gets it as a separate item; the effort is sent to the upstream."""
     model = messages_upstream.play(streamed(*thought()))
     asked = {"model": f"up/{model}", "reasoning": {"effort": "low"}, "store": False}
     response = client.responses.create(input="Is it?", **asked)
@@ -134,7 +134,7 @@ def test_reasoning_is_an_item_of_its_own(messages_upstream, client):
 
 
 def test_a_failure_of_the_upstream_is_one_of_the_response(messages_upstream, client):
-    """The message reaches the client."""
+    """An error event of the upstream becomes ``response.failed`` with its message."""
     failed = {"type": "error", "error": {"type": "overloaded_error", "message": "Not today"}}
     model = messages_upstream.play(streamed(*text_frames("m", "Hel")[:3], frame(failed)))
     events = list(client.responses.create(model=f"up/{model}", input="Hi", stream=True, store=False))

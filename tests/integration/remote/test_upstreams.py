@@ -69,7 +69,7 @@ async def test_path_and_credentials_of_a_native_request(front, to):
 
 
 async def test_configured_headers_are_sent_in_both_cases(front):
-    """With chat completions and with Messages requests."""
+    """Configured headers are sent with chat completions and with Messages requests."""
     _reply, exchange = await front.send_chat(REPLY, "named")
     assert seen(exchange, "x-tenant") == {"x-tenant": "t1"}
     model = front.upstream.play(REPLY)
@@ -105,7 +105,7 @@ async def test_version_and_betas_of_the_configuration(front):
     ],
 )
 async def test_a_request_may_have_its_own_key(front, data, key, lane):
-    """In the platform's provider data: for this provider, or for all of the type."""
+    """The platform's provider data may hold a key for this provider, or for all providers of the type."""
     model = front.upstream.play(REPLY)
     body = (request_body if lane == "native" else chat_request_body)(f"up/{model}")
     headers = [("x-llamastack-provider-data", json.dumps(data))]
@@ -117,7 +117,7 @@ async def test_a_request_may_have_its_own_key(front, data, key, lane):
 
 @pytest.mark.parametrize("lane", ["chat", "native"])
 async def test_a_key_that_is_not_a_string_is_a_400(front, lane):
-    """The operator's own is not used in its place."""
+    """The operator's key is not used in place of an invalid key of the client."""
     model = front.upstream.play(REPLY)
     body = (request_body if lane == "native" else chat_request_body)(f"up/{model}")
     headers = [("x-llamastack-provider-data", json.dumps({"messages_api_key": ["sk-in-a-list"]}))]
@@ -150,7 +150,7 @@ def test_models_come_from_the_upstream_or_from_the_configuration(front):
 
 
 async def test_a_model_that_is_not_allowed_is_rejected_in_both_cases(front):
-    """Nothing is sent."""
+    """Chat completions and Messages requests for it are rejected before anything is sent."""
     model = front.upstream.play(REPLY)
     chat = await post(front.url, chat_request_body(f"listing/{model}"), path=CHAT)
     assert (chat.status, chat.json["error"]["code"]) == (400, "model_not_allowed")
@@ -159,8 +159,8 @@ async def test_a_model_that_is_not_allowed_is_rejected_in_both_cases(front):
     assert front.upstream.of(model) == []
 
 
-async def test_a_missing_limit_is_that_of_the_model(front):
-    """The API requires one: the listed limit of the model, else the configured one for all."""
+async def test_a_missing_max_tokens_is_that_of_the_model(front):
+    """The API requires ``max_tokens``: the listed limit of the model is sent, else the configured default."""
     front.upstream.play(REPLY, "mine")
     await post(front.url, chat_request_body("azure/mine"), path=CHAT)
     assert front.upstream.of("mine")[-1].json["max_tokens"] == 777
@@ -186,7 +186,7 @@ async def test_what_a_deployment_takes_follows_from_its_type(front):
     ],
 )
 def test_calls_without_an_equivalent_are_a_501(front, path, body):
-    """Legacy completions, embeddings, reranking."""
+    """Legacy completions, embeddings and reranking have no equivalent in the Messages API."""
     reply = httpx.post(front.url + path, json=body, timeout=30)
     assert reply.status_code == 501
     assert "remote::messages does not offer" in reply.json()["error"]["message"]
@@ -199,7 +199,7 @@ async def test_connections_are_reused(front):
 
 
 async def test_keys_stay_out_of_the_log(front):
-    """Those of the configuration and those of requests, after all tests above."""
+    """Neither configured keys nor keys of requests are in the log after all tests above."""
     await front.send_chat(REPLY)
     for key in (UPSTREAM_KEY, "sk-user", "sk-own", "sk-in-a-list"):
         assert key not in front.process.log

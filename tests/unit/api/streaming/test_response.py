@@ -184,7 +184,7 @@ async def test_a_disconnect_closes_the_upstream():
 
 
 async def test_a_disconnect_before_the_response_cancels_the_call():
-    """Also while the upstream has not accepted."""
+    """A disconnect cancels the call, also before the upstream has accepted the request."""
     cancelled = asyncio.Event()
     started = asyncio.Event()
 

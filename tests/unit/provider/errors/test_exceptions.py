@@ -228,7 +228,7 @@ def caused(error, *causes):
     ],
 )
 def test_a_failed_exchange_names_the_backend_and_the_cause(error, kind, words):
-    """But not the text of httpx, which has the address."""
+    """The text of httpx is not used, because it contains the address."""
     error.args = ("at http://secret",)
     failure = connection_failure(error, "up")
     assert type(failure) is kind

@@ -21,7 +21,7 @@ def test_a_key_is_found_in_every_encoding_of_json(encoding):
 
 @pytest.mark.parametrize("cut", range(1, 12))
 def test_a_key_is_found_in_a_truncated_body(cut):
-    """As text, and in escapes."""
+    """A key is found as text and in JSON escapes."""
     body = json.dumps(BODY).encode().replace(b"sk-", b"\\u0073k-")[:-cut]
     assert b"upstream-secret" not in redact_body(body, (UPSTREAM_KEY,))
 

@@ -67,7 +67,7 @@ async def test_the_listed_limit_of_a_model_is_its_default(upstream, provider, ch
 
 
 async def test_strict_rejects_fields_without_an_equivalent(upstream, provider, chat_request):
-    """And sends nothing."""
+    """Such a request is rejected before anything is sent."""
     with pytest.raises(CompletionError, match="seed") as caught:
         await (await provider(strict=True)).openai_chat_completion(chat_request(seed=5))
     assert caught.value.status_code == 400
@@ -183,7 +183,7 @@ async def test_a_message_in_place_of_a_stream_is_streamed(upstream, provider, ch
 
 
 async def test_a_stream_is_recognized_by_its_content_type_in_any_case(upstream, provider, chat_request):
-    """As media types are."""
+    """Media types are case-insensitive."""
     head = {"content-type": "Text/Event-Stream; charset=utf-8"}
     upstream.answers.append(lambda: httpx.Response(200, content=b"".join(text_frames("x", "Hello")), headers=head))
     assert await text_of(await (await provider()).openai_chat_completion(chat_request(stream=True))) == "Hello"
@@ -322,7 +322,7 @@ async def test_usage_is_streamed_if_requested(upstream, provider, chat_request):
 
 
 async def test_a_stream_that_is_closed_unread_closes_the_response(upstream, provider, chat_request):
-    """Also before the first chunk."""
+    """Closing the stream closes the upstream response, also before the first chunk."""
     closed = asyncio.Event()
 
     head = {"content-type": "text/event-stream"}
@@ -414,7 +414,7 @@ async def test_a_paused_stream_is_continued(upstream, provider, chat_request):
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_continuations_are_limited(upstream, provider, chat_request, stream):
-    """By the configuration."""
+    """The configuration limits the number of continuations."""
     one = await provider(max_continuations=2)
     if stream:
         for _ in range(3):
@@ -568,5 +568,5 @@ async def test_the_upstream_is_declared_for_the_native_lane(provider):
     ],
 )
 async def test_which_models_are_anthropics_own(provider, config, model, anthropic):
-    """By their names, or by configuration."""
+    """Whether a model is Anthropic's follows from its name or from the configuration."""
     assert (await (await provider(**config)).messages_upstream(model)).anthropic is anthropic

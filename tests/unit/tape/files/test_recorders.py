@@ -103,7 +103,7 @@ def test_a_tape_that_was_edited_during_the_recording_is_not_replaced(tmp_path):
 
 
 def test_an_ignore_list_that_was_edited_during_the_recording_is_kept(tmp_path):
-    """It is no conflict, because it is not recorded; nor is a comment, which no recording keeps."""
+    """The edit is not a conflict, because the list is not recorded; nor is a comment, which no recording keeps."""
     old = tape(exchange({"a": 1}, reply("old")))
     (tmp_path / NAME).write_text(dump(old), encoding="utf-8")
     session = recorder(tmp_path, {"a": 1}, Mode.REWRITE)

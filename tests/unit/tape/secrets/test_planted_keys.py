@@ -11,12 +11,12 @@ from support.tapes import JSON, events
 from support.wire_client import CLIENTS
 
 OPAQUE = "7f3c9ab2d41e4c0fa8f5f167f44f4964"
-"""Looks like nothing: only where it is sent shows that it is a key."""
+"""Has no recognizable form: only the place where it is sent shows that it is a key."""
 TELLING = "sk-ant-api03-planted0key0of0tests"
-"""Shows what it is wherever it stands."""
+"""Is recognized as a key in any place."""
 KEYS = [OPAQUE, TELLING]
 PART = 12
-"""So many characters of a key are too many."""
+"""No part of a key with this many characters may be written."""
 CLIENT = CLIENTS["httpx-async"]
 
 
@@ -39,7 +39,7 @@ def through_transport(wire, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def through_server(wire, tmp_path_factory):
-    """Does the same in front of the program."""
+    """Does the same through a tape server between the program and the upstream."""
     folder = tmp_path_factory.mktemp("server")
     selection = TapeSelection(folder, Mode.REWRITE, upstream=wire.address)
     with serving(TapeServer(selection)) as url:
@@ -121,7 +121,7 @@ def test_in_the_headers_of_a_response(record, key):
 @pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("cut", [0, 1, 7, 20])
 def test_in_a_response_whole_or_split_over_two_chunks(record, key, cut):
-    """As stars, so that every chunk keeps its length."""
+    """The key is replaced by stars, so that every chunk keeps its length."""
     first, second = f'data: "{key[:cut]}'.encode(), f'{key[cut:]}"\n\n'.encode()
     text, _ = record(script=streamed(first, second), headers={"authorization": f"Bearer {key}"})
     assert f'data: \\"{"*" * cut}"]' in text

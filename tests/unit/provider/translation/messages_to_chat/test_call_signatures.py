@@ -67,8 +67,8 @@ def test_a_lost_signature_has_a_stand_in():
     assert "extra_content" not in sent(content, "gemini-2.5-flash")["tool_calls"][0]
 
 
-def test_another_model_never_sees_it():
-    """It is good for the one that made it."""
+def test_a_signature_is_not_sent_to_another_model():
+    """A signature is valid only for the model that made it."""
     assert (
         "extra_content"
         not in sent(answer(), "gemini-2.5-flash", ThinkingSigner(b"key", "gemini/other"))["tool_calls"][0]
