@@ -123,7 +123,7 @@ def test_the_newest_sdks_request_threads(session):
 
 
 def test_an_error_event_is_raised(session):
-    """As the SDK's own exception, with the body of the event."""
+    """An error event is raised as the SDK's own exception, with the body of the event."""
     (call,) = session.wire.requests_for("up/error-chunk")
     assert call.events[-1]["type"] == "error"
     assert session.report["broken"]["body"] == call.events[-1]

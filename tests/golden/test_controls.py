@@ -28,9 +28,9 @@ NAMES = sorted(path.name.removesuffix(".in.json") for path in HERE.glob("*.in.js
 def test_response(name, pytestconfig):
     case = json.loads((HERE / f"{name}.in.json").read_text())
     ctx = TranslationContext(profile_for(""), room=case.get("room"))
-    form = translate_request(CreateMessageRequest.model_validate(case["request"]), ctx).options
-    message = translate_response(completion(case["completion"]), form, id_maker())
-    translator = StreamTranslator(form, id_maker())
+    options = translate_request(CreateMessageRequest.model_validate(case["request"]), ctx).options
+    message = translate_response(completion(case["completion"]), options, id_maker())
+    translator = StreamTranslator(options, id_maker())
     events = [event for value in case["chunks"] for event in translator.feed(chunk(value))] + translator.finish()
     check_stream(events)
     check_bytes(events)

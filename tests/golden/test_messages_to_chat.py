@@ -22,7 +22,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     translate_request,
     translate_response,
 )
-from support.streams import chunk, completion, form, id_maker, translate
+from support.streams import chunk, completion, id_maker, reply_options, translate
 
 CASES = Path(__file__).parent / "messages_to_chat"
 
@@ -64,7 +64,7 @@ def translated(name):
 
 
 def form_of(name):
-    return translated(name).options if name in cases("request", "json") else form()
+    return translated(name).options if name in cases("request", "json") else reply_options()
 
 
 @pytest.mark.parametrize("name", cases("request", "json"))

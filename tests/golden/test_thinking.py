@@ -19,7 +19,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     translate_request,
     translate_response,
 )
-from support.streams import chunk, completion, id_maker, request, translate_form
+from support.streams import chunk, completion, id_maker, request, translate
 
 CASES = Path(__file__).parent / "thinking"
 NAMES = sorted(path.name.removesuffix(".in.json") for path in CASES.glob("*.in.json"))
@@ -58,9 +58,9 @@ def test_thinking_in_a_response_and_in_the_next_request(name, golden):
     case = json.loads((CASES / f"{name}.in.json").read_text())
     profile = profile_for("", overrides=case["profile"])
     create_request = request(**case.get("request", {}))
-    form = translate_request(create_request, TranslationContext(profile, signer=SIGNER)).options
-    message = translate_response(completion(case["completion"]), form, id_maker(), sign=SIGNER.sign)
-    events = translate_form([chunk(value) for value in case["chunks"]], form, sign=SIGNER.sign)
+    options = translate_request(create_request, TranslationContext(profile, signer=SIGNER)).options
+    message = translate_response(completion(case["completion"]), options, id_maker(), sign=SIGNER.sign)
+    events = translate([chunk(value) for value in case["chunks"]], options, sign=SIGNER.sign)
     assert fold(events) == message
     echoed = [{"role": "user", "content": "q"}, message, {"role": "user", "content": "r"}]
     turns = [{"role": turn["role"], "content": turn["content"]} for turn in echoed]

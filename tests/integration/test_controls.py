@@ -62,6 +62,6 @@ def test_a_content_policy_error_is_a_refusal(client, stream):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_missing_max_tokens_has_a_default(client, upstream, stream):
-    """It is the server's."""
+    """A request without ``max_tokens`` gets the server's default."""
     post(client, stream, model="up/text", max_tokens=None)
     assert upstream.last("text").json["max_tokens"] == 4096

@@ -40,7 +40,7 @@ def test_a_count_of_the_engine_equals_the_usage(local_stack, case):
 
 
 async def test_all_counts_of_a_burst_are_exact(local_stack):
-    """As many as Claude Code sends at once."""
+    """Concurrent count requests, as many as Claude Code sends at once, are all exact."""
     bodies = [
         {"model": "any", "messages": [{"role": "user", "content": "word " * n}]} for n in range(1, BURST_REQUESTS + 1)
     ]
@@ -81,7 +81,7 @@ def test_without_a_tokenizer_the_count_is_an_estimate_and_nothing_is_generated(c
 
 
 def test_the_official_sdk_counts(local_stack):
-    """At both base URLs."""
+    """The SDK's ``count_tokens`` works at both base URLs."""
     for base_url in (local_stack.url, f"{local_stack.url}/anthropic"):
         with anthropic.Anthropic(base_url=base_url, api_key="k") as sdk:
             assert sdk.messages.count_tokens(model="any", **HELLO).input_tokens > 0
@@ -96,7 +96,7 @@ def test_the_official_sdk_counts(local_stack):
     ],
 )
 def test_an_invalid_count_request_has_the_error_of_a_message_request(client, body, status, text):
-    """With the same status and message."""
+    """The error has the same status and message as for a Messages request."""
     reply = post(str(client.base_url), body)
     assert reply.status_code == status
     assert reply.json()["type"] == "error"

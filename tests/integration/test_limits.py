@@ -9,8 +9,7 @@ import pytest
 
 from llama_stack_provider_messages.translation.messages_to_chat import ThinkingSigner
 from support.attacks import ATTACKS, USER, body_of, cpu_bound, cpu_seconds, peak_megabytes, thinking, tools
-from support.remote import remote
-from support.stack_process import StackProcess, run_config, vllm
+from support.stack_process import StackProcess, remote_messages, run_config, vllm
 
 pytestmark = pytest.mark.integration
 
@@ -52,7 +51,7 @@ def stack(upstream, tmp_path_factory):
         "native": {"up": "off", "relayed": "on"},
         "backends": {"up": {"reasoning_field": "reasoning_content"}},
     }
-    providers = [vllm(upstream.url), vllm(upstream.url, "relayed"), remote(upstream.url, "messages")]
+    providers = [vllm(upstream.url), vllm(upstream.url, "relayed"), remote_messages(upstream.url, "messages")]
     with StackProcess(run_config(providers, messages), tmp_path_factory.mktemp("limits")) as process:
         post(
             process, "message", body_of("up/text", {"messages": [USER]})

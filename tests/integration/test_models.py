@@ -98,7 +98,7 @@ def test_the_list_request_of_claude_code_returns_ids_and_display_names(client):
 
 
 def test_every_listed_name_can_be_retrieved(client):
-    """As the same object, at both paths."""
+    """Retrieving a listed name gives the listed object, at both paths."""
     listed = client.get("/v1/models?limit=1000", headers=VERSIONED).json()["data"]
     for entry in listed:
         assert client.get(f"/v1/models/{entry['id']}", headers=VERSIONED).json() == entry
@@ -114,7 +114,7 @@ def test_a_name_that_matches_a_pattern_can_be_retrieved(client):
 @pytest.mark.parametrize("name", ["nobody", "gone/model", "dangling", "claude-opus-5"])
 @pytest.mark.parametrize("prefix", ["", "/anthropic"])
 def test_an_unknown_model_is_a_404_that_lists_the_served_models(client, name, prefix):
-    """As for a message request."""
+    """The message names the served models, as for a Messages request."""
     reply = client.get(f"{prefix}/v1/models/{name}", headers=VERSIONED)
     error = reply.json()["error"]
     assert (reply.status_code, error["type"]) == (404, "not_found_error")
@@ -163,7 +163,7 @@ def test_a_request_without_credentials_is_a_401(guarded, path, headers):
     [("alice", sorted(SERVED | {"thinker", "talker", "lora"})), ("bob", ["thinker", "up/reasoning"])],
 )
 def test_the_list_has_only_the_models_that_the_caller_may_read(guarded, path, user, expected):
-    """And only their aliases."""
+    """Neither other models nor their aliases are in the list."""
     headers = {**VERSIONED, "authorization": f"Bearer {user}"}
     listed = httpx.get(f"{guarded.url}{path}?limit=1000", headers=headers, timeout=60).json()
     assert [entry["id"] for entry in listed["data"]] == expected

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from support.chat_upstream import AUTH_PATH
-from support.native_upstream import until
+from support.native_upstream import wait_until
 from support.stack_process import PATIENT_LLAMA, StackProcess, run_config, vllm
 
 pytestmark = pytest.mark.integration
@@ -115,7 +115,7 @@ async def test_the_server_shuts_down_after_open_streams_end(upstream, tmp_path):
             assert "message_start" in await anext(chunks)
             for number in (signal.SIGTERM, signal.SIGINT):
                 os.kill(process.pid, number)
-            await until(lambda: "Shutting down" in process.log, "the shutdown of the server")
+            await wait_until(lambda: "Shutting down" in process.log, "the shutdown of the server")
             upstream.open_gate("pausing")
             rest = "".join([chunk async for chunk in chunks])
         assert '"two"' in rest

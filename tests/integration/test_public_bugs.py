@@ -18,7 +18,17 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     translate_response,
 )
 from support.chat_upstream import WINDOW
-from support.streams import call, completion, delta_chunk, form, id_maker, message_of, request, translate, usage_chunk
+from support.streams import (
+    call,
+    completion,
+    delta_chunk,
+    id_maker,
+    message_of,
+    reply_options,
+    request,
+    translate,
+    usage_chunk,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -319,7 +329,7 @@ def test_31_every_documented_key_is_present_even_if_null():
     start = translate([delta_chunk(content="a"), STOP])[0]["message"]
     unary = translate_response(
         completion({"choices": [{"index": 0, "finish_reason": "stop", "message": {"content": "a"}}]}),
-        form(),
+        reply_options(),
         id_maker(),
     )
     for message in (start, unary):
@@ -399,7 +409,7 @@ def test_37_two_calls_with_the_same_id_are_two_calls():
     sent = [call(0, "x", "f", f'{{"city": "{city}"}}') for city in ("Oslo", "Rome")]
     found = blocks_of(message_of([*(delta_chunk(tool_calls=[one]) for one in sent), CALLS]), "tool_use")
     choice = {"index": 0, "finish_reason": "tool_calls", "message": {"tool_calls": sent}}
-    unary = translate_response(completion({"choices": [choice]}), form(), id_maker())["content"]
+    unary = translate_response(completion({"choices": [choice]}), reply_options(), id_maker())["content"]
     for calls in (found, unary):
         assert [block["input"] for block in calls] == [{"city": "Oslo"}, {"city": "Rome"}]
         assert len({block["id"] for block in calls}) == 2
@@ -420,7 +430,7 @@ def test_38_a_text_of_only_white_space_is_not_a_block(deltas, expected):
     assert [block["type"] for block in message["content"]] == expected
     joined = {name: value for delta in deltas for name, value in delta.items()}
     choice = {"index": 0, "finish_reason": "stop", "message": joined}
-    unary = translate_response(completion({"choices": [choice]}), form(), id_maker())
+    unary = translate_response(completion({"choices": [choice]}), reply_options(), id_maker())
     assert [block["type"] for block in unary["content"]] == expected
 
 

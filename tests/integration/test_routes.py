@@ -37,7 +37,7 @@ def test_a_message_request_works_on_every_path(client, path):
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", None])
 def test_the_body_is_parsed_as_json_with_any_content_type(client, content_type):
-    """Also with a wrong content type, or none."""
+    """A wrong or missing content type does not matter."""
     headers = {"content-type": content_type} if content_type else {}
     reply = client.post("/v1/messages", content=json.dumps(HELLO), headers=headers)
     assert reply.status_code == 200
@@ -146,7 +146,7 @@ def test_a_name_that_matches_an_alias_pattern_is_served_and_returned(client):
 
 @pytest.mark.parametrize("model", ["nobody", "gone/model", "dangling"])
 def test_an_unknown_model_is_a_404_that_lists_the_served_models(client, model):
-    """If there is no default model."""
+    """Without a default model an unknown model is a 404."""
     reply = client.post("/v1/messages", json={**HELLO, "model": model})
     assert reply.status_code == 404
     error = error_of(reply)

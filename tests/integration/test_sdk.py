@@ -55,7 +55,7 @@ def test_a_response_without_thinking_has_only_text(report):
 
 
 def test_an_unknown_model_raises_not_found_error(report):
-    """If there is no default model; the message lists the served models."""
+    """Without a default model an unknown model is a 404 whose message lists the served models."""
     error = report["wrong_model"]
     assert (error["class"], error["status"]) == ("NotFoundError", 404)
     assert error["request_id"].startswith("req_")

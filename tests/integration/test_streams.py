@@ -6,7 +6,7 @@ import json
 import httpx
 import pytest
 
-from support.native_upstream import until
+from support.native_upstream import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -122,7 +122,7 @@ async def test_a_disconnect_before_the_first_byte_closes_the_upstream(stack, ups
     async with httpx.AsyncClient(base_url=stack.url, timeout=60) as client:
         body = {**BODY, "model": "up/never", "stream": streaming}
         request = asyncio.create_task(client.post("/v1/messages", json=body))
-        await until(lambda: len(upstream.exchanges) > before, "the request at the upstream")
+        await wait_until(lambda: len(upstream.exchanges) > before, "the request at the upstream")
         request.cancel()
         await asyncio.wait({request})
     closed = await asyncio.to_thread(upstream.exchanges[before].closed.wait, HANG_SECONDS)

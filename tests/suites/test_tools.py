@@ -74,7 +74,7 @@ def test_a_tool_is_called_and_its_result_is_used(client):
 
 @pytest.mark.tape("tool-stream")
 def test_a_call_is_streamed(client):
-    """As JSON deltas that add up to the input of the unary response."""
+    """The JSON deltas of a call add up to the input of the unary response."""
     unary = client.send(PARIS, tools=[WEATHER]).body
     events = client.stream(PARIS, tools=[WEATHER]).events
     check_stream(events)

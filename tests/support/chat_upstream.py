@@ -19,7 +19,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # needed if this file runs as a script
 
 from support.mutation import broken_bytes, mutate
-from support.scripted_upstream import HANG_SECONDS, Answer, Exchange, Script, ScriptedUpstream, whole
+from support.scripted_upstream import HANG_SECONDS, UPSTREAM_KEY, Answer, Exchange, Script, ScriptedUpstream, responds
 
 USAGE = {
     "prompt_tokens": 30,
@@ -451,7 +451,7 @@ _BENCH_STREAM = (
 
 async def _status(answer: ChatAnswer, code: int) -> None:
     """An HTTP error with the usual headers of an upstream, and with secrets that must not reach the client."""
-    message = "Go away: key sk-upstream-secret-0123456789 at http://10.0.0.7:8000/v1"
+    message = f"Go away: key {UPSTREAM_KEY} at http://10.0.0.7:8000/v1"
     await answer.json(
         {"error": {"message": message, "type": "whatever", "code": code}},
         code,
@@ -501,9 +501,9 @@ class ChatUpstream(ScriptedUpstream):
         if exchange.method == "GET":
             return _models
         if exchange.path.startswith(MESSAGES_PATH):
-            return whole(b'{"detail": "Not Found"}', 404)
+            return responds(b'{"detail": "Not Found"}', 404)
         if exchange.path == AUTH_PATH:
-            return whole(json.dumps({"principal": exchange.json["api_key"]}).encode())
+            return responds(json.dumps({"principal": exchange.json["api_key"]}).encode())
         self.exchanges.append(exchange)
         model = str(exchange.json.get("model"))
         code = model.removeprefix("status-")

@@ -13,6 +13,7 @@ from llama_stack.core.library_client import LlamaStackAsLibraryClient
 from llama_stack_client import Stream
 
 MARK = "ANSWER "
+"""Start of each line with a response; ``suites.py``, which reads them in another process, has the same constant."""
 
 
 def answer(client, path, body):

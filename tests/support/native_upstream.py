@@ -22,8 +22,8 @@ from support.scripted_upstream import (
     Gate,
     Script,
     ScriptedUpstream,
+    responds,
     streamed,
-    whole,
 )
 
 RESPONSE_SECONDS = 120
@@ -43,12 +43,12 @@ def message(model: str, text: str = "Hello", **more: Any) -> dict[str, Any]:
     return head | {"content": content, "stop_reason": "end_turn", "stop_sequence": None, "usage": usage} | more
 
 
-def spoken(model: str, *words: str) -> list[bytes]:
+def text_frames(model: str, *words: str) -> list[bytes]:
     """Return the SSE bytes of each event of a stream with these text deltas."""
-    return [frame(event) for event in spoken_events(model, *words)]
+    return [frame(event) for event in text_events(model, *words)]
 
 
-def spoken_events(model: str, *words: str) -> list[dict[str, Any]]:
+def text_events(model: str, *words: str) -> list[dict[str, Any]]:
     """Return the events of a stream with these text deltas."""
     started = {"type": "message_start", "message": message(model, "", stop_reason=None)}
     block = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
@@ -112,7 +112,7 @@ class NativeUpstream(ScriptedUpstream):
 
     async def seen(self, model: str, count: int = 1) -> list[Exchange]:
         """Wait for ``count`` requests for a model; return them."""
-        await until(lambda: len(self.of(model)) >= count, f"{count} requests for {model}")
+        await wait_until(lambda: len(self.of(model)) >= count, f"{count} requests for {model}")
         return self.of(model)
 
     def early_script_for(self, exchange: Exchange) -> Script | None:
@@ -130,9 +130,9 @@ class NativeUpstream(ScriptedUpstream):
             self.chats.append(exchange)
             return _chat
         if exchange.path == AUTH_PATH:
-            return whole(json.dumps({"principal": exchange.json["api_key"]}).encode())
+            return responds(json.dumps({"principal": exchange.json["api_key"]}).encode())
         self.others.append(exchange)
-        return whole(b'{"object":"list","data":[{"id":"m","object":"model"}]}') if call == "models" else _no_route
+        return responds(b'{"object":"list","data":[{"id":"m","object":"model"}]}') if call == "models" else _no_route
 
     def _probe(self, name: str) -> Script:
         status = self.probe_statuses.get(name, 400)
@@ -140,7 +140,7 @@ class NativeUpstream(ScriptedUpstream):
         async def script(answer: Answer) -> None:
             if gate := self.probe_gates.get(name):
                 await gate.wait()
-            await whole(error_body("invalid_request_error", "model: Field required"), status)(answer)
+            await responds(error_body("invalid_request_error", "model: Field required"), status)(answer)
 
         return script
 
@@ -150,14 +150,49 @@ def error_body(kind: str, text: str) -> bytes:
     return json.dumps({"type": "error", "error": {"type": kind, "message": text}, "request_id": "req_up"}).encode()
 
 
-_unknown_model = whole(error_body("not_found_error", "model: no script of that name"), 404)
-_no_route = whole(b'{"detail":"Not Found"}', 404)
+ERROR_TYPES = {
+    400: ("invalid_request_error",),
+    401: ("authentication_error",),
+    402: ("billing_error",),
+    403: ("permission_error",),
+    404: ("not_found_error",),
+    409: ("conflict_error",),
+    413: ("request_too_large",),
+    422: ("invalid_request_error",),
+    429: ("rate_limit_error",),
+    500: ("api_error",),
+    502: ("api_error",),
+    503: ("api_error", "overloaded_error"),
+    504: ("timeout_error",),
+    529: ("overloaded_error",),
+}
+"""Status -> error types that the Messages API has for it."""
+ERROR_TEXT = "Not today: come back later."
+"""The message in the error bodies of an upstream."""
+ERROR_SHAPES = {
+    "openai": lambda status: {"error": {"message": ERROR_TEXT, "type": "SomeError", "param": None, "code": status}},
+    "openai_worded": lambda _status: {"error": {"message": ERROR_TEXT, "type": "server_error", "code": "engine_busy"}},
+    "vllm_old": lambda status: {
+        "object": "error",
+        "message": ERROR_TEXT,
+        "type": "SomeError",
+        "param": None,
+        "code": status,
+    },
+    "llama_cpp": lambda status: {"error": {"code": status, "message": ERROR_TEXT, "type": "some_error"}},
+    "fastapi": lambda _status: {"detail": ERROR_TEXT},
+    "text": lambda _status: {"error": ERROR_TEXT},
+}
+"""Name -> function that returns an error body for a status, in a format other than that of the Messages API."""
+
+_unknown_model = responds(error_body("not_found_error", "model: no script of that name"), 404)
+_no_route = responds(b'{"detail":"Not Found"}', 404)
 
 
 async def _chat(answer: Answer) -> None:
     """Respond to a chat completions request, which shows that the translated lane was selected."""
     if not answer.exchange.json.get("stream"):
-        await whole(json.dumps(completion({"content": "translated"})).encode())(answer)
+        await responds(json.dumps(completion({"content": "translated"})).encode())(answer)
         return
     pieces = [chunk({"role": "assistant", "content": "translated"}), chunk({}, "stop"), chunk(usage=USAGE)]
     await streamed(*map(sse, pieces), b"data: [DONE]\n\n")(answer)
@@ -291,13 +326,19 @@ async def post(url: str, body: bytes, headers: Iterable[tuple[str, str]] = (), p
         return await request.rest()
 
 
-def ask(model: str, stream: bool = False, **more: Any) -> bytes:
-    """Return the bytes of a minimal request."""
+def request_body(model: str, stream: bool = False, **more: Any) -> bytes:
+    """Return the bytes of a minimal Messages request."""
     fields = {"model": model, "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
     return json.dumps(fields | ({"stream": True} if stream else {}) | more).encode()
 
 
-async def until(condition: Callable[[], Any], what: str, seconds: float = HANG_SECONDS) -> None:
+def chat_request_body(model: str, stream: bool = False, **more: Any) -> bytes:
+    """Return the bytes of a minimal chat completions request."""
+    fields = {"model": model, "messages": [{"role": "user", "content": "Hi"}]}
+    return json.dumps(fields | ({"stream": True} if stream else {}) | more).encode()
+
+
+async def wait_until(condition: Callable[[], Any], what: str, seconds: float = HANG_SECONDS) -> None:
     """Wait until a condition is true that another thread or process changes."""
     deadline = time.monotonic() + seconds
     while not condition():

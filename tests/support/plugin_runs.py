@@ -7,7 +7,6 @@ import pytest
 from support.tapes import exchange, reply
 
 PLUGIN = ("-p", "llama_stack_provider_messages.pytest_plugin", "-p", "no:cacheprovider")
-JSON = {"content-type": "application/json"}
 ASKS = """
 import httpx
 import pytest

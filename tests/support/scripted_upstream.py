@@ -13,17 +13,21 @@ import contextlib
 import itertools
 import json
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 LIMIT_BYTES = 2**24
 """Buffer limit of the stream readers; chunks and headers are smaller."""
+UPSTREAM_KEY = "sk-upstream-secret-0123456789"
+"""The key that the stacks under test send to their upstream; it must not appear anywhere else."""
 HANG_SECONDS = 60.0
 """Timeout for an expected event; only a hang takes that long."""
-CUT, CLEAN = "cut", "clean"
-"""How a stream ends: the connection is dropped, or the body ends with the last HTTP chunk."""
+CUT, CLEAN, HANG = "cut", "clean", "hang"
+"""How a response ends: the connection closes in the middle; the body ends as HTTP requires; nothing more is sent until
+the client disconnects."""
+EVENT_STREAM = {"content-type": "text/event-stream"}
 CHUNKED = ("transfer-encoding", "chunked")
 TLS_RECORD = b"\x16"
 """First byte of a TLS handshake."""
@@ -105,7 +109,8 @@ class Answer:
         self.exchange.sent += len(data)
 
     async def head(self, status: int = 200, kind: str = "text/event-stream", *more: tuple[str, str]) -> None:
-        framing = [] if any(name in ("content-length", "connection") for name, _ in more) else [CHUNKED]
+        is_framed = any(name in ("content-length", "transfer-encoding", "connection") for name, _ in more)
+        framing = [] if is_framed else [CHUNKED]
         lines = [f"{name}: {value}" for name, value in [("content-type", kind), *framing, *more] if value]
         await self.raw(f"HTTP/1.1 {status} X\r\n{'\r\n'.join(lines)}\r\n\r\n".encode("latin-1"))
 
@@ -131,29 +136,52 @@ def framed(data: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
-def whole(body: bytes, status: int = 200, kind: str = "application/json", **headers: str) -> Script:
+def responds(body: bytes, status: int = 200, kind: str = "application/json", **headers: str) -> Script:
     """Return a script that responds with one body."""
+    return streamed(*filter(None, [body]), status=status, headers={"content-type": kind, **dict(_pairs(headers))})
+
+
+def streamed(
+    *chunks: bytes,
+    status: int = 200,
+    headers: dict[str, str] = EVENT_STREAM,
+    end: str = CLEAN,
+    gap: float = 0.0,
+    at_once: bool = False,
+    lockstep: bool = False,
+    chunked: bool = True,
+) -> Script:
+    """Return a script that responds with these chunks, written one by one.
+
+    Args:
+        chunks: The chunks of the body.
+        status: Status of the response.
+        headers: Headers, in addition to the framing ones; those with an empty value are left out.
+        end: How the response ends: ``CLEAN``, ``CUT`` or ``HANG``.
+        gap: Seconds before each chunk.
+        at_once: Whether all chunks are written at once.
+        lockstep: Whether each chunk but the first waits until the client has read the one before, which the test
+            reports by ``was_read``. If anything between the two delays a chunk, the stream stops for good, on a slow
+            machine and on a fast one.
+        chunked: Whether to use chunked encoding; if False, a content-length.
+    """
+    framing = CHUNKED if chunked else ("content-length", str(sum(map(len, chunks))))
+    writes = [framed(data) if chunked else data for data in chunks]
+    writes = [b"".join(writes)] if at_once else writes
 
     async def script(answer: Answer) -> None:
-        await answer.head(status, kind, *_pairs(headers))
-        if body:
-            await answer.chunk(body)
-        await answer.end()
-
-    return script
-
-
-def streamed(*chunks: bytes, ends: str = CLEAN, at_once: bool = False, **headers: str) -> Script:
-    """Return a script that responds with these HTTP chunks, written one by one or in one write."""
-
-    async def script(answer: Answer) -> None:
-        await answer.head(200, "text/event-stream", *_pairs(headers))
-        for data in (b"".join(map(framed, chunks)),) if at_once else map(framed, chunks):
+        await answer.head(status, "", *headers.items(), framing)
+        for number, data in enumerate(writes):
+            if number and lockstep:
+                await answer.upstream.reading(answer.exchange.path).acquire()
+            await asyncio.sleep(gap)
             await answer.raw(data)
-        if ends == CLEAN:
-            await answer.end()
-        else:
+        if end == HANG:
+            await silent(answer)
+        elif end == CUT:
             answer.drop()
+        elif chunked:
+            await answer.end()
 
     return script
 
@@ -171,51 +199,6 @@ def raw(data: bytes) -> Script:
 async def silent(_answer: Answer) -> None:
     """Never respond."""
     await asyncio.Event().wait()
-
-
-def pieces(
-    chunks: Sequence[bytes] = (),
-    gap: float = 0.0,
-    end: str = "complete",
-    status: int = 200,
-    headers: dict[str, str] | None = None,
-    chunked: bool = True,
-    lockstep: bool = False,
-) -> Script:
-    """Return a script that sends the chunks of a body one by one and closes the connection.
-
-    Args:
-        chunks: The chunks of the body.
-        gap: Seconds before each chunk.
-        end: ``complete``; ``die``: the connection closes in the middle; ``hang``: nothing more is sent until the client
-            disconnects; ``refuse``: it closes in place of a response.
-        status: Status of the response.
-        headers: Headers, in addition to the framing ones; by default those of an event stream.
-        chunked: Whether to use chunked encoding; if False, a content-length.
-        lockstep: Whether each chunk but the first waits until the client has read the one before, which the test
-            reports by ``was_read``. If anything between the two delays a chunk, the stream stops for good, on a slow
-            machine and on a fast one.
-    """
-    headers = {"content-type": "text/event-stream"} if headers is None else headers
-    framing = "transfer-encoding: chunked" if chunked else f"content-length: {sum(map(len, chunks))}"
-    lines = [f"HTTP/1.1 {status} X", "connection: close", framing, *(f"{one}: {text}" for one, text in headers.items())]
-
-    async def script(answer: Answer) -> None:
-        answer.drop()
-        if end == "refuse":
-            return
-        await answer.raw(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
-        for number, data in enumerate(chunks):
-            if number and lockstep:
-                await answer.upstream.reading(answer.exchange.path).acquire()
-            await asyncio.sleep(gap)
-            await answer.raw(framed(data) if chunked else data)
-        if end == "hang":
-            await silent(answer)
-        if end == "complete" and chunked:
-            await answer.end()
-
-    return script
 
 
 def _pairs(headers: dict[str, str]) -> Pairs:
@@ -377,7 +360,7 @@ def four_chunks(upstream: ScriptedUpstream) -> None:
     would send all four and does not end the response until the client disconnects.
     """
     upstream.scripts |= {
-        "/four": pieces(FOUR, gap=GAP_SECONDS, lockstep=True),
-        "/dies": pieces(FOUR[:1], gap=GAP_SECONDS, end="die"),
-        "/stays": pieces(FOUR, gap=GAP_SECONDS, end="hang", lockstep=True),
+        "/four": streamed(*FOUR, gap=GAP_SECONDS, lockstep=True),
+        "/dies": streamed(*FOUR[:1], gap=GAP_SECONDS, end=CUT),
+        "/stays": streamed(*FOUR, gap=GAP_SECONDS, end=HANG, lockstep=True),
     }

@@ -12,6 +12,8 @@ from typing import Any, Self
 import httpx
 import yaml
 
+from support.scripted_upstream import UPSTREAM_KEY
+
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 300
 """Startup timeout; long, because two workers take a minute to start on a busy machine."""
@@ -42,8 +44,19 @@ def run_config(inference: list[dict[str, Any]], messages: dict[str, Any], **serv
 
 def vllm(url: str, provider_id: str = "up") -> dict[str, Any]:
     """Return an inference provider entry for an OpenAI-style server."""
-    config = {"base_url": url, "api_token": "sk-upstream-secret-0123456789", "refresh_models": False}
+    config = {"base_url": url, "api_token": UPSTREAM_KEY, "refresh_models": False}
     return {"provider_id": provider_id, "provider_type": "remote::vllm", "config": config}
+
+
+def remote_messages(base_url: str, provider_id: str = "up", **config: Any) -> dict[str, Any]:
+    """Return an inference provider entry for a server with the Messages API; settings with None are left out."""
+    fields = {"base_url": base_url, "api_key": UPSTREAM_KEY, **config}
+    return {
+        "provider_id": provider_id,
+        "provider_type": "remote::messages",
+        "module": "llama_stack_provider_messages.remote",
+        "config": {name: value for name, value in fields.items() if value is not None},
+    }
 
 
 class StackProcess:

@@ -60,8 +60,8 @@ def call(index=0, call_id=None, name=None, arguments=None):
     return {key: value for key, value in entry.items() if value is not None}
 
 
-def form(create_request=None, prefill=""):
-    """Return the reply options for a request; reply options are returned as they are."""
+def reply_options(create_request=None, prefill=""):
+    """Return the ``ReplyOptions`` of a request; if it is a ``ReplyOptions`` itself, return it."""
     if isinstance(create_request, ReplyOptions):
         return create_request
     create_request = create_request or request()
@@ -70,13 +70,8 @@ def form(create_request=None, prefill=""):
 
 
 def translate(chunks, create_request=None, prefill="", **options):
-    """Translate chunks; check the events and return them."""
-    return translate_form(chunks, form(create_request, prefill), **options)
-
-
-def translate_form(chunks, reply, **options):
-    """Translate chunks with given reply options; check the events and return them."""
-    translator = StreamTranslator(reply, id_maker(), **options)
+    """Translate the chunks of a response to this request (or ``ReplyOptions``); check the events and return them."""
+    translator = StreamTranslator(reply_options(create_request, prefill), id_maker(), **options)
     events = [event for piece in chunks for event in translator.feed(piece)] + translator.finish()
     check_stream(events)
     assert translator.feed(delta_chunk(content="late")) == translator.finish() == []
@@ -130,8 +125,8 @@ def sdk_message(raw):
     return message
 
 
-def lean(value):
+def plain_objects(value):
     """Return JSON values as plain attribute objects, which are not instances of SDK classes."""
     if isinstance(value, dict):
-        return SimpleNamespace(**{name: lean(inner) for name, inner in value.items()})
-    return [lean(inner) for inner in value] if isinstance(value, list) else value
+        return SimpleNamespace(**{name: plain_objects(inner) for name, inner in value.items()})
+    return [plain_objects(inner) for inner in value] if isinstance(value, list) else value

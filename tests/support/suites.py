@@ -31,6 +31,8 @@ GENERATED = {
 compression of the text inside a signature."""
 
 
+MARK = "ANSWER "
+"""Start of each line with a response; ``library_session.py``, which runs in another process, has the same constant."""
 _HEAD = '{"status": '
 
 
@@ -123,8 +125,8 @@ class Library:
 
     def _answer(self):
         for line in self._process.stdout:
-            if line.startswith("ANSWER "):
-                return json.loads(line.removeprefix("ANSWER "))
+            if line.startswith(MARK):
+                return json.loads(line.removeprefix(MARK))
         self._log.seek(0)
         raise AssertionError(f"the library client ended:\n{self._log.read()[-3000:]}")
 

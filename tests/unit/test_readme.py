@@ -1,4 +1,4 @@
-"""The README says what there is."""
+"""The README documents what exists."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""docs/recording.md says what there is, on the command line and for pytest."""
+"""docs/recording.md documents every command, option, fixture and mode."""
 
 import inspect
 import re
@@ -50,27 +50,27 @@ def test_a_run_that_is_shown_can_be_started(words):
     assert options.parse_known_args(words).tape_upstream
 
 
-def test_every_option_of_pytest_is_on_the_page():
-    """Of the command line and of the ini file."""
+def test_every_pytest_option_is_on_the_page():
+    """Each command line and ini option of the plugin is documented."""
     names = re.findall(r'add(?:option|ini)\(\s*"([\w-]+)"', SOURCE)
     assert len(names) == 8
     assert [name for name in names if f"`{name}" not in PAGE] == []
 
 
 def test_every_fixture_is_on_the_page():
-    """But the one behind the others."""
+    """Each fixture except the internal ``tape_resources`` is documented."""
     names = set(re.findall(r"@pytest\.fixture.*\ndef (\w+)", SOURCE)) - {"tape_resources"}
     assert set(re.findall(r"^\| `(\w+)` \| (?:function|session) \|", PAGE, re.MULTILINE)) == names
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_every_mode_is_on_the_page(mode):
-    """As its name on the command line."""
+    """Each mode is documented under its name on the command line."""
     assert f"`{mode}`" in PAGE
 
 
-def test_links_to_sections_lead_somewhere():
-    """And every section has one."""
+def test_links_to_sections_have_a_target():
+    """Every link to a section has a heading, and every heading has a link."""
     titles = {
         title.lower().replace(",", "").replace(" ", "-") for title in re.findall(r"^## (.*)$", PAGE, re.MULTILINE)
     }

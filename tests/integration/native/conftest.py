@@ -1,54 +1,20 @@
-"""Stacks over the scripted upstream, one of each kind per session, and helpers that send a request through them."""
+"""Stacks over the scripted upstream, one of each kind per session."""
 
 import socket
-from collections.abc import AsyncGenerator, Iterable, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
 from support.chat_upstream import AUTH_PATH
-from support.native_upstream import NativeUpstream, OpenRequest, Reply, ask, open_request, post
-from support.scripted_upstream import Exchange, Script
+from support.native_upstream import NativeUpstream
 from support.stack_process import StackProcess, run_config, vllm
+from support.stack_with_upstream import StackWithUpstream
 
 PING_SECONDS = 0.15
 SILENCE_SECONDS = 0.6
 CONNECT_SECONDS = 0.5
 PROBE_SECONDS = 0.5
 ENV = {"LLAMA_STACK_LOG_FORMAT": "json"}
-
-
-@dataclass
-class Relay:
-    """A stack and its upstream."""
-
-    upstream: NativeUpstream
-    process: StackProcess
-
-    @property
-    def url(self) -> str:
-        return self.process.url
-
-    async def send(
-        self, script: Script, to: str = "up", headers: Iterable[tuple[str, str]] = (), **fields: Any
-    ) -> tuple[Reply, Exchange]:
-        """Send a request for a script through a provider; return the response and the request at the upstream."""
-        model = self.upstream.play(script)
-        reply = await post(self.url, ask(f"{to}/{model}", **fields), headers)
-        (exchange,) = self.upstream.of(model)
-        return reply, exchange
-
-    @asynccontextmanager
-    async def open(
-        self, script: Script, to: str = "up", headers: Iterable[tuple[str, str]] = (), **fields: Any
-    ) -> AsyncGenerator[tuple[OpenRequest, Exchange]]:
-        """Open a request for a script; yield it and, once it has arrived, the request at the upstream."""
-        model = self.upstream.play(script)
-        async with open_request(self.url, ask(f"{to}/{model}", **fields), headers) as request:
-            (exchange,) = await self.upstream.seen(model)
-            yield request, exchange
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +47,7 @@ def full_port() -> Iterator[int]:
 
 
 @pytest.fixture(scope="session")
-def relay(native, closed_port, full_port, tmp_path_factory) -> Iterator[Relay]:
+def relay(native, closed_port, full_port, tmp_path_factory) -> Iterator[StackWithUpstream]:
     """A stack whose providers have different settings of the native lane; ``up`` has none."""
     settings = {
         "verbatim": {"mode": "on", "strip_billing_header": False},
@@ -104,7 +70,7 @@ def relay(native, closed_port, full_port, tmp_path_factory) -> Iterator[Relay]:
     next(entry for entry in inference if entry["provider_id"] == "listing")["config"]["allowed_models"] = ["listed"]
     messages = {"aliases": {"claude-*": "up/aliased"}, "native": settings}
     with StackProcess(run_config(inference, messages), tmp_path_factory.mktemp("relay"), ENV) as process:
-        yield Relay(native, process)
+        yield StackWithUpstream(native, process)
 
 
 NATIVE_SETTINGS = {
@@ -117,7 +83,7 @@ PROBED = ("p400", "p401", "p404", "p405", "p422", "p501", "turning", "counted", 
 
 
 @pytest.fixture(scope="session")
-def impatient(native, tmp_path_factory) -> Iterator[Relay]:
+def impatient(native, tmp_path_factory) -> Iterator[StackWithUpstream]:
     """A stack with short timeouts and both types of providers, where requests may choose the lane."""
     native.probe_statuses |= {name: int(name[1:]) for name in PROBED if name[1:].isdigit()}
     others = {"provider_id": "other", "provider_type": "remote::openai"}
@@ -130,11 +96,11 @@ def impatient(native, tmp_path_factory) -> Iterator[Relay]:
     }
     inference = [*(vllm(native.url(name), name) for name in (*PROBED, *NATIVE_SETTINGS)), others]
     with StackProcess(run_config(inference, messages), tmp_path_factory.mktemp("quick"), ENV) as process:
-        yield Relay(native, process)
+        yield StackWithUpstream(native, process)
 
 
 @pytest.fixture(scope="session")
-def guarded(native, tmp_path_factory) -> Iterator[Relay]:
+def guarded(native, tmp_path_factory) -> Iterator[StackWithUpstream]:
     """A stack with authentication: alice may read every model, bob only one."""
     rules = [
         {"permit": {"principal": "alice", "actions": ["read"]}},
@@ -145,4 +111,4 @@ def guarded(native, tmp_path_factory) -> Iterator[Relay]:
     inference = [vllm(native.url("guarded")), vllm(native.url("unprobed"), "unprobed")]
     config = run_config(inference, {"native": {"up": "on"}}, auth=auth)
     with StackProcess(config, tmp_path_factory.mktemp("guarded"), ENV) as process:
-        yield Relay(native, process)
+        yield StackWithUpstream(native, process)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from support.native_upstream import ask, assert_same, post, spoken
+from support.native_upstream import assert_same, post, request_body, text_frames
 from support.scripted_upstream import streamed
 from support.stack_process import ROOT
 
@@ -23,13 +23,13 @@ def ordered(raw: bytes):
 async def replay(relay, path, to):
     """Send a captured request; return its body, the request at the upstream and the captured headers."""
     capture = json.loads(path.read_text())
-    model = relay.upstream.play(streamed(*spoken("m", "Hello")))
+    model = relay.upstream.play(streamed(*text_frames("m", "Hello")))
     body = json.dumps({**capture["body"], "model": f"{to}/{model}"}).encode()
     own = ("host", "content-length", "content-type")
     headers = [(name.lower(), value) for name, value in capture["headers"].items() if name.lower() not in own]
     reply = await post(relay.url, body, headers, path="/v1/messages?beta=true")
     assert reply.status == 200, reply.body
-    assert_same(reply.body, b"".join(spoken(f"{to}/{model}", "Hello")))
+    assert_same(reply.body, b"".join(text_frames(f"{to}/{model}", "Hello")))
     (exchange,) = relay.upstream.of(model)
     assert exchange.target.endswith("/v1/messages?beta=true")
     return body.replace(f"{to}/{model}".encode(), model.encode()), exchange, dict(headers)
@@ -65,7 +65,7 @@ async def test_a_captured_request_arrives_byte_for_byte(relay, path, to):
 )
 async def test_only_the_billing_block_is_removed(relay, system, kept):
     """Text that mentions the header is kept."""
-    reply, exchange = await relay.send(streamed(*spoken("m", "Hello")), system=system, stream=True)
+    reply, exchange = await relay.send(streamed(*text_frames("m", "Hello")), system=system, stream=True)
     assert reply.status == 200
     seen = exchange.json["system"]
     assert (seen if isinstance(seen, str) else seen[-1]["text"]) == kept
@@ -74,9 +74,9 @@ async def test_only_the_billing_block_is_removed(relay, system, kept):
 
 async def test_a_request_without_its_only_system_block_is_valid(relay):
     """The system prompt is the billing block alone; the body without it is valid JSON."""
-    script = streamed(*spoken("m", "Hello"))
+    script = streamed(*text_frames("m", "Hello"))
     reply, exchange = await relay.send(script, system=[{"type": "text", "text": f"{BILLING}: a=1;"}], stream=True)
     assert reply.status == 200
     assert exchange.json.get("system") in (None, [], "")
-    least = json.loads(ask(exchange.json["model"], stream=True))
+    least = json.loads(request_body(exchange.json["model"], stream=True))
     assert {name: value for name, value in exchange.json.items() if name != "system"} == least

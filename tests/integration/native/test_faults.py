@@ -8,29 +8,33 @@ import httpx2
 import pytest
 
 from llama_stack_provider_messages.upstream.sse import SSEDecoder
-from support.native_upstream import ask, assert_same, error_body, message, post, spoken, until
-from support.scripted_upstream import CLEAN, CUT, HANG_SECONDS, Answer, raw, silent, streamed, whole
+from support.native_upstream import (
+    ERROR_SHAPES,
+    ERROR_TEXT,
+    ERROR_TYPES,
+    assert_same,
+    error_body,
+    message,
+    post,
+    request_body,
+    text_frames,
+    wait_until,
+)
+from support.scripted_upstream import (
+    CLEAN,
+    CUT,
+    EVENT_STREAM,
+    HANG_SECONDS,
+    UPSTREAM_KEY,
+    Answer,
+    raw,
+    responds,
+    silent,
+    streamed,
+)
 
 pytestmark = pytest.mark.integration
 
-TYPES = {
-    400: {"invalid_request_error"},
-    401: {"authentication_error"},
-    402: {"billing_error"},
-    403: {"permission_error"},
-    404: {"not_found_error"},
-    409: {"conflict_error"},
-    413: {"request_too_large"},
-    422: {"invalid_request_error"},
-    429: {"rate_limit_error"},
-    500: {"api_error"},
-    502: {"api_error"},
-    503: {"api_error", "overloaded_error"},
-    504: {"timeout_error"},
-    529: {"overloaded_error"},
-}
-"""Status -> error types that the API has for it."""
-TEXT = "Not today: come back later."
 HINTS = {
     "retry_after": "7",
     "retry_after_ms": "7000",
@@ -41,15 +45,6 @@ HINTS = {
 }
 SECRETS = ("sk-upstream", "127.0.0.1", "localhost", "nowhere.invalid")
 
-SHAPES = {
-    "openai": lambda status: {"error": {"message": TEXT, "type": "SomeError", "param": None, "code": status}},
-    "openai_worded": lambda status: {"error": {"message": TEXT, "type": "server_error", "code": "engine_busy"}},
-    "vllm_old": lambda status: {"object": "error", "message": TEXT, "type": "SomeError", "param": None, "code": status},
-    "llama_cpp": lambda status: {"error": {"code": status, "message": TEXT, "type": "some_error"}},
-    "fastapi": lambda status: {"detail": TEXT},
-    "text": lambda status: {"error": TEXT},
-}
-
 
 def check_error(reply, status):
     """Assert the status and the error envelope; return the error."""
@@ -59,7 +54,7 @@ def check_error(reply, status):
     assert body["type"] == "error"
     assert set(body) == {"type", "error", "request_id"}
     assert body["request_id"] == reply.headers["request-id"]
-    assert body["error"]["type"] in TYPES[status]
+    assert body["error"]["type"] in ERROR_TYPES[status]
     assert body["error"]["message"]
     for secret in SECRETS:
         assert secret not in reply.body.decode()
@@ -68,12 +63,12 @@ def check_error(reply, status):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("status", TYPES)
+@pytest.mark.parametrize("status", ERROR_TYPES)
 async def test_an_error_in_the_format_of_the_api_is_passed_on_unchanged(relay, status, stream):
     """Status, bytes, retry headers and request id are those of the upstream; its other headers are removed."""
-    kind = min(TYPES[status])
-    body = error_body(kind, TEXT).replace(b'"type": "error"', b'"type" : "error", "future": 1.0')
-    reply, _exchange = await relay.send(whole(body, status, **HINTS, request_id="req_up"), stream=stream)
+    kind = ERROR_TYPES[status][0]
+    body = error_body(kind, ERROR_TEXT).replace(b'"type": "error"', b'"type" : "error", "future": 1.0')
+    reply, _exchange = await relay.send(responds(body, status, **HINTS, request_id="req_up"), stream=stream)
     assert reply.status == status
     assert_same(reply.body, body)
     assert reply.headers["content-type"].startswith("application/json")
@@ -87,23 +82,23 @@ async def test_an_error_in_the_format_of_the_api_is_passed_on_unchanged(relay, s
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", ERROR_SHAPES)
 @pytest.mark.parametrize("status", [400, 404, 413, 429, 500, 503, 529])
 async def test_an_error_in_another_format_is_put_into_the_envelope(relay, shape, status, stream):
     """Status, message and retry headers are kept; the type is the API's for that status."""
-    body = json.dumps(SHAPES[shape](status)).encode()
-    reply, _exchange = await relay.send(whole(body, status, retry_after="7"), stream=stream)
-    assert TEXT in check_error(reply, status)["message"]
+    body = json.dumps(ERROR_SHAPES[shape](status)).encode()
+    reply, _exchange = await relay.send(responds(body, status, retry_after="7"), stream=stream)
+    assert ERROR_TEXT in check_error(reply, status)["message"]
     assert reply.headers["retry-after"] == "7"
 
 
 @pytest.mark.parametrize("to", ["up", "forwarding"])
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", ERROR_SHAPES)
 @pytest.mark.parametrize("status", [401, 403])
 async def test_an_error_about_credentials_keeps_status_and_message(relay, shape, status, to):
     """Both for the provider's key and for forwarded credentials of the client."""
-    reply, _exchange = await relay.send(whole(json.dumps(SHAPES[shape](status)).encode(), status), to)
-    assert TEXT in check_error(reply, status)["message"]
+    reply, _exchange = await relay.send(responds(json.dumps(ERROR_SHAPES[shape](status)).encode(), status), to)
+    assert ERROR_TEXT in check_error(reply, status)["message"]
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -123,14 +118,14 @@ async def test_an_error_about_credentials_keeps_status_and_message(relay, shape,
 @pytest.mark.parametrize("status", [400, 404, 413, 500, 503, 529])
 async def test_an_error_without_a_message_gets_one(relay, status, body, kind, stream):
     """HTML, an empty body and garbage keep their status; no markup reaches the client."""
-    reply, _exchange = await relay.send(whole(body, status, kind), stream=stream)
+    reply, _exchange = await relay.send(responds(body, status, kind), stream=stream)
     assert "<" not in check_error(reply, status)["message"]
 
 
 async def test_an_address_in_an_error_message_is_redacted(relay):
-    """The same for a key."""
-    text = "Go away: key sk-upstream-secret-0123456789 at http://10.0.0.7:8000/v1"
-    reply, _exchange = await relay.send(whole(json.dumps({"error": {"message": text}}).encode(), 400))
+    """Addresses and keys in an error message are replaced before it reaches the client."""
+    text = f"Go away: key {UPSTREAM_KEY} at http://10.0.0.7:8000/v1"
+    reply, _exchange = await relay.send(responds(json.dumps({"error": {"message": text}}).encode(), 400))
     assert "10.0.0.7" not in check_error(reply, 400)["message"]
 
 
@@ -141,7 +136,7 @@ UNREACHABLE = {"refusing": 502, "nameless": 502, "tls": 502, "full": 504}
 @pytest.mark.parametrize("to", UNREACHABLE)
 async def test_an_upstream_that_cannot_be_reached(relay, to, stream):
     """The error names the backend by its id; its address and key are in neither the response nor the log."""
-    reply = await post(relay.url, ask(f"{to}/m", stream))
+    reply = await post(relay.url, request_body(f"{to}/m", stream))
     assert f"'{to}'" in check_error(reply, UNREACHABLE[to])["message"]
     assert reply.headers["x-messages-lane"].startswith("native; reason=")
     assert "sk-upstream-secret" not in relay.process.log
@@ -171,18 +166,20 @@ async def test_garbage_in_place_of_http(relay, answer, stream):
 @pytest.mark.parametrize("stream", [False, True])
 async def test_an_error_before_the_upstream_has_read_the_body_is_passed_on(relay, stream):
     """Servers reject a body that is too long without reading it; the client gets their error."""
-    relay.upstream.early_scripts["hasty"] = whole(error_body("request_too_large", TEXT), 413)
-    reply = await post(relay.url, ask("hasty/m", stream, system="x" * 8_000_000))
-    assert (reply.status, reply.json["error"]) == (413, {"type": "request_too_large", "message": TEXT})
+    relay.upstream.early_scripts["hasty"] = responds(error_body("request_too_large", ERROR_TEXT), 413)
+    reply = await post(relay.url, request_body("hasty/m", stream, system="x" * 8_000_000))
+    assert (reply.status, reply.json["error"]) == (413, {"type": "request_too_large", "message": ERROR_TEXT})
 
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308, 304])
 async def test_a_redirect_is_not_followed(relay, status, stream):
-    """It would send the key to another address."""
+    """A redirect is not followed, because the key would be sent to another address."""
     others = len(relay.upstream.others)
     location = relay.upstream.url("trap") + "/messages"
-    reply, _exchange = await relay.send(whole(b"", status, location=location), stream=stream)
+    headers = {"content-type": "application/json", "location": location}
+    script = streamed(status=status, headers=headers, chunked=False)  # chunks of a 304 would break the connection
+    reply, _exchange = await relay.send(script, stream=stream)
     assert "'up'" in check_error(reply, 502)["message"]
     assert "location" not in reply.headers
     assert len(relay.upstream.others) == others
@@ -205,14 +202,14 @@ async def test_a_redirect_is_not_followed(relay, status, stream):
 )
 async def test_a_200_that_is_not_a_message(relay, body, kind, stream):
     """It is a 502, and nothing of the body is shown."""
-    reply, _exchange = await relay.send(whole(body, 200, kind), stream=stream)
+    reply, _exchange = await relay.send(responds(body, 200, kind), stream=stream)
     assert "'up'" in check_error(reply, 502)["message"]
 
 
 @pytest.mark.parametrize("framing", ["chunked", "content-length"])
 @pytest.mark.parametrize("part", [0, 1, 40])
 async def test_a_truncated_message(relay, framing, part):
-    """It is a 502."""
+    """A body that ends in the middle of the JSON is a 502."""
     body = json.dumps(message("m")).encode()
 
     async def script(answer: Answer) -> None:
@@ -245,7 +242,7 @@ async def test_silence_before_the_status(impatient, stream):
     """Silence longer than ``silence_seconds`` is a timeout, and the upstream's connection is closed."""
     reply, exchange = await impatient.send(silent, "quick", stream=stream)
     assert "'quick'" in check_error(reply, 504)["message"]
-    await until(exchange.closed.is_set, "the close of the upstream")
+    await wait_until(exchange.closed.is_set, "the close of the upstream")
 
 
 async def test_silence_inside_a_message(impatient):
@@ -258,7 +255,7 @@ async def test_silence_inside_a_message(impatient):
 
     reply, exchange = await impatient.send(script, "quick")
     check_error(reply, 504)
-    await until(exchange.closed.is_set, "the close of the upstream")
+    await wait_until(exchange.closed.is_set, "the close of the upstream")
 
 
 def read(body: bytes) -> list[dict]:
@@ -280,7 +277,7 @@ def check_broken(body: bytes, before: list[dict], kind: str = "api_error", reque
         assert secret not in body.decode(errors="replace")
 
 
-FRAMES = spoken("m", "Hello", " \u00e9\U0001f600 there")
+FRAMES = text_frames("m", "Hello", " \u00e9\U0001f600 there")
 WITHOUT_DELTA, WITHOUT_STOP = FRAMES[:-2], FRAMES[:-1]
 
 
@@ -300,11 +297,12 @@ ENDINGS = {
 
 @pytest.mark.parametrize("name", ENDINGS)
 @pytest.mark.parametrize("given", ["", "req_up"])
-@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
-async def test_a_truncated_stream_ends_in_one_error(relay, name, end, given):
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+async def test_a_truncated_stream_ends_in_one_error(relay, name, line_end, given):
     """The events before it are unchanged; the error has the response's request id, and HTTP ends cleanly."""
-    frames, ends = ENDINGS[name]
-    script = streamed(*(part.replace(b"\n", end) for part in frames), ends=ends, request_id=given)
+    frames, end = ENDINGS[name]
+    headers = {**EVENT_STREAM, "request-id": given}
+    script = streamed(*(part.replace(b"\n", line_end) for part in frames), headers=headers, end=end)
     reply, exchange = await relay.send(script, stream=True)
     assert (reply.status, reply.ended) == (200, True)
     assert given in ("", reply.headers["request-id"])
@@ -333,15 +331,15 @@ async def test_a_clean_end_after_message_delta_is_not_an_error(relay):
 @pytest.mark.parametrize("comment", [b"", b": bye\n\n"])
 async def test_a_dropped_connection_after_the_last_event_is_not_an_error(relay, comment):
     """The response was complete; only HTTP was not."""
-    reply, _exchange = await relay.send(streamed(*FRAMES, *filter(None, [comment]), ends=CUT), stream=True)
+    reply, _exchange = await relay.send(streamed(*FRAMES, *filter(None, [comment]), end=CUT), stream=True)
     assert read(reply.body)[-1]["type"] == "message_stop"
 
 
-@pytest.mark.parametrize("ends", [CUT, CLEAN])
-async def test_no_error_is_added_after_an_error_event_of_the_upstream(relay, ends):
+@pytest.mark.parametrize("end", [CUT, CLEAN])
+async def test_no_error_is_added_after_an_error_event_of_the_upstream(relay, end):
     """Whether the upstream closes cleanly or not."""
     error_event = b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"full"}}\n\n'
-    reply, exchange = await relay.send(streamed(*FRAMES[:3], error_event, ends=ends), stream=True)
+    reply, exchange = await relay.send(streamed(*FRAMES[:3], error_event, end=end), stream=True)
     events = read(reply.body)
     assert events[:-1] == renamed(FRAMES[:3], f"up/{exchange.json['model']}")
     assert events[-1]["error"] == {"type": "overloaded_error", "message": "full"}
@@ -358,7 +356,7 @@ async def test_a_stream_of_chat_completions_ends_in_an_error(relay):
 @pytest.mark.parametrize("size", [1, 16, 10**6])
 async def test_the_key_in_an_error_event_is_redacted(relay, size):
     """Only the key is replaced; the rest of the stream is unchanged."""
-    error = {"type": "error", "error": {"type": "api_error", "message": "no such key: sk-upstream-secret-0123456789"}}
+    error = {"type": "error", "error": {"type": "api_error", "message": f"no such key: {UPSTREAM_KEY}"}}
     raw_error = b"event: error\ndata: %s\n\n" % json.dumps(error).encode()
     parts = [raw_error[start : start + size] for start in range(0, len(raw_error), size)]
     reply, _exchange = await relay.send(streamed(*WITHOUT_DELTA, *parts), stream=True)
@@ -381,7 +379,7 @@ async def test_silence_in_the_middle_of_a_stream(impatient):
     reply, exchange = await impatient.send(script, "quick", stream=True)
     check_broken(reply.body, renamed(FRAMES[:3], f"quick/{exchange.json['model']}"), "timeout_error")
     assert b"event: ping\n" in reply.body
-    await until(exchange.closed.is_set, "the close of the upstream")
+    await wait_until(exchange.closed.is_set, "the close of the upstream")
 
 
 async def test_silence_inside_an_event(impatient):
@@ -403,8 +401,8 @@ async def test_a_stream_truncated_at_any_byte_is_readable(relay, end):
     raw = b"".join(frames)
 
     async def check_at(model: str, at: int) -> None:
-        relay.upstream.play(streamed(raw[:at], ends=CUT), model)
-        reply = await post(relay.url, ask(f"up/{model}", stream=True))
+        relay.upstream.play(streamed(raw[:at], end=CUT), model)
+        reply = await post(relay.url, request_body(f"up/{model}", stream=True))
         assert (reply.status, reply.ended) == (200, True)
         check_truncated(reply.body, [renamed(some, f"up/{model}") for some in complete_frames(frames, at)])
 
@@ -477,14 +475,14 @@ SDK_CLASSES = {
 @pytest.mark.parametrize("status", SDK_CLASSES)
 async def test_the_official_sdk_raises_the_class_of_the_status(relay, sdk, status, shape, stream):
     """Whatever the format of the upstream's error."""
-    bodies = {"messages": error_body(min(TYPES[status]), TEXT), "html": b"<html>"}
-    body = bodies.get(shape) or json.dumps(SHAPES["openai"](status)).encode()
-    model = relay.upstream.play(whole(body, status))
+    bodies = {"messages": error_body(ERROR_TYPES[status][0], ERROR_TEXT), "html": b"<html>"}
+    body = bodies.get(shape) or json.dumps(ERROR_SHAPES["openai"](status)).encode()
+    model = relay.upstream.play(responds(body, status))
     with pytest.raises(SDK_CLASSES[status]) as caught:
         await sdk.messages.create(
             model=f"up/{model}", max_tokens=9, messages=[{"role": "user", "content": "Hi"}], stream=stream
         )
-    assert caught.value.type in TYPES[status]
+    assert caught.value.type in ERROR_TYPES[status]
     assert caught.value.request_id
 
 

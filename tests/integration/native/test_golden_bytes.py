@@ -10,8 +10,8 @@ import json
 import anthropic
 import pytest
 
-from support.native_upstream import Reply, ask, assert_same, message, post, spoken
-from support.scripted_upstream import Answer, framed, silent, streamed, whole
+from support.native_upstream import Reply, assert_same, message, post, request_body, text_frames
+from support.scripted_upstream import Answer, framed, responds, silent, streamed
 
 pytestmark = pytest.mark.integration
 
@@ -68,7 +68,7 @@ SHORT = b'{"type":"message","content":[],"model":"@"}'
 async def exchange_bytes(relay, request=b'{"model":"@",' + FIELDS + b"}", reply=SHORT):
     """Send a request template, check it at the upstream, and return the response and the client's model name."""
     model = relay.upstream.play(silent)
-    relay.upstream.play(whole(named(reply, model)), model)
+    relay.upstream.play(responds(named(reply, model)), model)
     response = await post(relay.url, named(request, f"up/{model}"))
     (exchange,) = relay.upstream.of(model)
     assert_same(exchange.body, named(request, model))
@@ -88,7 +88,7 @@ async def test_the_upstream_sees_the_bytes_of_the_client(relay, name):
 @pytest.mark.parametrize("level", [1, 9])
 async def test_a_compressed_request_arrives_decompressed(relay, level):
     """The upstream gets the decompressed bytes and no content-encoding header."""
-    model = relay.upstream.play(whole(json.dumps(message("m")).encode()))
+    model = relay.upstream.play(responds(json.dumps(message("m")).encode()))
     body = named(REQUESTS["server_tools_and_citations"], f"up/{model}")
     reply = await post(relay.url, gzip.compress(body, level), [("content-encoding", "gzip")])
     assert reply.status == 200, reply.body
@@ -102,8 +102,8 @@ async def test_a_compressed_request_arrives_decompressed(relay, level):
 )
 async def test_the_query_string_is_passed_on(relay, path, query):
     """Unchanged; the path is that of the upstream."""
-    model = relay.upstream.play(whole(json.dumps(message("m")).encode()))
-    assert (await post(relay.url, ask(f"up/{model}"), path=path + query)).status == 200
+    model = relay.upstream.play(responds(json.dumps(message("m")).encode()))
+    assert (await post(relay.url, request_body(f"up/{model}"), path=path + query)).status == 200
     (exchange,) = relay.upstream.of(model)
     assert exchange.target == f"/up/v1/messages{query}"
 
@@ -122,7 +122,7 @@ async def test_the_query_string_is_passed_on(relay, path, query):
 )
 async def test_two_model_fields_are_rejected(relay, keys):
     """Parsers differ in which one they use, so access rules could be checked for the wrong one."""
-    model = relay.upstream.play(whole(json.dumps(message("m")).encode()))
+    model = relay.upstream.play(responds(json.dumps(message("m")).encode()))
     request = len(relay.upstream.exchanges)
     body = b'{%s:"up/%s",%s,%s:"up/%s"}' % (keys[0], model.encode(), FIELDS, keys[1], model.encode())
     reply = await post(relay.url, body)
@@ -134,10 +134,10 @@ async def test_two_model_fields_are_rejected(relay, keys):
 @pytest.mark.parametrize("name", ['odd "name"', "back\\slash", "\u00e9t\u00e9", "a/b/c", "\U0001f600"])
 async def test_an_odd_model_name_is_encoded_as_json(relay, name):
     """Quotes, backslashes, slashes and other alphabets, escaped or not: client and upstream read their own name."""
-    script = whole(json.dumps(message(name)).encode())
+    script = responds(json.dumps(message(name)).encode())
     relay.upstream.play(script, name)
     for escaped in (True, False):
-        body = json.dumps(json.loads(ask(f"up/{name}")), ensure_ascii=escaped).encode()
+        body = json.dumps(json.loads(request_body(f"up/{name}")), ensure_ascii=escaped).encode()
         reply = await post(relay.url, body)
         assert (reply.status, reply.json["model"]) == (200, f"up/{name}")
     assert [exchange.json["model"] for exchange in relay.upstream.of(name)] == [name] * 2
@@ -145,7 +145,7 @@ async def test_an_odd_model_name_is_encoded_as_json(relay, name):
 
 async def test_an_escaped_model_name_is_decoded(relay):
     """JSON may escape a slash with a backslash and a letter by its code."""
-    model = relay.upstream.play(whole(json.dumps(message("m")).encode()))
+    model = relay.upstream.play(responds(json.dumps(message("m")).encode()))
     body = b'{"model":"\\u0075p\\/%s",%s}' % (model.encode(), FIELDS)
     reply = await post(relay.url, body)
     assert (reply.status, reply.json["model"]) == (200, f"up/{model}")
@@ -190,8 +190,8 @@ async def test_the_client_sees_the_bytes_of_a_message(relay, name):
 async def test_any_model_name_of_the_upstream_is_replaced(relay, own_name):
     """Whatever it is and however it is escaped."""
     template = b'{"type":"message","model":%s,"content":[]}'
-    model = relay.upstream.play(whole(template % own_name))
-    reply = await post(relay.url, ask(f"up/{model}"))
+    model = relay.upstream.play(responds(template % own_name))
+    reply = await post(relay.url, request_body(f"up/{model}"))
     assert_same(reply.body, template % b'"up/%s"' % model.encode())
 
 
@@ -210,7 +210,7 @@ def named_start(event: bytes) -> bytes:
 STOP = data(b'{"type":"message_stop"}', b"message_stop")
 ENDING = data(b'{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{}}', b"message_delta") + STOP
 START = named_start(started())
-PLAIN = spoken("@", "Hello", " \u00e9\U0001f600 there")
+PLAIN = text_frames("@", "Hello", " \u00e9\U0001f600 there")
 SMALL = b"".join([START.replace(b'"id":"m",', b""), data(b'{"type":"x","t":"\xc3\xa9"}', b"x"), ENDING])
 
 
@@ -277,7 +277,7 @@ def play(native, chunks: list[bytes], **options) -> str:
 
 
 def streaming(model: str) -> bytes:
-    return ask(f"up/{model}", stream=True)
+    return request_body(f"up/{model}", stream=True)
 
 
 def check_stream(reply: Reply, chunks: list[bytes], model: str) -> None:
@@ -359,7 +359,7 @@ async def test_the_first_byte_does_not_wait_for_the_second(relay):
 
 async def test_each_event_is_passed_on_at_once(relay):
     """The upstream sends an event only after the client has read the one before."""
-    frames = spoken("@", "one", "two", "three")
+    frames = text_frames("@", "one", "two", "three")
     gates = [relay.upstream.gate() for _ in frames]
 
     async def script(answer: Answer) -> None:
@@ -382,7 +382,7 @@ async def test_each_event_is_passed_on_at_once(relay):
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_body_in_any_framing_of_http_is_read(relay, framing, stream):
     """With a content-length, up to the close of the connection, in chunks with extensions or trailers."""
-    body = b"".join(spoken("m", "Hello")) if stream else json.dumps(message("m")).encode()
+    body = b"".join(text_frames("m", "Hello")) if stream else json.dumps(message("m")).encode()
     kind = "text/event-stream" if stream else "application/json"
 
     async def script(answer: Answer) -> None:
@@ -409,7 +409,7 @@ async def test_a_body_in_any_framing_of_http_is_read(relay, framing, stream):
 @pytest.mark.parametrize("stream", [False, True])
 async def test_the_upstream_is_not_asked_for_compression(relay, stream):
     """An upstream that compresses on request responds with plain bytes, which the client gets."""
-    body = b"".join(spoken("m", "Hello")) if stream else json.dumps(message("m")).encode()
+    body = b"".join(text_frames("m", "Hello")) if stream else json.dumps(message("m")).encode()
 
     async def script(answer: Answer) -> None:
         kind = "text/event-stream" if stream else "application/json"
@@ -429,9 +429,9 @@ async def test_the_upstream_is_not_asked_for_compression(relay, stream):
 @pytest.mark.parametrize("stream", [False, True])
 async def test_unrequested_compression_does_not_reach_the_client_as_text(relay, stream):
     """A compressed body is decompressed, rejected or labelled."""
-    body = b"".join(spoken("m", "Hello")) if stream else json.dumps(message("m")).encode()
+    body = b"".join(text_frames("m", "Hello")) if stream else json.dumps(message("m")).encode()
     kind = "text/event-stream" if stream else "application/json"
-    reply, exchange = await relay.send(whole(gzip.compress(body), 200, kind, content_encoding="gzip"), stream=stream)
+    reply, exchange = await relay.send(responds(gzip.compress(body), 200, kind, content_encoding="gzip"), stream=stream)
     if reply.status == 200:
         seen = gzip.decompress(reply.body) if reply.headers.get("content-encoding") == "gzip" else reply.body
         assert_same(seen, body.replace(b'"m"', b'"up/%s"' % exchange.json["model"].encode()))
@@ -442,9 +442,9 @@ async def test_unrequested_compression_does_not_reach_the_client_as_text(relay, 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_any_success_status_is_a_200(relay, stream):
     """A 201 of the upstream is a 200 for the client."""
-    body = b"".join(spoken("m", "Hello")) if stream else json.dumps(message("m")).encode()
+    body = b"".join(text_frames("m", "Hello")) if stream else json.dumps(message("m")).encode()
     reply, _exchange = await relay.send(
-        whole(body, 201, "text/event-stream" if stream else "application/json"), stream=stream
+        responds(body, 201, "text/event-stream" if stream else "application/json"), stream=stream
     )
     assert reply.status == 200
 
@@ -452,10 +452,10 @@ async def test_any_success_status_is_a_200(relay, stream):
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_response_has_the_alias_of_the_request(relay, stream):
     """Not the name of the model that the alias selects."""
-    frames = spoken("aliased", "Hi")
-    script = streamed(*frames) if stream else whole(json.dumps(message("aliased")).encode())
+    frames = text_frames("aliased", "Hi")
+    script = streamed(*frames) if stream else responds(json.dumps(message("aliased")).encode())
     relay.upstream.play(script, "aliased")
-    reply = await post(relay.url, ask("claude-opus-4", stream))
+    reply = await post(relay.url, request_body("claude-opus-4", stream))
     received = json.loads(reply.body.split(b"\n")[1][6:])["message"] if stream else reply.json
     assert received["model"] == "claude-opus-4"
     assert relay.upstream.of("aliased")[-1].target == "/up/v1/messages"
@@ -476,6 +476,6 @@ async def test_the_official_sdk_reads_the_relayed_stream(relay):
 async def test_many_requests_on_one_connection_keep_their_order(relay):
     """Each of twenty requests in sequence gets its own response."""
     for number in range(20):
-        reply, exchange = await relay.send(whole(json.dumps(message("m", f"answer {number}")).encode()))
+        reply, exchange = await relay.send(responds(json.dumps(message("m", f"answer {number}")).encode()))
         assert reply.json["content"][0]["text"] == f"answer {number}"
         assert reply.json["model"] == f"up/{exchange.json['model']}"

@@ -5,13 +5,12 @@ import json
 import httpx2
 import pytest
 
-from support.native_upstream import ask, message, post, spoken
-from support.scripted_upstream import streamed, whole
+from support.native_upstream import message, post, request_body, text_frames
+from support.scripted_upstream import UPSTREAM_KEY, responds, streamed
 
 pytestmark = pytest.mark.integration
 
-KEY = "sk-upstream-secret-0123456789"
-OK = whole(json.dumps(message("m")).encode())
+OK = responds(json.dumps(message("m")).encode())
 CREDENTIALS = [("x-api-key", "sk-client"), ("authorization", "Bearer client"), ("cookie", "session=client")]
 TRACE = {
     "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
@@ -48,7 +47,9 @@ async def test_a_missing_version_header_has_a_default(relay):
 async def test_the_credentials_of_the_client_are_not_sent(relay, to):
     """The upstream gets the provider's key, in the configured header."""
     _reply, exchange = await relay.send(OK, to, CREDENTIALS)
-    expected = ("x-api-key", KEY) if to in ("keyed", "anthropic") else ("authorization", f"Bearer {KEY}")
+    expected = (
+        ("x-api-key", UPSTREAM_KEY) if to in ("keyed", "anthropic") else ("authorization", f"Bearer {UPSTREAM_KEY}")
+    )
     assert [pair for pair in exchange.pairs if pair[0] in ("x-api-key", "authorization", "cookie")] == [expected]
     assert "client" not in json.dumps([pair for pair in exchange.pairs if pair[0] != "user-agent"])
 
@@ -83,7 +84,7 @@ async def test_a_key_in_the_provider_data_is_used_for_that_request(relay, to, na
     assert exchange.headers[name] == f"{prefix}sk-own"
     assert "x-llamastack-provider-data" not in exchange.headers
     _reply, exchange = await relay.send(OK, to)
-    assert exchange.headers[name] == f"{prefix}{KEY}"
+    assert exchange.headers[name] == f"{prefix}{UPSTREAM_KEY}"
 
 
 async def test_requests_are_sent_to_the_native_base_url(relay):
@@ -112,10 +113,10 @@ INTERNAL = {
 @pytest.mark.parametrize("status", [200, 429])
 async def test_only_retry_and_rate_limit_headers_are_returned(relay, status, stream):
     """Of a success and of an error; headers that describe the upstream are removed."""
-    body = b"".join(spoken("m", "Hi")) if stream else json.dumps(message("m")).encode()
+    body = b"".join(text_frames("m", "Hi")) if stream else json.dumps(message("m")).encode()
     kind = "text/event-stream" if stream and status == 200 else "application/json"
     headers = {name.replace("-", "_"): value for name, value in (HINTS | INTERNAL).items()}
-    reply, _exchange = await relay.send(whole(body, status, kind, **headers), stream=stream)
+    reply, _exchange = await relay.send(responds(body, status, kind, **headers), stream=stream)
     assert reply.status == status
     assert {name: reply.headers.get(name) for name in HINTS} == HINTS
     assert not [name for name, value in INTERNAL.items() if reply.headers.get(name) == value]
@@ -123,8 +124,8 @@ async def test_only_retry_and_rate_limit_headers_are_returned(relay, status, str
 
 
 async def test_a_stream_has_the_headers_that_proxies_need(relay):
-    """As on the translated lane."""
-    reply, _exchange = await relay.send(streamed(*spoken("m", "Hi")), stream=True)
+    """A native stream has the same headers against buffering as a translated one."""
+    reply, _exchange = await relay.send(streamed(*text_frames("m", "Hi")), stream=True)
     assert reply.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert reply.headers["cache-control"] == "no-cache"
     assert reply.headers["x-accel-buffering"] == "no"
@@ -133,9 +134,9 @@ async def test_a_stream_has_the_headers_that_proxies_need(relay):
 @pytest.mark.parametrize("stream", [False, True])
 async def test_an_invalid_header_of_the_upstream_is_removed(relay, stream):
     """A value that is not ASCII does not fail the response."""
-    body = b"".join(spoken("m", "Hi")) if stream else json.dumps(message("m")).encode()
+    body = b"".join(text_frames("m", "Hi")) if stream else json.dumps(message("m")).encode()
     kind = "text/event-stream" if stream else "application/json"
-    script = whole(body, 200, kind, request_id="\u00e9", retry_after="\t7 \u00ff")
+    script = responds(body, 200, kind, request_id="\u00e9", retry_after="\t7 \u00ff")
     reply, _exchange = await relay.send(script, stream=stream)
     assert reply.status == 200
     assert reply.headers["request-id"].startswith("req_")
@@ -148,10 +149,10 @@ async def test_an_invalid_header_of_the_upstream_is_removed(relay, stream):
 )
 async def test_the_request_id(relay, to, given, kept, status, stream):
     """It is the upstream's, to find the request in its log; this server's if there is none or if configured."""
-    body = b"".join(spoken("m", "Hi")) if stream else json.dumps(message("m")).encode()
+    body = b"".join(text_frames("m", "Hi")) if stream else json.dumps(message("m")).encode()
     kind = "text/event-stream" if stream and status == 200 else "application/json"
     body = body if status == 200 else b'{"error":{"message":"no"}}'
-    reply, _exchange = await relay.send(whole(body, status, kind, request_id=given), to, stream=stream)
+    reply, _exchange = await relay.send(responds(body, status, kind, request_id=given), to, stream=stream)
     assert reply.status == status
     seen = reply.headers["request-id"]
     assert (seen == "req_up") if kept else (seen.startswith("req_") and len(seen) == 28)
@@ -171,8 +172,8 @@ LANES = {
 async def test_every_response_names_its_lane_and_the_reason(relay, to, stream):
     """`on` and `off` may be YAML booleans."""
     chats = len(relay.upstream.chats)
-    relay.upstream.play(streamed(*spoken("m", "Hi")) if stream else OK, "listed")
-    reply = await post(relay.url, ask(f"{to}/listed", stream))
+    relay.upstream.play(streamed(*text_frames("m", "Hi")) if stream else OK, "listed")
+    reply = await post(relay.url, request_body(f"{to}/listed", stream))
     assert reply.status == 200, reply.body
     lane, _, reason = reply.headers["x-messages-lane"].partition("; reason=")
     assert (lane, bool(reason)) == (LANES[to], True)
@@ -191,18 +192,18 @@ async def test_a_model_outside_allowed_models_is_rejected(relay, stream):
     """Before a request is sent to the upstream."""
     model = relay.upstream.play(OK)
     requests_before = len(relay.upstream.exchanges)
-    reply = await post(relay.url, ask(f"listing/{model}", stream))
+    reply = await post(relay.url, request_body(f"listing/{model}", stream))
     assert 400 <= reply.status < 500
     assert reply.json["type"] == "error"
     assert len(relay.upstream.exchanges) == requests_before
-    relay.upstream.play(streamed(*spoken("m", "Hi")) if stream else OK, "listed")
-    assert (await post(relay.url, ask("listing/listed", stream))).status == 200
+    relay.upstream.play(streamed(*text_frames("m", "Hi")) if stream else OK, "listed")
+    assert (await post(relay.url, request_body("listing/listed", stream))).status == 200
 
 
 async def test_a_model_outside_allowed_models_is_neither_counted_nor_listed(relay):
     """Token counts are a 400 and model lookups a 404, without a request or probe to the upstream."""
     requests_before, others_before = len(relay.upstream.exchanges), len(relay.upstream.others)
-    counted = await post(relay.url, ask("listing/secret"), path="/v1/messages/count_tokens")
+    counted = await post(relay.url, request_body("listing/secret"), path="/v1/messages/count_tokens")
     assert (counted.status, counted.json["type"]) == (400, "error")
     async with httpx2.AsyncClient(base_url=relay.url) as client:
         version = {"anthropic-version": "2023-06-01"}
@@ -223,8 +224,8 @@ async def test_a_request_without_permission_causes_no_probe(guarded):
         return sum("/unprobed/" in probe.target for probe in guarded.upstream.probes)
 
     model = guarded.upstream.play(OK)
-    assert ((await post(guarded.url, ask(f"unprobed/{model}"), as_user("bob"))).status, probes()) == (404, 0)
-    assert ((await post(guarded.url, ask(f"unprobed/{model}"), as_user("alice"))).status, probes()) == (200, 1)
+    assert ((await post(guarded.url, request_body(f"unprobed/{model}"), as_user("bob"))).status, probes()) == (404, 0)
+    assert ((await post(guarded.url, request_body(f"unprobed/{model}"), as_user("alice"))).status, probes()) == (200, 1)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -234,13 +235,13 @@ async def test_a_request_without_permission_causes_no_probe(guarded):
 )
 async def test_the_access_rules_of_the_platform_apply(guarded, user, model, status, stream):
     """A model without read permission is a 404; the upstream never gets the user's token."""
-    guarded.upstream.play(streamed(*spoken("m", "Hi")) if stream else OK, model)
+    guarded.upstream.play(streamed(*text_frames("m", "Hi")) if stream else OK, model)
     requests_before = len(guarded.upstream.exchanges)
-    reply = await post(guarded.url, ask(f"up/{model}", stream), as_user(user))
+    reply = await post(guarded.url, request_body(f"up/{model}", stream), as_user(user))
     assert reply.status == status, reply.body
     if status == 404:
         assert reply.json["error"]["type"] == "not_found_error"
         assert len(guarded.upstream.exchanges) == requests_before
     else:
-        assert guarded.upstream.exchanges[-1].headers["authorization"] == f"Bearer {KEY}"
+        assert guarded.upstream.exchanges[-1].headers["authorization"] == f"Bearer {UPSTREAM_KEY}"
         assert user not in json.dumps(guarded.upstream.exchanges[-1].pairs)

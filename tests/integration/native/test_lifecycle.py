@@ -7,8 +7,17 @@ import time
 import psutil
 import pytest
 
-from support.native_upstream import ask, assert_same, error_body, message, open_request, post, spoken, until
-from support.scripted_upstream import HANG_SECONDS, Answer, silent, streamed, whole
+from support.native_upstream import (
+    assert_same,
+    error_body,
+    message,
+    open_request,
+    post,
+    request_body,
+    text_frames,
+    wait_until,
+)
+from support.scripted_upstream import HANG_SECONDS, UPSTREAM_KEY, Answer, responds, silent, streamed
 
 from .conftest import PROBE_SECONDS
 
@@ -17,8 +26,8 @@ pytestmark = pytest.mark.integration
 QUIET_SECONDS = 0.6
 """Four ping intervals."""
 PING = b'event: ping\ndata: {"type":"ping"}\n\n'
-FRAMES = spoken("m", "Hello", " there")
-OK = whole(json.dumps(message("m")).encode())
+FRAMES = text_frames("m", "Hello", " there")
+OK = responds(json.dumps(message("m")).encode())
 MEGABYTE_BYTES = 1024 * 1024
 
 
@@ -91,7 +100,7 @@ async def test_nothing_is_sent_before_the_status_of_the_upstream(impatient, stat
 
     async def script(answer: Answer) -> None:
         await gate.wait()
-        await (streamed(*FRAMES) if status == 200 else whole(error_body("rate_limit_error", "x"), 429))(answer)
+        await (streamed(*FRAMES) if status == 200 else responds(error_body("rate_limit_error", "x"), 429))(answer)
 
     async with impatient.open(script, "on", stream=True) as (client, _exchange):
         assert await client.is_quiet(QUIET_SECONDS)
@@ -108,7 +117,7 @@ async def test_pings_are_sent_before_the_status_of_the_upstream_if_configured(im
 
     async def script(answer: Answer) -> None:
         await gate.wait()
-        await (streamed(*FRAMES) if status == 200 else whole(error_body("rate_limit_error", "x"), 429))(answer)
+        await (streamed(*FRAMES) if status == 200 else responds(error_body("rate_limit_error", "x"), 429))(answer)
 
     async with impatient.open(script, "early", stream=True) as (client, exchange):
         assert await client.head() == 200
@@ -125,7 +134,7 @@ async def test_pings_are_sent_before_the_status_of_the_upstream_if_configured(im
 
 async def test_the_status_of_a_fast_upstream_is_kept_with_early_pings(impatient):
     """Without silence no ping is sent, and the status is the upstream's own."""
-    reply, _exchange = await impatient.send(whole(error_body("rate_limit_error", "x"), 429), "early", stream=True)
+    reply, _exchange = await impatient.send(responds(error_body("rate_limit_error", "x"), 429), "early", stream=True)
     assert reply.status == 429
 
 
@@ -157,7 +166,7 @@ async def test_a_disconnect_in_the_middle_closes_the_upstream(relay, script):
         await client.head()
         await client.read_until(FRAMES[2])
         client.disconnect()
-        await until(exchange.closed.is_set, "the close of the upstream")
+        await wait_until(exchange.closed.is_set, "the close of the upstream")
 
 
 @pytest.mark.parametrize(("script", "stream"), [(silent, True), (silent, False), (half_a_message_then_silent, False)])
@@ -165,7 +174,7 @@ async def test_a_disconnect_before_the_response_closes_the_upstream(relay, scrip
     """Before the status, and while the upstream's message is being read."""
     async with relay.open(script, stream=stream) as (client, exchange):
         client.disconnect()
-        await until(exchange.closed.is_set, "the close of the upstream")
+        await wait_until(exchange.closed.is_set, "the close of the upstream")
 
 
 async def test_a_disconnect_after_early_pings_closes_the_upstream(impatient):
@@ -174,7 +183,7 @@ async def test_a_disconnect_after_early_pings_closes_the_upstream(impatient):
         await client.head()
         await client.read_until(PING)
         client.disconnect()
-        await until(exchange.closed.is_set, "the close of the upstream")
+        await wait_until(exchange.closed.is_set, "the close of the upstream")
 
 
 async def bytes_until_stall(exchange) -> int:
@@ -192,17 +201,17 @@ async def bytes_until_stall(exchange) -> int:
 async def test_a_slow_client_slows_the_upstream_down(relay):
     """The server reads from the upstream only as fast as the client does; a disconnect still closes the upstream."""
     server = psutil.Process(relay.process.pid)
-    await post(relay.url, ask(f"up/{relay.upstream.play(streamed(*FRAMES))}", stream=True))
+    await post(relay.url, request_body(f"up/{relay.upstream.play(streamed(*FRAMES))}", stream=True))
     before = server.memory_info().rss
     model = relay.upstream.play(endless)
-    async with open_request(relay.url, ask(f"up/{model}", stream=True), receive=2**16) as client:
+    async with open_request(relay.url, request_body(f"up/{model}", stream=True), receive=2**16) as client:
         await client.head()
         (exchange,) = await relay.upstream.seen(model)
         sent = await bytes_until_stall(exchange)
         grown = server.memory_info().rss - before
         print(f"stalled after {sent / MEGABYTE_BYTES:.1f} MB; the server grew by {grown / MEGABYTE_BYTES:.1f} MB")
         client.disconnect()
-        await until(exchange.closed.is_set, "the close of the upstream")
+        await wait_until(exchange.closed.is_set, "the close of the upstream")
     assert sent < 32 * MEGABYTE_BYTES  # mostly the kernel's buffers of two sockets
     assert grown < 8 * MEGABYTE_BYTES
 
@@ -212,7 +221,7 @@ async def test_a_slow_client_gets_the_complete_stream(relay):
     piece = b"".join(FRAMES[2].replace(b"Hello", b"%05d" % number) for number in range(1000))
     chunks = [FRAMES[0], FRAMES[1], *[piece] * 250, *FRAMES[-3:]]
     model = relay.upstream.play(streamed(*chunks))
-    async with open_request(relay.url, ask(f"up/{model}", stream=True), receive=2**16) as client:
+    async with open_request(relay.url, request_body(f"up/{model}", stream=True), receive=2**16) as client:
         await client.head()
         (exchange,) = await relay.upstream.seen(model)
         await bytes_until_stall(exchange)
@@ -231,7 +240,7 @@ async def test_a_connection_that_the_upstream_has_closed_is_not_reused(relay):
     for _ in range(10):
         reply, exchange = await relay.send(respond_and_close)
         assert reply.status == 200, reply.body
-        await until(lambda number=exchange.connection: number not in relay.upstream.open, "the close")
+        await wait_until(lambda number=exchange.connection: number not in relay.upstream.open, "the close")
 
 
 async def test_a_disconnect_does_not_affect_the_next_request(relay):
@@ -271,7 +280,7 @@ def probes(relay, name: str) -> list:
 async def test_the_lane_of_a_provider(impatient, name, expected, stream):
     """It is configured, or found by a probe of a vLLM; other provider types are translated without a probe."""
     model = impatient.upstream.play(streamed(*FRAMES) if stream else OK)
-    reply = await post(impatient.url, ask(f"{name}/{model}", stream))
+    reply = await post(impatient.url, request_body(f"{name}/{model}", stream))
     assert reply.status == 200, reply.body
     assert lane(reply) == expected
     assert len(impatient.upstream.of(model)) == (expected == "native")
@@ -280,24 +289,24 @@ async def test_the_lane_of_a_provider(impatient, name, expected, stream):
 
 async def test_the_probe_generates_nothing(impatient):
     """It is an empty object with the provider's key and a content type."""
-    await post(impatient.url, ask(f"p400/{impatient.upstream.play(OK)}"))
+    await post(impatient.url, request_body(f"p400/{impatient.upstream.play(OK)}"))
     probe = probes(impatient, "p400")[0]
     assert probe.body == b"{}"
     assert probe.headers["content-type"] == "application/json"
-    assert probe.headers["authorization"] == "Bearer sk-upstream-secret-0123456789"
+    assert probe.headers["authorization"] == f"Bearer {UPSTREAM_KEY}"
 
 
 async def test_concurrent_first_requests_share_one_probe(relay):
     """Twenty requests wait for its result, and later ones use it."""
     gate = relay.upstream.probe_gates["first"] = relay.upstream.gate()
     model = relay.upstream.play(OK)
-    tasks = [asyncio.create_task(post(relay.url, ask(f"first/{model}"))) for _ in range(20)]
-    await until(lambda: probes(relay, "first"), "the probe")
+    tasks = [asyncio.create_task(post(relay.url, request_body(f"first/{model}"))) for _ in range(20)]
+    await wait_until(lambda: probes(relay, "first"), "the probe")
     assert not relay.upstream.of(model)
     gate.open()
     replies = await asyncio.gather(*tasks)
     assert [(reply.status, lane(reply)) for reply in replies] == [(200, "native")] * 20
-    assert (await post(relay.url, ask(f"first/{model}"))).status == 200
+    assert (await post(relay.url, request_body(f"first/{model}"))).status == 200
     assert len(probes(relay, "first")) == 1
     assert len(relay.upstream.of(model)) == 21
 
@@ -306,9 +315,9 @@ async def test_a_disconnect_does_not_cancel_the_probe(impatient):
     """Other requests may wait for its result."""
     gate = impatient.upstream.probe_gates["counted"] = impatient.upstream.gate()
     model = impatient.upstream.play(OK)
-    async with open_request(impatient.url, ask(f"counted/{model}")) as first:
-        await until(lambda: probes(impatient, "counted"), "the probe")
-        second = asyncio.create_task(post(impatient.url, ask(f"counted/{model}")))
+    async with open_request(impatient.url, request_body(f"counted/{model}")) as first:
+        await wait_until(lambda: probes(impatient, "counted"), "the probe")
+        second = asyncio.create_task(post(impatient.url, request_body(f"counted/{model}")))
         first.disconnect()
     gate.open()
     assert ((await second).status, lane(await second)) == (200, "native")
@@ -321,7 +330,7 @@ async def test_an_upstream_is_probed_again_when_the_result_expires(impatient):
     async def lane_becomes(status: int, expected: str) -> None:
         impatient.upstream.probe_statuses["turning"] = status
         deadline = time.monotonic() + HANG_SECONDS
-        while lane(reply := await post(impatient.url, ask(f"turning/{model}"))) != expected:
+        while lane(reply := await post(impatient.url, request_body(f"turning/{model}"))) != expected:
             assert reply.status == 200, reply.body
             assert time.monotonic() < deadline, f"still not {expected}"
             await asyncio.sleep(0.05)
@@ -332,7 +341,7 @@ async def test_an_upstream_is_probed_again_when_the_result_expires(impatient):
     probes_before = len(probes(impatient, "turning"))
     start = time.monotonic()
     for _ in range(20):
-        await post(impatient.url, ask(f"turning/{model}"))
+        await post(impatient.url, request_body(f"turning/{model}"))
     assert len(probes(impatient, "turning")) - probes_before <= 1 + (time.monotonic() - start) / PROBE_SECONDS
 
 
@@ -348,7 +357,7 @@ async def test_an_upstream_is_probed_again_when_the_result_expires(impatient):
 async def test_a_request_may_choose_the_lane_if_allowed(impatient, name, header, expected):
     """The header has precedence over probe and configuration."""
     model = impatient.upstream.play(OK)
-    reply = await post(impatient.url, ask(f"{name}/{model}"), [("x-messages-lane", header)])
+    reply = await post(impatient.url, request_body(f"{name}/{model}"), [("x-messages-lane", header)])
     assert (reply.status, lane(reply)) == (200, expected)
     assert len(impatient.upstream.of(model)) == (expected == "native")
 
@@ -356,7 +365,7 @@ async def test_a_request_may_choose_the_lane_if_allowed(impatient, name, header,
 async def test_an_unknown_lane_is_rejected(impatient):
     """No request is sent to the upstream."""
     model = impatient.upstream.play(OK)
-    reply = await post(impatient.url, ask(f"on/{model}"), [("x-messages-lane", "scenic")])
+    reply = await post(impatient.url, request_body(f"on/{model}"), [("x-messages-lane", "scenic")])
     assert (reply.status, reply.json["error"]["type"]) == (400, "invalid_request_error")
     assert not impatient.upstream.of(model)
 
@@ -367,14 +376,14 @@ async def test_an_upstream_that_keeps_its_connection_open_does_not_delay_the_end
 
     async def script(answer):
         await answer.head(200, "text/event-stream")
-        for data in [*spoken(answer.exchange.json["model"], "Hi"), last]:
+        for data in [*text_frames(answer.exchange.json["model"], "Hi"), last]:
             if data:
                 await answer.chunk(data)
         await asyncio.Event().wait()
 
     async with relay.open(script, stream=True) as (client, exchange):
         reply = await client.rest()
-        await until(exchange.closed.is_set, "the close of the upstream")
+        await wait_until(exchange.closed.is_set, "the close of the upstream")
     assert reply.ended
     assert b"message_stop" in reply.body
     assert reply.body.endswith(last)
@@ -389,7 +398,7 @@ async def test_an_upstream_without_token_counting_is_asked_once(native, relay):
     odd = [{"role": "user", "content": [{"type": "hologram", "text": "four"}, {"type": "text", "text": "times " * 40}]}]
     before = len(native.others), len(native.probes)
     for _ in range(5):
-        reply = await post(relay.url, ask("yes/uncounted", messages=odd), path="/v1/messages/count_tokens")
+        reply = await post(relay.url, request_body("yes/uncounted", messages=odd), path="/v1/messages/count_tokens")
         assert (reply.status, reply.headers["x-messages-token-count"]) == (200, "estimate")
         assert 40 < reply.json["input_tokens"] < 100
     assert len(native.others) - before[0] == 1

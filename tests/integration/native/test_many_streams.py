@@ -6,13 +6,13 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from support.native_upstream import Reply, ask, assert_same, post, spoken, until
+from support.native_upstream import Reply, assert_same, post, request_body, text_frames, wait_until
 from support.scripted_upstream import Answer
 
 pytestmark = pytest.mark.integration
 
 STREAMS = 200
-FRAMES = spoken("m", *(f"word {number} " for number in range(40)))
+FRAMES = text_frames("m", *(f"word {number} " for number in range(40)))
 MEGABYTE_BYTES = 1024 * 1024
 FEW_STREAMS = 10
 """A burst so small that it ends long before an idle connection is closed, which takes four seconds."""
@@ -43,8 +43,8 @@ async def burst(relay, model: str, streams: int) -> list[Reply]:
         await answer.end()
 
     relay.upstream.play(script, model)
-    tasks = [asyncio.create_task(post(relay.url, ask(f"up/{model}", stream=True))) for _ in range(streams)]
-    await until(lambda: len(relay.upstream.of(model)) == streams, "all requests at the upstream")
+    tasks = [asyncio.create_task(post(relay.url, request_body(f"up/{model}", stream=True))) for _ in range(streams)]
+    await wait_until(lambda: len(relay.upstream.of(model)) == streams, "all requests at the upstream")
     gate.open()
     return await asyncio.gather(*tasks)
 

@@ -54,7 +54,7 @@ def test_the_official_sdk_works_through_both_stacks(report):
 
 
 def test_counts_of_a_second_stack_are_exact(front):
-    """They are those of its engine."""
+    """The counts are those of the second stack's engine."""
     body = {"model": "any", "messages": ASK["messages"]}
     counted = httpx.post(f"{front.url}/v1/messages/count_tokens", json=body, timeout=60)
     assert counted.headers["x-messages-token-count"] == "exact"
@@ -170,7 +170,7 @@ def test_an_error_of_the_engine_is_put_into_the_envelope(engines, provider, stre
 
 @pytest.mark.parametrize("provider", ["raw", "repaired"])
 def test_the_official_sdk_works_with_the_engines_own_endpoint(engines, provider):
-    """Unary and streaming."""
+    """The SDK reads streaming and non-streaming responses."""
     with anthropic.Anthropic(base_url=engines.url, api_key="k", max_retries=0) as client:
         request = {"model": f"{provider}/default", **ASK}
         assert text_of(client.messages.create(**request).to_dict())

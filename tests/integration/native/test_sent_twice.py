@@ -5,8 +5,8 @@ import json
 import pytest
 
 from support.chat_upstream import WINDOW, above_window
-from support.native_upstream import ask, error_body, message, post, spoken
-from support.scripted_upstream import streamed, whole
+from support.native_upstream import error_body, message, post, request_body, text_frames
+from support.scripted_upstream import responds, streamed
 
 pytestmark = pytest.mark.integration
 
@@ -20,11 +20,11 @@ def rejecting(error_for, model, stream=False):
     async def script(answer):
         error = error_for(answer.exchange.json)
         if error:
-            await whole(error_body("BadRequestError", error), 400)(answer)
+            await responds(error_body("BadRequestError", error), 400)(answer)
         elif stream:
-            await streamed(*spoken(model, "Hello"))(answer)
+            await streamed(*text_frames(model, "Hello"))(answer)
         else:
-            await whole(json.dumps(message(model)).encode())(answer)
+            await responds(json.dumps(message(model)).encode())(answer)
 
     return script
 
@@ -42,7 +42,7 @@ def signature(body):
 async def test_max_tokens_above_the_window_is_lowered_in_the_clients_bytes(relay, stream):
     """After the error of vLLM's own endpoint; only the number and the model name change."""
     model = relay.upstream.play(rejecting(small_window, "m", stream))
-    body = ask(f"verbatim/{model}", stream, max_tokens=32000)
+    body = request_body(f"verbatim/{model}", stream, max_tokens=32000)
     reply = await post(relay.url, body)
     assert (reply.status, reply.headers["x-messages-dropped"]) == (200, "max_tokens")
     first, second = relay.upstream.of(model)
@@ -64,7 +64,7 @@ async def test_max_tokens_above_the_window_is_lowered_in_the_clients_bytes(relay
 async def test_an_error_that_a_smaller_max_tokens_cannot_avoid_is_passed_on(relay, fields, error_for):
     """The upstream gets one request, and its message is returned."""
     model = relay.upstream.play(rejecting(error_for, "m"))
-    reply = await post(relay.url, ask(f"verbatim/{model}", **fields))
+    reply = await post(relay.url, request_body(f"verbatim/{model}", **fields))
     (seen,) = relay.upstream.of(model)
     assert (reply.status, reply.json["error"]["message"]) == (400, error_for(seen.json))
 
@@ -72,7 +72,7 @@ async def test_an_error_that_a_smaller_max_tokens_cannot_avoid_is_passed_on(rela
 async def test_an_error_of_the_second_request_is_passed_on(relay):
     """Nothing is sent a third time."""
     model = relay.upstream.play(rejecting(lambda body: above_window(max(5000, body["max_tokens"])), "m"))
-    reply = await post(relay.url, ask(f"verbatim/{model}", max_tokens=5000))
+    reply = await post(relay.url, request_body(f"verbatim/{model}", max_tokens=5000))
     assert reply.status == 400
     assert len(relay.upstream.of(model)) == 2
 
@@ -81,6 +81,6 @@ async def test_thinking_with_a_rejected_signature_is_removed(relay):
     """CLIProxyAPI 2172: a session broke after a change of the model."""
     model = relay.upstream.play(rejecting(signature, "m"))
     turns = [{"role": "user", "content": [TEXT]}, {"role": "assistant", "content": [SIGNED, TEXT]}]
-    reply = await post(relay.url, ask(f"verbatim/{model}", messages=[*turns, turns[0]]))
+    reply = await post(relay.url, request_body(f"verbatim/{model}", messages=[*turns, turns[0]]))
     assert (reply.status, reply.headers["x-messages-dropped"]) == (200, "messages.1.content.0")
     assert [len(seen.json["messages"][1]["content"]) for seen in relay.upstream.of(model)] == [2, 1]

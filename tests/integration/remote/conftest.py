@@ -1,71 +1,48 @@
 """Stacks whose inference provider is ``remote::messages``, over the scripted upstream."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
-from support.native_upstream import NativeUpstream, Reply, post
-from support.remote import ask_chat, remote
-from support.scripted_upstream import Exchange, Script
-from support.stack_process import StackProcess, run_config
+from support.native_upstream import NativeUpstream
+from support.stack_process import StackProcess, remote_messages, run_config
+from support.stack_with_upstream import StackWithUpstream
 
 JSON_LOGS = {"LLAMA_STACK_LOG_FORMAT": "json"}
 SILENCE_SECONDS = 0.6
 CONNECT_SECONDS = 0.5
 
 
-@dataclass
-class Front:
-    """A stack and its upstream."""
-
-    upstream: NativeUpstream
-    process: StackProcess
-
-    @property
-    def url(self) -> str:
-        return self.process.url
-
-    async def say(
-        self, script: Script, to: str = "up", headers: Iterable[tuple[str, str]] = (), **fields: Any
-    ) -> tuple[Reply, Exchange]:
-        """Send a chat completion for a script; return the reply and the request that the upstream received."""
-        model = self.upstream.play(script)
-        reply = await post(self.url, ask_chat(f"{to}/{model}", **fields), headers, "/v1/chat/completions")
-        (exchange,) = self.upstream.of(model)
-        return reply, exchange
-
-
 @pytest.fixture(scope="session")
-def native() -> Iterator[NativeUpstream]:
+def messages_upstream() -> Iterator[NativeUpstream]:
     with NativeUpstream() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def front(native, tmp_path_factory) -> Iterator[Front]:
+def front(messages_upstream, tmp_path_factory) -> Iterator[StackWithUpstream]:
     """A stack whose providers differ in how they reach their upstream; ``up`` is the simplest."""
     quick = {"timeout": {"connect": CONNECT_SECONDS, "read": SILENCE_SECONDS}}
+    root = messages_upstream.root
     inference = [
-        remote(native.root("up"), "up"),
-        remote(native.root("quick"), "quick", network=quick),
-        remote(native.root("tls").replace("http://", "https://"), "tls"),
-        remote("http://nowhere.invalid", "nameless"),
-        remote("http://127.0.0.1:1", "refusing"),
-        remote(native.root("listing"), "listing", allowed_models=["listed"]),
-        remote(native.root("retrying"), "retrying", max_retries=2),
-        remote(
-            native.root("azure") + "/anthropic",
+        remote_messages(root("up"), "up"),
+        remote_messages(root("quick"), "quick", network=quick),
+        remote_messages(root("tls").replace("http://", "https://"), "tls"),
+        remote_messages("http://nowhere.invalid", "nameless"),
+        remote_messages("http://127.0.0.1:1", "refusing"),
+        remote_messages(root("listing"), "listing", allowed_models=["listed"]),
+        remote_messages(root("retrying"), "retrying", max_retries=2),
+        remote_messages(
+            root("azure") + "/anthropic",
             "azure",
             models=["opus-deployment", {"id": "mine", "type": "claude-sonnet-4-5", "max_tokens": 777, "context": 9000}],
         ),
-        remote(native.root("entra") + "/anthropic", "entra", auth="bearer", models=[]),
-        remote(native.root("named"), "named", auth="header:Api-Key", models=[], headers={"X-Tenant": "t1"}),
-        remote(native.root("beta"), "beta", anthropic_beta=["b-one", "b-two"], anthropic_version="2024-10-10"),
-        remote(native.root("keyless"), "keyless", api_key=None),
-        remote(native.root("off"), "off"),
+        remote_messages(root("entra") + "/anthropic", "entra", auth="bearer", models=[]),
+        remote_messages(root("named"), "named", auth="header:Api-Key", models=[], headers={"X-Tenant": "t1"}),
+        remote_messages(root("beta"), "beta", anthropic_beta=["b-one", "b-two"], anthropic_version="2024-10-10"),
+        remote_messages(root("keyless"), "keyless", api_key=None),
+        remote_messages(root("off"), "off"),
     ]
     config = run_config(inference, {"native": {"off": "off"}})
     with StackProcess(config, tmp_path_factory.mktemp("front"), JSON_LOGS) as process:
-        yield Front(native, process)
+        yield StackWithUpstream(messages_upstream, process)

@@ -1,4 +1,4 @@
-"""Requests of the Messages API to a provider whose native lane is off: translated there and back."""
+"""Messages requests to a provider whose native lane is off: translated to chat completions and back."""
 
 import json
 
@@ -6,8 +6,8 @@ import pytest
 
 from llama_stack_provider_messages.translation.events import fold
 from llama_stack_provider_messages.upstream.sse import SSEDecoder
-from support.native_upstream import ask, frame, message, post
-from support.scripted_upstream import streamed, whole
+from support.native_upstream import frame, message, post, request_body
+from support.scripted_upstream import responds, streamed
 
 pytestmark = pytest.mark.integration
 
@@ -39,18 +39,18 @@ def events():
 async def test_thinking_and_its_signature_survive_both_directions(front, stream):
     """The client returns what the upstream signed; settings and cache breakpoints are kept, too."""
     answer = message("m", "", content=[THOUGHT, CALL], stop_reason="tool_use")
-    script = streamed(*map(frame, events())) if stream else whole(json.dumps(answer).encode())
+    script = streamed(*map(frame, events())) if stream else responds(json.dumps(answer).encode())
     model = front.upstream.play(script)
     fields = {"max_tokens": 4000, "thinking": THINKING, "top_k": 7, "tools": [TOOL], "stream": stream}
     question = {"type": "text", "text": "Hi", "cache_control": {"type": "ephemeral"}}
     asked = {"role": "user", "content": [question]}
-    reply = await post(front.url, ask(f"off/{model}", messages=[asked], **fields))
+    reply = await post(front.url, request_body(f"off/{model}", messages=[asked], **fields))
     assert reply.headers["x-messages-lane"] == "translated; reason=configured"
     said = folded(reply) if stream else reply.json["content"]
     assert [block["type"] for block in said] == ["thinking", "tool_use"]
     result = {"type": "tool_result", "tool_use_id": said[1]["id"], "content": "1"}
     turns = [asked, {"role": "assistant", "content": said}, {"role": "user", "content": [result]}]
-    await post(front.url, ask(f"off/{model}", messages=turns, **fields))
+    await post(front.url, request_body(f"off/{model}", messages=turns, **fields))
     first, second = (exchange.json for exchange in front.upstream.of(model))
     assert (first["thinking"], first["top_k"], first["max_tokens"]) == (THINKING, 7, 4000)
     assert first["messages"][0]["content"] == [question]

@@ -1,4 +1,4 @@
-"""Real engines behind ``remote::messages``: llama.cpp's own endpoint, and a second stack that translates."""
+"""Real upstreams of ``remote::messages``: llama.cpp's own Messages endpoint, and a second stack that translates."""
 
 import asyncio
 import json
@@ -12,8 +12,7 @@ import pytest
 
 from llama_stack_provider_messages.local.config import LlamaCppConfig
 from llama_stack_provider_messages.local.impl import LlamaCppInference
-from support.remote import remote
-from support.stack_process import StackProcess, run_config
+from support.stack_process import StackProcess, remote_messages, run_config
 
 pytestmark = pytest.mark.integration
 
@@ -51,8 +50,8 @@ def front(engine, local_stack, tmp_path_factory) -> Iterator[StackProcess]:
     bearer = declared.headers["authorization"].removeprefix("Bearer ")
     once = {"connection": "close"}  # it closes connections without saying so, which the next request would meet
     inference = [
-        remote(local_stack.url, "second", api_key=None),
-        remote(engine.engine.running_address, "engine", auth="bearer", api_key=bearer, headers=once),
+        remote_messages(local_stack.url, "second", api_key=None),
+        remote_messages(engine.engine.running_address, "engine", auth="bearer", api_key=bearer, headers=once),
     ]
     with StackProcess(run_config(inference, {}), tmp_path_factory.mktemp("front"), JSON_LOGS) as process:
         yield process
@@ -145,7 +144,7 @@ def test_structured_output(client):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_reasoning(client, model, stream):
-    """Is returned in its own field."""
+    """The reasoning is in the field ``reasoning_content``."""
     asked = {"model": model, "max_tokens": 2000, "temperature": 0, **user("Count to 10")}
     if stream:
         chunks = client.chat.completions.create(**asked, reasoning_effort="low", stream=True)
@@ -158,7 +157,7 @@ def test_reasoning(client, model, stream):
 
 
 def test_no_reasoning(client):
-    """If the effort is ``none``; llama.cpp's own endpoint has no such switch."""
+    """With effort ``none`` there is no reasoning; llama.cpp's own endpoint cannot switch it off."""
     asked = {"model": STACK, "max_tokens": 100, "temperature": 0, **user("Count to 10")}
     message = client.chat.completions.create(**asked, reasoning_effort="none").choices[0].message
     assert message.content
@@ -167,19 +166,19 @@ def test_no_reasoning(client):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_prompt_that_does_not_fit(client, model, stream):
-    """Is OpenAI's error ``context_length_exceeded``."""
+    """A prompt that does not fit is OpenAI's error ``context_length_exceeded``."""
     with pytest.raises(openai.BadRequestError) as caught:
         client.chat.completions.create(model=model, max_tokens=5, stream=stream, **user(TOO_LONG))
     assert caught.value.code == "context_length_exceeded"
 
 
 def test_a_request_that_cannot_be_translated(client, model):
-    """Is rejected with the JSON path, before anything is sent."""
+    """The request is rejected with the JSON path, before anything is sent."""
     with pytest.raises(openai.BadRequestError, match="logprobs"):
         client.chat.completions.create(model=model, logprobs=True, **user("Hello"))
 
 
-def test_messages_requests_go_through(front):
+def test_messages_requests_are_passed_on(front):
     """The native lane of this stack passes them on; the second stack translates."""
     body = {"model": STACK, "max_tokens": 20, **user("Hello"), "thinking": {"type": "disabled"}}
     reply = httpx.post(f"{front.url}/v1/messages", json=body, timeout=60)
@@ -194,7 +193,7 @@ SCHEMA = {
     "required": ["city"],
     "additionalProperties": False,
 }
-TRIANGLE = {
+COMPARED_REQUESTS = {
     "text": user("Hello"),
     "a system message": {"messages": [{"role": "system", "content": "Be brief."}, *user("Count to 10")["messages"]]},
     "turns": {
@@ -224,7 +223,7 @@ TRIANGLE = {
 }
 
 
-def meaning(answer):
+def reply_content(answer):
     """Return the content of a response: text, reasoning, calls without ids and white space, finish reason, usage."""
     choice = answer.choices[0]
     calls = [(call.function.name, json.loads(call.function.arguments)) for call in choice.message.tool_calls or []]
@@ -237,38 +236,38 @@ USAGE = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 
 @pytest.fixture
-def direct(local_stack) -> Iterator[openai.OpenAI]:
+def engine_client(local_stack) -> Iterator[openai.OpenAI]:
     """The engine, without a Messages API in between."""
     with openai.OpenAI(base_url=f"{local_stack.url}/v1", api_key="k", max_retries=0, timeout=60) as made:
         yield made
 
 
-@pytest.mark.parametrize("case", TRIANGLE)
-def test_the_triangle_whole(client, direct, case):
+@pytest.mark.parametrize("case", COMPARED_REQUESTS)
+def test_a_response_equals_that_of_the_engine(client, engine_client, case):
     """After two translations, there and back, the response is the same as without, word by word."""
-    asked = {"temperature": 0, "seed": 7, "max_tokens": 150, **TRIANGLE[case]}
-    expected = meaning(direct.chat.completions.create(model="local/default", **asked))
-    assert meaning(client.chat.completions.create(model=STACK, **asked)) == expected
+    asked = {"temperature": 0, "seed": 7, "max_tokens": 150, **COMPARED_REQUESTS[case]}
+    expected = reply_content(engine_client.chat.completions.create(model="local/default", **asked))
+    assert reply_content(client.chat.completions.create(model=STACK, **asked)) == expected
 
 
-@pytest.mark.parametrize("case", TRIANGLE)
-def test_the_triangle_streamed(client, direct, case):
-    """Likewise for the joined chunks of a stream."""
-    asked = {"temperature": 0, "seed": 7, "max_tokens": 150, **TRIANGLE[case]}
-    expected = meaning_streamed(direct, model="local/default", **asked)
-    assert meaning_streamed(client, model=STACK, **asked) == expected
+@pytest.mark.parametrize("case", COMPARED_REQUESTS)
+def test_a_stream_equals_that_of_the_engine(client, engine_client, case):
+    """After two translations, there and back, the joined chunks are the same as without, word by word."""
+    asked = {"temperature": 0, "seed": 7, "max_tokens": 150, **COMPARED_REQUESTS[case]}
+    expected = stream_content(engine_client, model="local/default", **asked)
+    assert stream_content(client, model=STACK, **asked) == expected
 
 
-def test_the_triangle_with_a_stop_sequence(client, direct):
+def test_a_response_cut_at_a_stop_sequence_equals_that_of_the_engine(client, engine_client):
     """The second stack searches for it and stops the engine, whose token count is lost."""
     asked = {"temperature": 0, "seed": 7, "max_tokens": 150, "stop": ["5"], **user("Count to 10")}
-    *expected, _usage = meaning(direct.chat.completions.create(model="local/default", **asked))
-    *seen, _usage = meaning(client.chat.completions.create(model=STACK, **asked))
+    *expected, _usage = reply_content(engine_client.chat.completions.create(model="local/default", **asked))
+    *seen, _usage = reply_content(client.chat.completions.create(model=STACK, **asked))
     assert seen == expected
 
 
-def meaning_streamed(sdk, **asked):
-    """Return the content of a stream, as ``meaning`` does."""
+def stream_content(sdk, **asked):
+    """Return the content of a stream, as ``reply_content`` does."""
     said, thought, reason, usage, calls = "", "", None, None, {}
     for chunk in sdk.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True}):
         usage = chunk.usage or usage

@@ -1,45 +1,37 @@
-"""What goes wrong at an upstream, as clients of OpenAI see it: the native lane's matrix in the other envelope."""
+"""Tests chat completions when the Messages upstream fails.
+
+The cases match those of ``native/test_faults.py``; error bodies use OpenAI's format.
+"""
 
 import json
 
 import openai
 import pytest
 
-from support.native_upstream import error_body, frame, message, post, spoken, spoken_events, until
-from support.remote import KEY, ask_chat, remote
-from support.scripted_upstream import CUT, Answer, raw, silent, streamed, whole
-from support.stack_process import StackProcess, run_config
+from support.native_upstream import (
+    ERROR_SHAPES,
+    ERROR_TEXT,
+    ERROR_TYPES,
+    chat_request_body,
+    error_body,
+    frame,
+    message,
+    post,
+    text_events,
+    text_frames,
+    wait_until,
+)
+from support.scripted_upstream import CUT, UPSTREAM_KEY, Answer, raw, responds, silent, streamed
+from support.stack_process import StackProcess, remote_messages, run_config
 
 pytestmark = pytest.mark.integration
 
-TYPES = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    402: "billing_error",
-    403: "permission_error",
-    404: "not_found_error",
-    409: "conflict_error",
-    413: "request_too_large",
-    422: "invalid_request_error",
-    429: "rate_limit_error",
-    500: "api_error",
-    502: "api_error",
-    503: "overloaded_error",
-    504: "timeout_error",
-    529: "overloaded_error",
-}
+TYPES = {status: types[-1] for status, types in ERROR_TYPES.items()}
+"""Status -> error type that the upstream sends with it."""
 SEEN = {529: 503}
 """Statuses that OpenAI's clients do not know."""
-TEXT = "Not today: come back later."
-SECRETS = (KEY, "127.0.0.1", "localhost", "nowhere.invalid")
+SECRETS = (UPSTREAM_KEY, "127.0.0.1", "localhost", "nowhere.invalid")
 CHAT = "/v1/chat/completions"
-SHAPES = {
-    "openai": lambda status: {"error": {"message": TEXT, "type": "SomeError", "param": None, "code": status}},
-    "vllm_old": lambda status: {"object": "error", "message": TEXT, "type": "SomeError", "param": None, "code": status},
-    "llama_cpp": lambda status: {"error": {"code": status, "message": TEXT, "type": "some_error"}},
-    "fastapi": lambda status: {"detail": TEXT},
-    "text": lambda status: {"error": TEXT},
-}
 
 
 def check_error(reply, status):
@@ -60,11 +52,13 @@ def check_error(reply, status):
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("status", TYPES)
 async def test_an_error_of_the_api_keeps_status_and_message(front, status, stream):
-    """In OpenAI's envelope, after one request, with the retry headers and the request id under OpenAI's names."""
-    script = whole(error_body(TYPES[status], TEXT), status, retry_after="7", request_id="req_up", set_cookie="a=b")
-    reply, _exchange = await front.say(script, stream=stream)
+    """The error has OpenAI's format; retry headers and request id have OpenAI's names; nothing is retried."""
+    script = responds(
+        error_body(TYPES[status], ERROR_TEXT), status, retry_after="7", request_id="req_up", set_cookie="a=b"
+    )
+    reply, _exchange = await front.send_chat(script, stream=stream)
     error = check_error(reply, status)
-    assert (error["message"], error["type"]) == (TEXT, TYPES[status])
+    assert (error["message"], error["type"]) == (ERROR_TEXT, TYPES[status])
     assert reply.headers["retry-after"] == "7"
     assert reply.headers["x-request-id"] == "req_up"
     assert "set-cookie" not in reply.headers
@@ -72,22 +66,24 @@ async def test_an_error_of_the_api_keeps_status_and_message(front, status, strea
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_rate_limits_have_the_names_of_openai(front, stream):
-    """Limits and what is left of them."""
+    """The headers for limits and remaining requests have OpenAI's names."""
     hints = {"anthropic_ratelimit_requests_remaining": "3", "anthropic_ratelimit_requests_limit": "50"}
-    reply, _exchange = await front.say(whole(error_body("rate_limit_error", TEXT), 429, **hints), stream=stream)
+    reply, _exchange = await front.send_chat(
+        responds(error_body("rate_limit_error", ERROR_TEXT), 429, **hints), stream=stream
+    )
     check_error(reply, 429)
     assert reply.headers["x-ratelimit-remaining-requests"] == "3"
     assert reply.headers["x-ratelimit-limit-requests"] == "50"
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", ERROR_SHAPES)
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 429, 500, 503, 529])
 async def test_an_error_in_another_form_keeps_status_and_message(front, shape, status, stream):
-    """Of any gateway between the stack and the model."""
-    body = json.dumps(SHAPES[shape](status)).encode()
-    reply, _exchange = await front.say(whole(body, status, retry_after="7"), stream=stream)
-    assert TEXT in check_error(reply, status)["message"]
+    """Error bodies of any gateway between the stack and the model keep status, message and retry-after."""
+    body = json.dumps(ERROR_SHAPES[shape](status)).encode()
+    reply, _exchange = await front.send_chat(responds(body, status, retry_after="7"), stream=stream)
+    assert ERROR_TEXT in check_error(reply, status)["message"]
     assert reply.headers["retry-after"] == "7"
 
 
@@ -105,28 +101,28 @@ async def test_an_error_in_another_form_keeps_status_and_message(front, shape, s
 @pytest.mark.parametrize("status", [400, 404, 500, 529])
 async def test_an_error_without_a_message_gets_one(front, status, body, kind, stream):
     """HTML, an empty body and garbage keep their status; no markup reaches the client."""
-    reply, _exchange = await front.say(whole(body, status, kind), stream=stream)
+    reply, _exchange = await front.send_chat(responds(body, status, kind), stream=stream)
     assert "<" not in check_error(reply, status)["message"]
 
 
 async def test_a_prompt_that_is_too_long_has_the_code_of_openai(front):
     """Clients look for it, to shorten their history."""
     text = "prompt is too long: 210000 tokens > 200000 maximum"
-    reply, _exchange = await front.say(whole(error_body("invalid_request_error", text), 400))
+    reply, _exchange = await front.send_chat(responds(error_body("invalid_request_error", text), 400))
     assert check_error(reply, 400)["code"] == "context_length_exceeded"
 
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_key_in_an_error_of_the_upstream_is_redacted(front, stream):
     """In an error response and in an error event."""
-    text = f"Go away with {KEY}"
-    script = whole(error_body("authentication_error", text), 401)
+    text = f"Go away with {UPSTREAM_KEY}"
+    script = responds(error_body("authentication_error", text), 401)
     if stream:
         failed = {"type": "error", "error": {"type": "api_error", "message": text}}
-        script = streamed(frame(spoken_events("m")[0]), frame(failed))
-    reply, _exchange = await front.say(script, stream=stream)
+        script = streamed(frame(text_events("m")[0]), frame(failed))
+    reply, _exchange = await front.send_chat(script, stream=stream)
     assert b"Go away" in reply.body
-    assert KEY.encode() not in reply.body
+    assert UPSTREAM_KEY.encode() not in reply.body
 
 
 CANNOT = {"refusing": 502, "nameless": 502, "tls": 502}
@@ -136,7 +132,7 @@ CANNOT = {"refusing": 502, "nameless": 502, "tls": 502}
 @pytest.mark.parametrize("to", CANNOT)
 async def test_an_upstream_that_cannot_be_reached(front, to, stream):
     """The message names the provider, without address and key."""
-    reply = await post(front.url, ask_chat(f"{to}/m", stream), path=CHAT)
+    reply = await post(front.url, chat_request_body(f"{to}/m", stream), path=CHAT)
     assert f"'{to}'" in check_error(reply, CANNOT[to])["message"]
 
 
@@ -148,17 +144,17 @@ async def test_an_upstream_that_cannot_be_reached(front, to, stream):
 )
 async def test_garbage_in_place_of_http(front, answer, stream):
     """Bytes that are not an HTTP response; sent once."""
-    reply, _exchange = await front.say(raw(answer), stream=stream)
+    reply, _exchange = await front.send_chat(raw(answer), stream=stream)
     assert "'up'" in check_error(reply, 502)["message"]
 
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 async def test_a_redirect_is_not_followed(front, status, stream):
-    """The key would be sent along."""
+    """A redirect is not followed, because the key would be sent along."""
     others = len(front.upstream.others)
-    script = whole(b"", status, location=front.upstream.url("trap") + "/messages")
-    reply, _exchange = await front.say(script, stream=stream)
+    script = responds(b"", status, location=front.upstream.url("trap") + "/messages")
+    reply, _exchange = await front.send_chat(script, stream=stream)
     assert "'up'" in check_error(reply, 502)["message"]
     assert len(front.upstream.others) == others
 
@@ -177,14 +173,14 @@ async def test_a_redirect_is_not_followed(front, status, stream):
     ],
 )
 async def test_a_200_that_is_not_a_message(front, body, kind, stream):
-    """Is a failure of the upstream, and nothing of it is shown."""
-    reply, _exchange = await front.say(whole(body, 200, kind), stream=stream)
+    """Such a response is a failure of the upstream; none of its text reaches the client."""
+    reply, _exchange = await front.send_chat(responds(body, 200, kind), stream=stream)
     assert "'up'" in check_error(reply, 502)["message"]
 
 
 @pytest.mark.parametrize("part", [0, 1, 40])
 async def test_a_truncated_message(front, part):
-    """Is an error, not half a response."""
+    """A truncated message is an error, not half a response."""
     body = json.dumps(message("m")).encode()
 
     async def script(answer: Answer) -> None:
@@ -193,16 +189,16 @@ async def test_a_truncated_message(front, part):
             await answer.chunk(body[:part])
         answer.drop()
 
-    reply, _exchange = await front.say(script)
+    reply, _exchange = await front.send_chat(script)
     assert "'up'" in check_error(reply, 502)["message"]
 
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_silence_before_the_status(front, stream):
-    """Longer than the network settings allow, it is a timeout, and the upstream's connection is closed."""
-    reply, exchange = await front.say(silent, "quick", stream=stream)
+    """A longer silence than the network settings allow is a timeout and closes the upstream connection."""
+    reply, exchange = await front.send_chat(silent, "quick", stream=stream)
     assert "'quick'" in check_error(reply, 504)["message"]
-    await until(exchange.closed.is_set, "the close of the upstream", 2)
+    await wait_until(exchange.closed.is_set, "the close of the upstream", 2)
 
 
 def pieces_of(reply):
@@ -211,16 +207,21 @@ def pieces_of(reply):
     return [json.loads(line.removeprefix("data: ")) for line in lines if line != "data: [DONE]"]
 
 
-def said(pieces):
+def text_of(pieces):
+    """Return the joined text of chat completions chunks."""
     return "".join(piece["choices"][0]["delta"].get("content") or "" for piece in pieces if piece.get("choices"))
 
 
-FAILED = {"type": "error", "error": {"type": "overloaded_error", "message": TEXT}}
+FAILED = {"type": "error", "error": {"type": "overloaded_error", "message": ERROR_TEXT}}
 BREAKS = {
-    "an error event": (streamed(*spoken("m", "Hel")[:3], frame(FAILED)), TEXT, "503"),
-    "a cut": (streamed(*spoken("m", "Hel")[:3], ends=CUT), "'up'", "502"),
-    "a clean end too soon": (streamed(*spoken("m", "Hel")[:3]), "before its answer was complete", "502"),
-    "half an event": (streamed(*spoken("m", "Hel")[:3], b'event: x\ndata: {"type": "con', ends=CUT), "'up'", "502"),
+    "an error event": (streamed(*text_frames("m", "Hel")[:3], frame(FAILED)), ERROR_TEXT, "503"),
+    "a cut": (streamed(*text_frames("m", "Hel")[:3], end=CUT), "'up'", "502"),
+    "a clean end too soon": (streamed(*text_frames("m", "Hel")[:3]), "before its answer was complete", "502"),
+    "half an event": (
+        streamed(*text_frames("m", "Hel")[:3], b'event: x\ndata: {"type": "con', end=CUT),
+        "'up'",
+        "502",
+    ),
 }
 
 
@@ -228,43 +229,43 @@ BREAKS = {
 async def test_a_stream_that_breaks_off_ends_with_an_error(front, case):
     """The chunks before it are delivered, without a finish reason."""
     script, text, code = BREAKS[case]
-    reply, _exchange = await front.say(script, stream=True)
+    reply, _exchange = await front.send_chat(script, stream=True)
     *pieces, last = pieces_of(reply)
     assert reply.status == 200
-    assert said(pieces) == "Hel"
+    assert text_of(pieces) == "Hel"
     assert not [piece for piece in pieces if piece["choices"] and piece["choices"][0]["finish_reason"]]
     assert text in last["error"]["message"]
     assert last["error"]["code"] == code
 
 
 async def test_silence_inside_of_a_stream(front):
-    """Is a timeout, too, and closes the connection."""
+    """Silence in a stream is a timeout, which closes the upstream connection."""
 
     async def script(answer: Answer) -> None:
         await answer.head()
-        for part in spoken("m", "Hel")[:3]:
+        for part in text_frames("m", "Hel")[:3]:
             await answer.chunk(part)
         await silent(answer)
 
-    reply, exchange = await front.say(script, "quick", stream=True)
+    reply, exchange = await front.send_chat(script, "quick", stream=True)
     assert pieces_of(reply)[-1]["error"]["code"] == "504"
-    await until(exchange.closed.is_set, "the close of the upstream", 2)
+    await wait_until(exchange.closed.is_set, "the close of the upstream", 2)
 
 
 async def test_invalid_events_are_skipped(front):
     """Pings, comments, unknown events, data that is not JSON."""
     noise = [b": ping\n\n", b"data: [DONE]\n\n", b"data: {\n\n", b"data: 5\n\n", frame({"type": "future", "a": 1})]
-    parts = spoken("m", "Hel", "lo")
-    reply, _exchange = await front.say(streamed(*noise, *parts[:3], *noise, *parts[3:]), stream=True)
-    assert said(pieces_of(reply)) == "Hello"
+    parts = text_frames("m", "Hel", "lo")
+    reply, _exchange = await front.send_chat(streamed(*noise, *parts[:3], *noise, *parts[3:]), stream=True)
+    assert text_of(pieces_of(reply)) == "Hello"
 
 
-async def test_a_client_that_leaves_ends_the_request_upstream(front):
-    """So that the upstream does not go on generating."""
+async def test_a_client_disconnect_closes_the_upstream(front):
+    """The upstream stops generating when the client disconnects."""
 
     async def script(answer: Answer) -> None:
         await answer.head()
-        for part in spoken("m", "Hel")[:3]:
+        for part in text_frames("m", "Hel")[:3]:
             await answer.chunk(part)
         await silent(answer)
 
@@ -275,7 +276,7 @@ async def test_a_client_that_leaves_ends_the_request_upstream(front):
         assert (await anext(aiter(stream))).choices
         await stream.close()
     (exchange,) = front.upstream.of(model)
-    await until(exchange.closed.is_set, "the close of the upstream", 5)
+    await wait_until(exchange.closed.is_set, "the close of the upstream", 5)
 
 
 SDK_ERRORS = {
@@ -293,50 +294,51 @@ SDK_ERRORS = {
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("status", SDK_ERRORS)
 async def test_the_official_sdk_raises_its_own_errors(front, status, stream):
-    """With the upstream's message, type, request id and retry headers."""
-    script = whole(error_body(TYPES[status], TEXT), status, retry_after="7", request_id="req_up")
+    """The SDK's exception has the upstream's message, type, request id and retry headers."""
+    script = responds(error_body(TYPES[status], ERROR_TEXT), status, retry_after="7", request_id="req_up")
     model = front.upstream.play(script)
     async with openai.AsyncOpenAI(base_url=f"{front.url}/v1", api_key="k", max_retries=0) as client:
         asked = {"model": f"up/{model}", "messages": [{"role": "user", "content": "Hi"}], "stream": stream}
         with pytest.raises(SDK_ERRORS[status]) as caught:
             await client.chat.completions.create(**asked)
-    assert caught.value.body["message"] == TEXT
+    assert caught.value.body["message"] == ERROR_TEXT
     assert caught.value.type == TYPES[status]
     assert caught.value.request_id == "req_up"
     assert caught.value.response.headers["retry-after"] == "7"
 
 
 async def test_the_official_sdk_raises_at_an_error_inside_a_stream(front):
-    """After the chunks before it."""
+    """The SDK raises after it has yielded the text before the error."""
     model = front.upstream.play(BREAKS["an error event"][0])
     words = []
     async with openai.AsyncOpenAI(base_url=f"{front.url}/v1", api_key="k", max_retries=0) as client:
         asked = {"model": f"up/{model}", "messages": [{"role": "user", "content": "Hi"}]}
         stream = await client.chat.completions.create(**asked, stream=True)
-        with pytest.raises(openai.APIError, match=TEXT):
-            words += [chunk.choices[0].delta.content async for chunk in stream]
-    assert not words  # a comprehension that fails adds nothing; the bytes are checked above
+        with pytest.raises(openai.APIError, match=ERROR_TEXT):  # noqa: PT012 - the chunks before the error count
+            async for chunk in stream:
+                words += filter(None, [chunk.choices[0].delta.content])
+    assert words == ["Hel"]
 
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_configured_retries(front, stream):
-    """As often as configured, after the pauses that the upstream asks for; then its response."""
-    answers = [whole(error_body("overloaded_error", TEXT), 529, retry_after="0") for _ in range(2)]
-    answers.append(streamed(*spoken("m", "Hello")) if stream else whole(json.dumps(message("m")).encode()))
+    """Failed requests are repeated up to ``max_retries`` times, after the upstream's retry-after."""
+    answers = [responds(error_body("overloaded_error", ERROR_TEXT), 529, retry_after="0") for _ in range(2)]
+    answers.append(streamed(*text_frames("m", "Hello")) if stream else responds(json.dumps(message("m")).encode()))
 
     async def script(answer: Answer) -> None:
         await answers.pop(0)(answer)
 
     model = front.upstream.play(script)
-    reply = await post(front.url, ask_chat(f"retrying/{model}", stream), path=CHAT)
+    reply = await post(front.url, chat_request_body(f"retrying/{model}", stream), path=CHAT)
     assert reply.status == 200
     assert len(front.upstream.of(model)) == 3
 
 
 async def test_an_invalid_request_is_not_retried(front):
-    """It would be rejected again."""
-    model = front.upstream.play(whole(error_body("invalid_request_error", TEXT), 400))
-    reply = await post(front.url, ask_chat(f"retrying/{model}"), path=CHAT)
+    """A 400 is not retried, because it would be rejected again."""
+    model = front.upstream.play(responds(error_body("invalid_request_error", ERROR_TEXT), 400))
+    reply = await post(front.url, chat_request_body(f"retrying/{model}"), path=CHAT)
     check_error(reply, 400)
     assert len(front.upstream.of(model)) == 1
 
@@ -344,14 +346,14 @@ async def test_an_invalid_request_is_not_retried(front):
 async def test_failures_leave_no_traceback_that_stops_the_server(front):
     """The platform renders the traceback of an unknown exception, which stops the server for seconds."""
     before = front.process.log.count("Exception in ASGI application")
-    await front.say(whole(b"", 529))
+    await front.send_chat(responds(b"", 529))
     assert front.process.log.count("Exception in ASGI application") == before
 
 
 @pytest.fixture(scope="module")
-def alone(native, tmp_path_factory):
+def alone(messages_upstream, tmp_path_factory):
     """A stack without the Messages API."""
-    config = run_config([remote(native.root("alone"))], {})
+    config = run_config([remote_messages(messages_upstream.root("alone"))], {})
     config["apis"].remove("messages")
     del config["providers"]["messages"]
     with StackProcess(config, tmp_path_factory.mktemp("alone"), {"LLAMA_STACK_LOG_FORMAT": "json"}) as process:
@@ -360,9 +362,9 @@ def alone(native, tmp_path_factory):
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("status", TYPES)
-async def test_without_the_messages_api_the_platform_responds(native, alone, status, stream):
-    """With status and message, and without a traceback that stops the server."""
-    model = native.play(whole(error_body(TYPES[status], TEXT), status, retry_after="7"))
-    reply = await post(alone.url, ask_chat(f"up/{model}", stream), path=CHAT)
-    assert (reply.status, reply.json) == (SEEN.get(status, status), {"error": {"message": TEXT}})
+async def test_without_the_messages_api_the_platform_responds(messages_upstream, alone, status, stream):
+    """The platform's error has status and message, and no traceback that stops the server."""
+    model = messages_upstream.play(responds(error_body(TYPES[status], ERROR_TEXT), status, retry_after="7"))
+    reply = await post(alone.url, chat_request_body(f"up/{model}", stream), path=CHAT)
+    assert (reply.status, reply.json) == (SEEN.get(status, status), {"error": {"message": ERROR_TEXT}})
     assert "Exception in ASGI application" not in alone.log

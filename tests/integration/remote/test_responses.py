@@ -5,10 +5,9 @@ import json
 import openai
 import pytest
 
-from support.native_upstream import frame, message, spoken
-from support.remote import remote
+from support.native_upstream import frame, message, text_frames
 from support.scripted_upstream import streamed
-from support.stack_process import StackProcess, run_config
+from support.stack_process import StackProcess, remote_messages, run_config
 
 pytestmark = pytest.mark.integration
 
@@ -26,7 +25,7 @@ WEATHER = {
 
 
 def config_of(upstream, folder):
-    config = run_config([remote(upstream.root("responses"), "up", models=[])], {})
+    config = run_config([remote_messages(upstream.root("responses"), "up", models=[])], {})
     config["apis"] += APIS
     files = {"storage_dir": str(folder), "metadata_store": {"backend": "sql_default", "table_name": "files"}}
     config["providers"] |= {
@@ -41,9 +40,9 @@ def config_of(upstream, folder):
 
 
 @pytest.fixture(scope="module")
-def client(native, tmp_path_factory):
+def client(messages_upstream, tmp_path_factory):
     folder = tmp_path_factory.mktemp("responses")
-    config = config_of(native, folder)
+    config = config_of(messages_upstream, folder)
     with (
         StackProcess(config, folder, {"LLAMA_STACK_LOG_FORMAT": "json"}) as process,
         openai.OpenAI(base_url=f"{process.url}/v1", api_key="k", max_retries=0) as made,
@@ -78,9 +77,11 @@ def turns(upstream, *answers):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_round_trip_with_a_tool(native, client, stream):
+def test_a_round_trip_with_a_tool(messages_upstream, client, stream):
     """The call reaches the client, its result the upstream as a ``tool_result``, and the response the client."""
-    model = turns(native, streamed(*called('{"ci', 'ty": "Rome"}')), streamed(*spoken("m", "Sunny", " in Rome")))
+    model = turns(
+        messages_upstream, streamed(*called('{"ci', 'ty": "Rome"}')), streamed(*text_frames("m", "Sunny", " in Rome"))
+    )
     asked = {"model": f"up/{model}", "tools": [WEATHER], "store": False, "stream": stream}
     question = {"role": "user", "content": "How is the weather in Rome?"}
     first = final(client.responses.create(input=[question], **asked))
@@ -90,7 +91,7 @@ def test_a_round_trip_with_a_tool(native, client, stream):
     history = [question, call.model_dump(exclude_none=True), result]
     second = final(client.responses.create(input=history, **asked))
     assert second.output_text == "Sunny in Rome"
-    one, two = (exchange.json for exchange in native.of(model))
+    one, two = (exchange.json for exchange in messages_upstream.of(model))
     assert one["tools"][0]["input_schema"]["required"] == ["city"]
     assert [turn["role"] for turn in two["messages"]] == ["user", "assistant", "user"]
     sent = two["messages"][1]["content"][0]
@@ -116,26 +117,26 @@ def thought():
         {"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": "sig"}},
         {"type": "content_block_stop", "index": 0},
     ]
-    rest = [json.loads(part.split(b"data: ")[1]) for part in spoken("m", "Yes")[1:]]
+    rest = [json.loads(part.split(b"data: ")[1]) for part in text_frames("m", "Yes")[1:]]
     moved = [event | ({"index": 1} if "index" in event else {}) for event in rest]
     return [frame(event) for event in [*events, *moved]]
 
 
-def test_reasoning_is_an_item_of_its_own(native, client):
-    """If the client asks for reasoning; the effort is sent to the upstream."""
-    model = native.play(streamed(*thought()))
+def test_reasoning_is_an_item_of_its_own(messages_upstream, client):
+    """A client that requests reasoning gets it as a separate item; the effort is sent to the upstream."""
+    model = messages_upstream.play(streamed(*thought()))
     asked = {"model": f"up/{model}", "reasoning": {"effort": "low"}, "store": False}
     response = client.responses.create(input="Is it?", **asked)
     reasoning = [item for item in response.output if item.type == "reasoning"]
     assert [part.text for item in reasoning for part in item.content] == ["Let me see."]
     assert response.output_text == "Yes"
-    assert native.of(model)[0].json["thinking"]["type"] == "enabled"
+    assert messages_upstream.of(model)[0].json["thinking"]["type"] == "enabled"
 
 
-def test_a_failure_of_the_upstream_is_one_of_the_response(native, client):
-    """The message reaches the client."""
+def test_a_failure_of_the_upstream_is_one_of_the_response(messages_upstream, client):
+    """An error event of the upstream becomes ``response.failed`` with its message."""
     failed = {"type": "error", "error": {"type": "overloaded_error", "message": "Not today"}}
-    model = native.play(streamed(*spoken("m", "Hel")[:3], frame(failed)))
+    model = messages_upstream.play(streamed(*text_frames("m", "Hel")[:3], frame(failed)))
     events = list(client.responses.create(model=f"up/{model}", input="Hi", stream=True, store=False))
     assert events[-1].type == "response.failed"
     assert "Not today" in events[-1].response.error.message

@@ -5,13 +5,12 @@ import json
 import httpx
 import pytest
 
-from support.native_upstream import ask, message, post, spoken
-from support.remote import KEY, ask_chat
-from support.scripted_upstream import streamed, whole
+from support.native_upstream import chat_request_body, message, post, request_body, text_frames
+from support.scripted_upstream import UPSTREAM_KEY, responds, streamed
 
 pytestmark = pytest.mark.integration
 
-REPLY = whole(json.dumps(message("whatever")).encode())
+REPLY = responds(json.dumps(message("whatever")).encode())
 CHAT = "/v1/chat/completions"
 
 
@@ -29,17 +28,17 @@ CREDENTIALS = ("x-api-key", "authorization", "api-key")
 @pytest.mark.parametrize(
     ("to", "path", "credentials"),
     [
-        ("up", "/up/v1/messages", {"x-api-key": KEY}),
-        ("azure", "/azure/anthropic/v1/messages", {"x-api-key": KEY}),
-        ("entra", "/entra/anthropic/v1/messages", {"authorization": f"Bearer {KEY}"}),
-        ("named", "/named/v1/messages", {"api-key": KEY}),
+        ("up", "/up/v1/messages", {"x-api-key": UPSTREAM_KEY}),
+        ("azure", "/azure/anthropic/v1/messages", {"x-api-key": UPSTREAM_KEY}),
+        ("entra", "/entra/anthropic/v1/messages", {"authorization": f"Bearer {UPSTREAM_KEY}"}),
+        ("named", "/named/v1/messages", {"api-key": UPSTREAM_KEY}),
         ("keyless", "/keyless/v1/messages", {}),
     ],
 )
 async def test_path_and_credentials_of_a_chat_completion(front, to, path, credentials, stream):
     """The prefix of the base URL is kept, and the key is sent in the one configured header."""
-    script = streamed(*spoken("whatever", "Hel", "lo")) if stream else REPLY
-    reply, exchange = await front.say(script, to, stream=stream)
+    script = streamed(*text_frames("whatever", "Hel", "lo")) if stream else REPLY
+    reply, exchange = await front.send_chat(script, to, stream=stream)
     assert reply.status == 200, reply.body
     assert exchange.target == path
     assert seen(exchange, *CREDENTIALS) == credentials
@@ -52,18 +51,17 @@ async def test_path_and_credentials_of_a_chat_completion(front, to, path, creden
 async def test_path_and_credentials_of_a_native_request(front, to):
     """A Messages request goes to the same place with the same key, and is otherwise unchanged."""
     model = front.upstream.play(REPLY)
-    body = ask(f"{to}/{model}", future={"a": 1.0}).replace(b'"max_tokens": 9', b'"max_tokens" :  9')
+    body = request_body(f"{to}/{model}", future={"a": 1.0}).replace(b'"max_tokens": 9', b'"max_tokens" :  9')
     headers = [("x-api-key", "sk-client"), ("anthropic-version", "2025-01-01"), ("anthropic-beta", "b-client")]
     reply = await post(front.url, body, headers)
     (exchange,) = front.upstream.of(model)
     assert reply.status == 200
     assert reply.headers["x-messages-lane"] == "native; reason=declared"
     assert exchange.body == body.replace(f"{to}/{model}".encode(), model.encode())
-    assert exchange.target == {"azure": "/azure/anthropic", "entra": "/entra/anthropic"}.get(to, f"/{to}") + (
-        "/v1/messages"
-    )
-    sent = {"entra": {"authorization": f"Bearer {KEY}"}, "named": {"api-key": KEY, "x-api-key": "sk-client"}}
-    assert {**sent, "named": {"api-key": KEY}}.get(to, {"x-api-key": KEY}) == seen(exchange, *CREDENTIALS)
+    prefix = {"azure": "/azure/anthropic", "entra": "/entra/anthropic"}.get(to, f"/{to}")
+    assert exchange.target == f"{prefix}/v1/messages"
+    sent = {"entra": {"authorization": f"Bearer {UPSTREAM_KEY}"}, "named": {"api-key": UPSTREAM_KEY}}
+    assert seen(exchange, *CREDENTIALS) == sent.get(to, {"x-api-key": UPSTREAM_KEY})
     assert seen(exchange, "anthropic-version", "anthropic-beta") == {
         "anthropic-version": "2025-01-01",
         "anthropic-beta": "b-client",
@@ -71,23 +69,25 @@ async def test_path_and_credentials_of_a_native_request(front, to):
 
 
 async def test_configured_headers_are_sent_in_both_cases(front):
-    """With chat completions and with Messages requests."""
-    _reply, exchange = await front.say(REPLY, "named")
+    """Configured headers are sent with chat completions and with Messages requests."""
+    _reply, exchange = await front.send_chat(REPLY, "named")
     assert seen(exchange, "x-tenant") == {"x-tenant": "t1"}
     model = front.upstream.play(REPLY)
-    await post(front.url, ask(f"named/{model}"))
+    await post(front.url, request_body(f"named/{model}"))
     assert seen(front.upstream.of(model)[0], "x-tenant") == {"x-tenant": "t1"}
 
 
 async def test_version_and_betas_of_the_configuration(front):
     """They are sent with chat completions; Messages requests keep their own betas, too."""
-    _reply, exchange = await front.say(REPLY, "beta")
+    _reply, exchange = await front.send_chat(REPLY, "beta")
     assert seen(exchange, "anthropic-version", "anthropic-beta") == {
         "anthropic-version": "2024-10-10",
         "anthropic-beta": "b-one,b-two",
     }
     model = front.upstream.play(REPLY)
-    await post(front.url, ask(f"beta/{model}"), [("anthropic-beta", "b-client"), ("anthropic-version", "2030-01-01")])
+    await post(
+        front.url, request_body(f"beta/{model}"), [("anthropic-beta", "b-client"), ("anthropic-version", "2030-01-01")]
+    )
     assert seen(front.upstream.of(model)[0], "anthropic-version", "anthropic-beta") == {
         "anthropic-version": "2024-10-10",
         "anthropic-beta": "b-client,b-one,b-two",
@@ -100,14 +100,14 @@ async def test_version_and_betas_of_the_configuration(front):
     [
         ({"messages_api_key": "sk-user"}, "sk-user"),
         ({"up_api_key": "sk-own", "messages_api_key": "sk-user"}, "sk-own"),
-        ({"azure_api_key": "sk-other"}, KEY),
-        ({"messages_api_key": ""}, KEY),
+        ({"azure_api_key": "sk-other"}, UPSTREAM_KEY),
+        ({"messages_api_key": ""}, UPSTREAM_KEY),
     ],
 )
 async def test_a_request_may_have_its_own_key(front, data, key, lane):
-    """In the platform's provider data: for this provider, or for all of the type."""
+    """The platform's provider data may hold a key for this provider, or for all providers of the type."""
     model = front.upstream.play(REPLY)
-    body = (ask if lane == "native" else ask_chat)(f"up/{model}")
+    body = (request_body if lane == "native" else chat_request_body)(f"up/{model}")
     headers = [("x-llamastack-provider-data", json.dumps(data))]
     reply = await post(front.url, body, headers, CHAT if lane == "chat" else "/v1/messages")
     (exchange,) = front.upstream.of(model)
@@ -117,9 +117,9 @@ async def test_a_request_may_have_its_own_key(front, data, key, lane):
 
 @pytest.mark.parametrize("lane", ["chat", "native"])
 async def test_a_key_that_is_not_a_string_is_a_400(front, lane):
-    """The operator's own is not used in its place."""
+    """The operator's key is not used in place of an invalid key of the client."""
     model = front.upstream.play(REPLY)
-    body = (ask if lane == "native" else ask_chat)(f"up/{model}")
+    body = (request_body if lane == "native" else chat_request_body)(f"up/{model}")
     headers = [("x-llamastack-provider-data", json.dumps({"messages_api_key": ["sk-in-a-list"]}))]
     reply = await post(front.url, body, headers, CHAT if lane == "chat" else "/v1/messages")
     assert reply.status == 400
@@ -143,32 +143,35 @@ def test_models_come_from_the_upstream_or_from_the_configuration(front):
     assert not [exchange for exchange in front.upstream.others if exchange.target.startswith("/azure")]
     (asked,) = [exchange for exchange in front.upstream.others if exchange.target.startswith("/up/")][:1]
     assert asked.target == "/up/v1/models?limit=1000"
-    assert seen(asked, "x-api-key", "anthropic-version") == {"x-api-key": KEY, "anthropic-version": "2023-06-01"}
+    assert seen(asked, "x-api-key", "anthropic-version") == {
+        "x-api-key": UPSTREAM_KEY,
+        "anthropic-version": "2023-06-01",
+    }
 
 
 async def test_a_model_that_is_not_allowed_is_rejected_in_both_cases(front):
-    """Nothing is sent."""
+    """Chat completions and Messages requests for it are rejected before anything is sent."""
     model = front.upstream.play(REPLY)
-    chat = await post(front.url, ask_chat(f"listing/{model}"), path=CHAT)
+    chat = await post(front.url, chat_request_body(f"listing/{model}"), path=CHAT)
     assert (chat.status, chat.json["error"]["code"]) == (400, "model_not_allowed")
-    native = await post(front.url, ask(f"listing/{model}"))
+    native = await post(front.url, request_body(f"listing/{model}"))
     assert (native.status, native.json["error"]["type"]) == (400, "invalid_request_error")
     assert front.upstream.of(model) == []
 
 
-async def test_a_missing_limit_is_that_of_the_model(front):
-    """The API requires one: the listed limit of the model, else the configured one for all."""
+async def test_a_missing_max_tokens_is_that_of_the_model(front):
+    """The API requires ``max_tokens``: the listed limit of the model is sent, else the configured default."""
     front.upstream.play(REPLY, "mine")
-    await post(front.url, ask_chat("azure/mine"), path=CHAT)
+    await post(front.url, chat_request_body("azure/mine"), path=CHAT)
     assert front.upstream.of("mine")[-1].json["max_tokens"] == 777
-    _reply, exchange = await front.say(REPLY)
+    _reply, exchange = await front.send_chat(REPLY)
     assert exchange.json["max_tokens"] == 4096
 
 
 async def test_what_a_deployment_takes_follows_from_its_type(front):
     """``mine`` is a Sonnet 4.5, which thinks with a budget; without a type, settings suit any server."""
     front.upstream.play(REPLY, "mine")
-    await post(front.url, ask_chat("azure/mine", temperature=0.5, top_p=0.5), path=CHAT)
+    await post(front.url, chat_request_body("azure/mine", temperature=0.5, top_p=0.5), path=CHAT)
     body = front.upstream.of("mine")[-1].json
     assert ("temperature" in body, "top_p" in body) == (True, False)
     assert "dropped" in front.process.log
@@ -183,7 +186,7 @@ async def test_what_a_deployment_takes_follows_from_its_type(front):
     ],
 )
 def test_calls_without_an_equivalent_are_a_501(front, path, body):
-    """Legacy completions, embeddings, reranking."""
+    """Legacy completions, embeddings and reranking have no equivalent in the Messages API."""
     reply = httpx.post(front.url + path, json=body, timeout=30)
     assert reply.status_code == 501
     assert "remote::messages does not offer" in reply.json()["error"]["message"]
@@ -191,12 +194,12 @@ def test_calls_without_an_equivalent_are_a_501(front, path, body):
 
 async def test_connections_are_reused(front):
     """Chat completions one after the other need one connection."""
-    numbers = {(await front.say(REPLY, "keyless"))[1].connection for _ in range(5)}
+    numbers = {(await front.send_chat(REPLY, "keyless"))[1].connection for _ in range(5)}
     assert len(numbers) == 1
 
 
 async def test_keys_stay_out_of_the_log(front):
-    """Those of the configuration and those of requests, after all tests above."""
-    await front.say(REPLY)
-    for key in (KEY, "sk-user", "sk-own", "sk-in-a-list"):
+    """Neither configured keys nor keys of requests are in the log after all tests above."""
+    await front.send_chat(REPLY)
+    for key in (UPSTREAM_KEY, "sk-user", "sk-own", "sk-in-a-list"):
         assert key not in front.process.log

@@ -45,7 +45,7 @@ def test_unreadable_json_is_none(data):
     [(b"null", None), ("1", 1), (b'{"a": [true]}', {"a": [True]}), ('"\u00e9"'.encode("utf-16"), "\u00e9")],
 )
 def test_readable_json_is_its_value(data, value):
-    """As text or bytes; ``null`` cannot be told from unreadable JSON."""
+    """JSON text or bytes give their value; ``null`` gives None, as unreadable JSON does."""
     assert loads_or_none(data) == value
 
 

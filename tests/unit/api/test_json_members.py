@@ -70,8 +70,8 @@ def test_each_member_is_found_where_a_parser_reads_it(made):
     [b"", b"[]", b'"x"', b"7", b"{", b'{"a":1', b'{"a":1}}', b'{"a":}', b'{"a":NaN}', b'{"a" 1}', b"{,}", b"\xff"],
 )
 def test_other_values_than_objects_are_rejected(data):
-    """Also a truncated object."""
-    with pytest.raises(ValueError):  # noqa: PT011 - of two libraries, with words of theirs
+    """JSON values that are not objects, and a truncated object, are rejected."""
+    with pytest.raises(ValueError):  # noqa: PT011 - two libraries raise it, each with its own message
         members(data)
 
 
@@ -174,8 +174,8 @@ def test_invalid_objects_with_a_lone_surrogate_are_rejected(data):
 
 @pytest.mark.parametrize("data", [b'["\\ud800" 1]', b'["\\ud800",]', b'[,"\\ud800"]', b'["\\ud800",,1]'])
 def test_an_array_with_wrong_commas_is_rejected(data):
-    """Also on the slow path."""
-    with pytest.raises(ValueError):  # noqa: PT011 - of two libraries, with words of theirs
+    """Arrays with wrong commas are rejected on the slow path, too."""
+    with pytest.raises(ValueError):  # noqa: PT011 - two libraries raise it, each with its own message
         elements(data, Span(0, len(data)))
 
 

@@ -1,4 +1,4 @@
-"""Reading of request bodies, and what is known of one before it is parsed."""
+"""Reading request bodies, and the members that are read before a body is parsed."""
 
 import contextlib
 import gzip
@@ -47,8 +47,8 @@ async def test_gzip_is_decoded(encoding):
 
 
 @pytest.mark.parametrize("encoding", ["", "identity"])
-async def test_identity_is_no_encoding(encoding):
-    """The body is returned unchanged."""
+async def test_identity_leaves_the_body_unchanged(encoding):
+    """A body without content-encoding, or with ``identity``, is returned unchanged."""
     assert await read_body(request(b"abc", encoding=encoding), LIMIT) == b"abc"
 
 
@@ -72,7 +72,7 @@ async def test_a_large_body_is_drained_up_to_four_times_the_limit():
 
 
 async def test_gzip_members_in_a_row_are_one_body():
-    """As the gzip format allows."""
+    """Several gzip members are decompressed to one body, as the gzip format allows."""
     assert await read_body(request(gzip.compress(b"ab") + gzip.compress(b"c"), encoding="gzip"), LIMIT) == b"abc"
 
 
@@ -193,7 +193,7 @@ def test_a_body_with_two_models_is_rejected(names):
 
 @pytest.mark.parametrize("second", ['"m"', "null", "1", '{"model":"m"}'])
 def test_a_second_model_is_rejected_whatever_its_value(second):
-    """Also if it is the same."""
+    """A duplicate ``model`` is rejected, also if both values are the same."""
     with pytest.raises(InvalidRequestError, match="more than once"):
         body_of(f'{{"model":"m","model":{second}}}')
 

@@ -265,7 +265,7 @@ async def test_other_rejected_requests_are_not_retried():
 
 
 async def test_the_error_of_an_unknown_model_lists_twenty_served_models():
-    """And what the operator can do."""
+    """The error also says what the operator can do."""
     with pytest.raises(NotFoundError) as caught:
         await answer(impl(ScriptedPlatform()), request("unknown"), CALL)
     assert caught.value.message.startswith("model: unknown is not served here. Served: local/m0, local/m1, ")

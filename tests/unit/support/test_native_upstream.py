@@ -1,12 +1,20 @@
-"""The scripted upstream and the raw client of the native suites do what the suites rely on."""
+"""Tests the scripted upstream and the raw client that the native suites use."""
 
 import asyncio
 import json
 
 import pytest
 
-from support.native_upstream import NativeUpstream, ask, assert_same, open_request, post, spoken, until
-from support.scripted_upstream import CUT, Answer, raw, silent, streamed, whole
+from support.native_upstream import (
+    NativeUpstream,
+    assert_same,
+    open_request,
+    post,
+    request_body,
+    text_frames,
+    wait_until,
+)
+from support.scripted_upstream import CUT, Answer, raw, responds, silent, streamed
 
 
 @pytest.fixture(scope="module")
@@ -15,29 +23,31 @@ def native():
         yield server
 
 
-async def say(native, script, **options):
-    """Ask the upstream itself."""
-    return await post(native.url("up").removesuffix("/v1"), ask(native.play(script)), path="/up/v1/messages", **options)
+async def send(native, script, **options):
+    """Send a request to the upstream directly; return its response."""
+    return await post(
+        native.url("up").removesuffix("/v1"), request_body(native.play(script)), path="/up/v1/messages", **options
+    )
 
 
 @pytest.mark.parametrize("at_once", [False, True])
 async def test_chunks_arrive_as_they_were_written(native, at_once):
-    """One by one and in one write, with the framing undone."""
-    chunks = [b"a", b"\r\n", b"0\r\n\r\n", *spoken("m", "x" * 70_000)]
-    reply = await say(native, streamed(*chunks, at_once=at_once))
+    """The chunks arrive without the framing, whether written one by one or in one write."""
+    chunks = [b"a", b"\r\n", b"0\r\n\r\n", *text_frames("m", "x" * 70_000)]
+    reply = await send(native, streamed(*chunks, at_once=at_once))
     assert reply.chunks == chunks
     assert reply.ended
 
 
-async def test_a_cut_is_no_end(native):
-    """A connection that drops is told from a body that ends."""
-    reply = await say(native, streamed(b"half", ends=CUT))
+async def test_a_dropped_connection_is_not_the_end_of_the_body(native):
+    """A dropped connection is distinguished from a complete body."""
+    reply = await send(native, streamed(b"half", end=CUT))
     assert (reply.chunks, reply.ended) == ([b"half"], False)
 
 
-async def test_what_was_sent_is_kept_as_it_was(native):
-    """Bytes, header order and path; headers of the reply arrive."""
-    model = native.play(whole(b"{}", 429, retry_after="7"))
+async def test_the_request_is_recorded_unchanged(native):
+    """Bytes, header order and path are kept; the client gets the headers of the response."""
+    model = native.play(responds(b"{}", 429, retry_after="7"))
     body = b' {"model":"%s"}\n' % model.encode()
     reply = await post(native.url(), body, [("X-One", "1"), ("x-one", "2")], path="/up/v1/messages?beta=true")
     (exchange,) = native.of(model)
@@ -47,10 +57,13 @@ async def test_what_was_sent_is_kept_as_it_was(native):
     assert (reply.status, reply.headers["retry-after"], reply.body) == (429, "7", b"{}")
 
 
-async def test_a_connection_is_used_again(native):
-    """Two requests behind one another on one connection, the second sent before the first is answered."""
-    model = native.play(whole(b"{}"))
-    single = b"POST /up/v1/messages HTTP/1.1\r\ncontent-length: %d\r\n\r\n%s" % (len(ask(model)), ask(model))
+async def test_a_connection_is_reused(native):
+    """Two requests on one connection, the second sent before the response to the first."""
+    model = native.play(responds(b"{}"))
+    single = b"POST /up/v1/messages HTTP/1.1\r\ncontent-length: %d\r\n\r\n%s" % (
+        len(request_body(model)),
+        request_body(model),
+    )
     reader, writer = await asyncio.open_connection("127.0.0.1", native.port)
     writer.write(single * 2)
     for _ in range(2):
@@ -61,17 +74,17 @@ async def test_a_connection_is_used_again(native):
     assert not first.closed.is_set()
 
 
-async def test_leaving_is_seen(native):
-    """A client that goes away before the answer marks its request."""
+async def test_a_client_disconnect_is_noticed(native):
+    """A client that disconnects before the response marks its request as closed."""
     model = native.play(silent)
-    async with open_request(native.url(), ask(model), path="/up/v1/messages") as one:
+    async with open_request(native.url(), request_body(model), path="/up/v1/messages") as one:
         (exchange,) = await native.seen(model)
         one.disconnect()
-        await until(exchange.closed.is_set, "the close")
+        await wait_until(exchange.closed.is_set, "the close")
 
 
-async def test_a_gate_holds_a_script(native):
-    """Nothing arrives until it is opened."""
+async def test_a_gate_blocks_a_script(native):
+    """Nothing arrives until the gate is opened."""
     gate = native.gate()
 
     async def script(answer: Answer) -> None:
@@ -80,15 +93,15 @@ async def test_a_gate_holds_a_script(native):
         await answer.chunk(b"late")
         await answer.end()
 
-    async with open_request(native.url(), ask(native.play(script)), path="/up/v1/messages") as one:
+    async with open_request(native.url(), request_body(native.play(script)), path="/up/v1/messages") as one:
         assert await one.head() == 200
         assert await one.is_quiet(0.05)
         gate.open()
         assert (await one.rest()).body == b"late"
 
 
-async def test_the_probe_is_told_from_a_request(native):
-    """``{}`` is counted apart and answered as a named upstream is told to."""
+async def test_a_probe_is_counted_separately(native):
+    """The body ``{}`` is counted as a probe, and its response has the status set for that upstream."""
     native.probe_statuses["old"] = 404
     asked = len(native.exchanges)
     for name, status in (("old", 404), ("new", 400)):
@@ -98,17 +111,17 @@ async def test_the_probe_is_told_from_a_request(native):
 
 
 async def test_garbage_and_chat_completions(native):
-    """Bytes that are no HTTP go out as they are; chat completions have an answer of their own."""
+    """Bytes that are not HTTP are sent as they are; chat completions have a fixed response."""
     model = native.play(raw(b"SSH-2.0\r\n"))
-    async with open_request(native.url(), ask(model), path="/up/v1/messages") as one:
+    async with open_request(native.url(), request_body(model), path="/up/v1/messages") as one:
         assert not await one.is_quiet(5)
-    reply = await post(native.url(), ask("any"), path="/up/v1/chat/completions")
+    reply = await post(native.url(), request_body("any"), path="/up/v1/chat/completions")
     assert json.loads(reply.body)["choices"][0]["message"]["content"] == "translated"
     assert len(native.chats) == 1
 
 
-def test_different_bytes_are_told_by_place():
-    """The first difference is named, also where one ends early."""
+def test_assert_same_names_the_first_difference():
+    """The error names the first differing byte, also if one value is a prefix of the other."""
     assert_same(b"abc", b"abc")
     with pytest.raises(AssertionError, match="from byte 1 on"):
         assert_same(b"axc", b"abc")

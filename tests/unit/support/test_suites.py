@@ -1,12 +1,12 @@
-"""What the recorded suites keep of what a client saw."""
+"""The client responses that the recorded suites save."""
 
 import pytest
 
 from support.suites import ClientResponse, ClientResponses
 
 
-def test_the_key_of_the_upstream_is_kept_as_it_is_played(tmp_path, monkeypatch):
-    """As many stars as it has characters, so that the tape gives the same."""
+def test_the_key_of_the_upstream_is_saved_as_stars(tmp_path, monkeypatch):
+    """The key is saved as the same number of stars, as the tape plays it."""
     monkeypatch.setenv("TAPE_API_KEY", "house-rocket-77")
     responses = ClientResponses(tmp_path / "a.client.jsonl", compares=False)
     responses.note(ClientResponse(200, ['{"text":"You sent house-rocket-77"}']))

@@ -140,13 +140,13 @@ async def test_a_query_may_be_a_model(client):
 
 @pytest.mark.parametrize("headers", [{"content-type": "application/json"}, {"content-type": "text/plain"}, {}])
 async def test_a_body_arrives_parsed_whatever_its_content_type(client, headers):
-    """Beside the other parameters."""
+    """The parsed body is passed together with the other parameters."""
     reply = await client.post(f"{THINGS}?dry_run=1", content=b'{"name": "a", "size": 1}', headers=headers)
     assert reply.text == repr((Thing(name="a", size=1), True))
 
 
 async def test_a_compressed_body_is_read(client):
-    """As on every endpoint of the API."""
+    """A compressed body is decompressed, as on every endpoint of the API."""
     body = gzip.compress(b'{"name": "a", "size": 1}')
     reply = await client.post(THINGS, content=body, headers={"content-encoding": "gzip"})
     assert reply.status_code == 200
@@ -163,7 +163,7 @@ async def test_a_compressed_body_is_read(client):
     ],
 )
 async def test_a_wrong_body_is_a_400_that_names_the_path(client, body, message):
-    """Like a wrong Messages request."""
+    """An invalid body has the error of an invalid Messages request."""
     reply = await client.post(THINGS, content=body)
     assert reply.status_code == 400
     kind, found = error_of(reply)

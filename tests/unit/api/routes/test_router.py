@@ -129,7 +129,7 @@ def test_the_default_settings_are_the_documented_ones():
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"nonsense", b'"text"', b"\xff"])
 async def test_anything_that_is_not_a_json_object_is_a_400(body):
-    """Never a failure of the server."""
+    """Such a body is never a 5xx."""
     async with client_for(Scripted(fail(AssertionError("not reached")))) as client:
         reply = await client.post("/v1/messages", content=body)
     assert reply.status_code == 400

@@ -28,7 +28,7 @@ async def test_the_result_is_returned():
 
 
 async def test_an_error_is_raised():
-    """As without the watch for a disconnect."""
+    """An error of the call is raised unchanged while the watch for a disconnect runs."""
 
     async def work():
         raise ValueError("x")

@@ -62,7 +62,7 @@ async def test_a_slow_consumer_pauses_the_reading():
 
 
 async def test_a_failure_comes_after_the_frames_before_it():
-    """As the source raised it."""
+    """The exception of the source is raised after the frames before it."""
     chunks = read_ahead(Source(b"a", b"b", OSError("broken")).frames())
     assert await anext(chunks) == b"ab"
     with pytest.raises(OSError, match="broken"):

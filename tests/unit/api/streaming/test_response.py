@@ -184,7 +184,7 @@ async def test_a_disconnect_closes_the_upstream():
 
 
 async def test_a_disconnect_before_the_response_cancels_the_call():
-    """Also while the upstream has not accepted."""
+    """A disconnect cancels the call, also before the upstream has accepted the request."""
     cancelled = asyncio.Event()
     started = asyncio.Event()
 
@@ -321,7 +321,7 @@ def parts(client):
     return [message["body"] for message in client.messages if message["type"] == "http.response.body"]
 
 
-async def until(client, condition):
+async def wait_until(client, condition):
     while not condition():
         client.got.clear()
         await client.got.wait()
@@ -399,7 +399,7 @@ async def test_without_status_first_pings_are_sent_before_the_status():
     headers = {"x-early": "1", "request-id": "req_early"}
     open_stream = pending(connect, status_first=False, headers=headers)
     task = asyncio.create_task(EventStream(open_stream, CALL, SHORT)({}, client.receive, client.send))
-    await until(client, lambda: PING * 2 in client.body)
+    await wait_until(client, lambda: PING * 2 in client.body)
     refused.set()
     await task
     assert (client.status, client.headers["x-early"], client.headers["request-id"]) == (200, "1", "req_early")
@@ -418,7 +418,7 @@ async def test_a_reply_after_early_pings_does_not_start_a_second_response():
     client = Client()
     open_stream = pending(connect, status_first=False)
     task = asyncio.create_task(EventStream(open_stream, CALL, SHORT)({}, client.receive, client.send))
-    await until(client, lambda: PING in client.body)
+    await wait_until(client, lambda: PING in client.body)
     accepted.set()
     await task
     assert client.body.replace(PING, b"") == FRAME
@@ -474,7 +474,7 @@ async def test_no_ping_is_sent_inside_a_relayed_frame():
 
     client = Client()
     task = asyncio.create_task(EventStream(open_stream, CALL, SHORT)({}, client.receive, client.send))
-    await until(client, lambda: client.body.endswith(PING))
+    await wait_until(client, lambda: client.body.endswith(PING))
     rest.set()
     await task
     sent = [part for part in parts(client) if part != PING]
@@ -521,7 +521,7 @@ async def test_a_disconnect_from_a_relayed_stream_closes_the_upstream():
     client = Client()
     before = asyncio.all_tasks()
     task = asyncio.create_task(EventStream(open_stream, CALL, LONG)({}, client.receive, client.send))
-    await until(client, lambda: FRAME in client.body)
+    await wait_until(client, lambda: FRAME in client.body)
     client.gone.set()
     await task
     assert closed == [True]
@@ -579,9 +579,9 @@ async def test_silence_between_two_frames_is_filled_with_pings():
 
     client = Client()
     task = asyncio.create_task(EventStream(reply(frames()), CALL, SHORT)({}, client.receive, client.send))
-    await until(client, lambda: client.body == FRAME + PING * 2)
+    await wait_until(client, lambda: client.body == FRAME + PING * 2)
     rest.set()
-    await until(client, lambda: client.body.endswith(FRAME + PING))
+    await wait_until(client, lambda: client.body.endswith(FRAME + PING))
     end.set()
     await task
     assert [part for part in parts(client) if part != PING] == [FRAME, FRAME, b""]

@@ -16,11 +16,11 @@ from pydantic import BaseModel, ValidationError
 from llama_stack_api_messages.error_response import CompletionError
 from llama_stack_api_messages.errors import BadGatewayError, GatewayTimeoutError, OverloadedError
 from llama_stack_provider_messages.errors.exceptions import Keys, connection_failure, keys_of, translate_failure
+from support.scripted_upstream import UPSTREAM_KEY
 
 http = _exceptions.httpx2 if hasattr(_exceptions, "httpx2") else httpx
 """The HTTP library of the installed openai major."""
 
-SECRET = "sk-upstream-secret-0123456789"
 UNKNOWN_FORM = "gw/Ab9+cdEf012345=="
 ADDRESS = "http://10.0.0.7:8000/v1"
 
@@ -51,7 +51,7 @@ class OddStatusError(Exception):
 
 CASES = {
     "status": (status_error(404, {"message": "no such model"}), 404, "not_found_error"),
-    "own key refused": (status_error(401, {"message": SECRET}), 500, "api_error"),
+    "own key refused": (status_error(401, {"message": UPSTREAM_KEY}), 500, "api_error"),
     "timeout": (openai.APITimeoutError(request=request()), 504, "timeout_error"),
     "refused": (openai.APIConnectionError(request=request()), 502, "api_error"),
     "raw http timeout": (http.ReadTimeout("slow"), 504, "timeout_error"),
@@ -72,7 +72,7 @@ CASES = {
     "empty": (IndexError("list index out of range"), 502, "api_error"),
     "other SDK": (OddStatusError("slow down"), 429, "rate_limit_error"),
     "of a provider of ours": (CompletionError(503, {"error": {"message": "full"}}), 529, "overloaded_error"),
-    "anything": (RuntimeError(f"{SECRET} at {ADDRESS}"), 500, "api_error"),
+    "anything": (RuntimeError(f"{UPSTREAM_KEY} at {ADDRESS}"), 500, "api_error"),
 }
 
 
@@ -82,7 +82,7 @@ def test_each_failure_has_status_and_type(name):
     error, status, kind = CASES[name]
     failure = translate_failure(error, "up")
     assert (failure.status_code, failure.error_type) == (status, kind)
-    assert SECRET not in failure.message
+    assert UPSTREAM_KEY not in failure.message
     assert "10.0.0.7" not in failure.message
     assert failure.message
 
@@ -97,10 +97,12 @@ def test_a_messages_error_is_returned_unchanged():
 @pytest.mark.parametrize("raised", [status_error, lambda status, body: CompletionError(status, {"error": body})])
 def test_a_refused_key_of_the_client_keeps_its_status(raised, status, kind):
     """So that the client looks for another key; the message does not stay, because it may repeat the key."""
-    failure = translate_failure(raised(status, {"message": f"wrong key {SECRET}"}), "up", Keys(None, SECRET))
+    failure = translate_failure(
+        raised(status, {"message": f"wrong key {UPSTREAM_KEY}"}), "up", Keys(None, UPSTREAM_KEY)
+    )
     assert (failure.status_code, failure.error_type) == (status, kind)
     assert "'up' refused the key in x-llamastack-provider-data" in failure.message
-    assert SECRET not in failure.message
+    assert UPSTREAM_KEY not in failure.message
 
 
 @pytest.mark.parametrize(
@@ -113,17 +115,17 @@ def test_a_refused_key_of_the_client_keeps_its_status(raised, status, kind):
 )
 def test_an_error_that_is_not_about_the_key_stays(error, status):
     """Also if the client sent the key."""
-    assert translate_failure(error, "up", Keys(None, SECRET)).status_code == status
+    assert translate_failure(error, "up", Keys(None, UPSTREAM_KEY)).status_code == status
 
 
 @pytest.mark.parametrize("status", [400, 401, 429, 500])
 @pytest.mark.parametrize(
-    "text", [f"bad key {UNKNOWN_FORM}", f"bad {UNKNOWN_FORM} and {SECRET}", f"{SECRET}{UNKNOWN_FORM}"]
+    "text", [f"bad key {UNKNOWN_FORM}", f"bad {UNKNOWN_FORM} and {UPSTREAM_KEY}", f"{UPSTREAM_KEY}{UNKNOWN_FORM}"]
 )
 def test_the_keys_of_a_backend_are_redacted(caplog, status, text):
     """The operator's and the client's, also those of no known form; neither the error nor the log has them."""
-    failure = translate_failure(status_error(status, {"message": text}), "up", Keys(SECRET, UNKNOWN_FORM))
-    for key in (SECRET, UNKNOWN_FORM):
+    failure = translate_failure(status_error(status, {"message": text}), "up", Keys(UPSTREAM_KEY, UNKNOWN_FORM))
+    for key in (UPSTREAM_KEY, UNKNOWN_FORM):
         assert key not in failure.message + caplog.text
 
 
@@ -146,8 +148,8 @@ class Keyed:
 @pytest.mark.parametrize(
     ("provider", "given"),
     [
-        (Keyed(SECRET, "sk-operator"), True),
-        (Keyed(SECRET, None), True),
+        (Keyed(UPSTREAM_KEY, "sk-operator"), True),
+        (Keyed(UPSTREAM_KEY, None), True),
         (Keyed("sk-operator", "sk-operator"), False),
         (Keyed(None, ""), False),
         (Keyed(ValueError("no validator"), "sk-operator"), False),
@@ -226,7 +228,7 @@ def caused(error, *causes):
     ],
 )
 def test_a_failed_exchange_names_the_backend_and_the_cause(error, kind, words):
-    """But not the text of httpx, which has the address."""
+    """The text of httpx is not used, because it contains the address."""
     error.args = ("at http://secret",)
     failure = connection_failure(error, "up")
     assert type(failure) is kind

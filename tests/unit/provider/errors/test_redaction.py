@@ -7,36 +7,36 @@ import pytest
 from llama_stack_provider_messages.errors.body import translate_error
 from llama_stack_provider_messages.errors.redaction import redact_body, redact_error
 from support.attacks import cpu_bound
+from support.scripted_upstream import UPSTREAM_KEY
 
-KEY = "sk-upstream-secret-0123456789"
-BODY = {"error": {"message": f"no such key {KEY}", "code": 1.50}}
+BODY = {"error": {"message": f"no such key {UPSTREAM_KEY}", "code": 1.50}}
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32-be"])
 def test_a_key_is_found_in_every_encoding_of_json(encoding):
     """Whatever encoding the upstream declares."""
-    clean = redact_body(json.dumps(BODY).encode(encoding), (KEY,))
+    clean = redact_body(json.dumps(BODY).encode(encoding), (UPSTREAM_KEY,))
     assert json.loads(clean) == {"error": {"message": "no such key [redacted]", "code": 1.5}}
 
 
 @pytest.mark.parametrize("cut", range(1, 12))
 def test_a_key_is_found_in_a_truncated_body(cut):
-    """As text, and in escapes."""
+    """A key is found as text and in JSON escapes."""
     body = json.dumps(BODY).encode().replace(b"sk-", b"\\u0073k-")[:-cut]
-    assert b"upstream-secret" not in redact_body(body, (KEY,))
+    assert b"upstream-secret" not in redact_body(body, (UPSTREAM_KEY,))
 
 
 def test_a_body_without_a_key_is_unchanged():
     """Byte for byte: white space, numbers, odd escapes, lone surrogates."""
     for body in (b'{ "a" : 1.50, "b": "\\u00e9\\ud83d" }', b"<p>\xff\xfe</p>", b'"\\q" "', "{}".encode("utf-16")):
-        assert redact_body(body, (KEY,)) == body
+        assert redact_body(body, (UPSTREAM_KEY,)) == body
 
 
 @pytest.mark.parametrize("body", [b'{"detail":[{"input":"' + b'\\"' * 500_000, b'"' * 1_000_000, b"\\" * 1_000_000])
 def test_the_work_is_linear_in_the_length_of_the_body(body):
     """An upstream echoes what its client sent, and an error body is read up to a megabyte, cut anywhere."""
     with cpu_bound(5):
-        redact_body(body, (KEY,))
+        redact_body(body, (UPSTREAM_KEY,))
 
 
 @pytest.mark.parametrize("padding", range(960, 1010))

@@ -163,14 +163,14 @@ def test_a_body_with_the_promised_member_is_a_success(body):
 
 @pytest.mark.parametrize("body", [{"type": "message"}, {}, [], "content", None, {"error": None}, {"input_tokens": 5}])
 def test_a_body_without_the_promised_member_is_not_a_success(body):
-    """Of any type."""
+    """A 200 without the expected member is an error, whatever JSON it is."""
     assert not check_message_body(body, "content", ())
     assert success_members(json.dumps(body).encode(), "content", ()) is None
 
 
 @pytest.mark.parametrize("data", [b"", b"<html>", b'{"content": [', b"\xff", b"[" * 100_000])
 def test_a_body_that_is_not_json_is_not_a_success(data):
-    """Nor is one that is truncated."""
+    """A 200 with invalid or truncated JSON is an error."""
     assert success_members(data, "content", ()) is None
 
 
@@ -229,7 +229,7 @@ def test_an_error_of_another_api_with_status_200_is_translated():
 
 
 def test_a_2xx_that_is_not_a_message_names_the_backend():
-    """And what to do, if anything."""
+    """The message names the backend and, if possible, what to do."""
     error = not_a_message("up")
     assert isinstance(error, BadGatewayError)
     assert "'up'" in error.message

@@ -93,7 +93,7 @@ def test_only_listed_response_headers_are_returned():
 
 
 def test_the_request_id_of_the_upstream_may_be_omitted():
-    """Only that header is."""
+    """With ``own_request_id`` only the request id is omitted."""
     kept = {name: value for name, value in RETURNED.items() if name != "request-id"}
     assert returned_headers(RETURNED, own_request_id=True) == kept
     assert returned_headers({}, own_request_id=True) == {}

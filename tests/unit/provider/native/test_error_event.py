@@ -11,8 +11,9 @@ from llama_stack_api_messages.models.base import type_tags
 from llama_stack_api_messages.models.events import Event
 from llama_stack_provider_messages.native.error_event import EVENT_TYPES, MAX_ERROR_BYTES, ErrorEventRedactor
 from support.attacks import cpu_bound
+from support.scripted_upstream import UPSTREAM_KEY
 
-KEY = "sk-upstream-secret-0123456789"
+KEY = UPSTREAM_KEY
 TEXT = (
     b"event: content_block_delta\n"
     b'data: {"type":"content_block_delta","index":0,"delta":{"text":"an error with ' + KEY.encode() + b'"}}\n\n'
@@ -133,7 +134,7 @@ def test_the_last_event_may_lack_its_blank_line():
 
 @pytest.mark.parametrize("name", [b"event: error\n", b""])
 def test_an_error_that_is_too_long_to_hold_is_replaced(name):
-    """By a short error: memory stays bounded, and the next event passes."""
+    """It is replaced by a short error: memory stays bounded, and the next event passes."""
     event = name + b"data: " + error("x" * MAX_ERROR_BYTES + KEY) + b"\n\n"
     seen = passed(event + BARE, 50_000)
     assert len(seen) < 400
@@ -165,7 +166,7 @@ def test_all_event_types_of_the_api_are_known():
     ids=["quotes without an end", "empty lines", "quotes in a text"],
 )
 def test_the_work_is_linear_in_the_length_of_the_stream(stream):
-    """A megabyte costs well below the second in which the server would answer nobody else."""
+    """A megabyte takes well below a second, during which the server could not serve other requests."""
     with cpu_bound(5):
         passed(stream)
 

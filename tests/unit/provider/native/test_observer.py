@@ -91,7 +91,7 @@ def test_an_event_of_a_megabyte_is_not_buffered():
     st.lists(st.sampled_from([START, TEXT, END, STOP, ERROR, b": c\n\n", b"\n", b"data: x\n\n"])), st.integers(1, 40)
 )
 def test_any_partition_gives_the_same_result(events, size):
-    """As the events one by one."""
+    """Chunks of any size give the same usage and end as the separate events."""
     stream = b"".join(events)
     one, other = observed(*events), observed(*(stream[start : start + size] for start in range(0, len(stream), size)))
     assert (one.usage, one.message_complete, one.ended) == (other.usage, other.message_complete, other.ended)
@@ -99,7 +99,7 @@ def test_any_partition_gives_the_same_result(events, size):
 
 @pytest.mark.parametrize(("body", "usage"), [(b'{"usage":{"a":1}}', {"a": 1}), (b'{"usage":null}', {}), (b"{}", {})])
 def test_usage_of_a_message(body, usage):
-    """Empty if it has none."""
+    """The usage is empty if the message has none."""
     assert usage_of(body, members(body)) == usage
 
 
@@ -119,7 +119,7 @@ def test_an_error_member_that_is_null_is_not_an_error(event):
 
 
 def test_an_event_at_the_limit_is_read():
-    """With one byte more it is not."""
+    """An event of exactly the limit is read; one that is a byte longer is not."""
     empty = b'data: {"type":"message_stop","a":""}\n\n'
     for more, ended in ((0, True), (1, False)):
         filling = b'"' + b"x" * (65_536 - len(empty) + 2 + more) + b'"'
@@ -171,7 +171,7 @@ def test_close_returns_whether_the_last_event_lacks_its_blank_line(stream, ended
 
 
 def test_an_error_is_a_failure_and_message_stop_is_not():
-    """By name or type, decoded or too long to be."""
+    """An event is an error by its name or its type, also if it is too long to be decoded."""
     long = b'data: {"type":"error","x":"' + b"x" * 70_000 + b'"}\n\n'
     for error in (ERROR, b"event: error\ndata: {}\n\n", b'data: {"error":{"code":500}}\n\n', long):
         assert observed(START, error).failed

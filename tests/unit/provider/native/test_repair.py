@@ -698,7 +698,7 @@ ORDERLY = st.fixed_dictionaries({"type": st.sampled_from(KINDS)}, optional=FIELD
 @settings(max_examples=400, derandomize=True)
 @given(st.lists(EVENTS, max_size=6) | st.lists(ORDERLY, max_size=12).map(lambda events: [*events, ending(), STOP]))
 def test_any_events_become_a_valid_stream(events):
-    """Or one error as the last event; the events can be encoded, and a complete message folds."""
+    """The result is a valid stream or ends with one error; it can be encoded, and a complete message folds."""
     out = repaired([START, *events], sdk=False)
     assert all(encode_event(event) for event in out)
     if out[-1]["type"] != "error":

@@ -74,7 +74,7 @@ async def provider(upstream):
 
 
 @pytest.fixture
-def ask():
+def chat_request():
     """Makes chat completions requests as the platform does."""
 
     def request(**fields):

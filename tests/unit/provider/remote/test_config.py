@@ -10,7 +10,7 @@ from llama_stack_provider_messages.remote.provider import get_provider_spec
 
 @pytest.mark.parametrize("model", [RemoteMessagesConfig, ModelEntry, RemoteMessagesProviderData])
 def test_every_field_is_described(model):
-    """Also those of the platform."""
+    """Every config field has a description, also those of the platform."""
     assert [name for name, field in model.model_fields.items() if not field.description] == []
 
 
@@ -97,7 +97,7 @@ def test_a_model_is_a_name_or_a_mapping():
 
 
 def test_the_key_is_not_in_a_repr_or_dump():
-    """Of the configuration."""
+    """Neither the repr nor a dump of the configuration contains the key."""
     config = RemoteMessagesConfig(api_key="sk-sesame")
     assert "sesame" not in repr(config) + str(config.model_dump())
 

@@ -76,7 +76,7 @@ async def test_a_failed_list_is_an_error(upstream, provider, status, body, seen)
 
 
 async def test_models_are_refreshed_only_if_configured(provider):
-    """By the platform's own setting."""
+    """The platform's setting ``refresh_models`` decides."""
     assert not await (await provider()).should_refresh_models()
     assert await (await provider(refresh_models=True)).should_refresh_models()
 

@@ -66,7 +66,7 @@ LANE = {"x-messages-lane": "translated; reason=default"}
 TURNS = [{"role": "user", "content": "Hi"}, {"role": "system", "content": "Be kind."}]
 
 
-async def ask(impl, **fields):
+async def send(impl, **fields):
     body = {"model": "local/m", "max_tokens": 9000, "messages": TURNS, **fields}
     reply = await answer(impl, RequestBody.of(CreateMessageRequest.model_validate(body)), CALL)
     data = b"".join([frame async for frame in reply.frames]) if fields.get("stream") else reply.body
@@ -82,11 +82,11 @@ async def test_a_request_is_adapted_to_several_errors_which_are_remembered(strea
     """Each error causes one retry; the second request is adapted at once, with the same header."""
     platform = Rejecting((too_much, LIMIT), (late_system, SYSTEM))
     impl = lane(platform)
-    reply, _ = await ask(impl, stream=stream)
+    reply, _ = await send(impl, stream=stream)
     assert [fields["max_completion_tokens"] for fields in platform.requests] == [9000, 4096, 4096]
     assert [late_system(fields) for fields in platform.requests] == [True, True, False]
     assert reply.headers == {**LANE, "x-messages-dropped": "max_tokens"}
-    again, _ = await ask(impl, stream=stream)
+    again, _ = await send(impl, stream=stream)
     assert len(platform.requests) == 4
     assert again.headers == reply.headers
     assert platform.requests[0]["prompt_cache_key"] == "s"
@@ -108,11 +108,11 @@ async def test_an_image_in_a_tool_result_does_not_fail_requests_to_a_model_witho
     platform = Rejecting((has_image, "image input is not supported"))
     impl = lane(platform)
     for _ in range(2):
-        reply, _ = await ask(impl, messages=[TURNS[0], *READ])
+        reply, _ = await send(impl, messages=[TURNS[0], *READ])
         assert reply.headers == {**LANE, "x-messages-dropped": "messages.2.content.0.content.0"}
     assert [has_image(fields) for fields in platform.requests] == [True, False, False]
     with pytest.raises(InvalidRequestError, match=r"^messages\.0\.content\.0: this model reads no images"):
-        await ask(impl, messages=[{"role": "user", "content": [IMAGE]}])
+        await send(impl, messages=[{"role": "user", "content": [IMAGE]}])
 
 
 async def test_a_full_context_window_is_not_remembered():
@@ -120,9 +120,9 @@ async def test_a_full_context_window_is_not_remembered():
     text = "input length and `max_tokens` exceed context limit: 4000 + 9000 > 8192"
     platform = Rejecting((too_much, text.replace("4000", "4096")))
     impl = lane(platform)
-    _, body = await ask(impl)
+    _, body = await send(impl)
     assert json.loads(body)["stop_reason"] == "model_context_window_exceeded"
-    await ask(impl)
+    await send(impl)
     assert [fields["max_completion_tokens"] for fields in platform.requests] == [9000, 4096, 9000, 4096]
 
 
@@ -133,9 +133,9 @@ async def test_an_error_that_quotes_the_client_is_not_remembered():
     platform = Rejecting((lambda _: bool(quoted), rejection))
     impl = lane(platform)
     with pytest.raises(InvalidRequestError, match="Invalid schema"):
-        await ask(impl)
+        await send(impl)
     quoted.clear()
-    await ask(impl)
+    await send(impl)
     assert [fields["max_completion_tokens"] for fields in platform.requests] == [9000, 1, 9000]
 
 
@@ -143,7 +143,7 @@ async def test_an_error_that_persists_is_returned():
     """After one retry per kind the client gets the backend's message."""
     platform = Rejecting((always, SYSTEM))
     with pytest.raises(InvalidRequestError, match="must be at the beginning"):
-        await ask(lane(platform))
+        await send(lane(platform))
     assert len(platform.requests) == 2
 
 
@@ -158,14 +158,14 @@ async def test_strict_validation_rejects_max_tokens_above_a_learned_limit():
 
 
 async def test_a_reply_without_dropped_parts_has_no_dropped_header():
-    reply, _ = await ask(lane(Rejecting()))
+    reply, _ = await send(lane(Rejecting()))
     assert reply.headers == LANE
 
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_content_policy_error_becomes_a_message_with_stop_reason_refusal(stream):
     """It has status 200, the text of the error, and the usual header."""
-    reply, data = await ask(lane(Rejecting((always, POLICY))), stream=stream, brand_new=1)
+    reply, data = await send(lane(Rejecting((always, POLICY))), stream=stream, brand_new=1)
     assert b'"stop_reason":"refusal"' in data
     assert b'"explanation":"Flagged."' in data
     assert b"content_block" not in data
@@ -175,16 +175,16 @@ async def test_a_content_policy_error_becomes_a_message_with_stop_reason_refusal
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_content_policy_error_can_stay_an_error(stream):
     with pytest.raises(InvalidRequestError, match="Flagged"):
-        await ask(lane(Rejecting((always, POLICY)), content_policy="error"), stream=stream)
+        await send(lane(Rejecting((always, POLICY)), content_policy="error"), stream=stream)
 
 
 async def test_a_content_policy_error_in_a_200_response_is_recognised():
     """Gateways answer 200 with an error in the body."""
     answer = {"id": "c", "error": {"message": "Flagged.", "code": "content_filter"}}
-    _, body = await ask(lane(Rejecting(answer=answer)))
+    _, body = await send(lane(Rejecting(answer=answer)))
     assert json.loads(body)["stop_details"]["explanation"] == "Flagged."
     with pytest.raises(InvalidRequestError, match="Flagged"):
-        await ask(lane(Rejecting(answer=answer), content_policy="error"))
+        await send(lane(Rejecting(answer=answer), content_policy="error"))
 
 
 def test_the_number_of_learned_profiles_is_limited():
@@ -222,8 +222,8 @@ class ReportsItsKey(Rejecting):
 async def test_the_key_is_redacted_from_an_error_inside_a_response():
     """A gateway reports errors of its provider with status 200 or in a chunk (OpenRouter), and may quote the key."""
     with pytest.raises(RateLimitError, match=r"^\[redacted\] is out of credit$"):
-        await ask(lane(ReportsItsKey()))
-    _, data = await ask(lane(ReportsItsKey()), stream=True)
+        await send(lane(ReportsItsKey()))
+    _, data = await send(lane(ReportsItsKey()), stream=True)
     assert b"event: error" in data
     assert b"[redacted] is out of credit" in data
     assert b"plain-key" not in data

@@ -1,4 +1,4 @@
-"""Signed thinking through the whole provider: a process reads what another one with the same key signed."""
+"""Signed thinking in the provider: a process restores thinking that another process with the same key signed."""
 
 import json
 
@@ -38,11 +38,11 @@ class ThinkingPlatform:
         yield delta_chunk("stop", content="42")
 
 
-async def ask(key, platform, *turns, **fields):
-    return await ask_provider(MessagesImpl(MessagesConfig(), platform, key), *turns, **fields)
+async def send(key, platform, *turns, **fields):
+    return await send_to(MessagesImpl(MessagesConfig(), platform, key), *turns, **fields)
 
 
-async def ask_provider(provider, *turns, **fields):
+async def send_to(provider, *turns, **fields):
     messages = [{"role": "user", "content": "q"}, *turns]
     request = CreateMessageRequest.model_validate({"model": "local/m", "max_tokens": 9, "messages": messages, **fields})
     return await answer(provider, RequestBody.of(request), Call("r"))
@@ -57,17 +57,17 @@ async def test_reasoning_is_restored_with_the_same_key_only(key, kept):
     """With another key the signature does not verify."""
     platform = ThinkingPlatform()
     omitted = {"type": "adaptive", "display": "omitted"}
-    content = json.loads((await ask(b"one", platform, thinking=omitted)).body)["content"]
+    content = json.loads((await send(b"one", platform, thinking=omitted)).body)["content"]
     assert content[0]["thinking"] == ""
-    await ask(key, platform, {"role": "assistant", "content": content}, {"role": "user", "content": "r"})
+    await send(key, platform, {"role": "assistant", "content": content}, {"role": "user", "content": "r"})
     assert platform.histories[-1][1].get("reasoning") == kept
 
 
 async def test_a_stream_has_the_same_signature_as_a_non_streaming_reply():
     """Byte for byte."""
     platform = ThinkingPlatform()
-    signature = signature_of(await ask(b"one", platform))
-    reply = await ask(b"one", platform, stream=True)
+    signature = signature_of(await send(b"one", platform))
+    reply = await send(b"one", platform, stream=True)
     frames = b"".join([frame async for frame in reply.frames])
     assert f'"signature":"{signature}"'.encode() in frames
 
@@ -77,8 +77,8 @@ async def test_the_provider_signs_with_the_key_file_or_the_configured_secret(tmp
     monkeypatch.setattr(stack, "STATE_FOLDER", tmp_path)
     monkeypatch.setattr(stack, "Platform", lambda _deps: ThinkingPlatform())
     monkeypatch.setattr(stack, "register_routes", lambda: None)
-    kept = signature_of(await ask_provider(await get_provider_impl(MessagesConfig(), {})))
-    assert kept == signature_of(await ask(signing.signing_key(None, tmp_path / "signing_key"), ThinkingPlatform()))
-    configured = signature_of(await ask_provider(await get_provider_impl(MessagesConfig(signing_secret="hush"), {})))
-    assert configured == signature_of(await ask(b"hush", ThinkingPlatform()))
+    kept = signature_of(await send_to(await get_provider_impl(MessagesConfig(), {})))
+    assert kept == signature_of(await send(signing.signing_key(None, tmp_path / "signing_key"), ThinkingPlatform()))
+    configured = signature_of(await send_to(await get_provider_impl(MessagesConfig(signing_secret="hush"), {})))
+    assert configured == signature_of(await send(b"hush", ThinkingPlatform()))
     assert kept != configured

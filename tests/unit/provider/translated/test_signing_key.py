@@ -71,7 +71,7 @@ def test_a_folder_that_is_not_writable_does_not_prevent_the_start(tmp_path, warn
 
 
 @pytest.mark.parametrize("value", [None, ""])
-def test_an_unset_environment_variable_is_no_secret(value):
+def test_an_unset_environment_variable_is_not_a_secret(value):
     """The platform replaces it by one of these values."""
     assert MessagesConfig(signing_secret=value).signing_secret is None
 

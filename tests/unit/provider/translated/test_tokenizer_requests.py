@@ -53,8 +53,8 @@ class UpstreamClient:
         return self.answer
 
 
-async def test_a_tokenizer_is_asked_where_the_provider_is():
-    """Shortly, with the provider's key, whatever the native lane is configured to; the connection is given back."""
+async def test_tokenizer_requests_go_to_the_providers_address():
+    """The request has a short timeout and the provider's key in any native mode; its connection is released."""
     exchanges = UpstreamClient(Response(200, b'{"count": 3}'))
     assert await poster(exchanges, target())("/tokenize", {"a": "\u00e9"}) == {"count": 3}
     ((found, question),) = exchanges.questions
@@ -63,8 +63,8 @@ async def test_a_tokenizer_is_asked_where_the_provider_is():
     assert exchanges.answer.closed
 
 
-async def test_a_tokenizer_is_asked_where_the_provider_declares():
-    """As it is for messages."""
+async def test_tokenizer_requests_go_to_the_declared_upstream():
+    """The base URL that the provider declares is used for tokenizer requests, as for Messages requests."""
     exchanges = UpstreamClient(Response(200, b"1"))
     await poster(exchanges, target(Speaking()))("/t", {})
     assert exchanges.questions[0][0].base_url == "http://d"
@@ -80,21 +80,21 @@ async def test_a_tokenizer_is_asked_where_the_provider_declares():
         (BadGatewayError("gone"), None),
     ],
 )
-async def test_any_other_answer_is_no_tokenizer(answer, status):
-    """With the status if there is one."""
+async def test_any_other_response_means_that_the_tokenizer_is_unavailable(answer, status):
+    """``TokenizerUnavailable`` has the status of the response, if there was one."""
     with pytest.raises(TokenizerUnavailable) as caught:
         await poster(UpstreamClient(answer), target())("/tokenize", {})
     assert caught.value.status == status
 
 
-async def test_a_tokenizer_nested_without_end_is_no_tokenizer():
-    """The estimate is what is left."""
+async def test_a_deeply_nested_response_means_that_the_tokenizer_is_unavailable():
+    """A response that is nested too deeply to parse does not fail the request; the count is estimated."""
     with pytest.raises(TokenizerUnavailable):
         await poster(UpstreamClient(Response(200, b"[" * 200_000)), target())("/tokenize", {})
 
 
 async def test_a_provider_of_another_kind_has_no_tokenizer():
-    """Nobody is asked."""
+    """No request is sent."""
     exchanges = UpstreamClient(Response(200, b"1"))
     with pytest.raises(TokenizerUnavailable):
         await poster(exchanges, target(object()))("/tokenize", {})

@@ -147,7 +147,7 @@ def rounds(*groups):
 
 
 def sent_ids(form, *groups):
-    """Return the ids of all calls, after a check that each result stands behind its call and holds its text."""
+    """Return the ids of all calls, after a check that each result follows its call and has its text."""
     chat = translated(Profile(call_ids=form), messages=rounds(*groups)).fields["messages"][1:]
     ids = []
     for group in groups:

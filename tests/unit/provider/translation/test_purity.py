@@ -1,4 +1,4 @@
-"""The translation knows no clock, no network, no chance and no platform."""
+"""The translation uses no clock, network, random numbers or platform."""
 
 import ast
 from pathlib import Path

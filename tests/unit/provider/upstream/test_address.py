@@ -68,7 +68,7 @@ def test_settings_are_unset_by_default():
 
 
 def test_settings_may_be_an_object():
-    """As code passes them."""
+    """Code may pass the settings as an object."""
     made = NativeSettings(mode="on", repair=True)
     assert MessagesConfig(native={"up": made}).native["up"] == made
 
@@ -139,7 +139,7 @@ X_API_KEY, BEARER = {"x-api-key": "sk-1"}, {"authorization": "Bearer sk-1"}
     ],
 )
 def test_the_header_of_the_key(kind, settings, headers, anthropic):
-    """By setting, else by the type of the backend; none if the client's own credentials are forwarded."""
+    """The header follows from the setting, else from the backend's type; forwarded credentials have none."""
     found = upstream(to=target(kind=kind), **settings)
     assert (found.headers, found.anthropic) == (headers, anthropic)
     assert found.secret == ("sk-1" if headers else None)
@@ -211,7 +211,7 @@ def test_a_provider_without_an_address_needs_a_configured_one():
 
 
 def test_a_key_is_not_in_a_repr():
-    """Of the upstream or of the declaration."""
+    """Neither the repr of the upstream nor that of the declaration shows the key."""
     assert "sk-1" not in repr(upstream())
     assert "sk-1" not in repr(MessagesUpstream("http://d", {"x-api-key": "sk-1"}))
     assert upstream().provider_id == "up"

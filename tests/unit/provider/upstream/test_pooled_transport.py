@@ -97,7 +97,7 @@ def clock(monkeypatch):
 
 
 async def test_a_pool_is_made_on_first_use():
-    """And then reused again and again."""
+    """A pool is created by the first request and reused by later ones."""
     made = Made()
     assert made.pools == []
     for _ in range(3 * POOL_SIZE):
@@ -162,7 +162,7 @@ async def test_a_body_that_cannot_be_closed_releases_its_place():
 
 
 async def test_a_request_that_fails_releases_its_place():
-    """As often as it fails."""
+    """Failed requests do not use up the places of a pool."""
     made = Made()
     await made.send()
     made.pools[0].failure = httpx.ConnectError("refused")
@@ -190,7 +190,7 @@ async def test_a_request_that_is_cancelled_releases_its_place():
 
 
 async def test_a_place_is_taken_before_the_response():
-    """So that requests at the same time are distributed."""
+    """A connection counts as used before the response, so that concurrent requests are distributed."""
     made = Made()
     await (await made.send())[0].stream.aclose()
     made.pools[0].waiting.clear()
@@ -224,7 +224,7 @@ async def test_the_last_pools_are_closed_after_they_were_idle(clock):
 
 
 async def test_a_busy_pool_is_not_closed(clock):
-    """Nor one that was used a moment ago."""
+    """Neither a pool in use nor a recently used one is closed."""
     made = Made()
     responses = await made.send(POOL_SIZE + 1)
     await responses[0].stream.aclose()
@@ -247,7 +247,7 @@ async def test_the_only_pool_is_not_closed_under_its_request(clock):
 
 
 async def test_all_pools_are_closed_at_the_end():
-    """Also those in use."""
+    """Closing the transport closes every pool, also those in use."""
     made = Made()
     await made.send(POOL_SIZE + 1)
     await made.transport.aclose()

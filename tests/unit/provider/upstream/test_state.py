@@ -67,7 +67,7 @@ def test_each_loop_has_its_own_value():
 
 
 def test_a_value_is_forgotten_with_its_loop():
-    """So that loops of tests do not pile up."""
+    """The values of closed event loops do not accumulate."""
     kept = PerLoop()
 
     class Value:

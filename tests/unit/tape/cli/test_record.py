@@ -12,11 +12,10 @@ import pytest
 from messages_tape import dump, read_tape
 from messages_tape.cli.client import environment
 from messages_tape.cli.main import main
-from support.scripted_upstream import FOUR, ScriptedUpstream, pieces
+from support.scripted_upstream import CUT, FOUR, ScriptedUpstream, responds, streamed
 from support.tape_cli import COMMAND, curl, run
 from support.tapes import exchange, reply, tape
 
-JSON = {"content-type": "application/json"}
 KEY = "sk-ant-api03-" + "planted0123456789"
 
 
@@ -36,7 +35,7 @@ def path(tmp_path):
 @pytest.fixture
 def answering(wire):
     """The upstream with a short answer."""
-    wire.scripts["/v1/x"] = pieces([b'{"n": 1}'], headers=JSON)
+    wire.scripts["/v1/x"] = responds(b'{"n": 1}')
     return wire
 
 
@@ -47,7 +46,7 @@ def put(path, *exchanges):
 def test_a_recording_is_replayed_without_the_server(tmp_path):
     """The same bytes, for a complete stream and a broken one; the tape has the chunks."""
     with ScriptedUpstream() as upstream:
-        upstream.scripts |= {"/v1/four": pieces(FOUR, 0.01), "/v1/dies": pieces(FOUR[:2], 0.01, end="die")}
+        upstream.scripts |= {"/v1/four": streamed(*FOUR, gap=0.01), "/v1/dies": streamed(*FOUR[:2], end=CUT, gap=0.01)}
         live = run("record", "--upstream", upstream.address, "new", "--", *curl("/v1/four", "/v1/dies"), cwd=tmp_path)
         assert len(upstream.requests) == 2
     assert live.returncode == 0
@@ -106,7 +105,7 @@ def test_a_tape_with_a_key_in_a_body_is_not_saved(answering, path, monkeypatch):
 
 def test_a_key_in_an_ambient_response_prevents_only_the_ambient_tape(wire, tmp_path, capfd):
     """Ambient calls have a tape of their own, so the other tape is saved."""
-    wire.scripts |= {"/v1/x": pieces([b"{}"], headers=JSON), "/health": pieces([KEY.encode()], headers=JSON)}
+    wire.scripts |= {"/v1/x": responds(b"{}"), "/health": responds(KEY.encode())}
     ask = "import os, sys, urllib.request as u; [u.urlopen(os.environ['TAPE_URL'] + path) for path in sys.argv[1:]]"
     client = [sys.executable, "-c", ask, "/health", "/v1/x"]
     words = ["record", "--upstream", wire.address, str(tmp_path / "new"), "--", *client]
@@ -137,7 +136,7 @@ def test_a_client_that_sends_no_request_is_an_error(answering, path, capfd):
 
 def test_record_names_the_exchanges_whose_recorded_response_is_an_error(answering, path, capfd):
     """A 404 is recorded as well: it may be what the tape is about, or a wrong address."""
-    answering.scripts["/v1/gone"] = pieces([b"{}"], headers=JSON, status=404)
+    answering.scripts["/v1/gone"] = responds(b"{}", 404)
     words = ["record", "--upstream", answering.address, "--again", str(path), "--"]
     assert main([*words, *curl("/v1/x", "/v1/gone", "/v1/gone")]) == 0
     said = capfd.readouterr().err
@@ -260,7 +259,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
 
 def test_a_tape_is_saved_when_the_terminal_is_closed(answering, path):
     """Messages cannot be printed then."""
-    answering.scripts["/v1/models"] = pieces([b'{"data": []}'], headers=JSON)
+    answering.scripts["/v1/models"] = responds(b'{"data": []}')
     words = [*COMMAND, "record", "--upstream", answering.address, str(path)]
     subprocess.run([sys.executable, "-c", HANGING_UP, *words], check=True, timeout=60)
     assert len(read_tape(path).exchanges) == 1

@@ -122,7 +122,7 @@ def test_a_new_recording_keeps_the_facts_and_ignore_lists_of_the_old_one():
     assert [one.request.body.value for one in made.exchanges] == [HELLO]
 
 
-def test_nothing_recorded_is_no_tape():
+def test_without_recorded_requests_there_is_no_tape():
     assert session(action=Action.RECORD).recorded() is None
 
 

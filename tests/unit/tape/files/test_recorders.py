@@ -12,7 +12,7 @@ from messages_tape.files.store import Mode, finish, locked, open_tape, read_tape
 from messages_tape.format.file import dump, load
 from messages_tape.format.model import Ignore
 from messages_tape.http.selection import TapeSelection
-from support.scripted_upstream import pieces
+from support.scripted_upstream import responds
 from support.tapes import exchange, raw_request, reply, tape
 
 NAME = "hello.tape.yaml"
@@ -103,7 +103,7 @@ def test_a_tape_that_was_edited_during_the_recording_is_not_replaced(tmp_path):
 
 
 def test_an_ignore_list_that_was_edited_during_the_recording_is_kept(tmp_path):
-    """It is no conflict, because it is not recorded; nor is a comment, which no recording keeps."""
+    """The edit is not a conflict, because the list is not recorded; nor is a comment, which no recording keeps."""
     old = tape(exchange({"a": 1}, reply("old")))
     (tmp_path / NAME).write_text(dump(old), encoding="utf-8")
     session = recorder(tmp_path, {"a": 1}, Mode.REWRITE)
@@ -200,7 +200,7 @@ def test_tapes_are_saved_on_platforms_without_file_locks(tmp_path, monkeypatch):
 
 def test_record_reports_a_tape_that_another_process_wrote(wire, tmp_path, capfd):
     """The client of the command writes it, which is certainly during the recording."""
-    wire.scripts["/v1/x"] = pieces([b"{}"], headers={"content-type": "application/json"})
+    wire.scripts["/v1/x"] = responds(b"{}")
     theirs = dump(tape(exchange({"theirs": 1}, reply("x"))))
     client = (
         "import os, pathlib, sys, urllib.request as u; u.urlopen(os.environ['TAPE_URL'] + '/v1/x');"

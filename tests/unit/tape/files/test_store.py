@@ -106,7 +106,7 @@ def test_the_text_of_the_file_is_scanned_as_well(folder, monkeypatch):
 
 
 def test_a_failed_write_leaves_the_old_tape(folder, monkeypatch):
-    """And no temporary file, such as on a full disk."""
+    """A failed write, as on a full disk, leaves the old tape and no temporary file."""
 
     def full(*_):
         raise OSError("no space left")

@@ -134,7 +134,7 @@ def test_an_empty_tape_has_empty_ignore_lists():
 
 
 def test_a_yaml_1_1_reader_gets_the_same_values():
-    """A tape is no dialect: the safe loader for YAML 1.1 gives the same values."""
+    """A tape uses no special YAML: the safe loader for YAML 1.1 gives the same values."""
     tree = yaml.safe_load(TEXT)
     (only,) = tree["exchanges"]
     assert only["request"]["body"]["json"] == HELLO.exchanges[0].request.body.value

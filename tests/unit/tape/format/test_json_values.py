@@ -12,7 +12,7 @@ def test_a_json_body_is_a_structure():
     assert Body.of(b'{"a": [1, 2.5, true, null, "\\u00e4"]}') == ("json", {"a": [1, 2.5, True, None, "\u00e4"]})
 
 
-def test_empty_bytes_are_no_body():
+def test_empty_bytes_have_no_body():
     assert Body.of(b"") is None
 
 

@@ -46,21 +46,21 @@ async def read(transport):
 
 
 @pytest.mark.parametrize(
-    ("after", "pieces", "told"),
+    ("after", "pieces", "error_text"),
     [
         (None, [b"a", b"b", b"c"], ""),
         (0, [], "Server disconnected without sending a response."),
         (2, [b"a", b"b"], "peer closed connection without sending complete message body (incomplete chunked read)"),
     ],
 )
-async def test_an_upstream_fails_after_the_given_number_of_chunks(mortal, after, pieces, told):
+async def test_an_upstream_fails_after_the_given_number_of_chunks(mortal, after, pieces, error_text):
     """With the exceptions of httpx, before the status line or after some chunks; otherwise it works."""
     mortal.fails_after = after
-    assert await read(mortal) == (pieces, told)
+    assert await read(mortal) == (pieces, error_text)
 
 
 async def test_the_real_connection_is_closed_after_a_simulated_failure(mortal, body):
-    """Or the real one would stay open."""
+    """A simulated failure must not leave the real connection open."""
     mortal.fails_after = 1
     await read(mortal)
     assert body.closed

@@ -93,7 +93,7 @@ def test_through_the_transport(wire, client, tmp_path):
 
 
 def test_through_the_server(wire, client, tmp_path):
-    """The same in front of a program whose only seam is an address."""
+    """The same for a program of which only the base URL can be set."""
     selection = TapeSelection(tmp_path, Mode.REWRITE, upstream=wire.address)
     with serving(TapeServer(selection)) as url:
         selection.select("four")

@@ -16,7 +16,7 @@ from messages_tape import (
     use_tape,
 )
 from messages_tape.secrets.secret_values import SecretValues
-from support.scripted_upstream import ScriptedUpstream, pieces
+from support.scripted_upstream import ScriptedUpstream, responds, streamed
 from support.wire_client import CLIENTS
 
 BODY = {"model": "m"}
@@ -30,8 +30,8 @@ def moved(wire):
 
     def to(location, base=""):
         headers = {"location": location}
-        wire.scripts[f"{base}/v1/old"] = pieces([b"moved"], status=307, headers=headers, chunked=False)
-        wire.scripts[f"{base}/v1/new"] = pieces([b'{"n": 1}'], headers={"content-type": "application/json"})
+        wire.scripts[f"{base}/v1/old"] = streamed(b"moved", status=307, headers=headers, chunked=False)
+        wire.scripts[f"{base}/v1/new"] = responds(b'{"n": 1}')
         return wire
 
     return to
@@ -88,7 +88,7 @@ def test_a_redirect_outside_of_the_base_url_is_passed_through(moved, tmp_path, l
     wire = moved("")
     https = wire.address.replace("http://", "https://")
     location = location.format(url=wire.address, https=https)
-    wire.scripts["/base/v1/old"] = pieces([b"moved"], status=307, headers={"location": location}, chunked=False)
+    wire.scripts["/base/v1/old"] = streamed(b"moved", status=307, headers={"location": location}, chunked=False)
     with serving(TapeServer(TapeSelection(tmp_path, Mode.LIVE, upstream=f"{wire.address}/base"))) as url:
         answer = httpx.post(f"{url}/v1/old", json=BODY, trust_env=False)
     assert answer.headers["location"] == (location if "//" in location else wire.address + location)
@@ -140,7 +140,7 @@ def test_a_key_in_a_redirect_is_not_written(tmp_path):
     key = "planted0123456789"
     with ScriptedUpstream() as upstream:
         headers = {"location": f"{upstream.address}/v1/{key}?again={key}"}
-        upstream.scripts["/v1/old"] = pieces([b"moved"], status=307, headers=headers)
+        upstream.scripts["/v1/old"] = streamed(b"moved", status=307, headers=headers)
         session = open_tape(tmp_path, "t", Mode.ONCE)
         transport = transports_for(httpx)[1](session)
         HTTPX.get(f"{upstream.address}/v1/old", transport=transport, headers={"authorization": f"Bearer {key}"})

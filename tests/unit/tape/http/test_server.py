@@ -12,11 +12,10 @@ import openai
 import pytest
 
 from messages_tape import CONTROL_PATH, Mode, TapeSelection, TapeServer, TapeUsageError, dump, read_tape, serving
-from support.scripted_upstream import pieces
-from support.tapes import exchange, reply, response, tape
+from support.scripted_upstream import responds, streamed
+from support.tapes import JSON, exchange, reply, response, tape
 from support.wire_client import CLIENTS
 
-JSON = {"content-type": "application/json"}
 HTTPX = CLIENTS["httpx-sync"]
 
 
@@ -126,7 +125,7 @@ def test_a_stack_can_start_with_no_tape_and_no_upstream(playing):
 
 def test_the_upstream_gets_the_request_as_it_was_sent(wire, recording):
     """Path, query, headers and body, except hop-by-hop headers."""
-    wire.scripts["/v1/a%2Fb"] = pieces([b"{}"], headers=JSON)
+    wire.scripts["/v1/a%2Fb"] = responds(b"{}")
     headers = {
         "x-api-key": "abcdefgh1",
         "X-Mine": "1",
@@ -147,8 +146,8 @@ def test_the_upstream_gets_the_request_as_it_was_sent(wire, recording):
 
 def test_the_client_gets_the_response_as_it_was_sent(wire, recording):
     """All headers while recording; a content-length if the upstream sent one, otherwise chunked."""
-    answers = {"/length": pieces([b"{}"], headers={**JSON, "X-Odd": "1", "keep-alive": "x"}, chunked=False, status=418)}
-    wire.scripts |= {**answers, "/chunks": pieces([b"{}"], headers=JSON)}
+    answers = {"/length": streamed(b"{}", headers={**JSON, "X-Odd": "1", "keep-alive": "x"}, chunked=False, status=418)}
+    wire.scripts |= {**answers, "/chunks": responds(b"{}")}
     answer = recording.get("/length")
     assert answer.status_code == 418
     assert dict(answer.headers) == {**JSON, "x-odd": "1", "content-length": "2"}
@@ -157,7 +156,7 @@ def test_the_client_gets_the_response_as_it_was_sent(wire, recording):
 
 def test_the_address_of_the_upstream_may_have_a_path(wire, tmp_path):
     """The tape has the path that the client sent."""
-    wire.scripts["/openai/v1/x"] = pieces([b"{}"], headers=JSON)
+    wire.scripts["/openai/v1/x"] = responds(b"{}")
     server = TapeServer(TapeSelection(tmp_path, Mode.REWRITE, upstream=f"{wire.address}/openai/"))
     server.selection.select("new")
     with serving(server) as url:
@@ -169,8 +168,8 @@ def test_the_address_of_the_upstream_may_have_a_path(wire, tmp_path):
 def test_ambient_calls_are_recorded_apart_and_played_without_the_upstream(wire, tmp_path):
     """The start of a stack, then a scenario."""
     wire.scripts |= {
-        "/v1/models": pieces([b'{"data": ["real"]}'], headers=JSON),
-        "/v1/x": pieces([b"{}"], headers=JSON),
+        "/v1/models": responds(b'{"data": ["real"]}'),
+        "/v1/x": responds(b"{}"),
     }
 
     def scenario(url):
@@ -187,7 +186,7 @@ def test_ambient_calls_are_recorded_apart_and_played_without_the_upstream(wire, 
 
 
 def test_live_relays_compressed_responses_unchanged(wire, tmp_path):
-    wire.scripts["/zip"] = pieces([b"not really gzip"], headers={"content-encoding": "gzip"})
+    wire.scripts["/zip"] = streamed(b"not really gzip", headers={"content-encoding": "gzip"})
     with serving(TapeServer(TapeSelection(tmp_path, Mode.LIVE, upstream=wire.address))) as url:
         seen = HTTPX.get(f"{url}/zip", headers={"accept-encoding": "gzip"})
     assert seen.pieces == [b"not really gzip"]
@@ -197,7 +196,7 @@ def test_live_relays_compressed_responses_unchanged(wire, tmp_path):
 
 def test_verify_sends_to_the_upstream_and_plays_the_tape(wire, tmp_path):
     put(tmp_path, exchange({"a": 1}, reply({"n": 1})))
-    wire.scripts["/v1/messages"] = pieces([b'{"n": "one"}'], headers=JSON)
+    wire.scripts["/v1/messages"] = responds(b'{"n": "one"}')
     with serving(TapeServer(TapeSelection(tmp_path, Mode.VERIFY, upstream=wire.address))) as url:
         httpx.put(f"{url}{CONTROL_PATH}", json={"name": "hello"})
         assert httpx.post(f"{url}/v1/messages", json={"a": 1}).json() == {"n": 1}
@@ -303,7 +302,7 @@ def test_an_early_disconnect_from_a_server_is_a_note(tmp_path):
 
 def test_the_tape_is_saved_when_the_server_stops(wire, tmp_path, caplog):
     """Failures are logged then."""
-    wire.scripts["/v1/x"] = pieces([b"{}"], headers=JSON)
+    wire.scripts["/v1/x"] = responds(b"{}")
     selection = TapeSelection(tmp_path, Mode.REWRITE, upstream=wire.address)
     with serving(TapeServer(selection)) as url:
         httpx.get(f"{url}/v1/x")

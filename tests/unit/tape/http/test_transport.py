@@ -23,13 +23,12 @@ from messages_tape import (
     use_tape,
 )
 from support.attacks import cpu_bound
-from support.scripted_upstream import pieces
-from support.tapes import events, exchange, reply, response, tape
+from support.scripted_upstream import HANG, raw, responds, streamed
+from support.tapes import JSON, events, exchange, reply, response, tape
 from support.wire_client import CLIENTS
 
 NOWHERE = "http://nowhere.invalid/v1/messages"
 BODY = {"model": "m", "messages": []}
-JSON = {"content-type": "application/json"}
 
 
 def wired(client, session, real=None, **options):
@@ -55,8 +54,8 @@ def test_httpx_and_httpx2_get_the_same_adapter():
 
 def test_a_unary_exchange(wire, client, tmp_path):
     """Path, query and JSON of the request; status, headers and body of the response."""
-    wire.scripts["/v1/messages"] = pieces(
-        [b'{"id": "msg_1", "n": 1}'], headers={**JSON, "retry-after": "3", "x-odd": "1"}, chunked=False, status=429
+    wire.scripts["/v1/messages"] = streamed(
+        b'{"id": "msg_1", "n": 1}', headers={**JSON, "retry-after": "3", "x-odd": "1"}, chunked=False, status=429
     )
     url = f"{wire.address}/v1/messages?beta=true&name=%C3%A4%2F"
     with use_tape(tmp_path, "t", Mode.ONCE) as session:
@@ -83,7 +82,7 @@ def test_a_header_that_is_not_ascii_is_played(client, tmp_path):
 
 def test_recording_asks_for_uncompressed_responses(wire, client, tmp_path):
     """A tape is text. Without a tape the header of the program is kept."""
-    wire.scripts["/zip"] = pieces([gzip.compress(b"hello")], headers={"content-encoding": "gzip"})
+    wire.scripts["/zip"] = streamed(gzip.compress(b"hello"), headers={"content-encoding": "gzip"})
     for mode, wish in ((Mode.REWRITE, "identity"), (Mode.LIVE, "gzip")):
         session = open_tape(tmp_path, "t", mode)
         seen = client.get(f"{wire.address}/zip", transport=wired(client, session), headers={"accept-encoding": "gzip"})
@@ -92,7 +91,7 @@ def test_recording_asks_for_uncompressed_responses(wire, client, tmp_path):
 
 
 def test_live_writes_nothing(wire, client, tmp_path):
-    wire.scripts["/whole"] = pieces([b"one", b"two"])
+    wire.scripts["/whole"] = streamed(b"one", b"two")
     with use_tape(tmp_path, "t", Mode.LIVE) as session:
         assert client.get(f"{wire.address}/whole", transport=wired(client, session)).pieces == [b"one", b"two"]
     assert [*tmp_path.iterdir()] == []
@@ -111,7 +110,7 @@ def test_a_refused_connection_is_recorded_and_raised_again(client, tmp_path):
 
 
 def test_an_upstream_that_closes_before_the_response(wire, client, tmp_path):
-    wire.scripts["/refuses"] = pieces(end="refuse")
+    wire.scripts["/refuses"] = raw(b"")
     with use_tape(tmp_path, "t", Mode.ONCE) as session:
         live = client.get(f"{wire.address}/refuses", transport=wired(client, session))
     with use_tape(tmp_path, "t") as session:
@@ -248,7 +247,7 @@ def test_a_played_stream_can_be_closed_by_another_thread(tmp_path):
 
 def test_an_exception_that_is_being_handled_does_not_end_the_stream(wire, client, tmp_path):
     """Programs send another request inside ``except``."""
-    wire.scripts["/fine"] = pieces([b"data: 1\n\n"])
+    wire.scripts["/fine"] = streamed(b"data: 1\n\n")
     with use_tape(tmp_path, "t", Mode.REWRITE) as session:
         try:
             json.loads("an earlier attempt")
@@ -289,7 +288,7 @@ def test_the_sdk_reads_a_recorded_stream(wire, tmp_path):
     parts = events(
         *({**chunk, "choices": [{"index": 0, "delta": {"content": word}}]} for word in ("Hi", " you")), "[DONE]"
     )
-    wire.scripts["/v1/chat/completions"] = pieces([piece.encode() for piece in parts])
+    wire.scripts["/v1/chat/completions"] = streamed(*(piece.encode() for piece in parts))
 
     def say(session):
         with httpx2.Client(transport=transports_for(httpx2)[1](session)) as http:
@@ -309,7 +308,7 @@ def test_the_sdk_reads_a_recorded_stream(wire, tmp_path):
 @pytest.mark.parametrize("body", [b"plain", b"\xff\x00"])
 def test_bodies_that_are_streamed_or_not_json(wire, client, tmp_path, body):
     """The upstream gets them complete, and they are compared exactly."""
-    wire.scripts["/upload"] = pieces([b"{}"], headers=JSON)
+    wire.scripts["/upload"] = responds(b"{}")
 
     def parts():
         yield from (body[:1], body[1:])
@@ -342,7 +341,7 @@ def test_bodies_that_are_streamed_or_not_json(wire, client, tmp_path, body):
 def test_verify_plays_the_tape_and_reports_differences(wire, client, tmp_path):
     """The program gets the recorded response, so that its next request is the recorded one too."""
     put(tmp_path, exchange(BODY, reply({"id": "a", "usage": {"n": 1}})))
-    wire.scripts["/v1/messages"] = pieces([b'{"id": "b",', b' "extra": null}'], headers=JSON)
+    wire.scripts["/v1/messages"] = streamed(b'{"id": "b",', b' "extra": null}', headers=JSON)
     session = open_tape(tmp_path, "t", Mode.VERIFY)
     seen = client.get(f"{wire.address}/v1/messages", transport=wired(client, session), method="POST", json=BODY)
     assert json.loads(b"".join(seen.pieces)) == {"id": "a", "usage": {"n": 1}}
@@ -365,7 +364,7 @@ def test_verify_of_an_unreachable_upstream(client, tmp_path):
 
 def test_verify_disconnects_where_the_recorded_client_did(wire, client, tmp_path):
     """The upstream may send for ever."""
-    wire.scripts["/endless"] = pieces([b"data: 1\n\n"] * 3, end="hang")
+    wire.scripts["/endless"] = streamed(*[b"data: 1\n\n"] * 3, end=HANG)
     put(tmp_path, exchange(answer=response("data: 1\n\n"), how="client_closed", method="GET", path="/endless"))
     session = open_tape(tmp_path, "t", Mode.VERIFY)
     seen = client.get(f"{wire.address}/endless", transport=wired(client, session), take=1)

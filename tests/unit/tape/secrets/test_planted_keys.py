@@ -6,19 +6,17 @@ import json
 import pytest
 
 from messages_tape import Mode, TapeSelection, TapeServer, TapeTransport, UnsafeTapeError, serving, use_tape
-from support.scripted_upstream import pieces
-from support.tapes import events
+from support.scripted_upstream import responds, streamed
+from support.tapes import JSON, events
 from support.wire_client import CLIENTS
 
 OPAQUE = "7f3c9ab2d41e4c0fa8f5f167f44f4964"
-"""Looks like nothing: only where it is sent shows that it is a key."""
+"""Has no recognizable form: only the place where it is sent shows that it is a key."""
 TELLING = "sk-ant-api03-planted0key0of0tests"
-"""Shows what it is wherever it stands."""
+"""Is recognized as a key in any place."""
 KEYS = [OPAQUE, TELLING]
 PART = 12
-"""So many characters of a key are too many."""
-JSON = {"content-type": "application/json"}
-SSE = {"content-type": "text/event-stream"}
+"""No part of a key with this many characters may be written."""
 CLIENT = CLIENTS["httpx-async"]
 
 
@@ -41,7 +39,7 @@ def through_transport(wire, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def through_server(wire, tmp_path_factory):
-    """Does the same in front of the program."""
+    """Does the same through a tape server between the program and the upstream."""
     folder = tmp_path_factory.mktemp("server")
     selection = TapeSelection(folder, Mode.REWRITE, upstream=wire.address)
     with serving(TapeServer(selection)) as url:
@@ -62,7 +60,7 @@ def record(request, wire):
     through = request.getfixturevalue(request.param)
 
     def recorded(path="/v1/x", script=None, body=None, headers=None):
-        wire.scripts[path.partition("?")[0]] = script or pieces([b"{}"], headers=JSON)
+        wire.scripts[path.partition("?")[0]] = script or responds(b"{}")
         folder, refused = through(path, method="POST", json=body or {"a": 1}, headers=headers or {})
         text = "".join(one.read_text(encoding="utf-8") for one in folder.iterdir())
         assert bool(text) != bool(refused)
@@ -115,7 +113,7 @@ def test_in_a_body(wire, record, key):
 @pytest.mark.parametrize("key", KEYS)
 def test_in_the_headers_of_a_response(record, key):
     headers = {**JSON, "set-cookie": f"session={key}", "x-api-key": key, "retry-after": key}
-    text, _ = record(script=pieces([b"{}"], headers=headers), headers={"x-api-key": key})
+    text, _ = record(script=streamed(b"{}", headers=headers), headers={"x-api-key": key})
     assert "retry-after: REDACTED" in text
     assert "set-cookie" not in text
 
@@ -123,9 +121,9 @@ def test_in_the_headers_of_a_response(record, key):
 @pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("cut", [0, 1, 7, 20])
 def test_in_a_response_whole_or_split_over_two_chunks(record, key, cut):
-    """As stars, so that every chunk keeps its length."""
+    """The key is replaced by stars, so that every chunk keeps its length."""
     first, second = f'data: "{key[:cut]}'.encode(), f'{key[cut:]}"\n\n'.encode()
-    text, _ = record(script=pieces([first, second], headers=SSE), headers={"authorization": f"Bearer {key}"})
+    text, _ = record(script=streamed(first, second), headers={"authorization": f"Bearer {key}"})
     assert f'data: \\"{"*" * cut}"]' in text
     assert f', "{"*" * (len(key) - cut)}\\"\\n\\n"]' in text
 
@@ -136,7 +134,7 @@ def test_in_the_text_of_a_model(record, key, count):
     """A key that is split over events cannot be blanked with certainty, so the tape is not saved."""
     size = -(-len(key) // count)
     deltas = [{"choices": [{"delta": {"content": key[at : at + size]}}]} for at in range(0, len(key), size)]
-    script = pieces([piece.encode() for piece in events(*deltas)], headers=SSE)
+    script = streamed(*(piece.encode() for piece in events(*deltas)))
     text, refused = record(script=script, headers={"x-api-key": key})
     if count == 1:
         assert "*" * len(key) in text
@@ -156,7 +154,7 @@ def test_in_the_text_of_a_model(record, key, count):
 @pytest.mark.parametrize("key", KEYS)
 def test_in_another_encoding(record, key, write):
     """Base64, JSON escapes and percent-encoding."""
-    script = pieces([b'{"error": "bad key %s"}' % write(key).encode()], headers=JSON)
+    script = responds(b'{"error": "bad key %s"}' % write(key).encode())
     assert "exchange 1, response body" in record(script=script, headers={"x-api-key": key})[1]
 
 
@@ -167,10 +165,10 @@ def test_in_another_encoding(record, key, write):
         ("request query", lambda record: record(f"/v1/x?q={TELLING}")),
         ("request header anthropic-beta", lambda record: record(headers={"anthropic-beta": TELLING})),
         ("request body, messages.0.content", lambda record: record(body={"messages": [{"content": f"a {TELLING}"}]})),
-        ("response header retry-after", lambda record: record(script=pieces([b"x"], headers={"retry-after": TELLING}))),
+        ("response header retry-after", lambda record: record(script=streamed(b"x", headers={"retry-after": TELLING}))),
         (
             "response body",
-            lambda record: record(script=pieces([b"data: " + TELLING[:9].encode(), TELLING[9:].encode()])),
+            lambda record: record(script=streamed(b"data: " + TELLING[:9].encode(), TELLING[9:].encode())),
         ),
     ],
 )
@@ -184,5 +182,5 @@ def test_a_key_that_was_not_sent_as_a_credential_prevents_saving(record, place, 
 
 def test_a_compressed_response_prevents_saving(record):
     """It was requested without compression, and cannot be scanned."""
-    _, refused = record(script=pieces([b"\x1f\x8b"], headers={**JSON, "content-encoding": "gzip"}))
+    _, refused = record(script=streamed(b"\x1f\x8b", headers={**JSON, "content-encoding": "gzip"}))
     assert "exchange 1, response body: cannot be scanned, it is compressed with gzip" in refused

@@ -143,7 +143,7 @@ TEXTS = {
     "test_outside": ("*use letters, digits*",),
     "test_ambient": ("*choose another name*",),
 }
-UNSAID = {
+ABSENT_TEXTS = {
     "test_no_tape": "During handling",
     "test_lazily": "in_tests.py",
     "test_lazy_transport": "in_tests.py",
@@ -151,7 +151,7 @@ UNSAID = {
     "test_swallowed": "was not played",
     "test_by_itself": "was not played",
 }
-"""What is no news: how the harness got there, what a test had no time for, what stands in for something else."""
+"""Text that the failure of a test must not contain: internals of the harness, or effects of the failure itself."""
 
 
 def test_the_modes_are_those_of_the_harness():
@@ -191,7 +191,7 @@ def test_failures_name_the_mismatch_and_the_remedy(run, put):
     result.assert_outcomes(failed=8, errors=4)
     for test, lines in TEXTS.items():
         failure_of(result, test).fnmatch_lines(lines)
-    for test, text in UNSAID.items():
+    for test, text in ABSENT_TEXTS.items():
         assert text not in str(failure_of(result, test)).replace(", not played", "")
 
 
@@ -300,7 +300,7 @@ class TestOrphans:
 
     @pytest.mark.parametrize("args", [["-k", "nothing"], ["."]])
     def test_a_tape_without_a_test_fails_the_run(self, run, args):
-        """Also if the other tests were deselected."""
+        """A tape that no test uses fails the run, also if the other tests were deselected."""
         result = run(HELLO, *args)
         assert result.ret == pytest.ExitCode.TESTS_FAILED
         result.stdout.fnmatch_lines(self.LINES)

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from messages_tape import load
-from support.plugin_runs import ASKS, HELLO, JSON, failure_of, text_of
-from support.scripted_upstream import ScriptedUpstream, pieces
+from support.plugin_runs import ASKS, HELLO, failure_of, text_of
+from support.scripted_upstream import ScriptedUpstream, streamed
+from support.tapes import JSON
 
 pytest_plugins = ["pytester"]
 
@@ -51,9 +52,9 @@ def test_secret(tape_server):
 def upstream():
     """Responds with ``{"said": "hi"}`` after a delay, in which two recorders would overlap."""
     with ScriptedUpstream() as server:
-        server.scripts["/v1/chat/completions"] = pieces([b'{"said": "hi"}'], gap=0.2, headers=JSON, chunked=False)
-        server.scripts["/v1/secret"] = pieces(
-            [json.dumps({"said": "hi", "note": SECRET}).encode()], headers=JSON, chunked=False
+        server.scripts["/v1/chat/completions"] = streamed(b'{"said": "hi"}', gap=0.2, headers=JSON, chunked=False)
+        server.scripts["/v1/secret"] = streamed(
+            json.dumps({"said": "hi", "note": SECRET}).encode(), headers=JSON, chunked=False
         )
         yield server
 
@@ -167,8 +168,8 @@ def test_verify_compares_shapes(run, put, args, upstream):
     put("Hello", name="up/hello")
     path = put("Hello", name="up/changed")
     path.write_text(path.read_text().replace("/v1/chat/completions", "/v1/changed"))
-    upstream.scripts["/v1/chat/completions"] = pieces([b'{"said": "ho"}'], headers=JSON, chunked=False)
-    upstream.scripts["/v1/changed"] = pieces([b'{"said": ["hi"]}'], headers=JSON, chunked=False)
+    upstream.scripts["/v1/chat/completions"] = streamed(b'{"said": "ho"}', headers=JSON, chunked=False)
+    upstream.scripts["/v1/changed"] = streamed(b'{"said": ["hi"]}', headers=JSON, chunked=False)
     changed = """
 @pytest.mark.tape("changed")
 def test_changed(tape):

@@ -76,7 +76,7 @@ def request(*blocks):
 
 
 async def test_a_request_without_media_loads_nothing(made):
-    """Nor does a policy that passes URLs to the backend."""
+    """Nothing is loaded without media, or with a policy that passes URLs to the backend."""
     loader, web = made
     assert await loader.load(request({"type": "text", "text": "x"}), TranslationContext(Profile(), FETCH)) == {}
     assert await loader.load(request(block("image", "https://a/png")), TranslationContext(Profile())) == {}

@@ -18,7 +18,7 @@ from support import streams
 from support.chat_answers import CREATED, chat, events_of, message, reply_options, text, thinking, tool_use
 
 SIGNER = messages_to_chat.ThinkingSigner(b"key", "model")
-REPLY = replace(streams.form(streams.request(stop_sequences=["END"])), tools=frozenset({"look"}))
+REPLY = replace(streams.reply_options(streams.request(stop_sequences=["END"])), tools=frozenset({"look"}))
 WORDS = st.text(max_size=12)
 INPUTS = st.dictionaries(WORDS, st.integers() | WORDS | st.lists(WORDS, max_size=2), max_size=3)
 BLOCKS = st.one_of(
@@ -68,7 +68,8 @@ def expected_text(content, through):
     return "".join(found for found in texts if found.strip())
 
 
-def meaning(original, thinking_parts):
+def comparable(original, thinking_parts):
+    """Return what two equivalent messages have in common, with the thinking in a form that both sides have."""
     content = original["content"]
     return {
         "text": "".join(texts_of(content)),
@@ -82,7 +83,7 @@ def meaning(original, thinking_parts):
 @pytest.mark.parametrize("through", [unary, streamed])
 @given(st.lists(BLOCKS, min_size=1, max_size=5), ENDS, COUNTS)
 @settings(max_examples=60)
-def test_a_message_keeps_its_meaning(through, content, ending, counts):
+def test_a_message_survives_the_round_trip(through, content, ending, counts):
     reason, sequence = ending
     called = any(block["type"] == "tool_use" for block in content)
     if called or reason == "tool_use":  # both directions make the end and the calls agree
@@ -91,5 +92,5 @@ def test_a_message_keeps_its_meaning(through, content, ending, counts):
     back = through(original)
     signed = [signed_part(block) for block in content if "thinking" in block["type"]]
     brought = [entry for block in back["content"] if "thinking" in block["type"] for entry in signed_parts(block)]
-    assert meaning(back, brought) == meaning(original, signed) | {"text": expected_text(content, through)}
+    assert comparable(back, brought) == comparable(original, signed) | {"text": expected_text(content, through)}
     assert all(found.strip() for found in texts_of(back["content"]))

@@ -54,8 +54,8 @@ def conversation(system, turns):
     return [*messages, {"role": "user", "content": "last"}]
 
 
-def meaning(messages):
-    """Return the meaning of a conversation, independent of how its texts are split into parts."""
+def joined_turns(messages):
+    """Return role, joined text, call id and calls of each message: equal if only the parts of a text differ."""
     return [
         (
             message["role"],
@@ -85,7 +85,7 @@ def test_a_conversation_survives_the_round_trip(system, turns):
     done = translate_request({"model": "m", "messages": messages}, TranslationOptions("upstream"))
     assert_legal(done.body)
     assert not done.dropped
-    assert meaning(read_back(done.body)["messages"]) == meaning(messages)
+    assert joined_turns(read_back(done.body)["messages"]) == joined_turns(messages)
 
 
 @settings(max_examples=60)
@@ -127,8 +127,8 @@ def result(call_id, text):
     return {"type": "tool_result", "tool_use_id": call_id, "content": text}
 
 
-def request_meaning(body):
-    """Return the meaning of a Messages request, independent of how its texts are split into blocks."""
+def joined_request(body):
+    """Return turns with joined texts, system prompt and settings: equal if only the blocks of a text differ."""
     turns = []
     for message in body["messages"]:
         blocks = message["content"] if isinstance(message["content"], list) else [text_block(message["content"])]
@@ -151,7 +151,7 @@ def test_a_request_survives_the_round_trip(system, turns):
     request = CreateMessageRequest.model_validate({"model": "m", "max_tokens": 99, **fields})
     chat = translate_to_chat(request, TranslationContext(Profile())).fields
     done = translate_request({"model": "m", **chat}, TranslationOptions("upstream"))
-    assert request_meaning(done.body) == request_meaning(fields)
+    assert joined_request(done.body) == joined_request(fields)
     assert done.body["max_tokens"] == 99
     assert not done.dropped
 

@@ -10,7 +10,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     translate_request,
     translate_response,
 )
-from support.streams import call, completion, delta_chunk, form, id_maker, request, translate
+from support.streams import call, completion, delta_chunk, id_maker, reply_options, request, translate
 
 SIGNER = ThinkingSigner(b"key", "gemini/gemini-3")
 EXTRA = {"google": {"thought_signature": "c2ln"}}
@@ -21,7 +21,7 @@ PLAIN = call(1, "c2", "g", "{}")
 def answer(asked=None, sign=SIGNER.sign):
     message = {"content": "Let me look.", "tool_calls": [SIGNED, PLAIN]}
     value = {"choices": [{"index": 0, "finish_reason": "tool_calls", "message": message}]}
-    return translate_response(completion(value), form(asked), id_maker(), sign=sign)["content"]
+    return translate_response(completion(value), reply_options(asked), id_maker(), sign=sign)["content"]
 
 
 def sent(content, model="gemini-3-pro", seal=SIGNER):
@@ -55,7 +55,7 @@ def test_a_stream_gives_the_same_blocks():
 def translate_response_without_key():
     message = {"content": "Let me look.", "tool_calls": [SIGNED, PLAIN]}
     value = {"choices": [{"index": 0, "finish_reason": "tool_calls", "message": message}]}
-    return translate_response(completion(value), form(), id_maker())["content"]
+    return translate_response(completion(value), reply_options(), id_maker())["content"]
 
 
 def test_a_lost_signature_has_a_stand_in():
@@ -67,8 +67,8 @@ def test_a_lost_signature_has_a_stand_in():
     assert "extra_content" not in sent(content, "gemini-2.5-flash")["tool_calls"][0]
 
 
-def test_another_model_never_sees_it():
-    """It is good for the one that made it."""
+def test_a_signature_is_not_sent_to_another_model():
+    """A signature is valid only for the model that made it."""
     assert (
         "extra_content"
         not in sent(answer(), "gemini-2.5-flash", ThinkingSigner(b"key", "gemini/other"))["tool_calls"][0]

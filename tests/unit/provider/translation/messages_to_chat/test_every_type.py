@@ -1,9 +1,9 @@
-"""Nothing a client of the official SDK can send is lost in silence.
+"""No field that a client of the official SDK can send is dropped silently.
 
 A walk over the SDK's request types, from the two kinds of request down to the last block: each type is put where it
 belongs in a request, each of its fields is set and left out (or changed, where it is required). What a field changes
-must show: in what the backend gets, in the form of the answer, in what is disclosed as dropped, or as a 400 that
-names its place. The few that may change nothing are in ``SILENT``, with the reason.
+must show: in the request to the backend, in the response, in what is reported as dropped, or as a 400 with the JSON
+path. The few that may change nothing are in ``SILENT``, with the reason.
 """
 
 import json
@@ -326,8 +326,8 @@ def account():
     return ctx
 
 
-def test_every_field_shows_is_disclosed_or_is_refused(account):
-    """What a client sends reaches the backend or the answer, or the client is told."""
+def test_every_field_has_an_effect_is_disclosed_or_is_rejected(account):
+    """Each field changes the request or the response, is reported as dropped, or is rejected."""
     assert account.faults == []
 
 

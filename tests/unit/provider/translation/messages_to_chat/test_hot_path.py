@@ -14,7 +14,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     translate_request,
 )
 from llama_stack_provider_messages.translation.messages_to_chat.reply.text import TextFilter
-from support.streams import delta_chunk, form, id_maker, request, usage_chunk
+from support.streams import delta_chunk, id_maker, reply_options, request, usage_chunk
 
 CHUNKS = [
     delta_chunk(role="assistant", content="Hel"),
@@ -28,7 +28,7 @@ CHUNKS = [
 
 def test_text_without_stop_sequences_is_not_searched(monkeypatch):
     """Requests without stop sequences do not pay for the filter."""
-    translator = StreamTranslator(form(), id_maker())
+    translator = StreamTranslator(reply_options(), id_maker())
     translator.feed(CHUNKS[0])
     monkeypatch.setattr(TextFilter, "add", None)
     assert [event["delta"]["text"] for _ in range(3) for event in translator.feed(CHUNKS[1])] == ["lo"] * 3
@@ -36,7 +36,7 @@ def test_text_without_stop_sequences_is_not_searched(monkeypatch):
 
 def test_no_pydantic_object_is_built_per_chunk(monkeypatch):
     """Events are plain dicts, encoded once; the stream is complete although models cannot be built."""
-    translator = StreamTranslator(form(), id_maker())
+    translator = StreamTranslator(reply_options(), id_maker())
 
     def forbidden(*_args, **_values):
         raise AssertionError("a model is built on the hot path")

@@ -19,8 +19,8 @@ DETAILS = [{"type": "reasoning.text", "text": "hm", "index": 0, "signature": "x"
 
 
 @given(st.text(st.characters(), max_size=200))
-def test_any_text_comes_back(text):
-    """Also halves of surrogate pairs, which JSON can hold."""
+def test_any_text_survives_the_signature(text):
+    """Text with lone surrogates, which JSON allows, is restored, too."""
     assert SIGNER.open(SIGNER.sign(text)) == SignedReasoning(text)
 
 
@@ -55,7 +55,7 @@ def test_one_changed_character_is_noticed(position):
     "foreign", ["", "EqQBCkYIBBgCKkA=", PREFIX, f"{PREFIX}a", f"{PREFIX}ab", f"{PREFIX}\xe9", "\ud800", f"{PREFIX}===="]
 )
 def test_a_foreign_signature_opens_to_none(foreign):
-    """And raises nothing."""
+    """Opening a foreign signature returns None and raises nothing."""
     assert SIGNER.open(foreign) is None
 
 

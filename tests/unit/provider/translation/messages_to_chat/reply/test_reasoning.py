@@ -15,7 +15,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     translate_request,
     translate_response,
 )
-from support.streams import call, completion, delta_chunk, form, id_maker, request, translate
+from support.streams import call, completion, delta_chunk, id_maker, reply_options, request, translate
 
 SEAL = ThinkingSigner(b"key", "or/model")
 DETAILS = [
@@ -37,7 +37,7 @@ STOP = delta_chunk("stop")
 
 def unary_content(req=None, sign=SEAL.sign, **message):
     value = {"choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", **message}}]}
-    return translate_response(completion(value), form(req), id_maker(), sign=sign)["content"]
+    return translate_response(completion(value), reply_options(req), id_maker(), sign=sign)["content"]
 
 
 def streamed(*deltas, req=None, sign=SEAL.sign):
@@ -128,7 +128,9 @@ def test_without_a_signer_encrypted_entries_are_dropped():
     """There is no signature to pack them into."""
     message = {"content": "Hi", "reasoning_details": [DETAILS[1]]}
     value = {"choices": [{"index": 0, "finish_reason": "stop", "message": message}]}
-    assert [block["type"] for block in translate_response(completion(value), form(), id_maker())["content"]] == ["text"]
+    assert [
+        block["type"] for block in translate_response(completion(value), reply_options(), id_maker())["content"]
+    ] == ["text"]
 
 
 def test_hidden_reasoning_makes_no_blocks():

@@ -4,12 +4,12 @@ import pytest
 
 from llama_stack_api_messages.errors import ApiError, BadGatewayError, OverloadedError
 from llama_stack_provider_messages.translation.messages_to_chat import StreamTranslator, translate_response
-from support.streams import completion, delta_chunk, form, id_maker, lean, request
+from support.streams import completion, delta_chunk, id_maker, plain_objects, reply_options, request
 
 
 def message_of(finish="stop", req=None, sign=lambda _: "", **message):
     value = {"choices": [{"index": 0, "message": message, "finish_reason": finish}]}
-    return translate_response(completion(value), form(req), id_maker(), sign=sign)
+    return translate_response(completion(value), reply_options(req), id_maker(), sign=sign)
 
 
 def tool(call_id="a", name="f", arguments="{}"):
@@ -96,7 +96,7 @@ def test_the_response_to_a_cache_warming_request_is_empty():
         "choices": [{"index": 0, "message": {"content": "x"}, "finish_reason": "length"}],
         "usage": {"prompt_tokens": 9, "completion_tokens": 1},
     }
-    message = translate_response(completion(value), form(request(max_tokens=0)), id_maker())
+    message = translate_response(completion(value), reply_options(request(max_tokens=0)), id_maker())
     assert (message["content"], message["stop_reason"]) == ([], "max_tokens")
     assert (message["usage"]["input_tokens"], message["usage"]["output_tokens"]) == (9, 0)
 
@@ -104,20 +104,20 @@ def test_the_response_to_a_cache_warming_request_is_empty():
 @pytest.mark.parametrize("value", [{}, {"choices": []}, {"choices": None}, {"choices": "x"}])
 def test_a_response_without_choices_is_an_error(value):
     with pytest.raises(BadGatewayError, match="no choices"):
-        translate_response(completion(value), form(), id_maker())
+        translate_response(completion(value), reply_options(), id_maker())
 
 
 def test_an_error_with_status_200_is_an_error():
     """OpenRouter sends status 200 with an error object."""
     with pytest.raises(OverloadedError, match="busy"):
-        translate_response(completion({"error": {"message": "busy", "code": 503}}), form(), id_maker())
+        translate_response(completion({"error": {"message": "busy", "code": 503}}), reply_options(), id_maker())
 
 
 def test_an_aborted_response_is_an_error():
     """The same error in a unary response and in a stream."""
     with pytest.raises(ApiError, match="abort") as caught:
         message_of("abort", content="x")
-    stream = StreamTranslator(form(), id_maker())
+    stream = StreamTranslator(reply_options(), id_maker())
     stream.feed(delta_chunk(finish="abort", content="x"))
     assert (caught.value.status_code, caught.value.message) == (stream.failure.status_code, stream.failure.message)
 
@@ -129,21 +129,21 @@ def test_unknown_finish_reasons_end_the_turn():
 def test_the_stop_sequence_reported_by_vllm_and_sglang_is_used():
     for name in ("stop_reason", "matched_stop"):
         value = {"choices": [{"index": 0, "message": {"content": "x"}, "finish_reason": "stop", name: "END"}]}
-        req = form(request(stop_sequences=["END"]))
+        req = reply_options(request(stop_sequences=["END"]))
         assert translate_response(completion(value), req, id_maker())["stop_sequence"] == "END"
-        assert translate_response(completion(value), form(), id_maker())["stop_reason"] == "end_turn"
+        assert translate_response(completion(value), reply_options(), id_maker())["stop_reason"] == "end_turn"
 
 
 def test_a_stop_token_is_not_a_stop_sequence():
     value = {"choices": [{"index": 0, "message": {"content": "x"}, "finish_reason": "stop", "stop_reason": 151645}]}
-    assert translate_response(completion(value), form(), id_maker())["stop_reason"] == "end_turn"
+    assert translate_response(completion(value), reply_options(), id_maker())["stop_reason"] == "end_turn"
 
 
 def test_records_of_any_class_are_read_by_field_name():
     value = {"choices": [{"message": {"content": "x", "reasoning": "hm"}, "finish_reason": "stop"}]}
-    plain = translate_response(value, form(), id_maker())
-    assert plain == translate_response(lean(value), form(), id_maker())
-    assert plain == translate_response(completion(value), form(), id_maker())
+    plain = translate_response(value, reply_options(), id_maker())
+    assert plain == translate_response(plain_objects(value), reply_options(), id_maker())
+    assert plain == translate_response(completion(value), reply_options(), id_maker())
 
 
 def test_a_stop_sequence_ends_the_response():
@@ -164,7 +164,7 @@ def test_a_stop_sequence_in_a_refusal_is_a_stop_sequence():
 def test_a_repeated_prefill_is_removed():
     """Llama.cpp repeats it in unary responses."""
     value = {"choices": [{"index": 0, "message": {"content": "1, 2, 3"}, "finish_reason": "stop"}]}
-    message = translate_response(completion(value), form(prefill="1, 2,"), id_maker())
+    message = translate_response(completion(value), reply_options(prefill="1, 2,"), id_maker())
     assert message["content"] == [{"type": "text", "text": " 3"}]
 
 

@@ -20,10 +20,10 @@ from support.streams import (
     chunk,
     completion,
     delta_chunk,
-    form,
     id_maker,
-    lean,
     message_of,
+    plain_objects,
+    reply_options,
     request,
     translate,
     usage_chunk,
@@ -60,7 +60,7 @@ def test_text_streams_delta_by_delta():
 
 def test_each_delta_is_sent_with_its_chunk():
     """Events are not held: those of a chunk are returned when it is fed."""
-    translator = StreamTranslator(form(), id_maker())
+    translator = StreamTranslator(reply_options(), id_maker())
     assert types(translator.feed(delta_chunk(role="assistant", content=""))) == ["message_start"]
     assert types(translator.feed(delta_chunk(content="a"))) == ["content_block_start", "content_block_delta"]
     assert types(translator.feed(delta_chunk(content="b"))) == ["content_block_delta"]
@@ -167,7 +167,7 @@ def test_interleaved_argument_deltas_reach_their_own_call():
 
 
 def test_a_waiting_call_starts_as_soon_as_the_open_one_is_complete():
-    translator = StreamTranslator(form(), id_maker())
+    translator = StreamTranslator(reply_options(), id_maker())
     translator.feed(delta_chunk(tool_calls=[call(0, "a", "weather", '{"city":'), call(1, "b", "time", "{}")]))
     events = translator.feed(delta_chunk(tool_calls=[call(0, arguments=' "Paris"}')]))
     assert types(events)[-2:] == ["content_block_start", "content_block_delta"]
@@ -348,7 +348,7 @@ def test_a_repeated_call_is_recognized_by_its_decoded_input(case, cut):
     message = message_of(deltas_of(*cut(texts)))
     calls = [call(index, "a", "weather", json.dumps(one)) for index, one in enumerate(expected)]
     choice = {"index": 0, "message": {"role": "assistant", "tool_calls": calls}, "finish_reason": "tool_calls"}
-    unary = translate_response(completion({"choices": [choice]}), form(), id_maker())
+    unary = translate_response(completion({"choices": [choice]}), reply_options(), id_maker())
     assert message["content"] == unary["content"]
     assert message["stop_reason"] == unary["stop_reason"] == "tool_use"
 
@@ -482,7 +482,7 @@ def test_text_before_broken_arguments_survives():
 
 
 def test_each_member_of_the_arguments_is_sent_when_it_is_complete():
-    translator = StreamTranslator(form(), id_maker())
+    translator = StreamTranslator(reply_options(), id_maker())
     translator.feed(delta_chunk(tool_calls=[call(0, "a", "f", '{"x": 1')]))
     events = translator.feed(delta_chunk(tool_calls=[call(0, arguments=', "y"')]))
     assert events[0]["delta"] == {"type": "input_json_delta", "partial_json": '{"x": 1'}
@@ -644,7 +644,7 @@ def test_an_aborted_stream_is_an_error():
 
 
 def test_a_failure_reported_by_the_caller_ends_the_stream():
-    translator = StreamTranslator(form(), id_maker(), request_id="req_1")
+    translator = StreamTranslator(reply_options(), id_maker(), request_id="req_1")
     events = translator.feed(delta_chunk(content="a")) + translator.fail(OverloadedError("busy"))
     check_stream(events)
     assert events[-1] == {
@@ -722,7 +722,7 @@ def test_records_of_any_class_are_read_by_field_name():
     """The translator does not depend on the SDK's classes."""
     chunks = [{"choices": [{"delta": {"reasoning": "hm"}}]}, {"choices": [{"delta": {"content": "a"}}]}]
     chunks += [{"choices": [{"delta": {"content": "b"}}]}, {"choices": [{"finish_reason": "stop"}]}]
-    assert message_of(map(lean, chunks)) == message_of(chunks)
+    assert message_of(map(plain_objects, chunks)) == message_of(chunks)
 
 
 def test_optional_message_fields_are_present_only_if_requested():
@@ -771,7 +771,7 @@ def test_a_stop_sequence_ends_the_response():
 
 def test_a_stop_sequence_finishes_the_stream():
     """So that the caller can close the request to the backend."""
-    translator = StreamTranslator(form(STOPS), id_maker())
+    translator = StreamTranslator(reply_options(STOPS), id_maker())
     seen = []
     for text in ("a", "b EN", "D"):
         translator.feed(delta_chunk(content=text))
@@ -782,7 +782,7 @@ def test_a_stop_sequence_finishes_the_stream():
 
 
 def test_a_stream_that_failed_is_finished():
-    translator = StreamTranslator(form(), id_maker())
+    translator = StreamTranslator(reply_options(), id_maker())
     translator.feed(chunk({"error": "boom"}))
     assert translator.stop_reading
 
@@ -856,7 +856,7 @@ def test_stop_sequences_and_prefill_have_the_same_effect_in_streams_and_unary_re
         {"choices": [{"message": {"content": "".join(pieces), "tool_calls": calls}, "finish_reason": "stop"}]}
     )
     streamed = message_of([*chunks, STOP], req, prefill=prefill)
-    expected = translate_response(unary, form(req, prefill), id_maker())
+    expected = translate_response(unary, reply_options(req, prefill), id_maker())
     assert streamed | {"usage": {}} == expected | {"usage": {}}
 
 
@@ -967,7 +967,7 @@ CHUNK = st.fixed_dictionaries(
 @given(st.lists(CHUNK | JUNK, max_size=8), st.booleans(), st.booleans())
 def test_any_chunks_give_a_valid_stream(values, constructed, stops):
     """Events that obey the grammar, or an error event; never an exception."""
-    translator = StreamTranslator(form(request(stop_sequences=["a"]) if stops else None), id_maker())
+    translator = StreamTranslator(reply_options(request(stop_sequences=["a"]) if stops else None), id_maker())
     chunks = [chunk(value) if constructed else value for value in values]
     events = list(itertools.chain.from_iterable(map(translator.feed, chunks))) + translator.finish()
     check_stream(events)
@@ -986,7 +986,9 @@ def test_arguments_in_any_pieces_give_the_input_of_the_unary_response(text, size
     chunks = [delta_chunk(tool_calls=[call(0, "a", "f", "")])]
     chunks += [delta_chunk(tool_calls=[call(0, arguments=piece)]) for piece in cut(text, size)]
     unary = {"choices": [{"message": {"tool_calls": [call(0, "a", "f", text)]}, "finish_reason": finish}]}
-    assert message_of([*chunks, delta_chunk(finish)]) == translate_response(completion(unary), form(), id_maker())
+    assert message_of([*chunks, delta_chunk(finish)]) == translate_response(
+        completion(unary), reply_options(), id_maker()
+    )
 
 
 WORDS = st.text(min_size=1, max_size=12)
@@ -1011,7 +1013,7 @@ def test_a_stream_in_any_pieces_adds_up_to_the_unary_response(reasoning, text, o
     chunks += [delta_chunk(tool_calls=[entry]) for entry in entries]
     message = {"content": text, "reasoning": reasoning, "tool_calls": calls}
     unary = completion({"choices": [{"message": message, "finish_reason": "stop"}]})
-    assert message_of([*chunks, STOP]) == translate_response(unary, form(), id_maker())
+    assert message_of([*chunks, STOP]) == translate_response(unary, reply_options(), id_maker())
 
 
 def test_the_bytes_of_an_error_stream_decode_to_its_events():

@@ -11,7 +11,7 @@ from llama_stack_provider_messages.translation.events import fold
 from llama_stack_provider_messages.translation.messages_to_chat import StreamTranslator, translate_response
 from llama_stack_provider_messages.translation.names import ClientName
 from support.grammar import check_stream
-from support.streams import call, completion, delta_chunk, form, id_maker, usage_chunk
+from support.streams import call, completion, delta_chunk, id_maker, reply_options, usage_chunk
 
 WORDS = st.lists(
     st.sampled_from(["a", "b", " ", "\n", "<think>", "</think>", "</th", "stop", "sto", "p", "\u00e9"]), max_size=8
@@ -40,7 +40,7 @@ REASONING = st.one_of(
 SOURCE = {"type": "url_citation", "url_citation": {"url": "http://x", "title": "t", "start_index": 0, "end_index": 2}}
 FORMS = st.builds(
     lambda thinking, inline, stops, prefill: replace(
-        form(),
+        reply_options(),
         thinking=thinking,
         inline=inline,
         stops=stops,

@@ -13,7 +13,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     translate_response,
 )
 from llama_stack_provider_messages.translation.messages_to_chat.reply.text import TextFilter, ThinkSplitter
-from support.streams import call, completion, delta_chunk, form, id_maker, request, translate
+from support.streams import call, completion, delta_chunk, id_maker, reply_options, request, translate
 
 INLINE_CASES = [
     # mode, text, thinking, visible
@@ -105,7 +105,7 @@ def test_hidden_inline_reasoning_becomes_text_if_the_response_has_nothing_else()
     """A response without an end tag is not lost."""
     disabled = request(thinking={"type": "disabled"})
     record = {"choices": [{"index": 0, "finish_reason": "stop", "message": {"content": "just text"}}]}
-    assert form(disabled).thinking == "hidden"
+    assert reply_options(disabled).thinking == "hidden"
     reply = ReplyOptions(model="m", inline="open", thinking="hidden")
     unary = translate_response(completion(record), reply, id_maker())
     assert unary["content"] == [{"type": "text", "text": "just text"}]
@@ -197,7 +197,7 @@ CITED = {"start_index": 0, "end_index": 4, "url": "https://a.example", "title": 
 def cited_message(*annotations, content=TEXT, **message):
     record = {"role": "assistant", "content": content, "annotations": list(annotations), **message}
     choice = {"index": 0, "finish_reason": "stop", "message": record}
-    return translate_response(completion({"choices": [choice]}), form(), id_maker())
+    return translate_response(completion({"choices": [choice]}), reply_options(), id_maker())
 
 
 @pytest.mark.parametrize(
@@ -248,6 +248,6 @@ def test_a_call_after_the_text_does_not_lose_the_citation():
     """The text's block closes when the call begins."""
     calls = [call(0, "c", "f", "{}")]
     first = delta_chunk(content=TEXT, annotations=[{"url_citation": CITED}], tool_calls=calls)
-    translator = StreamTranslator(form(), id_maker())
+    translator = StreamTranslator(reply_options(), id_maker())
     events = translator.feed(first) + translator.feed(delta_chunk("stop")) + translator.finish()
     assert fold(events)["content"][0]["citations"][0]["cited_text"] == "Oslo"

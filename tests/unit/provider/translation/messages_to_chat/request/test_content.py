@@ -123,7 +123,7 @@ def test_a_refusal_names_the_remedy(role, block, remedy):
     assert caught.value.message.startswith(expected)
 
 
-# --- what is told ---
+# --- calls and results of server tools, as text ---
 
 
 @pytest.mark.parametrize(

@@ -332,10 +332,10 @@ def test_an_answer_reports_the_edits_whole_and_as_a_stream():
         messages=[{"role": role, "content": said} for role, said in THINKING],
         context_management={"edits": clear_thinking()},
     )
-    form = translate_request(asked, TranslationContext(Profile())).options
+    options = translate_request(asked, TranslationContext(Profile())).options
     answer = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}
-    unary = translate_response(completion(answer), form, id_maker())
-    translator = StreamTranslator(form, id_maker())
+    unary = translate_response(completion(answer), options, id_maker())
+    translator = StreamTranslator(options, id_maker())
     events = [*translator.feed(delta_chunk("stop", content="x")), *translator.finish()]
     assert [edit["cleared_thinking_turns"] for edit in unary["context_management"]["applied_edits"]] == [2]
     assert [event["type"] for event in events if "context_management" in event] == ["message_delta"]

@@ -19,7 +19,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
 )
 from llama_stack_provider_messages.translation.messages_to_chat.backend.tokens import estimate_tokens
 from support.grammar import check_stream
-from support.streams import completion, delta_chunk, form, id_maker, request, usage_chunk
+from support.streams import completion, delta_chunk, id_maker, reply_options, request, usage_chunk
 
 OPENAI = profile_for("remote::openai")
 
@@ -155,7 +155,7 @@ def test_the_cache_key_is_what_a_session_shares(headers, user, key):
 
 def test_safeguards_are_answered_as_unavailable():
     """A made-up verdict would switch off the user's safety check."""
-    asked = form(request(safeguards=[{"type": "dangerous_tool_use"}, {"type": "x"}]))
+    asked = reply_options(request(safeguards=[{"type": "dangerous_tool_use"}, {"type": "x"}]))
     choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "a"}}
     message = translate_response(completion({"choices": [choice]}), asked, id_maker())
     status = {"type": "unavailable", "reason": "this server has no safety classifier"}
@@ -170,19 +170,19 @@ def test_safeguards_are_answered_as_unavailable():
 
 def test_no_safeguards_no_results():
     assert notes(translated(safeguards=[])) == []
-    assert form(request(safeguards=[])).safeguard_results() == {}
+    assert reply_options(request(safeguards=[])).safeguard_results() == {}
 
 
 @pytest.mark.parametrize(
     ("asked", "tier", "speed"), [("fast", "priority", "fast"), ("fast", "default", None), (None, "priority", None)]
 )
 def test_speed_is_reported_when_it_was_asked_and_delivered(asked, tier, speed):
-    assert form(request(speed=asked)).usage({}, tier)["speed"] == speed
+    assert reply_options(request(speed=asked)).usage({}, tier)["speed"] == speed
 
 
 def test_a_fallback_credit_is_not_applied():
     """The client must know that the credit was not used."""
-    usage = form(request(fallback_credit_token="t")).usage({}, None)
+    usage = reply_options(request(fallback_credit_token="t")).usage({}, None)
     assert usage["fallback_credit"] == {"status": {"type": "not_applied", "reason": "not_enabled"}}
 
 
@@ -234,7 +234,7 @@ def test_other_errors_are_not_content_policy_errors(status, error):
 
 def test_a_refused_request_is_an_empty_message():
     """HTTP 200, no content, the upstream's message as the explanation; a stream adds up to the same."""
-    asked = form(request(safeguards=[{"type": "x"}]))
+    asked = reply_options(request(safeguards=[{"type": "x"}]))
     message = refused(asked, id_maker(), "No.")
     assert (message["content"], message["stop_reason"]) == ([], "refusal")
     assert message["stop_details"] == {"type": "refusal", "category": None, "explanation": "No."}
@@ -298,7 +298,7 @@ def test_counts_of_the_backend_take_precedence_over_estimates():
 def test_arguments_sent_as_an_object_count_too():
     record = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": {"a": "bcdef"}}}
     choice = {"index": 0, "finish_reason": "stop", "message": record}
-    assert translate_response({"choices": [choice]}, form(), id_maker())["usage"]["output_tokens"] == 4
+    assert translate_response({"choices": [choice]}, reply_options(), id_maker())["usage"]["output_tokens"] == 4
 
 
 # --- the header ---

@@ -38,7 +38,7 @@ def test_a_marker_keeps_at_least_its_lifetime(ttl, sent):
 
 
 def test_other_backends_get_no_breakpoint():
-    """And no lists instead of strings."""
+    """Other backends get neither cache breakpoints nor lists in place of strings."""
     assert chat(("user", [text("a", **MARK)]), profile=Profile()) == [{"role": "user", "content": "a"}]
 
 

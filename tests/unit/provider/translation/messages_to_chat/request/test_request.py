@@ -65,8 +65,8 @@ def test_a_plain_request_drops_nothing():
     assert done.dropped == ()
 
 
-def test_usage_is_always_asked_for_when_streaming():
-    """sgl-project/sglang 20678: without it the context meter never moves."""
+def test_usage_is_always_requested_when_streaming():
+    """Without it the client's context meter never moves (sgl-project/sglang 20678)."""
     assert value(stream=True)["stream_options"] == {"include_usage": True}
 
 
