@@ -240,8 +240,7 @@ def test_skips_half_way(tape_server):
 """
 
 
-@pytest.mark.parametrize("strict", [True, False])
-@pytest.mark.parametrize("plugins", [(), ("xdist",)])
+@pytest.mark.parametrize(("strict", "plugins"), [(True, ()), (False, ("xdist",))])
 def test_xfail_and_skip_do_not_hide_a_tape_mismatch(run, put, strict, plugins):
     """Such a test fails because of its tape, not for the expected reason."""
     put("Hello")
@@ -330,15 +329,18 @@ class TestOrphans:
         assert result.ret == pytest.ExitCode.INTERRUPTED
         assert "No test plays" not in text_of(result)
 
-    @pytest.mark.parametrize("leaves", [
-        "pytest.importorskip('nothing_of_this_name')", "pytest.skip('not here', allow_module_level=True)",
-        "import nothing_of_this_name", "raise RuntimeError",
-    ])  # fmt: skip
     @pytest.mark.parametrize("plugins", [(), ("xdist",)])
-    def test_tapes_named_by_an_uncollected_module_count_as_used(self, run, pytester, put, leaves, plugins):
-        """Its source names them; other tapes are still reported."""
+    def test_tapes_named_by_uncollected_modules_count_as_used(self, run, pytester, put, plugins):
+        """Their source names them; other tapes are still reported."""
         put("Hello", name="local/lone")
-        pytester.makepyfile(test_gone=f"import pytest\n{leaves}\n{OLD}")
+        for number, leaves in enumerate([
+            "pytest.importorskip('nothing_of_this_name')", "pytest.skip('not here', allow_module_level=True)",
+            "import nothing_of_this_name", "raise RuntimeError",
+        ]):  # fmt: skip
+            put("Hello", name=f"local/old{number}")
+            source = f"import pytest\n{leaves}\n{OLD.replace('old', f'old{number}')}"
+            pytester.makepyfile(**{f"test_gone{number}": source})
+        (pytester.path / "recordings" / "local" / "old.tape.yaml").unlink()
         result = run(HELLO, "--continue-on-collection-errors", *(["-n", "2"] if plugins else []), plugins=plugins)
         assert result.ret == pytest.ExitCode.TESTS_FAILED
         result.stdout.fnmatch_lines(["ERROR recordings/local/lone.tape.yaml - No test plays this tape.*"])
