@@ -104,7 +104,9 @@ def final(answer):
     """Return the response, or that at the end of its stream."""
     if not isinstance(answer, openai.Stream):
         return answer
-    return next(event.response for event in answer if event.type == "response.completed")
+    with answer:  # read to its end: a stream that the garbage collector closes may wait for a lock of its own client
+        (response,) = [event.response for event in answer if event.type == "response.completed"]
+    return response
 
 
 def thought():
