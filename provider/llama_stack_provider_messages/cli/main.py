@@ -13,6 +13,7 @@ PROGRAM = "messages"
 _COMMANDS = {
     "apis-dir": ("apis_dir", "Print the folder for external_apis_dir."),
     "launch": ("launch", "Start Claude Code, opencode or any client on a running stack."),
+    "doctor": ("doctor", "Check a running stack; each problem comes with a remedy."),
 }
 """Command -> the module with its function ``command``, and what it does; the order is that of ``--help``."""
 

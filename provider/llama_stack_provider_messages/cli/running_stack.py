@@ -71,8 +71,12 @@ class RunningStack:
     def __exit__(self, *_: object) -> None:
         self.http.close()
 
-    def get(self, path: str, **headers: str) -> "httpx.Response":
+    def get(self, path: str, *, of_platform: bool = False) -> "httpx.Response":
         """Return the response to a GET request.
+
+        Args:
+            path: Path and query string.
+            of_platform: Leave the API version out: a path that two APIs share is then the platform's own.
 
         Raises:
             StackError: No server answers at the URL.
@@ -80,12 +84,15 @@ class RunningStack:
         import httpx
 
         try:
-            return self.http.get(path, headers=headers)
+            request = self.http.build_request("GET", path)
+            if of_platform:
+                del request.headers["anthropic-version"]
+            return self.http.send(request)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             reason = str(error) or type(error).__name__
             raise StackError(
-                f"No server answers at {self.url} ({reason}). Start one with `messages serve`, or set its address "
-                "with --url."
+                f"No server answers at {self.url} ({reason}). Start one with `messages serve`, or give the right "
+                "address (launch: --url)."
             ) from None
 
     def models(self) -> list[ListedModel]:
