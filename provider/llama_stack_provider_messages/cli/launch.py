@@ -40,6 +40,14 @@ SMALLEST_WINDOW = 16_384
 """Tokens; below it the prompt of Claude Code, with four tools, leaves no space for work."""
 SMALL_WINDOW = 32_768
 """Tokens; up to this window, Claude Code gets four tools instead of all, whose descriptions take 12,000 tokens."""
+TIGHT_WINDOW = 24_576
+"""Tokens; below it, the prompt is also shortened by ``SHORTER_PROMPT``, by 1,000 tokens. Without that, a session at
+16,384 that reads files ends with an error, because Claude Code adds them again after it compacted."""
+SHORTER_PROMPT = {
+    "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
+    "CLAUDE_CODE_DISABLE_GIT_INSTRUCTIONS": "1",
+    "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",
+}
 SMALL_TOOL_SET = "--tools=Bash,Read,Edit,Write"
 """With ``=``, because the option takes all words that follow it otherwise."""
 REMOVED = (
@@ -245,6 +253,7 @@ def claude_variables(url: str, model: str, limits: Limits, token: str | None = N
         "ANTHROPIC_DEFAULT_SONNET_MODEL": model,
         "ANTHROPIC_DEFAULT_HAIKU_MODEL": model,
         **window_variables(limits),
+        **(SHORTER_PROMPT if limits.window < TIGHT_WINDOW else {}),
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     }
 
@@ -289,8 +298,9 @@ def notices(url: str, requested: str | None, model: ListedModel, limits: Limits)
 
 def small_window_notice(limits: Limits, *, starts: bool) -> str:
     """Return the line about the smaller tool set."""
-    text = f"A window of {limits.window:,} tokens is small for all tools"
-    return f"{text}: {SMALL_TOOL_SET} is added; --all-tools keeps all." if starts else f"{text}: add {SMALL_TOOL_SET}."
+    off = "; auto memory, git instructions and background tasks are off" if limits.window < TIGHT_WINDOW else ""
+    how = f"{SMALL_TOOL_SET} is added (--all-tools keeps all)" if starts else f"start it with {SMALL_TOOL_SET}"
+    return f"A window of {limits.window:,} tokens is small for Claude Code: {how}{off}."
 
 
 def has_tools(words: Sequence[str]) -> bool:

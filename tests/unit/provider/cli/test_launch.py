@@ -207,6 +207,14 @@ def test_all_tools_are_kept_for_larger_windows_on_request_and_if_the_arguments_c
     assert "--tools=Bash,Read,Edit,Write" not in run["words"]
 
 
+@pytest.mark.parametrize(("window", "shorter"), [(16_384, True), (24_575, True), (24_576, False)])
+def test_the_smallest_windows_get_a_shorter_prompt_too(run, window, shorter):
+    result = run({"m": model("m", window)}, "claude")
+    env = json.loads(result.stdout)["env"]
+    assert (env.get("CLAUDE_CODE_DISABLE_AUTO_MEMORY") == "1") is shorter
+    assert ("auto memory, git instructions and background tasks are off" in result.stderr) is shorter
+
+
 def test_any_command_gets_the_variables_and_its_own_options_after_two_dashes(started):
     run = started({"m": model("m", 32_768)}, "--", "agent", "--print", "--url", "x")
     assert run["words"] == ["agent", "--print", "--url", "x"]
