@@ -11,6 +11,7 @@ import click
 
 PROGRAM = "messages"
 _COMMANDS = {
+    "check": ("check", "Find mistakes in a run.yaml, without starting a server."),
     "apis-dir": ("apis_dir", "Print the folder for external_apis_dir."),
 }
 """Command -> the module with its function ``command``, and what it does; the order is that of ``--help``."""
