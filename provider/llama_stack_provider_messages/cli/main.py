@@ -11,6 +11,8 @@ import click
 
 PROGRAM = "messages"
 _COMMANDS = {
+    "serve": ("serve", "Start a stack from a model file, the URL of a server, or a distribution."),
+    "run": ("run", "Check a run.yaml and start its stack."),
     "check": ("check", "Find mistakes in a run.yaml, without starting a server."),
     "apis-dir": ("apis_dir", "Print the folder for external_apis_dir."),
 }
