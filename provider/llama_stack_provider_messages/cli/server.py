@@ -1,7 +1,7 @@
 """A stack in a child process: started, waited for, stopped.
 
-The platform logs some hundred lines while it starts. They are held back until the stack is ready; if it does not get
-ready, the last one says why. After that its log goes to stdout as it comes.
+The platform logs some hundred lines while it starts. They are not printed; if the stack does not get ready, the last
+one says why. Once it is ready, its log goes to stdout as it comes.
 
 Stopping: the stack gets SIGTERM. It ends open streams of the Messages API with an ``error`` event at once
 (``streaming/stop.py`` of the API) and lets other requests finish. uvicorn would wait for them without limit, and also
@@ -16,7 +16,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +31,6 @@ _POLL_SECONDS = 0.3
 _PROBE_SECONDS = 300.0
 """Timeout of the first request: a large model is loaded by it."""
 _PROBE = {"model": "any", "max_tokens": 1, "messages": [{"role": "user", "content": "Hello"}]}
-_HELD_LINES = 1000
 
 
 class StopRequested(BaseException):
@@ -93,9 +91,9 @@ class Server:
 
     def __init__(self, config: Path, port: int, environ: Mapping[str, str], *, verbose: bool = False) -> None:
         self.url = f"http://127.0.0.1:{port}"
-        self._held: deque[str] | None = None if verbose else deque(maxlen=_HELD_LINES)
+        self._verbose = verbose
+        self._is_shown = verbose
         self._last = ""
-        self._lock = threading.Lock()
         self._process = subprocess.Popen(  # noqa: S603 - the platform's own command
             [llama_command(), "stack", "run", str(config), "--port", str(port)],
             stdout=subprocess.PIPE,
@@ -135,9 +133,8 @@ class Server:
             time.sleep(_POLL_SECONDS)
 
     def show_log(self) -> None:
-        """Print the log from now on; what was held back is dropped."""
-        with self._lock:
-            self._held = None
+        """Print the log from now on."""
+        self._is_shown = True
 
     def wait(self) -> None:
         """Wait until the process ends by itself, which is an error.
@@ -150,6 +147,7 @@ class Server:
 
     def stop(self) -> None:
         """Stop the process; kill it after ``STOP_SECONDS``, or at once on another signal."""
+        self._is_shown = self._verbose
         try:
             with stop_requests():
                 self._process.terminate()
@@ -184,12 +182,9 @@ class Server:
         stream = self._process.stdout
         for raw in stream or ():
             line = raw.decode(errors="replace").rstrip()
-            with self._lock:
-                self._last = line or self._last
-                if self._held is not None:
-                    self._held.append(line)
-                else:
-                    click.echo(line)
+            self._last = line or self._last
+            if self._is_shown:
+                click.echo(line)
 
 
 def _message(response: httpx.Response) -> str:
