@@ -30,7 +30,7 @@ _OWN_MODULES = {
 }
 """Provider type of this package -> the ``module`` that its entry in run.yaml needs."""
 _ALL_INTERFACES = (None, "", "0.0.0.0", "::")  # noqa: S104 - recognized in order to warn
-_INVALID_INDENT = "is not a list; write one `- provider_id: NAME` for each provider"
+_NOT_A_LIST = "is not a list; write one `- provider_id: NAME` for each provider"
 
 
 @click.command("check")
@@ -97,7 +97,7 @@ def _declares_messages(file: Path) -> bool:
 def _inference(config: RunConfig) -> Iterator[Finding]:
     entries = config.mapping("providers").get("inference")
     if entries is not None and not isinstance(entries, list):
-        yield Finding("providers.inference", _INVALID_INDENT)
+        yield Finding("providers.inference", _NOT_A_LIST)
         return
     providers = config.providers("inference")
     if not providers and config.mapping("providers"):
@@ -149,7 +149,7 @@ def _engine(path: str, entry: Mapping[str, Any]) -> Iterator[Finding]:
 def _messages(config: RunConfig) -> Iterator[Finding]:
     entries = config.mapping("providers").get(API)
     if entries is not None and not isinstance(entries, list):
-        yield Finding(f"providers.{API}", _INVALID_INDENT)
+        yield Finding(f"providers.{API}", _NOT_A_LIST)
         return
     providers = config.providers(API)
     if not providers and config.mapping("providers"):
@@ -200,7 +200,7 @@ def _unknown_provider(name: str, enabled: Sequence[str]) -> str:
 
 def _server(config: RunConfig) -> Iterator[Finding]:
     server = config.mapping("server")
-    if server.get("host") in _ALL_INTERFACES and not config.mapping("server", "auth"):
+    if server.get("host") in _ALL_INTERFACES and not config.mapping("server", "auth", "provider_config"):
         host = server.get("host")
         text = f"{host} listens on all interfaces" if host else "missing, so that the stack listens on all interfaces"
         yield Finding("server.host", f"{text} without authentication; set it to 127.0.0.1, or configure server.auth")
@@ -227,5 +227,5 @@ def _invalid(model: type[BaseModel], path: str, loc: tuple[int | str, ...], kind
 
 
 def _suggestion(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.7)
     return f"did you mean {close[0]}?" if close else ""
