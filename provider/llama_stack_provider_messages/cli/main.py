@@ -11,6 +11,9 @@ import click
 
 PROGRAM = "messages"
 _COMMANDS = {
+    "serve": ("serve", "Start a stack from a model file, the URL of a server, or a distribution."),
+    "run": ("run", "Check a run.yaml and start its stack."),
+    "check": ("check", "Find mistakes in a run.yaml, without starting a server."),
     "apis-dir": ("apis_dir", "Print the folder for external_apis_dir."),
     "launch": ("launch", "Start Claude Code, opencode or any client on a running stack."),
     "doctor": ("doctor", "Check a running stack; each problem comes with a remedy."),
