@@ -1,6 +1,7 @@
 """``messages serve`` and ``messages run``, as a user runs them: real stacks, real HTTP."""
 
 import json
+import os
 import signal
 import subprocess
 import threading
@@ -46,7 +47,8 @@ def test_serve_answers_from_the_embedded_engine_under_any_name_and_stops(tmp_pat
         assert f"ANTHROPIC_BASE_URL={url} ANTHROPIC_AUTH_TOKEN=none claude" in command.output
         reply = httpx.post(f"{url}/v1/messages", json=BODY | {"model": "claude-sonnet-4-5"}, timeout=60)
         assert reply.json()["type"] == "message"
-        assert command.stop(signal.SIGINT) == 0
+        os.killpg(command.process.pid, signal.SIGINT)  # as Ctrl-C in a terminal does
+        assert command.end() == 0
     assert command.group_is_gone()
     file = tmp_path / ".llama" / "messages" / f"serve-{port}" / "run.yaml"
     assert f"Configuration: {file}\n" in command.lines
