@@ -24,11 +24,14 @@ from llama_stack_provider_messages.upstream.settings import NativeSettings
 from .run_config import Finding, RunConfig, possible_values, read_run_config
 
 API = "messages"
+HOST = "server.host"
 _OWN_MODULES = {
     "inline::llama-cpp": "llama_stack_provider_messages.local",
     "remote::messages": "llama_stack_provider_messages.remote",
 }
 """Provider type of this package -> the ``module`` that its entry in run.yaml needs."""
+_PACKAGES = {"remote::ollama": "ollama", "remote::anthropic": "anthropic"}
+"""Provider type of the platform -> the package that it needs and the platform does not install; extra `starter`."""
 _ALL_INTERFACES = (None, "", "0.0.0.0", "::")  # noqa: S104 - recognized in order to warn
 _NOT_A_LIST = "is not a list; write one `- provider_id: NAME` for each provider"
 
@@ -111,6 +114,9 @@ def _inference(config: RunConfig) -> Iterator[Finding]:
             yield Finding(f"{path}.provider_type", "missing; write a type such as remote::vllm")
         elif kind in _OWN_MODULES and not entry.get("module"):
             yield Finding(path, f"{kind} needs its module; add `module: {_OWN_MODULES[kind]}`")
+        elif (package := _PACKAGES.get(kind)) and importlib.util.find_spec(package) is None:
+            text = f"{kind} needs the package {package}: pip install 'llama-stack-provider-messages[starter]'"
+            yield Finding(path, text)
         if isinstance(module := entry.get("module"), str):
             yield from _module(f"{path}.module", module.split("==")[0])
         if kind == "inline::llama-cpp":
@@ -203,7 +209,7 @@ def _server(config: RunConfig) -> Iterator[Finding]:
     if server.get("host") in _ALL_INTERFACES and not config.mapping("server", "auth", "provider_config"):
         host = server.get("host")
         text = f"{host} listens on all interfaces" if host else "missing, so that the stack listens on all interfaces"
-        yield Finding("server.host", f"{text} without authentication; set it to 127.0.0.1, or configure server.auth")
+        yield Finding(HOST, f"{text} without authentication; set it to 127.0.0.1, or configure server.auth")
 
 
 def _validated[M: BaseModel](model: type[M], value: object, path: str) -> M | list[Finding]:

@@ -186,6 +186,15 @@ def test_variables_of_a_disabled_provider_need_not_be_set(tmp_path, capsys):
     assert run(capsys, "check", file)[0] == 0
 
 
+def test_a_missing_package_of_a_platform_provider_is_named(tmp_path, capsys, monkeypatch):
+    """The platform's provider for Ollama imports a package that the platform does not install."""
+    monkeypatch.setitem(sys.modules, "ollama", None)
+    file = tmp_path / "run.yaml"
+    file.write_text(GOOD.replace("remote::vllm", "remote::ollama"))
+    text = "remote::ollama needs the package ollama: pip install 'llama-stack-provider-messages[starter]'"
+    assert run(capsys, "check", file) == (1, [f"{file}: providers.inference[0]: {text}"])
+
+
 def test_a_missing_model_and_a_missing_engine_are_named(tmp_path, capsys, monkeypatch):
     """The engine is an extra of this package."""
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
