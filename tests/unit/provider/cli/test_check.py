@@ -139,6 +139,15 @@ def test_a_mistake_is_one_line_with_its_path_and_the_remedy(change, line, tmp_pa
     assert all(text.startswith(f"{file}: ") for text in lines)
 
 
+def test_all_mistakes_are_found_at_once(tmp_path, capsys):
+    """An invalid field does not hide the names of unknown providers beside it."""
+    file = tmp_path / "run.yaml"
+    file.write_text(f"{GOOD}      native: {{vlm: on}}\n      pings: 1\n".replace("host: 127.0.0.1", "host: '::'"))
+    code, lines = run(capsys, "check", file)
+    assert code == 1
+    assert [line.split(": ")[1] for line in lines] == [f"{CONFIG}.pings", f"{CONFIG}.native.vlm", "server.host"]
+
+
 def test_a_file_without_mistakes_is_confirmed(tmp_path, capsys):
     """The command exits with 0."""
     file = tmp_path / "run.yaml"
