@@ -172,8 +172,8 @@ def _messages(config: RunConfig) -> Iterator[Finding]:
 def _names(config: RunConfig, settings: MessagesConfig, path: str) -> Iterator[Finding]:
     """Report names of providers that the file does not have, and model names without a provider."""
     enabled = [str(entry["provider_id"]) for _, entry in config.providers("inference")]
-    raw = config.raw.get("providers", {}).get("inference") or []
-    entries = [entry for entry in raw if isinstance(entry, dict)]
+    raw = config.raw["providers"].get("inference")
+    entries = [entry for entry in raw if isinstance(entry, dict)] if isinstance(raw, list) else []
     ids = {name for entry in entries for name in possible_values(entry.get("provider_id"))}
     types = {str(entry.get("provider_type")) for entry in entries}
     for name in settings.native:
