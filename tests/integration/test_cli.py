@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from support.native_upstream import NativeUpstream, spoken
-from support.scripted_upstream import streamed
+from support.scripted_upstream import pieces, streamed
 from support.serve_process import MESSAGES, ServeProcess
 from support.stack_process import free_port, run_config, vllm
 
@@ -85,7 +85,7 @@ def test_serve_recognizes_a_chat_upstream_and_ends_its_open_stream_with_an_error
 
 
 def test_serve_recognizes_a_messages_upstream_and_passes_its_key_by_the_variable(tmp_path):
-    """The key is not in the run.yaml, and a request goes through as it is."""
+    """The key is not in the run.yaml, a request goes through as it is, and an open stream ends with an error."""
     port = free_port()
     with NativeUpstream() as native:
         native.play(streamed(*spoken("m", "Hi")), "m")
@@ -96,7 +96,14 @@ def test_serve_recognizes_a_messages_upstream_and_passes_its_key_by_the_variable
             url = f"http://127.0.0.1:{port}/v1/messages"
             reply = httpx.post(url, json=BODY | {"stream": True}, timeout=60)
             assert reply.headers["x-messages-lane"].startswith("native")
-            assert command.stop() == 0
+            native.play(pieces(spoken("hang", "Hi")[:3], end="hang"), "hang")
+            endless = BODY | {"model": "messages/hang", "stream": True}
+            with httpx.stream("POST", url, json=endless, timeout=60) as stream:
+                received = [next(chunks := stream.iter_raw())]
+                command.process.send_signal(signal.SIGTERM)
+                received += chunks
+            assert last_event(b"".join(received))["error"] == STOPPING
+            assert command.end() == 0
         assert ("authorization", "Bearer sk-mine-0123456789") in native.of("m")[-1].pairs
     file = tmp_path / ".llama" / "messages" / f"serve-{port}" / "run.yaml"
     assert "sk-mine" not in file.read_text() + command.output

@@ -138,10 +138,8 @@ def _module(path: str, name: str) -> Iterator[Finding]:
 
 
 def _engine(path: str, entry: Mapping[str, Any]) -> Iterator[Finding]:
-    settings = _validated(LlamaCppConfig, entry.get("config"), f"{path}.config")
-    if not isinstance(settings, LlamaCppConfig):
-        yield from settings
-        return
+    settings, findings = _validated(LlamaCppConfig, entry.get("config"), f"{path}.config")
+    yield from findings
     try:
         check_engine()
     except ValueError as error:
@@ -166,18 +164,16 @@ def _messages(config: RunConfig) -> Iterator[Finding]:
         if (kind := entry.get("provider_type")) != "inline::builtin":
             yield Finding(f"{path}.provider_type", f"{kind} is not known; write inline::builtin")
             continue
-        settings = _validated(MessagesConfig, entry.get("config"), f"{path}.config")
-        if isinstance(settings, MessagesConfig):
-            yield from _names(config, settings, f"{path}.config")
-        else:
-            yield from settings
+        settings, findings = _validated(MessagesConfig, entry.get("config"), f"{path}.config")
+        yield from findings
+        yield from _names(config, settings, f"{path}.config")
 
 
 def _names(config: RunConfig, settings: MessagesConfig, path: str) -> Iterator[Finding]:
     """Report names of providers that the file does not have, and model names without a provider."""
     enabled = [str(entry["provider_id"]) for _, entry in config.providers("inference")]
-    raw = config.raw.get("providers", {}).get("inference") or []
-    entries = [entry for entry in raw if isinstance(entry, dict)]
+    raw = config.raw["providers"].get("inference")
+    entries = [entry for entry in raw if isinstance(entry, dict)] if isinstance(raw, list) else []
     ids = {name for entry in entries for name in possible_values(entry.get("provider_id"))}
     types = {str(entry.get("provider_type")) for entry in entries}
     for name in settings.native:
@@ -212,14 +208,17 @@ def _server(config: RunConfig) -> Iterator[Finding]:
         yield Finding(HOST, f"{text} without authentication; set it to 127.0.0.1, or configure server.auth")
 
 
-def _validated[M: BaseModel](model: type[M], value: object, path: str) -> M | list[Finding]:
-    """Return a validated configuration, or what is wrong with it."""
+def _validated[M: BaseModel](model: type[M], value: object, path: str) -> tuple[M, list[Finding]]:
+    """Return the configuration without its invalid fields, and what is wrong with those."""
     if not isinstance(value, dict | None):
-        return [Finding(path, "is not a mapping; write `name: value` lines, indented below it")]
+        return model(), [Finding(path, "is not a mapping; write `name: value` lines, indented below it")]
     try:
-        return model.model_validate(value or {})
+        return model.model_validate(value or {}), []
     except ValidationError as error:
-        return [_invalid(model, path, item["loc"], item["type"], item["msg"]) for item in error.errors()]
+        errors = error.errors()
+        invalid = {item["loc"][0] for item in errors}
+        rest = model.model_validate({name: part for name, part in (value or {}).items() if name not in invalid})
+        return rest, [_invalid(model, path, item["loc"], item["type"], item["msg"]) for item in errors]
 
 
 def _invalid(model: type[BaseModel], path: str, loc: tuple[int | str, ...], kind: str, text: str) -> Finding:
