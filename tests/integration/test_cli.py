@@ -10,8 +10,8 @@ import httpx
 import pytest
 import yaml
 
-from support.native_upstream import NativeUpstream, spoken
-from support.scripted_upstream import pieces, streamed
+from support.native_upstream import NativeUpstream, text_frames
+from support.scripted_upstream import HANG, streamed
 from support.serve_process import MESSAGES, ServeProcess
 from support.stack_process import free_port, run_config, vllm
 
@@ -88,7 +88,7 @@ def test_serve_recognizes_a_messages_upstream_and_passes_its_key_by_the_variable
     """The key is not in the run.yaml, a request goes through as it is, and an open stream ends with an error."""
     port = free_port()
     with NativeUpstream() as native:
-        native.play(streamed(*spoken("m", "Hi")), "m")
+        native.play(streamed(*text_frames("m", "Hi")), "m")
         options = ("--upstream", native.root("up"), "--upstream-key-env", "MY_KEY", "--port", str(port))
         with serve(tmp_path, *options, MY_KEY="sk-mine-0123456789") as command:
             command.wait_until_ready()
@@ -96,7 +96,7 @@ def test_serve_recognizes_a_messages_upstream_and_passes_its_key_by_the_variable
             url = f"http://127.0.0.1:{port}/v1/messages"
             reply = httpx.post(url, json=BODY | {"stream": True}, timeout=60)
             assert reply.headers["x-messages-lane"].startswith("native")
-            native.play(pieces(spoken("hang", "Hi")[:3], end="hang"), "hang")
+            native.play(streamed(*text_frames("hang", "Hi")[:3], end=HANG), "hang")
             endless = BODY | {"model": "messages/hang", "stream": True}
             with httpx.stream("POST", url, json=endless, timeout=60) as stream:
                 received = [next(chunks := stream.iter_raw())]

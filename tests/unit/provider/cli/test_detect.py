@@ -10,11 +10,11 @@ import yaml
 from llama_stack_provider_messages.cli.detect import KINDS, Detected, detect, messages_settings, provider_entry
 from llama_stack_provider_messages.config import MessagesConfig
 from support.native_upstream import NativeUpstream, error_body
-from support.scripted_upstream import ScriptedUpstream, whole
+from support.scripted_upstream import ScriptedUpstream, responds
 from support.stack_process import free_port
 
-NOT_FOUND = whole(b'{"detail": "Not Found"}', 404)
-VALIDATED = whole(error_body("invalid_request_error", "model: Field required"), 400)
+NOT_FOUND = responds(b'{"detail": "Not Found"}', 404)
+VALIDATED = responds(error_body("invalid_request_error", "model: Field required"), 400)
 VERSION = {"version": "0.32.0"}
 
 
@@ -41,7 +41,7 @@ def server():
 
 
 def script(server, answers):
-    server.scripts |= {path: whole(json.dumps(body).encode()) for path, body in answers.items()}
+    server.scripts |= {path: responds(json.dumps(body).encode()) for path, body in answers.items()}
 
 
 @pytest.mark.parametrize("kind", SERVERS)
@@ -97,7 +97,7 @@ def test_the_way_in_which_a_server_takes_its_key_is_found_out(auth, server):
 )
 def test_a_server_that_refuses_the_key_is_an_error_with_the_remedy(key, advice, server):
     """The key itself is not in the message."""
-    server.scripts["/v1/models"] = whole(b'{"error": "key"}', 401)
+    server.scripts["/v1/models"] = responds(b'{"error": "key"}', 401)
     with pytest.raises(click.ClickException, match=f"answers 401 without a valid key; .*{advice}") as caught:
         detect(server.address, key, "MY_KEY")
     assert "sk-1" not in caught.value.message

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from llama_stack_provider_messages.cli import doctor
 from llama_stack_provider_messages.cli.running_stack import RunningStack
-from support.scripted_upstream import ScriptedUpstream, whole
+from support.scripted_upstream import ScriptedUpstream, responds
 
 LANE = {"x-messages-lane": "translated; reason=probed"}
 MODEL = {"type": "model", "id": "up/m", "display_name": "up/m", "max_input_tokens": 65_536, "max_tokens": 8_192}
@@ -18,7 +18,7 @@ CALL = {"type": "tool_use", "id": "t", "name": "get_weather", "input": {"city": 
 
 
 def reply(value, status=200, **headers):
-    return whole(json.dumps(value).encode(), status, **headers)
+    return responds(json.dumps(value).encode(), status, **headers)
 
 
 def message(*blocks, stop="end_turn"):
@@ -98,7 +98,7 @@ class SickStack(ScriptedUpstream):
         elif path.startswith("/v1/models/") and path not in self.responses:
             name = path.removeprefix("/v1/models/")
             return reply(MODEL | {"id": name, "display_name": "up/m" if name == "up/m" else f"{name} (up/m)"})
-        return self.responses.get(path) or whole(b"{}", 404)
+        return self.responses.get(path) or responds(b"{}", 404)
 
 
 def platform_model(name, provider):
@@ -168,14 +168,14 @@ def test_no_server_is_one_failure_with_the_command_that_starts_one():
 
 BROKEN = {
     "another web server": (
-        {"/v1/models": whole(b"<html>", 404)}, "server", "not a stack: GET /v1/models has status 404", "base URL",
+        {"/v1/models": responds(b"<html>", 404)}, "server", "not a stack: GET /v1/models has status 404", "base URL",
     ),
     "a llama-stack without this package": (
         {"/v1/models": reply({"data": []})}, "server", "without the Messages API", "external_apis_dir",
     ),
     "no model": ({"/v1/models": reply({"data": [], "has_more": False})}, "models", "serves no model", "backend runs"),
     "names of Claude Code": (
-        {"/v1/models/claude-sonnet-5": whole(b"{}", 404)},
+        {"/v1/models/claude-sonnet-5": responds(b"{}", 404)},
         "client names", "no model answers claude-sonnet-5;", "default_model",
     ),
     "small window": (
@@ -233,7 +233,7 @@ PATHS = ["/v1/models", "/v1/version", "/v1/providers", "platform models", "/v1/m
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("status", [200, 500])
 def test_any_response_gives_results_and_not_a_traceback(path, body, status):
-    with SickStack({path: whole(body, status)}) as server:
+    with SickStack({path: responds(body, status)}) as server:
         result = run(server.address)
     assert isinstance(result.exception, SystemExit | None), result.exception
     assert re.fullmatch(r"No check failed\.|\d+ failed: .+", result.stdout.splitlines()[-1])
@@ -255,9 +255,9 @@ def test_an_invalid_address_in_the_environment_is_a_warning():
 def test_stale_models_are_also_found_if_the_stack_does_not_list_its_providers():
     checks = examine(
         {
-            "/v1/providers": whole(b"{}", 404),
+            "/v1/providers": responds(b"{}", 404),
             "platform models": reply({"data": [platform_model("up/m", "up"), platform_model("old/x", "old")]}),
-            "/v1/models/old/x": whole(b"{}", 404),
+            "/v1/models/old/x": responds(b"{}", 404),
         }
     )
     assert checks["stale models"].text.endswith(": old/x")
@@ -314,7 +314,7 @@ def test_a_token_that_is_not_needed_is_a_warning():
 
 
 def test_a_model_that_is_not_served_fails():
-    checks = examine({"/v1/models/typo": whole(b"{}", 404)}, name="typo")
+    checks = examine({"/v1/models/typo": responds(b"{}", 404)}, name="typo")
     assert checks["models"].status == "fail"
     assert "typo is not served" in checks["models"].text
     assert "Choose one of: up/m." in checks["models"].remedy

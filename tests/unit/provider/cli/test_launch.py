@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from llama_stack_provider_messages.cli import launch, running_stack
 from llama_stack_provider_messages.cli.launch import Limits, window_variables
-from support.scripted_upstream import ScriptedUpstream, whole
+from support.scripted_upstream import ScriptedUpstream, responds
 
 CONTEXT, OUTPUT = "CLAUDE_CODE_MAX_CONTEXT_TOKENS", "CLAUDE_CODE_MAX_OUTPUT_TOKENS"
 BASH, READ = "BASH_MAX_OUTPUT_LENGTH", "CLAUDE_CODE_FILE_READ_MAX_OUTPUT_TOKENS"
@@ -30,12 +30,12 @@ class ListingStack(ScriptedUpstream):
         self.requests.append(exchange)
         if exchange.path == "/v1/models":
             listed = [entry for name, entry in self.entries.items() if name != "*"]
-            return whole(json.dumps({"data": listed, "has_more": False}).encode())
+            return responds(json.dumps({"data": listed, "has_more": False}).encode())
         name = exchange.path.removeprefix("/v1/models/")
         entry = self.entries.get(name) or self.entries.get("*")
         if not entry:
-            return whole(b'{"type": "error"}', 404)
-        return whole(
+            return responds(b'{"type": "error"}', 404)
+        return responds(
             json.dumps(entry | {"id": name, "display_name": entry["display_name"].replace("*", name)}).encode()
         )
 
