@@ -4,7 +4,7 @@ Three things are done when the server starts, in the router's lifespan, because 
 
 * the routes for ``/v1/models`` are inserted before the platform's (see ``models.py``), and before them a second route
   for ``POST /v1/messages``, so that the server does not search the routes of all its APIs first;
-* a route for unknown paths is added after all others;
+* a route for mistyped paths of this API is added after all others;
 * the error responses of chat completions are installed (see ``CompletionError``).
 """
 
@@ -65,7 +65,7 @@ def _lifespan(impl: Messages, max_body_bytes: int) -> Callable[[FastAPI], Abstra
             ),
             *shared_model_routes(impl),
         ]
-        after = [UnknownPathRoute(prefix + MESSAGES) for prefix in ("", "/anthropic")]
+        after = [UnknownPathRoute()]
         install_completion_errors(app)
         app.router.routes[:] = [*before, *app.router.routes, *after]
         yield

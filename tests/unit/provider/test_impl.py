@@ -59,7 +59,10 @@ class ScriptedPlatform:
         )
 
     async def served_models(self):
-        return [f"local/m{number}" for number in range(25)]
+        return [Target(f"local/m{number}", "local", self.kind, f"m{number}") for number in range(25)]
+
+    async def models_named(self, name):
+        return []
 
     async def chat(self, target, fields):
         self.requests.append((target.model_id, fields))
