@@ -25,7 +25,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -42,7 +42,7 @@ logger = get_logger(__name__)
 
 WAIT_SECONDS = 3.0
 """How long a list waits for all backends together."""
-_ASK_SECONDS = 10.0
+ASK_SECONDS = 10.0
 """How long a backend is asked at most, mostly in the background."""
 _KNOWN_SECONDS, _UNKNOWN_SECONDS = 300.0, 30.0
 """Lifetime of a limit, and of the fact that a backend did not state one or did not answer."""
@@ -88,6 +88,7 @@ class ModelLimits:
             entry wins.
         clock: Returns monotonic seconds.
         wait_seconds: How long ``of`` waits for backends.
+        ask_seconds: How long a backend may take.
     """
 
     def __init__(
@@ -96,15 +97,17 @@ class ModelLimits:
         configured: Mapping[str, Mapping[str, Any]],
         clock: Callable[[], float] = time.monotonic,
         wait_seconds: float = WAIT_SECONDS,
+        ask_seconds: float = ASK_SECONDS,
     ) -> None:
         self._client = client
         self._configured = configured
         self._clock = clock
         self._wait_seconds = wait_seconds
+        self._ask_seconds = ask_seconds
         self._answers: BoundedDict[str, tuple[TokenLimits, float]] = BoundedDict()
         self._running: dict[str, asyncio.Task[None]] = {}
 
-    async def of(self, targets: Iterable[Target]) -> dict[str, TokenLimits]:
+    async def of(self, targets: Collection[Target]) -> dict[str, TokenLimits]:
         """Return the limits of models by model id, after at most ``wait_seconds``."""
         known = {target.model_id: self._stated(target) for target in targets}
         missing: dict[str, list[Target]] = {}
@@ -138,7 +141,7 @@ class ModelLimits:
         """Ask the backend of these models, and keep what it says; a failure is logged and leaves limits unknown."""
         by_name: dict[str, TokenLimits] = {}
         try:
-            async with asyncio.timeout(_ASK_SECONDS):
+            async with asyncio.timeout(self._ask_seconds):
                 question = _question(targets[0].provider_type)
                 await question(self._getter(targets[0]), [target.resource_id for target in targets], by_name)
         except Exception as error:  # noqa: BLE001 - providers raise any exception, and the list must not fail

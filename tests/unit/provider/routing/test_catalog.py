@@ -141,7 +141,7 @@ async def test_a_model_that_the_caller_may_not_use_does_not_make_a_name_ambiguou
 async def test_a_model_of_another_stack_is_a_404_also_with_a_default():
     """The platform's store has it; this stack does not have its provider."""
     platform = ScriptedPlatform(["up/a"], foreign=["gone/a", "gone/b"])
-    with pytest.raises(NotFoundError, match="^model: gone/b is not served here: .* Served: up/a. "):
+    with pytest.raises(NotFoundError, match=r"^model: gone/b is not served here: .* Served: up/a. "):
         await catalog(platform, default="up/a").resolve("gone/b")
 
 
