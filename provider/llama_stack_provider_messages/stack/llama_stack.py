@@ -209,8 +209,10 @@ class Platform:
 
         Models of other stacks are among them. Unlike ``served_models`` this sends no request to a provider.
         """
-        stored = await self._models.get_all_with_type("model")
-        return self._targets(model for model in stored if name in (model.identifier, model.provider_resource_id))
+        stored = await self._models.dist_registry.get_all()
+        named = {item.identifier for item in stored if name in (item.identifier, item.provider_resource_id)}
+        found = [await self._models.get_object_by_identifier("model", identifier) for identifier in named]
+        return self._targets(filter(None, found))  # None: the caller may not use it, or it is not a model
 
     def _targets(self, models: Iterable[Model]) -> list[Target]:
         providers = self._models.impls_by_provider_id
