@@ -12,7 +12,7 @@ from llama_stack_api_messages.models.catalog import ModelInfo, ModelList, ModelQ
 from .config import MessagesConfig
 from .headers import LANE_HEADER, MODEL_HEADER
 from .native.lane import NativeLane
-from .routing.catalog import Aliases, Catalog
+from .routing.catalog import Aliases, Catalog, NamedTarget
 from .routing.lanes import LaneSelector, NativeRoute, Route
 from .routing.limits import ModelLimits
 from .routing.probe import Probes
@@ -52,29 +52,36 @@ class MessagesImpl:
 
     async def create_message(self, body: RequestBody[CreateMessageRequest], call: Call) -> Reply:
         """Return the reply to a request; see ``Messages.create_message``."""
-        route, headers = await self._route(body.model, call)
+        found = await self._catalog.resolve(body.model)
 
-        async def send() -> MessageReply | StreamReply:
-            with _errors_with(headers):
-                if isinstance(route, NativeRoute):
-                    reply = await self._native.reply(body, call, route)
-                else:
-                    reply = await self._translated.reply(body, call, route)
-            return replace(reply, headers={**reply.headers, **headers})
+        async def select() -> PendingStream:
+            route, headers = await self._route(found, call)
 
-        async def connect() -> StreamReply:
-            reply = await send()
-            if not isinstance(reply, StreamReply):
-                raise TypeError(f"the {route.lane} lane did not return a stream")
-            return reply
+            async def connect() -> StreamReply:
+                reply = await self._reply(body, call, route, headers)
+                if not isinstance(reply, StreamReply):
+                    raise TypeError(f"the {route.lane} lane did not return a stream")
+                return reply
+
+            return PendingStream(connect, headers, route.status_first)
 
         if body.stream:
-            return PendingStream(connect, headers, route.status_first)
-        return await send()
+            return PendingStream(select, {MODEL_HEADER: found.header}, selecting=True)
+        return await self._reply(body, call, *await self._route(found, call))
+
+    async def _reply(
+        self, body: RequestBody[CreateMessageRequest], call: Call, route: Route, headers: Mapping[str, str]
+    ) -> MessageReply | StreamReply:
+        with _errors_with(headers):
+            if isinstance(route, NativeRoute):
+                reply = await self._native.reply(body, call, route)
+            else:
+                reply = await self._translated.reply(body, call, route)
+        return replace(reply, headers={**reply.headers, **headers})
 
     async def count_tokens(self, body: RequestBody[CountTokensRequest], call: Call) -> MessageReply:
         """Return the token count of a prompt; see ``Messages.count_tokens``."""
-        route, headers = await self._route(body.model, call)
+        route, headers = await self._route(await self._catalog.resolve(body.model), call)
         with _errors_with(headers):
             if isinstance(route, NativeRoute):
                 reply = await self._native.count(body, call, route)
@@ -82,9 +89,8 @@ class MessagesImpl:
                 reply = await self._translated.count(body, call, route)
         return replace(reply, headers={**reply.headers, **headers})
 
-    async def _route(self, model: str, call: Call) -> tuple[Route, dict[str, str]]:
+    async def _route(self, found: NamedTarget, call: Call) -> tuple[Route, dict[str, str]]:
         """Return the route of a request, and the headers of its reply that name the model and the lane."""
-        found = await self._catalog.resolve(model)
         headers = {MODEL_HEADER: found.header}
         with _errors_with(headers):
             route = await self._lanes.choose(found.target, call)
