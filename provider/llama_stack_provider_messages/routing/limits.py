@@ -1,6 +1,6 @@
 """The token limits of models, for the model list: how large a prompt may be, and how long an answer.
 
-Clients size their requests by them, so a wrong number is worse than none: a limit that nobody states stays unknown.
+Clients size their requests by them, so a wrong number is worse than none: a limit that no source states is unknown.
 The sources, of which the first that has a number wins:
 
     ``backends``     what the operator configured: ``context_window``, ``max_output_tokens``
@@ -18,7 +18,7 @@ The sources, of which the first that has a number wins:
 Prompt and answer share the window of vLLM, llama.cpp and Ollama, which have no other limit: it is both limits.
 
 The list is never delayed by more than ``WAIT_SECONDS`` and never fails because of a backend: what has not arrived by
-then is unknown, and kept for the next list when it comes. Asking does not start an embedded engine.
+then is unknown, and is in the next list once it has arrived. A query does not start an embedded engine.
 """
 
 import asyncio
@@ -42,8 +42,8 @@ logger = get_logger(__name__)
 
 WAIT_SECONDS = 3.0
 """How long a list waits for all backends together."""
-ASK_SECONDS = 10.0
-"""How long a backend is asked at most, mostly in the background."""
+QUERY_SECONDS = 10.0
+"""Timeout of the query of one backend, which goes on in the background after ``WAIT_SECONDS``."""
 _KNOWN_SECONDS, _UNKNOWN_SECONDS = 300.0, 30.0
 """Lifetime of a limit, and of the fact that a backend did not state one or did not answer."""
 
@@ -75,12 +75,12 @@ class TokenLimits:
 
 type Get = Callable[[str, Mapping[str, Any] | None], Awaitable[Any]]
 """Takes a path below the root of the backend and a body, None for GET; returns decoded JSON, None if there is none."""
-type Question = Callable[[Get, list[str], dict[str, TokenLimits]], Awaitable[None]]
-"""Asks a backend for models by its own names, and writes the limits by name; what it wrote before a failure counts."""
+type Query = Callable[[Get, list[str], dict[str, TokenLimits]], Awaitable[None]]
+"""Takes the backend's names of models and writes their limits by name; what it wrote before a failure is used."""
 
 
 class ModelLimits:
-    """Finds the token limits of models; caches what backends say.
+    """Finds the token limits of models; caches what backends state.
 
     Args:
         client: Sends requests to backends.
@@ -88,7 +88,7 @@ class ModelLimits:
             entry wins.
         clock: Returns monotonic seconds.
         wait_seconds: How long ``of`` waits for backends.
-        ask_seconds: How long a backend may take.
+        query_seconds: Timeout of the query of one backend.
     """
 
     def __init__(
@@ -97,14 +97,14 @@ class ModelLimits:
         configured: Mapping[str, Mapping[str, Any]],
         clock: Callable[[], float] = time.monotonic,
         wait_seconds: float = WAIT_SECONDS,
-        ask_seconds: float = ASK_SECONDS,
+        query_seconds: float = QUERY_SECONDS,
     ) -> None:
         self._client = client
         self._configured = configured
         self._clock = clock
         self._wait_seconds = wait_seconds
-        self._ask_seconds = ask_seconds
-        self._answers: BoundedDict[str, tuple[TokenLimits, float]] = BoundedDict()
+        self._query_seconds = query_seconds
+        self._cache: BoundedDict[str, tuple[TokenLimits, float]] = BoundedDict()
         self._running: dict[str, asyncio.Task[None]] = {}
 
     async def of(self, targets: Collection[Target]) -> dict[str, TokenLimits]:
@@ -114,10 +114,10 @@ class ModelLimits:
         for target in {target.model_id: target for target in targets}.values():
             if None in (known[target.model_id].window, known[target.model_id].output) and not self._is_fresh(target):
                 missing.setdefault(target.provider_id, []).append(target)
-        if tasks := [self._asking(provider_id, models) for provider_id, models in missing.items()]:
+        if tasks := [self._start(provider_id, models) for provider_id, models in missing.items()]:
             await asyncio.wait(tasks, timeout=self._wait_seconds)
         nothing = (TokenLimits(), 0.0)
-        return {model_id: stated.or_else(self._answers.get(model_id, nothing)[0]) for model_id, stated in known.items()}
+        return {model_id: stated.or_else(self._cache.get(model_id, nothing)[0]) for model_id, stated in known.items()}
 
     def _stated(self, target: Target) -> TokenLimits:
         """Return the limits that the configuration or the platform's list states."""
@@ -128,33 +128,33 @@ class ModelLimits:
         return configured.or_else(_listed_limits(target.metadata))
 
     def _is_fresh(self, target: Target) -> bool:
-        return target.model_id in self._answers and self._clock() < self._answers[target.model_id][1]
+        return target.model_id in self._cache and self._clock() < self._cache[target.model_id][1]
 
-    def _asking(self, provider_id: str, targets: list[Target]) -> asyncio.Task[None]:
-        """Return the task that asks a backend; there is one at a time, so a later list may learn less."""
+    def _start(self, provider_id: str, targets: list[Target]) -> asyncio.Task[None]:
+        """Return the running query of a backend, else a new one; so a page may wait for the query of another page."""
         task = self._running.get(provider_id)
         if task is None or task.done() or task.get_loop() is not asyncio.get_running_loop():
-            task = self._running[provider_id] = asyncio.create_task(self._ask(provider_id, targets))
+            task = self._running[provider_id] = asyncio.create_task(self._query(provider_id, targets))
         return task
 
-    async def _ask(self, provider_id: str, targets: list[Target]) -> None:
-        """Ask the backend of these models, and keep what it says; a failure is logged and leaves limits unknown."""
+    async def _query(self, provider_id: str, targets: list[Target]) -> None:
+        """Query the backend of these models, and cache its limits; a failure is logged and leaves them unknown."""
         by_name: dict[str, TokenLimits] = {}
         try:
-            async with asyncio.timeout(self._ask_seconds):
-                question = _question(targets[0].provider_type)
-                await question(self._getter(targets[0]), [target.resource_id for target in targets], by_name)
+            async with asyncio.timeout(self._query_seconds):
+                query = _query_of(targets[0].provider_type)
+                await query(self._getter(targets[0]), [target.resource_id for target in targets], by_name)
         except Exception as error:  # noqa: BLE001 - providers raise any exception, and the list must not fail
             reason = error.message[:200] if isinstance(error, MessagesError) else type(error).__name__
             logger.info("token limits unknown", provider_id=provider_id, reason=reason)
         now = self._clock()
         for target in targets:
             limits = by_name.get(target.resource_id, TokenLimits())
-            self._answers[target.model_id] = (limits, now + (_KNOWN_SECONDS if limits.window else _UNKNOWN_SECONDS))
+            self._cache[target.model_id] = (limits, now + (_KNOWN_SECONDS if limits.window else _UNKNOWN_SECONDS))
 
     def _getter(self, target: Target) -> Get:
         async def get(path: str, body: Mapping[str, Any] | None) -> Any:  # noqa: ANN401 - any JSON
-            target.provider.get_base_url()  # fails if the embedded engine is not running: asking must not start it
+            target.provider.get_base_url()  # fails if the embedded engine is not running, which a query must not start
             upstream = upstream_of(target, NativeSettings(), await declared_by(target))
             if upstream is None:
                 return None
@@ -177,14 +177,14 @@ class ModelLimits:
         self._running.clear()
 
 
-async def _ask_llama_cpp(get: Get, names: list[str], found: dict[str, TokenLimits]) -> None:
+async def _query_llama_cpp(get: Get, names: list[str], found: dict[str, TokenLimits]) -> None:
     for name in names:  # a router has several models, and must not load one to answer
         props = await get(f"/props?model={quote(name, safe='')}&autoload=false", None)
         window = _tokens(_member(_member(props, "default_generation_settings"), "n_ctx"))
         found[name] = TokenLimits(window, window)
 
 
-async def _ask_ollama(get: Get, names: list[str], found: dict[str, TokenLimits]) -> None:
+async def _query_ollama(get: Get, names: list[str], found: dict[str, TokenLimits]) -> None:
     loaded = _member(await get("/api/ps", None), "models")
     windows = {_member(model, "name"): _tokens(_member(model, "context_length")) for model in _list(loaded)}
     for name in names:
@@ -196,7 +196,7 @@ async def _ask_ollama(get: Get, names: list[str], found: dict[str, TokenLimits])
         found[name] = TokenLimits(window, window)
 
 
-async def _ask_list(get: Get, _names: list[str], found: dict[str, TokenLimits]) -> None:
+async def _query_list(get: Get, _names: list[str], found: dict[str, TokenLimits]) -> None:
     listed = await get("/v1/models?limit=1000", None)
     for model in _list(listed if isinstance(listed, list) else _member(listed, "data")):
         shared = _tokens(_member(model, "max_model_len"))
@@ -204,20 +204,20 @@ async def _ask_list(get: Get, _names: list[str], found: dict[str, TokenLimits]) 
         found[str(_member(model, "id"))] = limits.or_else(_listed_limits(_member(model, "custom_metadata")))
 
 
-async def _ask_nothing(_get: Get, _names: list[str], _found: dict[str, TokenLimits]) -> None:
+async def _query_nothing(_get: Get, _names: list[str], _found: dict[str, TokenLimits]) -> None:
     """Leave the limits of providers without an HTTP backend unknown."""
 
 
-_QUESTIONS: Mapping[str, Question] = {
-    "inline::llama-cpp": _ask_llama_cpp,
-    "remote::llama-cpp-server": _ask_llama_cpp,
-    "remote::ollama": _ask_ollama,
+_QUERIES: Mapping[str, Query] = {
+    "inline::llama-cpp": _query_llama_cpp,
+    "remote::llama-cpp-server": _query_llama_cpp,
+    "remote::ollama": _query_ollama,
 }
 
 
-def _question(provider_type: str) -> Question:
-    other = _ask_list if provider_type.startswith("remote::") else _ask_nothing
-    return _QUESTIONS.get(provider_type, other)
+def _query_of(provider_type: str) -> Query:
+    other = _query_list if provider_type.startswith("remote::") else _query_nothing
+    return _QUERIES.get(provider_type, other)
 
 
 def _listed_limits(model: object) -> TokenLimits:

@@ -23,7 +23,7 @@ class Provider(OpenAIMixin):
 
 
 class StoppedEngine(Provider):
-    """An embedded engine that is not running; asking for its upstream would start it."""
+    """An embedded engine that is not running; its upstream would start it."""
 
     def get_base_url(self):
         raise RuntimeError("The embedded engine is not running")
@@ -126,7 +126,7 @@ async def test_a_backend_that_states_nothing_leaves_limits_unknown(answer):
 
 @pytest.mark.parametrize("kind", ["remote::llama-cpp-server", "inline::llama-cpp"])
 async def test_llama_cpp_states_the_context_of_a_slot(kind):
-    """A router of several models is told not to load the one that is asked for."""
+    """A router of several models is told not to load the model of the request."""
     client = Client({PROPS: {"default_generation_settings": {"n_ctx": 65536}, "total_slots": 2}})
     assert await limits_of(client, target(kind, "org/m")) == [TokenLimits(65536, 65536)]
 
@@ -157,14 +157,14 @@ async def test_ollama_states_the_window_of_a_loaded_model_else_its_parameter():
 
 
 async def test_limits_that_were_learned_before_a_failure_are_kept():
-    """Ollama is asked once for each model."""
+    """Ollama gets one request for each model."""
     client = Client({PS: {"models": []}, SHOW: [{"parameters": "num_ctx 8192"}, BadGatewayError("down")]})
     found = await limits_of(client, *(target("remote::ollama", name) for name in "ab"))
     assert found == [TokenLimits(8192, 8192), NOTHING]
 
 
 async def test_the_configuration_and_the_list_of_the_platform_come_before_the_backend():
-    """The operator's most specific entry first; a backend is not asked if nothing is missing."""
+    """The operator's most specific entry first; a backend is not queried if nothing is missing."""
     client = Client({LIST: {"data": [{"id": name, "max_model_len": 4096} for name in "abc"]}})
     configured = {
         "remote::vllm": {"max_output_tokens": 1},
@@ -179,7 +179,7 @@ async def test_the_configuration_and_the_list_of_the_platform_come_before_the_ba
 
 
 @pytest.mark.parametrize("kind", ["inline::sentence-transformers", ""])
-async def test_a_provider_without_an_http_backend_is_not_asked(kind):
+async def test_a_provider_without_an_http_backend_is_not_queried(kind):
     """Its limits are unknown."""
     client = Client({})
     assert await limits_of(client, target(kind)) == [NOTHING]
@@ -201,7 +201,7 @@ async def test_an_answer_is_kept_for_a_while(answer, lifetime):
     assert len(client.requests) == 2
 
 
-async def test_a_silent_backend_does_not_delay_the_list_and_is_heard_later():
+async def test_a_silent_backend_does_not_delay_the_list_and_responds_later():
     """All lists share one request; what it brings is in the next list."""
     answer = asyncio.Event()
     client = Client({LIST: answer})
@@ -215,11 +215,11 @@ async def test_a_silent_backend_does_not_delay_the_list_and_is_heard_later():
     assert len(client.requests) == 1
 
 
-async def test_a_silent_backend_is_not_asked_for_ever(monkeypatch):
+async def test_the_query_of_a_silent_backend_times_out(monkeypatch):
     """It counts as one that states nothing."""
     lines = []
     monkeypatch.setattr(module, "logger", SimpleNamespace(info=lambda text, **values: lines.append(values["reason"])))
-    limits = ModelLimits(Client({LIST: asyncio.Event()}), {}, wait_seconds=60, ask_seconds=0.01)
+    limits = ModelLimits(Client({LIST: asyncio.Event()}), {}, wait_seconds=60, query_seconds=0.01)
     async with asyncio.timeout(60):
         assert await limits.of([target()]) == {"up/m": NOTHING}
     assert lines == ["TimeoutError"]
@@ -235,6 +235,6 @@ async def test_closing_cancels_the_running_requests():
     assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
 
 
-async def test_nothing_asked_is_nothing_found():
+async def test_without_models_there_are_no_limits():
     """An empty page."""
     assert await ModelLimits(Client({}), {}).of([]) == {}
