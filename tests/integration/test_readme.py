@@ -1,4 +1,4 @@
-"""The examples of README work unchanged."""
+"""The examples of README and of docs/library-client.md work unchanged."""
 
 import os
 import re
@@ -15,7 +15,8 @@ pytestmark = pytest.mark.integration
 
 README = (ROOT / "README.md").read_text()
 RUN_YAML, *_OTHERS = [block for block in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL) if "providers:" in block]
-LIBRARY_CLIENT = next(block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "AsLibrary" in block)
+LIBRARY_PAGE = (ROOT / "docs" / "library-client.md").read_text()
+LIBRARY_CLIENT = next(block for block in re.findall(r"```python\n(.*?)```", LIBRARY_PAGE, re.DOTALL))
 VARIABLES = {"MESSAGES_APIS_DIR": str(ROOT / "distributions" / "apis.d"), "LLAMA_STACK_LOG_FORMAT": "json"}
 
 
