@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from llama_stack_api_messages.models import describe_validation_error
 
 from .translation.messages_to_chat import PRESETS, Policy, profile_for
-from .upstream.address import NativeSettings
+from .upstream.settings import NativeSettings
 
 
 class MessagesConfig(BaseModel):

@@ -9,7 +9,7 @@ from llama_stack_provider_messages.config import MessagesConfig
 from llama_stack_provider_messages.local.config import LlamaCppConfig
 from llama_stack_provider_messages.remote.config import ModelEntry, RemoteMessagesConfig
 from llama_stack_provider_messages.translation.messages_to_chat import PRESETS, Profile
-from llama_stack_provider_messages.upstream.address import NativeSettings
+from llama_stack_provider_messages.upstream.settings import NativeSettings
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -1,11 +1,12 @@
 """The router of the API: all its endpoints, and what is done with the server that includes it.
 
-Three things are done when the server starts, in the router's lifespan, because they concern all routes of the server:
+Four things are done when the server starts, in the router's lifespan, because they concern all routes of the server:
 
 * the routes for ``/v1/models`` are inserted before the platform's (see ``models.py``), and before them a second route
   for ``POST /v1/messages``, so that the server does not search the routes of all its APIs first;
 * a route for unknown paths is added after all others;
-* the error responses of chat completions are installed (see ``CompletionError``).
+* the error responses of chat completions are installed (see ``CompletionError``);
+* open streams are ended when the server is asked to stop (see ``streaming/stop.py``).
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -17,6 +18,7 @@ from fastapi import APIRouter, FastAPI, Response
 from llama_stack_api_messages.api import Messages, ServeSettings
 from llama_stack_api_messages.error_response import install_completion_errors
 from llama_stack_api_messages.stack import PUBLIC_ROUTE_KEY
+from llama_stack_api_messages.streaming.stop import ended_by_signals
 
 from .messages import MESSAGES, MessageEndpoints, message_routes
 from .models import own_model_routes, shared_model_routes
@@ -68,7 +70,8 @@ def _lifespan(impl: Messages, max_body_bytes: int) -> Callable[[FastAPI], Abstra
         after = [UnknownPathRoute(prefix + MESSAGES) for prefix in ("", "/anthropic")]
         install_completion_errors(app)
         app.router.routes[:] = [*before, *app.router.routes, *after]
-        yield
+        with ended_by_signals():
+            yield
         added = [*before, *after]
         app.router.routes[:] = [route for route in app.router.routes if route not in added]
 

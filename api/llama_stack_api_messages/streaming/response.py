@@ -16,6 +16,7 @@ Rules:
   an unfinished event, and an error first completes it, see ``unfinished_frame``.
 * Frames of our own are read ahead (``read_ahead.py``): those that are ready together are sent in one write. Chunks of
   an upstream are relayed one by one (``ChunkSender``): memory stays flat, and back-pressure reaches the upstream.
+* When the server is asked to stop, a stream ends with an ``error`` event (``stop.py``).
 * The upstream response is closed as soon as the client disconnects. Two tasks run for that, one that sends and one
   that waits for the disconnect; Starlette's own streaming response leaves the iterator to the garbage collector.
 """
@@ -34,6 +35,7 @@ from llama_stack_api_messages.errors import MessagesError
 from .disconnect import Receive, cancelled_error, disconnected, end
 from .read_ahead import read_ahead
 from .sse import PING, TAIL_BYTES, encode_event, unfinished_frame
+from .stop import stopping_error, until_server_stops
 
 type Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
@@ -78,14 +80,17 @@ class EventStream(StreamingResponse):
         """Send the response over ASGI; if the client disconnects, close the upstream response and return promptly."""
         sending = asyncio.create_task(self._send(send))
         gone = asyncio.create_task(disconnected(receive))
-        try:
-            await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
-            client_left = gone.done()
-        finally:
-            await end(sending, gone)
+        with until_server_stops() as stopping:
+            try:
+                await asyncio.wait({sending, gone, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                client_left, stopped = gone.done(), stopping.done()
+            finally:
+                await end(sending, gone)
         if client_left:
             return
-        if failure := cancelled_error() if sending.cancelled() else sending.exception():
+        is_complete = sending.done() and not sending.cancelled()
+        cancelled = stopping_error() if stopped else cancelled_error()
+        if failure := sending.exception() if is_complete else cancelled:
             error = visible_error(failure, self._call.request_id)
             if not self._started:
                 await error_response(error, self._call.request_id)(scope, receive, send)

@@ -42,8 +42,9 @@ from llama_stack_provider_messages.translation.chat_to_messages import (
     translate_response,
 )
 from llama_stack_provider_messages.translation.dropped import Dropped, dropped_text
-from llama_stack_provider_messages.upstream.address import NativeSettings, resolve
+from llama_stack_provider_messages.upstream.address import resolve
 from llama_stack_provider_messages.upstream.client import UpstreamClient
+from llama_stack_provider_messages.upstream.settings import NativeSettings
 
 from .client import MessagesClient, ModelLister
 from .config import ModelEntry, RemoteMessagesConfig, RemoteMessagesProviderData

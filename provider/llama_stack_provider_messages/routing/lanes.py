@@ -21,7 +21,8 @@ from llama_stack_api_messages.errors import ApiError, InvalidRequestError, Messa
 from llama_stack_api_messages.models import CountTokensRequest, CreateMessageRequest
 from llama_stack_provider_messages.headers import LANE_HEADER
 from llama_stack_provider_messages.stack import Target, get_logger
-from llama_stack_provider_messages.upstream.address import NativeSettings, Upstream, declared_by, upstream_of
+from llama_stack_provider_messages.upstream.address import Upstream, declared_by, upstream_of
+from llama_stack_provider_messages.upstream.settings import NativeSettings
 
 from .probe import Probes
 

@@ -21,8 +21,9 @@ from llama_stack_provider_messages.translation.messages_to_chat.backend.tokens i
     counting_methods,
     estimate_tokens,
 )
-from llama_stack_provider_messages.upstream.address import NativeSettings, declared_by, upstream_of
+from llama_stack_provider_messages.upstream.address import declared_by, upstream_of
 from llama_stack_provider_messages.upstream.client import UpstreamClient, UpstreamRequest, read_body
+from llama_stack_provider_messages.upstream.settings import NativeSettings
 from llama_stack_provider_messages.upstream.state import COOLDOWN_SECONDS, Cooldown
 
 __all__ = ["Count", "Post", "TokenCounter", "TokenizerUnavailable"]

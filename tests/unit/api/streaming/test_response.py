@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 
 import pytest
 
@@ -9,6 +10,7 @@ from llama_stack_api_messages.api import Call, MessageReply, PendingStream, Stre
 from llama_stack_api_messages.errors import OverloadedError, RateLimitError
 from llama_stack_api_messages.streaming.response import EventStream
 from llama_stack_api_messages.streaming.sse import PING, TAIL_BYTES, encode_event, unfinished_frame
+from llama_stack_api_messages.streaming.stop import ended_by_signals
 
 CALL = Call("req_1")
 FRAME = encode_event({"type": "message_start"})
@@ -585,3 +587,65 @@ async def test_silence_between_two_frames_is_filled_with_pings():
     end.set()
     await task
     assert [part for part in parts(client) if part != PING] == [FRAME, FRAME, b""]
+
+
+async def test_a_stream_ends_with_an_error_event_when_the_server_stops():
+    """The signal handler of the server is called, too, and the upstream's stream is closed."""
+    server_signals, closed = [], asyncio.Event()
+
+    async def frames():
+        try:
+            yield FRAME
+            await asyncio.Event().wait()
+        finally:
+            closed.set()
+
+    before = signal.signal(signal.SIGTERM, lambda number, frame: server_signals.append(number))
+    try:
+        with ended_by_signals():
+            client = Client()
+            stream = EventStream(reply(frames()), CALL, LONG)
+            responding = asyncio.create_task(stream({"type": "http"}, client.receive, client.send))
+            while FRAME not in client.body:
+                client.got.clear()
+                await client.got.wait()
+            signal.raise_signal(signal.SIGTERM)
+            await responding
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    event = client.body.removeprefix(FRAME)
+    assert event.startswith(b"event: error\n")
+    error = json.loads(event.split(b"data: ")[1])["error"]
+    assert error == {"type": "overloaded_error", "message": "The server is stopping; send the request again"}
+    assert client.messages[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
+    assert server_signals == [signal.SIGTERM]
+    assert closed.is_set()
+
+
+async def test_a_stream_that_has_not_begun_gets_the_error_as_its_status_when_the_server_stops():
+    """The upstream had not answered yet."""
+    begun = asyncio.Event()
+
+    async def open_stream():
+        begun.set()
+        await asyncio.Event().wait()
+
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        with ended_by_signals():
+            responding = asyncio.create_task(respond(open_stream))
+            await begun.wait()
+            signal.raise_signal(signal.SIGTERM)
+            client = await responding
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert client.status == 529
+
+
+async def test_the_signal_handlers_of_the_server_are_restored():
+    """They are those of before once its lifespan has ended; without a handler none is installed."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    with ended_by_signals():
+        assert signal.getsignal(signal.SIGINT) is not before[signal.SIGINT]
+        assert signal.getsignal(signal.SIGTERM) is before[signal.SIGTERM]
+    assert {number: signal.getsignal(number) for number in before} == before

@@ -10,7 +10,8 @@ from llama_stack_provider_messages.native.model_name import ModelNameRewriter
 from llama_stack_provider_messages.native.repair import StreamRepair
 from llama_stack_provider_messages.native.stream import relayed, repaired
 from llama_stack_provider_messages.upstream import client
-from llama_stack_provider_messages.upstream.address import NativeSettings, Upstream
+from llama_stack_provider_messages.upstream.address import Upstream
+from llama_stack_provider_messages.upstream.settings import NativeSettings
 
 START = b'event: message_start\ndata: {"type":"message_start","message":{"model":"up","usage":{"input_tokens":3}}}\n\n'
 TEXT = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"text":"Hi"}}\n\n'

@@ -14,7 +14,8 @@ from llama_stack_provider_messages.routing import lanes as module
 from llama_stack_provider_messages.routing.lanes import LANES, PROBED_TYPES, REASONS, LaneSelector, NativeRoute, Reason
 from llama_stack_provider_messages.routing.probe import Probes
 from llama_stack_provider_messages.stack import OpenAIMixin, Target
-from llama_stack_provider_messages.upstream.address import ANTHROPIC_TYPES, NativeSettings
+from llama_stack_provider_messages.upstream.address import ANTHROPIC_TYPES
+from llama_stack_provider_messages.upstream.settings import NativeSettings
 
 YES, NO, SILENT = (400, b""), (404, b""), (0, b"")
 VLLM, OTHER = "remote::vllm", "remote::openai"

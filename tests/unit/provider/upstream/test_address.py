@@ -11,7 +11,8 @@ from llama_stack_api_messages import MessagesUpstream
 from llama_stack_api_messages.errors import MessagesError
 from llama_stack_provider_messages.config import MessagesConfig
 from llama_stack_provider_messages.stack import OpenAIMixin, Target
-from llama_stack_provider_messages.upstream.address import NativeSettings, declared_by, upstream_of
+from llama_stack_provider_messages.upstream.address import declared_by, upstream_of
+from llama_stack_provider_messages.upstream.settings import NativeSettings
 
 
 def read(text):

@@ -15,13 +15,14 @@ from llama_stack_api_messages.errors import (
 )
 from llama_stack_provider_messages.stack import Target
 from llama_stack_provider_messages.upstream import client as module
-from llama_stack_provider_messages.upstream.address import NativeSettings, Upstream
+from llama_stack_provider_messages.upstream.address import Upstream
 from llama_stack_provider_messages.upstream.client import (
     MAX_RESPONSE_BYTES,
     UpstreamClient,
     UpstreamRequest,
     read_body,
 )
+from llama_stack_provider_messages.upstream.settings import NativeSettings
 
 TARGET = Target("up/m", "up", "remote::vllm", "m")
 OWN = b'{"type":"error","error":{"type":"odd_error","message":"key sk-sesame"}}'

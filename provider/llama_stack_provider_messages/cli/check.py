@@ -1,0 +1,231 @@
+"""``messages check``: finds the mistakes in a run.yaml without starting the platform's server.
+
+The platform's server needs half a minute to fail, and reports a mistake as a traceback, or not at all: a missing
+``external_apis_dir``, an alias of a provider that does not exist. This module reads the file only. The order of the
+checks is that of the file: the stack, the inference providers, the Messages provider, the server.
+"""
+
+import difflib
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from llama_stack_provider_messages.config import MessagesConfig
+from llama_stack_provider_messages.local.config import LlamaCppConfig, check_engine, check_model_files
+from llama_stack_provider_messages.upstream.settings import NativeSettings
+
+from .run_config import Finding, RunConfig, possible_values, read_run_config
+
+API = "messages"
+_OWN_MODULES = {
+    "inline::llama-cpp": "llama_stack_provider_messages.local",
+    "remote::messages": "llama_stack_provider_messages.remote",
+}
+"""Provider type of this package -> the ``module`` that its entry in run.yaml needs."""
+_ALL_INTERFACES = (None, "", "0.0.0.0", "::")  # noqa: S104 - recognized in order to warn
+_NOT_A_LIST = "is not a list; write one `- provider_id: NAME` for each provider"
+
+
+@click.command("check")
+@click.argument("file", metavar="RUN.YAML", type=click.Path(path_type=Path))
+def command(file: Path) -> None:
+    """Find mistakes in a run.yaml, without starting a server.
+
+    Prints one line for each: the path in the file, what is wrong, what to do. Exits with 1 if there are any.
+
+    \b
+    Example:
+      messages check run.yaml
+    """  # noqa: D301 - click's mark for text that is not wrapped
+    found = check(read_run_config(file))
+    for finding in found:
+        click.echo(f"{file}: {finding}")
+    if found:
+        sys.exit(1)
+    click.echo(f"{file}: no mistakes found")
+
+
+def check(config: RunConfig) -> list[Finding]:
+    """Return all findings about a run.yaml, including those of reading it."""
+    if not config.content:
+        return config.findings or [Finding("", "is empty; begin with `version: 2`")]
+    found = [*_stack(config), *_inference(config), *_messages(config), *_server(config)]
+    return [*config.findings, *found]
+
+
+def _stack(config: RunConfig) -> Iterator[Finding]:
+    content = config.content
+    if "version" not in content:
+        yield Finding("version", "missing; add `version: 2`")
+    if not content.get("distro_name") and not content.get("image_name"):
+        yield Finding("distro_name", "missing; add a name of your choice, such as `distro_name: messages`")
+    apis = content.get("apis")
+    if not isinstance(apis, list) or API not in apis:
+        yield Finding("apis", f"does not list {API}; write `apis: [inference, models, {API}]`")
+    if not isinstance(content.get("providers"), dict):
+        yield Finding("providers", "missing or not a mapping; add `inference` and `messages` with their providers")
+    yield from _external_apis(content.get("external_apis_dir"))
+
+
+def _external_apis(value: object) -> Iterator[Finding]:
+    path, remedy = "external_apis_dir", "set it to the folder that `messages apis-dir` prints"
+    if not isinstance(value, str):
+        yield Finding(path, f"missing, so that the stack does not know the Messages API; {remedy}")
+        return
+    folder = Path(value).expanduser()
+    if not folder.is_dir():
+        yield Finding(path, f"no folder at {folder}; {remedy}")
+    elif not any(_declares_messages(file) for file in sorted(folder.glob("*.yaml"))):
+        yield Finding(path, f"no file in {folder} declares the API `{API}`; {remedy}")
+
+
+def _declares_messages(file: Path) -> bool:
+    try:
+        spec = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return False
+    return isinstance(spec, dict) and spec.get("name") == API
+
+
+def _inference(config: RunConfig) -> Iterator[Finding]:
+    entries = config.mapping("providers").get("inference")
+    if entries is not None and not isinstance(entries, list):
+        yield Finding("providers.inference", _NOT_A_LIST)
+        return
+    providers = config.providers("inference")
+    if not providers and config.mapping("providers"):
+        yield Finding("providers.inference", "no provider is enabled; add one, so that there is a model to serve")
+    ids = [str(entry["provider_id"]) for _, entry in providers]
+    for number, (path, entry) in enumerate(providers):
+        if ids[number] in ids[:number]:
+            yield Finding(f"{path}.provider_id", f"{ids[number]} is the id of an earlier provider; give it another id")
+        kind = entry.get("provider_type")
+        if not isinstance(kind, str):
+            yield Finding(f"{path}.provider_type", "missing; write a type such as remote::vllm")
+        elif kind in _OWN_MODULES and not entry.get("module"):
+            yield Finding(path, f"{kind} needs its module; add `module: {_OWN_MODULES[kind]}`")
+        if isinstance(module := entry.get("module"), str):
+            yield from _module(f"{path}.module", module.split("==")[0])
+        if kind == "inline::llama-cpp":
+            yield from _engine(path, entry)
+
+
+def _module(path: str, name: str) -> Iterator[Finding]:
+    """Report a module that cannot be imported; no module is imported, because that can take seconds."""
+    parts = f"{name}.provider".split(".")
+    try:
+        spec = importlib.util.find_spec(parts[0])
+        for end in range(2, len(parts) + 1):
+            places = spec.submodule_search_locations if spec else None
+            spec = importlib.machinery.PathFinder.find_spec(".".join(parts[:end]), places) if places else None
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None:
+        yield Finding(path, f"{name} cannot be imported; install its package, or correct the name")
+
+
+def _engine(path: str, entry: Mapping[str, Any]) -> Iterator[Finding]:
+    settings = _validated(LlamaCppConfig, entry.get("config"), f"{path}.config")
+    if not isinstance(settings, LlamaCppConfig):
+        yield from settings
+        return
+    try:
+        check_engine()
+    except ValueError as error:
+        yield Finding(path, str(error))
+    try:
+        check_model_files(settings)
+    except ValueError as error:
+        yield Finding(f"{path}.config", str(error))
+
+
+def _messages(config: RunConfig) -> Iterator[Finding]:
+    entries = config.mapping("providers").get(API)
+    if entries is not None and not isinstance(entries, list):
+        yield Finding(f"providers.{API}", _NOT_A_LIST)
+        return
+    providers = config.providers(API)
+    if not providers and config.mapping("providers"):
+        yield Finding(f"providers.{API}", "no provider; add `- {provider_id: builtin, provider_type: inline::builtin}`")
+    for path, _ in providers[1:]:
+        yield Finding(path, "a stack uses one Messages provider, and this would replace the first; remove one")
+    for path, entry in providers[:1]:
+        if (kind := entry.get("provider_type")) != "inline::builtin":
+            yield Finding(f"{path}.provider_type", f"{kind} is not known; write inline::builtin")
+            continue
+        settings = _validated(MessagesConfig, entry.get("config"), f"{path}.config")
+        if isinstance(settings, MessagesConfig):
+            yield from _names(config, settings, f"{path}.config")
+        else:
+            yield from settings
+
+
+def _names(config: RunConfig, settings: MessagesConfig, path: str) -> Iterator[Finding]:
+    """Report names of providers that the file does not have, and model names without a provider."""
+    enabled = [str(entry["provider_id"]) for _, entry in config.providers("inference")]
+    raw = config.raw.get("providers", {}).get("inference") or []
+    entries = [entry for entry in raw if isinstance(entry, dict)]
+    ids = {name for entry in entries for name in possible_values(entry.get("provider_id"))}
+    types = {str(entry.get("provider_type")) for entry in entries}
+    for name in settings.native:
+        if name not in ids:
+            yield Finding(f"{path}.native.{name}", _unknown_provider(name, enabled))
+    for name in settings.backends:
+        if name.partition("/")[0] not in ids and name not in types:
+            yield Finding(f"{path}.backends.{name}", _unknown_provider(name.partition("/")[0], enabled))
+    targets = {f"aliases.{name}": model for name, model in settings.aliases.items()}
+    if settings.default_model:
+        targets["default_model"] = settings.default_model
+    for place, model in targets.items():
+        provider, slash, _ = model.partition("/")
+        if not slash:
+            text = f"{model} has no provider; write PROVIDER_ID/{model}, with one of {', '.join(enabled)}"
+            yield Finding(f"{path}.{place}", text)
+        elif provider not in enabled:
+            text = f"{provider} is disabled by its environment variable; set it, or name another provider"
+            yield Finding(f"{path}.{place}", text if provider in ids else _unknown_provider(provider, enabled))
+
+
+def _unknown_provider(name: str, enabled: Sequence[str]) -> str:
+    listed = f"the providers are {', '.join(enabled)}" if enabled else "there is none"
+    return f"no inference provider has the id {name}; {_suggestion(name, enabled) or listed}"
+
+
+def _server(config: RunConfig) -> Iterator[Finding]:
+    server = config.mapping("server")
+    if server.get("host") in _ALL_INTERFACES and not config.mapping("server", "auth", "provider_config"):
+        host = server.get("host")
+        text = f"{host} listens on all interfaces" if host else "missing, so that the stack listens on all interfaces"
+        yield Finding("server.host", f"{text} without authentication; set it to 127.0.0.1, or configure server.auth")
+
+
+def _validated[M: BaseModel](model: type[M], value: object, path: str) -> M | list[Finding]:
+    """Return a validated configuration, or what is wrong with it."""
+    if not isinstance(value, dict | None):
+        return [Finding(path, "is not a mapping; write `name: value` lines, indented below it")]
+    try:
+        return model.model_validate(value or {})
+    except ValidationError as error:
+        return [_invalid(model, path, item["loc"], item["type"], item["msg"]) for item in error.errors()]
+
+
+def _invalid(model: type[BaseModel], path: str, loc: tuple[int | str, ...], kind: str, text: str) -> Finding:
+    where = ".".join([path, *map(str, loc)])
+    if kind == "extra_forbidden":
+        known = NativeSettings if loc[0] == "native" else model
+        name = str(loc[-1])
+        advice = _suggestion(name, known.model_fields) or f"remove it; known are {', '.join(known.model_fields)}"
+        return Finding(where, f"unknown field; {advice}")
+    return Finding(where, f"{text.removeprefix('Value error, ')}; correct the value")
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.7)
+    return f"did you mean {close[0]}?" if close else ""

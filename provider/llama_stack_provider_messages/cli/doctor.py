@@ -1,0 +1,544 @@
+"""``messages doctor``: checks a running stack and its backends; each problem comes with a remedy.
+
+The checks send what clients send: the model list, a short message, a message with a tool, a stream, a token count. A
+check that needs the result of an earlier, failed one is left out, so that one cause gives one failure.
+"""
+
+import contextlib
+import functools
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+import click
+
+from llama_stack_provider_messages.headers import COUNT_HEADER, LANE_HEADER
+
+from .launch import choose_model
+from .running_stack import ANY_NAME, DEFAULT_URL, ListedModel, RunningStack, StackError, listed_model, token_of
+
+if TYPE_CHECKING:
+    import httpx
+
+CLIENT_NAMES = ("claude-sonnet-5", "claude-haiku-4-5-20251001", "claude-opus-5-5")
+"""Names that Claude Code sends by itself; the first is that of its auto mode, whichever model is configured."""
+HELLO_TOKENS, OLD_HELLO_TOKENS = 25_000, 45_000
+"""Tokens of the first request of Claude Code 2.1.329, and of 2.1.197, which npm installs on Node 20."""
+COMFORTABLE_WINDOW = 65_536
+MIN_DELTAS = 8
+"""A stream with fewer text events does not show whether it is buffered."""
+BUFFERED_SECONDS, MIN_WAIT_SECONDS = 0.05, 1.0
+"""A stream is buffered if everything arrives within the first time, after a silence of at least the second."""
+VERSION_SECONDS = 60.0
+"""Timeout of `claude --version`."""
+MAX_MESSAGE_CHARACTERS = 300
+_TOOL = {
+    "name": "get_weather",
+    "description": "Returns the weather of a city.",
+    "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}
+
+type Status = Literal["ok", "warn", "fail", "skip"]
+
+MARKS: Mapping[Status, tuple[str, str]] = {
+    "ok": ("ok  ", "green"),
+    "warn": ("warn", "yellow"),
+    "fail": ("FAIL", "red"),
+    "skip": ("-   ", "bright_black"),
+}
+"""The mark of each status, and its colour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The result of one check.
+
+    Attributes:
+        name: What was checked, in one word.
+        status: ``skip`` if the check could not decide.
+        text: What was found.
+        remedy: What to do; empty if there is nothing to do.
+    """
+
+    name: str
+    status: Status
+    text: str
+    remedy: str = ""
+
+
+@click.command()
+@click.argument("url", default=DEFAULT_URL, metavar="[URL]")
+@click.option("--model", metavar="NAME", help="The model to send requests to (default: that of `messages launch`).")
+@click.option("--token-env", metavar="NAME", help="The environment variable with the stack's token, if it needs one.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+def command(*, url: str, model: str | None, token_env: str | None, as_json: bool) -> None:
+    """Check a running stack at URL (default: http://127.0.0.1:8321), and print a remedy for each problem.
+
+    Sends a few short requests to one model. The exit code is 1 if a check fails.
+
+    \b
+    Examples:
+      messages doctor
+      messages doctor http://127.0.0.1:9000 --model vllm/qwen3-coder
+      messages doctor --json
+    """  # noqa: D301 - click's mark for text that is not wrapped
+    checks: list[Check] = []
+    with RunningStack(url, token_of(token_env)) as stack:
+        for check in examine(stack, model, os.environ, has_token=token_env is not None):
+            checks.append(check)
+            if not as_json:
+                print_check(check)
+    failed = [check.name for check in checks if check.status == "fail"]
+    if as_json:
+        report = {"url": stack.url, "ok": not failed, "checks": [asdict(check) for check in checks]}
+        click.echo(json.dumps(report, indent=2))
+    else:
+        click.echo(f"\n{len(failed)} failed: {', '.join(failed)}" if failed else "\nNo check failed.")
+    click.get_current_context().exit(int(bool(failed)))
+
+
+def print_check(check: Check) -> None:
+    """Print a result, and the remedy on a line of its own."""
+    mark, colour = MARKS[check.status]
+    click.echo(f"{click.style(mark, fg=colour)}  {check.name:<15} {check.text}")
+    if check.remedy:
+        click.echo(f"{'':<22}{click.style('do:', bold=True)} {check.remedy}")
+
+
+def examine(
+    stack: RunningStack,
+    name: str | None,
+    environment: Mapping[str, str],
+    *,
+    has_token: bool = False,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Check]:
+    """Yield the result of each check as soon as it is there.
+
+    Args:
+        stack: The stack.
+        name: The model to send requests to.
+        environment: The environment of the command.
+        has_token: Whether requests have a token.
+        clock: Returns monotonic seconds.
+    """
+    yield from stack_checks(stack, name, clock, has_token=has_token)
+    yield from environment_checks(stack, environment)
+
+
+def stack_checks(
+    stack: RunningStack, name: str | None, clock: Callable[[], float], *, has_token: bool
+) -> Iterator[Check]:
+    """Yield the results that do not depend on the environment; see ``examine``."""
+    try:
+        listing = stack.get("/v1/models?limit=1000")
+    except StackError as error:
+        yield Check("reachable", "fail", *_split(error.message))
+        return
+    yield Check("reachable", "ok", f"{stack.url} answers")
+    yield (authenticated := authentication(stack, listing, has_token=has_token))
+    if authenticated.status == "fail":
+        return
+    yield (server := server_kind(stack, listing))
+    if server.status == "fail":
+        return
+    yield from versions(stack)
+    listed = [listed_model(entry) for entry in listing.json()["data"]]
+    yield from providers(stack)
+    if not listed:
+        yield Check(
+            "models",
+            "fail",
+            "the stack serves no model",
+            "Check that the backend runs and that run.yaml has its address; its models are listed when it answers.",
+        )
+        return
+    try:
+        model = choose_model(stack, name)
+    except StackError as error:
+        if name:
+            yield Check("models", "fail", *_split(error.message))
+            return
+        model = listed[0]
+    yield Check("models", "ok", f"{len(listed)} listed; the checks below use {model.name}")
+    yield client_names(stack)
+    yield context_window(model)
+    yield from request_checks(stack, model, clock)
+
+
+def environment_checks(stack: RunningStack, environment: Mapping[str, str]) -> Iterator[Check]:
+    """Yield a result for each exported variable that changes a client, or a stack started in this shell."""
+    exported = environment.get("ANTHROPIC_BASE_URL")
+    if exported:
+        which = "this stack" if _address(exported) == _address(stack.url) else exported
+        yield Check(
+            "environment",
+            "warn",
+            f"ANTHROPIC_BASE_URL is exported ({which}): a stack started in this shell may take it for its upstream",
+            "unset ANTHROPIC_BASE_URL; `messages launch` sets it for the client only.",
+        )
+    if environment.get("ANTHROPIC_API_KEY"):
+        yield Check(
+            "environment",
+            "warn",
+            "ANTHROPIC_API_KEY is exported: Claude Code asks whether to use it, and does not start without internet",
+            "unset ANTHROPIC_API_KEY, or start it with `messages launch claude`, which does not pass it on.",
+        )
+    if not exported and not environment.get("ANTHROPIC_API_KEY"):
+        yield Check("environment", "ok", "neither ANTHROPIC_BASE_URL nor ANTHROPIC_API_KEY is exported")
+
+
+def authentication(stack: RunningStack, listing: "httpx.Response", *, has_token: bool) -> Check:
+    """Return whether the stack accepts the command's requests, and whether it would accept everybody's."""
+    if listing.status_code in (401, 403):
+        text = "the stack rejects the token" if has_token else "the stack requires a token"
+        return Check(
+            "authentication",
+            "fail",
+            f"{text} (status {listing.status_code})",
+            "Put a valid token into an environment variable and pass its name with --token-env; clients send it as "
+            "ANTHROPIC_AUTH_TOKEN.",
+        )
+    if has_token:
+        with RunningStack(stack.url) as anonymous:
+            if anonymous.get("/v1/models?limit=1").status_code in (401, 403):
+                return Check("authentication", "ok", "required, and the token is accepted")
+        return Check("authentication", "warn", "the stack does not require a token", _OPEN_REMEDY)
+    if stack.is_loopback:
+        return Check("authentication", "ok", "not required; the address is that of this machine only")
+    return Check("authentication", "warn", f"not required: everyone who reaches {stack.url} can use it", _OPEN_REMEDY)
+
+
+_OPEN_REMEDY = "Configure server.auth in run.yaml, or server.host: 127.0.0.1."
+
+
+def server_kind(stack: RunningStack, listing: "httpx.Response") -> Check:
+    """Return whether the server has this project's Messages API, by the form of its model list."""
+    value = _json(listing)
+    if listing.status_code == 200 and isinstance(value, dict) and isinstance(value.get("data"), list):
+        if "has_more" in value:
+            return Check("server", "ok", "has the Messages API")
+        if _json(stack.get("/v1/version")):
+            return Check(
+                "server",
+                "fail",
+                "a llama-stack without the Messages API",
+                "Add messages to apis, its provider and external_apis_dir (`messages apis-dir`) to run.yaml.",
+            )
+    return Check(
+        "server",
+        "fail",
+        f"not a stack: GET /v1/models has status {listing.status_code} and no model list",
+        "Check host and port; the URL is the base URL, without /v1. A proxy has to pass on all paths under /v1.",
+    )
+
+
+def versions(stack: RunningStack) -> Iterator[Check]:
+    """Yield the versions of the server, this package, and Claude Code if it is installed."""
+    server = (_json(stack.get("/v1/version")) or {}).get("version", "unknown")
+    package = "llama-stack-provider-messages"
+    parts = [f"llama-stack {server} (server)", f"{package} {importlib.metadata.version(package)} (this command)"]
+    if claude := shutil.which("claude"):
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            done = subprocess.run(  # noqa: S603 - the user's own client
+                [claude, "--version"], capture_output=True, text=True, timeout=VERSION_SECONDS, check=False
+            )
+            parts.append(f"Claude Code {done.stdout.split(' ')[0].strip() or 'unknown'}")
+    if re.match(r"0\.7\.|unknown", str(server)):
+        yield Check("versions", "ok", ", ".join(parts))
+    else:
+        yield Check("versions", "warn", ", ".join(parts), "This package is tested with llama-stack 0.7; install that.")
+
+
+def providers(stack: RunningStack) -> Iterator[Check]:
+    """Yield a failure for a provider whose upstream is the stack itself, and for models of providers that are gone."""
+    entries = (_json(stack.get("/v1/providers")) or {}).get("data")
+    inference = [entry for entry in entries or [] if isinstance(entry, dict) and entry.get("api") == "inference"]
+    for entry in inference:
+        address = (entry.get("config") or {}).get("base_url")
+        if isinstance(address, str) and _address(address) == _address(stack.url):
+            yield Check(
+                "upstream",
+                "fail",
+                f"provider {entry.get('provider_id')} has this stack as its upstream",
+                "unset ANTHROPIC_BASE_URL before starting the stack, or set base_url of the provider.",
+            )
+    stale = stale_models(stack, {str(entry.get("provider_id")) for entry in inference})
+    if stale:
+        yield Check(
+            "stale models",
+            "fail",
+            f"the platform's store lists models of providers that this stack does not have: {', '.join(stale[:5])}"
+            + (f" and {len(stale) - 5} more" if len(stale) > len(stale[:5]) else ""),
+            "Give each stack a store of its own: set SQLITE_STORE_DIR, or remove kvstore.db from the store's folder.",
+        )
+    else:
+        yield Check("stale models", "ok", "none in the platform's store")
+
+
+def stale_models(stack: RunningStack, provider_ids: set[str]) -> list[str]:
+    """Return the platform's models that the stack cannot use.
+
+    Args:
+        stack: The stack.
+        provider_ids: Its inference providers; if it does not list them, the set is empty, and one model of each
+            provider is looked up in the Messages API.
+    """
+    data = (_json(stack.get("/v1/models", of_platform=True)) or {}).get("data")
+    owned = {
+        str(entry["id"]): str(meta["provider_id"])
+        for entry in data or []
+        if isinstance(entry, dict)
+        and isinstance(meta := entry.get("custom_metadata"), dict)
+        and meta.get("model_type", "llm") == "llm"
+        and "provider_id" in meta
+        and "id" in entry
+    }
+    if not provider_ids:
+        first = {provider: model for model, provider in reversed(owned.items())}
+        provider_ids = {provider for provider, model in first.items() if _is_served(stack, model)}
+    return [model for model, provider in owned.items() if provider not in provider_ids]
+
+
+def _is_served(stack: RunningStack, name: str) -> bool:
+    found = stack.model(name)
+    return found is not None and found.model == name
+
+
+def client_names(stack: RunningStack) -> Check:
+    """Return whether the names that Claude Code sends by itself are answered."""
+    missing = [name for name in CLIENT_NAMES if stack.model(name) is None]
+    if missing:
+        return Check(
+            "client names",
+            "fail",
+            f"no model answers {', '.join(missing)}; Claude Code sends such names by itself",
+            'Set default_model, or an alias such as "claude-*", in the configuration of the Messages provider.',
+        )
+    default = stack.model(ANY_NAME)
+    by = f"default_model ({default.model})" if default else "an alias"
+    return Check("client names", "ok", f"claude-* names are answered by {by}")
+
+
+def context_window(model: ListedModel) -> Check:
+    """Return whether the model's window is large enough for Claude Code."""
+    larger = (
+        f"Serve the model with {COMFORTABLE_WINDOW:,} tokens (CONTEXT_SIZE, vLLM --max-model-len, llama.cpp -c, "
+        "OLLAMA_CONTEXT_LENGTH)"
+    )
+    if model.window is None:
+        return Check(
+            "context",
+            "warn",
+            f"the stack does not say how large the window of {model.name} is; Claude Code needs {HELLO_TOKENS:,} "
+            f"tokens for a greeting (2.1.197: {OLD_HELLO_TOKENS:,})",
+            "Start clients with `messages launch claude --window TOKENS`.",
+        )
+    text = f"{model.name} has a window of {model.window:,} tokens; Claude Code needs"
+    if model.window < HELLO_TOKENS:
+        return Check(
+            "context",
+            "fail",
+            f"{text} {HELLO_TOKENS:,} for a greeting",
+            f"{larger}, or use `messages launch claude`, which offers four tools only (from 16,384 on).",
+        )
+    if model.window < OLD_HELLO_TOKENS:
+        text += f" {HELLO_TOKENS:,} for a greeting, and version 2.1.197 {OLD_HELLO_TOKENS:,}"
+        return Check("context", "warn", text, f"{larger}, and start clients with `messages launch claude`.")
+    return Check("context", "ok", f"{text} {HELLO_TOKENS:,} for a greeting (2.1.197: {OLD_HELLO_TOKENS:,})")
+
+
+def request_checks(stack: RunningStack, model: ListedModel, clock: Callable[[], float]) -> Iterator[Check]:
+    """Yield the results of the checks that send messages; after a failed message, no others are sent."""
+    hello = _body(model, "Say hello.", max_tokens=32)
+    response, problem = _post(stack, "/v1/messages", hello)
+    if response is None or problem:
+        yield Check("message", "fail", *_split(problem, _BACKEND_REMEDY))
+        return
+    yield Check("message", "ok", f"{model.name} answers")
+    yield lane(response)
+    yield tool_call(stack, model)
+    yield streaming(stack, model, clock)
+    yield token_count(stack, hello)
+
+
+_BACKEND_REMEDY = "Check that the backend runs and serves this model; the stack's log has the details."
+
+
+def lane(response: "httpx.Response") -> Check:
+    """Return the lane of a response and why it was selected."""
+    value = response.headers.get(LANE_HEADER)
+    if not value:
+        return Check(
+            "lane",
+            "fail",
+            f"the response has no header {LANE_HEADER}: it is not from this project's API",
+            "Check the address; if a proxy removes headers that begin with x-messages-, let it pass them on.",
+        )
+    if value.endswith("reason=unanswered"):
+        return Check(
+            "lane", "warn", f"{value}: the probe of the backend was inconclusive", "Check that the backend runs."
+        )
+    kind = "requests are passed through" if value.startswith("native") else "requests become chat completions"
+    return Check("lane", "ok", f"{value} ({kind})")
+
+
+def tool_call(stack: RunningStack, model: ListedModel) -> Check:
+    """Return whether the backend turns the model's text into a tool call, with a request that requires one."""
+    body = _body(model, "What is the weather in Oslo?", max_tokens=2048)
+    response, problem = _post(stack, "/v1/messages", {**body, "tools": [_TOOL], "tool_choice": {"type": "any"}})
+    remedy = (
+        "vLLM: --enable-auto-tool-choice --tool-call-parser NAME; SGLang: --tool-call-parser NAME; llama.cpp: --jinja; "
+        "otherwise choose a model that is trained for tools."
+    )
+    if response is None or problem:
+        return Check("tool calls", "fail", f"rejected: {problem}", remedy)
+    message = _json(response) or {}
+    blocks = [block for block in message.get("content") or [] if isinstance(block, dict)]
+    for block in blocks:
+        if block.get("type") == "tool_use":
+            city = block["input"].get("city") if isinstance(block.get("input"), dict) else None
+            if block.get("name") == _TOOL["name"] and isinstance(city, str):
+                return Check("tool calls", "ok", f"parsed: {_TOOL['name']}({json.dumps(block['input'])[:60]})")
+            shown = json.dumps(block.get("input"))[:60]
+            return Check("tool calls", "fail", f"the arguments do not fit the tool's schema: {shown}", remedy)
+    if message.get("stop_reason") == "max_tokens":
+        text = "the model used all 2,048 tokens before it called the tool"
+        return Check("tool calls", "warn", text, "Check the model with fewer thinking tokens, or choose another one.")
+    text = "".join(str(block.get("text", "")) for block in blocks)
+    return Check("tool calls", "fail", f"the model answered with text instead of a tool call: {text[:60]!r}", remedy)
+
+
+def streaming(stack: RunningStack, model: ListedModel, clock: Callable[[], float]) -> Check:
+    """Return whether a stream arrives while it is written; one that does not is requested a second time.
+
+    The first time, everything may come late and at once because the backend loaded its model.
+    """
+    body = {**_body(model, "Count from 1 to 40.", max_tokens=200), "stream": True}
+    for _ in range(2):
+        begin = clock()
+        arrivals: list[float] = []
+        response, problem = _post(stack, "/v1/messages", body, functools.partial(_append_time, arrivals, clock))
+        if response is None or problem:
+            return Check("streaming", "fail", *_split(problem, _BACKEND_REMEDY))
+        data = response.content
+        if b"event: error" in data:
+            return Check("streaming", "fail", f"the stream ended with an error: {_sse_error(data)}", _BACKEND_REMEDY)
+        if b"event: message_stop" not in data:
+            return Check("streaming", "fail", "the stream has no message_stop: it was cut off", _PROXY_REMEDY)
+        waited, spread = arrivals[0] - begin, arrivals[-1] - arrivals[0]
+        if data.count(b"event: content_block_delta") < MIN_DELTAS:
+            return Check("streaming", "skip", "too few events to see whether a proxy buffers them")
+        if spread >= BUFFERED_SECONDS or waited < MIN_WAIT_SECONDS:
+            return Check("streaming", "ok", f"first event after {waited:.1f} s, last {spread:.1f} s later")
+    return Check(
+        "streaming",
+        "fail",
+        f"all events arrived at once, after {waited:.1f} s: a proxy buffers the stream, or the backend does",
+        _PROXY_REMEDY,
+    )
+
+
+def _append_time(times: list[float], clock: Callable[[], float], _part: bytes) -> None:
+    times.append(clock())
+
+
+_PROXY_REMEDY = (
+    "Check this stack without the proxy. nginx: proxy_buffering off, proxy_read_timeout 600s; others: turn response "
+    "buffering off for text/event-stream."
+)
+
+
+def token_count(stack: RunningStack, hello: Mapping[str, Any]) -> Check:
+    """Return whether token counts are exact or estimated."""
+    body = {name: value for name, value in hello.items() if name != "max_tokens"}
+    response, problem = _post(stack, "/v1/messages/count_tokens", body)
+    if response is None or problem:
+        return Check("token counts", "fail", *_split(problem, _BACKEND_REMEDY))
+    kind = response.headers.get(COUNT_HEADER, "unknown")
+    if kind == "exact":
+        return Check("token counts", "ok", "exact, by the backend's tokenizer")
+    return Check(
+        "token counts",
+        "warn",
+        f"{kind}: Claude Code decides with them how much of a large file it reads",
+        "vLLM and llama.cpp have a tokenizer endpoint; a proxy before the backend has to pass on /tokenize.",
+    )
+
+
+def _body(model: ListedModel, text: str, max_tokens: int) -> dict[str, Any]:
+    return {"model": model.name, "max_tokens": max_tokens, "messages": [{"role": "user", "content": text}]}
+
+
+def _post(
+    stack: RunningStack, path: str, body: Mapping[str, Any], on_part: Callable[[bytes], None] = lambda _part: None
+) -> "tuple[httpx.Response | None, str]":
+    """Send a request; return the response with its body read, and what is wrong with it, empty if nothing is.
+
+    Args:
+        stack: The stack.
+        path: The path of the endpoint.
+        body: The JSON body.
+        on_part: Called with each part of a 2xx body as it arrives.
+    """
+    import httpx
+
+    try:
+        with stack.http.stream("POST", path, json=body) as response:
+            if response.is_success:
+                parts = []
+                for part in response.iter_raw():
+                    on_part(part)
+                    parts.append(part)
+                complete = httpx.Response(
+                    response.status_code, headers=response.headers, content=b"".join(parts), request=response.request
+                )
+                return complete, ""
+            response.read()
+    except httpx.HTTPError as error:
+        return None, f"POST {path} failed: {error or type(error).__name__}"
+    try:
+        value = response.json()
+    except ValueError:
+        value = None
+    body_error = value.get("error") if isinstance(value, dict) else None
+    message = body_error.get("message") if isinstance(body_error, dict) else response.text
+    return response, f"POST {path} returned status {response.status_code}: {str(message)[:MAX_MESSAGE_CHARACTERS]}"
+
+
+def _sse_error(data: bytes) -> str:
+    found = re.search(rb"event: error\r?\ndata: (.*)", data)
+    try:
+        return str(json.loads(found[1])["error"]["message"])[:MAX_MESSAGE_CHARACTERS] if found else "unknown"
+    except (ValueError, LookupError, TypeError):
+        return "unknown"
+
+
+def _json(response: "httpx.Response") -> Any:  # noqa: ANN401 - any JSON value; None if it is not JSON
+    try:
+        return response.json() if response.status_code == 200 else None
+    except ValueError:
+        return None
+
+
+def _address(url: str) -> tuple[str, int | None]:
+    """Return host and port, with the names of this machine as one."""
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    host = parts.hostname or ""
+    return "localhost" if host in ("127.0.0.1", "::1", "0.0.0.0") else host, parts.port  # noqa: S104 - compared only
+
+
+def _split(message: str, remedy: str = "") -> tuple[str, str]:
+    """Return what is wrong and what to do: the first sentence of a message and the rest, or the given remedy."""
+    if remedy:
+        return message, remedy
+    found = re.fullmatch(r"(.+?)\. (.+)", message, re.DOTALL)
+    return (found[1], found[2]) if found else (message, "")

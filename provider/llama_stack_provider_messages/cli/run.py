@@ -1,0 +1,40 @@
+"""``messages run``: checks a run.yaml, then becomes ``llama stack run``."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from messages_tape.testing.stack import distributions
+
+from .check import check
+from .run_config import read_run_config
+from .server import check_port, llama_command
+
+_DEFAULT_PORT = 8321
+
+
+@click.command("run")
+@click.argument("file", metavar="RUN.YAML", type=click.Path(path_type=Path))
+@click.option("--port", type=click.IntRange(1, 65535), help="The port (default: server.port of the file, else 8321).")
+def command(file: Path, port: int | None) -> None:
+    """Check a run.yaml and start its stack, if there are no mistakes.
+
+    Sets MESSAGES_APIS_DIR, which the distributions use, unless it is set. The process is the platform's own from then
+    on: SIGTERM ends open streams of the Messages API with an error event, and waits for all other requests.
+
+    \b
+    Example:
+      messages run run.yaml --port 8321
+    """  # noqa: D301 - click's mark for text that is not wrapped
+    os.environ.setdefault("MESSAGES_APIS_DIR", str(distributions() / "apis.d"))
+    config = read_run_config(file)
+    if found := check(config):
+        for finding in found:
+            click.echo(f"{file}: {finding}", err=True)
+        sys.exit(1)
+    number = port or config.mapping("server").get("port") or _DEFAULT_PORT
+    check_port(number)
+    llama = llama_command()
+    os.execv(llama, [llama, "stack", "run", str(file), "--port", str(number)])  # noqa: S606 - the platform's own command

@@ -1,0 +1,165 @@
+"""A running stack, as ``messages launch`` and ``messages doctor`` see it over HTTP."""
+
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote, urlsplit
+
+import click
+
+if TYPE_CHECKING:
+    import httpx
+
+DEFAULT_URL = "http://127.0.0.1:8321"
+"""Where `messages serve` and `llama stack run` listen by default."""
+ANY_NAME = "messages-any-name"
+"""A model name that no server has: it is answered only by ``default_model`` or a pattern that matches everything."""
+REQUEST_SECONDS = 300.0
+"""Timeout of one request: a backend may load its model first."""
+CONNECT_SECONDS = 10.0
+MAX_LISTED_MODELS = 1000
+"""Page size of the model list, the maximum of the API; further pages are not read."""
+_TARGET = re.compile(r"(?P<alias>.+) \((?P<model>.+)\)")
+"""The display name of an alias."""
+
+
+class StackError(click.ClickException):
+    """The stack cannot be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedModel:
+    """A model name that may be sent to the stack.
+
+    Attributes:
+        name: The name.
+        model: The model it resolves to; the same as ``name`` unless it is an alias or answered by the default.
+        window: Size of the context window in tokens; None if the stack does not say.
+        output: Largest ``max_tokens``; None if the stack does not say.
+    """
+
+    name: str
+    model: str
+    window: int | None
+    output: int | None
+
+
+class RunningStack:
+    """The HTTP client of a stack; a context manager, which closes its connections.
+
+    Args:
+        url: The base URL; a path that belongs to the API, such as ``/v1``, is removed.
+        token: The bearer token; None if the stack needs none.
+    """
+
+    def __init__(self, url: str, token: str | None = None) -> None:
+        import httpx
+
+        self.url = base_url(url)
+        self.is_loopback = urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
+        headers = {"anthropic-version": "2023-06-01"} | ({"authorization": f"Bearer {token}"} if token else {})
+        timeout = httpx.Timeout(REQUEST_SECONDS, connect=CONNECT_SECONDS)
+        # a proxy in the environment is not meant for this machine
+        self.http = httpx.Client(
+            base_url=self.url, headers=headers, timeout=timeout, trust_env=not self.is_loopback, follow_redirects=False
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
+
+    def get(self, path: str, *, of_platform: bool = False) -> "httpx.Response":
+        """Return the response to a GET request.
+
+        Args:
+            path: Path and query string.
+            of_platform: Leave the API version out: a path that two APIs share is then the platform's own.
+
+        Raises:
+            StackError: No server answers at the URL.
+        """
+        import httpx
+
+        try:
+            request = self.http.build_request("GET", path)
+            if of_platform:
+                del request.headers["anthropic-version"]
+            return self.http.send(request)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            reason = str(error) or type(error).__name__
+            raise StackError(
+                f"No server answers at {self.url} ({reason}). Start one with `messages serve`, or give the right "
+                "address (launch: --url)."
+            ) from None
+
+    def models(self) -> list[ListedModel]:
+        """Return the models and aliases of the stack, ordered by name.
+
+        Raises:
+            StackError: The stack cannot be reached, requires authentication, or did not return a list.
+        """
+        entries = self._json(self.get(f"/v1/models?limit={MAX_LISTED_MODELS}")).get("data")
+        if not isinstance(entries, list):
+            raise StackError(
+                f"{self.url}/v1/models is not a list of models. Check that --url is the address of a stack."
+            )
+        return sorted((listed_model(entry) for entry in entries if isinstance(entry, dict)), key=lambda one: one.name)
+
+    def model(self, name: str) -> ListedModel | None:
+        """Return the entry of a name, also one that only the default answers; None if it is not served.
+
+        Raises:
+            StackError: The stack cannot be reached or requires authentication.
+        """
+        response = self.get(f"/v1/models/{quote(name)}")
+        return None if response.status_code == 404 else listed_model(self._json(response))
+
+    def _json(self, response: "httpx.Response") -> dict[str, Any]:
+        if response.status_code in (401, 403):
+            raise StackError(
+                f"{self.url} requires authentication (status {response.status_code}). Put the token into an "
+                "environment variable and pass its name with --token-env."
+            )
+        try:
+            value = response.json()
+        except ValueError:
+            value = None
+        if response.status_code != 200 or not isinstance(value, dict):
+            raise StackError(
+                f"GET {response.url.path} at {self.url} returned status {response.status_code} instead of JSON with "
+                "status 200. `messages doctor` shows what is wrong."
+            )
+        return value
+
+
+def base_url(text: str) -> str:
+    """Return a base URL without the paths that clients append themselves; ``http://`` is the default scheme."""
+    url = text.strip() if "://" in text else f"http://{text.strip()}"
+    return re.sub(r"(/v1(/messages)?)?/*$", "", url)
+
+
+def token_of(variable: str | None) -> str | None:
+    """Return the token in an environment variable; None without a variable.
+
+    Raises:
+        click.UsageError: The variable is not set.
+    """
+    if variable is None:
+        return None
+    if token := os.environ.get(variable):
+        return token
+    raise click.UsageError(f"--token-env: the environment variable {variable} is not set; export it first.")
+
+
+def listed_model(entry: dict[str, Any]) -> ListedModel:
+    """Return an entry of the model list; numbers that are missing or not positive are None."""
+    name = str(entry.get("id", ""))
+    target = _TARGET.fullmatch(str(entry.get("display_name", "")))
+    window, output = (
+        value if isinstance(value := entry.get(field), int) and value > 0 else None
+        for field in ("max_input_tokens", "max_tokens")
+    )
+    return ListedModel(name, target["model"] if target and target["alias"] == name else name, window, output)

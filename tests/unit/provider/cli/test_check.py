@@ -1,0 +1,245 @@
+"""``messages check``: a table of broken files and the line that is printed for each."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from llama_stack_provider_messages.cli.main import main
+from support.stack_process import ROOT
+
+APIS_DIR = str(ROOT / "distributions" / "apis.d")
+GOOD = f"""
+version: 2
+distro_name: mine
+apis: [inference, models, messages]
+external_apis_dir: {APIS_DIR}
+server:
+  host: 127.0.0.1
+providers:
+  inference:
+  - provider_id: vllm
+    provider_type: remote::vllm
+    config:
+      base_url: http://127.0.0.1:8000/v1
+  messages:
+  - provider_id: builtin
+    provider_type: inline::builtin
+    config:
+      default_model: vllm/qwen3
+"""
+CONFIG = "providers.messages[0].config"
+
+BROKEN = {
+    "not YAML": (("version: 2", "version: [2"), "line 3, column 12: not valid YAML: expected ',' or ']'"),
+    "no version": (("version: 2\n", ""), "version: missing; add `version: 2`"),
+    "no name": (("distro_name: mine\n", ""), "distro_name: missing; add a name of your choice"),
+    "no API": (("models, messages]", "models]"), "apis: does not list messages; write `apis:"),
+    "unset variable": (
+        ("http://127.0.0.1:8000/v1", "${env.NO_SUCH_VARIABLE}"),
+        "config.base_url: the environment variable NO_SUCH_VARIABLE is not set; set it, or write ${env.",
+    ),
+    "variable of a shell": (
+        ("http://127.0.0.1:8000/v1", "${VLLM_URL}"),
+        "providers.inference[0].config.base_url: ${VLLM_URL} is not replaced; write ${env.NAME}",
+    ),
+    "no folder for APIs": (
+        (f"external_apis_dir: {APIS_DIR}\n", ""),
+        "external_apis_dir: missing, so that the stack does not know the Messages API; set it to the folder that",
+    ),
+    "wrong folder for APIs": ((APIS_DIR, "/no/where"), "external_apis_dir: no folder at /no/where; set it to"),
+    "folder without the API": ((APIS_DIR, str(ROOT / "scripts")), "declares the API `messages`; set it to the folder"),
+    "misspelt field": (
+        ("default_model: vllm", "defualt_model: vllm"),
+        f"{CONFIG}.defualt_model: unknown field; did you mean default_model?",
+    ),
+    "misspelt field of the native lane": (
+        ("default_model: vllm/qwen3", "native: {vllm: {mode: on, forward_header: [a]}}"),
+        f"{CONFIG}.native.vllm.forward_header: unknown field; did you mean forward_headers?",
+    ),
+    "misspelt field of a backend": (
+        ("default_model: vllm/qwen3", "backends: {vllm: {like: vlm}}"),
+        f"{CONFIG}.backends: vllm.like: 'vlm' is not one of openai,",
+    ),
+    "invalid value": (
+        ("default_model: vllm/qwen3", "ping_seconds: soon"),
+        f"{CONFIG}.ping_seconds: Input should be a valid number",
+    ),
+    "native lane of an unknown provider": (
+        ("default_model: vllm/qwen3", "native: {vlm: on}"),
+        f"{CONFIG}.native.vlm: no inference provider has the id vlm; did you mean vllm?",
+    ),
+    "profile of an unknown provider": (
+        ("default_model: vllm/qwen3", "backends: {other/model: {like: vllm}}"),
+        f"{CONFIG}.backends.other/model: no inference provider has the id other; the providers are vllm",
+    ),
+    "alias of an unknown provider": (
+        ("default_model: vllm/qwen3", "aliases: {claude-*: ollama/qwen3}"),
+        f"{CONFIG}.aliases.claude-*: no inference provider has the id ollama; the providers are vllm",
+    ),
+    "default model of an unknown provider": (
+        ("default_model: vllm/", "default_model: vlmm/"),
+        f"{CONFIG}.default_model: no inference provider has the id vlmm; did you mean vllm?",
+    ),
+    "default model without a provider": (
+        ("vllm/qwen3", "qwen3"),
+        f"{CONFIG}.default_model: qwen3 has no provider; write PROVIDER_ID/qwen3, with one of vllm",
+    ),
+    "default model of a disabled provider": (
+        ("provider_id: vllm", "provider_id: ${env.NO_SUCH_VARIABLE:+vllm}"),
+        f"{CONFIG}.default_model: vllm is disabled by its environment variable; set it, or name another provider",
+    ),
+    "no host": (
+        ("server:\n  host: 127.0.0.1\n", ""),
+        "server.host: missing, so that the stack listens on all interfaces without authentication; set it to 127.0.0.1",
+    ),
+    "all interfaces": (("host: 127.0.0.1", "host: 0.0.0.0"), "server.host: 0.0.0.0 listens on all interfaces without"),
+    "module that is not installed": (
+        ("    provider_type: remote::vllm", "    provider_type: remote::vllm\n    module: no_such_package"),
+        "providers.inference[0].module: no_such_package cannot be imported; install its package, or correct the name",
+    ),
+    "engine without its module": (
+        ("remote::vllm", "inline::llama-cpp"),
+        "providers.inference[0]: inline::llama-cpp needs its module; add `module: llama_stack_provider_messages.local`",
+    ),
+    "Messages provider of another type": (
+        ("inline::builtin", "inline::messages"),
+        "providers.messages[0].provider_type: inline::messages is not known; write inline::builtin",
+    ),
+    "no Messages provider": (
+        ("  messages:\n  - provider_id: builtin\n    provider_type: inline::builtin\n    config:\n", "  other:\n"),
+        "providers.messages: no provider; add",
+    ),
+    "providers that are not a list": (
+        ("  - provider_id: vllm\n  ", "    vllm:\n  "),
+        "providers.inference: is not a list",
+    ),
+}
+
+
+def run(capsys, *arguments):
+    """Run the command; return its exit code and the lines on stdout."""
+    with pytest.raises(SystemExit) as ended:
+        main([*map(str, arguments)])
+    return ended.value.code, capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize(("change", "line"), BROKEN.values(), ids=BROKEN)
+def test_a_mistake_is_one_line_with_its_path_and_the_remedy(change, line, tmp_path, capsys):
+    """The command exits with 1; other lines are consequences of the same mistake."""
+    old, new = change
+    assert GOOD.count(old) >= 1
+    file = tmp_path / "run.yaml"
+    file.write_text(GOOD.replace(old, new))
+    code, lines = run(capsys, "check", file)
+    assert code == 1
+    assert [text for text in lines if line in text], lines
+    assert all(text.startswith(f"{file}: ") for text in lines)
+
+
+def test_a_file_without_mistakes_is_confirmed(tmp_path, capsys):
+    """The command exits with 0."""
+    file = tmp_path / "run.yaml"
+    file.write_text(GOOD)
+    assert run(capsys, "check", file) == (0, [f"{file}: no mistakes found"])
+
+
+@pytest.mark.parametrize("name", ["local", "starter", "ci-tests"])
+def test_the_distributions_have_no_mistakes(name, capsys, monkeypatch):
+    """They need nothing but MESSAGES_APIS_DIR; names of providers that the environment disables are accepted."""
+    monkeypatch.setenv("MESSAGES_APIS_DIR", APIS_DIR)
+    for variable in ("MODEL_PATH", "DEFAULT_MODEL", "CONTEXT_SIZE"):
+        monkeypatch.delenv(variable, raising=False)
+    code, lines = run(capsys, "check", ROOT / "distributions" / name / "run.yaml")
+    assert (code, len(lines)) == (0, 1), lines
+
+
+def test_all_interfaces_with_authentication_are_accepted(tmp_path, capsys):
+    """An address of all interfaces is a mistake only without `server.auth`."""
+    auth = {"provider_config": {"type": "custom", "endpoint": "http://127.0.0.1:1/auth"}}
+    content = yaml.safe_load(GOOD) | {"server": {"host": "0.0.0.0", "auth": auth}}
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(content))
+    assert run(capsys, "check", file)[0] == 0
+
+
+def test_authentication_that_the_environment_disables_does_not_count(tmp_path, capsys):
+    """Variables of a disabled authentication need not be set, as on the platform."""
+    auth = {"provider_config": {"type": "${env.NO_SUCH_VARIABLE:+custom}", "endpoint": "${env.NO_SUCH_URL}"}}
+    content = yaml.safe_load(GOOD) | {"server": {"host": "0.0.0.0", "auth": auth}}
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(content))
+    code, lines = run(capsys, "check", file)
+    assert code == 1
+    assert [line.split(": ")[1] for line in lines] == ["server.host"]
+
+
+def test_variables_of_a_disabled_provider_need_not_be_set(tmp_path, capsys):
+    """The platform leaves out a provider with the id `__disabled__` before it reads its configuration."""
+    content = yaml.safe_load(GOOD)
+    entry = {"provider_id": "${env.NO_SUCH_VARIABLE:=__disabled__}", "provider_type": "remote::openai"}
+    content["providers"]["inference"].append({**entry, "config": {"api_key": "${env.NO_SUCH_KEY}"}})
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(content))
+    assert run(capsys, "check", file)[0] == 0
+
+
+def test_a_missing_model_and_a_missing_engine_are_named(tmp_path, capsys, monkeypatch):
+    """The engine is an extra of this package."""
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)
+    content = yaml.safe_load(GOOD)
+    content["providers"]["inference"].append(
+        {
+            "provider_id": "local",
+            "provider_type": "inline::llama-cpp",
+            "module": "llama_stack_provider_messages.local",
+            "config": {"model_path": "/no/model.gguf"},
+        }
+    )
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(content))
+    code, lines = run(capsys, "check", file)
+    place = f"{file}: providers.inference[1]"
+    assert code == 1
+    assert lines == [
+        f"{place}: inline::llama-cpp needs the package xllamacpp: pip install 'llama-stack-provider-messages[local]'",
+        f"{place}.config: model_path: no file at /no/model.gguf; set MODEL_PATH to a GGUF file",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"", "is not a mapping at its top level; begin with `version: 2`"),
+        (b"- a\n", "is not a mapping at its top level; begin with `version: 2`"),
+        (b"\xff\xfe", "is not a text file in UTF-8; give the path of a run.yaml"),
+        (b"{}", "is empty; begin with `version: 2`"),
+    ],
+)
+def test_a_file_that_is_not_a_run_yaml_is_one_line(content, line, tmp_path, capsys):
+    """It is not a traceback."""
+    file = tmp_path / "run.yaml"
+    file.write_bytes(content)
+    assert run(capsys, "check", file) == (1, [f"{file}: {line}"])
+
+
+def test_a_missing_file_is_one_line(capsys):
+    """It is not a traceback."""
+    file = Path("/no/run.yaml")
+    line = f"{file}: cannot be read: No such file or directory; give the path of a run.yaml"
+    assert run(capsys, "check", file) == (1, [line])
+
+
+def test_no_platform_module_is_imported_for_a_check(tmp_path):
+    """The platform's server takes seconds to import, and the command is to take less than one."""
+    file = tmp_path / "run.yaml"
+    file.write_text(GOOD)
+    code = (
+        "import sys; from llama_stack_provider_messages.cli.main import main\n"
+        "try: main(['check', sys.argv[1]])\n"
+        "except SystemExit as end: print(end.code, 'llama_stack' in sys.modules, 'openai' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "0 False False"

@@ -1,0 +1,346 @@
+"""``messages launch`` sets the variables of a client for a running stack."""
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from llama_stack_provider_messages.cli import launch, running_stack
+from llama_stack_provider_messages.cli.launch import Limits, window_variables
+from support.scripted_upstream import ScriptedUpstream, whole
+
+CONTEXT, OUTPUT = "CLAUDE_CODE_MAX_CONTEXT_TOKENS", "CLAUDE_CODE_MAX_OUTPUT_TOKENS"
+BASH, READ = "BASH_MAX_OUTPUT_LENGTH", "CLAUDE_CODE_FILE_READ_MAX_OUTPUT_TOKENS"
+WINDOWS = [16_384, 20_000, 24_576, 32_768, 40_000, 65_536, 80_000, 98_304, 131_071, 131_072, 200_000, 1_000_000]
+
+
+class ListingStack(ScriptedUpstream):
+    """A stack with a model list; ``entries`` are its entries by name, ``"*"`` answers any other name."""
+
+    def __init__(self, entries):
+        super().__init__()
+        self.entries = entries
+        self.requests = []
+
+    def script_for(self, exchange):
+        self.requests.append(exchange)
+        if exchange.path == "/v1/models":
+            listed = [entry for name, entry in self.entries.items() if name != "*"]
+            return whole(json.dumps({"data": listed, "has_more": False}).encode())
+        name = exchange.path.removeprefix("/v1/models/")
+        entry = self.entries.get(name) or self.entries.get("*")
+        if not entry:
+            return whole(b'{"type": "error"}', 404)
+        return whole(
+            json.dumps(entry | {"id": name, "display_name": entry["display_name"].replace("*", name)}).encode()
+        )
+
+
+def model(name, window=None, output=None, alias_of=None):
+    shown = f"{name} ({alias_of})" if alias_of else name
+    return {"type": "model", "id": name, "display_name": shown, "max_input_tokens": window, "max_tokens": output}
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run the command in an empty folder and home; exec prints the command line and the environment as JSON."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("CLAUDE_CONFIG_DIR", raising=False)
+    for name in ("claude", "opencode", "agent"):
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text("#!/bin/sh\n")
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+
+    def execve(path, words, environment):
+        click.echo(json.dumps({"path": path, "words": words, "env": environment}))
+        raise SystemExit(0)
+
+    monkeypatch.setattr(os, "execve", execve)
+
+    def run(entries, *words, **options):
+        with ListingStack(entries) as stack:
+            return CliRunner().invoke(launch.command, ["--url", stack.address, *words], **options)
+
+    return run
+
+
+@pytest.fixture
+def started(run):
+    def started(entries, *words):
+        result = run(entries, *words)
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    return started
+
+
+@pytest.mark.parametrize(
+    ("window", "expected"),
+    [
+        (16_384, {CONTEXT: "25384", OUTPUT: "2048", BASH: "6000", READ: "2000"}),
+        (32_768, {CONTEXT: "40768", OUTPUT: "4096", BASH: "12000", READ: "4000"}),
+        (65_536, {CONTEXT: "68536", OUTPUT: "8192", BASH: "16000", READ: "8000"}),
+        (131_072, {CONTEXT: "131072", OUTPUT: "16384"}),
+        (262_144, {CONTEXT: "262144", OUTPUT: "16384"}),
+        (49_152, {CONTEXT: "54652", OUTPUT: "6144", BASH: "14000", READ: "6000"}),
+    ],
+)
+def test_the_variables_are_those_of_the_measured_rows_and_between_them_are_interpolated(window, expected):
+    assert window_variables(Limits(window, 32_000)) == expected
+
+
+@pytest.mark.parametrize("name", [CONTEXT, OUTPUT, BASH, READ])
+def test_no_variable_gets_smaller_for_a_larger_window(name):
+    defaults = {BASH: 30_000, READ: 25_000}  # Claude Code's own, where the variable is not set
+    values = [int(window_variables(Limits(window, 32_000)).get(name, defaults.get(name, 0))) for window in WINDOWS]
+    assert values == sorted(values)
+    assert values[0] > 0
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_compaction_starts_where_a_tool_result_and_the_output_still_fit_in_the_window(window):
+    variables = {name: int(value) for name, value in window_variables(Limits(window, 32_000)).items()}
+    threshold = variables[CONTEXT] - min(variables[OUTPUT], 20_000) - 13_000
+    assert threshold > 0
+    assert threshold + variables.get(READ, 11_000) + variables[OUTPUT] <= window
+
+
+def test_a_smaller_output_limit_of_the_model_is_kept():
+    assert window_variables(Limits(65_536, 3_000))[OUTPUT] == "3000"
+
+
+def test_a_window_that_claude_code_cannot_use_is_an_error_with_the_size_it_needs(run):
+    result = run({"m": model("m", 8_192)}, "claude")
+    assert result.exit_code == 1
+    assert "8,192 tokens is too small for Claude Code, which needs 16,384" in result.stderr
+
+
+def test_claude_code_gets_the_stack_and_its_only_model_with_the_limits_it_lists(started):
+    run = started({"up/qwen": model("up/qwen", 65_536, 8_192)}, "claude", "-p", "Hello")
+    assert run["words"] == ["claude", "-p", "Hello"]
+    names = ["ANTHROPIC_MODEL", *(f"ANTHROPIC_DEFAULT_{kind}_MODEL" for kind in ("OPUS", "SONNET", "HAIKU"))]
+    assert {run["env"][name] for name in names} == {"up/qwen"}
+    assert run["env"]["ANTHROPIC_BASE_URL"].startswith("http://127.0.0.1:")
+    assert run["env"]["ANTHROPIC_AUTH_TOKEN"] == "none"
+    assert (run["env"][CONTEXT], run["env"][OUTPUT]) == ("68536", "8192")
+    assert run["env"]["CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC"] == "1"
+
+
+def test_keys_and_other_upstreams_of_the_callers_environment_do_not_reach_the_client(started, monkeypatch):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-caller")
+    monkeypatch.setenv("ANTHROPIC_AUTH_TOKEN", "caller")
+    monkeypatch.setenv("CLAUDE_CODE_USE_BEDROCK", "1")
+    env = started({"m": model("m")}, "claude")["env"]
+    assert "ANTHROPIC_API_KEY" not in env
+    assert "CLAUDE_CODE_USE_BEDROCK" not in env
+    assert env["ANTHROPIC_AUTH_TOKEN"] == "none"
+
+
+def test_the_default_model_of_the_stack_is_used_under_its_own_name(started):
+    entries = {"a": model("a", 131_072), "b": model("b", 32_768), "*": model("*", alias_of="b")}
+    run = started(entries, "claude")
+    assert run["env"]["ANTHROPIC_MODEL"] == "b"
+    assert run["env"][CONTEXT] == "40768"
+
+
+def test_a_stack_with_several_models_and_no_default_needs_the_option(run):
+    result = run({"a": model("a"), "b": model("b")}, "claude")
+    assert result.exit_code == 1
+    assert "pass --model. Choose one of: a, b." in result.stderr
+
+
+def test_a_model_that_is_not_served_is_an_error_with_the_names_to_choose_from(run):
+    result = run({"a": model("a"), "b": model("b")}, "claude", "--model", "c")
+    assert result.exit_code == 1
+    assert "--model: c is not served at" in result.stderr
+    assert "Choose one of: a, b." in result.stderr
+
+
+def test_a_model_name_that_only_the_default_answers_is_used_with_a_notice(run):
+    result = run({"a": model("a"), "*": model("*", alias_of="a")}, "--model", "typo", "claude")
+    assert "typo is answered by a." in result.stderr
+    assert json.loads(result.stdout)["env"]["ANTHROPIC_MODEL"] == "typo"
+
+
+@pytest.mark.parametrize("name", ["claude-sonnet-4-5", "claude-3-5-haiku-20241022", "claude-x[1m]"])
+def test_a_name_that_claude_code_knows_comes_with_a_notice(run, name):
+    assert "ignores the window" in run({name: model(name)}, "claude").stderr
+
+
+@pytest.mark.parametrize("name", ["qwen3-coder", "claude-qwen3-coder", "anthropic/qwen3"])
+def test_a_name_that_claude_code_does_not_know_comes_without_one(run, name):
+    assert "ignores" not in run({name: model(name)}, "claude").stderr
+
+
+def test_the_options_win_over_the_limits_that_the_stack_lists(started):
+    env = started({"m": model("m", 131_072, 64_000)}, "--window", "32k", "--output", "1,024", "claude")["env"]
+    assert (env[CONTEXT], env[OUTPUT]) == ("40768", "1024")
+
+
+def test_a_window_that_is_not_known_is_assumed_and_said_in_one_line(run):
+    result = run({"m": model("m")}, "claude")
+    assert json.loads(result.stdout)["env"][CONTEXT] == "68536"
+    assert len(result.stderr.splitlines()) == 1
+    assert "65,536 tokens, and 8,192 of output, are assumed; set --window and --output" in result.stderr
+
+
+@pytest.mark.parametrize("window", [16_384, 32_768])
+def test_a_small_window_gets_four_tools_and_a_line_that_says_so(run, window):
+    result = run({"m": model("m", window)}, "claude", "Hello", "-p")
+    assert json.loads(result.stdout)["words"] == ["claude", "--tools=Bash,Read,Edit,Write", "Hello", "-p"]
+    assert "--all-tools keeps all" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("window", "words"),
+    [(32_769, []), (32_768, ["--all-tools"]), (32_768, ["--tools", "Read"]), (32_768, ["--bare"])],
+)
+def test_all_tools_are_kept_for_larger_windows_on_request_and_if_the_arguments_choose(started, window, words):
+    run = started({"m": model("m", window)}, "claude", *words)
+    assert "--tools=Bash,Read,Edit,Write" not in run["words"]
+
+
+@pytest.mark.parametrize(("window", "shorter"), [(16_384, True), (24_575, True), (24_576, False)])
+def test_the_smallest_windows_get_a_shorter_prompt_too(run, window, shorter):
+    result = run({"m": model("m", window)}, "claude")
+    env = json.loads(result.stdout)["env"]
+    assert (env.get("CLAUDE_CODE_DISABLE_AUTO_MEMORY") == "1") is shorter
+    assert ("auto memory, git instructions and background tasks are off" in result.stderr) is shorter
+
+
+def test_any_command_gets_the_variables_and_its_own_options_after_two_dashes(started):
+    run = started({"m": model("m", 32_768)}, "--", "agent", "--print", "--url", "x")
+    assert run["words"] == ["agent", "--print", "--url", "x"]
+    assert run["env"]["ANTHROPIC_MODEL"] == "m"
+
+
+def test_opencode_gets_a_provider_for_the_stack_in_its_configuration_variable(started):
+    run = started({"m": model("m", 8_192, 8_192)}, "opencode", "run", "Hello")
+    config = json.loads(run["env"]["OPENCODE_CONFIG_CONTENT"])
+    assert config["model"] == config["small_model"] == "messages/m"
+    provider = config["provider"]["messages"]
+    assert provider["options"]["baseURL"].endswith("/v1")
+    assert provider["models"]["m"]["limit"] == {"context": 8_192, "output": 2_048}
+    assert "ANTHROPIC_BASE_URL" not in run["env"]
+
+
+def test_a_client_that_is_not_installed_is_an_error_with_the_command_that_installs_it(run, tmp_path):
+    (tmp_path / "bin" / "claude").unlink()
+    result = run({"m": model("m")}, "claude", env={"PATH": str(tmp_path / "bin")})
+    assert result.exit_code == 1
+    assert "Install it: npm install -g @anthropic-ai/claude-code" in result.stderr
+
+
+def test_no_server_is_an_error_that_names_messages_serve(run):
+    with ListingStack({}) as stopped:
+        url = stopped.address
+    result = run({}, "--url", url, "claude")
+    assert result.exit_code == 1
+    assert f"No server answers at {url}" in result.stderr
+    assert "`messages serve`" in result.stderr
+
+
+def test_print_gives_shell_commands_and_starts_nothing(run):
+    result = run({"my model": model("my model", 65_536)}, "claude", "--print")
+    first, *exports = result.stdout.splitlines()
+    assert first.startswith("unset ANTHROPIC_API_KEY ")
+    assert "export ANTHROPIC_MODEL='my model'" in exports
+    assert f"export {CONTEXT}=68536" in exports
+    assert all(line.startswith("export ") for line in exports)
+
+
+def test_the_token_goes_to_the_stack_and_the_client_and_is_neither_printed_nor_written(run, monkeypatch, tmp_path):
+    monkeypatch.setenv("MY_TOKEN", "secret-token")
+    entries = {"m": model("m", 65_536)}
+    assert json.loads(run(entries, "--token-env", "MY_TOKEN", "claude").stdout)["env"]["ANTHROPIC_AUTH_TOKEN"] == (
+        "secret-token"
+    )
+    printed = run(entries, "--token-env", "MY_TOKEN", "claude", "--print").output
+    assert 'export ANTHROPIC_AUTH_TOKEN="$MY_TOKEN"' in printed
+    written = run(entries, "--token-env", "MY_TOKEN", "claude", "--write-settings", "--yes").output
+    assert "secret-token" not in printed + written + (tmp_path / launch.SETTINGS).read_text()
+
+
+def test_a_token_variable_that_is_not_set_is_a_usage_error(run, monkeypatch):
+    monkeypatch.delenv("MY_TOKEN", raising=False)
+    result = run({}, "--token-env", "MY_TOKEN", "claude")
+    assert result.exit_code == 2
+    assert "MY_TOKEN is not set" in result.stderr
+
+
+def test_the_settings_file_keeps_everything_it_had(run, tmp_path):
+    path = tmp_path / launch.SETTINGS
+    path.parent.mkdir()
+    before = {"permissions": {"allow": ["Bash(ls:*)"]}, "env": {"EDITOR": "vi", "ANTHROPIC_MODEL": "old"}, "model": "x"}
+    path.write_text(json.dumps(before))
+    result = run({"m": model("m", 65_536)}, "claude", "--write-settings", "--yes")
+    after = json.loads(path.read_text())
+    assert after["permissions"] == before["permissions"]
+    assert (after["model"], after["env"]["EDITOR"], after["env"]["ANTHROPIC_MODEL"]) == ("x", "vi", "m")
+    assert '-{"permissions"' in result.stdout
+    assert '+    "ANTHROPIC_MODEL": "m",' in result.stdout
+    assert [entry.name for entry in path.parent.iterdir()] == ["settings.json"]
+
+
+def test_the_settings_file_is_unchanged_unless_the_user_agrees(run, tmp_path):
+    path = tmp_path / launch.SETTINGS
+    result = run({"m": model("m")}, "claude", "--write-settings", input="n\n")
+    assert result.exit_code != 0
+    assert not path.exists()
+    assert '+    "ANTHROPIC_MODEL": "m",' in result.stdout
+    assert run({"m": model("m")}, "claude", "--write-settings", input="y\n").exit_code == 0
+    assert json.loads(path.read_text())["env"]["ANTHROPIC_MODEL"] == "m"
+
+
+@pytest.mark.parametrize("content", ["{broken", "[]", '{"env": []}'])
+def test_a_settings_file_that_cannot_be_merged_is_an_error_and_unchanged(run, tmp_path, content):
+    path = tmp_path / launch.SETTINGS
+    path.parent.mkdir()
+    path.write_text(content)
+    result = run({"m": model("m")}, "claude", "--write-settings", "--yes")
+    assert result.exit_code == 1
+    assert "unchanged" in result.stderr
+    assert path.read_text() == content
+
+
+def test_settings_that_win_over_the_launch_are_named(run, tmp_path):
+    folder = tmp_path / "home" / ".claude"
+    folder.mkdir(parents=True)
+    (folder / "settings.json").write_text('{"env": {"ANTHROPIC_BASE_URL": "http://else", "ANTHROPIC_API_KEY": "k"}}')
+    result = run({"m": model("m")}, "claude")
+    assert "sets ANTHROPIC_BASE_URL, ANTHROPIC_API_KEY, which" in result.stderr
+
+
+def test_a_proxy_of_the_environment_is_not_used_for_a_stack_on_this_machine(started, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "internal")
+    monkeypatch.setenv("no_proxy", "internal")
+    env = started({"m": model("m")}, "claude")["env"]
+    assert env["NO_PROXY"] == env["no_proxy"] == "internal,127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("127.0.0.1:8321", "http://127.0.0.1:8321"),
+        ("http://h:1/v1/", "http://h:1"),
+        ("https://h/stack/v1/messages", "https://h/stack"),
+        ("http://h:1/", "http://h:1"),
+    ],
+)
+def test_a_base_url_loses_the_paths_that_clients_append(text, url):
+    assert running_stack.base_url(text) == url
+
+
+def test_help_names_every_client_and_loads_no_http_client():
+    result = CliRunner().invoke(launch.command, ["--help"])
+    assert "messages launch claude" in result.output
+    assert "messages launch opencode" in result.output
+    assert Path(launch.__file__).read_text().count("import httpx") == 0

@@ -1,0 +1,142 @@
+"""The command line: help, errors of one line, and what stops ``messages serve`` before a stack is started."""
+
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llama_stack_provider_messages.cli.main import main
+from support.stack_process import ROOT, free_port
+
+
+def run(capsys, *arguments):
+    """Run the command; return exit code, stdout and stderr."""
+    with pytest.raises(SystemExit) as ended:
+        main([*map(str, arguments)])
+    printed = capsys.readouterr()
+    return ended.value.code, printed.out, printed.err
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch, tmp_path):
+    """No variable of the developer's shell counts, and files are written to a temporary folder."""
+    for name in ("PORT", "MODEL_PATH", "CONTEXT_SIZE", "DISTRIBUTION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LLAMA_STACK_CONFIG_DIR", str(tmp_path))
+
+
+def test_help_lists_every_command(capsys):
+    """Each command has help of its own with an example."""
+    code, out, _ = run(capsys, "--help")
+    assert code == 0
+    names = re.findall(r"^  (\S+)", out.partition("Commands:\n")[2], re.MULTILINE)
+    assert {"serve", "run", "check", "apis-dir"} <= set(names)
+    for name in names:
+        code, out, _ = run(capsys, name, "--help")
+        assert code == 0
+        assert "Example" in out
+
+
+def test_help_imports_no_command_and_not_the_platform():
+    """The help appears at once."""
+    code = (
+        "import sys; from llama_stack_provider_messages.cli.main import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: print(sorted({'httpx', 'pydantic', 'llama_stack', 'rich'} & sys.modules.keys()))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_folder_of_the_apis_is_printed(capsys):
+    """It has the file that declares the Messages API."""
+    code, out, _ = run(capsys, "apis-dir")
+    assert code == 0
+    assert [file.name for file in Path(out.strip()).iterdir()] == ["messages.yaml"]
+
+
+def one_line(capsys, *arguments):
+    """Run a command that fails; return its exit code and its only line."""
+    code, out, err = run(capsys, *arguments)
+    assert out == ""
+    (line,) = err.splitlines()
+    return code, line
+
+
+def test_a_misused_option_is_one_line(capsys):
+    """It names the help."""
+    code, line = one_line(capsys, "serve", "--nonsense")
+    assert code == 2
+    assert line.startswith("messages: No such option")
+    assert line.endswith("See messages serve --help")
+
+
+@pytest.mark.parametrize("option", ["--model", "--distribution"])
+def test_an_upstream_is_not_served_together_with_something_else(option, capsys):
+    """One of both has to be left out."""
+    code, line = one_line(capsys, "serve", "--upstream", "http://127.0.0.1:1", option, "local")
+    assert code == 2
+    assert f"--upstream and {option} cannot be used together; leave one out." in line
+
+
+def test_a_port_in_use_is_one_line_with_the_remedy(capsys):
+    """Nothing is started."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        expected = (1, f"messages: Port {port} is in use; choose another with --port or PORT=...")
+        assert one_line(capsys, "serve", "--port", port) == expected
+
+
+def test_an_upstream_that_does_not_answer_is_one_line_with_the_remedy(capsys):
+    """Nothing is started."""
+    url = f"http://127.0.0.1:{free_port()}"
+    code, line = one_line(capsys, "serve", "--port", free_port(), "--upstream", url)
+    assert code == 1
+    assert line.startswith(f"messages: --upstream: no answer from {url} ")
+    assert line.endswith("; start the server, or correct the URL")
+
+
+def test_an_unset_variable_for_the_key_is_one_line_with_the_remedy(capsys):
+    """Nothing is asked without the key."""
+    upstream = ("--upstream", "http://127.0.0.1:1", "--upstream-key-env", "NO_SUCH_KEY")
+    line = "messages: --upstream-key-env: the environment variable NO_SUCH_KEY is not set; set it"
+    assert one_line(capsys, "serve", "--port", free_port(), *upstream) == (1, line)
+
+
+def test_a_missing_model_file_is_one_line_with_the_remedy(capsys):
+    """Nothing is started."""
+    line = "messages: --model: no file at /no/x.gguf; set MODEL_PATH to a GGUF file"
+    assert one_line(capsys, "serve", "--port", free_port(), "--model", "/no/x.gguf") == (1, line)
+
+
+def test_a_missing_engine_is_one_line_with_the_remedy(capsys, monkeypatch):
+    """It is an extra of the package."""
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)
+    code, line = one_line(capsys, "serve", "--port", free_port())
+    assert code == 1
+    assert line.endswith("needs the package xllamacpp: pip install 'llama-stack-provider-messages[local]'")
+
+
+def test_run_prints_the_mistakes_and_starts_nothing(capsys, tmp_path):
+    """They are those of `messages check`."""
+    file = tmp_path / "run.yaml"
+    file.write_text("version: 2\n")
+    code, out, err = run(capsys, "run", file)
+    assert (code, out) == (1, "")
+    assert f"{file}: apis: does not list messages" in err
+
+
+def test_run_does_not_start_on_a_port_in_use(capsys, monkeypatch):
+    """The stack would fail after half a minute."""
+    monkeypatch.setenv("MESSAGES_APIS_DIR", str(ROOT / "distributions" / "apis.d"))
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        code, line = one_line(capsys, "run", ROOT / "distributions" / "local" / "run.yaml", "--port", port)
+    assert (code, line) == (1, f"messages: Port {port} is in use; choose another with --port or PORT=...")
