@@ -33,8 +33,8 @@ EXCLUDED_PREFIXES = ("anthropic_", "claude")
 """Prefixes of the caller's environment variables that would change the run."""
 
 
-def environment(folder: Path, url: str) -> dict[str, str]:
-    """Return the environment of Claude Code: without the caller's settings and proxies, with the stack as its API."""
+def environment(folder: Path) -> dict[str, str]:
+    """Return the environment of `messages launch`: without the caller's settings and proxies."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -42,17 +42,15 @@ def environment(folder: Path, url: str) -> dict[str, str]:
     }
     return {
         **kept,
-        "ANTHROPIC_BASE_URL": url,
-        "ANTHROPIC_AUTH_TOKEN": "none",
-        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         "CLAUDE_CODE_TMPDIR": str(folder / "tmp"),
         "HOME": str(folder / "home"),
     }
 
 
 def run_claude_code(binary: str, folder: Path, url: str) -> int | None:
-    """Run Claude Code on the prompt; return its exit code, or None after a timeout."""
-    command = [binary, "-p", PROMPT, "--output-format", "stream-json", "--verbose", "--allowedTools", TOOLS]
+    """Run Claude Code on the prompt with `messages launch`; return its exit code, or None after a timeout."""
+    command = [sys.executable, "-m", "llama_stack_provider_messages.cli.main", "launch", "--url", url, "--"]
+    command += [binary, "-p", PROMPT, "--output-format", "stream-json", "--verbose", "--allowedTools", TOOLS]
     command += ["--debug-file", str(folder / "debug.log")]
     with (
         (folder / "events.jsonl").open("wb") as out,
@@ -61,7 +59,7 @@ def run_claude_code(binary: str, folder: Path, url: str) -> int | None:
     ):
         return subprocess.run(
             command,
-            env=environment(folder, url),
+            env=environment(folder),
             cwd=folder / "project",
             stdin=subprocess.DEVNULL,
             stdout=out,

@@ -37,6 +37,8 @@ MIN_DELTAS = 8
 """A stream with fewer text events does not show whether it is buffered."""
 BUFFERED_SECONDS, MIN_WAIT_SECONDS = 0.05, 1.0
 """A stream is buffered if everything arrives within the first time, after a silence of at least the second."""
+WINDOW_VERSION = (2, 1, 329)
+"""The oldest version of Claude Code that was seen to keep to a configured window; 2.1.197 does not."""
 VERSION_SECONDS = 60.0
 """Timeout of `claude --version`."""
 MAX_MESSAGE_CHARACTERS = 300
@@ -246,16 +248,32 @@ def versions(stack: RunningStack) -> Iterator[Check]:
     server = (_json(stack.get("/v1/version")) or {}).get("version", "unknown")
     package = "llama-stack-provider-messages"
     parts = [f"llama-stack {server} (server)", f"{package} {importlib.metadata.version(package)} (this command)"]
+    client = claude_code_version()
+    if client:
+        parts.append(f"Claude Code {'.'.join(map(str, client))}")
+    if re.match(r"0\.7\.|unknown", str(server)):
+        yield Check("versions", "ok", ", ".join(parts))
+    else:
+        yield Check("versions", "warn", ", ".join(parts), "This package is tested with llama-stack 0.7; install that.")
+    if client and client < WINDOW_VERSION:
+        yield Check(
+            "claude code",
+            "warn",
+            "this version compacts a conversation only after the server's error that the prompt is too long",
+            f"Install {'.'.join(map(str, WINDOW_VERSION))} or newer; npm does that only with Node 22 or newer.",
+        )
+
+
+def claude_code_version() -> tuple[int, ...]:
+    """Return the version of Claude Code; empty if it is not installed or does not answer."""
     if claude := shutil.which("claude"):
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             done = subprocess.run(  # noqa: S603 - the user's own client
                 [claude, "--version"], capture_output=True, text=True, timeout=VERSION_SECONDS, check=False
             )
-            parts.append(f"Claude Code {done.stdout.split(' ')[0].strip() or 'unknown'}")
-    if re.match(r"0\.7\.|unknown", str(server)):
-        yield Check("versions", "ok", ", ".join(parts))
-    else:
-        yield Check("versions", "warn", ", ".join(parts), "This package is tested with llama-stack 0.7; install that.")
+            if found := re.match(r"(\d+)\.(\d+)\.(\d+)", done.stdout):
+                return tuple(map(int, found.groups()))
+    return ()
 
 
 def providers(stack: RunningStack) -> Iterator[Check]:

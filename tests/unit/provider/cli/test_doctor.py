@@ -2,7 +2,6 @@
 
 import json
 import socket
-import subprocess
 from contextlib import closing
 
 import pytest
@@ -343,15 +342,16 @@ def test_a_short_stream_does_not_decide():
     assert checks["streaming"].status == "skip"
 
 
-def test_the_versions_of_server_package_and_claude_code_are_listed(monkeypatch, tmp_path):
+@pytest.mark.parametrize(("version", "warned"), [("2.1.329", False), ("2.1.197", True), ("2.2.0", False)])
+def test_the_versions_of_server_package_and_claude_code_are_listed(tmp_path, version, warned):
     program = tmp_path / "claude"
-    program.write_text("#!/bin/sh\necho '2.1.329 (Claude Code)'\n")
+    program.write_text(f"#!/bin/sh\necho '{version} (Claude Code)'\n")
     program.chmod(0o755)
-    assert subprocess.check_output([program]) == b"2.1.329 (Claude Code)\n"
-    text = examine({})["versions"].text
-    assert "llama-stack 0.7.3 (server)" in text
-    assert "llama-stack-provider-messages 0.1.0 (this command)" in text
-    assert "Claude Code 2.1.329" in text
+    checks = examine({})
+    assert "llama-stack 0.7.3 (server)" in checks["versions"].text
+    assert "llama-stack-provider-messages 0.1.0 (this command)" in checks["versions"].text
+    assert f"Claude Code {version}" in checks["versions"].text
+    assert ("claude code" in checks) is warned
 
 
 def test_another_version_of_the_platform_is_a_warning():
