@@ -1,16 +1,19 @@
-"""The pages have every setting and every preset."""
+"""README.md and docs/ have every setting, and links that resolve."""
 
 import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from llama_stack_provider_messages.config import MessagesConfig
 from llama_stack_provider_messages.local.config import LlamaCppConfig
 from llama_stack_provider_messages.remote.config import ModelEntry, RemoteMessagesConfig
 from llama_stack_provider_messages.translation.messages_to_chat import PRESETS, Profile
 from llama_stack_provider_messages.upstream.settings import NativeSettings
+from support.pages import PAGES, ROOT, blocks
 
+MAX_README_LINES = 150
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -37,3 +40,57 @@ def test_every_preset_is_on_the_page_of_backends():
     listed = re.search(r"Names for `like`: ([^.]*)\.", (DOCS / "backends.md").read_text())
     assert listed
     assert sorted(re.findall(r"\w+", listed[1])) == sorted(PRESETS)
+
+
+@pytest.mark.parametrize("page", ["native-lane", "backends"])
+def test_the_settings_that_a_page_shows_are_valid(page):
+    """A block that is a part of the provider's configuration."""
+    shown = [block for block in blocks("yaml") if block.page == f"docs/{page}.md"]
+    assert shown
+    for block in shown:
+        MessagesConfig.model_validate(yaml.safe_load(block.text))
+
+
+def test_the_readme_is_short():
+    """Details are on the pages in docs/."""
+    assert len((ROOT / "README.md").read_text().splitlines()) < MAX_README_LINES
+
+
+def prose(page):
+    """Return the text of a page without its fenced blocks."""
+    return re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(page):
+    """Return the anchors of a page's headings, as GitHub and MkDocs make them."""
+    titles = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_relative_links_resolve(page):
+    """To files, and to headings in them; pages in docs/ link to each other only, because they are a site, too."""
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", prose(page)):
+        path, _, anchor = target.partition("#")
+        linked = (page.parent / path).resolve() if path else page
+        assert linked.exists(), target
+        assert page.name == "README.md" or linked.parent == DOCS, f"{target} is outside of docs/"
+        assert not anchor or anchor in anchors(linked), target
+
+
+def test_every_page_is_linked_from_the_readme_and_the_index():
+    """Except the index itself, which is the start of the site."""
+    names = {page.name for page in PAGES} - {"README.md", "index.md"}
+    assert set(re.findall(r"\(docs/([\w-]+\.md)\)", (ROOT / "README.md").read_text())) == names
+    assert set(re.findall(r"\(([\w-]+\.md)\)", (DOCS / "index.md").read_text())) == names
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_code_is_in_fenced_blocks_with_a_language(page):
+    """So that the tests find every command; a block that is indented, or has no language, is not found."""
+    text = page.read_text()
+    fences = re.findall(r"^```(\w*)$", text, re.MULTILINE)
+    assert all(fences[::2]), "a fence without a language"
+    assert set(fences[1::2]) <= {""}
+    assert set(fences[::2]) <= {"bash", "python", "javascript", "yaml", "ini", "text"}
+    assert not re.search(r"\n\n    \S", prose(page))
