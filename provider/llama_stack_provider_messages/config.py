@@ -99,7 +99,7 @@ class MessagesConfig(BaseModel):
     @classmethod
     def _fields_exist(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         for name, fields in value.items():
-            if fields.get("like", "openai") not in PRESETS:
+            if str(fields.get("like", "openai")) not in PRESETS:
                 raise ValueError(f"{name}.like: '{fields['like']}' is not one of {', '.join(PRESETS)}")
             try:
                 profile_for("", overrides=fields)

@@ -24,11 +24,14 @@ from llama_stack_provider_messages.upstream.settings import NativeSettings
 from .run_config import Finding, RunConfig, possible_values, read_run_config
 
 API = "messages"
+HOST = "server.host"
 _OWN_MODULES = {
     "inline::llama-cpp": "llama_stack_provider_messages.local",
     "remote::messages": "llama_stack_provider_messages.remote",
 }
 """Provider type of this package -> the ``module`` that its entry in run.yaml needs."""
+_PACKAGES = {"remote::ollama": "ollama", "remote::anthropic": "anthropic"}
+"""Provider type of the platform -> the package that it needs and the platform does not install; extra `starter`."""
 _ALL_INTERFACES = (None, "", "0.0.0.0", "::")  # noqa: S104 - recognized in order to warn
 _NOT_A_LIST = "is not a list; write one `- provider_id: NAME` for each provider"
 
@@ -111,6 +114,9 @@ def _inference(config: RunConfig) -> Iterator[Finding]:
             yield Finding(f"{path}.provider_type", "missing; write a type such as remote::vllm")
         elif kind in _OWN_MODULES and not entry.get("module"):
             yield Finding(path, f"{kind} needs its module; add `module: {_OWN_MODULES[kind]}`")
+        elif (package := _PACKAGES.get(kind)) and importlib.util.find_spec(package) is None:
+            text = f"{kind} needs the package {package}: pip install 'llama-stack-provider-messages[starter]'"
+            yield Finding(path, text)
         if isinstance(module := entry.get("module"), str):
             yield from _module(f"{path}.module", module.split("==")[0])
         if kind == "inline::llama-cpp":
@@ -132,10 +138,8 @@ def _module(path: str, name: str) -> Iterator[Finding]:
 
 
 def _engine(path: str, entry: Mapping[str, Any]) -> Iterator[Finding]:
-    settings = _validated(LlamaCppConfig, entry.get("config"), f"{path}.config")
-    if not isinstance(settings, LlamaCppConfig):
-        yield from settings
-        return
+    settings, findings = _validated(LlamaCppConfig, entry.get("config"), f"{path}.config")
+    yield from findings
     try:
         check_engine()
     except ValueError as error:
@@ -160,18 +164,16 @@ def _messages(config: RunConfig) -> Iterator[Finding]:
         if (kind := entry.get("provider_type")) != "inline::builtin":
             yield Finding(f"{path}.provider_type", f"{kind} is not known; write inline::builtin")
             continue
-        settings = _validated(MessagesConfig, entry.get("config"), f"{path}.config")
-        if isinstance(settings, MessagesConfig):
-            yield from _names(config, settings, f"{path}.config")
-        else:
-            yield from settings
+        settings, findings = _validated(MessagesConfig, entry.get("config"), f"{path}.config")
+        yield from findings
+        yield from _names(config, settings, f"{path}.config")
 
 
 def _names(config: RunConfig, settings: MessagesConfig, path: str) -> Iterator[Finding]:
     """Report names of providers that the file does not have, and model names without a provider."""
     enabled = [str(entry["provider_id"]) for _, entry in config.providers("inference")]
-    raw = config.raw.get("providers", {}).get("inference") or []
-    entries = [entry for entry in raw if isinstance(entry, dict)]
+    raw = config.raw["providers"].get("inference")
+    entries = [entry for entry in raw if isinstance(entry, dict)] if isinstance(raw, list) else []
     ids = {name for entry in entries for name in possible_values(entry.get("provider_id"))}
     types = {str(entry.get("provider_type")) for entry in entries}
     for name in settings.native:
@@ -203,17 +205,20 @@ def _server(config: RunConfig) -> Iterator[Finding]:
     if server.get("host") in _ALL_INTERFACES and not config.mapping("server", "auth", "provider_config"):
         host = server.get("host")
         text = f"{host} listens on all interfaces" if host else "missing, so that the stack listens on all interfaces"
-        yield Finding("server.host", f"{text} without authentication; set it to 127.0.0.1, or configure server.auth")
+        yield Finding(HOST, f"{text} without authentication; set it to 127.0.0.1, or configure server.auth")
 
 
-def _validated[M: BaseModel](model: type[M], value: object, path: str) -> M | list[Finding]:
-    """Return a validated configuration, or what is wrong with it."""
+def _validated[M: BaseModel](model: type[M], value: object, path: str) -> tuple[M, list[Finding]]:
+    """Return the configuration without its invalid fields, and what is wrong with those."""
     if not isinstance(value, dict | None):
-        return [Finding(path, "is not a mapping; write `name: value` lines, indented below it")]
+        return model(), [Finding(path, "is not a mapping; write `name: value` lines, indented below it")]
     try:
-        return model.model_validate(value or {})
+        return model.model_validate(value or {}), []
     except ValidationError as error:
-        return [_invalid(model, path, item["loc"], item["type"], item["msg"]) for item in error.errors()]
+        errors = error.errors()
+        invalid = {item["loc"][0] for item in errors}
+        rest = model.model_validate({name: part for name, part in (value or {}).items() if name not in invalid})
+        return rest, [_invalid(model, path, item["loc"], item["type"], item["msg"]) for item in errors]
 
 
 def _invalid(model: type[BaseModel], path: str, loc: tuple[int | str, ...], kind: str, text: str) -> Finding:

@@ -8,7 +8,7 @@ import click
 
 from messages_tape.testing.stack import distributions
 
-from .check import check
+from .check import HOST, check
 from .run_config import read_run_config
 from .server import check_port, llama_command
 
@@ -18,7 +18,11 @@ _DEFAULT_PORT = 8321
 @click.command("run")
 @click.argument("file", metavar="RUN.YAML", type=click.Path(path_type=Path))
 @click.option("--port", type=click.IntRange(1, 65535), help="The port (default: server.port of the file, else 8321).")
-def command(file: Path, port: int | None) -> None:
+@click.option(
+    "--allow-all-interfaces", is_flag=True,
+    help="Start although server.host is 0.0.0.0 without authentication, as in a container.",
+)  # fmt: skip
+def command(file: Path, port: int | None, *, allow_all_interfaces: bool) -> None:
     """Check a run.yaml and start its stack, if there are no mistakes.
 
     Sets MESSAGES_APIS_DIR, which the distributions use, unless it is set. The process is the platform's own from then
@@ -30,9 +34,10 @@ def command(file: Path, port: int | None) -> None:
     """  # noqa: D301 - click's mark for text that is not wrapped
     os.environ.setdefault("MESSAGES_APIS_DIR", str(distributions() / "apis.d"))
     config = read_run_config(file)
-    if found := check(config):
-        for finding in found:
-            click.echo(f"{file}: {finding}", err=True)
+    found = [finding for finding in check(config) if not (allow_all_interfaces and finding.path == HOST)]
+    for finding in found:
+        click.echo(f"{file}: {finding}", err=True)
+    if found:
         sys.exit(1)
     number = port or config.mapping("server").get("port") or _DEFAULT_PORT
     check_port(number)

@@ -212,6 +212,7 @@ def _engine_plan(model: str | None, context_size: int | None) -> _Plan:
 def _distribution_plan(name: str, model: str | None, context_size: int | None) -> _Plan:
     given = {"MODEL_PATH": model, "CONTEXT_SIZE": None if context_size is None else str(context_size)}
     environ = {variable: value for variable, value in given.items() if value is not None}
+    environ["LLAMA_STACK_HOST"] = "127.0.0.1"
     return _Plan(f"the distribution {name}", file=distributions() / name / "run.yaml", environ=environ)
 
 

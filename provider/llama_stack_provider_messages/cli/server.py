@@ -8,6 +8,7 @@ Stopping: the stack gets SIGTERM. It ends open streams of the Messages API with 
 for streams of other APIs, so the process is killed after ``STOP_SECONDS``.
 """
 
+import errno
 import os
 import shutil
 import signal
@@ -17,7 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -59,7 +60,7 @@ def check_port(port: int) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            problem = "is in use" if error.errno else "cannot be used"
+            problem = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
             raise click.ClickException(f"Port {port} {problem}; choose another with --port or PORT=...") from None
 
 
@@ -184,7 +185,8 @@ class Server:
             line = raw.decode(errors="replace").rstrip()
             self._last = line or self._last
             if self._is_shown:
-                click.echo(line)
+                with suppress(OSError):  # the reader of a pipe has closed it; the stack goes on
+                    click.echo(line)
 
 
 def _message(response: httpx.Response) -> str:

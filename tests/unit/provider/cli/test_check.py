@@ -1,5 +1,8 @@
 """``messages check``: a table of broken files and the line that is printed for each."""
 
+import copy
+import functools
+import operator
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from llama_stack_provider_messages.cli.check import check
 from llama_stack_provider_messages.cli.main import main
+from llama_stack_provider_messages.cli.run_config import read_run_config
 from support.stack_process import ROOT
 
 APIS_DIR = str(ROOT / "distributions" / "apis.d")
@@ -139,6 +144,15 @@ def test_a_mistake_is_one_line_with_its_path_and_the_remedy(change, line, tmp_pa
     assert all(text.startswith(f"{file}: ") for text in lines)
 
 
+def test_all_mistakes_are_found_at_once(tmp_path, capsys):
+    """An invalid field does not hide the names of unknown providers beside it."""
+    file = tmp_path / "run.yaml"
+    file.write_text(f"{GOOD}      native: {{vlm: on}}\n      pings: 1\n".replace("host: 127.0.0.1", "host: '::'"))
+    code, lines = run(capsys, "check", file)
+    assert code == 1
+    assert [line.split(": ")[1] for line in lines] == [f"{CONFIG}.pings", f"{CONFIG}.native.vlm", "server.host"]
+
+
 def test_a_file_without_mistakes_is_confirmed(tmp_path, capsys):
     """The command exits with 0."""
     file = tmp_path / "run.yaml"
@@ -186,6 +200,15 @@ def test_variables_of_a_disabled_provider_need_not_be_set(tmp_path, capsys):
     assert run(capsys, "check", file)[0] == 0
 
 
+def test_a_missing_package_of_a_platform_provider_is_named(tmp_path, capsys, monkeypatch):
+    """The platform's provider for Ollama imports a package that the platform does not install."""
+    monkeypatch.setitem(sys.modules, "ollama", None)
+    file = tmp_path / "run.yaml"
+    file.write_text(GOOD.replace("remote::vllm", "remote::ollama"))
+    text = "remote::ollama needs the package ollama: pip install 'llama-stack-provider-messages[starter]'"
+    assert run(capsys, "check", file) == (1, [f"{file}: providers.inference[0]: {text}"])
+
+
 def test_a_missing_model_and_a_missing_engine_are_named(tmp_path, capsys, monkeypatch):
     """The engine is an extra of this package."""
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
@@ -223,6 +246,27 @@ def test_a_file_that_is_not_a_run_yaml_is_one_line(content, line, tmp_path, caps
     file = tmp_path / "run.yaml"
     file.write_bytes(content)
     assert run(capsys, "check", file) == (1, [f"{file}: {line}"])
+
+
+def places(value, path=()):
+    """Yield the path of every value of a file."""
+    yield path
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in parts:
+        yield from places(part, (*path, key))
+
+
+def test_a_value_of_another_type_is_not_a_traceback(tmp_path):
+    """Each value of a distribution is replaced by values of other types, one at a time."""
+    content = yaml.safe_load((ROOT / "distributions" / "ci-tests" / "run.yaml").read_text())
+    file = tmp_path / "run.yaml"
+    for path in [path for path in places(content) if path]:
+        for value in (None, 1, "a..b", [[1]], {1: 2}, "${env.X", [{"provider_id": ["a"]}]):
+            changed = copy.deepcopy(content)
+            owner = functools.reduce(operator.getitem, path[:-1], changed)
+            owner[path[-1]] = value
+            file.write_text(yaml.safe_dump(changed))
+            assert all("\n" not in str(finding) for finding in check(read_run_config(file)))
 
 
 def test_a_missing_file_is_one_line(capsys):

@@ -131,6 +131,19 @@ def test_run_prints_the_mistakes_and_starts_nothing(capsys, tmp_path):
     assert f"{file}: apis: does not list messages" in err
 
 
+def test_run_starts_on_all_interfaces_if_it_is_told_to(capsys, monkeypatch):
+    """In a container, 0.0.0.0 is the only address that can be published; the port here is in use, so nothing starts."""
+    monkeypatch.setenv("MESSAGES_APIS_DIR", str(ROOT / "distributions" / "apis.d"))
+    monkeypatch.setenv("LLAMA_STACK_HOST", "0.0.0.0")
+    file = ROOT / "distributions" / "local" / "run.yaml"
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert "server.host: 0.0.0.0 listens on all interfaces" in one_line(capsys, "run", file, "--port", port)[1]
+        assert "is in use" in one_line(capsys, "run", file, "--port", port, "--allow-all-interfaces")[1]
+
+
 def test_run_does_not_start_on_a_port_in_use(capsys, monkeypatch):
     """The stack would fail after half a minute."""
     monkeypatch.setenv("MESSAGES_APIS_DIR", str(ROOT / "distributions" / "apis.d"))
