@@ -132,7 +132,10 @@ def examine(
         has_token: Whether requests have a token.
         clock: Returns monotonic seconds.
     """
-    yield from stack_checks(stack, name, clock, has_token=has_token)
+    try:
+        yield from stack_checks(stack, name, clock, has_token=has_token)
+    except StackError as error:  # a later request failed although the first succeeded
+        yield Check("server", "fail", *_split(error.message))
     yield from environment_checks(stack, environment)
 
 
@@ -153,7 +156,7 @@ def stack_checks(
     if server.status == "fail":
         return
     yield from versions(stack)
-    listed = [listed_model(entry) for entry in listing.json()["data"]]
+    listed = [listed_model(entry) for entry in _dicts(_json_object(listing).get("data"))]
     yield from providers(stack)
     if not listed:
         yield Check(
@@ -224,11 +227,11 @@ _OPEN_REMEDY = "Configure server.auth in run.yaml, or server.host: 127.0.0.1."
 
 def server_kind(stack: RunningStack, listing: "httpx.Response") -> Check:
     """Return whether the server has this project's Messages API, by the form of its model list."""
-    value = _json(listing)
-    if listing.status_code == 200 and isinstance(value, dict) and isinstance(value.get("data"), list):
+    value = _json_object(listing)
+    if isinstance(value.get("data"), list):
         if "has_more" in value:
             return Check("server", "ok", "has the Messages API")
-        if _json(stack.get("/v1/version")):
+        if _json_object(stack.get("/v1/version")):
             return Check(
                 "server",
                 "fail",
@@ -245,7 +248,7 @@ def server_kind(stack: RunningStack, listing: "httpx.Response") -> Check:
 
 def versions(stack: RunningStack) -> Iterator[Check]:
     """Yield the versions of the server, this package, and Claude Code if it is installed."""
-    server = (_json(stack.get("/v1/version")) or {}).get("version", "unknown")
+    server = _json_object(stack.get("/v1/version")).get("version", "unknown")
     package = "llama-stack-provider-messages"
     parts = [f"llama-stack {server} (server)", f"{package} {importlib.metadata.version(package)} (this command)"]
     client = claude_code_version()
@@ -278,10 +281,11 @@ def claude_code_version() -> tuple[int, ...]:
 
 def providers(stack: RunningStack) -> Iterator[Check]:
     """Yield a failure for a provider whose upstream is the stack itself, and for models of providers that are gone."""
-    entries = (_json(stack.get("/v1/providers")) or {}).get("data")
-    inference = [entry for entry in entries or [] if isinstance(entry, dict) and entry.get("api") == "inference"]
+    entries = _dicts(_json_object(stack.get("/v1/providers")).get("data"))
+    inference = [entry for entry in entries if entry.get("api") == "inference"]
     for entry in inference:
-        address = (entry.get("config") or {}).get("base_url")
+        config = entry.get("config")
+        address = config.get("base_url") if isinstance(config, dict) else None
         if isinstance(address, str) and _address(address) == _address(stack.url):
             yield Check(
                 "upstream",
@@ -310,12 +314,10 @@ def stale_models(stack: RunningStack, provider_ids: set[str]) -> list[str]:
         provider_ids: Its inference providers; if it does not list them, the set is empty, and one model of each
             provider is looked up in the Messages API.
     """
-    data = (_json(stack.get("/v1/models", of_platform=True)) or {}).get("data")
     owned = {
         str(entry["id"]): str(meta["provider_id"])
-        for entry in data or []
-        if isinstance(entry, dict)
-        and isinstance(meta := entry.get("custom_metadata"), dict)
+        for entry in _dicts(_json_object(stack.get("/v1/models", of_platform=True)).get("data"))
+        if isinstance(meta := entry.get("custom_metadata"), dict)
         and meta.get("model_type", "llm") == "llm"
         and "provider_id" in meta
         and "id" in entry
@@ -419,8 +421,8 @@ def tool_call(stack: RunningStack, model: ListedModel) -> Check:
     )
     if response is None or problem:
         return Check("tool calls", "fail", f"rejected: {problem}", remedy)
-    message = _json(response) or {}
-    blocks = [block for block in message.get("content") or [] if isinstance(block, dict)]
+    message = _json_object(response)
+    blocks = _dicts(message.get("content"))
     for block in blocks:
         if block.get("type") == "tool_use":
             city = block["input"].get("city") if isinstance(block.get("input"), dict) else None
@@ -523,11 +525,7 @@ def _post(
             response.read()
     except httpx.HTTPError as error:
         return None, f"POST {path} failed: {error or type(error).__name__}"
-    try:
-        value = response.json()
-    except ValueError:
-        value = None
-    body_error = value.get("error") if isinstance(value, dict) else None
+    body_error = _json_object(response, of_status=response.status_code).get("error")
     message = body_error.get("message") if isinstance(body_error, dict) else response.text
     return response, f"POST {path} returned status {response.status_code}: {str(message)[:MAX_MESSAGE_CHARACTERS]}"
 
@@ -540,18 +538,28 @@ def _sse_error(data: bytes) -> str:
         return "unknown"
 
 
-def _json(response: "httpx.Response") -> Any:  # noqa: ANN401 - any JSON value; None if it is not JSON
+def _json_object(response: "httpx.Response", of_status: int = 200) -> dict[str, Any]:
+    """Return the JSON object of a response with this status; empty if it is anything else."""
     try:
-        return response.json() if response.status_code == 200 else None
+        value = response.json() if response.status_code == of_status else None
     except ValueError:
-        return None
+        value = None
+    return value if isinstance(value, dict) else {}
+
+
+def _dicts(value: object) -> list[dict[str, Any]]:
+    """Return the JSON objects in a value that should be a list of them."""
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
 def _address(url: str) -> tuple[str, int | None]:
-    """Return host and port, with the names of this machine as one."""
-    parts = urlsplit(url if "://" in url else f"http://{url}")
-    host = parts.hostname or ""
-    return "localhost" if host in ("127.0.0.1", "::1", "0.0.0.0") else host, parts.port  # noqa: S104 - compared only
+    """Return host and port, with the names of this machine as one; an empty host for an invalid URL."""
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return "", None
+    return "localhost" if host in ("127.0.0.1", "::1", "0.0.0.0") else host, port  # noqa: S104 - compared only
 
 
 def _split(message: str, remedy: str = "") -> tuple[str, str]:

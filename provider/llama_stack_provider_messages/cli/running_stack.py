@@ -17,7 +17,7 @@ ANY_NAME = "messages-any-name"
 """A model name that no server has: it is answered only by ``default_model`` or a pattern that matches everything."""
 REQUEST_SECONDS = 300.0
 """Timeout of one request: a backend may load its model first."""
-CONNECT_SECONDS = 10.0
+GET_SECONDS, CONNECT_SECONDS = 60.0, 10.0
 MAX_LISTED_MODELS = 1000
 """Page size of the model list, the maximum of the API; further pages are not read."""
 _TARGET = re.compile(r"(?P<alias>.+) \((?P<model>.+)\)")
@@ -51,13 +51,20 @@ class RunningStack:
     Args:
         url: The base URL; a path that belongs to the API, such as ``/v1``, is removed.
         token: The bearer token; None if the stack needs none.
+
+    Raises:
+        StackError: The URL is not valid.
     """
 
     def __init__(self, url: str, token: str | None = None) -> None:
         import httpx
 
         self.url = base_url(url)
-        self.is_loopback = urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
+        try:
+            self.is_loopback = urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
+            httpx.URL(self.url)
+        except (ValueError, httpx.InvalidURL) as error:
+            raise StackError(f"{url!r} is not a valid URL ({error}). Write it as {DEFAULT_URL}.") from None
         headers = {"anthropic-version": "2023-06-01"} | ({"authorization": f"Bearer {token}"} if token else {})
         timeout = httpx.Timeout(REQUEST_SECONDS, connect=CONNECT_SECONDS)
         # a proxy in the environment is not meant for this machine
@@ -84,7 +91,7 @@ class RunningStack:
         import httpx
 
         try:
-            request = self.http.build_request("GET", path)
+            request = self.http.build_request("GET", path, timeout=GET_SECONDS)
             if of_platform:
                 del request.headers["anthropic-version"]
             return self.http.send(request)

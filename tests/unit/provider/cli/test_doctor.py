@@ -1,6 +1,7 @@
 """``messages doctor`` finds what is wrong with a stack, and names a remedy."""
 
 import json
+import re
 import socket
 from contextlib import closing
 
@@ -221,6 +222,34 @@ def test_a_broken_set_up_fails_the_check_of_its_cause_only(name):
     assert [found.name for found in checks.values() if found.status == "fail"] == [check]
     assert text in checks[check].text
     assert remedy in checks[check].remedy
+
+
+WEIRD = [b"", b"null", b"[]", b'"x"', b'{"data": [1, null]}', b'{"data": 1}', b'{"content": 1, "data": [{}]}', b"<p>"]
+PATHS = ["/v1/models", "/v1/version", "/v1/providers", "platform models", "/v1/models/messages-any-name", "message",
+         "tools", "stream", "/v1/messages/count_tokens", "/v1/models/claude-sonnet-5"]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", WEIRD)
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("status", [200, 500])
+def test_any_response_gives_results_and_not_a_traceback(path, body, status):
+    with SickStack({path: whole(body, status)}) as server:
+        result = run(server.address)
+    assert isinstance(result.exception, SystemExit | None), result.exception
+    assert re.fullmatch(r"No check failed\.|\d+ failed: .+", result.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("url", ["http://[", "http://h:port", "http://a b"])
+def test_an_invalid_url_is_one_line(url):
+    result = run(url)
+    assert result.exit_code == 1
+    assert "not a valid URL" in result.output or "No server answers" in result.output
+
+
+def test_an_invalid_address_in_the_environment_is_a_warning():
+    with SickStack({}) as server:
+        result = run(server.address, environment={"ANTHROPIC_BASE_URL": "http://h:port"})
+    assert "ANTHROPIC_BASE_URL is exported (http://h:port)" in result.stdout
 
 
 def test_stale_models_are_also_found_if_the_stack_does_not_list_its_providers():
