@@ -80,14 +80,18 @@ class PendingStream:
 
     Attributes:
         connect: Sends the upstream request; returns once it is accepted, raises ``MessagesError`` if it is refused.
+            While ``selecting``, it returns the next ``PendingStream``.
         headers: Response headers that are known before the upstream responds.
         status_first: Send nothing to the client before the upstream's status is known, so that it becomes the status of
             our response. Otherwise pings may be sent while the upstream is silent.
+        selecting: The upstream is not known yet, so the first ping waits longer: ``connect`` may return a stream with
+            ``status_first``.
     """
 
-    connect: Callable[[], Awaitable[StreamReply]]
+    connect: Callable[[], Awaitable["StreamReply | PendingStream"]]
     headers: Mapping[str, str] = field(default_factory=dict)
     status_first: bool = False
+    selecting: bool = False
 
 
 type Reply = MessageReply | StreamReply | PendingStream

@@ -17,13 +17,14 @@ class MessagesConfig(BaseModel):
 
     default_model: str | None = Field(
         default=None,
-        description="The model for every name that is neither served nor an alias, as `provider_id/model`. "
-        "Unset or empty: such a name gets a 404 that lists the served models.",
+        description="The model for every name that no other rule resolves, as `provider_id/model`; such replies have "
+        "`reason=default` in `x-messages-model`. Unset or empty: such a name gets a 404 that lists the served models.",
     )
     aliases: dict[str, str] = Field(
         default_factory=dict,
         description="Names that clients send, mapped to `provider_id/model`. A name may be a pattern with `*` and `?`. "
-        "Precedence: exact name, served model, first matching pattern, `default_model`.",
+        "Precedence: exact name, served model, first matching pattern, name of a model without its provider, "
+        "`default_model`.",
     )
     ping_seconds: float = Field(
         default=10.0,

@@ -1,6 +1,7 @@
 """The builtin implementation of the Messages API, over the models that the stack serves."""
 
-from collections.abc import Awaitable
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 from llama_stack_api_messages import Call, MessageReply, PendingStream, Reply, RequestBody, ServeSettings, StreamReply
@@ -9,10 +10,11 @@ from llama_stack_api_messages.models import CountTokensRequest, CreateMessageReq
 from llama_stack_api_messages.models.catalog import ModelInfo, ModelList, ModelQuery
 
 from .config import MessagesConfig
-from .headers import LANE_HEADER
+from .headers import LANE_HEADER, MODEL_HEADER
 from .native.lane import NativeLane
-from .routing.catalog import Aliases, Catalog
+from .routing.catalog import Aliases, Catalog, NamedTarget
 from .routing.lanes import LaneSelector, NativeRoute, Route
+from .routing.limits import ModelLimits
 from .routing.probe import Probes
 from .stack import Platform
 from .translated.lane import Profiles, TranslatedLane
@@ -34,8 +36,9 @@ class MessagesImpl:
 
     def __init__(self, config: MessagesConfig, platform: Platform, key: bytes) -> None:
         self.settings = ServeSettings(config.ping_seconds, config.max_request_bytes)
-        self._catalog = Catalog(platform, Aliases(config.aliases, config.default_model))
         probes, client = Probes(config.native_probe_seconds), UpstreamClient()
+        self._limits = ModelLimits(client, config.backends)
+        self._catalog = Catalog(platform, Aliases(config.aliases, config.default_model), self._limits)
         self._translated = TranslatedLane(
             platform,
             client,
@@ -49,32 +52,49 @@ class MessagesImpl:
 
     async def create_message(self, body: RequestBody[CreateMessageRequest], call: Call) -> Reply:
         """Return the reply to a request; see ``Messages.create_message``."""
-        route = await self._route(body.model, call)
+        found = await self._catalog.resolve(body.model)
 
-        async def send() -> MessageReply | StreamReply:
-            if isinstance(route, NativeRoute):
-                return await _with_lane_header(route, self._native.reply(body, call, route))
-            return await _with_lane_header(route, self._translated.reply(body, call, route))
+        async def select() -> PendingStream:
+            route, headers = await self._route(found, call)
 
-        async def connect() -> StreamReply:
-            reply = await send()
-            if not isinstance(reply, StreamReply):
-                raise TypeError(f"the {route.lane} lane did not return a stream")
-            return reply
+            async def connect() -> StreamReply:
+                reply = await self._reply(body, call, route, headers)
+                if not isinstance(reply, StreamReply):
+                    raise TypeError(f"the {route.lane} lane did not return a stream")
+                return reply
+
+            return PendingStream(connect, headers, route.status_first)
 
         if body.stream:
-            return PendingStream(connect, {LANE_HEADER: route.header}, route.status_first)
-        return await send()
+            return PendingStream(select, {MODEL_HEADER: found.header}, selecting=True)
+        return await self._reply(body, call, *await self._route(found, call))
+
+    async def _reply(
+        self, body: RequestBody[CreateMessageRequest], call: Call, route: Route, headers: Mapping[str, str]
+    ) -> MessageReply | StreamReply:
+        with _errors_with(headers):
+            if isinstance(route, NativeRoute):
+                reply = await self._native.reply(body, call, route)
+            else:
+                reply = await self._translated.reply(body, call, route)
+        return replace(reply, headers={**reply.headers, **headers})
 
     async def count_tokens(self, body: RequestBody[CountTokensRequest], call: Call) -> MessageReply:
         """Return the token count of a prompt; see ``Messages.count_tokens``."""
-        route = await self._route(body.model, call)
-        if isinstance(route, NativeRoute):
-            return await _with_lane_header(route, self._native.count(body, call, route))
-        return await _with_lane_header(route, self._translated.count(body, call, route))
+        route, headers = await self._route(await self._catalog.resolve(body.model), call)
+        with _errors_with(headers):
+            if isinstance(route, NativeRoute):
+                reply = await self._native.count(body, call, route)
+            else:
+                reply = await self._translated.count(body, call, route)
+        return replace(reply, headers={**reply.headers, **headers})
 
-    async def _route(self, model: str, call: Call) -> Route:
-        return await self._lanes.choose(await self._catalog.target(model), call)
+    async def _route(self, found: NamedTarget, call: Call) -> tuple[Route, dict[str, str]]:
+        """Return the route of a request, and the headers of its reply that name the model and the lane."""
+        headers = {MODEL_HEADER: found.header}
+        with _errors_with(headers):
+            route = await self._lanes.choose(found.target, call)
+        return route, headers | {LANE_HEADER: route.header}
 
     async def list_models(self, query: ModelQuery) -> ModelList:
         """Return a page of the model names; see ``Messages.list_models``."""
@@ -86,15 +106,16 @@ class MessagesImpl:
 
     async def shutdown(self) -> None:
         """Close the connections and threads of the lanes."""
+        await self._limits.close()
         await self._native.close()
         await self._translated.close()
 
 
-async def _with_lane_header[R: MessageReply | StreamReply](route: Route, work: Awaitable[R]) -> R:
-    """Return the lane's reply, or raise its error, with the lane header added."""
+@contextmanager
+def _errors_with(headers: Mapping[str, str]) -> Iterator[None]:
+    """Add these headers to an error that is raised inside."""
     try:
-        reply = await work
+        yield
     except MessagesError as error:
-        error.headers.setdefault(LANE_HEADER, route.header)
+        error.headers = {**headers, **error.headers}
         raise
-    return replace(reply, headers={**reply.headers, LANE_HEADER: route.header})

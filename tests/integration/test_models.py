@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 from support.chat_upstream import AUTH_PATH, BEHAVIOURS
+from support.scripted_upstream import ScriptedUpstream, silent, whole
 from support.stack_process import StackProcess, run_config, vllm
 
 pytestmark = pytest.mark.integration
@@ -178,16 +180,177 @@ def test_the_list_has_only_the_models_that_the_caller_may_read(guarded, path, us
         ("talker", 404, 200),
         ("lora", 404, 200),
         ("any-name", 404, 200),
+        ("reasoning", 200, 200),
+        ("text", 404, 200),
     ],
 )
 def test_a_model_that_the_caller_may_not_read_is_a_404(guarded, name, bob, alice):
-    """By its id, by an alias, or as the default model."""
+    """By its id, by an alias, by its bare name, or as the default model; no header reveals it either."""
     for user, status in (("bob", bob), ("alice", alice)):
         headers = VERSIONED | {"authorization": f"Bearer {user}"}
         reply = httpx.get(f"{guarded.url}/v1/models/{name}", headers=headers, timeout=60)
         assert reply.status_code == status
         assert status == 404 or reply.json()["id"] == name
         assert status == 200 or name == "up/text" or "up/text" not in reply.text
+        body = {"model": name, "messages": [{"role": "user", "content": "Hi"}]}
+        counted = httpx.post(f"{guarded.url}/v1/messages/count_tokens", json=body, headers=headers, timeout=60)
+        assert ("x-messages-model" in counted.headers) is (counted.status_code == 200) is (status == 200)
+        assert status == 200 or name == "up/text" or "up/text" not in counted.text + repr(counted.headers)
+
+
+HANG_SECONDS = 120
+"""More than the half minute after which a backend that did not respond is asked again."""
+LISTING = "limit=1000"
+"""In the query of a request for token limits; the platform's own requests for the list at its start have none."""
+
+
+def entries(*names, **fields):
+    """Return a model list of a backend."""
+    return json.dumps(
+        {"object": "list", "data": [{"id": name, "object": "model", **fields} for name in names]}
+    ).encode()
+
+
+@pytest.fixture(scope="module")
+def backends():
+    """Servers of several kinds, by the first part of the path; ``silent`` does not respond to a request for limits."""
+
+    async def list_or_silence(answer):
+        await (silent(answer) if LISTING in answer.exchange.target else whole(entries("quiet"))(answer))
+
+    shown = {"parameters": "num_ctx 32768", "model_info": {"qwen3.context_length": 131072}}
+    with ScriptedUpstream() as server:
+        server.scripts |= {
+            "/vllm/v1/models": whole(entries("qwen", max_model_len=40960)),
+            "/llama/v1/models": whole(entries("gemma")),
+            "/llama/props": whole(b'{"default_generation_settings": {"n_ctx": 8192}, "total_slots": 4}'),
+            "/ollama/v1/models": whole(entries("loaded:1b", "idle:1b")),
+            "/ollama/api/tags": whole(b'{"models": []}'),
+            "/ollama/api/ps": whole(b'{"models": [{"name": "loaded:1b", "context_length": 4096}]}'),
+            "/ollama/api/show": whole(json.dumps(shown).encode()),
+            "/silent/v1/models": list_or_silence,
+        }
+        yield server
+
+
+def provider(provider_id, provider_type, **config):
+    return {"provider_id": provider_id, "provider_type": provider_type, "config": config}
+
+
+@pytest.fixture(scope="module")
+def second(upstream, backends, tmp_path_factory):
+    """A stack with the store of an earlier one that had another provider."""
+    folder = tmp_path_factory.mktemp("shared")
+    for name in ("first", "second"):
+        (folder / name).mkdir()
+    store = {"SQLITE_STORE_DIR": str(folder)}
+    with StackProcess(run_config([vllm(upstream.url, "gone")], {}), folder / "first", store) as process:
+        listed = httpx.get(f"{process.url}/v1/models", headers=VERSIONED, timeout=60).json()
+        assert "gone/agent" in {entry["id"] for entry in listed["data"]}
+    twin = vllm(upstream.url, "twin")
+    twin["config"]["allowed_models"] = ["text", "html"]
+    known = {"id": "claude-x", "max_tokens": 64000, "context": 200000}
+    inference = [
+        vllm(upstream.url),
+        twin,
+        vllm(f"{backends.address}/vllm/v1", "vllm"),
+        vllm(f"{backends.address}/silent/v1", "silent"),
+        provider("llama", "remote::llama-cpp-server", base_url=f"{backends.address}/llama/v1"),
+        provider("ollama", "remote::ollama", base_url=f"{backends.address}/ollama/v1"),
+        provider("foundry", "remote::messages", base_url=backends.address, api_key="k", models=[known, "claude-y"]),
+    ]
+    inference[-1]["module"] = "llama_stack_provider_messages.remote"
+    messages = {"aliases": {"short": "vllm/qwen", "dangling": "gone/text"}, "default_model": "up/lora"}
+    messages["backends"] = {"foundry/claude-y": {"max_output_tokens": 1024}}
+    with StackProcess(run_config(inference, messages), folder / "second", store) as process:
+        yield process
+
+
+def ask(stack, model, **fields):
+    """Send a message request; return the response."""
+    body = {"model": model, "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}], **fields}
+    return httpx.post(f"{stack.url}/v1/messages", json=body, headers=VERSIONED, timeout=60)
+
+
+def test_models_of_another_stack_are_not_listed(second):
+    """Its provider is not in this stack; the default model is listed although its provider does not list it."""
+    entries = httpx.get(f"{second.url}/v1/models?limit=1000", headers=VERSIONED, timeout=60).json()["data"]
+    listed = {entry["id"] for entry in entries}
+    assert {"up/text", "twin/text", "short", "up/lora"} <= listed
+    assert not [name for name in listed if name.startswith("gone/") or name == "dangling"]
+    stored = httpx.get(f"{second.url}/v1/models", timeout=60).json()["data"]
+    assert "gone/text" in {entry["id"] for entry in stored}, "the store of the platform does not have them any more"
+
+
+@pytest.mark.parametrize("model", ["gone/text", "dangling"])
+def test_a_model_of_another_stack_is_a_404(second, model):
+    """The default does not answer for it, and the error names no other model of that stack."""
+    read = httpx.get(f"{second.url}/v1/models/{model}", headers=VERSIONED, timeout=60)
+    for reply in (ask(second, model), ask(second, model, stream=True), read):
+        error = reply.json()["error"]
+        assert (reply.status_code, error["type"]) == (404, "not_found_error")
+        assert error["message"].startswith(f"model: {model} is not served here")
+        assert "gone/" not in error["message"].removeprefix(f"model: {model}")
+        assert "x-messages-model" not in reply.headers
+
+
+@pytest.mark.parametrize(
+    ("model", "header"),
+    [
+        ("tool", "up/tool; reason=bare"),
+        ("text", "up/lora; reason=default"),
+        ("gone-too/text", "up/lora; reason=default"),
+    ],
+)
+def test_a_bare_name_is_a_model_if_one_provider_of_this_stack_serves_it(second, model, header):
+    """Models of other stacks do not count; a name that two providers serve is left to the default."""
+    assert ask(second, model).headers["x-messages-model"] == header
+
+
+def limits_of(stack, names):
+    """Return the limits of models in the list."""
+    listed = httpx.get(f"{stack.url}/v1/models?limit=1000", headers=VERSIONED, timeout=60).json()["data"]
+    return {one["id"]: (one["max_input_tokens"], one["max_tokens"]) for one in listed if one["id"] in names}
+
+
+def test_the_list_has_the_limits_that_backends_state(second):
+    """From vLLM's list, llama.cpp's props, Ollama's loaded models and parameters, and the configuration."""
+    expected = {
+        "vllm/qwen": (40960, 40960),
+        "short": (40960, 40960),
+        "llama/gemma": (8192, 8192),
+        "ollama/loaded:1b": (4096, 4096),
+        "ollama/idle:1b": (32768, 32768),
+        "foundry/claude-x": (200000, 64000),
+        "foundry/claude-y": (None, 1024),
+        "up/text": (None, None),
+        "silent/quiet": (None, None),
+    }
+    deadline = time.monotonic() + HANG_SECONDS
+    while (found := limits_of(second, expected)) != expected and time.monotonic() < deadline:
+        time.sleep(0.1)  # on a slow machine, a backend is heard only after the list
+    assert found == expected
+    one = httpx.get(f"{second.url}/v1/models/foundry/claude-x", headers=VERSIONED, timeout=60).json()
+    assert (one["max_input_tokens"], one["max_tokens"]) == (200000, 64000)
+
+
+def test_a_list_asks_each_backend_once(second, backends):
+    """What they state is kept for minutes."""
+    for _ in range(3):
+        limits_of(second, ())
+    asked = [exchange.path for exchange in backends.requests if LISTING in exchange.target]
+    assert asked.count("/vllm/v1/models") == 1
+    assert [exchange.path for exchange in backends.requests].count("/llama/props") == 1
+
+
+def test_the_list_has_the_context_of_the_running_engine(local_stack):
+    """The default of 65,536 tokens, which prompt and answer share."""
+    assert ask(local_stack, "local/tiny", thinking={"type": "disabled"}).status_code == 200  # the engine runs
+    expected = {"local/tiny": (65536, 65536), "local/default": (65536, 65536)}
+    deadline = time.monotonic() + HANG_SECONDS
+    while (found := limits_of(local_stack, expected)) != expected and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert found == expected
 
 
 def run_python(code, *arguments, env):

@@ -92,7 +92,9 @@ def test_wrong_methods_and_unknown_paths_are_errors_in_the_envelope(client, meth
     assert reply.status_code == status
     error = error_of(reply)
     assert error["type"] == kind
-    assert status != 404 or error["message"] == f"Not found: {method} {path} is not an endpoint of this server"
+    assert status != 404 or error["message"].startswith(
+        f"Not found: {method} {path} is not an endpoint of this server. "
+    )
     assert reply.headers["x-should-retry"] == "false"
     assert status != 405 or reply.headers["allow"] == "POST"
 
@@ -142,6 +144,64 @@ def test_a_name_that_matches_an_alias_pattern_is_served_and_returned(client):
     reply = client.post("/v1/messages", json={**HELLO, "model": "claude-haiku-4-5"})
     assert reply.status_code == 200
     assert reply.json()["model"] == "claude-haiku-4-5"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/v1/messages", "/v1/message", "/messages", "/v1/complete", "/v1/messages/messages", "/anthropic/messages"],
+)
+def test_a_mistyped_path_is_a_404_in_the_envelope_with_a_hint(stack, client, path):
+    """It names the right address; streams and other methods get it, too."""
+    for method, body in (("POST", HELLO), ("POST", {**HELLO, "stream": True}), ("GET", None)):
+        reply = client.request(method, path, json=body)
+        assert reply.status_code == 404
+        message = error_of(reply)["message"]
+        assert message.startswith(f"Not found: {method} {path} is not an endpoint of this server. ")
+        assert (
+            f"set base_url to {stack.url}" in message
+            or f"POST {stack.url}/v1/messages" in message
+            or (path == "/v1/messages/messages" and "POST /v1/messages/count_tokens" in message)
+        )
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/v1/chat/completions"), ("GET", "/v1/models"), ("GET", "/v1/health"), ("GET", "/v1/inspect/routes")],
+)
+def test_routes_of_the_platform_are_not_hidden_by_the_hints(client, method, path):
+    """And its unknown paths keep its own error body."""
+    body = {"model": "up/text", "messages": HELLO["messages"]} if method == "POST" else None
+    assert client.request(method, path, json=body).status_code == 200
+    assert client.request("POST", "/v1/no-such-path").json() == {"detail": "Not Found"}
+
+
+@pytest.mark.parametrize(
+    ("model", "header"),
+    [
+        ("up/text", "up/text; reason=exact"),
+        ("up/status-429", "up/status-429; reason=exact"),
+        ("my-tool", "up/tool; reason=alias"),
+        ("claude-haiku-4-5", "up/text; reason=pattern"),
+        ("reasoning", "up/reasoning; reason=bare"),
+    ],
+)
+def test_every_reply_names_the_model_and_the_rule_that_selected_it(client, model, header):
+    """Whole, streaming, counted, and refused by the backend."""
+    body = {**HELLO, "model": model}
+    for path, request in (("", body), ("", {**body, "stream": True}), ("/count_tokens", body)):
+        reply = client.post(f"/v1/messages{path}", json=request)
+        assert reply.headers["x-messages-model"] == header
+        assert reply.status_code == (429 if "429" in model and not path else 200)
+
+
+def test_a_stream_that_begins_with_a_ping_names_its_model(client, upstream):
+    """The header is sent before the backend has accepted the request."""
+    with client.stream("POST", "/v1/messages", json={**HELLO, "model": "late", "stream": True}) as reply:
+        assert reply.headers["x-messages-model"] == "up/late; reason=bare"
+        lines = reply.iter_lines()
+        assert next(lines) == "event: ping"
+        upstream.open_gate("late")
+        assert "event: message_stop" in list(lines)
 
 
 @pytest.mark.parametrize("model", ["nobody", "gone/model", "dangling"])

@@ -6,4 +6,6 @@ from llama_stack_api_messages import PendingStream
 async def answer(impl, body, call):
     """Return the response to a request; a pending stream is connected to its upstream first."""
     reply = await impl.create_message(body, call)
-    return await reply.connect() if isinstance(reply, PendingStream) else reply
+    while isinstance(reply, PendingStream):
+        reply = await reply.connect()
+    return reply

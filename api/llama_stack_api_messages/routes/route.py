@@ -19,6 +19,7 @@ every request for seconds.
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -160,27 +161,54 @@ class MessagesRoute(APIRoute):
         await error_response(error, new_id("req_"))(scope, receive, send)
 
 
+_OWN_WORDS = r"(?:v1|anthropic|api|messages?|count_tokens|complete|batches)"
+_MISTYPED = re.compile(
+    rf"/+(?:{_OWN_WORDS}/+)*(?:messages?|count_tokens|complete)(?:/.*)?"  # /v1/message, /anthropic/messages
+    r"|/.*/v1/+messages(?:/+count_tokens)?/*"  # /gateway/v1/messages
+    r"|/+anthropic(?:/.*)?|/+v1/+v1/+models(?:/.*)?",
+    re.IGNORECASE | re.DOTALL,
+)
+"""Paths that only a client of this API requests: built from its words, or ending as its endpoints do."""
+_BELOW_ENDPOINT = re.compile(r"(?:/anthropic)?/v1/messages/(?!.*v1)[^/].*", re.DOTALL)
+"""Paths of clients with the right base URL that request an endpoint which this server does not have."""
+_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::\d{1,5})?")
+
+
 class UnknownPathRoute(Route):
-    """Answers the paths below a prefix that no other route of the server has.
+    """Answers requests of this API's clients whose path no route of the server has, mostly because of a wrong base URL.
 
-    It never matches in full, so every route that does comes first, wherever and whenever it was registered.
-
-    Args:
-        prefix: The path that all answered paths begin with.
+    It never matches in full, so every route that does comes first, wherever and whenever it was registered. Other
+    unknown paths are left to the platform, whose clients expect its own error body.
     """
 
-    def __init__(self, prefix: str) -> None:
-        super().__init__(prefix + "/{rest:path}", self.handle, include_in_schema=False)
+    def __init__(self) -> None:
+        super().__init__("/{rest:path}", self.handle, include_in_schema=False)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Return a partial match for any method."""
         match, child_scope = super().matches(scope)
-        return (match if match is Match.NONE else Match.PARTIAL), child_scope
+        if match is Match.NONE or not _MISTYPED.fullmatch(scope["path"]):
+            return Match.NONE, {}
+        return Match.PARTIAL, child_scope
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Respond with 404."""
-        error = NotFoundError(f"Not found: {scope['method']} {scope['path'][:200]} is not an endpoint of this server")
+        """Respond with 404 and the right path."""
+        text = f"Not found: {scope['method']} {scope['path'][:200]} is not an endpoint of this server"
+        error = NotFoundError(f"{text}. {_path_hint(scope)}")
         await error_response(error, new_id("req_"))(scope, receive, send)
+
+
+def _path_hint(scope: Scope) -> str:
+    """Return what to do about a mistyped path, with the address under which the client reached this server."""
+    host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
+    base_url = f"{scope.get('scheme', 'http')}://{host}" if _HOST.fullmatch(host) else "http://host:port"
+    words = scope["path"].lower().split("/")
+    if "complete" in words:
+        return f"Text completions are not available; send POST {base_url}/v1/messages"
+    if _BELOW_ENDPOINT.fullmatch(scope["path"]):
+        return "The endpoints are POST /v1/messages and POST /v1/messages/count_tokens"
+    hint = f"Messages are at POST /v1/messages: set base_url to {base_url}"
+    return hint if "v1" in words else f"{hint} (to {base_url}/v1 if the client appends /messages only)"
 
 
 def json_response(value: BaseModel) -> Response:

@@ -4,7 +4,7 @@ Four things are done when the server starts, in the router's lifespan, because t
 
 * the routes for ``/v1/models`` are inserted before the platform's (see ``models.py``), and before them a second route
   for ``POST /v1/messages``, so that the server does not search the routes of all its APIs first;
-* a route for unknown paths is added after all others;
+* a route for mistyped paths of this API is added after all others;
 * the error responses of chat completions are installed (see ``CompletionError``);
 * open streams are ended when the server is asked to stop (see ``streaming/stop.py``).
 """
@@ -67,7 +67,7 @@ def _lifespan(impl: Messages, max_body_bytes: int) -> Callable[[FastAPI], Abstra
             ),
             *shared_model_routes(impl),
         ]
-        after = [UnknownPathRoute(prefix + MESSAGES) for prefix in ("", "/anthropic")]
+        after = [UnknownPathRoute()]
         install_completion_errors(app)
         app.router.routes[:] = [*before, *app.router.routes, *after]
         with ended_by_signals():

@@ -57,7 +57,8 @@ class EventStream(StreamingResponse):
         open_stream: Calls the upstream; returns its accepted stream, or a ``PendingStream``.
         call: The HTTP call.
         ping_seconds: Silence after which a ``ping`` event is sent.
-        open_seconds: Silence before the first ping, while ``open_stream`` runs; at least ``ping_seconds``.
+        open_seconds: Silence before the first ping, while ``open_stream`` runs or the upstream is being selected; at
+            least ``ping_seconds``.
     """
 
     def __init__(
@@ -100,9 +101,11 @@ class EventStream(StreamingResponse):
 
     async def _send(self, send: Send) -> None:
         reply = await self._while_pinging(send, self._open_stream(), {}, self._open_seconds)
-        if isinstance(reply, PendingStream):
-            work = reply.connect()
-            reply = await (work if reply.status_first else self._while_pinging(send, work, reply.headers))
+        while isinstance(reply, PendingStream):
+            work, first_seconds = reply.connect(), self._open_seconds if reply.selecting else None
+            reply = await (
+                work if reply.status_first else self._while_pinging(send, work, reply.headers, first_seconds)
+            )
         stream = _stream(reply)
         async with aclosing(stream.frames) as frames:  # closed from here on, also on errors
             if not self._started:
@@ -159,7 +162,7 @@ class EventStream(StreamingResponse):
         """Yield the frames without a read-ahead task: the library client waits for every task of its loop."""
         try:
             reply = await self._open_stream()
-            if isinstance(reply, PendingStream):
+            while isinstance(reply, PendingStream):
                 reply = await reply.connect()
             async with aclosing(_stream(reply).frames) as frames:
                 async for frame in frames:

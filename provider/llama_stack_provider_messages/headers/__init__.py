@@ -8,7 +8,7 @@ that neither cookies and addresses of a client nor those of an upstream reach th
     request, provider -> upstream   the headers that a provider declares or configures; they win over the client's,
                                     except betas, which add up (``merged_betas``)
     response, upstream -> client    ``returned_headers``: retry advice, rate limits, the request id
-    response, ours                  ``LANE_HEADER``, ``COUNT_HEADER``, ``DROPPED_HEADER``
+    response, ours                  ``MODEL_HEADER``, ``LANE_HEADER``, ``COUNT_HEADER``, ``DROPPED_HEADER``
 
 OpenAI's API has other names for rate limits, and durations where Anthropic has timestamps: ``anthropic_headers`` and
 ``openai_headers`` convert them. This room is pure and imports from no other one.
@@ -21,6 +21,8 @@ from datetime import UTC, datetime, timedelta
 VERSION_HEADER, DEFAULT_VERSION = "anthropic-version", "2023-06-01"
 BETA_HEADER = "anthropic-beta"
 
+MODEL_HEADER = "x-messages-model"
+"""Response header with the model that processed the request, and the rule that selected it."""
 LANE_HEADER = "x-messages-lane"
 """Response header with lane and reason; also a request header to select the lane, if the configuration allows it."""
 COUNT_HEADER = "x-messages-token-count"

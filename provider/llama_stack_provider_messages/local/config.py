@@ -33,7 +33,8 @@ class LlamaCppConfig(BaseModel):
         default=65536,
         ge=0,
         description="Tokens of context, shared by all parallel requests. The first turn of a coding agent takes 15,000 "
-        "to 45,000; memory grows with it (about 8 GB at 65536 for an 8B model). 0: the context length of the model.",
+        "to 45,000. All of it is allocated at the start: about 8 GiB at 65536 for an 8B model. 0: the context length "
+        "of the model, which is also the largest.",
     )
     parallel: int = Field(default=2, ge=1, description="Requests that are processed at the same time; others wait.")
     threads: int = Field(

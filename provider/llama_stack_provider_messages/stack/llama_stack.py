@@ -9,7 +9,7 @@ it gets a module of its own beside this one, with the same ``__all__``. The inte
 """
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
@@ -110,7 +110,9 @@ class Target:
         provider_type: Its type, e.g. ``remote::vllm``.
         resource_id: The backend's name of the model.
         reads_objects: Whether the provider accesses messages by attribute, to load their images, as Ollama's does.
-        provider: The provider itself.
+        provider: The provider itself; None if the stack does not have it: the platform's store, which all stacks of a
+            user share, still lists models of other stacks.
+        metadata: What the platform's list says of the model, such as ``context_length``.
     """
 
     model_id: str
@@ -119,6 +121,7 @@ class Target:
     resource_id: str
     reads_objects: bool = False
     provider: Any = field(default=None, repr=False, compare=False)
+    metadata: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
 class _Router(InferenceRouter):  # type: ignore[misc]  # the platform has no types
@@ -163,16 +166,9 @@ class Platform:
         """
         try:
             provider, resource_id = await self._router._get_model_provider(model_id, ModelType.llm)  # noqa: SLF001 - only way that covers unregistered ids
-        except ModelNotFoundError:
+        except (ModelNotFoundError, ValueError):  # ValueError: the provider is one of another stack
             return None
-        return Target(
-            model_id,
-            provider.__provider_id__,
-            provider.__provider_spec__.provider_type,
-            resource_id,
-            reads_objects=getattr(provider, "download_images", False),
-            provider=provider,
-        )
+        return _target(model_id, provider.__provider_id__, resource_id, provider)
 
     def record(
         self,
@@ -203,10 +199,34 @@ class Platform:
         if tokens and seconds > 0:
             inference_tokens_per_second.record(tokens / seconds, attributes=attributes)
 
-    async def served_models(self) -> list[str]:
-        """Return the ids of the language models that the caller may use."""
-        listed = await self._models.list_models()
-        return sorted(model.identifier for model in listed.data if model.model_type == ModelType.llm)
+    async def served_models(self) -> list[Target]:
+        """Return the language models that the caller may use, sorted by id, without those of other stacks."""
+        found = self._targets((await self._models.list_models()).data)
+        return sorted((target for target in found if target.provider), key=lambda target: target.model_id)
+
+    async def models_named(self, name: str) -> list[Target]:
+        """Return the language models in the store whose id or backend's name this is, and which the caller may use.
+
+        Models of other stacks are among them. Unlike ``served_models`` this sends no request to a provider.
+        """
+        stored = await self._models.dist_registry.get_all()
+        named = {item.identifier for item in stored if name in (item.identifier, item.provider_resource_id)}
+        found = [await self._models.get_object_by_identifier("model", identifier) for identifier in named]
+        return self._targets(filter(None, found))  # None: the caller may not use it, or it is not a model
+
+    def _targets(self, models: Iterable[Model]) -> list[Target]:
+        providers = self._models.impls_by_provider_id
+        return [
+            _target(
+                model.identifier,
+                model.provider_id,
+                model.provider_resource_id or model.identifier,
+                providers.get(model.provider_id),
+                model.metadata,
+            )
+            for model in models
+            if model.model_type == ModelType.llm
+        ]
 
     async def chat(self, target: Target, fields: Mapping[str, Any]) -> Any:  # noqa: ANN401 - objects of the openai SDK
         """Return a chat completion; if streaming, an async iterator of chunks, once the upstream has accepted.
@@ -220,6 +240,18 @@ class Platform:
         messages = fields["messages"]
         params.messages = _records(messages) if target.reads_objects else messages
         return await self._router.openai_chat_completion(params)
+
+
+def _target(
+    model_id: str,
+    provider_id: str,
+    resource_id: str,
+    provider: Any,  # noqa: ANN401 - providers have no common type
+    metadata: Mapping[str, Any] | None = None,
+) -> Target:
+    provider_type = provider.__provider_spec__.provider_type if provider else ""
+    reads_objects = getattr(provider, "download_images", False)
+    return Target(model_id, provider_id, provider_type, resource_id, reads_objects, provider, metadata or {})
 
 
 class _Record(dict[str, Any]):

@@ -46,6 +46,7 @@ class UpstreamRequest:
         headers: Request headers; those of the upstream win.
         query: The query string, without the ``?``.
         short: Whether to use a timeout of a few seconds.
+        method: The HTTP method.
     """
 
     path: str
@@ -53,6 +54,7 @@ class UpstreamRequest:
     headers: Mapping[str, str]
     query: str = ""
     short: bool = False
+    method: str = "POST"
 
 
 class UpstreamClient:
@@ -125,7 +127,7 @@ def _http_request(upstream: Upstream, request: UpstreamRequest, headers: Mapping
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     except UnicodeEncodeError:
         raise _bad_key(upstream) from None
-    return httpx.Request("POST", url, content=request.data, headers=raw, extensions=extensions)
+    return httpx.Request(request.method, url, content=request.data, headers=raw, extensions=extensions)
 
 
 def _bad_key(upstream: Upstream) -> AuthenticationError:

@@ -105,6 +105,7 @@ INTERNAL = {
     "x-internal": "10.0.0.7",
     "access-control-allow-origin": "*",
     "x-messages-lane": "translated; reason=lie",
+    "x-messages-model": "lie; reason=exact",
 }
 
 
@@ -174,9 +175,23 @@ async def test_every_response_names_its_lane_and_the_reason(relay, to, stream):
     relay.upstream.play(streamed(*spoken("m", "Hi")) if stream else OK, "listed")
     reply = await post(relay.url, ask(f"{to}/listed", stream))
     assert reply.status == 200, reply.body
+    assert reply.headers["x-messages-model"] == f"{to}/listed; reason=exact"
     lane, _, reason = reply.headers["x-messages-lane"].partition("; reason=")
     assert (lane, bool(reason)) == (LANES[to], True)
     assert len(relay.upstream.chats) - chats == (LANES[to] == "translated")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("status", [200, 400])
+async def test_every_response_names_the_model_of_an_alias(relay, status, stream):
+    """Also an error of the upstream that is passed on as it is, and a token count."""
+    script = streamed(*spoken("m", "Hi")) if stream else OK
+    refusal = whole(b'{"type":"error","error":{"type":"invalid_request_error","message":"no"}}', 400)
+    relay.upstream.play(script if status == 200 else refusal, "aliased")
+    for path in ("/v1/messages", "/v1/messages/count_tokens"):
+        reply = await post(relay.url, ask("claude-x", stream), path=path)
+        assert reply.headers["x-messages-model"] == "up/aliased; reason=pattern"
+        assert reply.status == status or path.endswith("count_tokens")
 
 
 async def test_the_lane_header_of_a_request_has_no_effect_unless_allowed(relay):
@@ -201,15 +216,15 @@ async def test_a_model_outside_allowed_models_is_rejected(relay, stream):
 
 async def test_a_model_outside_allowed_models_is_neither_counted_nor_listed(relay):
     """Token counts are a 400 and model lookups a 404, without a request or probe to the upstream."""
-    requests_before, others_before = len(relay.upstream.exchanges), len(relay.upstream.others)
-    counted = await post(relay.url, ask("listing/secret"), path="/v1/messages/count_tokens")
+    version = {"anthropic-version": "2023-06-01"}
+    async with httpx2.AsyncClient(base_url=relay.url, headers=version, timeout=60) as client:
+        assert (await client.get("/v1/models/listing/listed")).status_code == 200
+        requests_before = len(relay.upstream.requests)
+        counted = await post(relay.url, ask("listing/secret"), path="/v1/messages/count_tokens")
+        lookup = await client.get("/v1/models/listing/secret")
     assert (counted.status, counted.json["type"]) == (400, "error")
-    async with httpx2.AsyncClient(base_url=relay.url) as client:
-        version = {"anthropic-version": "2023-06-01"}
-        lookups = [(await client.get(f"/v1/models/listing/{name}", headers=version)) for name in ("listed", "secret")]
-    assert [reply.status_code for reply in lookups] == [200, 404]
-    assert lookups[1].json()["error"]["type"] == "not_found_error"
-    assert (len(relay.upstream.exchanges), len(relay.upstream.others)) == (requests_before, others_before)
+    assert (lookup.status_code, lookup.json()["error"]["type"]) == (404, "not_found_error")
+    assert len(relay.upstream.requests) == requests_before
 
 
 def as_user(name: str) -> list[tuple[str, str]]:

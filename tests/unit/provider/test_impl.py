@@ -10,6 +10,8 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from llama_stack_api_messages import Call, RequestBody
 from llama_stack_api_messages.errors import BadGatewayError, InvalidRequestError, MessagesError, NotFoundError
 from llama_stack_api_messages.models import CreateMessageRequest
+from llama_stack_api_messages.streaming.response import EventStream
+from llama_stack_api_messages.streaming.sse import PING
 from llama_stack_provider_messages.config import MessagesConfig
 from llama_stack_provider_messages.impl import MessagesImpl
 from llama_stack_provider_messages.stack import ModelTypeError, Target
@@ -59,7 +61,10 @@ class ScriptedPlatform:
         )
 
     async def served_models(self):
-        return [f"local/m{number}" for number in range(25)]
+        return [Target(f"local/m{number}", "local", self.kind, f"m{number}") for number in range(25)]
+
+    async def models_named(self, name):
+        return []
 
     async def chat(self, target, fields):
         self.requests.append((target.model_id, fields))
@@ -306,3 +311,49 @@ async def test_a_name_that_is_too_long_or_not_printable_is_a_short_404(name):
         await answer(impl(platform, default_model="local/m1"), request(name), CALL)
     assert not platform.requests
     assert len(caught.value.message) < 2_000
+
+
+async def test_a_ping_during_lane_selection_has_the_name_of_the_model():
+    """An engine that loads a large model takes longer than the first ping; the lane is not known before."""
+    started, pinged = asyncio.Event(), asyncio.Event()
+
+    class Loading:
+        async def messages_upstream(self, _resource_id):
+            await started.wait()
+
+    class LoadingPlatform(ScriptedPlatform):
+        async def locate(self, model_id):
+            return Target(model_id, "local", "inline::llama-cpp", "m1", provider=Loading())
+
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+        if message.get("body") == PING:
+            pinged.set()
+
+    made = impl(LoadingPlatform(chunks("Hello")), default_model="local/m1")
+    stream = EventStream(lambda: made.create_message(request("any", stream=True), CALL), CALL, 0.01, open_seconds=0.01)
+    task = asyncio.create_task(stream({"type": "http"}, asyncio.Event().wait, send))
+    async with asyncio.timeout(60):
+        await pinged.wait()
+        started.set()
+        await task
+    headers = dict(sent[0]["headers"])
+    assert headers[b"x-messages-model"] == b"local/m1; reason=default"
+    assert b"x-messages-lane" not in headers
+    assert b"message_stop" in b"".join(message.get("body", b"") for message in sent)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_every_error_after_the_name_is_resolved_has_the_name_of_the_model(stream):
+    """Of the backend, and of the selection of the lane; a name without a model has none."""
+    refusing = impl(ScriptedPlatform(error=BadGatewayError("x")), aliases={"a": "local/m1"}, allow_lane_header=True)
+    for call, model, expected in (
+        (CALL, "a", "local/m1; reason=alias"),
+        (Call("req_1", {"x-messages-lane": "scenic"}), "local/m2", "local/m2; reason=exact"),
+        (CALL, "unknown", None),
+    ):
+        with pytest.raises(MessagesError) as caught:
+            await answer(refusing, request(model, stream=stream), call)
+        assert caught.value.headers.get("x-messages-model") == expected

@@ -234,7 +234,7 @@ async def test_a_stopped_server_has_its_original_routes():
     before = list(app.router.routes)
     for _ in range(2):
         async with app.router.lifespan_context(app):
-            assert len(app.router.routes) == len(before) + 5
+            assert len(app.router.routes) == len(before) + 4
         assert app.router.routes == before
 
 

@@ -226,10 +226,108 @@ async def test_another_method_is_a_405_that_names_the_right_ones(client, method,
 @pytest.mark.parametrize("path", ["/v1/messages/nonsense", f"{THINGS}/7/ask/b", "/anthropic/v1/messages/a/b"])
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
 async def test_a_path_that_no_endpoint_has_is_a_404(client, method, path):
-    """It is an error body that names the path."""
+    """It is an error body that names the path and the endpoints."""
     reply = await client.request(method, path)
     assert reply.status_code == 404
-    assert error_of(reply) == ("not_found_error", f"Not found: {method} {path} is not an endpoint of this server")
+    text = f"Not found: {method} {path} is not an endpoint of this server. The endpoints are POST /v1/messages and POST"
+    assert error_of(reply) == ("not_found_error", f"{text} /v1/messages/count_tokens")
+
+
+BASE_URL = "Messages are at POST /v1/messages: set base_url to http://x"
+SHORT_BASE_URL = f"{BASE_URL} (to http://x/v1 if the client appends /messages only)"
+NO_COMPLETIONS = "Text completions are not available; send POST http://x/v1/messages"
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("/v1/v1/messages", BASE_URL),
+        ("/v1/v1/messages/count_tokens", BASE_URL),
+        ("/v1/messages/v1/messages", BASE_URL),
+        ("/v1/messages/", BASE_URL),
+        ("/V1/Messages", BASE_URL),
+        ("//v1/messages", BASE_URL),
+        ("/v1/message", BASE_URL),
+        ("/v1/count_tokens", BASE_URL),
+        ("/v1/v1/models", BASE_URL),
+        ("/v1/anthropic/v1/messages", BASE_URL),
+        ("/gateway/openai/v1/messages", BASE_URL),
+        ("/anthropic/v1", BASE_URL),
+        ("/anthropic/v1/v1/messages", BASE_URL),
+        ("/messages", SHORT_BASE_URL),
+        ("/message", SHORT_BASE_URL),
+        ("/messages/count_tokens", SHORT_BASE_URL),
+        ("/messages/messages", SHORT_BASE_URL),
+        ("/api/messages", SHORT_BASE_URL),
+        ("/anthropic", SHORT_BASE_URL),
+        ("/anthropic/messages", SHORT_BASE_URL),
+        ("/v1/complete", NO_COMPLETIONS),
+        ("/complete", NO_COMPLETIONS),
+        ("/anthropic/v1/complete", NO_COMPLETIONS),
+        ("/v1/messages/messages", "The endpoints are POST /v1/messages and POST /v1/messages/count_tokens"),
+    ],
+)
+@pytest.mark.parametrize("method", ["POST", "GET"])
+async def test_a_mistyped_path_is_a_404_with_the_right_one(client, method, path, hint):
+    """The error body has the address under which the client reached the server."""
+    reply = await client.request(method, f"http://x{path}")
+    text = f"Not found: {method} {path} is not an endpoint of this server. {hint}"
+    assert (reply.status_code, error_of(reply)) == (404, ("not_found_error", text))
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        ("stack.example:8321", "http://stack.example:8321"),
+        ("[::1]:8321", "http://[::1]:8321"),
+        ("evil.example/<script>", "http://host:port"),
+        ("a" * 300, "http://host:port"),
+    ],
+)
+async def test_the_hint_repeats_only_a_valid_host(client, host, shown):
+    """Anything else in the Host header is not repeated."""
+    reply = await client.post("/v1/v1/messages", headers={"host": host})
+    assert error_of(reply)[1].endswith(f"set base_url to {shown}")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/chat/completions",
+        "/v1/completions",
+        "/v1/models/messages",
+        "/v1/v1/chat/completions",
+        "/v1/threads/t/messages",
+        "/v1/conversations/c/items",
+        "/v1",
+        "/api/hello2",
+        "/anthropics/models",
+        "/v1/completed",
+        "/messages.json",
+    ],
+)
+async def test_other_unknown_paths_are_left_to_the_platform(client, path):
+    """Its clients expect its own error body."""
+    reply = await client.post(path)
+    assert (reply.status_code, reply.json()) == (404, {"detail": "Not Found"})
+
+
+async def test_a_very_long_path_is_answered_shortly():
+    """The error repeats its beginning only."""
+    async with serving() as client:
+        reply = await client.post("/v1" * 20_000 + "/messages")
+    assert reply.status_code == 404
+    assert len(reply.content) < 1_000
+
+
+@pytest.mark.parametrize("path", ["/messages", "/v1/complete", "/anthropic/x", "/gateway/v1/messages"])
+async def test_a_route_of_another_router_is_not_hidden_by_a_mistyped_path(path):
+    """Also one that has the path with another method: its router answers."""
+    other = APIRouter()
+    other.add_api_route(path, lambda: {"other": path}, methods=["GET"])
+    async with serving(other) as client:
+        assert (await client.get(path)).json() == {"other": path}
+        assert (await client.post(path)).json() == {"detail": "Method Not Allowed"}
 
 
 async def test_endpoints_of_another_router_are_not_hidden():

@@ -1,52 +1,24 @@
 """The names of models: which model a requested name means, and what the list of models shows."""
 
+from types import SimpleNamespace
+
 import pytest
 
-from llama_stack_api_messages.errors import InvalidRequestError
+from llama_stack_api_messages.errors import InvalidRequestError, NotFoundError
 from llama_stack_api_messages.models.catalog import ModelQuery
-from llama_stack_provider_messages.routing.catalog import Aliases, Catalog
+from llama_stack_provider_messages.routing import catalog as module
+from llama_stack_provider_messages.routing.catalog import Aliases, Catalog, NamedTarget
+from llama_stack_provider_messages.routing.limits import TokenLimits
 from llama_stack_provider_messages.stack import ModelTypeError, Target
 
-TABLE = {"local/x": "up/exact", "claude-haiku-*": "local/tiny", "claude-*": "up/big", "*": "up/any"}
-
-
-def served(name):
-    return name.startswith("local/")
-
-
-@pytest.mark.parametrize(
-    ("name", "model"),
-    [
-        ("local/x", "up/exact"),
-        ("local/y", "local/y"),
-        ("claude-haiku-4-5", "local/tiny"),
-        ("claude-opus-5", "up/big"),
-        ("gpt", "up/any"),
-    ],
-)
-def test_exact_then_served_then_pattern(name, model):
-    """An exact alias wins over a served model, which wins over the first pattern that matches."""
-    assert Aliases(TABLE).resolve(name, served) == model
-
-
-def test_brackets_in_a_pattern_are_literal():
-    """They are part of names such as ``claude-opus-5[1m]``."""
-    aliases = Aliases({"claude-*[1m]": "up/big"})
-    assert aliases.resolve("claude-opus-5[1m]", served) == "up/big"
-    assert aliases.resolve("claude-opus-m", served) is None
-
-
-def test_an_unknown_name_resolves_to_the_default_model():
-    """Only a name that matches nothing else does."""
-    assert Aliases({}, "local/tiny").resolve("x", served) == "local/tiny"
-
-
-def test_without_a_default_an_unknown_name_resolves_to_none():
-    """The caller answers 404."""
-    assert Aliases({}).resolve("x", served) is None
-
-
+TABLE = {"up/x": "up/exact", "claude-haiku-*": "up/tiny", "claude-*": "up/big", "small": "up/tiny"}
 FIVE = ["m/a", "m/b", "m/c", "m/d", "m/e"]
+
+
+def model(model_id, provider="here", **metadata):
+    """Return a language model as the platform lists it; without a provider, one of another stack."""
+    provider_id, _, name = model_id.partition("/")
+    return Target(model_id, provider_id, "remote::vllm", name, provider=provider, metadata=metadata)
 
 
 class ScriptedPlatform:
@@ -56,30 +28,157 @@ class ScriptedPlatform:
         listed: Ids the caller may use.
         unlisted: Ids of served models that are not listed.
         embeddings: Ids of models that are not language models.
+        foreign: Ids of models in the store whose provider the stack does not have.
+        forbidden: Ids of models that the caller may not use.
     """
 
-    def __init__(self, listed=(), unlisted=(), embeddings=()):
+    def __init__(self, listed=(), unlisted=(), embeddings=(), foreign=(), forbidden=()):
         self.listed = list(reversed(listed))
         self.served = {*listed, *unlisted}
         self.embeddings = embeddings
+        self.foreign = foreign
+        self.forbidden = forbidden
         self.located = []
 
     def is_served(self, name):
-        return name in self.served
+        return "/" in name and name in {*self.served, *self.forbidden}
 
     async def served_models(self):
-        return self.listed
+        return [model(model_id) for model_id in self.listed]
+
+    async def models_named(self, name):
+        stored = [model(model_id) for model_id in self.listed] + [model(one, None) for one in self.foreign]
+        return [target for target in stored if name in (target.model_id, target.resource_id)]
 
     async def locate(self, model_id):
         self.located.append(model_id)
         if model_id in self.embeddings:
             raise ModelTypeError(model_id, "embedding", "llm")
-        return Target(model_id, "m", "remote::vllm", "x") if model_id in self.served else None
+        return model(model_id) if model_id in self.served else None
 
 
-async def ids(platform, aliases=None, **query):
-    page = await Catalog(platform, Aliases(aliases or {})).page(ModelQuery(**query))
-    return [model.id for model in page.data]
+class ScriptedLimits:
+    """Knows the limits of these models; remembers for which it was asked."""
+
+    def __init__(self, **known):
+        self.known = known
+        self.asked = []
+
+    async def of(self, targets):
+        self.asked += [target.model_id for target in targets]
+        return {target.model_id: self.known.get(target.resource_id, TokenLimits()) for target in targets}
+
+
+def catalog(platform, aliases=None, default=None, limits=None):
+    return Catalog(platform, Aliases(aliases or {}, default), limits or ScriptedLimits())
+
+
+async def ids(platform, aliases=None, default=None, **query):
+    page = await catalog(platform, aliases, default).page(ModelQuery(**query))
+    return [entry.id for entry in page.data]
+
+
+SERVED = ["up/x", "up/y", "up/exact", "up/tiny", "up/big", "up/claude-opus-5", "up/big/one", "b/y", "b/z"]
+
+
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("small", "up/tiny; reason=alias"),
+        ("up/x", "up/exact; reason=alias"),
+        ("up/y", "up/y; reason=exact"),
+        ("claude-haiku-4-5", "up/tiny; reason=pattern"),
+        ("claude-opus-5", "up/big; reason=pattern"),
+        ("z", "b/z; reason=bare"),
+        ("big/one", "up/big/one; reason=bare"),
+        ("y", "up/tiny; reason=default"),
+        ("gpt", "up/tiny; reason=default"),
+        ("other/y", "up/tiny; reason=default"),
+    ],
+)
+async def test_the_first_rule_that_applies_selects_the_model(name, header):
+    """Exact alias, served model, first matching pattern, bare name that one provider serves, default."""
+    found = await catalog(ScriptedPlatform(SERVED), TABLE, "up/tiny").resolve(name)
+    assert found.header == header
+
+
+async def test_brackets_in_a_pattern_are_literal():
+    """They are part of names such as ``claude-opus-5[1m]``."""
+    aliases = Aliases({"claude-*[1m]": "up/big"})
+    assert aliases.matching("claude-opus-5[1m]") == "up/big"
+    assert aliases.matching("claude-opus-m") is None
+
+
+@pytest.mark.parametrize("name", ["x", "tiny", "up/none"])
+async def test_without_a_default_an_unknown_name_is_a_404(name):
+    """It names the served models."""
+    with pytest.raises(NotFoundError, match=f"^model: {name} is not served here. Served: m/e"):
+        await catalog(ScriptedPlatform(FIVE)).resolve(name)
+
+
+async def test_an_ambiguous_bare_name_is_a_404_that_names_the_candidates():
+    """Without a default: any choice could be the wrong one."""
+    with pytest.raises(NotFoundError, match=r"model: y is not served here: .* send one of b/y, up/y\. "):
+        await catalog(ScriptedPlatform(SERVED)).resolve("y")
+
+
+@pytest.mark.parametrize("name", ["embed", "hidden"])
+async def test_a_bare_name_of_a_model_that_cannot_be_used_is_unknown(name):
+    """One that is not a language model, and one that the caller may not use, which no error reveals."""
+    platform = ScriptedPlatform(["up/a"], embeddings=["up/embed"], forbidden=["up/hidden"])
+    with pytest.raises(NotFoundError) as caught:
+        await catalog(platform).resolve(name)
+    assert f"up/{name}" not in caught.value.message
+    assert (await catalog(platform, default="up/a").resolve(name)).rule == "default"
+
+
+async def test_a_model_that_the_caller_may_not_use_does_not_make_a_name_ambiguous():
+    """The caller sees one model of that name."""
+    platform = ScriptedPlatform(["up/a"], forbidden=["b/a"])
+    assert (await catalog(platform).resolve("a")).header == "up/a; reason=bare"
+
+
+async def test_a_model_of_another_stack_is_a_404_also_with_a_default():
+    """The platform's store has it; this stack does not have its provider."""
+    platform = ScriptedPlatform(["up/a"], foreign=["gone/a", "gone/b"])
+    with pytest.raises(NotFoundError, match=r"^model: gone/b is not served here: .* Served: up/a. "):
+        await catalog(platform, default="up/a").resolve("gone/b")
+
+
+async def test_a_model_of_another_stack_does_not_change_what_other_names_mean():
+    """It is no candidate for a bare name, and a pattern of the operator wins over it."""
+    platform = ScriptedPlatform(["up/a", "up/c"], foreign=["gone/a", "gone/b"])
+    names = catalog(platform, {"gone/b*": "up/c"}, "up/c")
+    found = {name: (await names.resolve(name)).header for name in ("a", "b", "gone/b")}
+    assert found == {
+        "a": "up/a; reason=bare",
+        "b": "up/c; reason=default",
+        "gone/b": "up/c; reason=pattern",
+    }
+    assert await ids(platform) == ["up/a", "up/c"]
+
+
+async def test_a_name_that_only_the_default_answers_is_logged_once(monkeypatch):
+    """With the model that answers; names of other rules are not logged."""
+    lines = []
+    monkeypatch.setattr(module, "logger", SimpleNamespace(warning=lambda text, **values: lines.append(values)))
+    names = catalog(ScriptedPlatform(["up/a"]), {"claude-*": "up/a"}, "up/a")
+    for name in ("gpt", "gpt", "claude-x", "a", "up/a", "o1", "gpt"):
+        await names.resolve(name)
+    assert lines == [{"requested": "gpt", "model": "up/a"}, {"requested": "o1", "model": "up/a"}]
+
+
+@pytest.mark.parametrize(
+    ("model_id", "encoded"),
+    [
+        ("up/org/m-1.5:8b[1m]", "up/org/m-1.5:8b[1m]"),
+        ("up/a;b%c", "up/a%3Bb%25c"),
+        ("up/\u6a21\u578b\n", "up/%E6%A8%A1%E5%9E%8B%0A"),
+    ],
+)
+def test_the_header_has_every_model_id_in_ascii(model_id, encoded):
+    """Characters that would end the value or that HTTP cannot carry are percent-encoded."""
+    assert NamedTarget(model(model_id), "alias").header == f"{encoded}; reason=alias"
 
 
 async def test_models_and_aliases_are_listed_together_by_id():
@@ -99,6 +198,30 @@ async def test_an_alias_of_an_unlisted_model_is_listed():
     assert await ids(ScriptedPlatform(["up/a"], unlisted=["up/lora"]), {"x": "up/lora"}) == ["up/a", "x"]
 
 
+async def test_the_default_model_is_listed():
+    """Also if its provider lists no models, but not if the caller may not use it."""
+    assert await ids(ScriptedPlatform(["up/a"], unlisted=["up/lora"]), default="up/lora") == ["up/a", "up/lora"]
+    assert await ids(ScriptedPlatform(["up/a"], forbidden=["up/b"]), default="up/b") == ["up/a"]
+    assert await ids(ScriptedPlatform(["up/a"]), {"up/a": "gone/x"}, "up/a") == []
+
+
+async def test_a_page_has_the_limits_of_its_models_only():
+    """An alias has those of its model, each is looked up once a page, and unknown ones are null."""
+    limits = ScriptedLimits(a=TokenLimits(4096, 1024), b=TokenLimits(8192))
+    page = await catalog(ScriptedPlatform(FIVE), {"aa": "m/b"}, limits=limits).page(ModelQuery(limit=4))
+    found = [(entry.id, entry.max_input_tokens, entry.max_tokens) for entry in page.data]
+    assert found == [("aa", 8192, None), ("m/a", 4096, 1024), ("m/b", 8192, None), ("m/c", None, None)]
+    assert limits.asked == ["m/b", "m/a", "m/b", "m/c"]
+
+
+async def test_an_entry_has_the_limits_of_its_model():
+    """By any name."""
+    names = catalog(ScriptedPlatform(FIVE), {"aa": "m/a"}, limits=ScriptedLimits(a=TokenLimits(4096, 1024)))
+    for name in ("aa", "a", "m/a"):
+        entry = await names.entry(name)
+        assert (entry.id, entry.max_input_tokens, entry.max_tokens) == (name, 4096, 1024)
+
+
 async def test_an_alias_of_an_embedding_model_is_not_listed():
     """It cannot answer messages."""
     assert await ids(ScriptedPlatform(["up/a"], embeddings=["up/embed"]), {"x": "up/embed"}) == ["up/a"]
@@ -112,7 +235,7 @@ async def test_an_alias_hides_a_model_of_the_same_name(target, want):
 
 async def test_without_models_the_page_is_empty():
     """It has no ids to continue from."""
-    page = await Catalog(ScriptedPlatform(), Aliases({})).page(ModelQuery())
+    page = await catalog(ScriptedPlatform()).page(ModelQuery())
     assert (page.data, page.has_more, page.first_id, page.last_id) == ([], False, None, None)
 
 
@@ -133,8 +256,8 @@ async def test_without_models_the_page_is_empty():
 )
 async def test_a_page_is_adjacent_to_its_cursor(query, want, more):
     """After ``after_id`` or before ``before_id``, in the order of the list; ``has_more`` is about that direction."""
-    page = await Catalog(ScriptedPlatform(FIVE), Aliases({})).page(ModelQuery(**query))
-    assert [model.id for model in page.data] == want
+    page = await catalog(ScriptedPlatform(FIVE)).page(ModelQuery(**query))
+    assert [entry.id for entry in page.data] == want
     assert page.has_more is more
     assert (page.first_id, page.last_id) == ((want[0], want[-1]) if want else (None, None))
 
@@ -143,13 +266,13 @@ async def test_a_page_is_adjacent_to_its_cursor(query, want, more):
 @pytest.mark.parametrize(("cursor", "edge"), [("after_id", "last_id"), ("before_id", "first_id")])
 async def test_pagination_lists_each_model_once(limit, cursor, edge):
     """In both directions, with any limit."""
-    catalog, seen, at = Catalog(ScriptedPlatform(FIVE), Aliases({"z": "m/a"})), [], {}
+    names, seen, at = catalog(ScriptedPlatform(FIVE), {"z": "m/a"}), [], {}
     if cursor == "before_id":
         seen, at = ["z"], {"before_id": "z"}
     for _ in range(7):
-        page = await catalog.page(ModelQuery(limit=limit, **at))
-        names = [model.id for model in page.data]
-        seen = seen + names if cursor == "after_id" else names + seen
+        page = await names.page(ModelQuery(limit=limit, **at))
+        found = [entry.id for entry in page.data]
+        seen = seen + found if cursor == "after_id" else found + seen
         at = {cursor: getattr(page, edge)}
         if not page.has_more:
             break
@@ -161,13 +284,13 @@ async def test_pagination_lists_each_model_once(limit, cursor, edge):
 async def test_an_unknown_cursor_is_rejected(cursor, name):
     """A page that started elsewhere would repeat or omit models."""
     with pytest.raises(InvalidRequestError, match=rf"^{cursor}: {name.replace('*', '.')} is not in the list"):
-        await Catalog(ScriptedPlatform(FIVE), Aliases({})).page(ModelQuery(**{cursor: name}))
+        await catalog(ScriptedPlatform(FIVE)).page(ModelQuery(**{cursor: name}))
 
 
 async def test_the_error_of_a_very_long_cursor_is_short():
     """It repeats the beginning only."""
     with pytest.raises(InvalidRequestError) as caught:
-        await Catalog(ScriptedPlatform(FIVE), Aliases({})).page(ModelQuery(after_id="x" * 100_000))
+        await catalog(ScriptedPlatform(FIVE)).page(ModelQuery(after_id="x" * 100_000))
     assert len(caught.value.message) < 600
 
 
@@ -177,15 +300,15 @@ async def test_the_error_of_a_very_long_cursor_is_short():
 )
 async def test_every_model_is_active(stages, want):
     """A query for other stages gets an empty page, without ``has_more``."""
-    page = await Catalog(ScriptedPlatform(FIVE), Aliases({})).page(ModelQuery(limit=10, lifecycle=stages))
-    assert [model.id for model in page.data] == want
-    small = await Catalog(ScriptedPlatform(FIVE), Aliases({})).page(ModelQuery(limit=2, lifecycle=stages))
+    page = await catalog(ScriptedPlatform(FIVE)).page(ModelQuery(limit=10, lifecycle=stages))
+    assert [entry.id for entry in page.data] == want
+    small = await catalog(ScriptedPlatform(FIVE)).page(ModelQuery(limit=2, lifecycle=stages))
     assert small.has_more is bool(want)
 
 
 async def test_an_entry_shows_the_name_with_its_model():
     """The id is the requested name; the display name shows which model an alias stands for."""
-    catalog = Catalog(ScriptedPlatform(["up/a"]), Aliases({"claude-x": "up/a"}))
-    alias, own = await catalog.entry("claude-x"), await catalog.entry("up/a")
+    names = catalog(ScriptedPlatform(["up/a"]), {"claude-x": "up/a"})
+    alias, own = await names.entry("claude-x"), await names.entry("up/a")
     assert (alias.id, alias.display_name) == ("claude-x", "claude-x (up/a)")
     assert (own.id, own.display_name) == ("up/a", "up/a")

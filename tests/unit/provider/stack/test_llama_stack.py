@@ -5,14 +5,21 @@ import ssl
 import certifi
 import httpx
 import pytest
+from llama_stack.core.access_control.datatypes import AccessRule
+from llama_stack.core.datatypes import ModelWithOwner, User
 from llama_stack.core.request_headers import RequestProviderDataContext
+from llama_stack.core.routing_tables.models import ModelsRoutingTable
+from llama_stack.core.storage.datatypes import SqliteKVStoreConfig
+from llama_stack.core.storage.kvstore.sqlite import SqliteKVStoreImpl
+from llama_stack.core.store.registry import CachedDiskDistributionRegistry
 from llama_stack.providers.utils.inference.model_registry import NetworkConfig, RemoteInferenceProviderConfig
-from llama_stack_api import RemoteProviderSpec
+from llama_stack_api import Api, RemoteProviderSpec
 from pydantic import BaseModel, SecretStr
 
 from llama_stack_provider_messages.stack import (
     Network,
     OpenAIMixin,
+    Platform,
     Target,
     address_of,
     check_allowed,
@@ -194,3 +201,77 @@ def test_the_repr_of_a_target_does_not_contain_its_provider():
 def test_the_logger_accepts_fields():
     """As the platform's loggers do."""
     get_logger("x").info("event", a=1)
+
+
+STORED = {
+    "up/a": ("up", "a", "llm", {"context_length": 4096}),
+    "up/org/a": ("up", "org/a", "llm", {}),
+    "up/embed": ("up", "embed", "embedding", {}),
+    "up/secret": ("up", "secret", "llm", {}),
+    "gone/a": ("gone", "a", "llm", {}),
+}
+
+
+@pytest.fixture
+async def platform(tmp_path):
+    """The platform's routing table over a store that another stack has used, too."""
+    store = SqliteKVStoreImpl(SqliteKVStoreConfig(db_path=str(tmp_path / "kv.db")))
+    await store.initialize()
+    registry = CachedDiskDistributionRegistry(store)
+    await registry.initialize()
+    for model_id, (provider_id, name, kind, metadata) in STORED.items():
+        made = {"identifier": model_id, "provider_id": provider_id, "provider_resource_id": name}
+        await registry.register(ModelWithOwner(**made, model_type=kind, metadata=metadata))
+    forbid = {"forbid": {"principal": "bob", "actions": ["read"], "resource": "model::up/secret"}}
+    permit = {"permit": {"principal": "bob", "actions": ["read"]}}
+    rules = [AccessRule.model_validate(rule) for rule in (forbid, permit)]
+    up = provider()
+    up.__provider_id__ = "up"
+    return Platform({Api.models: ModelsRoutingTable({"up": up}, registry, rules)})
+
+
+def as_user(name):
+    return RequestProviderDataContext(user=User(principal=name, attributes=None))
+
+
+async def test_the_served_models_are_those_of_the_providers_of_the_stack(platform):
+    """The language models that the caller may read, with what the list says of them."""
+    with as_user("bob"):
+        served = await platform.served_models()
+    assert [(target.model_id, target.provider_type, target.resource_id) for target in served] == [
+        ("up/a", "remote::up", "a"),
+        ("up/org/a", "remote::up", "org/a"),
+    ]
+    assert served[0].metadata == {"context_length": 4096}
+    with as_user("eve"):
+        assert await platform.served_models() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a", {"up/a": True, "gone/a": False}),
+        ("up/a", {"up/a": True}),
+        ("org/a", {"up/org/a": True}),
+        ("gone/a", {"gone/a": False}),
+        ("embed", {}),
+        ("secret", {}),
+        ("up/secret", {}),
+        ("up", {}),
+    ],
+)
+async def test_models_are_found_by_the_name_of_their_backend(platform, name, expected):
+    """Also those of providers that the stack does not have; not those that the caller may not read."""
+    with as_user("bob"):
+        found = await platform.models_named(name)
+    assert {target.model_id: target.provider is not None for target in found} == expected
+    with as_user("eve"):
+        assert await platform.models_named(name) == []
+
+
+async def test_a_model_of_a_provider_that_the_stack_does_not_have_is_not_located(platform):
+    """The store still has it."""
+    with as_user("bob"):
+        assert await platform.locate("gone/a") is None
+        assert (await platform.locate("up/a")).resource_id == "a"
+        assert await platform.locate("up/secret") is None

@@ -62,7 +62,7 @@ def always(_fields):
     return True
 
 
-LANE = {"x-messages-lane": "translated; reason=default"}
+LANE = {"x-messages-model": "local/m; reason=exact", "x-messages-lane": "translated; reason=default"}
 TURNS = [{"role": "user", "content": "Hi"}, {"role": "system", "content": "Be kind."}]
 
 
