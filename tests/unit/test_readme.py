@@ -2,13 +2,17 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
+from llama_stack_provider_messages import headers
+from llama_stack_provider_messages.cli.launch import REMOVED, Limits, claude_variables, window_variables
 from llama_stack_provider_messages.config import MessagesConfig
 from llama_stack_provider_messages.local.config import LlamaCppConfig
 from llama_stack_provider_messages.remote.config import ModelEntry, RemoteMessagesConfig
+from llama_stack_provider_messages.routing.catalog import NameRule
 from llama_stack_provider_messages.translation.messages_to_chat import PRESETS, Profile
 from llama_stack_provider_messages.upstream.settings import NativeSettings
 from support.pages import PAGES, ROOT, blocks
@@ -49,6 +53,41 @@ def test_the_settings_that_a_page_shows_are_valid(page):
     assert shown
     for block in shown:
         MessagesConfig.model_validate(yaml.safe_load(block.text))
+
+
+def test_every_rule_of_model_names_is_in_the_table_in_its_order():
+    """The reasons in the header ``x-messages-model``."""
+    table = (
+        (DOCS / "configuration.md").read_text().split("| reason | the name is |\n| --- | --- |\n")[1].split("\n\n")[0]
+    )
+    assert tuple(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == get_args(NameRule.__value__)
+
+
+def test_every_header_of_our_own_is_on_the_page_of_operations():
+    """Response headers that only this project sends."""
+    text = (DOCS / "operations.md").read_text()
+    for header in (headers.MODEL_HEADER, headers.LANE_HEADER, headers.COUNT_HEADER, headers.DROPPED_HEADER):
+        assert f"| `{header}` |" in text
+
+
+def test_every_variable_of_launch_is_on_the_page_of_claude_code():
+    """Those that are set, and those that are removed."""
+    text = (DOCS / "claude-code.md").read_text().replace("`_", "`CLAUDE_CODE_USE_")
+    names = [*claude_variables("http://x", "m", Limits(16_384, 2_048)), *REMOVED]
+    assert [name for name in names if f"`{name}`" not in text] == []
+
+
+def test_the_table_of_windows_has_the_values_of_launch():
+    """For each window of the table, if the output limit of the model is not smaller."""
+    rows = re.findall(r"^\| ([\d,]+) \|(.*)\|$", (DOCS / "claude-code.md").read_text(), re.MULTILINE)
+    assert len(rows) == 4
+    for window, values in rows:
+        shown = [value.strip().replace(",", "") for value in values.split("|")]
+        sent = [value for value in shown[:4] if value != "default"]
+        wanted = window_variables(Limits(int(window.replace(",", "")), 1_000_000))
+        names = ["CLAUDE_CODE_MAX_OUTPUT_TOKENS", "CLAUDE_CODE_MAX_CONTEXT_TOKENS"]
+        names += ["BASH_MAX_OUTPUT_LENGTH", "CLAUDE_CODE_FILE_READ_MAX_OUTPUT_TOKENS"]
+        assert [wanted[name] for name in names if name in wanted] == sent
 
 
 def test_the_readme_is_short():

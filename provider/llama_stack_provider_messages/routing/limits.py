@@ -34,8 +34,9 @@ from llama_stack_api_messages.errors import MessagesError
 from llama_stack_api_messages.json_bytes import loads_or_none
 from llama_stack_provider_messages.headers import DEFAULT_VERSION, VERSION_HEADER
 from llama_stack_provider_messages.stack import Target, get_logger
-from llama_stack_provider_messages.upstream.address import NativeSettings, declared_by, upstream_of
+from llama_stack_provider_messages.upstream.address import declared_by, upstream_of
 from llama_stack_provider_messages.upstream.client import UpstreamClient, UpstreamRequest, read_body
+from llama_stack_provider_messages.upstream.settings import NativeSettings
 from llama_stack_provider_messages.upstream.state import BoundedDict
 
 logger = get_logger(__name__)
