@@ -40,7 +40,10 @@ print(urllib.request.urlopen(request).read().decode())
 """
 
 COMMANDS = {block.text.strip(): block for block in blocks("bash", "sh", "console", "shell")}
-PYTHON = {block.page + ": " + block.text.splitlines()[0]: block for block in blocks("python")}
+PYTHON: dict[str, str] = {}
+for _block in blocks("python"):
+    _number = sum(name.startswith(f"{_block.page} ") for name in PYTHON) + 1
+    PYTHON[f"{_block.page} {_number}"] = _block.text
 (JAVASCRIPT,) = blocks("javascript")
 RUN_YAML = [block for block in blocks("yaml") if block.is_run_yaml]
 README_YAML, AUTH_YAML = (
@@ -99,18 +102,20 @@ NOT_RUN = {
 """Command -> the reason why it cannot run here."""
 
 PYTHON_RUN = {
-    "README.md: import anthropic": "test_the_python_example_of_the_sdk",
-    "docs/library-client.md: import json": "tests/integration/test_readme.py",
-    "docs/operations.md: import json": "test_the_authentication_example",
-    "docs/recording.md: # test_hello.py": "test_a_recording_is_made_and_replayed",
+    "README.md 1": "test_the_python_example_of_the_sdk",
+    "docs/library-client.md 1": "tests/integration/test_readme.py",
+    "docs/operations.md 1": "test_the_authentication_example",
+    "docs/recording.md 1": "test_a_recording_is_made_and_replayed",
+    "docs/tapes.md 1": "test_an_outline_of_a_program",
+    "docs/tapes.md 3": "test_an_outline_of_a_program",
 }
-"""Page and first line -> the test that runs it."""
+"""Page and number of the example on it -> the test that runs it."""
 
 PYTHON_NOT_RUN = {
-    'docs/recording.md: @pytest.fixture(scope="session")': "a part of the reader's conftest.py",
-    "docs/recording.md: @pytest.fixture": "a part of the reader's conftest.py",
-    "docs/tapes.md: from pathlib import Path": "has ... where the reader's program is",
-    "docs/tapes.md: import httpx2, openai": "continues the example before it",
+    "docs/recording.md 2": "a part of the reader's conftest.py, with a program of the reader",
+    "docs/recording.md 3": "a part of the reader's conftest.py",
+    "docs/recording.md 4": "a part of the reader's conftest.py",
+    "docs/tapes.md 2": "continues the example before it",
 }
 
 
@@ -196,7 +201,7 @@ def test_a_command_for_a_running_server(served, text):
 
 def test_the_python_example_of_the_sdk(served):
     """It prints the text of a stream."""
-    done = served.run(sys.executable, "-c", PYTHON["README.md: import anthropic"].text)
+    done = served.run(sys.executable, "-c", PYTHON["README.md 1"])
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
 
@@ -242,7 +247,7 @@ def test_a_run_yaml_has_no_mistakes(house, block):
 def test_the_authentication_example(house):
     """A request without a token, or with an unknown one, is a 401; each user gets the permitted models only."""
     (house.folder / "run.yaml").write_text(AUTH_YAML.text)
-    (house.folder / "tokens.py").write_text(PYTHON["docs/operations.md: import json"].text)
+    (house.folder / "tokens.py").write_text(PYTHON["docs/operations.md 1"])
     status = "curl -sS -o answer -w '%{http_code} ' http://127.0.0.1:8321/v1/messages"
     status += " -H 'content-type: application/json'"
     tokens = ("nobody", "token-of-alice", "token-of-bob")
@@ -263,7 +268,7 @@ def test_the_authentication_example(house):
 @pytest.mark.parametrize("text", TAPES, ids=lambda text: text[:40])
 def test_a_recording_is_made_and_replayed(house, text):
     """With a client in Python, with curl, and with pytest."""
-    (house.folder / "test_hello.py").write_text(PYTHON["docs/recording.md: # test_hello.py"].text)
+    (house.folder / "test_hello.py").write_text(PYTHON["docs/recording.md 1"])
     (house.folder / "pytest.ini").write_text("[pytest]\nmarkers = tape\n")
     with house.start_upstream() as upstream:
         upstream.wait_until_ready()
@@ -277,3 +282,10 @@ def test_a_recording_is_made_and_replayed(house, text):
             done = house.run("bash", "-c", f"for i in $(seq 60); do {client} && exit; sleep 1; done; exit 1")
             assert done.returncode == 0, done.stderr + server.output
         assert "Hello there" in done.stdout
+
+
+@pytest.mark.parametrize("name", [name for name, test in PYTHON_RUN.items() if "outline" in test])
+def test_an_outline_of_a_program(house, name):
+    """It runs, although it has ... in the place of the reader's program."""
+    done = house.run(sys.executable, "-c", PYTHON[name])
+    assert (done.returncode, done.stderr) == (0, "")
