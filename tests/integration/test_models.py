@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from support.chat_upstream import AUTH_PATH, BEHAVIOURS
-from support.scripted_upstream import ScriptedUpstream, silent, whole
+from support.scripted_upstream import ScriptedUpstream, responds, silent
 from support.stack_process import StackProcess, run_config, vllm
 
 pytestmark = pytest.mark.integration
@@ -216,18 +216,18 @@ def backends():
     """Servers of several kinds, by the first part of the path; ``silent`` does not respond to a request for limits."""
 
     async def list_or_silence(answer):
-        await (silent(answer) if LISTING in answer.exchange.target else whole(entries("quiet"))(answer))
+        await (silent(answer) if LISTING in answer.exchange.target else responds(entries("quiet"))(answer))
 
     shown = {"parameters": "num_ctx 32768", "model_info": {"qwen3.context_length": 131072}}
     with ScriptedUpstream() as server:
         server.scripts |= {
-            "/vllm/v1/models": whole(entries("qwen", max_model_len=40960)),
-            "/llama/v1/models": whole(entries("gemma")),
-            "/llama/props": whole(b'{"default_generation_settings": {"n_ctx": 8192}, "total_slots": 4}'),
-            "/ollama/v1/models": whole(entries("loaded:1b", "idle:1b")),
-            "/ollama/api/tags": whole(b'{"models": []}'),
-            "/ollama/api/ps": whole(b'{"models": [{"name": "loaded:1b", "context_length": 4096}]}'),
-            "/ollama/api/show": whole(json.dumps(shown).encode()),
+            "/vllm/v1/models": responds(entries("qwen", max_model_len=40960)),
+            "/llama/v1/models": responds(entries("gemma")),
+            "/llama/props": responds(b'{"default_generation_settings": {"n_ctx": 8192}, "total_slots": 4}'),
+            "/ollama/v1/models": responds(entries("loaded:1b", "idle:1b")),
+            "/ollama/api/tags": responds(b'{"models": []}'),
+            "/ollama/api/ps": responds(b'{"models": [{"name": "loaded:1b", "context_length": 4096}]}'),
+            "/ollama/api/show": responds(json.dumps(shown).encode()),
             "/silent/v1/models": list_or_silence,
         }
         yield server

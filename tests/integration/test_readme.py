@@ -1,4 +1,4 @@
-"""The examples of README work unchanged."""
+"""The examples of README and of docs/library-client.md work unchanged."""
 
 import os
 import re
@@ -9,23 +9,23 @@ import httpx
 import pytest
 
 from support.chat_upstream import BEHAVIOURS
+from support.pages import blocks
 from support.stack_process import ROOT, StackProcess
 
 pytestmark = pytest.mark.integration
 
-README = (ROOT / "README.md").read_text()
-RUN_YAML, *_OTHERS = [block for block in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL) if "providers:" in block]
-LIBRARY_CLIENT = next(block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "AsLibrary" in block)
+RUN_YAML = {block.page: block.text for block in blocks("yaml") if block.is_run_yaml}
+(LIBRARY_CLIENT,) = (block.text for block in blocks("python") if block.page == "docs/library-client.md")
 VARIABLES = {"MESSAGES_APIS_DIR": str(ROOT / "distributions" / "apis.d"), "LLAMA_STACK_LOG_FORMAT": "json"}
 
 
-@pytest.fixture
-def run_yaml(tmp_path, monkeypatch):
-    """The first run.yaml of README, as a file; the upstream serves its models."""
+@pytest.fixture(params=["README.md"])
+def run_yaml(request, tmp_path, monkeypatch):
+    """The run.yaml of a page, as a file; the upstream serves its models."""
     for model in ("qwen3-coder", "qwen3-4b"):
         monkeypatch.setitem(BEHAVIOURS, model, BEHAVIOURS["text"])
     file = tmp_path / "run.yaml"
-    file.write_text(RUN_YAML)
+    file.write_text(RUN_YAML[request.param])
     return file
 
 
@@ -41,6 +41,7 @@ def test_the_run_yaml_of_a_vllm_server_works(upstream, run_yaml, tmp_path):
         assert f"127.0.0.1:{stack.port}" in stack.log
 
 
+@pytest.mark.parametrize("run_yaml", ["docs/configuration.md"], indirect=True)
 def test_the_library_client_example_works(upstream, run_yaml, tmp_path):
     """It prints a response, and then the event types of a stream."""
     env = {
@@ -67,8 +68,8 @@ def test_the_library_client_example_works(upstream, run_yaml, tmp_path):
     assert (events[0], events[-1]) == ("message_start", "message_stop")
 
 
-@pytest.mark.parametrize("file", ["README.md", "provider/llama_stack_provider_messages/cli/serve.py"])
+@pytest.mark.parametrize("file", ["docs/claude-code.md", "provider/llama_stack_provider_messages/cli/serve.py"])
 def test_the_command_for_claude_code_sets_a_token(file):
     """With an API key, the interactive client asks whether to use it, preselects No, and needs the internet."""
-    (line,) = [line.strip() for line in (ROOT / file).read_text().splitlines() if line.endswith(" claude")]
+    (line,) = re.findall(r"^ *(ANTHROPIC_BASE_URL=.* claude)$", (ROOT / file).read_text(), re.MULTILINE)
     assert re.fullmatch(r"ANTHROPIC_BASE_URL=\S+ ANTHROPIC_AUTH_TOKEN=\S+ claude", line)

@@ -1,6 +1,7 @@
 """The scripted upstream with the routes of chat completions, whose behaviour is selected by the model of the request.
 
-It runs in a thread of the tests, or as a process (``python chat_upstream.py``) for the benchmark.
+It runs in a thread of the tests, or as a process: ``python chat_upstream.py [PORT [MODEL ...]]``; the models answer
+with text.
 """
 
 import asyncio
@@ -474,8 +475,8 @@ class ChatUpstream(ScriptedUpstream):
 
     answer_class = ChatAnswer
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, port: int = 0) -> None:
+        super().__init__(port)
         self.exchanges: list[Exchange] = []
 
     @property
@@ -515,6 +516,8 @@ async def _models(answer: Answer) -> None:
 
 
 if __name__ == "__main__":
-    with ChatUpstream() as upstream:
+    port, *names = sys.argv[1:] or ["0"]
+    BEHAVIOURS = dict.fromkeys(names, BEHAVIOURS["text"]) | BEHAVIOURS  # the first listed model is often the default
+    with ChatUpstream(int(port)) as upstream:
         print(upstream.url, flush=True)
         threading.Event().wait()

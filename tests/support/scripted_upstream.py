@@ -213,17 +213,17 @@ class ScriptedUpstream:
         requests: All requests so far.
         connections: Number of connections accepted so far.
         open: Numbers of the open connections.
-        port: The port; set when the server runs.
+        port: The port; 0 selects a free one when the server starts.
     """
 
     answer_class: type[Answer] = Answer
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.scripts: dict[str, Script] = {}
         self.requests: list[Exchange] = []
         self.connections = 0
         self.open: set[int] = set()
-        self.port = 0
+        self.port = port
         self._gates: dict[str, Gate] = {}
         self._read: dict[str, asyncio.Semaphore] = {}
         self._numbers = itertools.count(1)
@@ -269,7 +269,7 @@ class ScriptedUpstream:
 
     async def _serve(self) -> None:
         self._stop = asyncio.Event()
-        server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=LIMIT_BYTES, backlog=1024)
+        server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, limit=LIMIT_BYTES, backlog=1024)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()

@@ -14,7 +14,7 @@ from messages_tape.testing.plugin_state import MODES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "recording.md").read_text(encoding="utf-8")
 SOURCE = inspect.getsource(pytest_state) + inspect.getsource(pytest_plugin)
-SHELL = "\n".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)).replace("\\\n", "")
+SHELL = "\n".join(re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)).replace("\\\n", "")
 SHOWN = [shlex.split(words) for words in re.split(r"^(?=messages-tape |pytest |pip )", SHELL, flags=re.MULTILINE)[1:]]
 TAPE = [words[1:] for words in SHOWN if words[0] == "messages-tape"]
 PYTEST = [words[1:] for words in SHOWN if words[0] == "pytest"]

@@ -40,7 +40,7 @@ REASONS: Mapping[Reason, str] = {
     "probed": "a probe showed whether the backend has a Messages API",
     "unanswered": "the probe was inconclusive, for example because the backend is down; it is repeated soon",
 }
-"""The meaning of each reason, as in the README."""
+"""The meaning of each reason, as in docs/native-lane.md."""
 
 LANES: Mapping[tuple[str, str | bool | None], tuple[LaneName, Reason]] = {
     ("header", "native"): ("native", "asked"),

@@ -1,4 +1,4 @@
-"""The run.yaml fragments of the README and the starter distribution, against a server in the shape they are for."""
+"""The run.yaml files of docs/openai-clients.md and the starter distribution, against servers like the real ones."""
 
 import json
 import re
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.integration
 
 FRAGMENTS = [
     block
-    for block in re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    for block in re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "openai-clients.md").read_text(), re.DOTALL)
     if "remote::messages" in block
 ]
 ENV = {"MESSAGES_APIS_DIR": str(ROOT / "distributions" / "apis.d"), "LLAMA_STACK_LOG_FORMAT": "json"}

@@ -17,7 +17,7 @@ To add a backend, begin with a row of ``PRESETS`` and, if the platform has a pro
     finish reasons and token counts  reply/stop_and_usage.py
     fields with reasoning            reply/reasoning.py
     native lane: provider types that are probed, and corrections of an endpoint   routing/lanes.py, native/repair/
-    documentation                    the table of backends and the names for `like` in README.md
+    documentation                    the table of backends and the names for `like` in docs/backends.md
 
 A wrong row costs little: a request with a rejected thinking switch is retried without it (adapt.py), and the
 configuration can override each field.

@@ -303,7 +303,7 @@ def test_configured_fields_are_merged_with_thinking_fields():
 
 
 def test_a_refused_prefill_is_named_by_the_path_of_its_message():
-    """The README promises that a 400 begins with the JSON path; the rest is the API's own sentence."""
+    """docs/errors.md promises that a 400 begins with the JSON path; the rest is the API's own sentence."""
     with pytest.raises(InvalidRequestError) as caught:
         messages(("user", "a"), ("assistant", "b"), ("system", " "), profile=profile_for("remote::openai"))
     assert caught.value.message == (
