@@ -8,6 +8,8 @@ checks is that of the file: the stack, the inference providers, the Messages pro
 import difflib
 import importlib.machinery
 import importlib.util
+import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +22,7 @@ from pydantic import BaseModel, ValidationError
 from llama_stack_provider_messages.config import MessagesConfig
 from llama_stack_provider_messages.local.config import LlamaCppConfig, check_engine, check_model_files
 from llama_stack_provider_messages.upstream.settings import NativeSettings
+from messages_tape.testing.stack import distributions
 
 from .run_config import Finding, RunConfig, possible_values, read_run_config
 
@@ -34,6 +37,8 @@ _PACKAGES = {"remote::ollama": "ollama", "remote::anthropic": "anthropic"}
 """Provider type of the platform -> the package that it needs and the platform does not install; extra `starter`."""
 _ALL_INTERFACES = (None, "", "0.0.0.0", "::")  # noqa: S104 - recognized in order to warn
 _NOT_A_LIST = "is not a list; write one `- provider_id: NAME` for each provider"
+_PROVIDER_FIELDS = ("provider_id", "provider_type", "config", "module")
+"""Fields of a provider in a run.yaml."""
 
 
 @click.command("check")
@@ -41,18 +46,25 @@ _NOT_A_LIST = "is not a list; write one `- provider_id: NAME` for each provider"
 def command(file: Path) -> None:
     """Find mistakes in a run.yaml, without starting a server.
 
-    Prints one line for each: the path in the file, what is wrong, what to do. Exits with 1 if there are any.
+    Prints one line for each: the path in the file, what is wrong, what to do. Exits with 1 if there are any. As
+    `messages run` does, it sets MESSAGES_APIS_DIR, unless it is set.
 
     \b
     Example:
       messages check run.yaml
     """  # noqa: D301 - click's mark for text that is not wrapped
+    set_apis_dir()
     found = check(read_run_config(file))
     for finding in found:
         click.echo(f"{file}: {finding}")
     if found:
         sys.exit(1)
     click.echo(f"{file}: no mistakes found")
+
+
+def set_apis_dir() -> None:
+    """Set the environment variable MESSAGES_APIS_DIR, with which run.yamls find the declaration of the API."""
+    os.environ.setdefault("MESSAGES_APIS_DIR", str(distributions() / "apis.d"))
 
 
 def check(config: RunConfig) -> list[Finding]:
@@ -102,6 +114,11 @@ def _inference(config: RunConfig) -> Iterator[Finding]:
     if entries is not None and not isinstance(entries, list):
         yield Finding("providers.inference", _NOT_A_LIST)
         return
+    for number, entry in enumerate(entries or ()):
+        if isinstance(entry, dict) and "provider_id" not in entry:
+            near = next((name for name in entry if _suggestion(str(name), ["provider_id"])), None)
+            text = f"{near}: unknown field; did you mean provider_id?" if near else "no provider_id; add one"
+            yield Finding(f"providers.inference[{number}]", text)
     providers = config.providers("inference")
     if not providers and config.mapping("providers"):
         yield Finding("providers.inference", "no provider is enabled; add one, so that there is a model to serve")
@@ -109,18 +126,38 @@ def _inference(config: RunConfig) -> Iterator[Finding]:
     for number, (path, entry) in enumerate(providers):
         if ids[number] in ids[:number]:
             yield Finding(f"{path}.provider_id", f"{ids[number]} is the id of an earlier provider; give it another id")
-        kind = entry.get("provider_type")
-        if not isinstance(kind, str):
-            yield Finding(f"{path}.provider_type", "missing; write a type such as remote::vllm")
-        elif kind in _OWN_MODULES and not entry.get("module"):
-            yield Finding(path, f"{kind} needs its module; add `module: {_OWN_MODULES[kind]}`")
-        elif (package := _PACKAGES.get(kind)) and importlib.util.find_spec(package) is None:
-            text = f"{kind} needs the package {package}: pip install 'llama-stack-provider-messages[starter]'"
-            yield Finding(path, text)
-        if isinstance(module := entry.get("module"), str):
-            yield from _module(f"{path}.module", module.split("==")[0])
-        if kind == "inline::llama-cpp":
-            yield from _engine(path, entry)
+        yield from _inference_provider(path, entry)
+
+
+def _inference_provider(path: str, entry: Mapping[str, Any]) -> Iterator[Finding]:
+    kind, module = entry.get("provider_type"), entry.get("module")
+    if not isinstance(kind, str):
+        yield Finding(f"{path}.provider_type", "missing; write a type such as remote::vllm")
+    elif kind in _OWN_MODULES and not module:
+        yield Finding(path, f"{kind} needs its module; add `module: {_OWN_MODULES[kind]}`")
+    elif (package := _PACKAGES.get(kind)) and importlib.util.find_spec(package) is None:
+        text = f"{kind} needs the package {package}: pip install 'llama-stack-provider-messages[starter]'"
+        yield Finding(path, text)
+    elif not module and (known := platform_types()) and kind not in known:
+        advice = _suggestion(kind, known) or "name the package of another provider as `module`"
+        yield Finding(f"{path}.provider_type", f"{kind} is not a type of the platform; {advice}")
+    for name in entry:
+        if name not in _PROVIDER_FIELDS:
+            advice = _suggestion(str(name), _PROVIDER_FIELDS) or "settings of the provider are below config"
+            yield Finding(f"{path}.{name}", f"unknown field; {advice}")
+    if isinstance(module, str):
+        yield from _module(f"{path}.module", module.split("==")[0])
+    if kind == "inline::llama-cpp":
+        yield from _engine(path, entry)
+
+
+def platform_types() -> set[str]:
+    """Return the types of the platform's inference providers, read from its source: importing it takes seconds."""
+    spec = importlib.util.find_spec("llama_stack")
+    places = spec.submodule_search_locations if spec else None
+    files = [Path(place) / "providers" / "registry" / "inference.py" for place in places or ()]
+    sources = [file.read_text(encoding="utf-8") for file in files if file.is_file()]
+    return set(re.findall(r'provider_type="((?:remote|inline)::[\w-]+)"', "".join(sources)))
 
 
 def _module(path: str, name: str) -> Iterator[Finding]:

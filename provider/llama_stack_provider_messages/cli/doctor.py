@@ -238,6 +238,10 @@ def server_kind(stack: RunningStack, listing: "httpx.Response") -> Check:
                 "a llama-stack without the Messages API",
                 "Add messages to apis, its provider and external_apis_dir (`messages apis-dir`) to run.yaml.",
             )
+        return Check(
+            "server", "fail", "a server with a model list, but not a stack",
+            f"Start a stack on it with `messages serve --upstream {stack.url}`, and check that.",
+        )  # fmt: skip
     return Check(
         "server",
         "fail",

@@ -182,6 +182,7 @@ def choose_model(stack: RunningStack, name: str | None) -> ListedModel:
         StackError: The model is not served, or has to be chosen with ``--model``.
     """
     models = stack.models()
+    stack.check_messages_api()
     served = [one for one in models if one.name == one.model]
     if name:
         if found := stack.model(name):

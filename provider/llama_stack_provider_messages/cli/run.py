@@ -6,9 +6,7 @@ from pathlib import Path
 
 import click
 
-from messages_tape.testing.stack import distributions
-
-from .check import HOST, check
+from .check import HOST, check, set_apis_dir
 from .run_config import read_run_config
 from .server import check_port, llama_command
 
@@ -25,14 +23,16 @@ _DEFAULT_PORT = 8321
 def command(file: Path, port: int | None, *, allow_all_interfaces: bool) -> None:
     """Check a run.yaml and start its stack, if there are no mistakes.
 
-    Sets MESSAGES_APIS_DIR, which the distributions use, unless it is set. The process is the platform's own from then
-    on: SIGTERM ends open streams of the Messages API with an error event, and waits for all other requests.
+    Sets MESSAGES_APIS_DIR, which the distributions use, and LLAMA_STACK_LOG_FORMAT=json, unless they are set. The
+    process is the platform's own from then on: SIGTERM ends open streams of the Messages API with an error event, and
+    waits for all other requests.
 
     \b
     Example:
       messages run run.yaml --port 8321
     """  # noqa: D301 - click's mark for text that is not wrapped
-    os.environ.setdefault("MESSAGES_APIS_DIR", str(distributions() / "apis.d"))
+    set_apis_dir()
+    os.environ.setdefault("LLAMA_STACK_LOG_FORMAT", "json")  # the other format renders tracebacks for seconds
     config = read_run_config(file)
     found = [finding for finding in check(config) if not (allow_all_interfaces and finding.path == HOST)]
     for finding in found:
@@ -40,6 +40,7 @@ def command(file: Path, port: int | None, *, allow_all_interfaces: bool) -> None
     if found:
         sys.exit(1)
     number = port or config.mapping("server").get("port") or _DEFAULT_PORT
-    check_port(number)
+    check_port(number, "--port or server.port")
+    click.echo(f"Starting the stack; the Messages API will be at http://127.0.0.1:{number}/v1/messages", err=True)
     llama = llama_command()
     os.execv(llama, [llama, "stack", "run", str(file), "--port", str(number)])  # noqa: S606 - the platform's own command

@@ -113,7 +113,26 @@ class RunningStack:
             raise StackError(
                 f"{self.url}/v1/models is not a list of models. Check that --url is the address of a stack."
             )
-        return sorted((listed_model(entry) for entry in entries if isinstance(entry, dict)), key=lambda one: one.name)
+        models = [listed_model(entry) for entry in entries if isinstance(entry, dict)]
+        return sorted((model for model in models if model.name), key=lambda one: one.name)
+
+    def check_messages_api(self) -> None:
+        """Send an invalid request, which a server with a Messages API rejects.
+
+        Raises:
+            StackError: The server has no Messages API.
+        """
+        import httpx
+
+        try:
+            status = self.http.post("/v1/messages", json={}, timeout=GET_SECONDS).status_code
+        except httpx.HTTPError:
+            return  # the first real request says more
+        if status in (404, 405, 501):
+            raise StackError(
+                f"{self.url} has no Messages API (POST /v1/messages has status {status}). Start "
+                f"`messages serve --upstream {self.url}`, and launch the client on that stack."
+            )
 
     def model(self, name: str) -> ListedModel | None:
         """Return the entry of a name, also one that only the default answers; None if it is not served.

@@ -53,15 +53,15 @@ def stop_requests() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def check_port(port: int) -> None:
-    """Raise a ClickException if a port of 127.0.0.1 is in use."""
+def check_port(port: int, setting: str = "--port or PORT=...") -> None:
+    """Raise a ClickException if a port of 127.0.0.1 is in use; ``setting`` names how to choose another."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             problem = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
-            raise click.ClickException(f"Port {port} {problem}; choose another with --port or PORT=...") from None
+            raise click.ClickException(f"Port {port} {problem}; choose another with {setting}") from None
 
 
 def llama_command() -> str:

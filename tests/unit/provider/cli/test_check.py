@@ -38,6 +38,18 @@ providers:
 CONFIG = "providers.messages[0].config"
 
 BROKEN = {
+    "misspelt provider type": (
+        ("remote::vllm", "remote::vlm"),
+        "providers.inference[0].provider_type: remote::vlm is not a type of the platform; did you mean remote::vllm?",
+    ),
+    "misspelt provider_id": (
+        ("- provider_id: vllm", "- provider_idd: vllm"),
+        "providers.inference[0]: provider_idd: unknown field; did you mean provider_id?",
+    ),
+    "misspelt field of a provider": (
+        ("    config:\n      base_url", "    confg:\n      base_url"),
+        "providers.inference[0].confg: unknown field; did you mean config?",
+    ),
     "not YAML": (("version: 2", "version: [2"), "line 3, column 12: not valid YAML: expected ',' or ']'"),
     "no version": (("version: 2\n", ""), "version: missing; add `version: 2`"),
     "no name": (("distro_name: mine\n", ""), "distro_name: missing; add a name of your choice"),

@@ -25,9 +25,12 @@ class ListingStack(ScriptedUpstream):
         super().__init__()
         self.entries = entries
         self.requests = []
+        self.messages_status = 400
 
     def script_for(self, exchange):
         self.requests.append(exchange)
+        if exchange.method == "POST":
+            return responds(b'{"type": "error"}', self.messages_status)
         if exchange.path == "/v1/models":
             listed = [entry for name, entry in self.entries.items() if name != "*"]
             return responds(json.dumps({"data": listed, "has_more": False}).encode())
@@ -344,3 +347,12 @@ def test_help_names_every_client_and_loads_no_http_client():
     assert "messages launch claude" in result.output
     assert "messages launch opencode" in result.output
     assert Path(launch.__file__).read_text().count("import httpx") == 0
+
+
+def test_a_server_without_a_messages_api_is_an_error_that_names_serve():
+    """An OpenAI-like server has a model list, too."""
+    with ListingStack({"m1": {"id": "m1", "object": "model", "display_name": "m1"}}) as stack:
+        stack.messages_status = 404
+        result = CliRunner().invoke(launch.command, ["--url", stack.address, "--print", "claude"])
+    assert result.exit_code == 1
+    assert f"`messages serve --upstream {stack.address}`" in result.output

@@ -152,4 +152,4 @@ def test_run_does_not_start_on_a_port_in_use(capsys, monkeypatch):
         other.listen()
         port = other.getsockname()[1]
         code, line = one_line(capsys, "run", ROOT / "distributions" / "local" / "run.yaml", "--port", port)
-    assert (code, line) == (1, f"messages: Port {port} is in use; choose another with --port or PORT=...")
+    assert (code, line) == (1, f"messages: Port {port} is in use; choose another with --port or server.port")
