@@ -13,7 +13,7 @@ import asyncio
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from llama_stack_api_messages.errors import OverloadedError
@@ -22,6 +22,8 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 _open: set[asyncio.Future[None]] = set()
 """One future for each open stream of this process; a result ends the stream."""
+_stopping = threading.Event()
+"""Set from the signal on: a stream that begins later, because its request was being read, ends at once."""
 
 
 def stopping_error() -> OverloadedError:
@@ -34,6 +36,8 @@ def until_server_stops() -> Iterator[asyncio.Future[None]]:
     """Yield a future that is done when the server is asked to stop while the block runs."""
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     _open.add(future)
+    if _stopping.is_set():
+        future.set_result(None)
     try:
         yield future
     finally:
@@ -53,7 +57,9 @@ def ended_by_signals() -> Iterator[None]:
     servers = {number: handler for number in _SIGNALS if callable(handler := signal.getsignal(number))}
 
     def handle(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(_end_streams)
+        _stopping.set()
+        with suppress(RuntimeError):  # the loop of a server that has ended already
+            loop.call_soon_threadsafe(_end_streams)
         servers[signal.Signals(number)](number, frame)
 
     for number in servers:
@@ -61,6 +67,7 @@ def ended_by_signals() -> Iterator[None]:
     try:
         yield
     finally:
+        _stopping.clear()
         for number, handler in servers.items():
             if signal.getsignal(number) is handle:
                 signal.signal(number, handler)

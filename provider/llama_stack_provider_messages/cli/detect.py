@@ -122,6 +122,8 @@ def detect(url: str, key: str | None = None, key_env: str | None = None) -> Dete
     root = re.sub(r"(/v1)?(/messages|/chat/completions|/models)?/*$", "", url.strip())
     if not re.match(r"https?://[^/\s]+", root):
         raise click.ClickException(f"--upstream: {url} is not an http or https URL; write http://HOST:PORT")
+    if "@" in root.split("/")[2]:
+        raise click.ClickException("--upstream: the URL has a password; use --upstream-key-env, or remove it")
     with httpx.Client(timeout=_TIMEOUT_SECONDS) as client:
         server = _Server(client, root, key)
         try:
@@ -129,7 +131,7 @@ def detect(url: str, key: str | None = None, key_env: str | None = None) -> Dete
             kind = server.kind()
             if not kind and server.speaks_messages():
                 kind = "messages"
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             reason = str(error) or type(error).__name__
             text = f"--upstream: no answer from {root} ({reason}); start the server, or correct the URL"
             raise click.ClickException(text) from None
@@ -173,7 +175,8 @@ class _Server:
                     break
                 body = loads_or_none(response.content)
                 if response.is_success and isinstance(body, dict) and (entries := _entries(body)) is not None:
-                    return base, [str(entry["id"]) for entry in entries if "id" in entry], 0
+                    names = [str(entry["id"]) for entry in entries if "id" in entry]
+                    return base, [name for name in names if is_literal(name)], 0
         return f"{self._root}/v1", None, refused
 
     def kind(self) -> str:
@@ -198,6 +201,11 @@ class _Server:
         return headers | (
             {"x-api-key": self._key} if self.auth == "x-api-key" else {"authorization": f"Bearer {self._key}"}
         )
+
+
+def is_literal(text: str) -> bool:
+    """Return whether a text means itself in a run.yaml: in one with ``${env.NAME}`` the platform puts a variable."""
+    return text.isprintable() and "${" not in text
 
 
 def _entries(body: Json) -> list[Json] | None:

@@ -77,6 +77,8 @@ _KNOWN_NAME = re.compile(
     r"claude-(?:(?:opus|sonnet|haiku)-\d|\d|instant)|^(?:opus|sonnet|haiku|opusplan|best)$|\[1m\]$"
 )
 """Model names that Claude Code knows, or handles itself."""
+_SECRET = re.compile(r'("[^"]*(?:KEY|TOKEN|SECRET|PASSWORD)": )"(?!none")(?:[^"\\]|\\.)*"', re.IGNORECASE)
+"""A member of a settings file whose value is not to be shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,9 @@ def command(
     if kind == "claude" and limits.window <= SMALL_WINDOW and not all_tools and not has_tools(client):
         click.echo(f"messages: {small_window_notice(limits, starts=not (print_only or write_settings))}", err=True)
         words.insert(1, SMALL_TOOL_SET)
+    if kind == "opencode" and (write_settings or (print_only and token)):
+        option = "--write-settings" if write_settings else "--print with --token-env"
+        raise click.UsageError(f"{option} is for claude; start opencode without it.")
     if print_only:
         click.echo(shell_commands(variables, token_env))
         return None
@@ -347,7 +352,10 @@ def start(words: Sequence[str], environment: Mapping[str, str]) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     if os.name != "nt":
-        os.execve(path, [*words], dict(environment))  # noqa: S606 - the user's command
+        try:
+            os.execve(path, [*words], dict(environment))  # noqa: S606 - the user's command
+        except OSError as error:
+            raise StackError(f"{path} cannot be started: {error.strerror}. Check that it is a program.") from None
     # on Windows, exec would start a second process and end this one before it
     return subprocess.call([path, *words[1:]], env=dict(environment))  # noqa: S603 - the user's command
 
@@ -364,26 +372,38 @@ def write_settings_file(path: Path, variables: Mapping[str, str], *, ask: bool) 
         StackError: The file is not a JSON object, or its ``env`` is not one.
         click.Abort: The user does not agree.
     """
-    before = path.read_text() if path.exists() else ""
+    path = path.resolve()  # a link stays a link
     try:
+        before = path.read_text(encoding="utf-8") if path.exists() else ""
+        mode = path.stat().st_mode if before else 0o600
         settings = json.loads(before or "{}")
+    except OSError as error:
+        raise StackError(f"{path} cannot be read: {error.strerror}. It is unchanged.") from None
     except ValueError as error:
         raise StackError(f"{path} is not valid JSON ({error}). Correct it first; it is unchanged.") from None
     if not isinstance(settings, dict) or not isinstance(settings.get("env", {}), dict):
         raise StackError(f"{path}: the file, and `env` in it, have to be JSON objects. Correct it; it is unchanged.")
+    own_token = settings.get("env", {}).get("ANTHROPIC_AUTH_TOKEN")
+    if own_token and variables.get("ANTHROPIC_AUTH_TOKEN") == "none":
+        variables = {**variables, "ANTHROPIC_AUTH_TOKEN": own_token}
     settings["env"] = {**settings.get("env", {}), **variables}
     after = json.dumps(settings, indent=2, ensure_ascii=False) + "\n"
     lines = [*difflib.unified_diff(before.splitlines(), after.splitlines(), str(path), str(path), lineterm="")]
     if not lines:
         click.echo(f"{path} has these values already.")
         return
-    click.echo("\n".join(lines))
+    click.echo("\n".join(_SECRET.sub(r'\1"..."', line) for line in lines))
     if ask:
         click.confirm(f"Write {path}?", abort=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}")
-    part.write_text(after)
-    part.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.touch(mode=0o600)
+        part.write_text(after, encoding="utf-8")
+        part.chmod(mode)
+        part.replace(path)
+    except OSError as error:
+        raise StackError(f"{path} cannot be written: {error.strerror}. It is unchanged.") from None
     click.echo(f"Written: {path}")
     if removed := [name for name in REMOVED if settings["env"].get(name)]:
         click.echo(f"messages: remove {', '.join(removed)} from env in {path}: it would win.", err=True)

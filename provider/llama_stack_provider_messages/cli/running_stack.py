@@ -176,8 +176,20 @@ def token_of(variable: str | None) -> str | None:
     if variable is None:
         return None
     if token := os.environ.get(variable):
-        return token
+        return header_value(token, variable)
     raise click.UsageError(f"--token-env: the environment variable {variable} is not set; export it first.")
+
+
+def header_value(secret: str, variable: str) -> str:
+    """Return a secret without white space around it, such as the line end of a mounted file.
+
+    Raises:
+        click.ClickException: A header cannot carry it; the message does not contain it.
+    """
+    secret = secret.strip()
+    if not (secret.isascii() and secret.isprintable()):
+        raise click.ClickException(f"the value of {variable} has characters that a header cannot carry; correct it.")
+    return secret
 
 
 def listed_model(entry: dict[str, Any]) -> ListedModel:

@@ -83,8 +83,8 @@ def command(
 ) -> None:
     """Start a stack with the Messages API on 127.0.0.1.
 
-    Without --model, --upstream and --distribution it serves a tiny model that comes with the package. Any model name is
-    accepted. SIGINT (Ctrl-C) and SIGTERM end it within eight seconds.
+    Without --model, --upstream and --distribution it serves a tiny model that comes with the package. /v1/messages
+    accepts any model name. SIGINT (Ctrl-C) and SIGTERM end it within eight seconds.
 
     \b
     Examples:
@@ -105,18 +105,24 @@ def command(
         plan = _distribution_plan(engine["distribution"], engine["model"], engine["context"])
     else:
         plan = _engine_plan(engine["model"], engine["context"])
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.ClickException(
+            f"{folder} cannot be created: {error.strerror}; set LLAMA_STACK_CONFIG_DIR"
+        ) from None
     environ = stack_environment(folder, distributions() / "apis.d", plan.environ)
     file = _write(plan, write or folder / "run.yaml")
     config = read_run_config(file, environ)
     if found := check(config):
         raise click.ClickException(f"{file}: {found[0]}" + (f" ({len(found) - 1} more)" if found[1:] else ""))
-    _serve(plan, config, file, Server(file, port, environ, verbose=verbose))
-
-
-def _serve(plan: _Plan, config: RunConfig, file: Path, server: Server) -> None:
     click.echo(f"Starting {plan.title} ...")
     click.echo(f"Configuration: {file}")
+    with stop_requests():
+        _serve(plan, config, Server(file, port, environ, verbose=verbose))
+
+
+def _serve(plan: _Plan, config: RunConfig, server: Server) -> None:
     try:
         with stop_requests():
             server.wait_until_healthy()
@@ -166,11 +172,16 @@ def _upstream_plan(url: str, key_env: str | None, default_model: str | None) -> 
     Raises:
         click.ClickException: The server does not answer, or there is no model for the default.
     """
-    from .detect import KINDS, detect, messages_settings, provider_entry
+    from .detect import KINDS, detect, is_literal, messages_settings, provider_entry
+    from .running_stack import header_value
 
     key = os.environ.get(key_env) if key_env else None
     if key_env and not key:
         raise click.ClickException(f"--upstream-key-env: the environment variable {key_env} is not set; set it")
+    key = header_value(key, key_env) if key and key_env else None
+    for option, text in (("--upstream", url), ("--default-model", default_model or "")):
+        if not is_literal(text):
+            raise click.ClickException(f"{option}: it contains ${{ or a control character; write the plain value")
     found = detect(url, key, key_env)
     model = default_model or found.default_model
     if model is None:

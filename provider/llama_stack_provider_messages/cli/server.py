@@ -156,7 +156,7 @@ class Server:
         except (subprocess.TimeoutExpired, StopRequested):
             self._process.kill()
         self._process.wait()
-        self._reader.join(STOP_SECONDS)
+        self._reader.join(1)  # it ends with the process, unless a child of it keeps the pipe open
 
     def _ask(self, method: str, path: str, seconds: float) -> httpx.Response | None:
         """Return the response to a request, None if there is none.

@@ -642,6 +642,18 @@ async def test_a_stream_that_has_not_begun_gets_the_error_as_its_status_when_the
     assert client.status == 529
 
 
+async def test_a_stream_that_begins_after_the_signal_ends_at_once():
+    """Its request was being read when the signal arrived."""
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        with ended_by_signals():
+            signal.raise_signal(signal.SIGTERM)
+            client = await respond(asyncio.Event().wait)
+        assert client.status == 529
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 async def test_the_signal_handlers_of_the_server_are_restored():
     """They are those of before once its lifespan has ended; without a handler none is installed."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -139,3 +139,16 @@ def test_the_settings_of_each_kind_are_valid(kind):
     assert settings.default_model == f"{entry['provider_id']}/m"
     assert {*settings.native, *settings.backends} <= {entry["provider_id"]}
     assert "${env.MY_KEY}" in yaml.safe_dump(entry)
+
+
+def test_a_model_name_that_names_a_variable_is_left_out(server):
+    """The platform would put the value of the user's variable into the request."""
+    listed = {"data": [{"id": "${env.HOME}"}, {"id": "qwen3"}, {"id": "a\nb"}]}
+    server.scripts["/v1/models"] = responds(json.dumps(listed).encode())
+    assert detect(server.address).models == ["qwen3"]
+
+
+def test_a_url_with_a_password_is_an_error_that_does_not_show_it():
+    with pytest.raises(click.ClickException) as caught:
+        detect("http://user:hunter2@127.0.0.1:1")
+    assert "hunter2" not in caught.value.message

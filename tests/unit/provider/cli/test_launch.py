@@ -356,3 +356,50 @@ def test_a_server_without_a_messages_api_is_an_error_that_names_serve():
         result = CliRunner().invoke(launch.command, ["--url", stack.address, "--print", "claude"])
     assert result.exit_code == 1
     assert f"`messages serve --upstream {stack.address}`" in result.output
+
+
+def test_a_linked_settings_file_stays_a_link_with_its_mode_and_its_secrets_are_not_shown(run, tmp_path):
+    """A token of the user's own is kept."""
+    own = tmp_path / "dotfiles.json"
+    own.write_text('{"env": {"ANTHROPIC_AUTH_TOKEN": "my-own-token", "MY_API_KEY": "my-own-key"}}')
+    own.chmod(0o600)
+    link = tmp_path / launch.SETTINGS
+    link.parent.mkdir()
+    link.symlink_to(own)
+    result = run({"m": model("m", 65_536)}, "claude", "--write-settings", "--yes")
+    assert result.exit_code == 0, result.output
+    assert "my-own" not in result.output
+    assert '"CLAUDE_CODE_MAX_CONTEXT_TOKENS": "68536"' in result.output
+    assert link.is_symlink()
+    assert stat.S_IMODE(own.stat().st_mode) == 0o600
+    env = json.loads(own.read_text())["env"]
+    assert (env["ANTHROPIC_AUTH_TOKEN"], env["MY_API_KEY"]) == ("my-own-token", "my-own-key")
+
+
+def test_a_new_settings_file_is_readable_by_its_owner_only(run, tmp_path):
+    assert run({"m": model("m")}, "claude", "--write-settings", "--yes").exit_code == 0
+    assert stat.S_IMODE((tmp_path / launch.SETTINGS).stat().st_mode) == 0o600
+
+
+def test_a_line_end_after_a_token_is_left_out(run, monkeypatch):
+    """Mounted secrets often end in one."""
+    monkeypatch.setenv("MY_TOKEN", "secret-token\n")
+    found = json.loads(run({"m": model("m")}, "--token-env", "MY_TOKEN", "claude").stdout)["env"]
+    assert found["ANTHROPIC_AUTH_TOKEN"] == "secret-token"
+
+
+@pytest.mark.parametrize("token", ["secret\ntoken", "s\u00e9cret"])
+def test_a_token_that_a_header_cannot_carry_is_named_and_not_shown(run, monkeypatch, token):
+    monkeypatch.setenv("MY_TOKEN", token)
+    result = run({"m": model("m")}, "--token-env", "MY_TOKEN", "claude")
+    assert result.exit_code == 1
+    assert "MY_TOKEN" in result.stderr
+    assert token[-3:] not in result.output
+
+
+@pytest.mark.parametrize("options", [("--print", "--token-env", "MY_TOKEN"), ("--write-settings",)])
+def test_the_configuration_of_opencode_is_not_printed_with_a_token_nor_written_for_claude(run, monkeypatch, options):
+    monkeypatch.setenv("MY_TOKEN", "secret-token")
+    result = run({"m": model("m")}, *options, "opencode")
+    assert result.exit_code == 2
+    assert "secret-token" not in result.output
