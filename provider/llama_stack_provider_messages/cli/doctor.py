@@ -23,7 +23,17 @@ import click
 from llama_stack_provider_messages.headers import COUNT_HEADER, LANE_HEADER
 
 from .launch import choose_model
-from .running_stack import ANY_NAME, DEFAULT_URL, ListedModel, RunningStack, StackError, listed_model, token_of
+from .running_stack import (
+    ANY_NAME,
+    DEFAULT_URL,
+    REQUEST_SECONDS,
+    ListedModel,
+    RunningStack,
+    StackError,
+    listed_model,
+    read_response,
+    token_of,
+)
 
 if TYPE_CHECKING:
     import httpx
@@ -110,7 +120,8 @@ def command(*, url: str, model: str | None, token_env: str | None, as_json: bool
 def print_check(check: Check) -> None:
     """Print a result, and the remedy on a line of its own."""
     mark, colour = MARKS[check.status]
-    click.echo(f"{click.style(mark, fg=colour)}  {check.name:<15} {check.text}")
+    text = "".join(char if char.isprintable() else " " for char in check.text)  # a server may send control sequences
+    click.echo(f"{click.style(mark, fg=colour)}  {check.name:<15} {text}")
     if check.remedy:
         click.echo(f"{'':<22}{click.style('do:', bold=True)} {check.remedy}")
 
@@ -516,17 +527,11 @@ def _post(
     import httpx
 
     try:
-        with stack.http.stream("POST", path, json=body) as response:
-            if response.is_success:
-                parts = []
-                for part in response.iter_raw():
-                    on_part(part)
-                    parts.append(part)
-                complete = httpx.Response(
-                    response.status_code, headers=response.headers, content=b"".join(parts), request=response.request
-                )
-                return complete, ""
-            response.read()
+        request = stack.http.build_request("POST", path, json=body)
+        streamed = stack.http.send(request, stream=True)
+        response = read_response(streamed, REQUEST_SECONDS, on_part if streamed.is_success else lambda _part: None)
+        if response.is_success:
+            return response, ""
     except httpx.HTTPError as error:
         return None, f"POST {path} failed: {error or type(error).__name__}"
     body_error = _json_object(response, of_status=response.status_code).get("error")
@@ -546,7 +551,7 @@ def _json_object(response: "httpx.Response", of_status: int = 200) -> dict[str, 
     """Return the JSON object of a response with this status; empty if it is anything else."""
     try:
         value = response.json() if response.status_code == of_status else None
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     return value if isinstance(value, dict) else {}
 

@@ -1,7 +1,10 @@
 """A running stack, as ``messages launch`` and ``messages doctor`` see it over HTTP."""
 
+import contextlib
 import os
 import re
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
@@ -18,6 +21,8 @@ ANY_NAME = "messages-any-name"
 REQUEST_SECONDS = 300.0
 """Timeout of one request: a backend may load its model first."""
 GET_SECONDS, CONNECT_SECONDS = 60.0, 10.0
+MAX_BODY_BYTES = 16 * 1024 * 1024
+"""Larger bodies are not read to their end."""
 MAX_LISTED_MODELS = 1000
 """Page size of the model list, the maximum of the API; further pages are not read."""
 _TARGET = re.compile(r"(?P<alias>.+) \((?P<model>.+)\)")
@@ -94,7 +99,8 @@ class RunningStack:
             request = self.http.build_request("GET", path, timeout=GET_SECONDS)
             if of_platform:
                 del request.headers["anthropic-version"]
-            return self.http.send(request)
+            response = self.http.send(request, stream=True)
+            return read_response(response, GET_SECONDS)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             reason = str(error) or type(error).__name__
             raise StackError(
@@ -151,7 +157,7 @@ class RunningStack:
             )
         try:
             value = response.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None
         if response.status_code != 200 or not isinstance(value, dict):
             raise StackError(
@@ -159,6 +165,37 @@ class RunningStack:
                 "status 200. `messages doctor` shows what is wrong."
             )
         return value
+
+
+def read_response(
+    response: "httpx.Response", seconds: float, on_part: Callable[[bytes], None] = lambda _part: None
+) -> "httpx.Response":
+    """Return a streamed response with its body, and close it.
+
+    Args:
+        response: The response.
+        seconds: How long the body may take in all.
+        on_part: Called with each part of the body as it arrives.
+
+    Raises:
+        httpx.HTTPError: The body is longer than ``MAX_BODY_BYTES``, takes too long, or breaks off.
+    """
+    import httpx
+
+    end, parts, size = time.monotonic() + seconds, [], 0
+    with contextlib.closing(response):
+        for part in response.iter_raw():
+            on_part(part)
+            parts.append(part)
+            size += len(part)
+            if size > MAX_BODY_BYTES or time.monotonic() > end:
+                what = (
+                    f"is longer than {MAX_BODY_BYTES >> 20} MiB" if size > MAX_BODY_BYTES else f"takes {seconds:.0f} s"
+                )
+                raise httpx.ReadError(f"the response {what}", request=response.request)
+    return httpx.Response(
+        response.status_code, headers=response.headers, content=b"".join(parts), request=response.request
+    )
 
 
 def base_url(text: str) -> str:

@@ -403,3 +403,14 @@ def test_the_configuration_of_opencode_is_not_printed_with_a_token_nor_written_f
     result = run({"m": model("m")}, *options, "opencode")
     assert result.exit_code == 2
     assert "secret-token" not in result.output
+
+
+@pytest.mark.parametrize("body", [b"[" * 200_000, b"x" * (17 << 20)], ids=["nested", "large"])
+def test_a_hostile_list_of_models_is_an_error_of_one_line(body):
+    """It is neither read to its end nor a traceback."""
+    with ScriptedUpstream() as server:
+        server.scripts["/v1/models"] = responds(body)
+        result = CliRunner().invoke(launch.command, ["--url", server.address, "claude"])
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    assert len(result.output.splitlines()) == 1
