@@ -13,21 +13,23 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import click
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from llama_stack_provider_messages.config import MessagesConfig
 from llama_stack_provider_messages.local.config import LlamaCppConfig, check_engine, check_model_files
 from llama_stack_provider_messages.upstream.settings import NativeSettings
 from messages_tape.testing.stack import distributions
 
-from .run_config import Finding, RunConfig, possible_values, read_run_config
+from .run_config import Finding, RunConfig, expand_user, load_yaml, possible_values, read_run_config
 
 API = "messages"
-HOST = "server.host"
+DEFAULT_PORT = 8321
+_PORT: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=1024, le=65535)])
+"""What the platform accepts as ``server.port``; its option --port accepts lower ports as well."""
 _OWN_MODULES = {
     "inline::llama-cpp": "llama_stack_provider_messages.local",
     "remote::messages": "llama_stack_provider_messages.remote",
@@ -67,11 +69,21 @@ def set_apis_dir() -> None:
     os.environ.setdefault("MESSAGES_APIS_DIR", str(distributions() / "apis.d"))
 
 
-def check(config: RunConfig) -> list[Finding]:
-    """Return all findings about a run.yaml, including those of reading it."""
+def check(config: RunConfig, *, allow_all_interfaces: bool = False) -> list[Finding]:
+    """Return all findings about a run.yaml, including those of reading it.
+
+    Args:
+        config: The file.
+        allow_all_interfaces: Accept a server that listens on all interfaces without authentication.
+    """
     if not config.content:
         return config.findings or [Finding("", "is empty; begin with `version: 2`")]
-    found = [*_stack(config), *_inference(config), *_messages(config), *_server(config)]
+    found = [
+        *_stack(config),
+        *_inference(config),
+        *_messages(config),
+        *_server(config, allow_all_interfaces=allow_all_interfaces),
+    ]
     return [*config.findings, *found]
 
 
@@ -81,8 +93,8 @@ def _stack(config: RunConfig) -> Iterator[Finding]:
         yield Finding("version", "missing; add `version: 2`")
     if not content.get("distro_name") and not content.get("image_name"):
         yield Finding("distro_name", "missing; add a name of your choice, such as `distro_name: messages`")
-    apis = content.get("apis")
-    if not isinstance(apis, list) or API not in apis:
+    apis = content.get("apis", [])
+    if not isinstance(apis, list) or (apis and API not in apis):  # the platform derives missing ones from `providers`
         yield Finding("apis", f"does not list {API}; write `apis: [inference, models, {API}]`")
     if not isinstance(content.get("providers"), dict):
         yield Finding("providers", "missing or not a mapping; add `inference` and `messages` with their providers")
@@ -94,8 +106,8 @@ def _external_apis(value: object) -> Iterator[Finding]:
     if not isinstance(value, str):
         yield Finding(path, f"missing, so that the stack does not know the Messages API; {remedy}")
         return
-    folder = Path(value).expanduser()
-    if not folder.is_dir():
+    folder = Path(expand_user(value))
+    if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises an error for a name that is too long
         yield Finding(path, f"no folder at {folder}; {remedy}")
     elif not any(_declares_messages(file) for file in sorted(folder.glob("*.yaml"))):
         yield Finding(path, f"no file in {folder} declares the API `{API}`; {remedy}")
@@ -103,7 +115,7 @@ def _external_apis(value: object) -> Iterator[Finding]:
 
 def _declares_messages(file: Path) -> bool:
     try:
-        spec = yaml.safe_load(file.read_text(encoding="utf-8"))
+        spec = load_yaml(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
         return False
     return isinstance(spec, dict) and spec.get("name") == API
@@ -116,20 +128,27 @@ def _inference(config: RunConfig) -> Iterator[Finding]:
         return
     for number, entry in enumerate(entries or ()):
         if isinstance(entry, dict) and "provider_id" not in entry:
-            near = next((name for name in entry if _suggestion(str(name), ["provider_id"])), None)
+            unknown = [name for name in entry if name not in _PROVIDER_FIELDS]
+            near = next((name for name in unknown if _suggestion(str(name), ["provider_id"])), None)
             text = f"{near}: unknown field; did you mean provider_id?" if near else "no provider_id; add one"
             yield Finding(f"providers.inference[{number}]", text)
     providers = config.providers("inference")
     if not providers and config.mapping("providers"):
         yield Finding("providers.inference", "no provider is enabled; add one, so that there is a model to serve")
     ids = [str(entry["provider_id"]) for _, entry in providers]
+    types = _provider_types(config)
     for number, (path, entry) in enumerate(providers):
         if ids[number] in ids[:number]:
             yield Finding(f"{path}.provider_id", f"{ids[number]} is the id of an earlier provider; give it another id")
-        yield from _inference_provider(path, entry)
+        yield from _inference_provider(path, entry, types)
 
 
-def _inference_provider(path: str, entry: Mapping[str, Any]) -> Iterator[Finding]:
+def _provider_types(config: RunConfig) -> set[str]:
+    """Return the types that need no module; empty if unknown, as with types from ``external_providers_dir``."""
+    return set() if config.content.get("external_providers_dir") else platform_types()
+
+
+def _inference_provider(path: str, entry: Mapping[str, Any], known: set[str]) -> Iterator[Finding]:
     kind, module = entry.get("provider_type"), entry.get("module")
     if not isinstance(kind, str):
         yield Finding(f"{path}.provider_type", "missing; write a type such as remote::vllm")
@@ -138,7 +157,7 @@ def _inference_provider(path: str, entry: Mapping[str, Any]) -> Iterator[Finding
     elif (package := _PACKAGES.get(kind)) and importlib.util.find_spec(package) is None:
         text = f"{kind} needs the package {package}: pip install 'llama-stack-provider-messages[starter]'"
         yield Finding(path, text)
-    elif not module and (known := platform_types()) and kind not in known:
+    elif not module and known and kind not in known:
         advice = _suggestion(kind, known) or "name the package of another provider as `module`"
         yield Finding(f"{path}.provider_type", f"{kind} is not a type of the platform; {advice}")
     for name in entry:
@@ -183,6 +202,8 @@ def _engine(path: str, entry: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding(path, str(error))
     try:
         check_model_files(settings)
+    except RuntimeError:
+        yield Finding(f"{path}.config", "a path begins with ~ and the name of an unknown user; write the whole path")
     except ValueError as error:
         yield Finding(f"{path}.config", str(error))
 
@@ -198,8 +219,12 @@ def _messages(config: RunConfig) -> Iterator[Finding]:
     for path, _ in providers[1:]:
         yield Finding(path, "a stack uses one Messages provider, and this would replace the first; remove one")
     for path, entry in providers[:1]:
-        if (kind := entry.get("provider_type")) != "inline::builtin":
-            yield Finding(f"{path}.provider_type", f"{kind} is not known; write inline::builtin")
+        kind, module = entry.get("provider_type"), entry.get("module")
+        if isinstance(module, str):
+            yield from _module(f"{path}.module", module.split("==")[0])
+        if kind != "inline::builtin":
+            if not isinstance(kind, str) or not (module or config.content.get("external_providers_dir")):
+                yield Finding(f"{path}.provider_type", f"{kind} is not known; write inline::builtin")
             continue
         settings, findings = _validated(MessagesConfig, entry.get("config"), f"{path}.config")
         yield from findings
@@ -237,12 +262,25 @@ def _unknown_provider(name: str, enabled: Sequence[str]) -> str:
     return f"no inference provider has the id {name}; {_suggestion(name, enabled) or listed}"
 
 
-def _server(config: RunConfig) -> Iterator[Finding]:
+def server_port(config: RunConfig) -> int:
+    """Return the port of a run.yaml; raise a ValueError if the platform does not accept it."""
+    return _PORT.validate_python(config.mapping("server").get("port", DEFAULT_PORT))
+
+
+def _server(config: RunConfig, *, allow_all_interfaces: bool) -> Iterator[Finding]:
     server = config.mapping("server")
-    if server.get("host") in _ALL_INTERFACES and not config.mapping("server", "auth", "provider_config"):
-        host = server.get("host")
+    try:
+        server_port(config)
+    except ValueError:
+        if all(finding.path != "server.port" for finding in config.findings):
+            text = "is not a port of the platform; write a number from 1024 to 65535"
+            yield Finding("server.port", f"{server['port']} {text}")
+    if allow_all_interfaces:
+        return
+    host = server.get("host")
+    if host in _ALL_INTERFACES and not config.mapping("server", "auth", "provider_config"):
         text = f"{host} listens on all interfaces" if host else "missing, so that the stack listens on all interfaces"
-        yield Finding(HOST, f"{text} without authentication; set it to 127.0.0.1, or configure server.auth")
+        yield Finding("server.host", f"{text} without authentication; set it to 127.0.0.1, or configure server.auth")
 
 
 def _validated[M: BaseModel](model: type[M], value: object, path: str) -> tuple[M, list[Finding]]:

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import click
 
-from .check import HOST, check, set_apis_dir
+from .check import check, server_port, set_apis_dir
 from .run_config import read_run_config
 from .server import check_port, llama_command
-
-_DEFAULT_PORT = 8321
 
 
 @click.command("run")
@@ -34,12 +32,12 @@ def command(file: Path, port: int | None, *, allow_all_interfaces: bool) -> None
     set_apis_dir()
     os.environ.setdefault("LLAMA_STACK_LOG_FORMAT", "json")  # the other format renders tracebacks for seconds
     config = read_run_config(file)
-    found = [finding for finding in check(config) if not (allow_all_interfaces and finding.path == HOST)]
+    found = check(config, allow_all_interfaces=allow_all_interfaces)
     for finding in found:
         click.echo(f"{file}: {finding}", err=True)
     if found:
         sys.exit(1)
-    number = port or config.mapping("server").get("port") or _DEFAULT_PORT
+    number = port or server_port(config)
     check_port(number, "--port or server.port")
     click.echo(f"Starting the stack; the Messages API will be at http://127.0.0.1:{number}/v1/messages", err=True)
     llama = llama_command()

@@ -13,10 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.composer import ComposerError
+from yaml.constructor import ConstructorError
 
 _REFERENCE = re.compile(r"\${env\.([A-Z0-9_]+)(?::([=+])([^}]*))?}")
-_LIKE_A_REFERENCE = re.compile(r"\$\{[^}]*\}?|\$env\.\w+")
+_MALFORMED_REFERENCE = re.compile(r"\$\{env\.[^}]*\}?")
+_SHELL_VARIABLE = re.compile(r"\$\{[A-Z_][A-Z0-9_]*\}")
 _DISABLED = "__disabled__"
+_MAX_NODES = 10_000
+"""Limit on mappings, lists, keys and values of a YAML file; the largest run.yaml of the platform has fewer than 1,000.
+
+An alias counts as many nodes as its anchor, and is not expanded for that: the platform copies the content for each
+alias, so that nine lines of nine aliases each become 400 million values.
+"""
+_MAX_SHOWN_CHARACTERS = 60
+_MAX_DEPTH = 100
+"""Limit on nested mappings and lists, below the depth at which Python raises a RecursionError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,26 +81,91 @@ class RunConfig:
         ]
 
 
+class _Loader(yaml.SafeLoader):
+    """Raises a YAMLError for everything that it cannot load, and for a file over the limits."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._nodes = 0
+        self._depth = 0
+        self._sizes: dict[str, int] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Return the next node; count it, or for an alias the nodes of its anchor."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        anchor, mark, before = event.anchor, event.start_mark, self._nodes
+        if isinstance(event, yaml.AliasEvent) and anchor in self.anchors and anchor not in self._sizes:
+            raise ComposerError(None, None, f"*{anchor} is inside of &{anchor}, which has no end", mark)
+        self._nodes += self._sizes.get(anchor, 1) if isinstance(event, yaml.AliasEvent) else 1
+        if self._nodes > _MAX_NODES:
+            raise ComposerError(None, None, f"more than {_MAX_NODES} values, counting those of each alias", mark)
+        if self._depth == _MAX_DEPTH:
+            raise ComposerError(None, None, f"nested more than {_MAX_DEPTH} levels deep", mark)
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        if anchor and not isinstance(event, yaml.AliasEvent):
+            self._sizes[anchor] = self._nodes - before
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: ANN401 - PyYAML's signature
+        """Return the value of a node; PyYAML raises other errors for values such as 2024-99-99 and `!!bool x`."""
+        try:
+            value = super().construct_object(node, deep)
+            str(value if isinstance(value, int) else "")  # Python cannot print an integer of more than 4,300 digits
+        except (ValueError, LookupError, AttributeError, TypeError, OverflowError):
+            text = str(node.value)[:_MAX_SHOWN_CHARACTERS] if isinstance(node, yaml.ScalarNode) else "this"
+            problem = f"{text} is not a valid {node.tag.rpartition(':')[2]}, so put it in quotes if it is text"
+            raise ConstructorError(None, None, problem, node.start_mark) from None
+        return value
+
+
+def load_yaml(text: str) -> Any:  # noqa: ANN401 - any YAML
+    """Return the content of a YAML file; raise only a YAMLError."""
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
+def expand_user(path: str) -> str:
+    """Return the path with ``~`` replaced as the platform does; ``~nouser`` and ``""`` are returned unchanged."""
+    try:
+        return os.path.expanduser(path)  # noqa: PTH111 - Path.expanduser raises an error for ~nouser
+    except ValueError:  # a NUL or a lone surrogate in the name of the user
+        return path
+
+
 def read_run_config(path: Path, environ: Mapping[str, str] = os.environ) -> RunConfig:
     """Return the content of a run.yaml and what is wrong with it; raises nothing."""
     config = RunConfig()
     report: Callable[[str, str], None] = lambda where, text: config.findings.append(Finding(where, text))  # noqa: E731
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        raw = load_yaml(text)
     except OSError as error:
         report("", f"cannot be read: {error.strerror}; give the path of a run.yaml")
     except UnicodeDecodeError:
         report("", "is not a text file in UTF-8; give the path of a run.yaml")
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        report("", f"{place}not valid YAML: {getattr(error, 'problem', None) or error}; correct this line")
+        report("", _yaml_problem(error, text))
     else:
         if isinstance(raw, dict):
             config.raw, config.content = raw, _replaced(raw, "", environ, report)
         else:
             report("", "is not a mapping at its top level; begin with `version: 2`")
     return config
+
+
+def _yaml_problem(error: yaml.YAMLError, text: str) -> str:
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error)
+    if not mark:
+        return f"not valid YAML: {problem}; correct this file"
+    line = text.split("\n")[mark.line : mark.line + 1]
+    indentation = line[0][: len(line[0]) - len(line[0].lstrip())] if line else ""
+    remedy = "replace the tab by spaces" if "\t" in indentation or r"'\t'" in problem else "correct this line"
+    return f"line {mark.line + 1}, column {mark.column + 1}: not valid YAML: {problem}; {remedy}"
 
 
 def _replaced(value: Any, path: str, environ: Mapping[str, str], report: Callable[[str, str], None]) -> Any:  # noqa: ANN401 - any YAML
@@ -104,17 +181,18 @@ def _replaced(value: Any, path: str, environ: Mapping[str, str], report: Callabl
         return value
     missing = [name for name, operator, _ in _REFERENCE.findall(value) if not operator and not environ.get(name)]
     for name in missing:
-        report(path, f"the environment variable {name} is not set; set it, or write ${{env.{name}:=default}}")
+        report(path, f"the environment variable {name} is not set; set it, or write ${{env.{name}:=VALUE}}")
     if missing:
         return value
     result = _REFERENCE.sub(lambda found: _value(found, environ), value)
-    if unknown := _LIKE_A_REFERENCE.search(_REFERENCE.sub("", value)):
+    if unknown := _SHELL_VARIABLE.fullmatch(value) or _MALFORMED_REFERENCE.search(_REFERENCE.sub(" ", value)):
         report(path, f"{unknown[0]} is not replaced; write ${{env.NAME}} with a name in capital letters")
     return _typed(result) if result != value else value
 
 
 def _entry(part: Any, path: str, environ: Mapping[str, str], report: Callable[[str, str], None]) -> Any:  # noqa: ANN401 - any YAML
-    if isinstance(part, dict) and _replaced(part.get("provider_id"), "", environ, lambda *_: None) == _DISABLED:
+    name = part.get("provider_id") if isinstance(part, dict) else None
+    if isinstance(name, str) and _replaced(name, "", environ, lambda *_: None) == _DISABLED:
         return {"provider_id": _DISABLED}
     return _replaced(part, path, environ, report)
 
@@ -135,7 +213,7 @@ def _value(found: re.Match[str], environ: Mapping[str, str]) -> str:
         value = value or text or ""
     elif operator == "+":
         value = (text or "") if value else ""
-    return os.path.expanduser(value)  # noqa: PTH111 - "" stays ""
+    return expand_user(value)
 
 
 def _typed(text: str) -> str | bool | int | float | None:

@@ -5,6 +5,7 @@ import functools
 import operator
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,7 @@ providers:
     config:
       default_model: vllm/qwen3
 """
+LAUGHS = "a0: &a0 {k: v}\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10))
 CONFIG = "providers.messages[0].config"
 
 BROKEN = {
@@ -50,22 +52,71 @@ BROKEN = {
         ("    config:\n      base_url", "    confg:\n      base_url"),
         "providers.inference[0].confg: unknown field; did you mean config?",
     ),
+    "no provider_id": (("- provider_id: vllm\n    prov", "- prov"), "providers.inference[0]: no provider_id; add one"),
+    "apis that is not a list": (
+        ("[inference, models, messages]", "null"),
+        "apis: does not list messages; write `apis:",
+    ),
+    "port that is not a number": (
+        ("host: 127.0.0.1", "port: abc\n  host: 127.0.0.1"),
+        "server.port: abc is not a port of the platform; write a number from 1024 to 65535",
+    ),
+    "port that is too high": (
+        ("host: 127.0.0.1", "port: 99999\n  host: 127.0.0.1"),
+        "server.port: 99999 is not a port",
+    ),
+    "port that is negative": (("host: 127.0.0.1", "port: -1\n  host: 127.0.0.1"), "server.port: -1 is not a port"),
+    "port below 1024": (("host: 127.0.0.1", "port: 80\n  host: 127.0.0.1"), "server.port: 80 is not a port"),
+    "port that becomes invalid": (
+        ("host: 127.0.0.1", "port: ${env.NO_SUCH_VARIABLE:=abc}\n  host: 127.0.0.1"),
+        "server.port: abc is not a port",
+    ),
+    "alias inside of its anchor": (
+        ("version: 2", "version: &a [*a]"),
+        "line 2, column 14: not valid YAML: *a is inside of &a, which has no end; correct this line",
+    ),
+    "date that does not exist": (
+        ("version: 2", "version: 2024-99-99"),
+        "line 2, column 10: not valid YAML: 2024-99-99 is not a valid timestamp, so put it in quotes if it is text;",
+    ),
+    "value that does not fit its tag": (("version: 2", "version: !!bool x"), "not valid YAML: x is not a valid bool"),
+    "number without end": (("version: 2", f"version: 0x{'f' * 5000}"), "is not a valid int"),
+    "deep nesting": (("version: 2", "version: " + "[" * 20_000), "not valid YAML: nested more than 100 levels deep;"),
+    "aliases of aliases": (
+        ("version: 2", LAUGHS),
+        "not valid YAML: more than 10000 values, counting those of each alias; correct this line",
+    ),
+    "merged aliases of aliases": (("version: 2", LAUGHS.replace("[", "{<<: [").replace("]", "]}")), "more than 10000"),
+    "tab between values": (
+        ("  host: 127", "\thost: 127"),
+        "not valid YAML: found character '\\t' that cannot start any token; replace the tab by spaces",
+    ),
+    "tab in a continued line": (("config:\n      base", "config: a\n\tbase"), "; replace the tab by spaces"),
     "not YAML": (("version: 2", "version: [2"), "line 3, column 12: not valid YAML: expected ',' or ']'"),
     "no version": (("version: 2\n", ""), "version: missing; add `version: 2`"),
     "no name": (("distro_name: mine\n", ""), "distro_name: missing; add a name of your choice"),
     "no API": (("models, messages]", "models]"), "apis: does not list messages; write `apis:"),
     "unset variable": (
         ("http://127.0.0.1:8000/v1", "${env.NO_SUCH_VARIABLE}"),
-        "config.base_url: the environment variable NO_SUCH_VARIABLE is not set; set it, or write ${env.",
+        "NO_SUCH_VARIABLE is not set; set it, or write ${env.NO_SUCH_VARIABLE:=VALUE}",
     ),
     "variable of a shell": (
         ("http://127.0.0.1:8000/v1", "${VLLM_URL}"),
         "providers.inference[0].config.base_url: ${VLLM_URL} is not replaced; write ${env.NAME}",
     ),
+    "reference that is not well-formed": (
+        ("http://127.0.0.1:8000/v1", "a ${env.vllm_url} b"),
+        "providers.inference[0].config.base_url: ${env.vllm_url} is not replaced; write ${env.NAME}",
+    ),
     "no folder for APIs": (
         (f"external_apis_dir: {APIS_DIR}\n", ""),
         "external_apis_dir: missing, so that the stack does not know the Messages API; set it to the folder that",
     ),
+    "folder for APIs of an unknown user": (
+        (APIS_DIR, "~no_such_user"),
+        "external_apis_dir: no folder at ~no_such_user; set it to the folder that",
+    ),
+    "folder for APIs with a name that is too long": ((APIS_DIR, "x" * 5000), "external_apis_dir: no folder at xxx"),
     "wrong folder for APIs": ((APIS_DIR, "/no/where"), "external_apis_dir: no folder at /no/where; set it to"),
     "folder without the API": ((APIS_DIR, str(ROOT / "scripts")), "declares the API `messages`; set it to the folder"),
     "misspelt field": (
@@ -172,6 +223,80 @@ def test_a_file_without_mistakes_is_confirmed(tmp_path, capsys):
     assert run(capsys, "check", file) == (0, [f"{file}: no mistakes found"])
 
 
+ACCEPTED = {
+    "no list of APIs": ("apis: [inference, models, messages]\n", ""),
+    "empty list of APIs": ("[inference, models, messages]", "[]"),
+    "positional parameter of a shell": ("vllm/qwen3", "vllm/${1}"),
+    "placeholders of another template language": ("vllm/qwen3", "vllm/${name} ${NAME} ${"),
+    "Messages provider with its own module": (
+        "    provider_type: inline::builtin\n",
+        "    provider_type: inline::mine\n    module: llama_stack_provider_messages\n",
+    ),
+    "port": ("host: 127.0.0.1", "port: 8321\n  host: 127.0.0.1"),
+    "port in quotes": ("host: 127.0.0.1", "port: '8321'\n  host: 127.0.0.1"),
+    "port with a default": ("host: 127.0.0.1", "port: ${env.NO_SUCH_VARIABLE:=8321}\n  host: 127.0.0.1"),
+    "aliases": ("version: 2", "x-a: &a {k: [1]}\nx-b: [*a, *a, {<<: *a}]\nversion: 2"),
+}
+
+
+@pytest.mark.parametrize(("old", "new"), ACCEPTED.values(), ids=ACCEPTED)
+def test_what_the_platform_accepts_is_accepted(old, new, tmp_path, capsys):
+    """The command exits with 0."""
+    assert old in GOOD
+    file = tmp_path / "run.yaml"
+    file.write_text(GOOD.replace(old, new))
+    assert run(capsys, "check", file) == (0, [f"{file}: no mistakes found"])
+
+
+def test_types_of_external_providers_are_accepted(tmp_path, capsys):
+    """With `external_providers_dir`, the types of the platform are not the only ones."""
+    file = tmp_path / "run.yaml"
+    content = GOOD.replace("remote::vllm", "remote::mine").replace("inline::builtin", "inline::mine")
+    file.write_text(f"external_providers_dir: /providers\n{content}")
+    assert run(capsys, "check", file)[0] == 0
+
+
+def test_a_variable_that_is_not_set_is_the_only_mistake_of_a_port(tmp_path, capsys):
+    """The text of the reference is not reported as an invalid port."""
+    file = tmp_path / "run.yaml"
+    file.write_text(GOOD.replace("host: 127", "port: ${env.NO_SUCH_VARIABLE}\n  host: 127"))
+    code, lines = run(capsys, "check", file)
+    assert (code, len(lines)) == (1, 1)
+    assert "server.port: the environment variable NO_SUCH_VARIABLE is not set" in lines[0]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "x: &a [*a]",
+        "[" * 20_000,
+        "{a: " * 20_000,
+        LAUGHS,
+        LAUGHS.replace("[", "{<<: [").replace("]", "]}"),
+        GOOD + "x: " + "[{provider_id: " * 45 + "1" + "}]" * 45,
+        "x: [" + "1, " * 100_000 + "]",
+    ],
+    ids=["recursive", "lists", "mappings", "aliases", "merged aliases", "nested provider_id", "long list"],
+)
+def test_a_hostile_file_is_read_at_once(content, tmp_path):
+    """It takes a few milliseconds, or a second at the limit of values; without limits, minutes."""
+    file = tmp_path / "run.yaml"
+    file.write_text(content)
+    begin = time.process_time()
+    check(read_run_config(file))
+    assert time.process_time() - begin < 2
+
+
+def test_a_hostile_declaration_of_an_api_is_ignored(tmp_path, capsys):
+    """The files of `external_apis_dir` are read with the same limits."""
+    (tmp_path / "api.yaml").write_text("[" * 20_000)
+    file = tmp_path / "run.yaml"
+    file.write_text(GOOD.replace(APIS_DIR, str(tmp_path)))
+    code, lines = run(capsys, "check", file)
+    assert code == 1
+    assert f"external_apis_dir: no file in {tmp_path} declares the API `messages`" in lines[0]
+
+
 @pytest.mark.parametrize("name", ["local", "starter", "ci-tests"])
 def test_the_distributions_have_no_mistakes(name, capsys, monkeypatch):
     """They need nothing but MESSAGES_APIS_DIR; names of providers that the environment disables are accepted."""
@@ -219,6 +344,20 @@ def test_a_missing_package_of_a_platform_provider_is_named(tmp_path, capsys, mon
     file.write_text(GOOD.replace("remote::vllm", "remote::ollama"))
     text = "remote::ollama needs the package ollama: pip install 'llama-stack-provider-messages[starter]'"
     assert run(capsys, "check", file) == (1, [f"{file}: providers.inference[0]: {text}"])
+
+
+def test_a_model_in_the_home_of_an_unknown_user_is_one_line(tmp_path, capsys):
+    """It is not a traceback."""
+    content = yaml.safe_load(GOOD)
+    module = "llama_stack_provider_messages.local"
+    entry = {"provider_id": "local", "provider_type": "inline::llama-cpp", "module": module}
+    content["providers"]["inference"].append({**entry, "config": {"model_path": "~no_such_user/model.gguf"}})
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(content))
+    code, lines = run(capsys, "check", file)
+    text = "a path begins with ~ and the name of an unknown user; write the whole path"
+    assert code == 1
+    assert lines[-1] == f"{file}: providers.inference[1].config: {text}"
 
 
 def test_a_missing_model_and_a_missing_engine_are_named(tmp_path, capsys, monkeypatch):

@@ -128,7 +128,7 @@ def test_run_prints_the_mistakes_and_starts_nothing(capsys, tmp_path):
     file.write_text("version: 2\n")
     code, out, err = run(capsys, "run", file)
     assert (code, out) == (1, "")
-    assert f"{file}: apis: does not list messages" in err
+    assert f"{file}: providers: missing or not a mapping" in err
 
 
 def test_run_starts_on_all_interfaces_if_it_is_told_to(capsys, monkeypatch):
@@ -142,6 +142,29 @@ def test_run_starts_on_all_interfaces_if_it_is_told_to(capsys, monkeypatch):
         port = other.getsockname()[1]
         assert "server.host: 0.0.0.0 listens on all interfaces" in one_line(capsys, "run", file, "--port", port)[1]
         assert "is in use" in one_line(capsys, "run", file, "--port", port, "--allow-all-interfaces")[1]
+
+
+def test_run_on_all_interfaces_does_not_hide_other_mistakes_of_the_host(capsys, monkeypatch, tmp_path):
+    """The option accepts the address only, not a variable that is not set."""
+    monkeypatch.setenv("MESSAGES_APIS_DIR", str(ROOT / "distributions" / "apis.d"))
+    monkeypatch.delenv("NO_SUCH_HOST", raising=False)
+    content = (ROOT / "distributions" / "local" / "run.yaml").read_text()
+    file = tmp_path / "run.yaml"
+    file.write_text(content.replace("${env.LLAMA_STACK_HOST:=127.0.0.1}", "${env.NO_SUCH_HOST}"))
+    code, line = one_line(capsys, "run", file, "--allow-all-interfaces")
+    assert code == 1
+    assert "server.host: the environment variable NO_SUCH_HOST is not set; set it, or write" in line
+
+
+@pytest.mark.parametrize("port", ["abc", "99999", "-1", "80"])
+def test_run_reports_an_invalid_port_of_the_file(port, capsys, monkeypatch, tmp_path):
+    """It is one line, not a traceback of the platform."""
+    monkeypatch.setenv("MESSAGES_APIS_DIR", str(ROOT / "distributions" / "apis.d"))
+    content = (ROOT / "distributions" / "local" / "run.yaml").read_text()
+    file = tmp_path / "run.yaml"
+    file.write_text(content.replace("server:\n", f"server:\n  port: {port}\n"))
+    expected = f"{file}: server.port: {port} is not a port of the platform; write a number from 1024 to 65535"
+    assert one_line(capsys, "run", file) == (1, expected)
 
 
 def test_run_does_not_start_on_a_port_in_use(capsys, monkeypatch):
