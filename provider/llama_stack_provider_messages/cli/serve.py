@@ -5,7 +5,7 @@ what to do next. Nothing has to be configured: the tokens, folders and addresses
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,13 +118,14 @@ def command(
         raise click.ClickException(f"{file}: {found[0]}" + (f" ({len(found) - 1} more)" if found[1:] else ""))
     click.echo(f"Starting {plan.title} ...")
     click.echo(f"Configuration: {file}")
-    with stop_requests():
-        _serve(plan, config, Server(file, port, environ, verbose=verbose))
+    _serve(plan, config, lambda: Server(file, port, environ, verbose=verbose))
 
 
-def _serve(plan: _Plan, config: RunConfig, server: Server) -> None:
+def _serve(plan: _Plan, config: RunConfig, new_server: Callable[[], Server]) -> None:
+    server = None
     try:
         with stop_requests():
+            server = new_server()
             server.wait_until_healthy()
             if plan.probe:
                 server.wait_until_ready(_Waiting(config))
@@ -134,7 +135,8 @@ def _serve(plan: _Plan, config: RunConfig, server: Server) -> None:
     except StopRequested:
         click.echo(f"Stopping, within {STOP_SECONDS:.0f} seconds ...")
     finally:
-        server.stop()
+        if server:
+            server.stop()
 
 
 class _Waiting:
