@@ -22,6 +22,8 @@ import httpx
 from llama_stack_api_messages.json_bytes import loads_or_none
 from llama_stack_provider_messages.routing.probe import verdict
 
+from .running_stack import read_response
+
 _TIMEOUT_SECONDS = 10.0
 _VERSION = {"anthropic-version": "2023-06-01"}
 _REFUSED = (401, 403)
@@ -169,7 +171,7 @@ class _Server:
         for auth in ("bearer", "x-api-key") if self._key else ("bearer",):
             self.auth = auth
             for base in (f"{self._root}/v1", self._root):
-                response = self._client.get(f"{base}/models", headers=self._headers())
+                response = self._ask("GET", f"{base}/models")
                 if response.status_code in _REFUSED:
                     refused = response.status_code
                     break
@@ -183,7 +185,7 @@ class _Server:
         """Return the kind that the server shows by an answer of its own; empty if it shows none."""
         for name, kind in KINDS.items():
             for path in kind.paths:
-                response = self._client.get(self._root + path, headers=self._headers())
+                response = self._ask("GET", self._root + path)
                 body = loads_or_none(response.content) if response.is_success else None
                 if isinstance(body, dict) and kind.is_answer(body):
                     return name
@@ -191,8 +193,13 @@ class _Server:
 
     def speaks_messages(self) -> bool:
         """Return whether the server has a Messages endpoint."""
-        response = self._client.post(f"{self._root}/v1/messages", content=b"{}", headers=self._headers())
+        response = self._ask("POST", f"{self._root}/v1/messages", b"{}")
         return verdict(response.status_code, response.content) is True
+
+    def _ask(self, method: str, url: str, body: bytes | None = None) -> httpx.Response:
+        """Return a response whose body was read within the bounds of ``read_response``."""
+        request = self._client.build_request(method, url, content=body, headers=self._headers())
+        return read_response(self._client.send(request, stream=True), _TIMEOUT_SECONDS)
 
     def _headers(self) -> dict[str, str]:
         headers = {**_VERSION, "content-type": "application/json"}

@@ -130,11 +130,14 @@ class RunningStack:
         """
         import httpx
 
+        from llama_stack_provider_messages.errors.body import NO_ROUTE
+
         try:
-            status = self.http.post("/v1/messages", json={}, timeout=GET_SECONDS).status_code
+            with self.http.stream("POST", "/v1/messages", json={}, timeout=GET_SECONDS) as response:
+                status = response.status_code
         except httpx.HTTPError:
             return  # the first real request says more
-        if status in (404, 405, 501):
+        if status in NO_ROUTE:
             raise StackError(
                 f"{self.url} has no Messages API (POST /v1/messages has status {status}). Start "
                 f"`messages serve --upstream {self.url}`, and launch the client on that stack."

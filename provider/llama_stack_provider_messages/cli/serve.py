@@ -16,11 +16,10 @@ from click.core import ParameterSource
 
 from messages_tape.testing.stack import distributions
 
-from .check import check
+from .check import DEFAULT_PORT, check
 from .run_config import RunConfig, read_run_config
 from .server import STOP_SECONDS, Server, StopRequested, check_port, stack_environment, stop_requests
 
-_DEFAULT_PORT = 8321
 _ENGINE = "inline::llama-cpp"
 _START = {
     "remote::ollama": "ollama serve",
@@ -59,7 +58,7 @@ class _Plan:
     help="A run.yaml of the package, configured by environment variables.",
 )  # fmt: skip
 @click.option(
-    "--port", type=click.IntRange(1, 65535), envvar="PORT", show_envvar=True, default=_DEFAULT_PORT, show_default=True,
+    "--port", type=click.IntRange(1, 65535), envvar="PORT", show_envvar=True, default=DEFAULT_PORT, show_default=True,
     help="The port on 127.0.0.1.",
 )  # fmt: skip
 @click.option(
@@ -267,7 +266,7 @@ def _state_folder() -> Path:
 
 
 def _banner(url: str) -> str:
-    launch = "messages launch claude" if url.endswith(f":{_DEFAULT_PORT}") else f"messages launch --url {url} claude"
+    launch = "messages launch claude" if url.endswith(f":{DEFAULT_PORT}") else f"messages launch --url {url} claude"
     return f"""
 Serving the Messages API at {url}/v1/messages
 

@@ -34,10 +34,11 @@ from llama_stack_api_messages.errors import MessagesError
 from llama_stack_api_messages.json_bytes import loads_or_none
 from llama_stack_provider_messages.headers import DEFAULT_VERSION, VERSION_HEADER
 from llama_stack_provider_messages.stack import Target, get_logger
+from llama_stack_provider_messages.translation.fields import field, list_field
 from llama_stack_provider_messages.upstream.address import declared_by, upstream_of
 from llama_stack_provider_messages.upstream.client import UpstreamClient, UpstreamRequest, read_body
 from llama_stack_provider_messages.upstream.settings import NativeSettings
-from llama_stack_provider_messages.upstream.state import BoundedDict
+from llama_stack_provider_messages.upstream.state import BoundedDict, SharedTasks
 
 logger = get_logger(__name__)
 
@@ -106,7 +107,7 @@ class ModelLimits:
         self._wait_seconds = wait_seconds
         self._query_seconds = query_seconds
         self._cache: BoundedDict[str, tuple[TokenLimits, float]] = BoundedDict()
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._running = SharedTasks()
 
     async def of(self, targets: Collection[Target]) -> dict[str, TokenLimits]:
         """Return the limits of models by model id, after at most ``wait_seconds``."""
@@ -133,10 +134,7 @@ class ModelLimits:
 
     def _start(self, provider_id: str, targets: list[Target]) -> asyncio.Task[None]:
         """Return the running query of a backend, else a new one; so a page may wait for the query of another page."""
-        task = self._running.get(provider_id)
-        if task is None or task.done() or task.get_loop() is not asyncio.get_running_loop():
-            task = self._running[provider_id] = asyncio.create_task(self._query(provider_id, targets))
-        return task
+        return self._running.start(provider_id, lambda: self._query(provider_id, targets))
 
     async def _query(self, provider_id: str, targets: list[Target]) -> None:
         """Query the backend of these models, and cache its limits; a failure is logged and leaves them unknown."""
@@ -170,39 +168,34 @@ class ModelLimits:
 
     async def close(self) -> None:
         """Cancel the running requests of this event loop."""
-        loop = asyncio.get_running_loop()
-        tasks = [task for task in self._running.values() if task.get_loop() is loop]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._running.clear()
+        await self._running.close()
 
 
 async def _query_llama_cpp(get: Get, names: list[str], found: dict[str, TokenLimits]) -> None:
     for name in names:  # a router has several models, and must not load one to answer
         props = await get(f"/props?model={quote(name, safe='')}&autoload=false", None)
-        window = _tokens(_member(_member(props, "default_generation_settings"), "n_ctx"))
+        window = _tokens(field(field(props, "default_generation_settings"), "n_ctx"))
         found[name] = TokenLimits(window, window)
 
 
 async def _query_ollama(get: Get, names: list[str], found: dict[str, TokenLimits]) -> None:
-    loaded = _member(await get("/api/ps", None), "models")
-    windows = {_member(model, "name"): _tokens(_member(model, "context_length")) for model in _list(loaded)}
+    loaded = list_field(await get("/api/ps", None), "models")
+    windows = {field(model, "name"): _tokens(field(model, "context_length")) for model in loaded}
     for name in names:
         window = windows.get(name) or windows.get(f"{name}:latest")
         if window is None:
             shown = await get("/api/show", {"model": name})
-            set_by_model = _NUM_CTX.search(str(_member(shown, "parameters") or ""))
+            set_by_model = _NUM_CTX.search(str(field(shown, "parameters") or ""))
             window = _tokens(int(set_by_model[1])) if set_by_model else None
         found[name] = TokenLimits(window, window)
 
 
 async def _query_list(get: Get, _names: list[str], found: dict[str, TokenLimits]) -> None:
     listed = await get("/v1/models?limit=1000", None)
-    for model in _list(listed if isinstance(listed, list) else _member(listed, "data")):
-        shared = _tokens(_member(model, "max_model_len"))
+    for model in listed if isinstance(listed, list) else list_field(listed, "data"):
+        shared = _tokens(field(model, "max_model_len"))
         limits = TokenLimits(shared, shared).or_else(_listed_limits(model))
-        found[str(_member(model, "id"))] = limits.or_else(_listed_limits(_member(model, "custom_metadata")))
+        found[str(field(model, "id"))] = limits.or_else(_listed_limits(field(model, "custom_metadata")))
 
 
 async def _query_nothing(_get: Get, _names: list[str], _found: dict[str, TokenLimits]) -> None:
@@ -224,18 +217,10 @@ def _query_of(provider_type: str) -> Query:
 def _listed_limits(model: object) -> TokenLimits:
     """Return the limits in an entry of a model list, or in the platform's metadata of a model."""
     window, output = (
-        next(filter(None, (_tokens(_member(model, name)) for name in names)), None)
+        next(filter(None, (_tokens(field(model, name)) for name in names)), None)
         for names in (WINDOW_FIELDS, OUTPUT_FIELDS)
     )
     return TokenLimits(window, output)
-
-
-def _member(value: object, name: str) -> Any:  # noqa: ANN401 - any JSON
-    return value.get(name) if isinstance(value, Mapping) else None
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
 
 
 def _tokens(value: object) -> int | None:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 from llama_stack_api_messages.json_bytes import loads_or_none
 from llama_stack_provider_messages.errors.body import NO_ROUTE
+from llama_stack_provider_messages.upstream.state import SharedTasks
 
 _INCONCLUSIVE_SECONDS = 10.0
 """How long an inconclusive result is kept; also the minimum for every result."""
@@ -68,15 +69,13 @@ class Probes:
         self._seconds = seconds
         self._clock = clock
         self._results: dict[str, _Result] = {}
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._running = SharedTasks()
 
     async def speaks_messages(self, name: str, send: SendProbe) -> bool | None:
         """Return the probe result of an upstream; waits for a probe only if there was none yet."""
         result = self._results.get(name)
         if result is None or self._clock() >= result.expires_at:
-            task = self._running.get(name)
-            if task is None or task.done() or task.get_loop() is not asyncio.get_running_loop():
-                task = self._running[name] = asyncio.create_task(self._probe(name, send))
+            task = self._running.start(name, lambda: self._probe(name, send))
             if result is None:
                 await asyncio.shield(task)
         return self._results[name].native
@@ -96,9 +95,4 @@ class Probes:
 
     async def close(self) -> None:
         """Cancel the running probes of this event loop."""
-        loop = asyncio.get_running_loop()
-        tasks = [task for task in self._running.values() if task.get_loop() is loop]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._running.clear()
+        await self._running.close()

@@ -8,7 +8,8 @@ and tests have several.
 import asyncio
 import time
 from collections import UserDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Coroutine, Hashable
+from typing import Any
 from weakref import WeakKeyDictionary
 
 MAX_KEYS = 1_000
@@ -62,3 +63,26 @@ class PerLoop[T]:
     def pop(self) -> T | None:
         """Remove the value of the running loop, to close it; those of other loops have no open connections any more."""
         return self._values.pop(asyncio.get_running_loop(), None)
+
+
+class SharedTasks:
+    """At most one running task for each name, which all requests of the event loop wait for together."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, asyncio.Task[None]] = {}
+
+    def start(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+        """Return the running task of a name in this event loop; without one, start ``work``."""
+        task = self._running.get(name)
+        if task is None or task.done() or task.get_loop() is not asyncio.get_running_loop():
+            task = self._running[name] = asyncio.create_task(work())
+        return task
+
+    async def close(self) -> None:
+        """Cancel the running tasks of this event loop."""
+        loop = asyncio.get_running_loop()
+        tasks = [task for task in self._running.values() if task.get_loop() is loop]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._running.clear()
