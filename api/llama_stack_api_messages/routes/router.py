@@ -6,7 +6,7 @@ Four things are done when the server starts, in the router's lifespan, because t
   for ``POST /v1/messages``, so that the server does not search the routes of all its APIs first;
 * a route for mistyped paths of this API is added after all others;
 * the error responses of chat completions are installed (see ``CompletionError``);
-* open streams are ended when the server is asked to stop (see ``streaming/stop.py``).
+* open streams are ended when a signal stops the server (see ``streaming/stop.py``).
 """
 
 from collections.abc import AsyncIterator, Callable

@@ -16,7 +16,7 @@ Rules:
   an unfinished event, and an error first completes it, see ``unfinished_frame``.
 * Frames of our own are read ahead (``read_ahead.py``): those that are ready together are sent in one write. Chunks of
   an upstream are relayed one by one (``ChunkSender``): memory stays flat, and back-pressure reaches the upstream.
-* When the server is asked to stop, a stream ends with an ``error`` event (``stop.py``).
+* When a signal stops the server, a stream ends with an ``error`` event (``stop.py``).
 * The upstream response is closed as soon as the client disconnects. Two tasks run for that, one that sends and one
   that waits for the disconnect; Starlette's own streaming response leaves the iterator to the garbage collector.
 """

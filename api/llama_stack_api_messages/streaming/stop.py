@@ -1,4 +1,4 @@
-"""Ends open streams with an ``error`` event when the server is asked to stop.
+"""Ends open streams with an ``error`` event when a signal stops the server.
 
 uvicorn reacts to SIGTERM and SIGINT by accepting no more connections, and then waits for the open ones as long as they
 last: neither a later signal nor the end of the lifespan, which comes after that, ends a stream. So a server with one
@@ -33,7 +33,7 @@ def stopping_error() -> OverloadedError:
 
 @contextmanager
 def until_server_stops() -> Iterator[asyncio.Future[None]]:
-    """Yield a future that is done when the server is asked to stop while the block runs."""
+    """Yield a future that is done when a signal stops the server while the block runs."""
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     _open.add(future)
     if _stopping.is_set():

@@ -63,7 +63,7 @@ class RunConfig:
     findings: list[Finding] = field(default_factory=list)
 
     def mapping(self, *keys: str) -> dict[str, Any]:
-        """Return the mapping at a path; empty if there is none."""
+        """Return the mapping at a path, or an empty one."""
         value: Any = self.content
         for key in keys:
             value = value.get(key) if isinstance(value, dict) else None
