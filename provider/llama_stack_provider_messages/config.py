@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from llama_stack_api_messages.models import describe_validation_error
 
 from .translation.messages_to_chat import PRESETS, Policy, profile_for
-from .upstream.settings import NativeSettings
+from .upstream.settings import Mode, NativeSettings
 
 
 class MessagesConfig(BaseModel):
@@ -82,6 +82,19 @@ class MessagesConfig(BaseModel):
         description="Whether requests are passed through to a backend's own Messages API, by inference provider id: "
         "`auto`, `on`, `off`, or a mapping. Without an entry vLLM, Ollama and Anthropic are `auto`, providers "
         "that declare a Messages API native, others `off`.",
+    )
+    wire: dict[str, Mode] = Field(
+        default_factory=dict,
+        description="Whether chat completions are posted to a backend from here, and not through the SDK in its "
+        "inference provider, by inference provider id. `auto`, also without an entry: if the provider is one of the "
+        "platform's that do no more than that; `on`: also if it is derived from one; `off`: never.",
+    )
+    connect_retries: int = Field(
+        default=0,
+        ge=0,
+        le=10,
+        description="How often a request is repeated, after half a second, if no connection to the backend can be "
+        "made. A request that the backend may have received is never repeated.",
     )
     native_probe_seconds: float = Field(
         default=300.0, gt=0, description="How long the result of probing a backend for a Messages API is kept."

@@ -17,6 +17,7 @@ from .routing.lanes import LaneSelector, NativeRoute, Route
 from .routing.limits import ModelLimits
 from .routing.probe import Probes
 from .stack import Platform
+from .translated.chat_backend import ChatBackend
 from .translated.lane import Profiles, TranslatedLane
 from .translated.media.fetch import Fetcher
 from .translated.media.loader import MediaLoader
@@ -36,13 +37,14 @@ class MessagesImpl:
 
     def __init__(self, config: MessagesConfig, platform: Platform, key: bytes) -> None:
         self.settings = ServeSettings(config.ping_seconds, config.max_request_bytes)
-        probes, client = Probes(config.native_probe_seconds), UpstreamClient()
+        probes, client = Probes(config.native_probe_seconds), UpstreamClient(config.connect_retries)
         self._limits = ModelLimits(client, config.backends)
         self._catalog = Catalog(platform, Aliases(config.aliases, config.default_model), self._limits)
         self._translated = TranslatedLane(
             platform,
             client,
             key,
+            backend=ChatBackend(platform, client, config.wire),
             policy=config.policy(),
             profiles=Profiles(config.backends),
             media=MediaLoader(Fetcher(config.media_hosts, config.media_timeout_seconds), config.media_max_bytes),

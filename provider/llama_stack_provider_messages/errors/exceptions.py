@@ -9,6 +9,7 @@ addresses: through ``translate_error``, or as a message of the platform that con
 import json
 import socket
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -38,12 +39,29 @@ from llama_stack_provider_messages.stack import (
 )
 
 from .body import REFUSED_KEY, translate_error
-from .redaction import redact_by_pattern, redact_error, redact_json, redact_text
+from .redaction import redact_body, redact_by_pattern, redact_error, redact_json, redact_text
+from .response import unexpected_status
 
 logger = get_logger(__name__)
 
 _UNEXPECTED_BODY = (AttributeError, IndexError, KeyError, TypeError, json.JSONDecodeError, UnicodeError)
 """Raised by the openai SDK and its callers when an upstream responds with 200 and an unexpected body, such as HTML."""
+
+
+class StatusError(Exception):
+    """An error response of a chat completions backend; ``translate_failure`` turns it into the client's error.
+
+    Args:
+        status: The HTTP status; None if an error came with status 200.
+        body: The body, decoded or not.
+        headers: The response headers.
+    """
+
+    def __init__(self, status: int | None, body: object, headers: Mapping[str, str]) -> None:
+        super().__init__(f"the backend answered {status or 'an error with status 200'}")
+        self.status_code = status
+        self.body = body
+        self.headers = headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +131,8 @@ def translate_failure(error: Exception, provider_id: str, keys: Keys = NO_KEYS) 
 
 def _translate(error: Exception, provider_id: str, secrets: tuple[str, ...]) -> MessagesError:
     """Return the error for an exception of an SDK, of the platform, or of validation."""
-    if isinstance(error, openai.APIStatusError):
-        body = redact_json(error.body, secrets)
-        return translate_error(error.status_code, body, error.response.headers, now=datetime.now(UTC))
-    if isinstance(error, CompletionError):
-        return translate_error(error.status_code, error.body, error.headers, now=datetime.now(UTC))
+    if isinstance(error, openai.APIStatusError | StatusError | CompletionError):
+        return _translate_response(error, provider_id, secrets)
     if isinstance(error, openai.APITimeoutError) or _is_a(error, "TimeoutException"):
         return GatewayTimeoutError(f"The backend '{provider_id}' did not answer in time")
     if isinstance(error, openai.APIConnectionError) or _is_a(error, "TransportError"):
@@ -136,6 +151,16 @@ def _translate(error: Exception, provider_id: str, secrets: tuple[str, ...]) -> 
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         return InvalidRequestError(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
     return _translate_other(error, provider_id)
+
+
+def _translate_response(
+    error: openai.APIStatusError | StatusError | CompletionError, provider_id: str, secrets: tuple[str, ...]
+) -> MessagesError:
+    if failure := unexpected_status(error.status_code, provider_id):
+        return failure
+    body = redact_body(error.body, secrets) if isinstance(error.body, bytes) else redact_json(error.body, secrets)
+    headers = error.response.headers if isinstance(error, openai.APIStatusError) else error.headers
+    return translate_error(error.status_code, body, headers, now=datetime.now(UTC))
 
 
 def _translate_other(error: Exception, provider_id: str) -> MessagesError:

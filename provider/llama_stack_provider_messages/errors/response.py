@@ -55,11 +55,8 @@ def upstream_failure(
         own_request_id: Whether to use this server's request id instead of the upstream's.
         now: Current time, for OpenAI's rate limit headers.
     """
-    if 300 <= status < 400:
-        remedy = "set base_url to the final address, redirects are not followed"
-        return BadGatewayError(f"The backend '{provider_id}' answered with a redirect ({status}); {remedy}")
-    if not 400 <= status < 600:
-        return BadGatewayError(f"The backend '{provider_id}' answered with the status {status}, which is not an error")
+    if failure := unexpected_status(status, provider_id):
+        return failure
     carried = returned_headers(headers, own_request_id=own_request_id)
     clean = redact_body(body, secrets)
     if error := _api_error(clean):
@@ -72,6 +69,16 @@ def upstream_failure(
         translated.headers = carried  # the prompt is too long or the model has no vision, whatever the status
         return translated
     return UpstreamError(status, error_for_status(status).error_type, translated.message, headers=carried)
+
+
+def unexpected_status(status: int | None, provider_id: str) -> BadGatewayError | None:
+    """Return the error for a status that is neither a success nor an error; None for an error, and without a status."""
+    if status is None or 400 <= status < 600:
+        return None
+    if 300 <= status < 400:
+        remedy = "set base_url to the final address, redirects are not followed"
+        return BadGatewayError(f"The backend '{provider_id}' answered with a redirect ({status}); {remedy}")
+    return BadGatewayError(f"The backend '{provider_id}' answered with the status {status}, which is not an error")
 
 
 def check_message_body(body: object, name: str, secrets: Secrets) -> TypeGuard[dict[str, Any]]:

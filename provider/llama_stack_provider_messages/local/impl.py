@@ -12,6 +12,8 @@ from pydantic import PrivateAttr
 
 from llama_stack_api_messages import MessagesUpstream
 from llama_stack_provider_messages.stack import HealthResponse, HealthStatus, Model, OpenAIMixin
+from llama_stack_provider_messages.upstream.address import Upstream
+from llama_stack_provider_messages.upstream.settings import NativeSettings
 from llama_stack_provider_messages.upstream.state import PerLoop
 
 from .config import MAX_CONNECTIONS, LlamaCppConfig, engine_options
@@ -80,7 +82,7 @@ class LlamaCppInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         except openai.APITimeoutError:
             raise
         except (openai.APIConnectionError, _http.TransportError) as error:
-            raise await self._crash_error() from error
+            raise await self.connection_error() from error
         return self._relay(completion) if params.stream else completion
 
     async def _relay(self, stream: AsyncStream[Any]) -> AsyncGenerator[Any]:
@@ -92,9 +94,9 @@ class LlamaCppInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         except openai.APITimeoutError:
             raise
         except (openai.APIConnectionError, _http.TransportError) as error:
-            raise await self._crash_error() from error
+            raise await self.connection_error() from error
 
-    async def _crash_error(self) -> EngineError:
+    async def connection_error(self) -> EngineError:
         """Return the error for a broken connection; the child's end, if it ended, is the reason."""
         end = await asyncio.to_thread(self._engine.wait_for_end, _END_SECONDS)
         text = f"The embedded engine {end} during a response" if end else "The connection to the embedded engine broke"
@@ -117,6 +119,17 @@ class LlamaCppInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
             EngineError: The engine does not start.
         """
         return MessagesUpstream(await self._engine.address(), self._clients.credentials, preferred=False)
+
+    async def chat_upstream(self) -> Upstream:
+        """Return where the engine's chat completions are; start it if necessary.
+
+        Raises:
+            EngineError: The engine does not start.
+        """
+        settings = NativeSettings(connect_seconds=_CONNECT_SECONDS, silence_seconds=self.config.silence_timeout_seconds)
+        address = await self._engine.address()
+        headers = {**self._clients.credentials, "connection": "close"}  # see ``LoopClients``
+        return Upstream(self.__provider_id__, f"{address}/v1", headers, settings)
 
     def get_base_url(self) -> str:
         """Return the OpenAI-style base URL of the running engine."""

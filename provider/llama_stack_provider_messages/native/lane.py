@@ -30,13 +30,14 @@ from llama_stack_provider_messages.translation.dropped import dropped_header, dr
 from llama_stack_provider_messages.translation.messages_to_chat.backend.tokens import estimate_json
 from llama_stack_provider_messages.upstream.address import Upstream
 from llama_stack_provider_messages.upstream.client import UpstreamClient, UpstreamRequest, is_event_stream, read_body
+from llama_stack_provider_messages.upstream.metrics import RequestMetrics
 from llama_stack_provider_messages.upstream.state import Cooldown
 
 from .model_name import ModelNameRewriter, with_client_model
 from .observer import usage_of
 from .repair import StreamRepair, repair_message
 from .request import PROMPT_FIELDS, Outgoing, native_request, retry_max_tokens
-from .stream import RequestMetrics, relayed, repaired
+from .stream import relayed, repaired
 
 logger = get_logger(__name__)
 

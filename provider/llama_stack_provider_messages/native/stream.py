@@ -14,72 +14,25 @@ client left                   closing the generator closes the response; a failu
 ``repaired`` decodes the events, for backends that deviate from the API (see ``repair/``), and encodes them again.
 """
 
-import logging
-import time
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
-from typing import Any, cast
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
 
 import httpx
 
-from llama_stack_api_messages import Call
 from llama_stack_api_messages.json_bytes import loads_or_none
 from llama_stack_api_messages.streaming.sse import encode_event
 from llama_stack_provider_messages.errors.exceptions import connection_failure
 from llama_stack_provider_messages.errors.redaction import redact_json
 from llama_stack_provider_messages.errors.response import ended_early
-from llama_stack_provider_messages.stack import Platform, Target, get_logger
 from llama_stack_provider_messages.upstream.address import Upstream
-from llama_stack_provider_messages.upstream.client import chunks_after_end
+from llama_stack_provider_messages.upstream.client import chunks_after_end, raw_chunks
+from llama_stack_provider_messages.upstream.metrics import RequestMetrics
 from llama_stack_provider_messages.upstream.sse import SSEDecoder
 
 from .error_event import ErrorEventRedactor
 from .model_name import ModelNameRewriter
 from .observer import StreamObserver
 from .repair import StreamRepair
-
-logger = get_logger(__name__)
-
-
-class RequestMetrics:
-    """Records one request in the platform's metrics, once.
-
-    Args:
-        platform: Records the metrics.
-        target: The model and its provider.
-        call: The request's metadata.
-        stream: Whether the response is a stream.
-    """
-
-    def __init__(self, platform: Platform, target: Target, call: Call, *, stream: bool) -> None:
-        self._platform = platform
-        self._target = target
-        self._call = call
-        self._stream = stream
-        self._ended = False
-        self._began = time.perf_counter()
-        self._first: float | None = None
-
-    def first_bytes(self) -> None:
-        """Take the time of the first bytes; further calls do nothing."""
-        self._first = self._first or time.perf_counter() - self._began
-
-    def end(self, usage: Mapping[str, Any], *, success: bool) -> None:
-        """Record the request; only the first call counts."""
-        if self._ended:
-            return
-        self._ended = True
-        seconds = time.perf_counter() - self._began
-        tokens = usage.get("output_tokens")
-        self._platform.record(
-            self._target,
-            stream=self._stream,
-            success=success,
-            seconds=seconds,
-            first_seconds=self._first,
-            tokens=tokens if type(tokens) is int else None,
-        )
-        if logger.isEnabledFor(logging.DEBUG):  # a suppressed log call still costs 20 us
-            logger.debug("relayed", request_id=self._call.request_id, model=self._target.model_id, usage=dict(usage))
 
 
 async def relayed(
@@ -93,7 +46,7 @@ async def relayed(
     failure, lacks_blank_line = None, False
     try:
         yield b""
-        chunks = _chunks(response)
+        chunks = raw_chunks(response)
         async for chunk in chunks:
             observer.feed(chunk)
             if not name_rewriter.done:
@@ -130,7 +83,7 @@ async def repaired(
     decoder = SSEDecoder()
     try:
         yield b""
-        chunks = _chunks(response)
+        chunks = raw_chunks(response)
         async for chunk in chunks:
             metrics.first_bytes()
             for received in decoder.feed(chunk):
@@ -153,12 +106,3 @@ async def repaired(
 
 def _encoded(event: Mapping[str, Any], upstream: Upstream) -> bytes:
     return encode_event(redact_json(event, upstream.secrets) if event["type"] == "error" else event)
-
-
-def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
-    """Return the body in the upstream's chunks, decompressed if a proxy compressed it unasked.
-
-    ``aiter_raw`` is avoided: it counts the bytes, which costs more than processing them does here.
-    """
-    packed = response.headers.get("content-encoding", "identity") != "identity"
-    return response.aiter_bytes() if packed else aiter(cast("AsyncIterable[bytes]", response.stream))

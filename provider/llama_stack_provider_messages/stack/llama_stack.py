@@ -9,6 +9,8 @@ it gets a module of its own beside this one, with the same ``__all__``. The inte
 """
 
 import contextlib
+import os
+import urllib.request
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -69,6 +71,7 @@ __all__ = [
     "RemoteProviderSpec",
     "Target",
     "address_of",
+    "chat_address_of",
     "check_allowed",
     "chunk_with_reasoning",
     "completion_with_reasoning",
@@ -87,6 +90,21 @@ _PLACEHOLDER_MESSAGES = [OpenAIUserMessageParam(role="user", content="-")]
 message classes reject or drop what many backends accept (images in tool results, reasoning in history)."""
 _NO_KEY = "NO KEY REQUIRED"
 """The placeholder key of several providers of the platform."""
+_REMOTE = "llama_stack.providers.remote.inference"
+_OPENAI_PROVIDER = f"{_REMOTE}.openai.openai"
+_PLAIN_PROVIDERS = frozenset({f"{_REMOTE}.{name}" for name in (
+    "anthropic.anthropic", "azure.azure", "bedrock.bedrock", "cerebras.cerebras", "databricks.databricks",
+    "fireworks.fireworks", "gemini.gemini", "groq.groq", "llama_cpp_server.llama_cpp_server",
+    "llama_openai_compat.llama", "nvidia.nvidia", "ollama.ollama", "openai.openai", "runpod.runpod",
+    "sambanova.sambanova", "together.together", "vllm.vllm",
+)})  # fmt: skip
+"""Modules of the platform's providers whose chat completion is a plain POST with a Bearer key. Not among them: OCI
+(signed requests), watsonx (tokens, project ids), Vertex AI (another SDK), passthrough (addresses of the request)."""
+_PLAIN_CHAT = frozenset({OpenAIMixin.__module__, f"{_REMOTE}.vllm.vllm", f"{_REMOTE}.bedrock.bedrock"})
+"""Modules whose ``openai_chat_completion`` adds nothing that the lane needs. vLLM's fills in a missing ``max_tokens``,
+which the translation always sends; Bedrock's rewords a 401."""
+_OPENAI_HEADERS = {"openai-organization": "OPENAI_ORG_ID", "openai-project": "OPENAI_PROJECT_ID"}
+"""Headers that OpenAI's SDK reads from environment variables; sent to OpenAI only."""
 
 
 def get_logger(name: str) -> Any:  # noqa: ANN401 - the platform's logger has no public type
@@ -124,23 +142,12 @@ class Target:
     metadata: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
-class _Router(InferenceRouter):  # type: ignore[misc]  # the platform has no types
-    """The platform's router, except that it accepts a non-streaming response without choices.
-
-    The platform's own method fails on such a response. It contains the backend's error (OpenRouter sends it with status
-    200), which the translation reads.
-    """
-
-    async def _nonstream_openai_chat_completion(self, provider: Any, params: Any) -> Any:  # noqa: ANN401 - the platform's
-        return await provider.openai_chat_completion(params)
-
-
 class Platform:
     """The stack's models and inference, as this provider needs them.
 
-    Inference uses a separate router without a store: the stack's own router writes every conversation to SQL,
-    which stalls the server at a few dozen concurrent requests on SQLite. Routing, access rules and metrics are
-    the same.
+    The inference providers are called without the stack's router: it writes every conversation to SQL, which stalls
+    the server at a few dozen concurrent requests on SQLite, and fails on a response without choices, which holds the
+    backend's error (OpenRouter sends it with status 200). Routing, access rules and metrics are the same.
 
     Args:
         deps: The API implementations that the platform passes to the provider.
@@ -148,7 +155,7 @@ class Platform:
 
     def __init__(self, deps: Mapping[Any, Any]) -> None:
         self._models = deps[Api.models]
-        self._router = _Router(self._models)
+        self._router = InferenceRouter(self._models)
 
     def is_served(self, name: str) -> bool:
         """Return whether the platform can route the name itself.
@@ -180,7 +187,7 @@ class Platform:
         first_seconds: float | None = None,
         tokens: int | None = None,
     ) -> None:
-        """Record a request in the platform's metrics that did not go through the platform's inference.
+        """Record a request in the platform's metrics, as its router does.
 
         Args:
             target: The model used.
@@ -229,17 +236,19 @@ class Platform:
         ]
 
     async def chat(self, target: Target, fields: Mapping[str, Any]) -> Any:  # noqa: ANN401 - objects of the openai SDK
-        """Return a chat completion; if streaming, an async iterator of chunks, once the upstream has accepted.
+        """Return the chat completion of a provider; if streaming, an async iterator of chunks, once it has accepted.
 
         Args:
             target: The model to use.
             fields: Chat completion fields with ``messages`` as plain dicts.
         """
         rest = {name: value for name, value in fields.items() if name != "messages"}
-        params = OpenAIChatCompletionRequestWithExtraBody(model=target.model_id, messages=_PLACEHOLDER_MESSAGES, **rest)
+        params = OpenAIChatCompletionRequestWithExtraBody(
+            model=target.resource_id, messages=_PLACEHOLDER_MESSAGES, **rest
+        )
         messages = fields["messages"]
         params.messages = _records(messages) if target.reads_objects else messages
-        return await self._router.openai_chat_completion(params)
+        return await target.provider.openai_chat_completion(params)
 
 
 def _target(
@@ -298,8 +307,44 @@ def address_of(provider: Any) -> MessagesUpstream | None:  # noqa: ANN401 - prov
     return MessagesUpstream(base_url.rstrip("/").removesuffix("/v1"), secret=None if key in ("", _NO_KEY) else key)
 
 
-def network_of(provider: Any) -> Network:  # noqa: ANN401 - as above
-    """Return the network settings of a provider."""
+def chat_address_of(provider: Any, *, any_class: bool = False) -> MessagesUpstream | None:  # noqa: ANN401 - as above
+    """Return where a provider sends chat completions, if a plain POST does what the provider would do; else None.
+
+    That is so for the classes in ``_PLAIN_PROVIDERS``, as long as they leave the calls and the client to the platform's
+    base class. The provider's other hooks (routing, models, embeddings) stay in use.
+
+    Args:
+        provider: The inference provider.
+        any_class: Whether to accept any class derived from the platform's base class.
+    """
+    if not isinstance(provider, OpenAIMixin):
+        return None
+    cls = type(provider)
+    inherits = cls.client is OpenAIMixin.client and (
+        cls.get_extra_client_params is OpenAIMixin.get_extra_client_params
+        and cls.openai_chat_completion.__module__ in _PLAIN_CHAT
+    )
+    if not (any_class or (inherits and cls.__module__ in _PLAIN_PROVIDERS)):
+        return None
+    try:
+        base_url = str(provider.get_base_url()).rstrip("/")
+        key = provider._get_api_key_from_config_or_provider_data()  # noqa: SLF001 - as in ``address_of``
+    except ValueError:
+        return None
+    if not key:  # the provider's own call raises the error that says how to send one
+        return None
+    names = _OPENAI_HEADERS if cls.__module__ == _OPENAI_PROVIDER else {}
+    headers = {name: value for name, variable in names.items() if (value := os.environ.get(variable))}
+    return MessagesUpstream(base_url, {**headers, "authorization": f"Bearer {key}"}, secret=key)
+
+
+def network_of(provider: Any, *, environment: bool = False) -> Network:  # noqa: ANN401 - as above
+    """Return the network settings of a provider.
+
+    Args:
+        provider: The inference provider.
+        environment: Whether the proxies of the environment (``HTTPS_PROXY`` ...) are used if none is configured.
+    """
     config = getattr(getattr(provider, "config", None), "network", None)
     options = _build_network_client_kwargs(config)
     options.pop("mounts", None)  # rebuilt by us: these have their own limits and ignore no_proxy
@@ -307,13 +352,26 @@ def network_of(provider: Any) -> Network:  # noqa: ANN401 - as above
         options["verify"] = shared
     proxy = config.proxy if config else None
     if proxy is None:
-        return Network(options)
+        return Network(options, _environment_proxies() if environment else {})
     proxies = {"all://": proxy.url, "http://": proxy.http, "https://": proxy.https}
     if "*" in (proxy.no_proxy or ()):
         return Network(options)
     found: dict[str, str | None] = {pattern: str(url) for pattern, url in proxies.items() if url}
     found |= {pattern: None for host in proxy.no_proxy or () if (pattern := _url_pattern(host.strip()))}
     return Network(options, found, str(proxy.cacert) if proxy.cacert else None)
+
+
+def _environment_proxies() -> dict[str, str | None]:
+    """Return the proxies of the environment by URL pattern; a host in ``NO_PROXY`` includes its subdomains."""
+    set_ = urllib.request.getproxies()
+    excluded = [host for part in set_.get("no", "").split(",") if (host := part.strip())]
+    if "*" in excluded:
+        return {}
+    found: dict[str, str | None] = {f"{kind}://": set_[kind] for kind in ("all", "http", "https") if kind in set_}
+    for host in excluded if found else ():
+        names = (host,) if host.startswith(".") else (host, f".{host}")
+        found |= {pattern: None for name in names if (pattern := _url_pattern(name))}
+    return found
 
 
 def _url_pattern(host: str) -> str | None:
@@ -349,9 +407,9 @@ def language_model(provider_id: str, name: str, metadata: dict[str, Any]) -> Mod
     )
 
 
-def stream_options(requested: dict[str, Any] | None, *, stream: bool) -> dict[str, Any] | None:
-    """Return the stream options; usage is always requested while the platform traces."""
-    return get_stream_options_for_telemetry(requested, stream)  # type: ignore[no-any-return]
+def stream_options(requested: dict[str, Any] | None, *, stream: bool, supported: bool = True) -> dict[str, Any] | None:
+    """Return the stream options; usage is always requested while the platform traces, if the backend supports it."""
+    return get_stream_options_for_telemetry(requested, stream, supported)  # type: ignore[no-any-return]
 
 
 def chunk_with_reasoning(chunk: Any, text: str | None) -> Any:  # noqa: ANN401 - the SDK's object, the platform's wrapper

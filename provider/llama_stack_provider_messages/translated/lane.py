@@ -1,4 +1,4 @@
-"""The translated lane: sends a Messages request as a chat completion through the platform's inference.
+"""The translated lane: sends a Messages request as a chat completion.
 
 The way of a request: load its media, translate it with the profile of the backend, send it, translate the response or
 its chunks back. A backend that rejects a request often says why ("max_tokens is too large: ... at most 4096"). Then the
@@ -16,7 +16,6 @@ from llama_stack_api_messages.api import new_id
 from llama_stack_api_messages.json_bytes import encode_json
 from llama_stack_api_messages.models import CountTokensRequest, CreateMessageRequest
 from llama_stack_api_messages.request_body import parse
-from llama_stack_api_messages.streaming.disconnect import abandon
 from llama_stack_api_messages.streaming.sse import encode_event
 from llama_stack_provider_messages.errors.body import ContentPolicyError
 from llama_stack_provider_messages.errors.exceptions import Keys, keys_of, translate_failure
@@ -40,8 +39,11 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     translate_response,
 )
 from llama_stack_provider_messages.upstream.client import UpstreamClient
+from llama_stack_provider_messages.upstream.metrics import RequestMetrics
 from llama_stack_provider_messages.upstream.state import BoundedDict
 
+from .chat_backend import Batches, ChatBackend
+from .chunks import DONE
 from .counting import Count, TokenCounter, poster
 from .media.loader import MediaLoader
 
@@ -52,9 +54,10 @@ class TranslatedLane:
     """Serves requests through ``/v1/chat/completions`` of the provider that serves the model.
 
     Args:
-        platform: The stack's models and inference.
+        platform: Records the metrics.
         client: Sends requests to the tokenizers of backends.
         key: The key that signs thinking blocks.
+        backend: Sends chat completions requests.
         policy: The operator's settings of the translation.
         profiles: The capabilities of backends.
         media: Fetches and reads the media of requests.
@@ -66,6 +69,7 @@ class TranslatedLane:
         client: UpstreamClient,
         key: bytes,
         *,
+        backend: ChatBackend,
         policy: Policy,
         profiles: "Profiles",
         media: MediaLoader,
@@ -74,6 +78,7 @@ class TranslatedLane:
         self._client = client
         self._counter = TokenCounter()
         self._key = key
+        self._backend = backend
         self._policy = policy
         self._profiles = profiles
         self._media = media
@@ -90,26 +95,32 @@ class TranslatedLane:
             sent = request.model_copy(update={"stream": True})
         chat = translate_request(sent, ctx)
         keys = keys_of(target.provider)
+        metrics = RequestMetrics(self._platform, target, call, stream=bool(sent.stream))
         _log_request(call, target, chat.dropped)
         try:
             chat, response = await self._send(sent, ctx, chat, target, call)
             headers = dropped_header(chat.dropped)
             if not sent.stream:
                 message = translate_response(response, chat.options, new_id, sign=signer.sign, secrets=keys.secrets)
+                metrics.end(message["usage"], success=True)
                 return MessageReply(encode_json(message), headers)
         except ContentPolicyError as error:
+            metrics.end({}, success=False)
             if not chat.options.refusals:
                 raise
             return _refusal(request, chat, call, error)
+        except BaseException:
+            metrics.end({}, success=False)
+            raise
 
         translator = StreamTranslator(
             chat.options, new_id, sign=signer.sign, request_id=call.request_id, secrets=keys.secrets
         )
-        events = _events(response, translator, target, keys)
-        await anext(events)  # starts the generator (its first item is empty), so that dropping it closes the response
+        batches = _events(response, translator, metrics, target, keys)
+        await anext(batches)  # starts the generator (its first item is empty), so that closing it closes the response
         if request.stream:
-            return StreamReply(_frames(events), headers)
-        collected = [event async for event in events]
+            return StreamReply(_frames(batches), headers, relayed=True)
+        collected = [event async for batch in batches for event in batch]
         if translator.failure:
             raise translator.failure
         return MessageReply(encode_json(fold(collected)), headers)
@@ -122,7 +133,7 @@ class TranslatedLane:
         dropped = chat.dropped
         while True:
             try:
-                response = await self._platform.chat(target, chat.fields)
+                response = await self._backend.send(target, chat.fields)
                 break
             except Exception as error:  # providers raise any exception, and its status must be kept
                 failure = translate_failure(error, target.provider_id, keys_of(target.provider))
@@ -220,28 +231,40 @@ async def _encoded(events: list[dict[str, Any]]) -> AsyncGenerator[bytes]:
 
 
 async def _events(
-    chunks: AsyncGenerator[Any], translator: StreamTranslator, target: Target, keys: Keys
-) -> AsyncGenerator[dict[str, Any]]:
+    batches: Batches, translator: StreamTranslator, metrics: RequestMetrics, target: Target, keys: Keys
+) -> AsyncGenerator[list[dict[str, Any]]]:
+    """Yield an empty list, then the events of each batch of chunks."""
+    done = False
     try:
-        yield {}
-        async for chunk in chunks:
-            for event in translator.feed(chunk):
-                yield event
-            if translator.stop_reading:  # a stop sequence or an error: the rest of the upstream's stream is not needed
+        yield []
+        async for batch in batches:
+            metrics.first_bytes()
+            events: list[dict[str, Any]] = []
+            for chunk in batch:
+                if chunk is DONE:
+                    done = True
+                    events += translator.finish()
+                else:
+                    events += translator.feed(chunk)
+            if events:
+                yield events
+            if translator.stop_reading and not done:  # a stop sequence or an error: the rest is not needed
                 break
-        events = translator.finish()
+        events = translator.finish(complete=False)
     except Exception as error:  # noqa: BLE001 - providers raise any exception, also after the response has started
         events = translator.fail(translate_failure(error, target.provider_id, keys))
     finally:
-        await abandon(chunks)
-    for event in events:
-        yield event
+        await batches.aclose()
+        metrics.end(translator.usage, success=bool(translator.usage))
+    if events:
+        yield events
 
 
-async def _frames(events: AsyncGenerator[dict[str, Any]]) -> AsyncGenerator[bytes]:
-    async with aclosing(events):
-        async for event in events:
-            yield encode_event(event)
+async def _frames(batches: AsyncGenerator[list[dict[str, Any]]]) -> AsyncGenerator[bytes]:
+    """Yield the events of each batch in one piece, so that they leave in one write."""
+    async with aclosing(batches):
+        async for events in batches:
+            yield b"".join(map(encode_event, events))
 
 
 def _log_request(call: Call, target: Target, dropped: tuple[Dropped, ...]) -> None:

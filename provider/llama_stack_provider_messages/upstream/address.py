@@ -1,23 +1,27 @@
-"""The address of a backend that speaks the Messages API, and the credentials of a request to it.
+"""The address of a backend, and the credentials of a request to it.
 
-``Upstream`` is what a request is sent to. It is resolved for each request, because the key may be the client's, from
-three sources, of which the first that says something wins:
+``Upstream`` is what a request is sent to. It is resolved for each request, because the key may be the client's. For
+the Messages API there are three sources, of which the first that says something wins:
 
     ``NativeSettings``      what the operator configures for an inference provider, under ``native``
     ``MessagesUpstream``    what the provider itself declares (``SpeaksMessages``, the public contract)
     ``address_of``          the base URL and the key that the provider uses for chat completions
+
+Chat completions go to the address that the provider itself uses (``chat_upstream_of``), if the provider does no more
+with a request than to post it.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 from llama_stack_api_messages import MessagesUpstream, SpeaksMessages
 from llama_stack_provider_messages.errors.exceptions import translate_failure
 from llama_stack_provider_messages.headers import CREDENTIALS, NO_SECRETS
-from llama_stack_provider_messages.stack import Target, address_of
+from llama_stack_provider_messages.stack import Target, address_of, chat_address_of
 
-from .settings import NativeSettings
+from .settings import Mode, NativeSettings
 
 ANTHROPIC_TYPES = frozenset({"remote::anthropic"})
 """Provider types whose backend is Anthropic's own API."""
@@ -28,15 +32,16 @@ _LIKE_A_KEY = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z]).{8,}")
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """A backend that speaks the Messages API.
+    """A backend.
 
     Attributes:
         provider_id: Id of its inference provider, which errors may show.
-        base_url: Base URL without ``/v1``.
+        base_url: Base URL; of the Messages API without ``/v1``, of chat completions as the provider has it.
         headers: Credentials for this request, and other headers of the provider.
         settings: The operator's settings of the native lane.
         anthropic: Whether it is Anthropic's own API.
         secret: The key in the headers.
+        environment_proxies: Whether the proxies of the environment are used, as the platform's providers do.
     """
 
     provider_id: str
@@ -45,12 +50,54 @@ class Upstream:
     settings: NativeSettings
     anthropic: bool = False
     secret: str | None = field(default=None, repr=False)
+    environment_proxies: bool = False
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """Return the values to redact from errors: the key, and other header values that look like keys."""
         values = [text.split(" ")[-1] for name, text in self.headers.items() if name.lower() not in NO_SECRETS]
         return tuple(filter(None, [self.secret, *filter(_LIKE_A_KEY.fullmatch, values)]))
+
+
+@runtime_checkable
+class ServesChat(Protocol):
+    """An inference provider of this package, whose engine has a chat completions endpoint of its own."""
+
+    async def chat_upstream(self) -> Upstream:
+        """Return the endpoint; raise a RuntimeError if the engine does not start."""
+        ...
+
+    async def connection_error(self) -> Exception:
+        """Return the error for a broken connection, with the reason if the engine has ended."""
+        ...
+
+
+async def chat_upstream_of(target: Target, mode: Mode) -> Upstream | None:
+    """Return where the chat completions of a model are; None if they have to go through its provider.
+
+    Args:
+        target: The model.
+        mode: ``auto``: only if a provider of this class does no more than post the request; ``on``: for providers of
+            other classes, too; ``off``: never.
+
+    Raises:
+        RuntimeError: The provider's engine does not start.
+    """
+    if mode == "off":
+        return None
+    if isinstance(target.provider, ServesChat):
+        return await target.provider.chat_upstream()
+    found = chat_address_of(target.provider, any_class=mode == "on")
+    if found is None:
+        return None
+    return Upstream(
+        target.provider_id,
+        found.base_url,
+        found.headers,
+        NativeSettings(),
+        secret=found.secret,
+        environment_proxies=True,
+    )
 
 
 async def declared_by(target: Target) -> MessagesUpstream | None:

@@ -4,10 +4,11 @@ Every body has a limit: an endless response would otherwise fill the memory of t
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import cast
 
 import httpx
 
@@ -28,6 +29,8 @@ _SHORT_TIMEOUT = httpx.Timeout(5.0)
 """Timeout of requests that no client made, such as probes."""
 _JSON = {"content-type": "application/json"}
 _MAX_ERROR_BYTES = 1024 * 1024
+_RETRY_SECONDS = 0.5
+"""Pause before a failed connection is tried again."""
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 """Limit of a non-streaming response body, which may contain images and files as base64."""
 
@@ -58,10 +61,15 @@ class UpstreamRequest:
 
 
 class UpstreamClient:
-    """Sends requests to upstreams, over pooled connections."""
+    """Sends requests to upstreams, over pooled connections.
 
-    def __init__(self) -> None:
+    Args:
+        connect_retries: How often a request is repeated that could not connect, and so has not been received.
+    """
+
+    def __init__(self, connect_retries: int = 0) -> None:
         self._clients = HttpClients()
+        self._connect_retries = connect_retries
 
     async def send_ok(self, target: Target, upstream: Upstream, request: UpstreamRequest) -> httpx.Response:
         """Return a successful response, with its body still to be read; the caller closes it.
@@ -72,7 +80,7 @@ class UpstreamClient:
         response = await self.send(target, upstream, request)
         if response.is_success:
             return response
-        body = await _error_body(response)
+        body = await read_error_body(response)
         raise upstream_failure(
             response.status_code,
             body,
@@ -89,11 +97,15 @@ class UpstreamClient:
         Raises:
             MessagesError: The upstream cannot be reached.
         """
-        settings = upstream.settings
+        settings, environment = upstream.settings, upstream.environment_proxies
         try:
             client = self._clients.get(
-                f"{target.provider_id} {settings.connect_seconds} {settings.silence_seconds}",
-                lambda: new_client(network_of(target.provider), settings.connect_seconds, settings.silence_seconds),
+                f"{target.provider_id} {settings.connect_seconds} {settings.silence_seconds} {environment}",
+                lambda: new_client(
+                    network_of(target.provider, environment=environment),
+                    settings.connect_seconds,
+                    settings.silence_seconds,
+                ),
             )
         except (OSError, ValueError) as error:  # missing certificate files, an invalid proxy URL
             raise BadGatewayError(
@@ -102,12 +114,17 @@ class UpstreamClient:
             ) from error
         betas = merged_betas(request.headers.get(BETA_HEADER), upstream.headers.get(BETA_HEADER))
         headers = {**client.headers, **_JSON, **request.headers, **upstream.headers, **betas}
-        try:
-            return await client.http.send(_http_request(upstream, request, headers), stream=True)
-        except httpx.LocalProtocolError:  # headers of clients came by HTTP and are valid
-            raise _bad_key(upstream) from None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise connection_failure(error, upstream.provider_id) from error
+        retries = self._connect_retries
+        while True:
+            try:
+                return await client.http.send(_http_request(upstream, request, headers), stream=True)
+            except httpx.LocalProtocolError:  # headers of clients came by HTTP and are valid
+                raise _bad_key(upstream) from None
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                if not retries or not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+                    raise connection_failure(error, upstream.provider_id) from error
+            retries -= 1
+            await asyncio.sleep(_RETRY_SECONDS)
 
     async def close(self) -> None:
         """Close the connections of the running loop."""
@@ -173,6 +190,15 @@ async def read_body(response: httpx.Response, provider_id: str) -> bytes:
         await response.aclose()
 
 
+def raw_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
+    """Return the body in the upstream's chunks, decompressed if a proxy compressed it unasked.
+
+    ``aiter_raw`` is avoided: it counts the bytes, which costs more than processing them does here.
+    """
+    packed = response.headers.get("content-encoding", "identity") != "identity"
+    return response.aiter_bytes() if packed else aiter(cast("AsyncIterable[bytes]", response.stream))
+
+
 async def chunks_after_end(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
     """Yield the chunks after the last event of a stream, for at most ``STREAM_END_SECONDS``."""
     clock = asyncio.get_running_loop().time
@@ -186,7 +212,7 @@ async def chunks_after_end(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes
         yield chunk
 
 
-async def _error_body(response: httpx.Response) -> bytes:
+async def read_error_body(response: httpx.Response) -> bytes:
     """Return an error body, cut after about ``_MAX_ERROR_BYTES``, and close the response."""
     parts: list[bytes] = []
     size = 0

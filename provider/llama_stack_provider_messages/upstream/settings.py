@@ -1,15 +1,20 @@
-"""What an operator configures for the native lane of an inference provider, under ``native`` in run.yaml.
+"""What an operator configures for requests to an inference provider's backend, under ``native`` in run.yaml.
 
 The module does not import the platform, so that ``messages check`` validates a run.yaml in less than a second.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-
-type Mode = Literal["auto", "on", "off"]
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 _MODES = {True: "on", False: "off"}
+
+
+def _yaml_boolean(value: object) -> object:
+    return _MODES.get(value, value) if isinstance(value, bool) else value
+
+
+type Mode = Annotated[Literal["auto", "on", "off"], BeforeValidator(_yaml_boolean)]
 """YAML parses ``on`` and ``off`` as booleans."""
 
 
@@ -76,8 +81,3 @@ class NativeSettings(BaseModel):
     @classmethod
     def _mode_alone(cls, value: Any) -> Any:  # noqa: ANN401 - not yet validated
         return value if isinstance(value, dict | NativeSettings) else {"mode": value}
-
-    @field_validator("mode", mode="before")
-    @classmethod
-    def _yaml_boolean(cls, value: Any) -> Any:  # noqa: ANN401 - not yet validated
-        return _MODES.get(value, value) if isinstance(value, bool) else value

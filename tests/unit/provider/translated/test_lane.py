@@ -42,6 +42,9 @@ class Rejecting:
     async def locate(self, model_id):
         return Target(model_id, "local", "remote::openai", "gpt-5.6")
 
+    def record(self, target, **figures):
+        pass
+
     async def chat(self, target, fields):
         self.requests.append(fields)
         for applies, text in self.rules:
@@ -211,6 +214,9 @@ class ReportsItsKey(Rejecting):
 
     async def locate(self, model_id):
         return Target(model_id, "local", "remote::openai", "m", provider=KeyedProvider())
+
+    def record(self, target, **figures):
+        pass
 
     async def chat(self, target, fields):
         record = {"id": "c", "choices": [], "error": {"message": "plain-key-4711 is out of credit", "code": 429}}

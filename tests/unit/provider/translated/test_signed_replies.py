@@ -29,6 +29,9 @@ class ThinkingPlatform:
     async def locate(self, model_id):
         return Target(model_id, "local", "remote::vllm", "m")
 
+    def record(self, target, **figures):
+        pass
+
     async def chat(self, _target, fields):
         self.histories.append(fields["messages"])
         return self._chunks() if fields.get("stream") else completion({"choices": [ANSWER]})

@@ -29,8 +29,8 @@ Rules:
 - ``stop_reading`` becomes true when later chunks do not matter: a stop sequence ended the text (text.py) or the stream
   failed. The caller then stops reading and calls ``finish``. Usage, which is sent last, is lost in that case; if no
   chunk had usage, ``output_tokens`` is the number of chunks that held content.
-- A stream without a finish reason is an ``end_turn`` if it had content and no call is incomplete. Without content, or
-  inside the arguments of a call, it is an error, so that the client does not accept a truncated response, and does not
+- A stream without a finish reason is an ``end_turn`` if the backend marked its end (``[DONE]``), it had content, and no
+  call is incomplete. Otherwise it is an error, so that the client does not accept a truncated response, and does not
   wait for an end that never comes (APISIX 13583, new-api 4697).
 - Each chunk is read completely, also the one that starts the message: a gateway lost the first word of every response
   because that chunk held the role, too (litellm 30014).
@@ -77,6 +77,7 @@ class StreamTranslator:
         stop_reading: Whether further chunks do not matter, because a stop sequence ended the text or the last event has
             been returned. In the first case ``finish`` still returns the last events; after them, nothing is returned.
         failure: The error that ended the stream, set with the ``error`` event.
+        usage: The usage of the message, set with its last events.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class StreamTranslator:
     ) -> None:
         self.stop_reading = False
         self.failure: MessagesError | None = None
+        self.usage: dict[str, Any] = {}
         self._options = options
         self._message_id = new_id("msg_")
         self._sign = sign
@@ -120,7 +122,7 @@ class StreamTranslator:
         self._other_bytes = 0  # output bytes of reasoning and calls
 
     def feed(self, chunk: object) -> list[Event]:
-        """Process one chunk; return the resulting events."""
+        """Process one chunk, or the text of a chunk that holds only text; return the resulting events."""
         if self._direct_index is not None:
             text = _only_text(chunk)
             if text:
@@ -129,13 +131,17 @@ class StreamTranslator:
                 return [{"type": "content_block_delta", "index": self._direct_index, "delta": delta}]
         return [] if self.stop_reading else self._feed(chunk)
 
-    def finish(self) -> list[Event]:
-        """Process the end of the backend's stream; return the last events."""
+    def finish(self, *, complete: bool = True) -> list[Event]:
+        """Process the end of the backend's stream; return the last events.
+
+        Args:
+            complete: Whether the backend marked the end; otherwise a stream without a finish reason is truncated.
+        """
         if self._ended:
             return []
         for block in self._calls.finish():
             self._add_call(block)
-        if problem := self._unfinished():
+        if problem := self._unfinished(complete=complete):
             return self.fail(problem)
         calls = self._calls.blocks
         stopped = self.stop_reading  # by a stop sequence, because no last event has been returned
@@ -160,7 +166,7 @@ class StreamTranslator:
         counts = estimated_counts(self._options.prompt_estimate, output_bytes)
         if self._filter.matched_stop:
             counts["output"] = self._content_chunks
-        usage = self._options.usage(counts | self._counts, self._service_tier)
+        self.usage = usage = self._options.usage(counts | self._counts, self._service_tier)
         delta = stop | self._options.safeguard_results()
         last = {"type": "message_delta", "delta": delta, "usage": usage} | self._options.applied_edits()
         return [*events, last, {"type": "message_stop"}]
@@ -192,6 +198,8 @@ class StreamTranslator:
             self.stop_reading = self._filter.matched_stop is not None
             delta = {"type": "text_delta", "text": sent}
             return [{"type": "content_block_delta", "index": self._filtered_index, "delta": delta}] if sent else []
+        if isinstance(chunk, str):
+            chunk = {"choices": [{"index": 0, "delta": {"content": chunk}}]}
         choice = first_choice(chunk)
         if usage := field(chunk, "usage"):
             self._counts |= token_counts(usage)
@@ -281,7 +289,7 @@ class StreamTranslator:
         usage = self._options.usage(counts, self._service_tier) | {"output_tokens": 0}
         return [{"type": "message_start", "message": self._options.message(self._message_id, usage)}]
 
-    def _unfinished(self) -> MessagesError | None:
+    def _unfinished(self, *, complete: bool) -> MessagesError | None:
         """Return the error for a stream that ended too early, None if the response can be completed."""
         if self.stop_reading:
             return None
@@ -294,6 +302,8 @@ class StreamTranslator:
             return ApiError("The backend ended its stream without an answer; send the request again")
         if any(not (block.input.complete or block.input.blank) for block in calls):
             return ApiError("The backend ended its stream inside the arguments of a tool call; send the request again")
+        if not complete:
+            return BadGatewayError("The backend ended its stream before its answer was complete; try again")
         return None
 
     def _end(self) -> None:
@@ -307,6 +317,8 @@ def _only_text(chunk: Any) -> str | None:  # noqa: ANN401 - see fields.py
     Other chunks take the slow path. SDK objects keep reasoning in ``model_extra``; looking up a missing attribute on
     them is slow.
     """
+    if type(chunk) is str:
+        return chunk
     try:
         (choice,) = chunk.choices
         delta = choice.delta

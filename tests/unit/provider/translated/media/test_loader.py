@@ -141,6 +141,9 @@ class Platform:
     async def locate(self, model_id):
         return Target(model_id, "p", "remote::vllm", "m")
 
+    def record(self, target, **figures):
+        pass
+
     async def chat(self, _target, fields):
         self.fields = fields
         raise InvalidRequestError("rejected")
