@@ -238,9 +238,10 @@ def _names(config: RunConfig, settings: MessagesConfig, path: str) -> Iterator[F
     entries = [entry for entry in raw if isinstance(entry, dict)] if isinstance(raw, list) else []
     ids = {name for entry in entries for name in possible_values(entry.get("provider_id"))}
     types = {str(entry.get("provider_type")) for entry in entries}
-    for name in settings.native:
-        if name not in ids:
-            yield Finding(f"{path}.native.{name}", _unknown_provider(name, enabled))
+    for field, names in (("native", settings.native), ("wire", settings.wire)):
+        for name in names:
+            if name not in ids:
+                yield Finding(f"{path}.{field}.{name}", _unknown_provider(name, enabled))
     for name in settings.backends:
         if name.partition("/")[0] not in ids and name not in types:
             yield Finding(f"{path}.backends.{name}", _unknown_provider(name.partition("/")[0], enabled))

@@ -111,9 +111,8 @@ def translate_failure(error: Exception, provider_id: str, keys: Keys = NO_KEYS) 
         provider_id: Id of the inference provider, which the message may show.
         keys: The keys of the backend; redacted, because its messages may contain them.
     """
-    if isinstance(error, MessagesError):
-        return redact_error(error, keys.secrets)
-    failure = redact_error(_translate(error, provider_id, keys.secrets), keys.secrets)
+    translated = error if isinstance(error, MessagesError) else _translate(error, provider_id, keys.secrets)
+    failure = redact_error(translated, keys.secrets)
     status = getattr(error, "status_code", None)
     if keys.from_request and status in REFUSED_KEY and type(failure) is ApiError:
         failure = error_for_status(status)(

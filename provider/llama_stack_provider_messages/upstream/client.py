@@ -29,7 +29,7 @@ _SHORT_TIMEOUT = httpx.Timeout(5.0)
 """Timeout of requests that no client made, such as probes."""
 _JSON = {"content-type": "application/json"}
 _MAX_ERROR_BYTES = 1024 * 1024
-_RETRY_SECONDS = 0.5
+RETRY_SECONDS = 0.5
 """Pause before a failed connection is tried again."""
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 """Limit of a non-streaming response body, which may contain images and files as base64."""
@@ -124,7 +124,7 @@ class UpstreamClient:
                 if not retries or not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
                     raise connection_failure(error, upstream.provider_id) from error
             retries -= 1
-            await asyncio.sleep(_RETRY_SECONDS)
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def close(self) -> None:
         """Close the connections of the running loop."""

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from llama_stack_api_messages.json_bytes import encode_json
 from llama_stack_api_messages.streaming.sse import PING, TAIL_BYTES, encode_event, unfinished_frame
 
 
@@ -117,3 +118,11 @@ def test_the_sdk_reads_an_error_after_an_event_with_several_data_lines(end):
     sent = f'event: message_start{end}data: {{"type":"message_start",{end}'.encode()
     _, raised = read_by_the_sdk(sent + unfinished_frame(sent[-TAIL_BYTES:]) + ERROR)
     assert isinstance(raised, anthropic.APIStatusError)
+
+
+@given(st.text() | st.text(st.characters(max_codepoint=127)), st.integers(0, 10**6))
+@example("\u2028 \x7f \ud83d", 0)
+def test_a_piece_of_text_is_encoded_as_any_other_event(text, index):
+    """The ready frame for text has the bytes of the general encoder."""
+    event = {"type": "content_block_delta", "index": index, "delta": {"type": "text_delta", "text": text}}
+    assert encode_event(event) == b"event: content_block_delta\ndata: %s\n\n" % encode_json(event)

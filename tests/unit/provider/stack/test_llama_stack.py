@@ -1,5 +1,6 @@
 """What is read from the platform's inference providers: address, key, network settings, allowed models."""
 
+import importlib
 import ssl
 
 import certifi
@@ -22,6 +23,7 @@ from llama_stack_provider_messages.stack import (
     Platform,
     Target,
     address_of,
+    chat_address_of,
     check_allowed,
     get_logger,
     network_of,
@@ -126,6 +128,121 @@ def test_the_key_of_a_request_takes_precedence(validator):
 def test_a_provider_without_a_base_url_has_no_address(made):
     """It may be of another kind."""
     assert address_of(made) is None
+
+
+REMOTE = "llama_stack.providers.remote.inference"
+PLAIN = [
+    "anthropic.anthropic.AnthropicInferenceAdapter",
+    "azure.azure.AzureInferenceAdapter",
+    "bedrock.bedrock.BedrockInferenceAdapter",
+    "cerebras.cerebras.CerebrasInferenceAdapter",
+    "databricks.databricks.DatabricksInferenceAdapter",
+    "fireworks.fireworks.FireworksInferenceAdapter",
+    "groq.groq.GroqInferenceAdapter",
+    "llama_cpp_server.llama_cpp_server.LlamaCppServerInferenceAdapter",
+    "llama_openai_compat.llama.LlamaCompatInferenceAdapter",
+    "nvidia.nvidia.NVIDIAInferenceAdapter",
+    "ollama.ollama.OllamaInferenceAdapter",
+    "openai.openai.OpenAIInferenceAdapter",
+    "runpod.runpod.RunpodInferenceAdapter",
+    "sambanova.sambanova.SambaNovaInferenceAdapter",
+    "together.together.TogetherInferenceAdapter",
+    "vllm.vllm.VLLMInferenceAdapter",
+]
+OTHERS = ["oci.oci.OCIInferenceAdapter", "watsonx.watsonx.WatsonXInferenceAdapter"]
+
+
+def remote(name, monkeypatch):
+    """Return a provider class of the platform, as a provider with a base URL and a key."""
+    module, _, kind = name.rpartition(".")
+    try:
+        cls = getattr(importlib.import_module(f"{REMOTE}.{module}"), kind)
+    except ModuleNotFoundError as error:
+        pytest.skip(f"needs {error.name}")
+    made = cls.model_construct(config=RemoteInferenceProviderConfig(api_key="sk-config", base_url="http://host:1/v1"))
+    for method, value in {"get_base_url": "http://host:1/v1/", "get_api_key": "sk-config"}.items():
+        monkeypatch.setattr(cls, method, lambda _self, value=value: value)
+    made.__provider_spec__, made.provider_data_api_key_field = provider().__provider_spec__, None
+    return made
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_chat_completions_of_plain_providers_can_be_posted_without_them(name, monkeypatch):
+    """To the provider's address, with its key."""
+    found = chat_address_of(remote(name, monkeypatch))
+    assert (found.base_url, found.secret) == ("http://host:1/v1", "sk-config")
+    assert found.headers == {"authorization": "Bearer sk-config"}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_providers_that_do_more_with_a_request_keep_it(name, monkeypatch):
+    """They sign it, or fetch tokens."""
+    assert chat_address_of(remote(name, monkeypatch)) is None
+
+
+def test_a_provider_derived_from_a_plain_one_is_asked_only_when_configured(monkeypatch):
+    """It may override what this project does not know."""
+    made = remote("vllm.vllm.VLLMInferenceAdapter", monkeypatch)
+    derived = type("Derived", (type(made),), {"__module__": "elsewhere"}).model_construct(config=made.config)
+    derived.provider_data_api_key_field = None
+    assert chat_address_of(derived) is None
+    assert chat_address_of(derived, any_class=True).base_url == "http://host:1/v1"
+    assert chat_address_of(object(), any_class=True) is None
+
+
+@pytest.mark.parametrize("attribute", ["client", "openai_chat_completion", "get_extra_client_params"])
+def test_a_plain_provider_that_starts_to_do_more_keeps_its_requests(attribute, monkeypatch):
+    """A later version of the platform may make it so."""
+    made = remote("vllm.vllm.VLLMInferenceAdapter", monkeypatch)
+
+    def more(_self, *_args):
+        """Do more."""
+
+    monkeypatch.setattr(type(made), attribute, property(more) if attribute == "client" else more)
+    assert chat_address_of(made) is None
+
+
+def test_a_provider_without_a_key_is_called_itself(monkeypatch):
+    """Its error says how to send one."""
+    made = remote("openai.openai.OpenAIInferenceAdapter", monkeypatch)
+    monkeypatch.setattr(type(made), "get_api_key", lambda _self: None)
+    assert chat_address_of(made) is None
+
+
+def test_only_openai_gets_the_organisation_of_the_environment(monkeypatch):
+    """OpenAI's SDK would send it to every backend."""
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-1")
+    found = chat_address_of(remote("openai.openai.OpenAIInferenceAdapter", monkeypatch))
+    assert found.headers == {"openai-organization": "org-1", "authorization": "Bearer sk-config"}
+    found = chat_address_of(remote("vllm.vllm.VLLMInferenceAdapter", monkeypatch))
+    assert found.headers == {"authorization": "Bearer sk-config"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "proxies"),
+    [
+        ({}, {}),
+        ({"HTTPS_PROXY": "http://proxy:1"}, {"https://": "http://proxy:1"}),
+        ({"http_proxy": "http://a:1", "all_proxy": "http://b:2"}, {"all://": "http://b:2", "http://": "http://a:1"}),
+        ({"HTTPS_PROXY": "http://proxy:1", "NO_PROXY": "*"}, {}),
+        ({"NO_PROXY": "host"}, {}),
+        (
+            {"HTTPS_PROXY": "http://proxy:1", "NO_PROXY": "corp, .only"},
+            {"https://": "http://proxy:1"} | dict.fromkeys(["all://corp", "all://*.corp", "all://*.only"]),
+        ),
+    ],
+)
+def test_proxies_of_the_environment_are_read_where_none_is_configured(environment, proxies, monkeypatch):
+    """Only where the caller wants them."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert network_of(provider(), environment=True).proxies == proxies
+    assert network_of(provider()).proxies == {}
+    configured = provider(network=NetworkConfig(proxy={"url": "http://own:1"}))
+    assert network_of(configured, environment=True).proxies == {"all://": "http://own:1/"}
 
 
 def network(**settings):

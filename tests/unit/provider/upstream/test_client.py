@@ -51,9 +51,12 @@ class Scripted(httpx.AsyncBaseTransport):
     def __init__(self, response):
         self.response = response
         self.requests = []
+        self.failures = []
 
     async def handle_async_request(self, request):
         self.requests.append(request)
+        if self.failures:
+            raise self.failures.pop(0)
         if isinstance(self.response, Exception):
             raise self.response
         return self.response
@@ -100,6 +103,33 @@ async def test_a_request_is_a_post_of_the_bytes(script):
     assert request.headers["host"] == "host"
     assert request.extensions["timeout"] == httpx.Timeout(7).as_dict()
     await response.aclose()
+
+
+@pytest.mark.parametrize(
+    ("failures", "retries", "sent", "message"),
+    [
+        ([httpx.ConnectError("a"), httpx.ConnectTimeout("b")], 2, 3, None),
+        ([httpx.ConnectError("a")], 0, 1, "cannot be reached"),
+        ([httpx.ConnectError("a")] * 2, 1, 2, "cannot be reached"),
+        ([httpx.ReadError("a")], 2, 1, "broke the connection"),
+        ([httpx.RemoteProtocolError("a")], 2, 1, "broke the connection"),
+        ([httpx.ReadTimeout("a")], 2, 1, "in time"),
+    ],
+)
+async def test_only_a_request_without_a_connection_is_repeated(script, failures, retries, sent, message, monkeypatch):
+    """As often as configured, by default never. Any other may have been received."""
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.0)
+    script.transport.failures = failures
+    client = UpstreamClient(retries)
+    try:
+        if message:
+            with pytest.raises(MessagesError, match=message):
+                await client.send(TARGET, upstream(), upstream_request())
+        else:
+            await (await client.send(TARGET, upstream(), upstream_request())).aclose()
+    finally:
+        await client.close()
+    assert len(script.transport.requests) == sent
 
 
 async def test_a_short_request_has_a_short_timeout(script):
