@@ -19,7 +19,7 @@ before the rest is decoded.
 
 import json
 from collections.abc import AsyncGenerator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import msgspec
@@ -45,6 +45,18 @@ type Batches = AsyncGenerator[list[Any]]
 """Chunks that arrived together: ``Chunk``, or objects of the openai SDK."""
 
 
+class ChatStream(NamedTuple):
+    """An accepted stream.
+
+    Attributes:
+        batches: Its chunks; primed, so that closing them closes the response.
+        posted: Whether it comes from the backend itself: a batch is what one read brought.
+    """
+
+    batches: Batches
+    posted: bool
+
+
 class ChatBackend:
     """Sends chat completions requests.
 
@@ -60,9 +72,7 @@ class ChatBackend:
         self._wire = wire
 
     async def send(self, target: Target, fields: Mapping[str, Any]) -> Any:  # noqa: ANN401 - see ``translation/fields.py``
-        """Return a completion, or ``Batches`` if the request has ``stream``, once the backend has accepted it.
-
-        The batches have been primed: closing them closes the response.
+        """Return a completion, or a ``ChatStream`` if the request has ``stream``, once the backend has accepted it.
 
         Raises:
             Exception: What providers raise, or a MessagesError.
@@ -72,14 +82,14 @@ class ChatBackend:
             response = await self._platform.chat(target, _sent_fields(fields))
             if not fields.get("stream"):
                 return response
-            batches: Batches = _each_chunk(response)
+            stream = ChatStream(_each_chunk(response), posted=False)
         else:
             response = await self._post(target, upstream, _sent_fields(fields))
             if not fields.get("stream"):
                 return _completion(await self._body(response, target), target)
-            batches = self._read(response, target)
-        await anext(batches)
-        return batches
+            stream = ChatStream(self._read(response, target), posted=True)
+        await anext(stream.batches)
+        return stream
 
     async def _post(self, target: Target, upstream: Upstream, fields: dict[str, Any]) -> httpx.Response:
         """Return the backend's response, which is a success, and a stream of events if one was requested."""

@@ -116,10 +116,10 @@ class TranslatedLane:
         translator = StreamTranslator(
             chat.options, new_id, sign=signer.sign, request_id=call.request_id, secrets=keys.secrets
         )
-        batches = _events(response, translator, metrics, target, keys)
+        batches = _events(response.batches, translator, metrics, target, keys)
         await anext(batches)  # starts the generator (its first item is empty), so that closing it closes the response
         if request.stream:
-            return StreamReply(_frames(batches), headers, relayed=True)
+            return StreamReply(_frames(batches), headers, relayed=response.posted)
         collected = [event async for batch in batches for event in batch]
         if translator.failure:
             raise translator.failure

@@ -2,7 +2,7 @@
 
 ``settings.py`` has what an operator configures, ``address.py`` resolves where a request goes and with which key,
 ``client.py`` sends it over the pooled connections of ``connections.py`` and reads the response, ``sse.py`` decodes a
-stream of events, ``metrics.py`` records a request, and ``state.py`` holds what is kept from one request to the next. The lanes and ``remote/`` build the
-requests and process the responses; they import from here. Imports go from here to ``errors/``, ``headers/`` and
-``stack/``.
+stream of events, ``metrics.py`` records a request, and ``state.py`` holds what is kept from one request to the next.
+The lanes and ``remote/`` build the requests and process the responses; they import from here. Imports go from here to
+``errors/``, ``headers/`` and ``stack/``.
 """
