@@ -55,9 +55,6 @@ MAX_MESSAGES = 10_000
 """Maximum messages of a translated request, plus the blocks that become messages, calls or parts (all but text). Each
 takes a third of a millisecond. The longest context window has room for fewer."""
 
-_LEAVES = frozenset({"tool_use", "thinking", "image"})
-"""Frequent types of blocks that contain no other blocks."""
-
 _MAX_KEY_CHARACTERS = 64
 """Limit of ``safety_identifier`` and ``prompt_cache_key`` in the platform's request model."""
 
@@ -121,11 +118,9 @@ def _check_size(request: CreateMessageRequest) -> None:
     _check_tool_count(request.tools or ())
     count = 0
     for index, message in enumerate(request.messages):
-        count += 1
-        if isinstance(message.content, list):
-            others = [block for block in message.content if block.type != "text"]
-            inner = [part for block in others if block.type not in _LEAVES for part in list_field(block, "content")]
-            count += len(others) + sum(field(part, "type") != "text" for part in inner)
+        blocks = list_field(message, "content")
+        parts = [part for block in blocks for part in (block, *list_field(block, "content"))]
+        count += 1 + sum(field(part, "type") != "text" for part in parts)
         if count > MAX_MESSAGES:
             raise InvalidRequestError(
                 f"messages.{index}: the conversation has more than {MAX_MESSAGES} messages and blocks other than text, "
