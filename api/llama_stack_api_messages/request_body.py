@@ -158,6 +158,8 @@ class RequestBody[M: PromptRequest]:
         Raises:
             InvalidRequestError: The request is not valid; the message begins with the JSON path.
         """
+        if self.members:  # all values were read to find them, so none is NaN or Infinity
+            return _validated(self._model_class, self.data)
         return parse(self._model_class, self.data)
 
 
@@ -174,6 +176,10 @@ def parse[B: BaseModel](model: type[B], body: bytes) -> B:
             raise InvalidRequestError(f"The request body is not valid JSON: {error}; send null") from None
         except (ValueError, RecursionError):
             pass  # the validation below has better messages
+    return _validated(model, body)
+
+
+def _validated[B: BaseModel](model: type[B], body: bytes) -> B:
     try:
         return model.model_validate_json(body)
     except ValidationError as error:

@@ -89,12 +89,16 @@ class ByType:
 
 
 class OneOf:
-    """Marks a union whose members are distinguished by shape; the first one that validates wins."""
+    """Marks a union whose members are distinguished by shape; the first one that validates wins.
+
+    Lists are tried first: `str` would fail for a list, and pydantic copies the whole list into that error.
+    """
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Build the union with labels, which `validation.py` removes from error paths."""
+        """Build the union with labels that number the members as written; `validation.py` sorts errors by them."""
         members = get_args(source)
         labelled = [(handler.generate_schema(part), f"<{index}>") for index, part in enumerate(members)]
+        labelled.sort(key=lambda choice: choice[0]["type"] != "list")
         return core_schema.union_schema([*labelled], mode="left_to_right")
 
 

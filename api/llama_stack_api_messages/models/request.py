@@ -37,7 +37,7 @@ class InputMessage(OpenModel):
 
     @model_validator(mode="after")
     def _content_is_there(self) -> Self:
-        if "content" in self.model_fields_set or (self.role == "system" and self.output_config):
+        if self.content or "content" in self.model_fields_set or (self.role == "system" and self.output_config):
             return self
         raise PydanticCustomError("missing_field", "Field required", {"field": "content"})
 

@@ -1,8 +1,8 @@
 """Turns pydantic's list of errors into one error message: `messages.0.content.0.text.text: Field required`.
 
 The path is pydantic's own, with the tag of a union after the element it belongs to. The labels of our unions
-(`<known>`, `<0>`; see `base.py`) are removed. Of several alternatives, the error of the one that validated furthest is
-reported:
+(`<known>`, `<0>`; see `base.py`) are removed. Of several alternatives, in the order of their labels, the error of the
+one that validated furthest is reported:
 
     pydantic   messages.0.content.<0>: Input should be a valid string
                messages.0.content.<1>.0.<known>.text.text: Field required
@@ -68,8 +68,12 @@ def _first(errors: Sequence[ErrorDetails], start: int = 0) -> Sequence[ErrorDeta
     fork = next((at for at in range(start, len(location)) if _is_label(location[at])), None)
     if fork is None:
         return errors[:1]
+
+    def label(item: ErrorDetails) -> str:
+        return str(item["loc"][fork])
+
     rivals = [item for item in errors if item["loc"][:fork] == location[:fork]]
-    groups = [list(group) for _, group in groupby(rivals, key=lambda item: item["loc"][fork])]
+    groups = [list(group) for _, group in groupby(sorted(rivals, key=label), key=label)]
     for group in groups:
         if any(not _is_label(part) for item in group for part in item["loc"][fork + 1 :]):
             return _first(group, fork + 1)

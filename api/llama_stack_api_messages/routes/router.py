@@ -1,14 +1,18 @@
 """The router of the API: all its endpoints, and what is done with the server that includes it.
 
-Four things are done when the server starts, in the router's lifespan, because they concern all routes of the server:
+Five things are done when the server starts, in the router's lifespan, because they concern all routes of the server:
 
 * the routes for ``/v1/models`` are inserted before the platform's (see ``models.py``), and before them a second route
   for ``POST /v1/messages``, so that the server does not search the routes of all its APIs first;
 * a route for mistyped paths of this API is added after all others;
 * the error responses of chat completions are installed (see ``CompletionError``);
-* open streams are ended when a signal stops the server (see ``streaming/stop.py``).
+* open streams are ended when a signal stops the server (see ``streaming/stop.py``);
+* the garbage collector skips what the server has built so far. A request with thousands of messages creates so many
+  objects that full collections become due, and each would visit all the objects of the platform, 200,000 and more:
+  10,000 messages took 0.5 s of CPU time instead of 0.1 s.
 """
 
+import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import cast
@@ -70,8 +74,10 @@ def _lifespan(impl: Messages, max_body_bytes: int) -> Callable[[FastAPI], Abstra
         after = [UnknownPathRoute()]
         install_completion_errors(app)
         app.router.routes[:] = [*before, *app.router.routes, *after]
+        gc.freeze()
         with ended_by_signals():
             yield
+        gc.unfreeze()
         added = [*before, *after]
         app.router.routes[:] = [route for route in app.router.routes if route not in added]
 

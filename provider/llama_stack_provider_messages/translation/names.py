@@ -25,6 +25,7 @@ MAX_NAME_CHARACTERS = 64
 """OpenAI's limit for function names, in characters; the Messages API allows 128."""
 
 _VALID = re.compile(r"[a-zA-Z0-9_-]+")
+_VALID_NAME = re.compile(rf"[a-zA-Z0-9_-]{{1,{MAX_NAME_CHARACTERS}}}")
 _DIGEST_CHARACTERS = 12
 
 
@@ -47,11 +48,12 @@ def backend_name(name: str, toolset: str | None = None) -> str:
     ``computer.left_click``, the form in references and from older clients, also names a member: no other name has a
     dot.
     """
-    head, _, member = name.partition(".")
-    if toolset is None and member and head in TOOLSET_NAMES:
-        name, toolset = member, head
+    if toolset is None:
+        head, _, member = name.partition(".")
+        if member and head in TOOLSET_NAMES:
+            name, toolset = member, head
     whole = f"{toolset}__{name}" if toolset else name
-    if len(whole) <= MAX_NAME_CHARACTERS and _VALID.fullmatch(whole):
+    if _VALID_NAME.fullmatch(whole):
         return whole
     beginning = re.sub(r"[^a-zA-Z0-9_-]", "_", whole)[: MAX_NAME_CHARACTERS - _DIGEST_CHARACTERS - 1]
     return f"{beginning}_{_hash(whole)[:_DIGEST_CHARACTERS]}"
@@ -89,7 +91,7 @@ def fitting_id(call_id: str, form: IdForm) -> str:
 
     OpenAI allows 40 characters (autogen 6377, camel 2215), Mistral exactly nine letters and digits (its error 3280).
     """
-    if _FORMS[form].fullmatch(call_id):
+    if form == "any" or _FORMS[form].fullmatch(call_id):
         return call_id
     if form == "nine":
         return b32encode(bytes.fromhex(_hash(call_id))).decode()[:9].lower()
@@ -97,7 +99,6 @@ def fitting_id(call_id: str, form: IdForm) -> str:
 
 
 _FORMS: dict[str, re.Pattern[str]] = {
-    "any": re.compile(r".*", re.DOTALL),
     "short": re.compile(r".{0,40}", re.DOTALL),
     "nine": re.compile(r"[a-zA-Z0-9]{9}"),
 }

@@ -39,6 +39,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
 from llama_stack_api_messages.json_bytes import reject_constant
 
 _MAX_DEPTH = 200
@@ -185,13 +187,9 @@ def dump_json(value: object) -> str:
     Infinity, which JSON lacks, become null.
     """
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-        text.encode()
+        return msgspec.json.format(msgspec.json.encode(value), indent=0).decode()
     except UnicodeEncodeError:  # a lone surrogate, which UTF-8 cannot encode
-        return json.dumps(value)
-    except ValueError:
-        return dump_json(json.loads(json.dumps(value), parse_constant=lambda _: None))
-    return text
+        return json.dumps(json.loads(json.dumps(value), parse_constant=lambda _: None))
 
 
 def arguments_text(arguments: object) -> str:

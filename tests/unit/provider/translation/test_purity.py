@@ -17,7 +17,7 @@ MODULES = [
 ]
 ALLOWED = {
     "base64", "binascii", "codecs", "collections", "copy", "dataclasses", "datetime", "encodings", "functools",
-    "abc", "hashlib", "hmac", "itertools", "json", "math", "pydantic", "re", "typing", "zlib",
+    "abc", "hashlib", "hmac", "itertools", "json", "math", "msgspec", "pydantic", "re", "typing", "zlib",
     "llama_stack_api_messages", "llama_stack_provider_messages",
 }  # fmt: skip
 

@@ -23,6 +23,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from llama_stack_provider_messages.translation.tool_arguments import dump_json
+
 _BYTES_PER_TOKEN = 4
 _IMAGE_TOKENS = 1_500
 """Tokens of an image of usual size."""
@@ -49,10 +51,10 @@ def tokens_of_bytes(size: int) -> int:
 def estimate_tokens(fields: Fields) -> int:
     """Return the estimated prompt tokens of a chat request; messages, tools and response format make up the prompt."""
     messages = fields.get("messages") or []
-    size = sum(map(_prompt_bytes, messages))
+    size = _prompt_bytes(messages)
     for name in ("tools", "response_format"):
         if fields.get(name):
-            size += byte_length(json.dumps(fields[name], ensure_ascii=False))
+            size += byte_length(dump_json(fields[name]))
     return _TEMPLATE_TOKENS_PER_MESSAGE * len(messages) + tokens_of_bytes(size)
 
 
@@ -77,15 +79,22 @@ def estimate_json(data: bytes) -> int:
 
 
 def _prompt_bytes(value: object) -> int:
-    """Return the bytes of all text in a value; an image or file counts as its estimated tokens in bytes."""
-    if isinstance(value, str):
-        return byte_length(value)
-    if isinstance(value, Mapping):
-        kind = value.get("type")
-        if (isinstance(kind, str) and kind in _MEDIA) or value.get("media_type") == "application/pdf":
-            return _IMAGE_TOKENS * _BYTES_PER_TOKEN
-        return sum(_prompt_bytes(part) for part in value.values())
-    return sum(map(_prompt_bytes, value)) if isinstance(value, list | tuple) else 0
+    """Return the bytes of all text in a JSON value; an image or file counts as its estimated tokens in bytes."""
+    media = 0
+    texts: list[str] = []
+    values = [value]
+    for part in values:  # grows while it is read
+        if isinstance(part, str):
+            texts.append(part)
+        elif isinstance(part, dict):
+            kind = part.get("type")
+            if (isinstance(kind, str) and kind in _MEDIA) or part.get("media_type") == "application/pdf":
+                media += 1
+            else:
+                values.extend(part.values())
+        elif isinstance(part, list):
+            values.extend(part)
+    return byte_length("".join(texts)) + media * _IMAGE_TOKENS * _BYTES_PER_TOKEN
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,13 +70,14 @@ class ReplyOptions:
             extras["diagnostics"] = None
         if field(request, "context_management") is not None:
             extras["context_management"] = {"applied_edits": list(edits)}
-        blocks = (block for message in list_field(request, "messages") for block in list_field(message, "content"))
+        contents = [message.content for message in list_field(request, "messages")]
+        blocks = [block for content in contents if isinstance(content, list) for block in content]
         return cls(
             model=str(field(request, "model")),
             thinking=display,
             discard=field(request, "max_tokens") == 0,
             stops=tuple(stop for stop in list_field(request, "stop_sequences") if isinstance(stop, str)),
-            call_ids=frozenset(text_field(block, "id") for block in blocks if field(block, "type") == "tool_use"),
+            call_ids=frozenset(block.id for block in blocks if block.type == "tool_use"),
             extras=tuple(extras.items()),
             safeguards=tuple(text_field(safeguard, "type") for safeguard in list_field(request, "safeguards")),
             fast=field(request, "speed") == "fast",

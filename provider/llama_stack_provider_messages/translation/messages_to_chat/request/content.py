@@ -62,8 +62,10 @@ def parts_of(block: AnyBlock, path: str, ctx: TranslationContext, handlers: dict
         remedy = refusals.get(block.type, "remove the block or send its content as text")
         raise _not_supported(block, path, remedy)
     result = handler(block, path, ctx)
-    parts = result if isinstance(result, list) else [result] if result else []
-    if parts and (marker := breakpoint_of(block, ctx)):
+    if not result:
+        return []
+    parts = result if isinstance(result, list) else [result]
+    if marker := breakpoint_of(block, ctx):
         parts[-1] = parts[-1] | marker
     return parts
 

@@ -92,14 +92,15 @@ def compacted(request: PromptRequest) -> list[NumberedMessage]:
     A failed compaction has no content and is ignored.
     """
     messages = list(enumerate(request.messages))
-    for at in range(len(messages) - 1, -1, -1):
-        number, message = messages[at]
-        content = list_field(message, "content") if message.role == "assistant" else []
-        for place in range(len(content) - 1, -1, -1):
-            if content[place].type == "compaction" and (summary := (content[place].content or "").strip()):
+    for index, message in reversed(messages):
+        if message.role != "assistant" or isinstance(message.content, str):
+            continue
+        found = [place for place, block in enumerate(message.content) if block.type == "compaction"]
+        for place in reversed(found):
+            if summary := text_field(message.content[place], "content").strip():
                 text = f"This conversation began earlier. What was said until here:\n<summary>\n{summary}\n</summary>"
-                kept = _with_content(message, [_REMOVED] * (place + 1) + content[place + 1 :])
-                return [(number, InputMessage(role="user", content=text)), (number, kept), *messages[at + 1 :]]
+                kept = _with_content(message, [_REMOVED] * (place + 1) + message.content[place + 1 :])
+                return [(index, InputMessage(role="user", content=text)), (index, kept), *messages[index + 1 :]]
     return messages
 
 

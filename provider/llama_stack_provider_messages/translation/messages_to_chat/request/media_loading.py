@@ -6,7 +6,7 @@ The caller loads what ``needed_media`` lists (URLs to fetch, PDFs to extract tex
 
 import codecs
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from encodings import normalize_encoding
 from encodings.aliases import aliases
@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, Literal
 
 from llama_stack_api_messages.models import Base64Source, UrlSource
-from llama_stack_api_messages.models.content import ContentSource, DocumentBlock, ImageBlock, ToolResultBlock
+from llama_stack_api_messages.models.content import ContentSource, DocumentBlock, ImageBlock
 from llama_stack_api_messages.models.content_server import WebFetchResultBlock, WebFetchToolResultBlock
 from llama_stack_api_messages.models.request import PromptRequest
 from llama_stack_provider_messages.translation.inline_data import PDF, data_url, media_type_of
@@ -68,30 +68,39 @@ class NeededMedia:
     data: str = ""
 
 
+_MEDIA_BLOCKS = frozenset({"image", "document", "web_fetch_tool_result"})
+"""Types of blocks that may need media, besides tool results."""
+
+
 def needed_media(request: PromptRequest, ctx: TranslationContext) -> list[NeededMedia]:
     """Return the media to load for a request, in the order of its blocks, from the last compaction on."""
     found: list[NeededMedia] = []
     for index, message in compacted(request):
-        if message.role != "system" and not isinstance(message.content, str):
+        if message.role != "system" and isinstance(message.content, list):
             found += _needed_in(message.content, f"messages.{index}.content", ctx)
     return found
 
 
-def _needed_in(content: Sequence[Any], parent: str, ctx: TranslationContext) -> Iterator[NeededMedia]:
-    for index, block in enumerate(content):
-        path = f"{parent}.{index}"
-        if isinstance(block, ToolResultBlock) and isinstance(block.content, list):
-            yield from _needed_in(block.content, f"{path}.content", ctx)
-        elif isinstance(block, WebFetchToolResultBlock) and isinstance(block.content, WebFetchResultBlock):
-            yield from _needed_document(block.content.content, f"{path}.content.content", ctx)
-        elif isinstance(block, ImageBlock):
-            if ctx.profile.images == "parts" and (url := _url_to_fetch(block.source, ctx)):
-                yield NeededMedia(path, "image", url=url)
-        elif isinstance(block, DocumentBlock) and isinstance(block.source, ContentSource):
-            if isinstance(block.source.content, list):
-                yield from _needed_in(block.source.content, f"{path}.source.content", ctx)
-        elif isinstance(block, DocumentBlock):
-            yield from _needed_document(block, path, ctx)
+def _needed_in(content: str | list[Any] | None, parent: str, ctx: TranslationContext) -> list[NeededMedia]:
+    found: list[NeededMedia] = []
+    for index, block in enumerate(content if isinstance(content, list) else ()):
+        if block.type == "tool_result":
+            found += _needed_in(block.content, f"{parent}.{index}.content", ctx)
+        elif block.type in _MEDIA_BLOCKS:
+            found += _needed_by(block, f"{parent}.{index}", ctx)
+    return found
+
+
+def _needed_by(block: Any, path: str, ctx: TranslationContext) -> Iterator[NeededMedia]:  # noqa: ANN401 - any block
+    if isinstance(block, WebFetchToolResultBlock) and isinstance(block.content, WebFetchResultBlock):
+        yield from _needed_document(block.content.content, f"{path}.content.content", ctx)
+    elif isinstance(block, ImageBlock):
+        if ctx.profile.images == "parts" and (url := _url_to_fetch(block.source, ctx)):
+            yield NeededMedia(path, "image", url=url)
+    elif isinstance(block, DocumentBlock) and isinstance(block.source, ContentSource):
+        yield from _needed_in(block.source.content, f"{path}.source.content", ctx)
+    elif isinstance(block, DocumentBlock):
+        yield from _needed_document(block, path, ctx)
 
 
 def _needed_document(block: DocumentBlock, path: str, ctx: TranslationContext) -> Iterator[NeededMedia]:

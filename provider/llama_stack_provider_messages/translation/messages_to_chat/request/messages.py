@@ -76,7 +76,7 @@ def _empty_conversation(request: PromptRequest, ctx: TranslationContext) -> Inva
     empty = (
         index
         for index, message in enumerate(request.messages)
-        if not turn_of(message, f"messages.{index}", TranslationContext(ctx.profile))
+        if not turn_of(message, f"messages.{index}.content", TranslationContext(ctx.profile))
     )
     return empty_message(next(empty, 0))
 
@@ -129,20 +129,21 @@ class _Conversation:
 
         Otherwise texts are joined, because a client may send a text as a list in one turn and as a string in the next.
         """
-        if self._profile.cache_breakpoints or any(part["type"] != "text" for part in parts):
+        texts = [part["text"] for part in parts if part["type"] == "text"]
+        if self._profile.cache_breakpoints or len(texts) < len(parts):
             return parts
-        return "\n\n".join(part["text"] for part in parts)
+        return "\n\n".join(texts)
 
     def _add_assistant(self, turn: AssistantTurn) -> None:
-        ids = [call["id"] for call in turn.calls]
-        self._pending = self._ids.distinct(ids)
-        for call_id, sent in zip(ids, self._pending, strict=True):
-            self._unanswered.setdefault(call_id, deque()).append(sent)
-        calls = [call | {"id": sent} for call, sent in zip(turn.calls, self._pending, strict=True)]
         message: ChatMessage = {"role": "assistant", "content": turn.text or None}
         message |= reasoning_fields(turn.reasoning, self._profile)
-        if calls:
-            message["tool_calls"] = with_call_extra(calls, self._profile)
+        if turn.calls:
+            ids = [call["id"] for call in turn.calls]
+            self._pending = self._ids.distinct(ids)
+            for call, call_id, sent in zip(turn.calls, ids, self._pending, strict=True):
+                self._unanswered.setdefault(call_id, deque()).append(sent)
+                call["id"] = sent
+            message["tool_calls"] = with_call_extra(turn.calls, self._profile)
         self.messages.append(message)
         self._paused = turn.paused
 
@@ -161,11 +162,13 @@ class _Conversation:
 
     def _close_calls(self) -> None:
         """Append a tool message for each pending call, then the held messages in order."""
+        if not (self._pending or self._held):
+            return
         for call_id in self._pending:
             result = self._results.get(call_id, _INTERRUPTED)
-            texts = [text_part(result.text) | result.marker] if result.text else []
-            content: str | list[Part] = texts if texts and self._profile.cache_breakpoints else result.text
-            if result.media:
+            content: str | list[Part] = result.text
+            if result.media or (result.text and self._profile.cache_breakpoints):
+                texts = [text_part(result.text) | result.marker] if result.text else []
                 content = [*texts, *result.media]
             self.messages.append({"role": "tool", "tool_call_id": call_id, "content": content})
         for held in self._held:
@@ -202,6 +205,8 @@ class _BackendCallIds:
     def distinct(self, ids: list[str]) -> list[str]:
         """Return ids for the calls of one turn; a duplicate gets its position added, the same in every turn."""
         if self._form != "nine":
+            if len(set(ids)) == len(ids):
+                return ids
             self._used, self._last = set(), {}
         distinct = []
         for position, call_id in enumerate(ids, 1):

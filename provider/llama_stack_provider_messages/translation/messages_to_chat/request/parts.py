@@ -55,8 +55,7 @@ def joined(parts: Iterable[Part]) -> list[Part]:
 
 def breakpoint_of(record: object, ctx: TranslationContext) -> Part:
     """Return a block's cache breakpoint as fields of a part; ``{}`` if the backend does not accept breakpoints."""
-    control = field(record, "cache_control")
-    if control is None or not ctx.profile.cache_breakpoints:
+    if not ctx.profile.cache_breakpoints or (control := field(record, "cache_control")) is None:
         return {}
     return {BREAKPOINT: {"mode": "explicit", **TTLS.get(field(control, "ttl") or "5m", {})}}
 

@@ -117,8 +117,8 @@ def _thinking_request(request: PromptRequest, ctx: TranslationContext) -> Thinki
 
 
 def _stated_effort(request: PromptRequest) -> str | None:
-    configs = [*(message.output_config for message in reversed(request.messages)), request.output_config]
-    efforts: list[str | None] = [field(config, "effort") for config in configs]
+    configs = [message.output_config for message in request.messages if message.output_config is not None]
+    efforts: list[str | None] = [field(config, "effort") for config in (*reversed(configs), request.output_config)]
     return next(filter(None, efforts), None)
 
 

@@ -76,7 +76,7 @@ _KNOWN_TAGS = [tag for member in _TYPES if not issubclass(member, Unknown) for t
 
 def kind_of(tool_type: str | None) -> str:
     """Return a tool type without its date; ``custom`` if it is absent or empty (envoyproxy 1843)."""
-    return _DATE.sub("", tool_type or "custom")
+    return _DATE.sub("", tool_type) if tool_type else "custom"
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from llama_stack_api_messages.models.request import InputMessage, PromptRequest
 from llama_stack_api_messages.models.tools import Tool
 from llama_stack_provider_messages.translation.fields import field, list_field, text_field
 from llama_stack_provider_messages.translation.messages_to_chat.context import TranslationContext
-from llama_stack_provider_messages.translation.names import ClientName, backend_name
+from llama_stack_provider_messages.translation.names import backend_name
 
 from .tool_functions import SEARCH_TOOLS, OfferedTool, function_of, kind_of, offered_tools
 
@@ -40,6 +40,11 @@ TOOL_CHOICES: dict[str, str] = {"auto": "auto", "any": "required", "none": "none
 
 FORCED_CHOICES = ("any", "tool")
 """Types of ``tool_choice`` that require a tool call."""
+
+
+_BLOCKS_WITH_CHANGES = frozenset(
+    {"tool_addition", "tool_removal", "tool_result", "tool_search_tool_result", "compaction"}
+)
 
 
 def tool_fields(request: PromptRequest, ctx: TranslationContext) -> dict[str, Any]:
@@ -144,20 +149,22 @@ class ToolSet:
             InvalidRequestError: A change names no tool of the request, or defines a tool whose name is taken.
         """
         for index, message in enumerate(messages):
-            for place, block in enumerate(list_field(message, "content")):
-                path = f"messages.{index}.content.{place}"
-                if field(block, "type") not in ("tool_addition", "tool_removal"):
-                    self._follow_block(block, path)
-                elif message.role == "system":
-                    self._change(block, path)
+            if isinstance(message.content, str):
+                continue
+            for place, block in enumerate(message.content):
+                if block.type in _BLOCKS_WITH_CHANGES:
+                    self._follow_block(block, message.role, f"messages.{index}.content.{place}")
 
-    def _follow_block(self, block: object, path: str) -> None:
-        """Apply the tool changes in a result or a compaction; a failed compaction, without summary, is ignored."""
-        kind = field(block, "type")
+    def _follow_block(self, block: Any, role: str, path: str) -> None:  # noqa: ANN401 - any block
+        """Apply the tool changes in a block; a failed compaction, without summary, is ignored."""
+        kind = block.type
         if kind == "tool_result":
-            for place, part in enumerate(list_field(block, "content")):
-                if field(part, "type") == "tool_reference":
+            for place, part in enumerate(block.content if isinstance(block.content, list) else ()):
+                if part.type == "tool_reference":
                     self._load_found(part, f"{path}.content.{place}")
+        elif kind in ("tool_addition", "tool_removal"):
+            if role == "system":
+                self._change(block, path)
         elif kind == "tool_search_tool_result":
             for place, part in enumerate(list_field(field(block, "content"), "tool_references")):
                 self._load_found(part, f"{path}.content.tool_references.{place}")
@@ -241,7 +248,7 @@ class ToolSet:
         else:
             self._toolsets.setdefault(toolset, []).append(backend)
         self._known[backend] = tool
-        if tool.name != ClientName(backend):
+        if toolset or name != backend:
             self._ctx.names[backend] = tool.name
 
     def _load(self, names: Iterable[str]) -> None:

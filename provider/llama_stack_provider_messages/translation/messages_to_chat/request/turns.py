@@ -7,7 +7,7 @@ out (messages.py).
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,8 +49,8 @@ class Result:
 
     call_id: str
     text: str
-    media: list[Part] = dataclasses.field(default_factory=list)
-    moved: list[Part] = dataclasses.field(default_factory=list)
+    media: Sequence[Part] = ()
+    moved: Sequence[Part] = ()
     marker: Part = dataclasses.field(default_factory=dict)
 
 
@@ -120,14 +120,14 @@ def turns_of(request: PromptRequest, ctx: TranslationContext) -> list[Turn]:
     """Return the turns of a request, without empty messages."""
     turns: list[Turn] = []
     messages = edited_messages(request, ctx)
-    last_user = max((index for index, message in messages if message.role == "user"), default=-1)
+    last_user = next((index for index, message in reversed(messages) if message.role == "user"), -1)
     for index, message in messages:
         if message.clear_at == "next_user_message":
             if message.role != "system":
                 ctx.drop(f"messages.{index}.clear_at", "clear_at", "only system messages are cleared")
             elif index < last_user:
                 continue
-        append_turn(turns, turn_of(message, f"messages.{index}", ctx))
+        append_turn(turns, turn_of(message, f"messages.{index}.content", ctx))
     return turns
 
 
@@ -141,26 +141,33 @@ def append_turn(turns: list[Turn], turn: Turn) -> None:
 
 
 def turn_of(message: InputMessage, path: str, ctx: TranslationContext) -> Turn:
-    """Return the turn for one message; it is falsy if the message is empty."""
+    """Return the turn for one message; it is falsy if the message is empty.
+
+    Args:
+        message: The message.
+        path: JSON path of its content.
+        ctx: State of the translation.
+    """
     if message.role == "system":
-        return SystemTurn(_unless_blank(system_text(message.content, f"{path}.content", ctx)))
+        return SystemTurn(_unless_blank(system_text(message.content, path, ctx)))
     if message.role == "assistant":
-        return _assistant_turn(message.content, f"{path}.content", ctx)
-    return _user_turn(message.content, f"{path}.content", ctx)
+        return _assistant_turn(message.content, path, ctx)
+    return _user_turn(message.content, path, ctx)
 
 
-def _user_turn(content: Content, path: str, ctx: TranslationContext) -> UserTurn:
-    if content is None or isinstance(content, str):
+def _user_turn(content: str | Sequence[Any], path: str, ctx: TranslationContext) -> UserTurn:
+    if isinstance(content, str):
         return UserTurn(parts=_parts(content, path, ctx, USER_BLOCKS))
-    turn = UserTurn()
-    for block, block_path in _numbered(content, path):
+    results: list[Result] = []
+    parts: list[Part] = []
+    for index, block in enumerate(content):
         if block.type == "tool_result":
-            turn.results.append(_result(block, f"{block_path}.content", ctx))
+            results.append(_result(block, f"{path}.{index}.content", ctx))
         elif block.type == "mcp_tool_result":
-            turn.parts.append(text_part(assistant_text(block, block_path, ctx)))
+            parts.append(text_part(assistant_text(block, f"{path}.{index}", ctx)))
         else:
-            turn.parts += parts_of(block, block_path, ctx, USER_BLOCKS)
-    return turn
+            parts += parts_of(block, f"{path}.{index}", ctx, USER_BLOCKS)
+    return UserTurn(results, parts)
 
 
 _MEDIA = {"image_url": "image", "file": "document"}
@@ -169,62 +176,64 @@ _MEDIA = {"image_url": "image", "file": "document"}
 
 def _result(block: ToolResultBlock, path: str, ctx: TranslationContext) -> Result:
     """Return a tool result. Images stay if the backend accepts them in tool messages; files are always moved."""
-    if isinstance(block.content, str):  # white space is kept: tool output is data
-        parts = [text_part(block.content)]
+    call_id, marker = backend_id(block.tool_use_id, ctx.profile.call_ids), breakpoint_of(block, ctx)
+    media: list[Part] = []
+    moved: list[Part] = []
+    if isinstance(block.content, str):
+        text = block.content  # white space is kept: tool output is data
     else:
         parts = _parts(block.content, path, ctx, RESULT_BLOCKS)
-    texts: list[str] = []
-    result = Result(backend_id(block.tool_use_id, ctx.profile.call_ids), "")
-    result.marker = breakpoint_of(block, ctx) or last_breakpoint(parts)
-    numbers: Counter[str] = Counter()
-    for part in parts:
-        kind = _MEDIA.get(part["type"])
-        if kind is None:
-            texts.append(part["text"])
-        elif kind == "image" and ctx.profile.tool_images:
-            result.media.append(part)
-        else:
-            numbers[kind] += 1
-            mark = f"{kind} {numbers[kind]} of tool result {result.call_id}"
-            texts.append(f"[{mark}: see next message]")
-            result.moved += [text_part(f"[{mark}]"), part]
-    text = "\n".join(texts)
-    failed = block.is_error and not text.startswith("Error")
-    result.text = f"Error: {text}" if failed else text
-    return result
+        marker = marker or last_breakpoint(parts)
+        texts: list[str] = []
+        numbers: Counter[str] = Counter()
+        for part in parts:
+            kind = _MEDIA.get(part["type"])
+            if kind is None:
+                texts.append(part["text"])
+            elif kind == "image" and ctx.profile.tool_images:
+                media.append(part)
+            else:
+                numbers[kind] += 1
+                mark = f"{kind} {numbers[kind]} of tool result {call_id}"
+                texts.append(f"[{mark}: see next message]")
+                moved += [text_part(f"[{mark}]"), part]
+        text = "\n".join(texts)
+    if block.is_error and not text.startswith("Error"):
+        text = f"Error: {text}"
+    return Result(call_id, text, media, moved, marker)
 
 
 _CONTINUED_BLOCKS = IGNORED_BLOCKS | {"text", "thinking"}
 """Blocks that do not interrupt a text: the model continues it after them."""
 
 
-def _assistant_turn(content: Content, path: str, ctx: TranslationContext) -> AssistantTurn:
+def _assistant_turn(content: str | Sequence[Any], path: str, ctx: TranslationContext) -> AssistantTurn:
     """Return the turn for an assistant message.
 
     Text before and after thinking is joined without a break; after a tool call it starts a new paragraph.
     """
-    if content is None or isinstance(content, str):
-        return AssistantTurn(_unless_blank(content or ""))
-    turn = AssistantTurn()
+    if isinstance(content, str):
+        return AssistantTurn(_unless_blank(content))
+    reasoning: list[SignedReasoning] = []
+    calls: list[dict[str, Any]] = []
     pieces: list[str] = []
-    separator = ""
-    for block, block_path in _numbered(content, path):
-        text = ""
-        if block.type == "text":
+    separator, paused = "", False
+    for index, block in enumerate(content):
+        kind, text = block.type, ""
+        if kind == "text":
             text = block.text
-        elif isinstance(block, ToolUseBlock):
-            turn.calls.append(_tool_call(block, block_path, ctx) | take_call_extra(turn.reasoning))
-        elif block.type in THINKING_BLOCKS:
-            turn.reasoning += reasoning_of(block, block_path, ctx)
+        elif kind == "tool_use":
+            calls.append(_tool_call(block, f"{path}.{index}", ctx) | take_call_extra(reasoning))
+        elif kind in THINKING_BLOCKS:
+            reasoning += reasoning_of(block, f"{path}.{index}", ctx)
         else:
-            text = assistant_text(block, block_path, ctx)
+            text = assistant_text(block, f"{path}.{index}", ctx)
         if text:
-            turn.paused = block.type in SERVER_BLOCKS
-            pieces += [separator if block.type == "text" or not pieces else "\n\n", text]
-        if text or (pieces and block.type not in _CONTINUED_BLOCKS):
-            separator = "" if block.type == "text" else "\n\n"
-    turn.texts = _unless_blank("".join(pieces))
-    return turn
+            paused = kind in SERVER_BLOCKS
+            pieces += [separator if kind == "text" or not pieces else "\n\n", text]
+        if text or (pieces and kind not in _CONTINUED_BLOCKS):
+            separator = "" if kind == "text" else "\n\n"
+    return AssistantTurn(_unless_blank("".join(pieces)), reasoning, calls, paused)
 
 
 def _tool_call(block: ToolUseBlock, path: str, ctx: TranslationContext) -> dict[str, Any]:
@@ -249,15 +258,7 @@ def _parts(content: Content, path: str, ctx: TranslationContext, handlers: dict[
     """Return the parts of a string or of a list of blocks."""
     if content is None or isinstance(content, str):
         return [text_part(content)] if content and content.strip() else []
-    return [
-        part for block, block_path in _numbered(content, path) for part in parts_of(block, block_path, ctx, handlers)
-    ]
-
-
-def _numbered(content: Sequence[AnyBlock], path: str) -> Iterator[tuple[Any, str]]:
-    """Yield each block with its JSON path."""
-    for index, block in enumerate(content):
-        yield block, f"{path}.{index}"
+    return [part for index, block in enumerate(content) for part in parts_of(block, f"{path}.{index}", ctx, handlers)]
 
 
 def _unless_blank(text: str) -> list[str]:

@@ -78,13 +78,15 @@ LARGE = {
         "messages": [HI, calls(1), references(count)],
     },
     "one id in every turn": lambda count: {"messages": [HI, *[calls(1), results(1)] * count]},
+    "small texts": lambda count: {"messages": [user(*[{"type": "text", "text": "x"}] * count)]},
+    "short turns": lambda count: {"messages": [HI, *[{"role": "assistant", "content": "x"}, HI] * count]},
 }
 
 
-def lines_run(body, strict):
+def lines_run(body, *, strict=False, profile=NINE):
     """Return how many lines of Python a translation runs through."""
     asked = request(**body)
-    ctx = TranslationContext(NINE, Policy(strict=strict), headers={"anthropic-version": "2023-06-01"})
+    ctx = TranslationContext(profile, Policy(strict=strict), headers={"anthropic-version": "2023-06-01"})
     count = 0
 
     def trace(_frame, event, _arg):
@@ -108,9 +110,17 @@ def lines_run(body, strict):
         (LARGE["system messages"], True),
         (LARGE["references to tools that are gone"], False),
         (LARGE["one id in every turn"], False),
+        (LARGE["small texts"], False),
+        (LARGE["short turns"], False),
     ],
     ids=LARGE,
 )
 def test_a_request_ten_times_as_large_costs_about_ten_times_as_much(make, strict):
     """The event loop waits for the translation: a megabyte must not stop the server for a minute."""
-    assert lines_run(make(2_000), strict) < 12 * lines_run(make(200), strict)
+    assert lines_run(make(2_000), strict=strict) < 12 * lines_run(make(200), strict=strict)
+
+
+def test_a_long_conversation_costs_little_per_message():
+    """A message of an agent runs through about 150 lines of Python: steps that look for rare blocks skip the others."""
+    session = {"messages": [HI, *[calls(1), results(1)] * 100], "tools": [{"name": "f", "input_schema": {}}]}
+    assert lines_run(session, profile=Profile()) < 180 * len(session["messages"])

@@ -89,8 +89,14 @@ def in_result(*blocks, **how):
 class TestInlineData:
     @pytest.mark.parametrize(
         "data",
-        ["iVBO\nRw0K\r\n Gg==", "iVBORw0KGg", "data:image/png;base64,iVBORw0KGg==", " data:;base64,iVBORw0KGg"],
-        ids=["line breaks", "no padding", "data URL", "data URL without padding"],
+        [
+            "iVBO\nRw0K\r\n Gg==",
+            "iVBORw0KGg",
+            "iVBORw0KGg=",
+            "data:image/png;base64,iVBORw0KGg==",
+            " data:;base64,iVBORw0KGg",
+        ],
+        ids=["line breaks", "no padding", "half the padding", "data URL", "data URL without padding"],
     )
     def test_base64_is_repaired(self, data):
         """Clients send many forms, backends accept one."""
