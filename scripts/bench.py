@@ -150,8 +150,10 @@ def compare(arguments: argparse.Namespace) -> None:
     """Run all rounds; print the tables, and write them with the chart into the page if wanted."""
     sizes = QUICK if arguments.quick else Sizes()
     results: Results = {}
-    method = f"{arguments.rounds} rounds of {sizes.requests} requests ({sizes.long_requests} of 150 kB), "
-    about = facts(method + f"{sizes.concurrency} at a time: the median, and in brackets the lowest and the highest.")
+    about = facts(
+        f"Rounds: {arguments.rounds}, each of {sizes.requests} requests ({sizes.long_requests} of 150 kB), "
+        f"{sizes.concurrency} at a time. Cells: the median of the rounds and, in brackets, the lowest and the highest."
+    )
     with start_upstream() as upstream:
         for number in range(arguments.rounds):
             print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr, flush=True)

@@ -19,6 +19,8 @@ from bench_servers import CHAT, COUNT, HEADERS, MARK, MESSAGES, WORDS, Server
 HANG_SECONDS = 300.0
 """Timeout for anything that is expected; only a hang takes that long."""
 CLOSE_SECONDS = 5.0
+OPENING = 16
+"""Streams that are opened at a time; with hundreds at once clients of the servers run into their timeouts."""
 TURNS, TOOLS = 50, 22
 SMALL, LONG = "small", "150 kB"
 
@@ -181,7 +183,8 @@ class OpenStreams:
         """
         async with client() as session:
             began = [asyncio.get_running_loop().create_future() for _ in range(self._count)]
-            readers = [asyncio.ensure_future(self._read(session, first)) for first in began]
+            gate = asyncio.Semaphore(OPENING)
+            readers = [asyncio.ensure_future(self._read(session, gate, first)) for first in began]
             try:
                 all_began = asyncio.gather(*began)
                 await asyncio.wait({all_began, *readers}, timeout=HANG_SECONDS, return_when=asyncio.FIRST_COMPLETED)
@@ -196,10 +199,15 @@ class OpenStreams:
                 await asyncio.gather(*readers, return_exceptions=True)
         await streams_left(upstream)
 
-    async def _read(self, session: aiohttp.ClientSession, first: "asyncio.Future[None]") -> str:
+    async def _read(
+        self, session: aiohttp.ClientSession, gate: asyncio.Semaphore, first: "asyncio.Future[None]"
+    ) -> str:
         """Read a stream to its end, which should not come, and return how it ended."""
         body = body_for(self._server.route, stream=True, model=self._model)
+        piece = b""
         try:
+            await gate.acquire()
+            first.add_done_callback(lambda _: gate.release())
             async with session.post(self._server.url + self._server.route, data=body, headers=HEADERS) as reply:
                 async for piece in reply.content.iter_any():
                     words = piece.count(MARK)
@@ -207,7 +215,7 @@ class OpenStreams:
                     self.pings += piece.count(b"event: ping")
                     if words and not first.done():
                         first.set_result(None)
-                return f"status {reply.status}"
+                return f"status {reply.status}, {piece[-300:]!r}"
         except aiohttp.ClientError as error:
             return repr(error)
 

@@ -163,7 +163,7 @@ def write_section(folder: Path, name: str, content: str) -> None:
 CHART = {"translated": "#2563eb", "native": "#0d9488", "chat": "#d97706", "aiohttp": "#8b95a5"}
 """Server -> the colour of its bars."""
 TICKS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)
-LEFT, PLOT, RIGHT, BAR, GAP, TOP = 240, 520, 60, 11, 14, 70
+LEFT, PLOT, RIGHT, BAR, GAP, TOP = 265, 520, 60, 12, 14, 70
 """Pixels: the titles, the bars, the last value, the height of a bar, the space between cases, the legend."""
 STYLE = (
     "text{font:12px sans-serif;fill:#1f2937}.axis{stroke:#d1d5db}.one{stroke:#6b7280;stroke-width:1.5}"

@@ -48,7 +48,7 @@ MESSAGES, COUNT, CHAT = "/v1/messages", "/v1/messages/count_tokens", "/v1/chat/c
 WORDS = 200
 MARK = b"~"
 MODELS = ["bench", "silent", "busy", *[f"every-{milliseconds}" for milliseconds in (20, 80, 320)]]
-START_SECONDS = 60
+START_SECONDS = 300
 HEADERS = {"content-type": "application/json", "anthropic-version": "2023-06-01"}
 
 
