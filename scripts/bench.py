@@ -95,28 +95,40 @@ def pace_ms(streams: int) -> int:
     return max(PACE_MS, streams * 1000 // CHUNKS_PER_SECOND)
 
 
+def progress(text: str) -> None:
+    """Print what is being measured to standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
 async def measure_round(servers: list[Server], upstream: str, sizes: Sizes, results: Results) -> None:
     """Measure each case once on each server and append to the results."""
 
     def add(case: str, server: str, value: float) -> None:
         results.setdefault(case, {}).setdefault(server, []).append(value)
 
+    progress("warm-up")
     for server in servers:
-        for size, stream, _ in REQUESTS.values():
-            await cpu_per_request(server, body_for(server.route, size, stream=stream), 8, 4)
-        await open_streams(server, upstream, min(8, max(sizes.streams)), PACE_MS, 0.2)
+        for stream in (False, True):
+            await cpu_per_request(
+                server, body_for(server.route, stream=stream), 4 * sizes.concurrency, sizes.concurrency
+            )
+        await open_streams(server, upstream, 2, PACE_MS, sizes.seconds / 10)
     for count in sorted(sizes.streams, reverse=True):
+        progress(f"{count} open streams")
         for server in servers:
             cpu, kib = await open_streams(server, upstream, count, pace_ms(count), sizes.seconds)
             add(f"{count} open", server.name, cpu)
             if count == max(sizes.streams):
                 add("memory", server.name, kib)
     for case, (size, stream, _) in REQUESTS.items():
+        progress(case)
         requests = sizes.long_requests if size == LONG else sizes.requests
         for server in servers:
             body = body_for(server.route, size, stream=stream)
+            await cpu_per_request(server, body, sizes.concurrency, sizes.concurrency)  # warms up
             add(case, server.name, await cpu_per_request(server, body, requests, sizes.concurrency))
     for case, stream in FIRST_BYTES.items():
+        progress(case)
         for name, took in (await first_bytes(servers, stream=stream, requests=sizes.first_bytes)).items():
             add(case, name, statistics.median(took))
 
@@ -156,7 +168,7 @@ def compare(arguments: argparse.Namespace) -> None:
     )
     with start_upstream() as upstream:
         for number in range(arguments.rounds):
-            print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr, flush=True)
+            progress(f"round {number + 1} of {arguments.rounds}")
             with start_servers(upstream, arguments.servers) as servers:
                 first = number % len(servers)
                 asyncio.run(measure_round(servers[first:] + servers[:first], upstream, sizes, results))
@@ -178,7 +190,7 @@ def endure(section: str, title: str, work: Work, arguments: argparse.Namespace) 
     names = tuple(name for name in ENDURING[section] if name in arguments.servers)
     with start_upstream() as upstream, start_servers(upstream, names) as servers:
         for server in servers:
-            print(server.name, file=sys.stderr, flush=True)
+            progress(server.name)
             rows[server.name] = asyncio.run(work(server, upstream))
     text = f"{about}\n\n{mapping_table(section, rows)}"
     print(text)

@@ -1,13 +1,18 @@
-"""The report of scripts/bench: ratios, goals, the sections of the page and the chart."""
+"""What scripts/bench counts, and its report: ratios, goals, the sections of the page and the chart."""
 
 import importlib.util
+import os
 import re
+import sys
+import threading
+import time
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
-SPEC = importlib.util.spec_from_file_location("bench_report", Path(__file__).parents[2] / "scripts" / "bench_report.py")
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+SPEC = importlib.util.spec_from_file_location("bench_report", SCRIPTS / "bench_report.py")
 bench_report = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(bench_report)
 
@@ -77,3 +82,17 @@ def test_the_chart_has_a_bar_for_each_ratio_and_a_mark_for_each_goal():
     assert left[1] == pytest.approx(right[1], abs=0.2)  # twice and half of the relay, on a logarithmic scale
     marks = [line for line in root.iter(f"{named}line") if line.get("class") == "goal"]
     assert len(marks) == 2 + 1  # one in the legend
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the process clocks of other systems are read in ticks")
+def test_the_cpu_time_of_a_server_includes_threads_that_have_ended(monkeypatch):
+    """It is that of the process, as the process itself reads it."""
+    monkeypatch.syspath_prepend(SCRIPTS)
+    from bench_load import cpu_seconds
+
+    thread = threading.Thread(target=lambda: sum(range(1_000_000)))
+    thread.start()
+    thread.join()
+    before = time.process_time()
+    counted = cpu_seconds(os.getpid())
+    assert before <= counted <= time.process_time()
