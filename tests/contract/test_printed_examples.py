@@ -90,7 +90,7 @@ NOT_RUN = {
         for text in COMMANDS
         if text.startswith(("vllm serve ", "python -m sglang", "llama-server ", "OLLAMA_CONTEXT_LENGTH="))
     },
-    "scripts/bench --rounds 7": "measures for minutes, and needs a quiet machine",
+    "scripts/bench --write": "measures for minutes, and needs a quiet machine; test_bench.py runs --quick",
     **{text: "needs an Ollama server" for text in COMMANDS if text.startswith("scripts/record --tape-upstream ollama")},
     **{text: "rewrites a file of the checkout" for text in COMMANDS if "tape.schema.json" in text},
     **{

@@ -28,7 +28,6 @@ USAGE = {
     "total_tokens": 37,
     "prompt_tokens_details": {"cached_tokens": 10},
 }
-BENCH_CHUNKS = 200
 MESSAGES_PATH = "/v1/messages"
 """This path returns 404, so that requests use the translated lane (converted to chat completions)."""
 AUTH_PATH = "/auth"
@@ -312,17 +311,6 @@ async def error_chunk(answer: ChatAnswer) -> None:
     await answer.end()
 
 
-@behaviour
-async def bench(answer: ChatAnswer) -> None:
-    """Sends 200 text chunks as fast as the socket allows, each as a separate HTTP chunk."""
-    if not answer.stream:
-        await answer.json(completion({"content": "word " * BENCH_CHUNKS}))
-        return
-    await answer.head()
-    await answer.raw(_BENCH_STREAM)
-    await answer.done()
-
-
 CHUNKS = [
     chunk({"role": "assistant", "content": ""}),
     chunk({"reasoning_content": "Let me "}),
@@ -440,14 +428,6 @@ def fitting(schema: dict[str, Any], root: dict[str, Any] | None = None) -> Any:
             return [fitting(schema["items"], root)]
         case kind:
             return {"string": "Oslo", "integer": 3, "number": 1.5, "boolean": True}.get(str(kind))
-
-
-_PIECE = sse(chunk({"content": "word "}))
-_BENCH_STREAM = (
-    b"%x\r\n%s\r\n" % (len(_PIECE), _PIECE) * BENCH_CHUNKS
-    + b"%x\r\n%s\r\n" % (len(sse(chunk({}, "stop"))), sse(chunk({}, "stop")))
-    + b"%x\r\n%s\r\n" % (len(sse(chunk(usage=USAGE))), sse(chunk(usage=USAGE)))
-)
 
 
 async def _status(answer: ChatAnswer, code: int) -> None:
