@@ -37,7 +37,7 @@ _OWN_MODULES = {
 """Provider type of this package -> the ``module`` that its entry in run.yaml needs."""
 _PACKAGES = {"remote::ollama": "ollama", "remote::anthropic": "anthropic"}
 """Provider type of the platform -> the package that it needs and the platform does not install; extra `starter`."""
-_ALL_INTERFACES = (None, "", "0.0.0.0", "::")  # noqa: S104 - recognized in order to warn
+ALL_INTERFACES = (None, "", "0.0.0.0", "::")  # noqa: S104 - recognized in order to warn
 _NOT_A_LIST = "is not a list; write one `- provider_id: NAME` for each provider"
 _PROVIDER_FIELDS = ("provider_id", "provider_type", "config", "module")
 """Fields of a provider in a run.yaml."""
@@ -278,7 +278,7 @@ def _server(config: RunConfig, *, allow_all_interfaces: bool) -> Iterator[Findin
     if allow_all_interfaces:
         return
     host = server.get("host")
-    if host in _ALL_INTERFACES and not config.mapping("server", "auth", "provider_config"):
+    if host in ALL_INTERFACES and not config.mapping("server", "auth", "provider_config"):
         text = f"{host} listens on all interfaces" if host else "missing, so that the stack listens on all interfaces"
         yield Finding("server.host", f"{text} without authentication; set it to 127.0.0.1, or configure server.auth")
 
