@@ -180,7 +180,7 @@ BROKEN = {
     ),
     "small window": (
         {"/v1/models": reply({"data": [MODEL | {"max_input_tokens": 8_192}], "has_more": False})},
-        "context", "has a window of 8,192 tokens; Claude Code needs 25,000", "CONTEXT_SIZE",
+        "context", "has a window of 8,192 tokens; Claude Code needs 16,384", "does not start with a smaller one",
     ),
     "backend down": (
         {"message": error(502, "The backend is down")},
