@@ -98,6 +98,8 @@ def run_client(path: str, words: Sequence[str], environment: Mapping[str, str]) 
 
 def _is_in_foreground() -> bool:
     """Return whether this process and its client are the ones to which the terminal sends Ctrl-C."""
+    if os.name == "nt":
+        return True  # a console sends it to every process
     try:
         terminal = os.open("/dev/tty", os.O_RDONLY)
     except OSError:

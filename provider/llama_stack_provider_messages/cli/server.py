@@ -118,6 +118,7 @@ class Server:
             stderr=subprocess.STDOUT,
             env=dict(environ),
             start_new_session=apart,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) if apart else 0,  # the same on Windows
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
