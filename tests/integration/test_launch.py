@@ -27,7 +27,8 @@ sys.exit(7)
 """
 WAITING_CLIENT = """
 import signal, sys
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
+for number in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, lambda *_: sys.exit(3))
 print("ready", flush=True)
 signal.pause()
 """
@@ -112,12 +113,13 @@ def own(upstream, tmp_path):
             stream.close()
 
 
-def test_a_signal_reaches_the_client_of_an_own_stack_and_ends_both(own, tmp_path):
-    """SIGTERM is passed on; the exit code is the client's."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_reaches_the_client_of_an_own_stack_and_ends_both(own, tmp_path, number):
+    """It is passed on; the exit code is the client's."""
     process = own(f"import os; print(os.environ['ANTHROPIC_BASE_URL'], flush=True)\n{WAITING_CLIENT}")
     url = process.stdout.readline().strip()
     assert process.stdout.readline() == "ready\n"
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     assert process.wait(HANG_SECONDS) == 3
     with pytest.raises(httpx.ConnectError):
         httpx.get(url)

@@ -20,6 +20,7 @@ import click
 from .plan import StackOptions, Waiting, make_plan, prepare
 from .server import Server, StopRequested, stop_requests
 
+_PASSED_ON = ("SIGINT", "SIGTERM", "SIGHUP")
 STOPPED_EXIT_CODE = 130
 """The exit code of a command that was stopped by a signal before the client was started."""
 
@@ -65,7 +66,8 @@ def own_stack(options: StackOptions) -> Iterator[Server]:
 def run_client(path: str, words: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run a client until it ends, and return its exit code; 128 + N after signal N.
 
-    SIGTERM is passed on to it. So is SIGINT, except where the terminal has sent it to the client, too.
+    SIGTERM and SIGHUP are passed on to it, unless they are ignored, as after ``nohup``. So is SIGINT, except where the
+    terminal has sent it to the client, too.
 
     Args:
         path: The path of its program.
@@ -84,7 +86,9 @@ def run_client(path: str, words: Sequence[str], environment: Mapping[str, str]) 
         elif number != signal.SIGINT or not _is_in_foreground():
             client.send_signal(number)
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (number for name in _PASSED_ON if (number := getattr(signal, name, None)))  # Windows has no SIGHUP
+    handled = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, pass_on) for number in handled}
     try:
         client = subprocess.Popen([*words], executable=path, env=dict(environment))  # noqa: S603 - the user's command
         for number in early:
