@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,6 +20,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from claude_code_backend import PROMPT, Backend  # noqa: E402 - finds support through the line above
 from claude_code_steps import OVERALL, Run, make_project, tour  # noqa: E402 - likewise
+from claude_code_windows import WINDOWS, check_window  # noqa: E402 - likewise
 
 from support.chat_upstream import BEHAVIOURS, ChatUpstream  # noqa: E402 - likewise
 from support.stack_process import StackProcess, run_config, vllm  # noqa: E402 - likewise
@@ -47,10 +48,20 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
-def run_claude_code(binary: str, folder: Path, url: str) -> int | None:
-    """Run Claude Code on the prompt with `messages launch`; return its exit code, or None after a timeout."""
-    command = [sys.executable, "-m", "llama_stack_provider_messages.cli.main", "launch", "--url", url, "--"]
-    command += [binary, "-p", PROMPT, "--output-format", "stream-json", "--verbose", "--allowedTools", TOOLS]
+def run_claude_code(
+    binary: str, folder: Path, url: str, prompt: str = PROMPT, options: Sequence[str] = ()
+) -> int | None:
+    """Run Claude Code on a prompt with `messages launch`; return its exit code, or None after a timeout.
+
+    Args:
+        binary: Its path.
+        folder: The folder with its home and project; its output goes there, too.
+        url: The address of the stack.
+        prompt: The prompt.
+        options: Options of `messages launch`.
+    """
+    command = [sys.executable, "-m", "llama_stack_provider_messages.cli.main", "launch", "--url", url, *options, "--"]
+    command += [binary, "-p", prompt, "--output-format", "stream-json", "--verbose", "--allowedTools", TOOLS]
     command += ["--debug-file", str(folder / "debug.log")]
     with (
         (folder / "events.jsonl").open("wb") as out,
@@ -117,6 +128,17 @@ def check_tour(binary: str, folder: Path, *, system_first: bool) -> bool:
     return all(results)
 
 
+def check(binary: str, folder: Path, arguments: argparse.Namespace) -> bool:
+    """Run the tour, or the windows, in a folder; return whether every check passed."""
+    if not arguments.windows:
+        return check_tour(binary, folder, system_first=arguments.system_first)
+    results = [
+        passed(f"a window of {window:,}", check_window, run_claude_code, binary, folder / str(window), window)
+        for window in WINDOWS
+    ]
+    return all(results)
+
+
 def main() -> int:
     """Run the tour in the folder of ``--keep``, or in a temporary one."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -124,8 +146,11 @@ def main() -> int:
     parser.add_argument(
         "--system-first", action="store_true", help="the model's template rejects later system messages"
     )
+    parser.add_argument(
+        "--windows", action="store_true", help="instead: 12 tool turns against servers with small context windows"
+    )
     arguments = parser.parse_args()
-    keep, system_first = arguments.keep, arguments.system_first
+    keep = arguments.keep
     if "CLAUDE_CODE" not in os.environ:
         parser.error("CLAUDE_CODE is not set; scripts/claude-code sets it")
     binary = str(Path(os.environ["CLAUDE_CODE"]).resolve())
@@ -133,9 +158,9 @@ def main() -> int:
         if keep.exists():
             parser.error(f"{keep} already exists; choose a new folder")
         keep.mkdir(parents=True)
-        return int(not check_tour(binary, keep.resolve(), system_first=system_first))
+        return int(not check(binary, keep.resolve(), arguments))
     with tempfile.TemporaryDirectory() as folder:
-        return int(not check_tour(binary, Path(folder).resolve(), system_first=system_first))
+        return int(not check(binary, Path(folder).resolve(), arguments))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,6 @@ pytestmark = [
 BIN = Path(sys.executable).parent
 TIMEOUT_SECONDS = 300
 CHAT_UPSTREAM = ROOT / "tests" / "support" / "chat_upstream.py"
-BOUND = "Uvicorn running on"
 HELLO = '{"model": "any", "max_tokens": 20, "messages": [{"role": "user", "content": "Hello"}]}'
 POST = f"curl -sS --fail http://127.0.0.1:8321/v1/messages -d '{HELLO}' -H 'content-type: application/json'"
 CLIENT = """#!/bin/sh
@@ -54,7 +53,7 @@ SERVERS = {
     "messages serve": "tiny model",
     "messages serve --upstream http://127.0.0.1:8000": "default model qwen3-coder",
     "messages serve --model qwen3-coder.gguf --context 65536": "qwen3-coder.gguf",
-    "messages run run.yaml": BOUND,
+    "messages run run.yaml": "the log of the start is",
 }
 """Command that serves until it is stopped -> what it prints."""
 
@@ -71,6 +70,12 @@ REQUESTS = {
     "messages doctor": "http://127.0.0.1:8321 answers",
 }
 """Command for a running `messages serve` -> what it prints."""
+
+OWN_STACKS = {
+    "messages launch claude --model qwen3-coder.gguf --context 65536": "claude  | http://127.0.0.1:",
+    "messages launch claude --upstream http://127.0.0.1:8000": "claude  | http://127.0.0.1:",
+}
+"""Command that starts a stack for its client -> what the client prints."""
 
 TAPES = [
     text
@@ -121,7 +126,7 @@ PYTHON_NOT_RUN = {
 
 def test_every_command_is_run_or_has_a_reason():
     """A new block on a page has to be added to a table above; no table has one that is gone."""
-    assert sorted(COMMANDS) == sorted([*SERVERS, *REQUESTS, *TAPES, *NOT_RUN, REPLAY])
+    assert sorted(COMMANDS) == sorted([*SERVERS, *REQUESTS, *OWN_STACKS, *TAPES, *NOT_RUN, REPLAY])
     assert sorted(PYTHON) == sorted([*PYTHON_RUN, *PYTHON_NOT_RUN])
 
 
@@ -219,16 +224,25 @@ def test_the_javascript_example_of_the_sdk(served, node_script):
 @pytest.mark.parametrize("text", [text for text in SERVERS if text != "messages serve"])
 def test_a_command_that_serves(house, text):
     """It gets ready with the model or the server that it names, and answers a request."""
-    mark = BOUND if text.startswith("messages run") else READY
     with house.start_upstream() as upstream:
         upstream.wait_until_ready()
-        with house.start("bash", "-c", COMMANDS[text].text, mark=mark) as server:
-            if mark == READY:
-                server.wait_until_ready()
-            done = house.run("bash", "-c", f"for i in $(seq 300); do {POST} && exit; sleep 1; done; exit 1")
+        with house.start("bash", "-c", COMMANDS[text].text) as server:
+            server.wait_until_ready()
+            done = house.run("bash", "-c", POST)
             assert done.returncode == 0, server.output
             assert '"type":"message"' in done.stdout
             assert SERVERS[text] in server.output
+
+
+@pytest.mark.parametrize("text", OWN_STACKS)
+def test_a_command_with_a_stack_of_its_own(house, text):
+    """The client gets the stack's address, which is not the default one."""
+    with house.start_upstream() as upstream:
+        upstream.wait_until_ready()
+        done = house.run_printed(text)
+    assert done.returncode == 0, done.stderr
+    assert OWN_STACKS[text] in done.stdout
+    assert ":8321" not in done.stdout
 
 
 @pytest.mark.parametrize("block", RUN_YAML, ids=lambda block: block.page)
@@ -257,11 +271,11 @@ def test_the_authentication_example(house):
     with (
         house.start_upstream() as upstream,
         house.start(sys.executable, "tokens.py", mark="never"),
-        house.start("messages", "run", "run.yaml", mark=BOUND) as server,
+        house.start("messages", "run", "run.yaml") as server,
     ):
         upstream.wait_until_ready()
-        wait = "for i in $(seq 300); do curl -sS http://127.0.0.1:8321/v1/health && break; sleep 1; done; echo"
-        done = house.run("bash", "-c", "; ".join([wait, *lines]))
+        server.wait_until_ready()
+        done = house.run("bash", "-c", "; ".join(lines))
     assert done.stdout.splitlines()[-1].split() == ["401", "401", "200", "404", "200"], done.stdout + server.output
 
 

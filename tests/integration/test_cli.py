@@ -12,7 +12,7 @@ import yaml
 
 from support.native_upstream import NativeUpstream, text_frames
 from support.scripted_upstream import HANG, streamed
-from support.serve_process import MESSAGES, ServeProcess
+from support.serve_process import MESSAGES, STOP_SECONDS, ServeProcess
 from support.stack_process import free_port, run_config, vllm
 
 pytestmark = pytest.mark.integration
@@ -124,20 +124,70 @@ def test_waiting_for_a_backend_is_one_sentence(tmp_path):
     assert [line for line in command.lines if line.startswith("Waiting")] == [sentence]
 
 
-def test_a_stack_that_run_started_stops_by_itself_with_an_open_stream(upstream, tmp_path):
-    """The process is that of `llama stack run`; SIGTERM ends the stream with an error event, and then the process."""
-    file, port = tmp_path / "run.yaml", free_port()
-    file.write_text(yaml.safe_dump(run_config([vllm(upstream.url)], {})))
+def write_run_yaml(folder, url, **messages):
+    file = folder / "run.yaml"
+    file.write_text(yaml.safe_dump(run_config([vllm(url)], messages)))
+    return file
+
+
+def test_run_prints_a_few_lines_and_stops_with_an_open_stream(upstream, tmp_path):
+    """The log of the start is in the named file, what follows is printed; the stream ends with an error event."""
+    file, port = write_run_yaml(tmp_path, upstream.url), free_port()
     endless = BODY | {"model": "up/slow", "stream": True}
-    env = {"LLAMA_STACK_LOG_FORMAT": "json"}
-    mark = '{"event": "Uvicorn running'
-    with ServeProcess([MESSAGES, "run", str(file), "--port", str(port)], tmp_path, mark, **env) as command:
+    with ServeProcess([MESSAGES, "run", str(file), "--port", str(port)], tmp_path) as command:
         command.wait_until_ready()
+        before = command.lines.index(f"Serving the Messages API at http://127.0.0.1:{port}/v1/messages\n")
+        assert before <= MAX_LINES_BEFORE_BANNER
         with httpx.stream("POST", f"http://127.0.0.1:{port}/v1/messages", json=endless, timeout=60) as stream:
             chunks = stream.iter_raw()
             received = [next(chunks)]
             command.process.send_signal(signal.SIGTERM)
             received += chunks
         assert last_event(b"".join(received))["error"] == STOPPING
-        assert command.end() in (0, -signal.SIGTERM)
+        assert command.end() == 0
+    assert command.group_is_gone()
+    assert "POST /v1/messages" in command.output
+    log = tmp_path / ".llama" / "messages" / f"run-{port}" / "stack.log"
+    assert command.lines[0] == f"Starting {file}; the log of the start is {log}\n"
+    assert "Application startup complete" in log.read_text()
+
+
+def test_run_prints_the_whole_log_on_request(upstream, tmp_path):
+    """From its first line on; there is no log file."""
+    file, port = write_run_yaml(tmp_path, upstream.url), free_port()
+    command = ServeProcess([MESSAGES, "run", str(file), "--port", str(port), "--verbose"], tmp_path)
+    with command:
+        command.wait_until_ready()
+    assert "Application startup complete" in command.output
     assert "Application shutdown complete" in command.output
+    assert not (tmp_path / ".llama" / "messages" / f"run-{port}").exists()
+
+
+def test_a_stack_that_does_not_start_says_why_in_a_few_lines(upstream, tmp_path):
+    """Those of the exception, not of the traceback, and the file with all of the log."""
+    file, port = write_run_yaml(tmp_path, upstream.url), free_port()
+    file.write_text(file.read_text().replace("refresh_models: false", "refresh_models: perhaps"))
+    with ServeProcess([MESSAGES, "run", str(file), "--port", str(port)], tmp_path) as command:
+        assert command.end() == 1
+    log = tmp_path / ".llama" / "messages" / f"run-{port}" / "stack.log"
+    assert command.lines[-1] == f"messages: the stack ended with code 1; its log is {log}\n"
+    assert len(command.lines) <= MAX_LINES_BEFORE_BANNER
+    assert "refresh_models" in command.output
+    assert "Traceback" in log.read_text()
+
+
+def test_a_killed_command_does_not_leave_its_stack_running(upstream, tmp_path):
+    """After SIGKILL, too: an open stream ends with an error event, as after SIGTERM."""
+    port = free_port()
+    with serve(tmp_path, "--upstream", upstream.url, "--port", str(port)) as command:
+        command.wait_until_ready()
+        endless = BODY | {"model": "openai/slow", "stream": True}
+        with httpx.stream("POST", f"http://127.0.0.1:{port}/v1/messages", json=endless, timeout=60) as stream:
+            received = [next(chunks := stream.iter_raw())]
+            killed = threading.Thread(target=command.kill)
+            killed.start()
+            received += chunks
+        killed.join(STOP_SECONDS)
+        assert last_event(b"".join(received))["error"] == STOPPING
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"http://127.0.0.1:{port}/v1/health")

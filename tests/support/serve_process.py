@@ -5,9 +5,12 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
+
+import psutil
 
 MESSAGES = str(Path(sys.executable).with_name("messages"))
 READY = "Ctrl-C stops it"
@@ -82,9 +85,27 @@ class ServeProcess:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def kill(self) -> None:
+        """Kill the command alone, and wait until the processes that it had started have ended by themselves."""
+        others = psutil.Process(self.process.pid).children(recursive=True)
+        self.process.kill()
+        deadline = time.monotonic() + STOP_SECONDS
+        while not all(_has_ended(process) for process in others):
+            assert time.monotonic() < deadline, others
+            time.sleep(0.1)
+        self.end()
+
     def group_is_gone(self) -> bool:
         try:
             os.killpg(self.process.pid, 0)
         except ProcessLookupError:
             return True
         return False
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    """Return whether a process has ended, even if nobody has asked for its exit code."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True

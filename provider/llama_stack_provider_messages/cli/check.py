@@ -9,7 +9,6 @@ import difflib
 import importlib.machinery
 import importlib.util
 import os
-import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,12 +23,14 @@ from llama_stack_provider_messages.local.config import LlamaCppConfig, check_eng
 from llama_stack_provider_messages.upstream.settings import NativeSettings
 from messages_tape.testing.stack import distributions
 
+from .platform_source import Fields, platform_types, provider_fields, server_fields
 from .run_config import Finding, RunConfig, expand_user, load_yaml, possible_values, read_run_config
 
 API = "messages"
 DEFAULT_PORT = 8321
 _PORT: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=1024, le=65535)])
 """What the platform accepts as ``server.port``; its option --port accepts lower ports as well."""
+_SIMPLE: Mapping[str, TypeAdapter[Any]] = {kind.__name__: TypeAdapter(kind) for kind in (int, float, bool)}
 _OWN_MODULES = {
     "inline::llama-cpp": "llama_stack_provider_messages.local",
     "remote::messages": "llama_stack_provider_messages.remote",
@@ -37,7 +38,7 @@ _OWN_MODULES = {
 """Provider type of this package -> the ``module`` that its entry in run.yaml needs."""
 _PACKAGES = {"remote::ollama": "ollama", "remote::anthropic": "anthropic"}
 """Provider type of the platform -> the package that it needs and the platform does not install; extra `starter`."""
-_ALL_INTERFACES = (None, "", "0.0.0.0", "::")  # noqa: S104 - recognized in order to warn
+ALL_INTERFACES = (None, "", "0.0.0.0", "::")  # noqa: S104 - recognized in order to warn
 _NOT_A_LIST = "is not a list; write one `- provider_id: NAME` for each provider"
 _PROVIDER_FIELDS = ("provider_id", "provider_type", "config", "module")
 """Fields of a provider in a run.yaml."""
@@ -168,15 +169,8 @@ def _inference_provider(path: str, entry: Mapping[str, Any], known: set[str]) ->
         yield from _module(f"{path}.module", module.split("==")[0])
     if kind == "inline::llama-cpp":
         yield from _engine(path, entry)
-
-
-def platform_types() -> set[str]:
-    """Return the types of the platform's inference providers, read from its source: importing it takes seconds."""
-    spec = importlib.util.find_spec("llama_stack")
-    places = spec.submodule_search_locations if spec else None
-    files = [Path(place) / "providers" / "registry" / "inference.py" for place in places or ()]
-    sources = [file.read_text(encoding="utf-8") for file in files if file.is_file()]
-    return set(re.findall(r'provider_type="((?:remote|inline)::[\w-]+)"', "".join(sources)))
+    elif isinstance(kind, str) and not module and kind in known:
+        yield from _fields(f"{path}.config", entry.get("config"), provider_fields(kind))
 
 
 def _module(path: str, name: str) -> Iterator[Finding]:
@@ -268,8 +262,36 @@ def server_port(config: RunConfig) -> int:
     return _PORT.validate_python(config.mapping("server").get("port", DEFAULT_PORT))
 
 
+def _fields(path: str, value: object, known: Fields | None) -> Iterator[Finding]:
+    """Report fields that the platform does not know, which it ignores, and numbers that are none."""
+    if known is None or value is None:
+        return
+    if not isinstance(value, dict):
+        yield Finding(path, "is not a mapping; write `name: value` lines, indented below it")
+        return
+    for name, part in value.items():
+        field = known.get(str(name))
+        if field is None:
+            advice = _suggestion(str(name), known) or f"remove it; known are {', '.join(known)}"
+            yield Finding(f"{path}.{name}", f"unknown field, which the platform ignores; {advice}")
+        elif field.fields and isinstance(part, dict):
+            yield from _fields(f"{path}.{name}", part, field.fields)
+        elif field.kind and part is not None and not _is_a(_SIMPLE[field.kind], part):
+            yield Finding(f"{path}.{name}", f"{part} is not of the type {field.kind}; correct the value")
+
+
+def _is_a(kind: TypeAdapter[Any], value: object) -> bool:
+    try:
+        kind.validate_python(value)
+    except ValidationError:
+        return False
+    return True
+
+
 def _server(config: RunConfig, *, allow_all_interfaces: bool) -> Iterator[Finding]:
     server = config.mapping("server")
+    other = {name: part for name, part in server.items() if name != "port"}  # which is checked more strictly below
+    yield from _fields("server", other, server_fields())
     try:
         server_port(config)
     except ValueError:
@@ -279,7 +301,7 @@ def _server(config: RunConfig, *, allow_all_interfaces: bool) -> Iterator[Findin
     if allow_all_interfaces:
         return
     host = server.get("host")
-    if host in _ALL_INTERFACES and not config.mapping("server", "auth", "provider_config"):
+    if host in ALL_INTERFACES and not config.mapping("server", "auth", "provider_config"):
         text = f"{host} listens on all interfaces" if host else "missing, so that the stack listens on all interfaces"
         yield Finding("server.host", f"{text} without authentication; set it to 127.0.0.1, or configure server.auth")
 

@@ -22,7 +22,7 @@ import click
 
 from llama_stack_provider_messages.headers import COUNT_HEADER, LANE_HEADER
 
-from .launch import choose_model
+from .launch import SMALLEST_WINDOW, choose_model
 from .running_stack import (
     ANY_NAME,
     DEFAULT_URL,
@@ -378,12 +378,19 @@ def context_window(model: ListedModel) -> Check:
             "Start clients with `messages launch claude --window TOKENS`.",
         )
     text = f"{model.name} has a window of {model.window:,} tokens; Claude Code needs"
-    if model.window < HELLO_TOKENS:
+    if model.window < SMALLEST_WINDOW:
         return Check(
             "context",
             "fail",
-            f"{text} {HELLO_TOKENS:,} for a greeting",
-            f"{larger}, or use `messages launch claude`, which offers four tools only (from 16,384 on).",
+            f"{text} {SMALLEST_WINDOW:,} with four tools, and {HELLO_TOKENS:,} for a greeting with all",
+            f"{larger}; `messages launch claude` does not start with a smaller one than {SMALLEST_WINDOW:,}.",
+        )
+    if model.window < HELLO_TOKENS:
+        return Check(
+            "context",
+            "warn",
+            f"{text} {HELLO_TOKENS:,} for a greeting with all of its tools",
+            f"{larger}, or use `messages launch claude`, which offers four tools only.",
         )
     if model.window < OLD_HELLO_TOKENS:
         text += f" {HELLO_TOKENS:,} for a greeting, and version 2.1.197 {OLD_HELLO_TOKENS:,}"

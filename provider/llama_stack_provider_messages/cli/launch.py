@@ -1,4 +1,4 @@
-"""``messages launch``: starts a client with the environment variables it needs for a running stack.
+"""``messages launch``: starts a client with the environment variables it needs, for a running stack or one of its own.
 
 Claude Code assumes a window of a million tokens for a model name that it does not know, and never compacts the
 conversation of a smaller model; for a name that it knows, it ignores every setting of the window. So a launch sets the
@@ -17,21 +17,24 @@ of ``_ROWS``, values are interpolated; above 131,072 they are those of the last 
 (preselected: no), and does not start without internet. No file of the user is changed without ``--write-settings``.
 """
 
+import contextlib
 import difflib
 import json
 import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
+from click.core import ParameterSource
 
+from .plan import STACK_OPTIONS, StackOptions, stack_options
 from .running_stack import ANY_NAME, DEFAULT_URL, ListedModel, RunningStack, StackError, token_of
 
 ASSUMED_WINDOW, ASSUMED_OUTPUT = 65_536, 8_192
@@ -58,6 +61,9 @@ REMOVED = (
     "CLAUDE_CODE_USE_FOUNDRY",
 )
 """Variables that would lead the client to another server or model, or to a dialog."""
+SUBAGENT_MODEL = "CLAUDE_CODE_SUBAGENT_MODEL"
+_SUBAGENT_ALIASES = ("inherit", "opus", "sonnet", "haiku")
+"""Values that Claude Code resolves with variables that a launch sets."""
 SETTINGS = Path(".claude") / "settings.json"
 INSTALL = {"claude": "npm install -g @anthropic-ai/claude-code", "opencode": "npm install -g opencode-ai"}
 
@@ -104,8 +110,14 @@ def _tokens(text: str) -> int:
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.option("--url", metavar="URL", help=f"The stack's address (default: {DEFAULT_URL}, if it answers).")
-@click.option("--model", metavar="NAME", help="A model of the stack (default: its default model, or its only one).")
+@click.option("--url", metavar="URL", help=f"The address of a running stack (default: {DEFAULT_URL}, if it answers).")
+@click.option(
+    "--model",
+    metavar="NAME|PATH.gguf",
+    help="A model of the stack (default: its default model, or its only one). A GGUF file, without --url and "
+    "--upstream: it is served for this client.",
+)
+@stack_options
 @click.option(
     "--window",
     type=_tokens,
@@ -121,27 +133,33 @@ def _tokens(text: str) -> int:
 @click.option("--write-settings", is_flag=True, help=f"Put the variables into {SETTINGS}; start nothing.")
 @click.option("--yes", is_flag=True, help="With --write-settings: do not ask.")
 @click.argument("client", nargs=-1, type=click.UNPROCESSED, required=True, metavar="CLIENT [ARGUMENTS]...")
+@click.pass_context
 def command(
+    ctx: click.Context,
+    /,
     *,
     url: str | None,
     model: str | None,
-    window: int | None,
-    output: int | None,
     token_env: str | None,
-    all_tools: bool,
     print_only: bool,
     write_settings: bool,
-    yes: bool,
     client: tuple[str, ...],
+    **options: Any,  # noqa: ANN401 - passed on
 ) -> int | None:
-    """Start a client with everything set for a running stack.
+    """Start a client with everything set for its stack: a running one, or one that is started for it.
 
     CLIENT is claude, opencode, or any command after --. Options of the client may follow its name; those that have the
     name of an option of this command have to follow --.
 
+    With --model PATH.gguf, --upstream or --distribution, a stack is started on a free port of 127.0.0.1, and stopped
+    when the client ends. The options are those of `messages serve`. Their environment variables MODEL_PATH and
+    DISTRIBUTION do the same, but only if no stack runs at the default address.
+
     \b
     Examples:
       messages launch claude
+      messages launch claude --model qwen3-coder.gguf --context 65536
+      messages launch claude --upstream http://127.0.0.1:8000
       messages launch claude --model vllm/qwen3-coder --window 32k -p "Hello"
       messages launch claude -- --print "Hello"
       messages launch opencode
@@ -149,35 +167,82 @@ def command(
       eval "$(messages launch claude --print)"
       messages launch claude --write-settings
     """  # noqa: D301 - click's mark for text that is not wrapped
-    token, kind = token_of(token_env), Path(client[0]).stem
-    with RunningStack(url or DEFAULT_URL, token) as stack:
-        listed = choose_model(stack, model)
-    limits = limits_of(listed, window, output)
-    for line in notices(stack.url, model, listed, limits):
-        click.echo(f"messages: {line}", err=True)
-    if kind == "opencode":
-        variables = opencode_variables(stack.url, listed.name, limits, token)
-    else:
-        variables = claude_variables(stack.url, listed.name, limits, token)
-    words = [*client]
-    if kind == "claude" and limits.window <= SMALL_WINDOW and not all_tools and not has_tools(client):
-        click.echo(f"messages: {small_window_notice(limits, starts=not (print_only or write_settings))}", err=True)
-        words.insert(1, SMALL_TOOL_SET)
-    if kind == "opencode" and (write_settings or (print_only and token)):
-        option = "--write-settings" if write_settings else "--print with --token-env"
-        raise click.UsageError(f"{option} is for claude; start opencode without it.")
+    token = token_of(token_env)
+    own = own_stack_options(ctx, url, model, {name: options[name] for name in STACK_OPTIONS})
+    starts = not (print_only or write_settings)
+    if own and not starts:
+        raise click.UsageError("--print and --write-settings need a stack that keeps running: `messages serve`.", ctx)
+    path = client_path(client[0]) if starts else ""
+    with contextlib.ExitStack() as closed_last:
+        if own:
+            from .own_stack import own_stack
+
+            url = closed_last.enter_context(own_stack(own)).url
+            model = None if own.model == model else model
+        with RunningStack(url or DEFAULT_URL, token) as stack:
+            listed = choose_model(stack, model)
+            subagents = subagent_variables(stack, listed.name, os.environ.get(SUBAGENT_MODEL))
+        limits = limits_of(listed, options["window"], options["output"])
+        for line in notices(stack.url, model, listed, limits):
+            click.echo(f"messages: {line}", err=True)
+        words = client_words(client, limits, all_tools=options["all_tools"], starts=starts)
+        if Path(client[0]).stem == "opencode":
+            variables = opencode_variables(stack.url, listed.name, limits, token)
+            if write_settings or (print_only and token):
+                option = "--write-settings" if write_settings else "--print with --token-env"
+                raise click.UsageError(f"{option} is for claude; start opencode without it.")
+        else:
+            variables = claude_variables(stack.url, listed.name, limits, token) | subagents
+        if starts:
+            for line in overriding_settings(variables) if Path(client[0]).stem == "claude" else ():
+                click.echo(f"messages: {line}", err=True)
+            return start(path, words, child_environment(os.environ, variables, stack), replace=not own)
     if print_only:
         click.echo(shell_commands(variables, token_env))
         return None
-    if write_settings:
-        if token:
-            del variables["ANTHROPIC_AUTH_TOKEN"]
-            click.echo("messages: The token is not written to a file; export ANTHROPIC_AUTH_TOKEN yourself.", err=True)
-        write_settings_file(Path.cwd() / SETTINGS, variables, ask=not yes)
+    if token:
+        del variables["ANTHROPIC_AUTH_TOKEN"]
+        click.echo("messages: The token is not written to a file; export ANTHROPIC_AUTH_TOKEN yourself.", err=True)
+    write_settings_file(Path.cwd() / SETTINGS, variables, ask=not options["yes"])
+    return None
+
+
+def own_stack_options(
+    ctx: click.Context, url: str | None, model: str | None, values: Mapping[str, Any]
+) -> StackOptions | None:
+    """Return the options of a stack that is started for the client; None if a running one is used.
+
+    Args:
+        ctx: The context of the command, which knows where a value is from.
+        url: The value of --url.
+        model: The value of --model.
+        values: The values of ``STACK_OPTIONS``.
+
+    Raises:
+        click.UsageError: There is an address, too.
+        StackError: There is neither a stack at the default address nor something to serve.
+    """
+    given = [name for name in values if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if url:
+        if given:
+            option = f"--{given[0].replace('_', '-')}"
+            raise click.UsageError(f"--url is for a running stack, {option} for a new one; leave one out.", ctx)
         return None
-    for line in overriding_settings(variables) if kind == "claude" else ():
-        click.echo(f"messages: {line}", err=True)
-    return start(words, child_environment(os.environ, variables, stack))
+    if values["upstream"]:  # --model is the name of one of its models
+        return StackOptions(**{**values, "default_model": values["default_model"] or model})
+    file = model if model and model.lower().endswith(".gguf") else None
+    own = StackOptions(**{**values, "model": file or os.environ.get("MODEL_PATH")})
+    if not file and not given:
+        with RunningStack(DEFAULT_URL) as stack:
+            if stack.is_reachable():
+                return None
+    if own.model or own.distribution or (given and given != ["context"]):
+        return own
+    problem = "--context is for a new stack" if given else f"No server answers at {DEFAULT_URL}"
+    raise StackError(
+        f"{problem}: start one with `messages serve`, or let launch start one for this client with --model PATH.gguf "
+        "or --upstream URL."
+    )
 
 
 def choose_model(stack: RunningStack, name: str | None) -> ListedModel:
@@ -264,6 +329,20 @@ def claude_variables(url: str, model: str, limits: Limits, token: str | None = N
     }
 
 
+def subagent_variables(stack: RunningStack, model: str, name: str | None) -> dict[str, str]:
+    """Return the variable with the model of sub-agents, if the one that the user has set is not served.
+
+    Args:
+        stack: The stack.
+        model: The model of the client.
+        name: The user's model for sub-agents.
+    """
+    if not name or name in _SUBAGENT_ALIASES or stack.model(name):
+        return {}
+    click.echo(f"messages: {SUBAGENT_MODEL}={name} is not served at {stack.url}; {model} is used instead.", err=True)
+    return {SUBAGENT_MODEL: model}
+
+
 def opencode_variables(url: str, model: str, limits: Limits, token: str | None = None) -> dict[str, str]:
     """Return the variables of opencode: a configuration that wins over its files, with a provider for the stack."""
     entry = {"name": model, "limit": {"context": limits.window, "output": min(limits.output, limits.window // 4)}}
@@ -339,25 +418,49 @@ def child_environment(
     return child
 
 
-def start(words: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Replace this process by the client, so that signals, the terminal and the exit code are the client's.
+def client_path(name: str) -> str:
+    """Return the path of a client's program.
 
     Raises:
         StackError: The client is not installed.
     """
-    path = shutil.which(words[0])
-    if path is None:
-        how = f"Install it: {INSTALL[words[0]]}" if words[0] in INSTALL else "Check the name, or give its path."
-        raise StackError(f"{words[0]} is not found in PATH. {how}")
+    if path := shutil.which(name):
+        return path
+    how = f"Install it: {INSTALL[name]}" if name in INSTALL else "Check the name, or give its path."
+    raise StackError(f"{name} is not found in PATH. {how}")
+
+
+def client_words(client: Sequence[str], limits: Limits, *, all_tools: bool, starts: bool) -> list[str]:
+    """Return the command line of a client; Claude Code gets four tools for a small window, which is printed."""
+    words = [*client]
+    if Path(client[0]).stem == "claude" and limits.window <= SMALL_WINDOW and not all_tools and not has_tools(client):
+        click.echo(f"messages: {small_window_notice(limits, starts=starts)}", err=True)
+        words.insert(1, SMALL_TOOL_SET)
+    return words
+
+
+def start(path: str, words: Sequence[str], environment: Mapping[str, str], *, replace: bool) -> int:
+    """Start a client, and return its exit code.
+
+    Args:
+        path: The path of its program.
+        words: Its name and arguments.
+        environment: Its complete environment.
+        replace: Replace this process by the client, so that signals, the terminal and the exit code are the client's.
+
+    Raises:
+        StackError: It cannot be started.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
-    if os.name != "nt":
-        try:
+    try:
+        if replace and os.name != "nt":  # on Windows, exec would start a second process and end this one before it
             os.execve(path, [*words], dict(environment))  # noqa: S606 - the user's command
-        except OSError as error:
-            raise StackError(f"{path} cannot be started: {error.strerror}. Check that it is a program.") from None
-    # on Windows, exec would start a second process and end this one before it
-    return subprocess.call([path, *words[1:]], env=dict(environment))  # noqa: S603 - the user's command
+        from .own_stack import run_client
+
+        return run_client(path, words, environment)
+    except OSError as error:
+        raise StackError(f"{path} cannot be started: {error.strerror}. Check that it is a program.") from None
 
 
 def write_settings_file(path: Path, variables: Mapping[str, str], *, ask: bool) -> None:

@@ -12,10 +12,10 @@ import click
 PROGRAM = "messages"
 _COMMANDS = {
     "serve": ("serve", "Start a stack from a model file, the URL of a server, or a distribution."),
-    "run": ("run", "Check a run.yaml and start its stack."),
+    "run": ("run", "Check a run.yaml and run its stack."),
     "check": ("check", "Find mistakes in a run.yaml, without starting a server."),
     "apis-dir": ("apis_dir", "Print the folder for external_apis_dir."),
-    "launch": ("launch", "Start Claude Code, opencode or any client on a running stack."),
+    "launch": ("launch", "Start Claude Code, opencode or any client on a stack."),
     "doctor": ("doctor", "Check a running stack; each problem comes with a remedy."),
 }
 """Command -> the module with its function ``command``, and what it does; the order is that of ``--help``."""

@@ -1,14 +1,16 @@
-"""``messages run``: checks a run.yaml, then becomes ``llama stack run``."""
+"""``messages run``: checks a run.yaml and runs its stack."""
 
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-from .check import check, server_port, set_apis_dir
-from .run_config import read_run_config
-from .server import check_port, llama_command
+from .check import ALL_INTERFACES, check, server_port, set_apis_dir
+from .plan import state_folder
+from .run_config import RunConfig, read_run_config
+from .server import Server, check_port, serve_until_stopped
 
 
 @click.command("run")
@@ -18,12 +20,12 @@ from .server import check_port, llama_command
     "--allow-all-interfaces", is_flag=True,
     help="Start although server.host is 0.0.0.0 without authentication, as in a container.",
 )  # fmt: skip
-def command(file: Path, port: int | None, *, allow_all_interfaces: bool) -> None:
-    """Check a run.yaml and start its stack, if there are no mistakes.
+@click.option("--verbose", is_flag=True, help="Print the log of the platform from the start.")
+def command(file: Path, port: int | None, *, allow_all_interfaces: bool, verbose: bool) -> None:
+    """Check a run.yaml and run its stack, if there are no mistakes.
 
-    Sets MESSAGES_APIS_DIR, which the distributions use, and LLAMA_STACK_LOG_FORMAT=json, unless they are set. The
-    process is the platform's own from then on: SIGTERM ends open streams of the Messages API with an error event, and
-    waits for all other requests.
+    Sets MESSAGES_APIS_DIR, which the distributions use, and LLAMA_STACK_LOG_FORMAT=json, unless they are set. The log
+    of the start goes to a file, and is printed from then on. SIGINT (Ctrl-C) and SIGTERM end it within eight seconds.
 
     \b
     Example:
@@ -39,6 +41,23 @@ def command(file: Path, port: int | None, *, allow_all_interfaces: bool) -> None
         sys.exit(1)
     number = port or server_port(config)
     check_port(number, "--port or server.port")
-    click.echo(f"Starting the stack; the Messages API will be at http://127.0.0.1:{number}/v1/messages", err=True)
-    llama = llama_command()
-    os.execv(llama, [llama, "stack", "run", str(file), "--port", str(number)])  # noqa: S606 - the platform's own command
+    log = state_folder() / f"run-{number}" / "stack.log"
+    click.echo(f"Starting {file} ..." if verbose else f"Starting {file}; the log of the start is {log}")
+
+    def new_server() -> Server:
+        return Server(file, number, os.environ, url=_url(config, number), log=log, verbose=verbose)
+
+    serve_until_stopped(new_server, Server.wait_until_healthy, _model(config))
+
+
+def _url(config: RunConfig, port: int) -> str:
+    """Return the address at which this machine reaches the stack."""
+    server = config.mapping("server")
+    host = "127.0.0.1" if server.get("host") in ALL_INTERFACES else str(server["host"])
+    return f"{'https' if server.get('tls_certfile') else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _model(config: RunConfig) -> str:
+    """Return a model name for an example."""
+    settings: Any = config.providers("messages")[0][1].get("config") or {}
+    return "any" if settings.get("default_model") else "PROVIDER/MODEL"

@@ -108,6 +108,18 @@ class RunningStack:
                 "address (launch: --url)."
             ) from None
 
+    def is_reachable(self) -> bool:
+        """Return whether a server accepts connections at the URL."""
+        import httpx
+
+        try:
+            with self.http.stream("GET", "/v1/health", timeout=GET_SECONDS):
+                return True
+        except httpx.ConnectError:
+            return False
+        except httpx.HTTPError:
+            return True  # the first real request says more
+
     def models(self) -> list[ListedModel]:
         """Return the models and aliases of the stack, ordered by name.
 

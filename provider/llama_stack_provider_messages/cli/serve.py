@@ -4,81 +4,31 @@ It writes the run.yaml that it uses, so that the user can keep and change it, ch
 what to do next. Nothing has to be configured: the tokens, folders and addresses that the stack needs come from here.
 """
 
-import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
-import yaml
-from click.core import ParameterSource
 
-from messages_tape.testing.stack import distributions
-
-from .check import DEFAULT_PORT, check
-from .run_config import RunConfig, read_run_config
-from .server import STOP_SECONDS, Server, StopRequested, check_port, stack_environment, stop_requests
-
-_ENGINE = "inline::llama-cpp"
-_START = {
-    "remote::ollama": "ollama serve",
-    "remote::vllm": "vllm serve MODEL --enable-auto-tool-choice --tool-call-parser hermes",
-    "remote::llama-cpp-server": "llama-server -m MODEL.gguf --jinja --port 8080",
-}
-"""Provider type -> the command that starts its backend."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What is to be served.
-
-    Attributes:
-        content: The run.yaml to write; None: ``file`` is used as it is.
-        file: A distribution's run.yaml.
-        title: One line for the user that says what is served.
-        probe: Whether the stack is ready only when its default model has answered a request.
-        environ: Further environment variables of the stack.
-    """
-
-    title: str
-    content: Mapping[str, Any] | None = None
-    file: Path = Path()
-    probe: bool = True
-    environ: Mapping[str, str] = field(default_factory=dict)
+from .check import DEFAULT_PORT
+from .plan import StackOptions, Waiting, make_plan, prepare, stack_options, state_folder
+from .server import Server, check_port, serve_until_stopped
 
 
 @click.command("serve")
 @click.option("--model", envvar="MODEL_PATH", show_envvar=True, metavar="PATH.gguf", help="A GGUF file, served here.")
-@click.option("--upstream", metavar="URL", help="A running server; what it is, is found out by its answers.")
-@click.option("--upstream-key-env", metavar="NAME", help="The environment variable with the key of --upstream.")
-@click.option("--default-model", metavar="NAME", help="The model of --upstream for other names (default: its first).")
-@click.option(
-    "--distribution", type=click.Choice(["local", "starter"]), envvar="DISTRIBUTION", show_envvar=True,
-    help="A run.yaml of the package, configured by environment variables.",
-)  # fmt: skip
+@stack_options
 @click.option(
     "--port", type=click.IntRange(1, 65535), envvar="PORT", show_envvar=True, default=DEFAULT_PORT, show_default=True,
     help="The port on 127.0.0.1.",
 )  # fmt: skip
-@click.option(
-    "--context", type=click.IntRange(min=0), envvar="CONTEXT_SIZE", show_envvar=True, metavar="TOKENS",
-    help="Context of the embedded engine (default: 65536; 0: that of the model).",
-)  # fmt: skip
 @click.option("--write", type=click.Path(path_type=Path), metavar="PATH", help="Where to write the run.yaml.")
 @click.option("--verbose", is_flag=True, help="Print the log of the platform from the start.")
-@click.pass_context
 def command(
-    ctx: click.Context,
-    /,
     *,
-    upstream: str | None,
-    upstream_key_env: str | None,
-    default_model: str | None,
     port: int,
     write: Path | None,
     verbose: bool,
-    **engine: Any,  # noqa: ANN401 - model, distribution and context
+    **options: Any,  # noqa: ANN401 - those of StackOptions
 ) -> None:
     """Start a stack with the Messages API on 127.0.0.1.
 
@@ -91,193 +41,17 @@ def command(
       messages serve --upstream http://127.0.0.1:8000
       messages serve --upstream https://api.example.com --upstream-key-env EXAMPLE_API_KEY
     """  # noqa: D301 - click's mark for text that is not wrapped
-    given = [name for name in engine if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
-    if upstream and given:
-        raise click.UsageError(f"--upstream and --{given[0]} cannot be used together; leave one out.", ctx)
-    if not upstream and (upstream_key_env or default_model):
-        raise click.UsageError("--upstream-key-env and --default-model need --upstream.", ctx)
     check_port(port)
-    folder = _state_folder() / f"serve-{port}"
-    if upstream:
-        plan = _upstream_plan(upstream, upstream_key_env, default_model)
-    elif engine["distribution"]:
-        plan = _distribution_plan(engine["distribution"], engine["model"], engine["context"])
-    else:
-        plan = _engine_plan(engine["model"], engine["context"])
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise click.ClickException(
-            f"{folder} cannot be created: {error.strerror}; set LLAMA_STACK_CONFIG_DIR"
-        ) from None
-    environ = stack_environment(folder, distributions() / "apis.d", plan.environ)
-    file = _write(plan, write or folder / "run.yaml")
-    config = read_run_config(file, environ)
-    if found := check(config):
-        raise click.ClickException(f"{file}: {found[0]}" + (f" ({len(found) - 1} more)" if found[1:] else ""))
+    plan = make_plan(StackOptions(**options))
+    folder = state_folder() / f"serve-{port}"
+    stack = prepare(plan, folder, write)
     click.echo(f"Starting {plan.title} ...")
-    click.echo(f"Configuration: {file}")
-    _serve(plan, config, lambda: Server(file, port, environ, verbose=verbose))
+    click.echo(f"Configuration: {stack.file}")
 
+    def wait(server: Server) -> None:
+        server.wait_until_healthy()
+        if plan.probe:
+            server.wait_until_ready(Waiting(stack.config))
 
-def _serve(plan: _Plan, config: RunConfig, new_server: Callable[[], Server]) -> None:
-    server = None
-    try:
-        with stop_requests():
-            server = new_server()
-            server.wait_until_healthy()
-            if plan.probe:
-                server.wait_until_ready(_Waiting(config))
-            click.echo(_banner(server.url))
-            server.show_log()
-            server.wait()
-    except StopRequested:
-        click.echo(f"Stopping, within {STOP_SECONDS:.0f} seconds ...")
-    finally:
-        if server:
-            server.stop()
-
-
-class _Waiting:
-    """Prints once what is being waited for: the backend of the default model."""
-
-    def __init__(self, config: RunConfig) -> None:
-        providers = config.providers("messages")
-        settings = (providers[0][1].get("config") or {}) if providers else {}
-        self._provider = str(settings.get("default_model") or "").partition("/")[0]
-        entries = [entry for _, entry in config.providers("inference") if entry["provider_id"] == self._provider]
-        self._entry = entries[0] if entries else {}
-        self._printed = False
-
-    def __call__(self, message: str) -> None:
-        """Print the sentence; a failure of the embedded engine is an error, because waiting does not mend it.
-
-        Raises:
-            click.ClickException: The engine failed.
-        """
-        kind = self._entry.get("provider_type")
-        if kind == _ENGINE:
-            raise click.ClickException(message)
-        if self._printed:
-            return
-        self._printed = True
-        address = (self._entry.get("config") or {}).get("base_url")
-        start = f"start it with `{_START[kind]}`" if kind in _START else "start it, or correct its base_url"
-        place = f"{self._provider} at {address}" if address else "the backend of the default model"
-        click.echo(f"Waiting for {place}, which does not answer: {start}.")
-
-
-def _upstream_plan(url: str, key_env: str | None, default_model: str | None) -> _Plan:
-    """Return the plan for a running server.
-
-    Raises:
-        click.ClickException: The server does not answer, or there is no model for the default.
-    """
-    from .detect import KINDS, detect, is_literal, messages_settings, provider_entry
-    from .running_stack import header_value
-
-    key = os.environ.get(key_env) if key_env else None
-    if key_env and not key:
-        raise click.ClickException(f"--upstream-key-env: the environment variable {key_env} is not set; set it")
-    key = header_value(key, key_env) if key and key_env else None
-    for option, text in (("--upstream", url), ("--default-model", default_model or "")):
-        if not is_literal(text):
-            raise click.ClickException(f"{option}: it contains ${{ or a control character; write the plain value")
-    found = detect(url, key, key_env)
-    model = default_model or found.default_model
-    if model is None:
-        text = f"--upstream: {found.base_url} lists no model that chats; name one with --default-model NAME"
-        raise click.ClickException(text)
-    count = f"the first of {len(found.models)}" if len(found.models) > 1 and not default_model else "for any name"
-    title = f"{KINDS[found.kind].title} at {found.base_url}, default model {model} ({count})"
-    content = _run_yaml(provider_entry(found, key_env), messages_settings(found, model))
-    return _Plan(title, content=content, probe=False)
-
-
-def _engine_plan(model: str | None, context_size: int | None) -> _Plan:
-    """Return the plan for a GGUF file, or for the model that comes with the package.
-
-    Raises:
-        click.ClickException: The engine or the file is missing.
-    """
-    from llama_stack_provider_messages.local.config import LlamaCppConfig, check_engine, check_model_files
-
-    path = str(Path(model).expanduser().absolute()) if model else ""
-    config: dict[str, Any] = {"model_path": path, "preload": True}
-    if context_size is not None:
-        config["context_size"] = context_size
-    try:
-        check_engine()
-        check_model_files(LlamaCppConfig(**config))
-    except ValueError as error:
-        raise click.ClickException(str(error).replace("model_path: ", "--model: ")) from None
-    entry = {
-        "provider_id": "local",
-        "provider_type": _ENGINE,
-        "module": "llama_stack_provider_messages.local",
-        "config": config,
-    }
-    title = Path(path).name if path else "the tiny model of the package; a real one: --model PATH.gguf (MODEL_PATH)"
-    return _Plan(title, content=_run_yaml(entry, {"default_model": "local/default"}))
-
-
-def _distribution_plan(name: str, model: str | None, context_size: int | None) -> _Plan:
-    given = {"MODEL_PATH": model, "CONTEXT_SIZE": None if context_size is None else str(context_size)}
-    environ = {variable: value for variable, value in given.items() if value is not None}
-    environ["LLAMA_STACK_HOST"] = "127.0.0.1"
-    return _Plan(f"the distribution {name}", file=distributions() / name / "run.yaml", environ=environ)
-
-
-def _run_yaml(inference: Mapping[str, Any], messages: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "version": 2,
-        "distro_name": "messages",
-        "apis": ["inference", "models", "messages"],
-        "external_apis_dir": f"${{env.MESSAGES_APIS_DIR:={distributions() / 'apis.d'}}}",
-        "server": {"host": "127.0.0.1"},
-        "providers": {
-            "inference": [dict(inference)],
-            "messages": [{"provider_id": "builtin", "provider_type": "inline::builtin", "config": dict(messages)}],
-        },
-    }
-
-
-def _write(plan: _Plan, path: Path) -> Path:
-    """Write the run.yaml of a plan; return the path of the file to use.
-
-    Raises:
-        click.ClickException: The file cannot be written.
-    """
-    if plan.content is None:
-        text = plan.file.read_text(encoding="utf-8")
-    else:
-        comment = "# Written by `messages serve`. Keep a copy to change it: `messages run FILE` starts it.\n"
-        text = comment + yaml.safe_dump(dict(plan.content), sort_keys=False)
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise click.ClickException(f"{path} cannot be written: {error.strerror}; choose another with --write") from None
-    return path
-
-
-def _state_folder() -> Path:
-    """Return the folder of this package in the platform's folder, without importing the platform."""
-    return Path(os.environ.get("LLAMA_STACK_CONFIG_DIR") or "~/.llama").expanduser() / "messages"
-
-
-def _banner(url: str) -> str:
-    launch = "messages launch claude" if url.endswith(f":{DEFAULT_PORT}") else f"messages launch --url {url} claude"
-    return f"""
-Serving the Messages API at {url}/v1/messages
-
-  curl {url}/v1/messages -H 'content-type: application/json' \\
-    -d '{{"model": "any", "max_tokens": 200, "messages": [{{"role": "user", "content": "Hello"}}]}}'
-
-  Claude Code, with its window and limits set for the model:
-  {launch}
-
-  or with the address only:
-  ANTHROPIC_BASE_URL={url} ANTHROPIC_AUTH_TOKEN=none claude
-
-Ctrl-C stops it within {STOP_SECONDS:.0f} seconds; open streams end with an error event.
-"""
+    log = folder / "stack.log"
+    serve_until_stopped(lambda: Server(stack.file, port, stack.environ, log=log, verbose=verbose), wait)

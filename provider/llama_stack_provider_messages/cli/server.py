@@ -1,7 +1,7 @@
 """A stack in a child process: started, waited for, stopped.
 
-The platform logs some hundred lines while it starts. They are not printed; if the stack does not get ready, the last
-one says why. Once it is ready, its log goes to stdout as it comes.
+The platform logs some hundred lines while it starts. They go to a file; if the stack does not get ready, the last ones
+are printed. Once it is ready, its log goes to stdout as it comes.
 
 Stopping: the stack gets SIGTERM. It ends open streams of the Messages API with an ``error`` event at once
 (``streaming/stop.py`` of the API) and lets other requests finish. uvicorn would wait for them without limit, and also
@@ -9,28 +9,36 @@ for streams of other APIs, so the process is killed after ``STOP_SECONDS``.
 """
 
 import errno
+import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Self, TextIO
 
 import click
 import httpx
 
-STOP_SECONDS = 8.0
-"""How long a stack may take to stop; less than the ten seconds after which Docker kills a container."""
+from .running_stack import DEFAULT_URL
+from .stack_child import STOP_SECONDS
+
 _POLL_SECONDS = 0.3
 _PROBE_SECONDS = 300.0
 """Timeout of the first request: a large model is loaded by it."""
+_TAIL_LINES, _MAX_LINE_CHARACTERS = 100, 2000
+"""How much of the log is kept in memory."""
+_SHOWN_LINES, _SHOWN_CHARACTERS = 5, 300
+"""How much of it is shown if the stack ends."""
+_MAX_LOG_BYTES = 16 * 1024 * 1024
 _PROBE = {"model": "any", "max_tokens": 1, "messages": [{"role": "user", "content": "Hello"}]}
 
 
@@ -64,45 +72,61 @@ def check_port(port: int, setting: str = "--port or PORT=...") -> None:
             raise click.ClickException(f"Port {port} {problem}; choose another with {setting}") from None
 
 
-def llama_command() -> str:
-    """Return the path of the platform's command: that of this environment.
-
-    Raises:
-        click.ClickException: It is not installed.
-    """
-    beside = Path(sys.executable).with_name("llama")
-    found = str(beside) if beside.exists() else shutil.which("llama")
-    if found is None:
-        raise click.ClickException("the command llama is missing; install llama-stack into this environment")
-    return found
-
-
 class Server:
-    """A ``llama stack run`` on 127.0.0.1.
+    """A ``llama stack run`` in a child process, which ends when this process ends, even if it is killed.
 
     Args:
         config: Path of the run.yaml.
         port: The port to listen on.
         environ: Its complete environment.
+        url: Its base URL, without ``/v1``, if it does not listen on 127.0.0.1.
+        log: The file for the part of its log that is not printed; None, or one that cannot be written: there is none.
         verbose: Print its log from the start.
+        apart: Start it in a session of its own, so that Ctrl-C in the terminal does not reach it.
 
     Attributes:
-        url: Its base URL, without ``/v1``.
+        url: Its base URL.
+        log: The file of its log, None if there is none.
+
+    Raises:
+        click.ClickException: The platform is not installed.
     """
 
-    def __init__(self, config: Path, port: int, environ: Mapping[str, str], *, verbose: bool = False) -> None:
-        self.url = f"http://127.0.0.1:{port}"
-        self._verbose = verbose
-        self._is_shown = verbose
-        self._last = ""
+    def __init__(
+        self,
+        config: Path,
+        port: int,
+        environ: Mapping[str, str],
+        *,
+        url: str = "",
+        log: Path | None = None,
+        verbose: bool = False,
+        apart: bool = False,
+    ) -> None:
+        if not entry_points(group="console_scripts", name="llama"):
+            raise click.ClickException("the command llama is missing; install llama-stack into this environment")
+        self.url = url or f"http://127.0.0.1:{port}"
+        self._verbose = self._is_shown = verbose
+        self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        self._file = None if verbose or log is None else _LogFile.open(log)
+        self.log = log if self._file else None
+        child = [sys.executable, "-P", "-m", f"{__package__}.stack_child"]
         self._process = subprocess.Popen(  # noqa: S603 - the platform's own command
-            [llama_command(), "stack", "run", str(config), "--port", str(port)],
+            [*child, "stack", "run", str(config), "--port", str(port)],
+            stdin=subprocess.PIPE,  # its end stops the child
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=dict(environ),
+            start_new_session=apart,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) if apart else 0,  # the same on Windows
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process has ended by itself."""
+        return self._process.poll() is not None
 
     def wait_until_healthy(self) -> None:
         """Wait until the stack answers; there is no limit while its process runs.
@@ -168,25 +192,106 @@ class Server:
             raise self._end_error()
         body: dict[str, Any] = {"json": _PROBE} if method == "POST" else {}
         try:
-            return httpx.request(method, self.url + path, timeout=seconds, trust_env=False, **body)
+            # a process of this command: nothing is gained by checking its certificate
+            return httpx.request(method, self.url + path, timeout=seconds, trust_env=False, verify=False, **body)  # noqa: S501
         except httpx.TransportError:
             return None
 
     def _end_error(self) -> click.ClickException:
+        """Print the part of the log that says why the process ended, if it was not printed; return the error."""
         self._reader.join(STOP_SECONDS)
-        reason = f"its last words: {self._last}" if self._last else "it printed nothing"
-        code = self._process.returncode
-        return click.ClickException(f"the stack ended with code {code}; {reason} (--verbose prints all of its log)")
+        for line in () if self._is_shown else relevant_lines(list(self._tail)):
+            click.echo(f"  {line}", err=True)
+        where = f"its log is {self.log}" if self.log else "its log is above" if self._is_shown else "it has no log file"
+        return click.ClickException(f"the stack ended with code {self._process.returncode}; {where}")
 
     def _read(self) -> None:
         """Read the log until the process ends, so that it is never blocked by a full pipe."""
         stream = self._process.stdout
         for raw in stream or ():
             line = raw.decode(errors="replace").rstrip()
-            self._last = line or self._last
-            if self._is_shown:
-                with suppress(OSError):  # the reader of a pipe has closed it; the stack goes on
+            self._tail.append(line[:_MAX_LINE_CHARACTERS])
+            with suppress(OSError):  # the reader of a pipe has closed it, or a disk is full; the stack goes on
+                if self._is_shown:
                     click.echo(line)
+                elif self._file:
+                    self._file.write(line)
+
+
+class _LogFile:
+    """A log file of limited size: at ``_MAX_LOG_BYTES`` it becomes ``NAME.1``, and a new one is begun."""
+
+    def __init__(self, path: Path, stream: TextIO) -> None:
+        self._path, self._stream, self._size = path, stream, 0
+
+    @classmethod
+    def open(cls, path: Path) -> Self | None:
+        """Return an empty file that only its owner can read; None if it cannot be written."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+            path.touch(mode=0o600)
+            return cls(path, path.open("w", encoding="utf-8", buffering=1))
+        except OSError:
+            return None
+
+    def write(self, line: str) -> None:
+        """Write a line; raise an OSError if that is not possible."""
+        if self._size > _MAX_LOG_BYTES:
+            self._stream.close()
+            self._path.replace(f"{self._path}.1")
+            self._path.touch(mode=0o600)
+            self._stream, self._size = self._path.open("w", encoding="utf-8", buffering=1), 0
+        self._size += self._stream.write(line + "\n")
+
+
+def relevant_lines(lines: Sequence[str]) -> list[str]:
+    """Return the lines at the end of a log that say why its process ended.
+
+    Those are the exception after the last frame of a traceback, without its link to an explanation; without a
+    traceback, the last lines. Of a line in JSON, its event and error are shown.
+    """
+    shown = [_plain(line) for line in lines if line.strip() and "For further information visit" not in line]
+    frames = [number for number, line in enumerate(shown) if line.startswith('  File "')]
+    after = shown[frames[-1] + 1 :] if frames else []
+    begin = next((number for number, line in enumerate(after) if not line.startswith(" ")), None)
+    found = shown[-_SHOWN_LINES:] if begin is None else after[begin : begin + _SHOWN_LINES]
+    return [line[:_SHOWN_CHARACTERS] for line in found]
+
+
+def _plain(line: str) -> str:
+    try:
+        entry = json.loads(line)
+        parts = [entry["event"], entry.get("error")]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return line
+    return ": ".join(str(part) for part in parts if part).split("\n")[0]
+
+
+def serve_until_stopped(new_server: Callable[[], Server], wait: Callable[[Server], None], model: str = "any") -> None:
+    """Start a stack, print what to do with it, and stop it on SIGINT or SIGTERM.
+
+    Args:
+        new_server: Starts it.
+        wait: Waits until it is ready.
+        model: A model name that it answers, for the printed request.
+
+    Raises:
+        click.ClickException: It ended by itself.
+    """
+    server = None
+    try:
+        with stop_requests():
+            server = new_server()
+            wait(server)
+            click.echo(banner(server.url, model))
+            server.show_log()
+            server.wait()
+    except StopRequested:
+        click.echo(f"Stopping, within {STOP_SECONDS:.0f} seconds ...")
+    finally:
+        if server:
+            server.stop()
 
 
 def _message(response: httpx.Response) -> str:
@@ -205,3 +310,22 @@ def stack_environment(folder: Path, apis_dir: Path, more: Mapping[str, str]) -> 
         "SQLITE_STORE_DIR": str(folder),  # the default is shared by all stacks, and keeps models of other ones
     }
     return {**own, **os.environ, **more}
+
+
+def banner(url: str, model: str) -> str:
+    """Return what to do with a running stack."""
+    launch = "messages launch claude" if url == DEFAULT_URL else f"messages launch --url {url} claude"
+    return f"""
+Serving the Messages API at {url}/v1/messages
+
+  curl {url}/v1/messages -H 'content-type: application/json' \\
+    -d '{{"model": "{model}", "max_tokens": 200, "messages": [{{"role": "user", "content": "Hello"}}]}}'
+
+  Claude Code, with its window and limits set for the model:
+  {launch}
+
+  or with the address only:
+  ANTHROPIC_BASE_URL={url} ANTHROPIC_AUTH_TOKEN=none claude
+
+Ctrl-C stops it within {STOP_SECONDS:.0f} seconds; open streams end with an error event.
+"""

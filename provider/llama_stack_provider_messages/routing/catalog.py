@@ -186,7 +186,7 @@ class Catalog:
             return NamedTarget(target, rule)
         if model_id != name:  # log only: the caller may not be allowed to know
             logger.warning("model not available to the caller", requested=name, stands_for=model_id)
-        raise await self._not_found(name)
+        raise await self._not_found(name, "neither is default_model" if rule == "default" else "")
 
     async def _select(self, name: str) -> tuple[str, NameRule]:
         """Return the model id for a name by the first rule that applies; see the module docstring."""
@@ -215,7 +215,8 @@ class Catalog:
     async def _advice(self) -> str:
         served = [target.model_id for target in await self._platform.served_models()]
         listed = ", ".join(served[:_MAX_LISTED_MODELS]) + (", ..." if len(served) > _MAX_LISTED_MODELS else "")
-        remedy = "To accept this name, add it to aliases or set default_model in the server's configuration"
+        other_way = "" if self._aliases.default else " or set default_model"
+        remedy = f"To accept this name, add it to aliases{other_way} in the server's configuration"
         return f"Served: {listed or 'nothing'}. {remedy}"
 
 

@@ -14,7 +14,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
 
-import httpx
 import yaml
 
 from messages_tape.errors import TapeUsageError
@@ -88,6 +87,8 @@ class StackProcess:
 
     def models(self) -> list[str]:
         """Return the ids of the language models it serves, in the listed order."""
+        import httpx  # not above: commands that only look for the distributions would load it
+
         response = httpx.get(f"{self.url}/v1/models", timeout=30, trust_env=False).raise_for_status()
         listed = [(model["id"], model.get("custom_metadata") or {}) for model in response.json()["data"]]
         return [name for name, about in listed if about.get("model_type", "llm") == "llm"]
@@ -126,6 +127,8 @@ class StackProcess:
             process.wait()
 
     def _wait(self, process: subprocess.Popen[bytes]) -> None:
+        import httpx
+
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if process.poll() is not None:

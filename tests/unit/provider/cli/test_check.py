@@ -52,6 +52,26 @@ BROKEN = {
         ("    config:\n      base_url", "    confg:\n      base_url"),
         "providers.inference[0].confg: unknown field; did you mean config?",
     ),
+    "misspelt setting of a provider": (
+        ("base_url: http", "base_ur: http"),
+        "providers.inference[0].config.base_ur: unknown field, which the platform ignores; did you mean base_url?",
+    ),
+    "setting that the provider calls otherwise": (
+        ("base_url: http", "api_key: x\n      base_url: http"),
+        "providers.inference[0].config.api_key: unknown field, which the platform ignores; did you mean api_token?",
+    ),
+    "misspelt setting inside of another": (
+        ("base_url: http", "network: {tls: {verfy: no}}\n      base_url: http"),
+        "providers.inference[0].config.network.tls.verfy: unknown field, which the platform ignores; did you mean",
+    ),
+    "setting that is not a number": (
+        ("base_url: http", "max_tokens: many\n      base_url: http"),
+        "providers.inference[0].config.max_tokens: many is not of the type int; correct the value",
+    ),
+    "misspelt field of the server": (
+        ("  host: 127.0.0.1", "  host: 127.0.0.1\n  tls_cert: x"),
+        "server.tls_cert: unknown field, which the platform ignores; did you mean tls_certfile?",
+    ),
     "no provider_id": (("- provider_id: vllm\n    prov", "- prov"), "providers.inference[0]: no provider_id; add one"),
     "apis that is not a list": (
         ("[inference, models, messages]", "null"),
@@ -434,7 +454,7 @@ def test_no_platform_module_is_imported_for_a_check(tmp_path):
     code = (
         "import sys; from llama_stack_provider_messages.cli.main import main\n"
         "try: main(['check', sys.argv[1]])\n"
-        "except SystemExit as end: print(end.code, 'llama_stack' in sys.modules, 'openai' in sys.modules)"
+        "except SystemExit as end: print(end.code, [*{'llama_stack', 'openai', 'httpx'} & sys.modules.keys()])"
     )
     run = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True)
-    assert run.stdout.splitlines()[-1] == "0 False False"
+    assert run.stdout.splitlines()[-1] == "0 []"

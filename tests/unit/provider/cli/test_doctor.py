@@ -180,7 +180,7 @@ BROKEN = {
     ),
     "small window": (
         {"/v1/models": reply({"data": [MODEL | {"max_input_tokens": 8_192}], "has_more": False})},
-        "context", "has a window of 8,192 tokens; Claude Code needs 25,000", "CONTEXT_SIZE",
+        "context", "has a window of 8,192 tokens; Claude Code needs 16,384", "does not start with a smaller one",
     ),
     "backend down": (
         {"message": error(502, "The backend is down")},
@@ -323,7 +323,9 @@ def test_a_model_that_is_not_served_fails():
 @pytest.mark.parametrize(
     ("window", "status", "text"),
     [
-        (24_999, "fail", "25,000"),
+        (16_383, "fail", "16,384"),
+        (16_384, "warn", "25,000"),
+        (24_999, "warn", "25,000"),
         (32_768, "warn", "version 2.1.197 45,000"),
         (45_000, "ok", "45,000"),
         (None, "warn", "does not say"),

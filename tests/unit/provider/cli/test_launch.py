@@ -9,9 +9,11 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from llama_stack_provider_messages.cli import launch, running_stack
+from llama_stack_provider_messages.cli import launch, own_stack, running_stack
 from llama_stack_provider_messages.cli.launch import Limits, window_variables
+from llama_stack_provider_messages.cli.plan import StackOptions
 from support.scripted_upstream import ScriptedUpstream, responds
+from support.stack_process import free_port
 
 CONTEXT, OUTPUT = "CLAUDE_CODE_MAX_CONTEXT_TOKENS", "CLAUDE_CODE_MAX_OUTPUT_TOKENS"
 BASH, READ = "BASH_MAX_OUTPUT_LENGTH", "CLAUDE_CODE_FILE_READ_MAX_OUTPUT_TOKENS"
@@ -239,6 +241,88 @@ def test_a_client_that_is_not_installed_is_an_error_with_the_command_that_instal
     result = run({"m": model("m")}, "claude", env={"PATH": str(tmp_path / "bin")})
     assert result.exit_code == 1
     assert "Install it: npm install -g @anthropic-ai/claude-code" in result.stderr
+
+
+@pytest.mark.parametrize(("name", "used"), [("gone", "m"), ("m", "m"), ("sonnet", "sonnet"), ("inherit", "inherit")])
+def test_a_model_for_subagents_that_is_not_served_is_replaced_with_a_line(run, monkeypatch, name, used):
+    """Names that Claude Code resolves itself are kept."""
+    monkeypatch.setenv("CLAUDE_CODE_SUBAGENT_MODEL", name)
+    result = run({"m": model("m", 65_536)}, "claude")
+    assert json.loads(result.stdout)["env"]["CLAUDE_CODE_SUBAGENT_MODEL"] == used
+    assert ("CLAUDE_CODE_SUBAGENT_MODEL=gone is not served" in result.stderr) is (name == "gone")
+
+
+@pytest.fixture
+def no_default_stack(monkeypatch):
+    """No server answers at the default address, and no variable says what to serve."""
+    monkeypatch.setattr(launch, "DEFAULT_URL", f"http://127.0.0.1:{free_port()}")
+    for name in ("MODEL_PATH", "DISTRIBUTION", "CONTEXT_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ([], "No server answers at http://127.0.0.1:"),
+        (["--model", "qwen3"], "No server answers at http://127.0.0.1:"),
+        (["--context", "4096"], "--context is for a new stack: "),
+        (["--model", "/no/x.gguf"], "--model: no file at /no/x.gguf"),
+        (["--default-model", "x"], "--upstream-key-env and --default-model need --upstream."),
+        (["--upstream", "http://127.0.0.1:1"], "--upstream: no answer from http://127.0.0.1:1"),
+        (["--upstream", "http://127.0.0.1:1", "--context", "1"], "--upstream and --context cannot be used together"),
+        (["--url", "http://127.0.0.1:1", "--upstream", "http://x"], "--url is for a running stack, --upstream for a"),
+        (["--upstream", "http://x", "--print"], "--print and --write-settings need a stack that keeps running"),
+    ],
+)
+def test_what_is_missing_for_a_stack_of_its_own_is_named_and_nothing_is_started(
+    tmp_path, no_default_stack, words, text
+):
+    """In one sentence."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(tmp_path))
+        result = CliRunner().invoke(launch.command, [*words, "--", "sh", "-c", "true"])
+    assert result.exit_code in (1, 2)
+    assert text in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "words", "expected"),
+    [
+        ({}, ["--model", "a.gguf"], StackOptions(model="a.gguf")),
+        ({"MODEL_PATH": "b.gguf"}, [], StackOptions(model="b.gguf")),
+        ({"MODEL_PATH": "b.gguf"}, ["--model", "a.GGUF"], StackOptions(model="a.GGUF")),
+        ({"MODEL_PATH": "b.gguf"}, ["--context", "9"], StackOptions(model="b.gguf", context=9)),
+        ({"DISTRIBUTION": "starter"}, [], StackOptions(distribution="starter")),
+        ({}, ["--distribution", "local"], StackOptions(distribution="local")),
+        ({}, ["--upstream", "u"], StackOptions(upstream="u")),
+        ({}, ["--upstream", "u", "--model", "x.gguf"], StackOptions(upstream="u", default_model="x.gguf")),
+    ],
+)
+def test_the_options_and_the_environment_say_what_a_stack_of_its_own_serves(
+    no_default_stack, monkeypatch, environment, words, expected
+):
+    """The variables count only if no server answers at the default address."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    made = []
+
+    def make_plan(options):
+        made.append(options)
+        raise click.ClickException("stop here")
+
+    monkeypatch.setattr(own_stack, "make_plan", make_plan)
+    CliRunner().invoke(launch.command, [*words, "--", "sh"])
+    assert made == [expected]
+
+
+def test_a_variable_does_not_start_a_stack_while_one_answers_at_the_default_address(monkeypatch):
+    """The client is started on the running one."""
+    monkeypatch.setenv("MODEL_PATH", "/no/x.gguf")
+    with ListingStack({"m": model("m", 65_536)}) as stack:
+        monkeypatch.setattr(launch, "DEFAULT_URL", stack.address)
+        result = CliRunner().invoke(launch.command, ["--print", "claude"])
+    assert result.exit_code == 0
+    assert f"export ANTHROPIC_BASE_URL={stack.address}" in result.stdout
 
 
 def test_no_server_is_an_error_that_names_messages_serve(run):

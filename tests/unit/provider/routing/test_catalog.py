@@ -116,6 +116,19 @@ async def test_without_a_default_an_unknown_name_is_a_404(name):
         await catalog(ScriptedPlatform(FIVE)).resolve(name)
 
 
+@pytest.mark.parametrize(
+    ("default", "advice"),
+    [
+        (None, r"is not served here\. Served: up/a\. To accept this name, add it to aliases or set default_model in"),
+        ("up/none", r"is not served here: neither is default_model\. Served: up/a\. To .* to aliases in the server"),
+    ],
+)
+async def test_the_advice_names_default_model_only_if_there_is_none(default, advice):
+    """One that is not served either is named as the reason."""
+    with pytest.raises(NotFoundError, match=advice):
+        await catalog(ScriptedPlatform(["up/a"]), default=default).resolve("x")
+
+
 async def test_an_ambiguous_bare_name_is_a_404_that_names_the_candidates():
     """Without a default: any choice could be the wrong one."""
     with pytest.raises(NotFoundError, match=r"model: y is not served here: .* send one of b/y, up/y\. "):
