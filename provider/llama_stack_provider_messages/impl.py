@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
-from llama_stack_api_messages import Call, MessageReply, PendingStream, Reply, RequestBody, ServeSettings, StreamReply
+from llama_stack_api_messages import Call, MessageReply, PendingStream, Reply, RequestBody, StreamReply
 from llama_stack_api_messages.errors import MessagesError
 from llama_stack_api_messages.models import CountTokensRequest, CreateMessageRequest
 from llama_stack_api_messages.models.catalog import ModelInfo, ModelList, ModelQuery
@@ -35,7 +35,7 @@ class MessagesImpl:
     """
 
     def __init__(self, config: MessagesConfig, platform: Platform, key: bytes) -> None:
-        self.settings = ServeSettings(config.ping_seconds, config.max_request_bytes)
+        self.settings = config.serve_settings()
         probes, client = Probes(config.native_probe_seconds), UpstreamClient()
         self._limits = ModelLimits(client, config.backends)
         self._catalog = Catalog(platform, Aliases(config.aliases, config.default_model), self._limits)
