@@ -1,12 +1,16 @@
 """Requests that are cheap to send and were once expensive to parse, and helpers that measure CPU time and memory."""
 
 import gc
+import hmac
 import json
 import os
 import time
+import zlib
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from llama_stack_provider_messages.translation.messages_to_chat import ThinkingSigner
@@ -20,8 +24,21 @@ TOOLSET = {"type": "mcp_toolset", "mcp_server_name": "a"}
 
 
 def thinking(megabytes: int, times: int, seal: ThinkingSigner) -> list[dict[str, Any]]:
-    """Return a history in which every assistant turn repeats one signed block of repetitive thinking."""
-    block = {"type": "thinking", "thinking": "hm", "signature": seal.sign("hm " * (megabytes * 350_000))}
+    """Return a history in which every assistant turn repeats one signed block of much thinking."""
+    phrases = [f"{number:064}" for number in range(256)]
+    text = "".join(Random(1).choices(phrases, k=megabytes * 16_384))
+    return repeated({"type": "thinking", "thinking": "hm", "signature": seal.sign(text)}, times)
+
+
+def inflating(megabytes: int, key: bytes) -> str:
+    """Return a signature with a thousand times its size of thinking, which this server does not make."""
+    deflate = zlib.compressobj(wbits=-15)
+    packed = deflate.compress(b"t" + b"hm " * (megabytes * 350_000)) + deflate.flush()
+    return "mts1." + urlsafe_b64encode(hmac.digest(key, packed, "sha256")[:16] + packed).rstrip(b"=").decode()
+
+
+def repeated(block: dict[str, Any], times: int) -> list[dict[str, Any]]:
+    """Return a history in which every assistant turn has the same block."""
     return [USER, *([{"role": "assistant", "content": [block, {"type": "text", "text": "x"}]}, USER] * times)]
 
 

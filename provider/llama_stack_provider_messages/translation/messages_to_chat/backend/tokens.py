@@ -56,12 +56,23 @@ def estimate_tokens(fields: Fields) -> int:
     return _TEMPLATE_TOKENS_PER_MESSAGE * len(messages) + tokens_of_bytes(size)
 
 
-def estimate_blocks(content: str | BaseModel | Iterable[BaseModel] | None) -> int:
-    """Return the estimated tokens of a part of a Messages request: a text, a block, or a list of blocks or tools."""
-    if content is None or isinstance(content, str):
-        return tokens_of_bytes(byte_length(content or ""))
-    blocks = [content] if isinstance(content, BaseModel) else content
-    return tokens_of_bytes(sum(_prompt_bytes(block.model_dump(exclude=_NOT_READ, warnings=False)) for block in blocks))
+class BlockSizes:
+    """Estimates parts of a Messages request. A block is measured once, however often it is asked for."""
+
+    def __init__(self) -> None:
+        self._bytes: dict[int, tuple[BaseModel, int]] = {}  # by identity; holding the block keeps it unique
+
+    def tokens(self, content: str | BaseModel | Iterable[BaseModel] | None) -> int:
+        """Return the estimated tokens of a text, a block, or a list of blocks or tools."""
+        if content is None or isinstance(content, str):
+            return tokens_of_bytes(byte_length(content or ""))
+        return tokens_of_bytes(sum(map(self._size, [content] if isinstance(content, BaseModel) else content)))
+
+    def _size(self, block: BaseModel) -> int:
+        if id(block) not in self._bytes:
+            size = _prompt_bytes(block.model_dump(exclude=_NOT_READ, warnings=False))
+            self._bytes[id(block)] = block, size
+        return self._bytes[id(block)][1]
 
 
 def estimate_json(data: bytes) -> int:

@@ -1,5 +1,6 @@
 """What a translation may cost: signatures that inflate, charsets, names for header and log, edits."""
 
+import time
 import tracemalloc
 from random import Random
 
@@ -20,11 +21,12 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
 )
 from llama_stack_provider_messages.translation.messages_to_chat import thinking_signature as signatures
 from llama_stack_provider_messages.translation.messages_to_chat.request import request as limits
+from llama_stack_provider_messages.translation.messages_to_chat.request.context_edits import edited_messages
 from llama_stack_provider_messages.translation.messages_to_chat.thinking_signature import (
     MAX_SIGNED_BYTES,
     SignedReasoning,
 )
-from support.attacks import USER, cpu_bound, thinking, tools
+from support.attacks import USER, cpu_bound, inflating, repeated, thinking, tools
 
 SINGLE_BYTE_CHARSETS = [
     "latin_1", *(f"iso8859_{part}" for part in range(2, 17) if part != 12), "koi8_r", "koi8_u", "mac_roman", "tis_620",
@@ -91,19 +93,19 @@ class TestSignatures:
         """Hundreds of kilobytes of them took 1.4 GB."""
         asked = request(messages=thinking(7, 60, SIGNER))
         tracemalloc.start()
-        with cpu_bound(5), pytest.raises(InvalidRequestError) as refusal:
+        with cpu_bound(2), pytest.raises(InvalidRequestError) as refusal:
             translate_request(asked, TranslationContext(PROFILE, signer=SIGNER))
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 150_000_000
         assert refusal.value.message == (
             "messages.5.content.0.signature: the signatures up to this block hold more than 16 MB of thinking; remove "
-            "the thinking blocks of earlier turns"
+            "the thinking of earlier turns"
         )
 
     def test_reasoning_of_the_maximum_size_comes_back_complete(self):
         """The largest that is signed, and a second one in the same request."""
-        text = "x" * (MAX_SIGNED_BYTES - 1)
+        text = Random(1).randbytes(MAX_SIGNED_BYTES // 2).hex()[1:]
         block = {"type": "thinking", "thinking": "", "signature": SIGNER.sign(text)}
         answers = [{"role": "assistant", "content": [block, {"type": "text", "text": "x"}]}, USER] * 2
         ctx = TranslationContext(PROFILE, signer=SIGNER)
@@ -114,8 +116,38 @@ class TestSignatures:
 
     def test_reasoning_above_the_maximum_size_is_not_signed(self):
         """The client shows the text and sends it back, as with any unsigned thinking."""
-        assert SIGNER.sign("x" * MAX_SIGNED_BYTES) == ""
-        assert SIGNER.sign("", [{"type": "t", "text": "x" * MAX_SIGNED_BYTES}]) == ""
+        text = Random(1).randbytes(MAX_SIGNED_BYTES // 2).hex()
+        assert SIGNER.sign(text) == ""
+        assert SIGNER.sign("", [{"type": "t", "text": text}]) == ""
+
+    def test_reasoning_that_deflates_more_than_a_hundredfold_is_not_signed(self):
+        """A model that repeats itself without end; short texts are signed in any case."""
+        assert SIGNER.sign("hm " * 100_000) == ""
+        assert SIGNER.sign("", [{"type": "t", "text": "hm " * 100_000}]) == ""
+        assert SIGNER.open(SIGNER.sign("x" * 4_000)) == SignedReasoning("x" * 4_000)
+
+    @given(st.lists(st.tuples(st.sampled_from(["hm ", "a", "\u4e2d", "xyz 123 "]), st.integers(0, 20_000)), max_size=6))
+    @settings(max_examples=30)
+    def test_every_signature_made_here_is_accepted(self, repetitions):
+        """Whatever the text is."""
+        text = "".join(piece * times for piece, times in repetitions)
+        if signature := SIGNER.sign(text):
+            assert SIGNER.open(signature) == SignedReasoning(text)
+
+    def test_a_signature_that_inflates_a_thousandfold_is_refused_alone(self):
+        """It was made elsewhere with the same key: 60 of them took 0.4 GB and more."""
+        block = {"type": "thinking", "thinking": "hm", "signature": inflating(7, SIGNER.key)}
+        asked = request(messages=repeated(block, 60))
+        tracemalloc.start()
+        with cpu_bound(0.5), pytest.raises(InvalidRequestError) as refusal:
+            translate_request(asked, TranslationContext(PROFILE, signer=SIGNER))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 10_000_000
+        assert refusal.value.message == (
+            "messages.1.content.0.signature: this signature holds more thinking than this server signs; "
+            "remove the block"
+        )
 
     def test_thinking_that_an_edit_clears_costs_nothing(self):
         """The remedy is within reach of a client that edits its history."""
@@ -242,3 +274,29 @@ def test_names_of_tools_to_clear_are_looked_up_at_once():
     asked = request(messages=messages, context_management={"edits": [edit]})
     with cpu_bound(4):
         translate_request(asked, TranslationContext(Profile()))
+
+
+def test_eight_edits_of_a_long_conversation_measure_it_once():
+    """Each of them measured the whole conversation: 0.25 MB took 8 s, 1.2 MB minutes."""
+    call = {"type": "tool_use", "name": "f", "input": {"text": ["x" * 100] * 20}}
+    turns = [
+        [
+            {"role": "assistant", "content": [call | {"id": f"c{at}"}]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": f"c{at}", "content": "x" * 500}]},
+        ]
+        for at in range(2_000)
+    ]
+    history = [USER, *(message for turn in turns for message in turn)]
+    edits = [
+        {"type": "clear_tool_uses_20250919", "trigger": {"type": "input_tokens", "value": 1}, "keep": kept}
+        for kept in ({"type": "tool_uses", "value": 2_000 - number} for number in range(8))
+    ]
+    spent = []
+    for chosen in (edits[:1], edits):
+        asked = request(messages=history, context_management={"edits": chosen})
+        began = time.process_time()
+        ctx = TranslationContext(Profile())
+        assert len(edited_messages(asked, ctx)) == 4_001
+        spent.append(time.process_time() - began)
+        assert len(ctx.edits) == len(chosen) - 1
+    assert spent[1] < 4 * spent[0]
