@@ -83,7 +83,7 @@ class MessagesConfig(BaseModel):
     media_max_bytes: int = Field(
         default=32 * 1024 * 1024, gt=0, description="Limit of the bytes fetched for one request, all URLs together."
     )
-    media_timeout_seconds: float = Field(default=20.0, gt=0, description="Timeout of fetching one URL.")
+    media_timeout_seconds: float = Field(default=20.0, gt=0, description="Timeout of fetching the URLs of one request.")
     signing_secret: SecretStr | None = Field(
         default=None,
         description="The key that signs thinking blocks. Unset or empty: a key that is generated once and kept in the "

@@ -5,7 +5,7 @@ model. ``TRANSLATED`` has the fields with an equivalent, ``CHECKED`` those that 
 rejected or dropped with others, ``HINTS`` those without effect on the response.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
@@ -14,7 +14,7 @@ from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models.request import CreateMessageRequest
 from llama_stack_provider_messages.headers import SESSION_HEADERS
 from llama_stack_provider_messages.translation.dropped import Dropped
-from llama_stack_provider_messages.translation.fields import field, list_field
+from llama_stack_provider_messages.translation.fields import field
 from llama_stack_provider_messages.translation.messages_to_chat.backend.adapt import (
     fit_window,
     omit_rejected,
@@ -48,13 +48,6 @@ HINTS = frozenset({"cache_control", "diagnostics", "fallback_credit_token", "use
 SERVICE_TIERS: dict[str, str] = {"auto": "auto", "standard_only": "default"}
 """Service tiers of the request -> OpenAI's; other backends have no tiers and ignore the field."""
 
-MAX_TOOLS = 2_000
-"""Maximum tools of a translated request. The platform's client spends most of a millisecond on each."""
-
-MAX_MESSAGES = 10_000
-"""Maximum messages of a translated request, plus the blocks that become messages, calls or parts (all but text). Each
-takes a third of a millisecond. The longest context window has room for fewer."""
-
 _MAX_KEY_CHARACTERS = 64
 """Limit of ``safety_identifier`` and ``prompt_cache_key`` in the platform's request model."""
 
@@ -84,13 +77,11 @@ def translate_request(request: CreateMessageRequest, ctx: TranslationContext) ->
     Raises:
         InvalidRequestError: A part of the request has no equivalent and cannot be dropped.
     """
-    _check_size(request)
     if ctx.policy.strict:
         check_strict(request, ctx)
     _check_fields(request, ctx)
 
     tools = tool_fields(request, ctx)
-    _check_tool_count(tools.get("tools", ()))
     limit = output_limit_fields(request, ctx)
     fields = {
         "messages": chat_messages(request, ctx),
@@ -111,28 +102,6 @@ def translate_request(request: CreateMessageRequest, ctx: TranslationContext) ->
 
     sent = _merged(omit_rejected(fields, ctx), ctx.profile.extra_body)
     return ChatRequest(sent, _reply_options(request, fields, ctx), ctx.log.entries())
-
-
-def _check_size(request: CreateMessageRequest) -> None:
-    """Reject a request with more tools, or messages and blocks, than this server can translate in a short time."""
-    _check_tool_count(request.tools or ())
-    count = 0
-    for index, message in enumerate(request.messages):
-        blocks = list_field(message, "content")
-        parts = [part for block in blocks for part in (block, *list_field(block, "content"))]
-        count += 1 + sum(field(part, "type") != "text" for part in parts)
-        if count > MAX_MESSAGES:
-            raise InvalidRequestError(
-                f"messages.{index}: the conversation has more than {MAX_MESSAGES} messages and blocks other than text, "
-                "the limit for models that need a translated request; shorten the conversation"
-            )
-
-
-def _check_tool_count(tools: Sequence[object]) -> None:
-    if len(tools) > MAX_TOOLS:
-        raise InvalidRequestError(
-            f"tools: more than {MAX_TOOLS} tools are not accepted for models that need a translated request; send fewer"
-        )
 
 
 def _check_fields(request: CreateMessageRequest, ctx: TranslationContext) -> None:

@@ -20,13 +20,12 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     translate_request,
 )
 from llama_stack_provider_messages.translation.messages_to_chat import thinking_signature as signatures
-from llama_stack_provider_messages.translation.messages_to_chat.request import request as limits
 from llama_stack_provider_messages.translation.messages_to_chat.request.context_edits import edited_messages
 from llama_stack_provider_messages.translation.messages_to_chat.thinking_signature import (
     MAX_SIGNED_BYTES,
     SignedReasoning,
 )
-from support.attacks import USER, cpu_bound, inflating, repeated, thinking, tools
+from support.attacks import USER, cpu_bound, inflating, repeated, thinking
 
 SINGLE_BYTE_CHARSETS = [
     "latin_1", *(f"iso8859_{part}" for part in range(2, 17) if part != 12), "koi8_r", "koi8_u", "mac_roman", "tis_620",
@@ -45,45 +44,29 @@ def request(**fields):
     return CreateMessageRequest.model_validate({"model": "m", "max_tokens": 9, "messages": [USER]} | fields)
 
 
-ANSWER = {"role": "assistant", "content": "x"}
-
-
 class TestSize:
-    """Tools and messages: the platform's client takes a millisecond and a third of one for each."""
+    """Long conversations; request bodies are limited before they are translated, see the API's limits.py."""
 
-    @pytest.mark.parametrize("count", [limits.MAX_TOOLS + 1, 14_000])
-    def test_too_many_tools_are_refused(self, count):
-        """14 000 held the server for 15 s."""
-        asked = request(tools=tools(count))
-        with cpu_bound(1.5), pytest.raises(InvalidRequestError, match=r"^tools: more than 2000 tools .*; send fewer$"):
-            translate_request(asked, TranslationContext(PROFILE))
+    @pytest.mark.parametrize("call_ids", ["any", "nine"])
+    def test_the_cost_of_a_conversation_grows_with_its_length(self, call_ids):
+        """With calls and results whose ids repeat in every turn, as some servers count them; 20 000 turns work."""
+        turn = [
+            {"role": "assistant", "content": [{"type": "tool_use", "id": "call_0", "name": "f", "input": {"a": 1}}]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "call_0", "content": "x"}]},
+        ]
+        spent = []
+        for turns in (2_500, 10_000):
+            asked = request(messages=[USER, *turn * turns])
+            began = time.process_time()
+            fields = translate_request(asked, TranslationContext(Profile(call_ids=call_ids))).fields
+            spent.append(time.process_time() - began)
+            assert len(fields["messages"]) == 2 * turns + 1
+        assert spent[1] < 10 * spent[0]
 
-    @pytest.mark.parametrize("count", [limits.MAX_MESSAGES + 1, 90_001])
-    def test_too_many_messages_are_refused(self, count):
-        """90 000 held the server for 27 s; the message names the first one that is too much."""
-        asked = request(messages=[USER, ANSWER] * (count // 2) + [USER])
-        message = r"^messages\.10000: .* more than 10000 messages and blocks .*; shorten the conversation$"
-        with cpu_bound(1.5), pytest.raises(InvalidRequestError, match=message):
-            translate_request(asked, TranslationContext(PROFILE))
-
-    @pytest.mark.parametrize("nested", [False, True])
-    def test_blocks_count_apart_from_text(self, nested):
-        """Calls, results and pictures become messages and parts of their own, also inside of results."""
-        picture = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "eA=="}}
-        blocks = [picture] * limits.MAX_MESSAGES
-        content = [{"type": "tool_result", "tool_use_id": "a", "content": blocks}] if nested else blocks
-        asked = request(messages=[{"role": "user", "content": content}])
-        with cpu_bound(1.5), pytest.raises(InvalidRequestError, match=r"^messages\.0: .* more than 10000"):
-            translate_request(asked, TranslationContext(PROFILE))
-
-    def test_a_request_at_the_limits_is_translated(self):
-        """Text blocks are joined, and any number is accepted."""
-        messages = [USER, ANSWER] * (limits.MAX_MESSAGES // 2 - 1) + [USER]
-        messages[0] = {"role": "user", "content": [{"type": "text", "text": "x"}] * 20_000}
-        asked = request(messages=messages, tools=tools(limits.MAX_TOOLS))
-        fields = translate_request(asked, TranslationContext(PROFILE)).fields
-        assert len(fields["messages"]) == limits.MAX_MESSAGES - 1
-        assert len(fields["tools"]) == limits.MAX_TOOLS
+    def test_many_text_blocks_are_one_message(self):
+        """They are joined."""
+        asked = request(messages=[{"role": "user", "content": [{"type": "text", "text": "x"}] * 50_000}])
+        assert len(translate_request(asked, TranslationContext(PROFILE)).fields["messages"]) == 1
 
 
 class TestSignatures:
