@@ -73,7 +73,7 @@ ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
         "request: more than 500000 values",
     ),
     "a million blocks": (
-        {"messages": [{"role": "user", "content": [{"type": "text", "text": ""}] * 1_150_000}]},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": ""}] * 1_000_000}]},
         "messages: more than 500000 values",
     ),
     "blocks": (

@@ -47,12 +47,16 @@ def tokens_of_bytes(size: int) -> int:
 
 
 def estimate_tokens(fields: Fields) -> int:
-    """Return the estimated prompt tokens of a chat request; messages, tools and response format make up the prompt."""
+    """Return the estimated prompt tokens of a chat request; messages, tools and response format make up the prompt.
+
+    Raises:
+        ValueError: A schema has a number that JSON does not have, such as infinity.
+    """
     messages = fields.get("messages") or []
     size = sum(map(_prompt_bytes, messages))
     for name in ("tools", "response_format"):
         if fields.get(name):
-            size += byte_length(json.dumps(fields[name], ensure_ascii=False))
+            size += byte_length(json.dumps(fields[name], ensure_ascii=False, allow_nan=False))
     return _TEMPLATE_TOKENS_PER_MESSAGE * len(messages) + tokens_of_bytes(size)
 
 

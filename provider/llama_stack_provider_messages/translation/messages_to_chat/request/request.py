@@ -8,6 +8,7 @@ rejected or dropped with others, ``HINTS`` those without effect on the response.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from math import isfinite
 from typing import Any
 
 from llama_stack_api_messages.errors import InvalidRequestError
@@ -47,6 +48,8 @@ HINTS = frozenset({"cache_control", "diagnostics", "fallback_credit_token", "use
 
 SERVICE_TIERS: dict[str, str] = {"auto": "auto", "standard_only": "default"}
 """Service tiers of the request -> OpenAI's; other backends have no tiers and ignore the field."""
+
+_MAX_PATH_CHARACTERS = 200
 
 _MAX_KEY_CHARACTERS = 64
 """Limit of ``safety_identifier`` and ``prompt_cache_key`` in the platform's request model."""
@@ -92,6 +95,16 @@ def translate_request(request: CreateMessageRequest, ctx: TranslationContext) ->
         **_response_format(request, ctx),
         **_account_fields(request, ctx),
     }
+    try:
+        return _complete(request, fields, ctx)
+    except ValueError:  # the encoder of the schemas
+        if path := _path_of_infinity(request):
+            raise InvalidRequestError(f"{path}: the number is too large for JSON; send a smaller one") from None
+        raise
+
+
+def _complete(request: CreateMessageRequest, fields: dict[str, Any], ctx: TranslationContext) -> ChatRequest:
+    """Return the chat request with the fields that depend on the others."""
     ctx = fit_window(request, fields, ctx)
     if fields["messages"] and fields["messages"][-1]["role"] == "assistant":
         fields |= _prefill_fields(request, fields["messages"][-1], ctx)
@@ -136,6 +149,25 @@ def _check_fields(request: CreateMessageRequest, ctx: TranslationContext) -> Non
         ctx.drop("safeguards", "safeguards", reason)
     for path in unknown_keys(request):
         ctx.drop(path, path, "this server does not know the field")
+
+
+def _path_of_infinity(request: CreateMessageRequest) -> str:
+    """Return the path of a number such as ``1e999`` in a schema, which parsers read as infinity; ``""`` without one."""
+
+    def path_in(value: object, path: str) -> str:
+        if isinstance(value, float):
+            return "" if isfinite(value) else path[:_MAX_PATH_CHARACTERS]
+        parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        return next((found for name, part in parts if (found := path_in(part, f"{path}.{name}"))), "")
+
+    schemas: dict[str, object] = {
+        "output_config.format.schema": field(field(request.output_config, "format"), "schema_"),
+        "output_format.schema": field(request.output_format, "schema_"),
+    }
+    schemas |= {
+        f"tools.{index}.input_schema": field(tool, "input_schema") for index, tool in enumerate(request.tools or ())
+    }
+    return next((found for path, schema in schemas.items() if (found := path_in(schema, path))), "")
 
 
 def _sampling_fields(request: CreateMessageRequest, ctx: TranslationContext) -> dict[str, Any]:
