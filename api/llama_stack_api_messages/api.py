@@ -20,6 +20,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from .limits import DEFAULT_LIMITS, RequestLimits
 from .models import CountTokensRequest, CreateMessageRequest
 from .models.catalog import ModelInfo, ModelList, ModelQuery
 from .request_body import RequestBody
@@ -104,10 +105,14 @@ class ServeSettings:
     Attributes:
         ping_seconds: Seconds of silence on a stream after which a ``ping`` event is sent.
         max_request_bytes: Limit of the request body, before and after decompression; larger ones get 413.
+        silence_seconds: How long the next bytes of a request body may take; a request that stops arriving gets 408.
+        limits: Limits on messages, content blocks and tools; requests with more get 400.
     """
 
     ping_seconds: float = 10.0
     max_request_bytes: int = 32 * 1024 * 1024
+    silence_seconds: float = 60.0
+    limits: RequestLimits = DEFAULT_LIMITS
 
 
 @runtime_checkable

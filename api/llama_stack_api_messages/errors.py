@@ -7,6 +7,7 @@
     |- BillingError            402 billing_error
     |- PermissionDeniedError   403 permission_error
     |- NotFoundError           404 not_found_error
+    |- RequestTimeoutError     408 timeout_error
     |- ConflictError           409 conflict_error
     |- RequestTooLargeError    413 request_too_large
     |- RateLimitError          429 rate_limit_error
@@ -105,6 +106,13 @@ class NotFoundError(MessagesError):
     status_code = 404
     error_type = "not_found_error"
     retryable = False
+
+
+class RequestTimeoutError(MessagesError):
+    """The request stopped arriving."""
+
+    status_code = 408
+    error_type = "timeout_error"
 
 
 class ConflictError(MessagesError):

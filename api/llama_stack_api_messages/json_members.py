@@ -57,7 +57,7 @@ def members(body: bytes) -> list[Member]:
     """Return the top-level members in order, duplicate names included.
 
     Args:
-        body: A JSON object.
+        body: A JSON object. Numbers that JSON does not have, such as NaN, are not accepted.
 
     Raises:
         ValueError: The body is not a JSON object; as ``MembersLimitError``: too many members, or too long a name.

@@ -2,9 +2,10 @@
 
 A body may have megabytes, and the native lane passes it on. So ``RequestBody`` keeps the bytes and reads two members;
 code that needs more uses ``parsed``, which validates the whole request once. What would be expensive for every later
-step is rejected first, on the bytes: decompression bombs here, too many values, fields or edits in ``limits.py``.
+step is rejected first, on the bytes: decompression bombs here, too many parts in ``limits.py``.
 """
 
+import asyncio
 import json
 import zlib
 from collections.abc import AsyncIterator, Mapping
@@ -13,10 +14,10 @@ from typing import Protocol
 
 from pydantic import BaseModel, ValidationError
 
-from .errors import InvalidRequestError, RequestTooLargeError
+from .errors import InvalidRequestError, RequestTimeoutError, RequestTooLargeError
 from .json_bytes import JSONConstantError, reject_constant
 from .json_members import MembersLimitError, members, text_at
-from .limits import check_edits, check_unknown_fields, check_values
+from .limits import DEFAULT_LIMITS, BodyCheck, RequestLimits
 from .models import PromptRequest, describe_validation_error
 
 _GZIP = 16 + zlib.MAX_WBITS
@@ -28,6 +29,9 @@ _MAX_GZIP_MEMBERS = 64
 _SMALL_BODY_BYTES = 1024 * 1024
 """Size after decompression below which the ratio does not matter."""
 _FLAGS = {b"true": True, b"false": False, b"null": False}
+_BEFORE_VALUE = b":,[- \t\r\n"
+_MAX_WORDS = 1_000
+"""Words with NaN or Infinity in them that are looked at, before the body is decoded to find out."""
 _MAX_DRAIN_FACTOR = 4
 """A body that is too large is read and discarded up to this many times the limit, so that a client that is still
 sending gets to read the error response."""
@@ -46,21 +50,36 @@ class Incoming(Protocol):
         ...
 
 
-async def read_body(request: Incoming, limit: int) -> bytes:
+async def read_body(request: Incoming, limit: int, silence_seconds: float) -> bytes:
     """Return the decoded body.
+
+    Args:
+        request: The request.
+        limit: Maximum number of bytes.
+        silence_seconds: How long the next bytes may take.
 
     Raises:
         RequestTooLargeError: The body has more than ``limit`` bytes, before or after decompression.
+        RequestTimeoutError: The body stopped arriving. The server then closes the connection.
         InvalidRequestError: The content encoding is not supported, or the compressed data are damaged.
     """
     parts: list[bytes] = []
     size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size <= limit:
-            parts.append(part)
-        elif size > _MAX_DRAIN_FACTOR * limit:
-            break
+    stream = request.stream()
+    try:
+        while size <= _MAX_DRAIN_FACTOR * limit:
+            async with asyncio.timeout(silence_seconds):
+                part = await anext(stream, None)
+            if part is None:
+                break
+            size += len(part)
+            if size <= limit:
+                parts.append(part)
+    except TimeoutError:
+        raise RequestTimeoutError(
+            f"The request body stopped arriving: no bytes for {silence_seconds:g} seconds; send the request again",
+            headers={"connection": "close"},
+        ) from None
     if size > limit:
         raise RequestTooLargeError(f"Request exceeds the maximum size of {limit} bytes; send less, or raise the limit")
     return _decode(b"".join(parts), request.headers.get("content-encoding", "identity").strip().lower(), limit)
@@ -110,6 +129,7 @@ class RequestBody[M: PromptRequest]:
     Args:
         data: The bytes.
         model_class: The class to parse them into.
+        limits: The limits that the operator has set.
 
     Attributes:
         members: Its top-level members.
@@ -122,18 +142,17 @@ class RequestBody[M: PromptRequest]:
         InvalidRequestError: The bytes are not a JSON object, ``model`` is missing or duplicate, or a limit is exceeded.
     """
 
-    def __init__(self, data: bytes, model_class: type[M]) -> None:
+    def __init__(self, data: bytes, model_class: type[M], limits: RequestLimits = DEFAULT_LIMITS) -> None:
         self.data = data
         self._model_class = model_class
-        check_values(data)
-        check_unknown_fields(data)
+        check = BodyCheck(data, limits)
         try:
             self.members = members(data)
         except MembersLimitError as error:
             raise InvalidRequestError(f"request: {error}") from None
         except ValueError:  # parsing the whole body reports it
             self.members = []
-        check_edits(data, self.members)
+        check.check_members(self.members)
 
         if sum(name.lower() == "model" for name, _ in self.members) > 1:
             raise InvalidRequestError("model: given more than once; send it once")
@@ -145,11 +164,11 @@ class RequestBody[M: PromptRequest]:
         self.stream = _FLAGS[literal] if literal in _FLAGS else bool(getattr(self.parsed, "stream", False))
 
     @classmethod
-    def of(cls, params: "RequestBody[M] | M") -> "RequestBody[M]":
+    def of(cls, params: "RequestBody[M] | M", limits: RequestLimits = DEFAULT_LIMITS) -> "RequestBody[M]":
         """Return the body of a parsed request (library-client mode); a ``RequestBody`` is returned unchanged."""
         if isinstance(params, RequestBody):
             return params
-        return cls(params.model_dump_json(by_alias=True, exclude_unset=True).encode(), type(params))
+        return cls(params.model_dump_json(by_alias=True, exclude_unset=True).encode(), type(params), limits)
 
     @cached_property
     def parsed(self) -> M:
@@ -158,28 +177,42 @@ class RequestBody[M: PromptRequest]:
         Raises:
             InvalidRequestError: The request is not valid; the message begins with the JSON path.
         """
-        if self.members:  # all values were read to find them, so none is NaN or Infinity
-            return _validated(self._model_class, self.data)
-        return parse(self._model_class, self.data)
+        return parse(self._model_class, self.data, checked=bool(self.members))
 
 
-def parse[B: BaseModel](model: type[B], body: bytes) -> B:
+def _has_constant(body: bytes) -> bool:
+    """Return whether NaN or Infinity may be a value. In base64 and text the letters occur inside of words."""
+    for name in (b"NaN", b"Infinity"):
+        at = body.find(name)
+        for _ in range(_MAX_WORDS):
+            if at < 0:
+                break
+            if body[at - 1] in _BEFORE_VALUE:
+                return True
+            at = body.find(name, at + 1)
+        else:
+            return True
+    return False
+
+
+def parse[B: BaseModel](model: type[B], body: bytes, *, checked: bool = False) -> B:
     """Return the parsed body.
+
+    Args:
+        model: The class to parse it into.
+        body: JSON.
+        checked: NaN and Infinity have been ruled out, as ``members`` does; searching megabytes takes milliseconds.
 
     Raises:
         InvalidRequestError: The body is not valid; the message begins with the JSON path of the first invalid value.
     """
-    if b"NaN" in body or b"Infinity" in body:
+    if not checked and _has_constant(body):
         try:
             json.loads(body, parse_constant=reject_constant)
         except JSONConstantError as error:  # parsers differ about it, and the backend would receive it
             raise InvalidRequestError(f"The request body is not valid JSON: {error}; send null") from None
         except (ValueError, RecursionError):
             pass  # the validation below has better messages
-    return _validated(model, body)
-
-
-def _validated[B: BaseModel](model: type[B], body: bytes) -> B:
     try:
         return model.model_validate_json(body)
     except ValidationError as error:

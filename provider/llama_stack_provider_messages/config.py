@@ -4,7 +4,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from llama_stack_api_messages import ServeSettings
+from llama_stack_api_messages.limits import RequestLimits
 from llama_stack_api_messages.models import describe_validation_error
+from llama_stack_api_messages.models.request import MAX_MESSAGES
 
 from .translation.messages_to_chat import PRESETS, Policy, profile_for
 from .upstream.settings import Mode, NativeSettings
@@ -34,6 +37,21 @@ class MessagesConfig(BaseModel):
     max_request_bytes: int = Field(
         default=32 * 1024 * 1024, gt=0, description="Larger request bodies are answered with 413."
     )
+    request_silence_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        description="A request whose body stops arriving for this many seconds is answered with 408.",
+    )
+    max_messages: int = Field(
+        default=MAX_MESSAGES, gt=0, le=MAX_MESSAGES, description="Requests with more messages are answered with 400."
+    )
+    max_content_blocks: int = Field(
+        default=50_000,
+        gt=0,
+        description="Requests with more content blocks are answered with 400. Blocks inside of tool results and "
+        "documents count, and those of the system prompt.",
+    )
+    max_tools: int = Field(default=10_000, gt=0, description="Requests with more tools are answered with 400.")
 
     validation: Literal["lenient", "strict"] = Field(
         default="lenient",
@@ -65,7 +83,7 @@ class MessagesConfig(BaseModel):
     media_max_bytes: int = Field(
         default=32 * 1024 * 1024, gt=0, description="Limit of the bytes fetched for one request, all URLs together."
     )
-    media_timeout_seconds: float = Field(default=20.0, gt=0, description="Timeout of fetching one URL.")
+    media_timeout_seconds: float = Field(default=20.0, gt=0, description="Timeout of fetching the URLs of one request.")
     signing_secret: SecretStr | None = Field(
         default=None,
         description="The key that signs thinking blocks. Unset or empty: a key that is generated once and kept in the "
@@ -130,6 +148,11 @@ class MessagesConfig(BaseModel):
             content_policy=self.content_policy,
             media_urls=self.media_urls,
         )
+
+    def serve_settings(self) -> ServeSettings:
+        """Return the settings that the HTTP routes need."""
+        limits = RequestLimits(self.max_messages, self.max_content_blocks, self.max_tools)
+        return ServeSettings(self.ping_seconds, self.max_request_bytes, self.request_silence_seconds, limits)
 
     @classmethod
     def sample_run_config(cls, **_: Any) -> dict[str, Any]:  # noqa: ANN401 - the platform passes what it likes

@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
-from llama_stack_api_messages import Call, MessageReply, PendingStream, Reply, RequestBody, ServeSettings, StreamReply
+from llama_stack_api_messages import Call, MessageReply, PendingStream, Reply, RequestBody, StreamReply
 from llama_stack_api_messages.errors import MessagesError
 from llama_stack_api_messages.models import CountTokensRequest, CreateMessageRequest
 from llama_stack_api_messages.models.catalog import ModelInfo, ModelList, ModelQuery
 
 from .config import MessagesConfig
+from .errors.exceptions import check_key
 from .headers import LANE_HEADER, MODEL_HEADER
 from .native.lane import NativeLane
 from .routing.catalog import Aliases, Catalog, NamedTarget
@@ -36,7 +37,7 @@ class MessagesImpl:
     """
 
     def __init__(self, config: MessagesConfig, platform: Platform, key: bytes) -> None:
-        self.settings = ServeSettings(config.ping_seconds, config.max_request_bytes)
+        self.settings = config.serve_settings()
         probes, client = Probes(config.native_probe_seconds), UpstreamClient(config.connect_retries)
         self._limits = ModelLimits(client, config.backends)
         self._catalog = Catalog(platform, Aliases(config.aliases, config.default_model), self._limits)
@@ -95,6 +96,7 @@ class MessagesImpl:
         """Return the route of a request, and the headers of its reply that name the model and the lane."""
         headers = {MODEL_HEADER: found.header}
         with _errors_with(headers):
+            check_key(found.target.provider, found.target.provider_id)
             route = await self._lanes.choose(found.target, call)
         return route, headers | {LANE_HEADER: route.header}
 

@@ -1,14 +1,30 @@
 """Expensive requests to a running stack: each is a 400 with the JSON path, and takes little CPU time."""
 
+import asyncio
+import json
+import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import product
+from itertools import cycle, product
+from pathlib import Path
 
 import httpx
 import pytest
 
 from llama_stack_provider_messages.translation.messages_to_chat import ThinkingSigner
-from support.attacks import ATTACKS, USER, body_of, cpu_bound, cpu_seconds, peak_megabytes, thinking, tools
+from support.attacks import (
+    ATTACKS,
+    USER,
+    body_of,
+    cpu_bound,
+    cpu_seconds,
+    inflating,
+    peak_megabytes,
+    repeated,
+    thinking,
+)
+from support.pdfs import bomb, encoded, pdf_with, shown
 from support.stack_process import StackProcess, remote_messages, run_config, vllm
 
 pytestmark = pytest.mark.integration
@@ -47,6 +63,7 @@ def stack(upstream, tmp_path_factory):
     messages = {
         "signing_secret": SECRET,
         "media_urls": "fetch",
+        "request_silence_seconds": 3,
         "media_hosts": ["127.0.0.1"],
         "native": {"up": "off", "relayed": "on"},
         "backends": {"up": {"reasoning_field": "reasoning_content"}},
@@ -85,25 +102,35 @@ def test_an_expensive_request_is_rejected_on_both_lanes(stack, name):
     assert peak_megabytes(stack.pid) < before + 150
 
 
-MESSAGES = [USER, {"role": "assistant", "content": "x"}] * 7_000 + [USER]
+def test_a_long_conversation_is_no_attack(stack):
+    """20 000 turns pass the checks of both lanes; the native upstream of this test has no such route."""
+    turn = [
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "f", "input": {"a": 1}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a", "content": "x"}]},
+    ]
+    body = {"messages": [USER, *turn * 10_000]}
+    with cpu_bound(4, stack.pid):
+        assert post(stack, "message", body_of(LANES["native"], body)).status_code == 404
+    with cpu_bound(8, stack.pid):
+        counted = post(stack, "count", body_of(LANES["translated"], body))
+    assert counted.json()["input_tokens"] > 100_000
 
 
-@pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"tools": tools(7_000)}, "tools: more than 2000 tools"),
-        ({"messages": MESSAGES}, "messages.10000: the conversation has more than 10000 messages"),
-    ],
-    ids=["tools", "messages"],
-)
-def test_too_many_tools_or_messages_are_rejected_on_the_translated_lane(stack, fields, message, path):
-    """Each takes the platform's client up to a millisecond; a native upstream gets them (here it has no route)."""
-    with cpu_bound(4, stack.pid):
-        reply = post(stack, path, body_of(LANES["translated"], fields))
-    assert_rejected(reply, message)
-    with cpu_bound(4, stack.pid):
-        assert post(stack, "message", body_of(LANES["native"], fields)).status_code == 404
+def test_the_models_are_listed_while_expensive_requests_arrive(stack):
+    """No attack holds the server: it answers others in between, and all attacks at the end."""
+    bodies = [body_of(model, attack) for model, (attack, _) in zip(cycle(LANES.values()), ATTACKS.values())]
+    with ThreadPoolExecutor(4) as pool, cpu_bound(20, stack.pid):
+        attacks = [pool.submit(post, stack, "message", body) for body in bodies]
+        answered = 0
+        while not all(attack.done() for attack in attacks):
+            assert list_models(stack).status_code == 200
+            answered += 1
+        assert {attack.result().status_code for attack in attacks} == {400}
+    assert answered > 1
+
+
+def list_models(stack):
+    return httpx.get(f"{stack.url}/v1/models", headers={"anthropic-version": "2023-06-01"}, timeout=120)
 
 
 def test_the_tool_arguments_of_a_chat_completion_are_limited(stack):
@@ -132,6 +159,93 @@ def test_the_decompressed_size_of_signatures_is_limited(stack, path):
         reply = post(stack, path, body_of("up/text", {"messages": messages}))
     assert_rejected(reply, "messages.5.content.0.signature: the signatures up to this block hold more than 16 MB")
     assert peak_megabytes(stack.pid) < before + 200
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_signature_that_inflates_a_thousandfold_is_rejected_alone(stack, path):
+    """This server makes none."""
+    block = {"type": "thinking", "thinking": "hm", "signature": inflating(7, SECRET.encode())}
+    before = peak_megabytes(stack.pid)
+    with cpu_bound(2, stack.pid):
+        reply = post(stack, path, body_of("up/text", {"messages": repeated(block, 60)}))
+    assert_rejected(
+        reply, "messages.1.content.0.signature: this signature holds more thinking than this server signs; "
+    )
+    assert peak_megabytes(stack.pid) < before + 50
+
+
+def test_a_number_that_json_does_not_have_is_rejected_with_its_path(stack):
+    """A native upstream gets it as it is."""
+    tool = {"name": "f", "input_schema": {"type": "object", "properties": {"a": {"maximum": "NUMBER"}}}}
+    bodies = {lane: body_of(LANES[lane], {"tools": [tool]}).replace(b'"NUMBER"', b"1e999") for lane in LANES}
+    for path in PATHS:
+        reply = post(stack, path, bodies["translated"])
+        assert_rejected(reply, "tools.0.input_schema.properties.a.maximum: the number is too large for JSON; ")
+    assert post(stack, "message", bodies["native"]).status_code == 404
+
+
+@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("path", PATHS)
+def test_a_key_with_a_line_end_is_rejected_on_both_lanes(stack, lane, path):
+    """Such a key cannot be sent in a header, and is an error of the client."""
+    headers = {"x-llamastack-provider-data": json.dumps({"vllm_api_token": "sk-a\nx-evil: 1"})}
+    reply = httpx.post(f"{stack.url}{PATHS[path]}", content=body_of(LANES[lane], {}), headers=headers, timeout=120)
+    assert_rejected(reply, "x-llamastack-provider-data: the key for the backend ")
+    assert "sk-a" not in reply.text
+
+
+def test_a_body_that_stops_arriving_is_a_408(stack):
+    """The connection is closed after it, and others are answered meanwhile."""
+    with socket.create_connection(("127.0.0.1", stack.port), timeout=120) as client:
+        client.sendall(b'POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{"model":')
+        assert list_models(stack).status_code == 200
+        reply = b"".join(iter(lambda: client.recv(65536), b""))
+    head, _, body = reply.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 408 ")
+    assert b"connection: close" in head.lower()
+    error = json.loads(body)["error"]
+    assert error["type"] == "timeout_error"
+    assert error["message"] == "The request body stopped arriving: no bytes for 3 seconds; send the request again"
+
+
+def test_more_than_twenty_urls_are_rejected(stack, site):
+    """The message names the first one that is too many."""
+    images = [{"type": "image", "source": {"type": "url", "url": f"{site}/{number}"}} for number in range(21)]
+    reply = post(stack, "message", body_of("up/text", {"messages": [{"role": "user", "content": images}]}))
+    assert_rejected(reply, "messages.0.content.20.source.url: more than 20 URLs ")
+
+
+def pdf(data):
+    return {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": data}}
+
+
+def children(pid):
+    """Return the child processes of a process."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return {child for task in tasks for child in (task / "children").read_text().split()}
+
+
+async def test_slow_pdfs_do_not_stop_the_pdfs_of_others_and_end_with_their_client(stack):
+    """Four files of 100 kB held everybody up for a minute."""
+    slow = encoded(bomb(48 << 20, shown("x") + b"\n"))
+    assert len(slow) < 200_000
+    async with httpx.AsyncClient(base_url=stack.url, timeout=120) as http:
+
+        def send(*documents):
+            body = body_of("up/text", {"messages": [{"role": "user", "content": list(documents)}]})
+            return asyncio.ensure_future(http.post("/v1/messages", content=body))
+
+        attack = send(*(pdf(slow + "\n" * number) for number in range(4)))
+        while not children(stack.pid):
+            await http.get("/v1/health")
+        began = children(stack.pid)
+        reply = await send(pdf(encoded(pdf_with("Hello"))))
+        assert reply.status_code == 200
+        assert not attack.done()
+        attack.cancel()
+        await asyncio.gather(attack, return_exceptions=True)
+        while children(stack.pid) & began:
+            await http.get("/v1/health")
 
 
 @pytest.mark.parametrize("charset", ["=punycode", "=idna", "=undefined"])

@@ -1,12 +1,16 @@
 """Requests that are cheap to send and were once expensive to parse, and helpers that measure CPU time and memory."""
 
 import gc
+import hmac
 import json
 import os
 import time
+import zlib
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from llama_stack_provider_messages.translation.messages_to_chat import ThinkingSigner
@@ -20,8 +24,21 @@ TOOLSET = {"type": "mcp_toolset", "mcp_server_name": "a"}
 
 
 def thinking(megabytes: int, times: int, seal: ThinkingSigner) -> list[dict[str, Any]]:
-    """Return a history in which every assistant turn repeats one signed block of repetitive thinking."""
-    block = {"type": "thinking", "thinking": "hm", "signature": seal.sign("hm " * (megabytes * 350_000))}
+    """Return a history in which every assistant turn repeats one signed block of much thinking."""
+    phrases = [f"{number:064}" for number in range(256)]
+    text = "".join(Random(1).choices(phrases, k=megabytes * 16_384))
+    return repeated({"type": "thinking", "thinking": "hm", "signature": seal.sign(text)}, times)
+
+
+def inflating(megabytes: int, key: bytes) -> str:
+    """Return a signature with a thousand times its size of thinking, which this server does not make."""
+    deflate = zlib.compressobj(wbits=-15)
+    packed = deflate.compress(b"t" + b"hm " * (megabytes * 350_000)) + deflate.flush()
+    return "mts1." + urlsafe_b64encode(hmac.digest(key, packed, "sha256")[:16] + packed).rstrip(b"=").decode()
+
+
+def repeated(block: dict[str, Any], times: int) -> list[dict[str, Any]]:
+    """Return a history in which every assistant turn has the same block."""
     return [USER, *([{"role": "assistant", "content": [block, {"type": "text", "text": "x"}]}, USER] * times)]
 
 
@@ -51,6 +68,37 @@ ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
         {"messages": [{"role": "user", "content": [{"type": "text", "text": "x", "a": 1, "b": 2}] * 80_000}]},
         "messages.0.content.5000: the request has more than 10000 fields",
     ),
+    "half a million fields after a long text": (
+        {"system": "x" * 300_000, **{f"f{number}": 1 for number in range(500_000)}},
+        "request: more than 500000 values",
+    ),
+    "a million blocks": (
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": ""}] * 1_000_000}]},
+        "messages: more than 500000 values",
+    ),
+    "blocks": (
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}] * 25_001}] * 2},
+        "messages.1.content: the request has more than 50000 content blocks",
+    ),
+    "blocks in results": (
+        {
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "tool_result", "tool_use_id": "a", "content": [{"type": "text", "text": "x"}] * 60_000}
+                    ],
+                }
+            ]
+        },
+        "messages.0.content.0.content: the request has more than 50000 content blocks",
+    ),
+    "blocks of the system prompt": (
+        {"system": [{"type": "text", "text": "x"}] * 60_000},
+        "system: the request has more than 50000 content blocks",
+    ),
+    "messages": ({"messages": [USER] * 100_001}, "messages: more than 100000 messages"),
+    "tools": ({"tools": [{"name": "f", "input_schema": {}}] * 10_001}, "tools: more than 10000 tools"),
     "fields given twice": ({"COPIES": 400_000}, "request: the object has more than 2000 fields"),
     "objects of one field": ({"system": [{"type": "later"}] * 1_000_000}, "system: more than 500000 values"),
     "empty lists for the system prompt": ({"system": EMPTY}, "system: more than 500000 values"),
@@ -58,13 +106,13 @@ ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
         {"tools": [{"name": "f", "input_schema": {"type": "object", "a": EMPTY}}]},
         "tools: more than 500000 values",
     ),
-    "empty lists in an unknown field": ({"x": EMPTY}, "x: more than 500000 values"),
-    "empty lists in a field given twice": ({"COPIES": 1, "copy": EMPTY}, "copy: more than 500000 values"),
+    "empty lists in an unknown field": ({"x": EMPTY}, "request: more than 500000 values"),
+    "empty lists in a field given twice": ({"COPIES": 1, "copy": EMPTY}, "request: more than 500000 values"),
     "empty lists beside a lone surrogate": ({"y": "\ud800", "x": EMPTY}, "request: more than 500000 values"),
-    "empty strings": ({"x": [""] * 3_000_000}, "x: more than 500000 values"),
+    "empty strings": ({"x": [""] * 3_000_000}, "request: more than 500000 values"),
     "names of tools": (
         {"tools": [TOOLSET | {"configs": {str(number): 1 for number in range(600_000)}}]},
-        "tools: more than 500000 values",
+        "tools.0.configs: more than 1000 fields",
     ),
     "objects of tools": (
         {"tools": [TOOLSET | {"configs": {str(number): {"enabled": 3} for number in range(100_000)}}]},

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import Body, Response
 from starlette.routing import BaseRoute
 
-from llama_stack_api_messages.api import MessageReply, Messages, Reply
+from llama_stack_api_messages.api import MessageReply, Messages, Reply, ServeSettings
 from llama_stack_api_messages.error_response import CLIENT_CLOSED, wire_headers
 from llama_stack_api_messages.models import CountTokensRequest, CreateMessageRequest, Message, MessageTokensCount
 from llama_stack_api_messages.request_body import RequestBody
@@ -43,7 +43,7 @@ class MessageEndpoints:
         self, params: Annotated[CreateMessageRequest, Body()], request: MessagesRequest = NO_REQUEST
     ) -> Response:
         """Send a conversation and get the next Message of the assistant, whole or as a stream of events."""
-        body, call = RequestBody.of(params), call_of(request)
+        body, call = RequestBody.of(params, self._impl.settings.limits), call_of(request)
         if body.stream:
             return EventStream(lambda: self._impl.create_message(body, call), call, self._impl.settings.ping_seconds)
         return await _whole(self._impl.create_message(body, call), request)
@@ -52,10 +52,11 @@ class MessageEndpoints:
         self, params: Annotated[CountTokensRequest, Body()], request: MessagesRequest = NO_REQUEST
     ) -> Response:
         """Count the tokens of a prompt, without generating a response."""
-        return await _whole(self._impl.count_tokens(RequestBody.of(params), call_of(request)), request)
+        body = RequestBody.of(params, self._impl.settings.limits)
+        return await _whole(self._impl.count_tokens(body, call_of(request)), request)
 
 
-def message_routes(impl: Messages, max_body_bytes: int) -> list[BaseRoute]:
+def message_routes(impl: Messages, settings: ServeSettings) -> list[BaseRoute]:
     """Return the routes of the endpoints that take a prompt."""
     endpoints = MessageEndpoints(impl)
     return [
@@ -63,7 +64,7 @@ def message_routes(impl: Messages, max_body_bytes: int) -> list[BaseRoute]:
             prefix + path,
             endpoint,
             methods=["POST"],
-            max_body_bytes=max_body_bytes,
+            settings=settings,
             response_model=response_model,
             responses=_RESPONSES,
             summary=summary,

@@ -7,9 +7,9 @@ A new endpoint is one function and one line in ``create_router``:
     MessagesRoute("/v1/messages/batches/{batch_id}", get_batch, methods=["GET"], response_model=Batch)
 
 * Path, query and header parameters are declared by the function, as for any FastAPI endpoint.
-* A body is declared as ``Annotated[Model, Body()]``, and ``max_body_bytes`` limits it. The route reads it itself: gzip
-  is accepted and the content type does not matter. A ``PromptRequest`` arrives as ``RequestBody``, which is parsed only
-  if needed; every other model arrives parsed.
+* A body is declared as ``Annotated[Model, Body()]``, and ``settings`` limit it. The route reads it itself: gzip is
+  accepted and the content type does not matter. A ``PromptRequest`` arrives as ``RequestBody``, which is parsed only if
+  needed; every other model arrives parsed.
 * A parameter ``request: MessagesRequest = NO_REQUEST`` gets the HTTP request. The platform's library client has none:
   it calls the function itself, with parsed parameters and a parsed body.
 
@@ -32,7 +32,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
-from llama_stack_api_messages.api import Call, new_id
+from llama_stack_api_messages.api import Call, ServeSettings, new_id
 from llama_stack_api_messages.error_response import CLIENT_CLOSED, error_response, visible_error
 from llama_stack_api_messages.errors import MethodNotAllowedError, NotFoundError
 from llama_stack_api_messages.json_bytes import encode_json
@@ -83,8 +83,7 @@ class MessagesRoute(APIRoute):
         path: The path, with parameters such as ``{batch_id}``.
         endpoint: The async function; takes at most one body, returns the response, or raises. Background tasks and an
             injected ``Response`` are not supported.
-        max_body_bytes: Limit of the body, before and after decompression; larger ones are answered with 413. Required
-            if the endpoint takes a body.
+        settings: The limits of the body. Required if the endpoint takes a body.
         options: The options of FastAPI's route.
     """
 
@@ -93,10 +92,10 @@ class MessagesRoute(APIRoute):
         path: str,
         endpoint: Callable[..., Any],
         *,
-        max_body_bytes: int | None = None,
+        settings: ServeSettings | None = None,
         **options: Any,  # noqa: ANN401 - FastAPI's, of many types
     ) -> None:
-        self.max_body_bytes = max_body_bytes
+        self.settings = settings
         super().__init__(path, endpoint, **{"tags": ["Messages"], "responses": RESPONSES, **options})
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -108,9 +107,9 @@ class MessagesRoute(APIRoute):
         model = body.field_info.annotation if body else BaseModel
         if len(bodies) > 1 or not (isinstance(model, type) and issubclass(model, BaseModel)):
             raise TypeError(f"{self.path}: the endpoint may take one body, and its type has to be a pydantic model")
-        limit = self.max_body_bytes or 0
-        if body and not limit:
-            raise TypeError(f"{self.path}: the endpoint takes a body; max_body_bytes is required")
+        settings = self.settings
+        if body and not settings:
+            raise TypeError(f"{self.path}: the endpoint takes a body; settings are required")
         lazy = issubclass(model, PromptRequest)
         parameters = dataclasses.replace(self.dependant, body_params=[])
 
@@ -124,9 +123,9 @@ class MessagesRoute(APIRoute):
             if solved.errors:
                 raise RequestValidationError(solved.errors)
             arguments = solved.values
-            if body:
-                data = await read_body(request, limit)
-                arguments[body.name] = RequestBody(data, model) if lazy else parse(model, data)
+            if body and settings:
+                data = await read_body(request, settings.max_request_bytes, settings.silence_seconds)
+                arguments[body.name] = RequestBody(data, model, settings.limits) if lazy else parse(model, data)
             response: Response = await self.endpoint(**arguments)
             return response
 

@@ -42,12 +42,12 @@ def create_router(impl: Messages | None) -> APIRouter:
     impl = cast("Messages", impl)  # an endpoint is called only if there is an implementation
     return APIRouter(
         routes=[
-            *message_routes(impl, settings.max_request_bytes),
+            *message_routes(impl, settings),
             *own_model_routes(impl),
             *(_probe_route(path) for path in PROBES),
         ],
         route_class=MessagesRoute,
-        lifespan=_lifespan(impl, settings.max_request_bytes),
+        lifespan=_lifespan(impl, settings),
     )
 
 
@@ -59,16 +59,14 @@ def _probe_route(path: str) -> MessagesRoute:
     return MessagesRoute(path, hello, methods=["GET", "HEAD"], include_in_schema=False, openapi_extra=public)
 
 
-def _lifespan(impl: Messages, max_body_bytes: int) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _lifespan(impl: Messages, settings: ServeSettings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """Return the lifespan of the router. Entering it twice changes nothing that a client sees."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         create_message = MessageEndpoints(impl).create_message
         before = [
-            MessagesRoute(
-                MESSAGES, create_message, methods=["POST"], max_body_bytes=max_body_bytes, include_in_schema=False
-            ),
+            MessagesRoute(MESSAGES, create_message, methods=["POST"], settings=settings, include_in_schema=False),
             *shared_model_routes(impl),
         ]
         after = [UnknownPathRoute()]

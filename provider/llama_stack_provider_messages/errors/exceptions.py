@@ -103,6 +103,22 @@ def keys_of(provider: Any) -> Keys:  # noqa: ANN401 - providers have no common t
     return Keys(*found)
 
 
+def check_key(provider: Any, provider_id: str) -> None:  # noqa: ANN401 - as above
+    """Reject a key that a header cannot carry, before either lane or a probe sends it.
+
+    Raises:
+        MessagesError: The key for this request has a line end, or another character that is not printable ASCII.
+    """
+    keys = keys_of(provider)
+    key = keys.used or ""
+    if key.isascii() and key.isprintable() and key == key.strip():
+        return
+    problem = f"the key for the backend '{provider_id}' has a line end, or another character that a header cannot carry"
+    if keys.from_request:
+        raise InvalidRequestError(f"x-llamastack-provider-data: {problem}; send the key without it")
+    raise ApiError(f"In the configuration, {problem}; its operator has to correct it", retryable=False)
+
+
 def translate_failure(error: Exception, provider_id: str, keys: Keys = NO_KEYS) -> MessagesError:
     """Return the client's error for a failed call of an inference provider; log the cause.
 

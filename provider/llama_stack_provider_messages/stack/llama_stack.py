@@ -50,6 +50,7 @@ from llama_stack_api.inference import OpenAIChatCompletionRequestWithExtraBody, 
 from llama_stack_api.inference.models import OpenAIChatCompletionChunkWithReasoning, OpenAIChatCompletionWithReasoning
 
 from llama_stack_api_messages import MessagesUpstream
+from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.stack import API_NAME
 
 __all__ = [
@@ -88,6 +89,10 @@ STATE_FOLDER = LLAMA_STACK_CONFIG_DIR / "messages"
 _PLACEHOLDER_MESSAGES = [OpenAIUserMessageParam(role="user", content="-")]
 """For the platform's validation. The real messages are assigned afterwards as plain dicts, because the platform's
 message classes reject or drop what many backends accept (images in tool results, reasoning in history)."""
+MAX_SDK_TOOLS = 2_000
+"""Tools of a chat completion through the platform's SDK, which spends most of a millisecond on each."""
+MAX_SDK_MESSAGES = 10_000
+"""Its messages, calls, and parts other than text; the SDK spends a third of a millisecond on each."""
 _NO_KEY = "NO KEY REQUIRED"
 """The placeholder key of several providers of the platform."""
 _REMOTE = "llama_stack.providers.remote.inference"
@@ -241,7 +246,11 @@ class Platform:
         Args:
             target: The model to use.
             fields: Chat completion fields with ``messages`` as plain dicts.
+
+        Raises:
+            InvalidRequestError: The SDK would keep the event loop busy for seconds.
         """
+        _check_size(fields)
         rest = {name: value for name, value in fields.items() if name != "messages"}
         params = OpenAIChatCompletionRequestWithExtraBody(
             model=target.resource_id, messages=_PLACEHOLDER_MESSAGES, **rest
@@ -249,6 +258,24 @@ class Platform:
         messages = fields["messages"]
         params.messages = _records(messages) if target.reads_objects else messages
         return await target.provider.openai_chat_completion(params)
+
+
+def _check_size(fields: Mapping[str, Any]) -> None:
+    if len(fields.get("tools") or ()) > MAX_SDK_TOOLS:
+        raise InvalidRequestError(
+            f"tools: more than {MAX_SDK_TOOLS} tools are not accepted for a model of this provider; send fewer"
+        )
+    count = 0
+    for message in fields["messages"]:
+        parts = message.get("content")
+        texts = isinstance(parts, str) or parts is None
+        count += 1 + len(message.get("tool_calls") or ())
+        count += 0 if texts else sum(part["type"] != "text" for part in parts)
+    if count > MAX_SDK_MESSAGES:
+        raise InvalidRequestError(
+            f"messages: more than {MAX_SDK_MESSAGES} messages, tool calls, images and files are not accepted for a "
+            "model of this provider; shorten the conversation"
+        )
 
 
 def _target(

@@ -211,3 +211,13 @@ def test_a_long_name_is_rejected(name, end):
     for body in (b'{"' + name + b'":1,' + end, b'{"c":1,"' + name + b'":1,' + end):
         with pytest.raises(MembersLimitError, match="the name of a field has more than 1000 bytes"):
             members(body)
+
+
+@pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity"])
+@pytest.mark.parametrize(
+    "body", [b'{"a": [{"b": NUMBER}]}', b'{"a": "\\ud800", "b": NUMBER}', b'{"a": 1, "a": NUMBER}']
+)
+def test_numbers_that_json_does_not_have_are_not_accepted(body, number):
+    """Wherever they are: a request is not searched for them again."""
+    with pytest.raises(ValueError, match="is not a"):
+        members(body.replace(b"NUMBER", number))

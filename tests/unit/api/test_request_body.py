@@ -1,5 +1,6 @@
 """Reading request bodies, and the members that are read before a body is parsed."""
 
+import asyncio
 import contextlib
 import gzip
 import json
@@ -11,11 +12,13 @@ from fastapi import Request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llama_stack_api_messages.errors import InvalidRequestError, RequestTooLargeError
+from llama_stack_api_messages.errors import InvalidRequestError, RequestTimeoutError, RequestTooLargeError
 from llama_stack_api_messages.models import CreateMessageRequest
 from llama_stack_api_messages.request_body import RequestBody, parse, read_body
+from support.attacks import cpu_bound
 
 LIMIT = 1000
+SECONDS = 60.0
 
 
 def request(*parts, encoding=None):
@@ -37,58 +40,60 @@ def request(*parts, encoding=None):
 
 async def test_parts_are_joined():
     """The body is the concatenation of its parts."""
-    assert await read_body(request(b"ab", b"c"), LIMIT) == b"abc"
+    assert await read_body(request(b"ab", b"c"), LIMIT, SECONDS) == b"abc"
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "GZIP", "x-gzip"])
 async def test_gzip_is_decoded(encoding):
     """Compressed bodies are read."""
-    assert await read_body(request(gzip.compress(b"abc"), encoding=encoding), LIMIT) == b"abc"
+    assert await read_body(request(gzip.compress(b"abc"), encoding=encoding), LIMIT, SECONDS) == b"abc"
 
 
 @pytest.mark.parametrize("encoding", ["", "identity"])
 async def test_identity_leaves_the_body_unchanged(encoding):
     """A body without content-encoding, or with ``identity``, is returned unchanged."""
-    assert await read_body(request(b"abc", encoding=encoding), LIMIT) == b"abc"
+    assert await read_body(request(b"abc", encoding=encoding), LIMIT, SECONDS) == b"abc"
 
 
 async def test_a_body_at_the_limit_passes_and_one_over_it_does_not():
     """The limit is exact."""
-    assert len(await read_body(request(b"x" * LIMIT), LIMIT)) == LIMIT
+    assert len(await read_body(request(b"x" * LIMIT), LIMIT, SECONDS)) == LIMIT
     with pytest.raises(RequestTooLargeError):
-        await read_body(request(b"x" * LIMIT, b"x"), LIMIT)
+        await read_body(request(b"x" * LIMIT, b"x"), LIMIT, SECONDS)
 
 
 async def test_a_large_body_is_drained_up_to_four_times_the_limit():
     """A client that sends slightly too much still reads its 413; an endless body is cut off."""
     slightly = request(*[b"x" * LIMIT] * 3)
     with pytest.raises(RequestTooLargeError):
-        await read_body(slightly, LIMIT)
+        await read_body(slightly, LIMIT, SECONDS)
     assert len(slightly.state.taken) == 4
     endless = request(*[b"x" * LIMIT] * 100)
     with pytest.raises(RequestTooLargeError):
-        await read_body(endless, LIMIT)
+        await read_body(endless, LIMIT, SECONDS)
     assert len(endless.state.taken) == 5
 
 
 async def test_gzip_members_in_a_row_are_one_body():
     """Several gzip members are decompressed to one body, as the gzip format allows."""
-    assert await read_body(request(gzip.compress(b"ab") + gzip.compress(b"c"), encoding="gzip"), LIMIT) == b"abc"
+    assert (
+        await read_body(request(gzip.compress(b"ab") + gzip.compress(b"c"), encoding="gzip"), LIMIT, SECONDS) == b"abc"
+    )
 
 
 async def test_a_compression_ratio_that_no_text_has_is_rejected():
     """A bomb below the size limit would still keep the parser busy."""
     with pytest.raises(RequestTooLargeError):
-        await read_body(request(gzip.compress(b"x" * 2_000_000), encoding="gzip"), 32_000_000)
+        await read_body(request(gzip.compress(b"x" * 2_000_000), encoding="gzip"), 32_000_000, SECONDS)
     half = gzip.compress(b"x" * 600_000)
     with pytest.raises(RequestTooLargeError):
-        await read_body(request(half + half, encoding="gzip"), 32_000_000)
+        await read_body(request(half + half, encoding="gzip"), 32_000_000, SECONDS)
 
 
 async def test_a_gzip_bomb_is_stopped_at_the_limit():
     """The limit holds after decompression, too."""
     with pytest.raises(RequestTooLargeError) as caught:
-        await read_body(request(gzip.compress(b"x" * 100 * LIMIT), encoding="gzip"), LIMIT)
+        await read_body(request(gzip.compress(b"x" * 100 * LIMIT), encoding="gzip"), LIMIT, SECONDS)
     assert caught.value.details == {"error_code": "request_body_too_large_after_decoding"}
 
 
@@ -100,14 +105,14 @@ async def test_a_gzip_bomb_is_stopped_at_the_limit():
 async def test_damaged_gzip_is_rejected(body):
     """With 400 and an error code of its own."""
     with pytest.raises(InvalidRequestError) as caught:
-        await read_body(request(body, encoding="gzip"), LIMIT)
+        await read_body(request(body, encoding="gzip"), LIMIT, SECONDS)
     assert caught.value.details == {"error_code": "request_body_encoding_invalid"}
 
 
 async def test_an_unknown_encoding_is_rejected_by_name():
     """The message names the supported one."""
     with pytest.raises(InvalidRequestError, match="br is not supported; send gzip") as caught:
-        await read_body(request(b"x", encoding="br"), LIMIT)
+        await read_body(request(b"x", encoding="br"), LIMIT, SECONDS)
     assert caught.value.details == {"error_code": "request_body_encoding_unsupported"}
 
 
@@ -247,6 +252,38 @@ async def test_gzip_with_very_many_members_takes_time_in_proportion_to_its_size(
     for number in (8_000, 64_000):
         began = time.process_time()
         with contextlib.suppress(InvalidRequestError):
-            await read_body(request(member * number, encoding="gzip"), 32_000_000)
+            await read_body(request(member * number, encoding="gzip"), 32_000_000, SECONDS)
         counts[number] = time.process_time() - began
     assert counts[64_000] < 8 * 3 * counts[8_000]
+
+
+async def test_a_body_that_stops_arriving_is_a_request_timeout():
+    """The connection is closed, because the rest of the body would be read as the next request."""
+
+    async def receive():
+        if sent:
+            await asyncio.Event().wait()
+        sent.append(True)
+        return {"type": "http.request", "body": b'{"model"', "more_body": True}
+
+    sent = []
+    silent = Request({"type": "http", "headers": [], "method": "POST"}, receive)
+    with pytest.raises(RequestTimeoutError, match=r"no bytes for 0\.01 seconds; send the request again") as caught:
+        await read_body(silent, LIMIT, 0.01)
+    assert (caught.value.status_code, caught.value.error_type) == (408, "timeout_error")
+    assert caught.value.headers == {"connection": "close"}
+
+
+@pytest.mark.parametrize("text", ["x NaN", "NaN" * 400_000, "xInfinity" * 100_000, ":NaN"], ids=len)
+def test_text_and_base64_with_the_letters_of_such_numbers_are_accepted(text):
+    """Five megabytes of base64 contain `NaN` twenty times."""
+    with cpu_bound(0.5):
+        parsed = parse(CreateMessageRequest, f'{{"model":"m",{MESSAGES.replace("hi", text)}}}'.encode())
+    assert parsed.messages[0].content == text
+
+
+@pytest.mark.parametrize("before", ["", "xNaN" * 2_000])
+def test_such_a_number_is_found_after_words_with_its_letters(before):
+    body = f'{{"model":"m",{MESSAGES.replace("hi", before)},"metadata":{{"a": [1,-Infinity]}}}}'
+    with pytest.raises(InvalidRequestError, match="-Infinity is not a number"):
+        parse(CreateMessageRequest, body.encode())

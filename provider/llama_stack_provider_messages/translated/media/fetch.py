@@ -24,10 +24,13 @@ import httpx
 from llama_stack_provider_messages.upstream.state import PerLoop
 
 _MAX_REDIRECTS = 3
-_MAX_CONNECTIONS = 16
+MAX_CONNECTIONS = 16
 _MAX_PORT = 65535
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _NAT64 = IPv6Network("64:ff9b::/96")
+_NOT_PUBLIC = tuple(map(IPv6Network, ("64:ff9b:1::/48", "::/96")))
+"""Local translation prefixes (RFC 8215), behind which the addresses of a private network may be, and IPv4-compatible
+addresses (RFC 4291, deprecated); older versions of Python take some of them for global."""
 _PLATFORM_ADDRESSES = frozenset({ip_address("168.63.129.16")})
 """Azure's host agent, reachable from every Azure machine (learn.microsoft.com, what-is-ip-address-168-63-129-16)."""
 _CHARSET = re.compile(r""";\s*charset\s*=\s*["']?([a-z0-9._:-]{1,40})""")
@@ -59,9 +62,21 @@ class Fetched:
 
 @dataclass(slots=True)
 class Budget:
-    """The bytes that may still be fetched for one request."""
+    """The bytes that may still be fetched for one request, and the time until when.
+
+    Args:
+        left: The bytes.
+        until: The time of the event loop, set when the first fetch begins.
+    """
 
     left: int
+    until: float | None = None
+
+    def deadline(self, seconds: float) -> float:
+        """Return the time until when; it is in ``seconds`` at the first call."""
+        if self.until is None:
+            self.until = asyncio.get_running_loop().time() + seconds
+        return self.until
 
     def take(self, size: int) -> None:
         """Subtract fetched bytes.
@@ -81,7 +96,7 @@ class Fetcher:
 
     Args:
         hosts: Names and addresses that may be fetched from although they are not public.
-        seconds: Timeout of one URL, redirects included.
+        seconds: Timeout of all URLs of one request, redirects included.
         transport: Sends the requests instead of the network.
     """
 
@@ -100,7 +115,7 @@ class Fetcher:
             FetchError: Fetching failed; the message gives the reason without revealing this server's network.
         """
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout_at(budget.deadline(self._seconds)):
                 return await self._follow(httpx.URL(url), budget)
         except (TimeoutError, httpx.TimeoutException):
             raise FetchError("the address did not answer in time; send the bytes in base64") from None
@@ -138,7 +153,7 @@ class Fetcher:
         raise failure
 
     def _new_client(self) -> httpx.AsyncClient:
-        limits = httpx.Limits(max_connections=_MAX_CONNECTIONS, max_keepalive_connections=0)
+        limits = httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=0)
         no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
         return httpx.AsyncClient(
             limits=limits, timeout=self._seconds, trust_env=False, cookies=no_cookies, transport=self._transport
@@ -189,6 +204,8 @@ async def resolve(host: str, port: int, allowed: Collection[str]) -> list[str]:
 def is_public(address: IPv4Address | IPv6Address) -> bool:
     """Return whether an address is public; an IPv4 address embedded in an IPv6 address must be public, too."""
     if isinstance(address, IPv6Address):
+        if any(address in network for network in _NOT_PUBLIC):
+            return False
         if address in _NAT64:
             embedded: IPv4Address | None = IPv4Address(int(address) & 0xFFFFFFFF)
         else:

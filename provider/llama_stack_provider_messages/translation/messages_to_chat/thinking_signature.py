@@ -15,8 +15,9 @@ The rules:
   with the text, the details and the model they come from. Encrypted reasoning is usable only by its own model, and
   others answer 400 to it, so the details are returned to that model only.
 - Repeated text deflates to a thousandth of its size, and a client may repeat one signature in every message: hundreds
-  of kilobytes inflated to 1.4 GB. So signatures are inflated only up to a byte budget per request, and no signature is
-  made that would exceed the budget. The visible text is sent back then, as without a signature.
+  of kilobytes inflated to 1.4 GB. So a signature inflates to at most a hundred times its size (text reaches twenty
+  times), and all of a request together to a fixed number of bytes. Reasoning that would exceed the limit of one
+  signature is not signed: the visible text is sent back then, as without a signature.
 """
 
 import hmac
@@ -31,6 +32,10 @@ PREFIX = "mts1."
 _MAC_BYTES = 16
 _RAW_DEFLATE = -15
 _TEXT, _JSON = b"t", b"j"
+MAX_RATIO = 100
+"""Inflated size of a signature by its deflated size."""
+_SMALL_BYTES = 4_096
+"""Inflated size below which the ratio does not matter."""
 MAX_INFLATED_BYTES = 16 * 1024 * 1024
 """Inflated bytes of all signatures of a request: four million tokens, more than any context window holds."""
 MAX_SIGNED_BYTES = 8 * 1024 * 1024
@@ -54,7 +59,15 @@ class SignedReasoning:
 
 
 class InflateLimitError(Exception):
-    """The signatures of a request inflate to more than ``MAX_INFLATED_BYTES``."""
+    """A signature inflates to more than one may, or those of a request to more than ``MAX_INFLATED_BYTES`` together.
+
+    Args:
+        alone: The signature alone is too large.
+    """
+
+    def __init__(self, *, alone: bool) -> None:
+        super().__init__(alone)
+        self.alone = alone
 
 
 @dataclass(slots=True)
@@ -78,9 +91,13 @@ def unsigned(text: str, details: Sequence[Detail] = ()) -> str:  # noqa: ARG001 
 
 
 def pack(payload: bytes, key: bytes) -> str:
-    """Return a signature with the payload."""
+    """Return a signature with the payload, ``""`` if it would hold more than ``unpack`` accepts."""
+    if len(payload) > MAX_SIGNED_BYTES:
+        return ""
     deflate = zlib.compressobj(wbits=_RAW_DEFLATE)
     packed = deflate.compress(payload) + deflate.flush()
+    if len(payload) > _largest_payload(packed):
+        return ""
     return PREFIX + urlsafe_b64encode(_mac(packed, key) + packed).rstrip(b"=").decode()
 
 
@@ -93,7 +110,7 @@ def unpack(signature: str, key: bytes, budget: InflateBudget | None = None) -> b
         budget: Bytes left for the signatures of the request; if None, this signature gets a full budget.
 
     Raises:
-        InflateLimitError: The payload is larger than the rest of the budget.
+        InflateLimitError: The payload is larger than that of any signature made here, or than the rest of the budget.
     """
     if not signature.startswith(PREFIX) or not signature.isascii():
         return None
@@ -105,12 +122,17 @@ def unpack(signature: str, key: bytes, budget: InflateBudget | None = None) -> b
     mac, packed = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
     if not hmac.compare_digest(mac, _mac(packed, key)):
         return None
-    budget = budget or InflateBudget()
-    payload = zlib.decompressobj(_RAW_DEFLATE).decompress(packed, budget.left + 1)
-    if len(payload) > budget.left:
-        raise InflateLimitError
+    budget, largest = budget or InflateBudget(), _largest_payload(packed)
+    payload = zlib.decompressobj(_RAW_DEFLATE).decompress(packed, min(budget.left, largest) + 1)
+    if len(payload) > min(budget.left, largest):
+        raise InflateLimitError(alone=len(payload) > largest)
     budget.left -= len(payload)
     return payload
+
+
+def _largest_payload(packed: bytes) -> int:
+    """Return how many bytes a signature with these deflated bytes may hold."""
+    return min(MAX_SIGNED_BYTES, max(_SMALL_BYTES, MAX_RATIO * len(packed)))
 
 
 def _mac(packed: bytes, key: bytes) -> bytes:
@@ -133,13 +155,13 @@ class ThinkingSigner:
         return f"ThinkingSigner(model={self.model!r})"
 
     def sign(self, text: str, details: Sequence[Detail] = ()) -> str:
-        """Return the signature of a block, ``""`` if it is too long: then the visible text is sent back instead."""
+        """Return the signature of a block, ``""`` if ``unpack`` would not accept it; then the visible text is used."""
         if details:
             record = {"model": self.model, "text": text, "details": list(details)}
             payload = _JSON + json.dumps(record, separators=(",", ":")).encode()
         else:
             payload = _TEXT + text.encode("utf-8", "surrogatepass")
-        return pack(payload, self.key) if len(payload) <= MAX_SIGNED_BYTES else unsigned(text)
+        return pack(payload, self.key)
 
     def open(self, signature: str, budget: InflateBudget | None = None) -> SignedReasoning | None:
         """Return the reasoning in one of our signatures, None for any other; details only if the model is the same.
@@ -147,7 +169,7 @@ class ThinkingSigner:
         For ``budget`` see ``unpack``.
 
         Raises:
-            InflateLimitError: The payload is larger than the rest of the budget.
+            InflateLimitError: See ``unpack``.
         """
         payload = unpack(signature, self.key, budget)
         if payload is None:

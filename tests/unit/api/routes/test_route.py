@@ -16,6 +16,7 @@ from llama_stack_api_messages.routes.route import NO_REQUEST, MessagesRequest, M
 
 THINGS = "/v1/messages/things"
 LIMIT = 1_000
+SETTINGS = ServeSettings(max_request_bytes=LIMIT)
 
 
 class Implementation:
@@ -67,8 +68,8 @@ def thing_routes():
     return [
         MessagesRoute(f"{THINGS}/{{thing_id}}", get_thing, methods=["GET"]),
         MessagesRoute(THINGS, list_things, methods=["GET"]),
-        MessagesRoute(THINGS, create_thing, methods=["POST"], max_body_bytes=LIMIT),
-        MessagesRoute(f"{THINGS}/{{thing_id}}/ask", ask_thing, methods=["POST"], max_body_bytes=LIMIT),
+        MessagesRoute(THINGS, create_thing, methods=["POST"], settings=SETTINGS),
+        MessagesRoute(f"{THINGS}/{{thing_id}}/ask", ask_thing, methods=["POST"], settings=SETTINGS),
     ]
 
 
@@ -203,12 +204,12 @@ async def two_bodies(one: Annotated[Thing, Body()], other: Annotated[Thing, Body
 def test_an_endpoint_that_the_route_cannot_serve_is_a_type_error_at_once(endpoint):
     """When the router is made, and not with each request."""
     with pytest.raises(TypeError, match=rf"^{THINGS}: the endpoint "):
-        MessagesRoute(THINGS, endpoint, methods=["POST"], max_body_bytes=LIMIT)
+        MessagesRoute(THINGS, endpoint, methods=["POST"], settings=SETTINGS)
 
 
 async def test_an_endpoint_with_a_body_needs_a_limit():
     """A forgotten limit shows when the router is made, not at the first request."""
-    with pytest.raises(TypeError, match="max_body_bytes"):
+    with pytest.raises(TypeError, match="settings are required"):
         MessagesRoute(THINGS, create_thing, methods=["POST"])
 
 

@@ -14,8 +14,20 @@ from openai import _exceptions
 from pydantic import BaseModel, ValidationError
 
 from llama_stack_api_messages.error_response import CompletionError
-from llama_stack_api_messages.errors import BadGatewayError, GatewayTimeoutError, OverloadedError
-from llama_stack_provider_messages.errors.exceptions import Keys, connection_failure, keys_of, translate_failure
+from llama_stack_api_messages.errors import (
+    ApiError,
+    BadGatewayError,
+    GatewayTimeoutError,
+    InvalidRequestError,
+    OverloadedError,
+)
+from llama_stack_provider_messages.errors.exceptions import (
+    Keys,
+    check_key,
+    connection_failure,
+    keys_of,
+    translate_failure,
+)
 from support.scripted_upstream import UPSTREAM_KEY
 
 http = _exceptions.httpx2 if hasattr(_exceptions, "httpx2") else httpx
@@ -159,6 +171,21 @@ class Keyed:
 def test_whether_a_request_has_its_own_key(provider, given):
     """Only if it differs from the operator's: a refused key of the operator is not the client's error."""
     assert keys_of(provider).from_request is given
+
+
+@pytest.mark.parametrize("key", ["sk-a\nb", "sk-a\r", "sk-a\n", "\0", "sk-\u4e2d", "sk-\xfc", " sk-a"])
+def test_a_key_that_no_header_can_carry_is_refused(key):
+    """That of a request is an error of its client, the configured one an error of the operator; neither is shown."""
+    with pytest.raises(InvalidRequestError, match=r"^x-llamastack-provider-data: .*'up' has a line end") as given:
+        check_key(Keyed(key, "sk-operator"), "up")
+    with pytest.raises(ApiError, match=r"^In the configuration, .*; its operator has to correct it$") as configured:
+        check_key(Keyed(key, key), "up")
+    assert key.strip() not in given.value.message + configured.value.message or not key.strip("\0")
+
+
+@pytest.mark.parametrize("provider", [Keyed("sk-a b", None), Keyed(None, None), object(), None])
+def test_other_keys_are_accepted(provider):
+    check_key(provider, "up")
 
 
 def test_retry_headers_of_the_upstream_are_passed_on():

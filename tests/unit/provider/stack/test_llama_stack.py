@@ -17,6 +17,7 @@ from llama_stack.providers.utils.inference.model_registry import NetworkConfig, 
 from llama_stack_api import Api, RemoteProviderSpec
 from pydantic import BaseModel, SecretStr
 
+from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_provider_messages.stack import (
     Network,
     OpenAIMixin,
@@ -28,6 +29,7 @@ from llama_stack_provider_messages.stack import (
     get_logger,
     network_of,
 )
+from support.attacks import cpu_bound
 
 
 class ProviderData(BaseModel):
@@ -392,3 +394,24 @@ async def test_a_model_of_a_provider_that_the_stack_does_not_have_is_not_located
         assert await platform.locate("gone/a") is None
         assert (await platform.locate("up/a")).resource_id == "a"
         assert await platform.locate("up/secret") is None
+
+
+SAID = {"role": "user", "content": "x"}
+IMAGES = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:x"}}] * 6_000}
+CALLS = {"role": "assistant", "content": None, "tool_calls": [{"id": "a", "type": "function"}] * 6_000}
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"messages": [SAID], "tools": [TOOL] * 2_001}, "tools: more than 2000 tools "),
+        ({"messages": [SAID] * 10_001}, "messages: more than 10000 messages, tool calls, images and files "),
+        ({"messages": [SAID, IMAGES, CALLS]}, "messages: more than 10000 messages, "),
+    ],
+)
+async def test_a_request_that_would_keep_the_sdk_busy_for_seconds_is_refused(fields, message):
+    """The openai SDK spends a third of a millisecond on a message, and most of one on a tool: 14 000 took 15 s."""
+    with cpu_bound(0.5), pytest.raises(InvalidRequestError, match=f"^{message}") as refusal:
+        await Platform({Api.models: None}).chat(Target("p/m", "p", "remote::x", "m"), fields)
+    assert "not accepted for a model of this provider; " in refusal.value.message

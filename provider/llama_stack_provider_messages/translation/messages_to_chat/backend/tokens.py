@@ -23,8 +23,6 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from llama_stack_provider_messages.translation.tool_arguments import dump_json
-
 _BYTES_PER_TOKEN = 4
 _IMAGE_TOKENS = 1_500
 """Tokens of an image of usual size."""
@@ -49,21 +47,36 @@ def tokens_of_bytes(size: int) -> int:
 
 
 def estimate_tokens(fields: Fields) -> int:
-    """Return the estimated prompt tokens of a chat request; messages, tools and response format make up the prompt."""
+    """Return the estimated prompt tokens of a chat request; messages, tools and response format make up the prompt.
+
+    Raises:
+        ValueError: A schema has a number that JSON does not have, such as infinity.
+    """
     messages = fields.get("messages") or []
     size = _prompt_bytes(messages)
     for name in ("tools", "response_format"):
         if fields.get(name):
-            size += byte_length(dump_json(fields[name]))
+            size += byte_length(json.dumps(fields[name], ensure_ascii=False, allow_nan=False))
     return _TEMPLATE_TOKENS_PER_MESSAGE * len(messages) + tokens_of_bytes(size)
 
 
-def estimate_blocks(content: str | BaseModel | Iterable[BaseModel] | None) -> int:
-    """Return the estimated tokens of a part of a Messages request: a text, a block, or a list of blocks or tools."""
-    if content is None or isinstance(content, str):
-        return tokens_of_bytes(byte_length(content or ""))
-    blocks = [content] if isinstance(content, BaseModel) else content
-    return tokens_of_bytes(sum(_prompt_bytes(block.model_dump(exclude=_NOT_READ, warnings=False)) for block in blocks))
+class BlockSizes:
+    """Estimates parts of a Messages request. A block is measured once, however often it is asked for."""
+
+    def __init__(self) -> None:
+        self._bytes: dict[int, tuple[BaseModel, int]] = {}  # by identity; holding the block keeps it unique
+
+    def tokens(self, content: str | BaseModel | Iterable[BaseModel] | None) -> int:
+        """Return the estimated tokens of a text, a block, or a list of blocks or tools."""
+        if content is None or isinstance(content, str):
+            return tokens_of_bytes(byte_length(content or ""))
+        return tokens_of_bytes(sum(map(self._size, [content] if isinstance(content, BaseModel) else content)))
+
+    def _size(self, block: BaseModel) -> int:
+        if id(block) not in self._bytes:
+            size = _prompt_bytes(block.model_dump(exclude=_NOT_READ, warnings=False))
+            self._bytes[id(block)] = block, size
+        return self._bytes[id(block)][1]
 
 
 def estimate_json(data: bytes) -> int:

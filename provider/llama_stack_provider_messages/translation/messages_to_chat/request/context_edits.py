@@ -32,7 +32,7 @@ from llama_stack_api_messages.models.content import TextBlock
 from llama_stack_api_messages.models.context import ClearThinkingEdit, ClearToolUsesEdit
 from llama_stack_api_messages.models.request import InputMessage, PromptRequest
 from llama_stack_provider_messages.translation.fields import field, list_field, text_field
-from llama_stack_provider_messages.translation.messages_to_chat.backend.tokens import estimate_blocks
+from llama_stack_provider_messages.translation.messages_to_chat.backend.tokens import BlockSizes
 from llama_stack_provider_messages.translation.messages_to_chat.context import TranslationContext
 
 from .thinking import THINKING_BLOCKS
@@ -68,7 +68,7 @@ def edited_messages(request: PromptRequest, ctx: TranslationContext) -> list[Num
     Raises:
         InvalidRequestError: The policy is strict, and the API rejects the order of the edits.
     """
-    messages = compacted(request)
+    messages, sizes = compacted(request), BlockSizes()
     for index, edit in enumerate(list_field(request.context_management, "edits")):
         path = f"context_management.edits.{index}"
         if edit.type not in EDITS:
@@ -82,7 +82,7 @@ def edited_messages(request: PromptRequest, ctx: TranslationContext) -> list[Num
             reason = "the setting does not accept an amount of this type; the edit is not applied"
             ctx.drop(f"{path}.{odd[0]}", edit.type, reason)
             continue
-        messages = EDITS[edit.type](messages, edit, request, ctx)
+        messages = EDITS[edit.type](messages, edit, request, ctx, sizes)
     return messages
 
 
@@ -108,7 +108,11 @@ def compacted(request: PromptRequest) -> list[NumberedMessage]:
 
 
 def clear_thinking(
-    messages: list[NumberedMessage], edit: ClearThinkingEdit, _request: PromptRequest, ctx: TranslationContext
+    messages: list[NumberedMessage],
+    edit: ClearThinkingEdit,
+    _request: PromptRequest,
+    ctx: TranslationContext,
+    sizes: BlockSizes,
 ) -> list[NumberedMessage]:
     """Clear the thinking of all turns except the last ``keep`` ones."""
     if edit.keep == "all" or field(edit.keep, "type") == "all":
@@ -122,7 +126,7 @@ def clear_thinking(
     for at in {at for turn in old_turns for at in turn}:
         number, message = messages[at]
         content = list_field(message, "content")
-        cleared_tokens += estimate_blocks([block for block in content if block.type in THINKING_BLOCKS])
+        cleared_tokens += sizes.tokens([block for block in content if block.type in THINKING_BLOCKS])
         kept = [_REMOVED if block.type in THINKING_BLOCKS else block for block in content]
         edited[at] = (number, _with_content(message, kept))
     ctx.edits.append(
@@ -148,7 +152,11 @@ def _turns_with_thinking(messages: list[NumberedMessage]) -> list[list[int]]:
 
 
 def clear_tool_uses(
-    messages: list[NumberedMessage], edit: ClearToolUsesEdit, request: PromptRequest, ctx: TranslationContext
+    messages: list[NumberedMessage],
+    edit: ClearToolUsesEdit,
+    request: PromptRequest,
+    ctx: TranslationContext,
+    sizes: BlockSizes,
 ) -> list[NumberedMessage]:
     """Clear the results of all tool uses except the last ones, if the trigger (uses or tokens) is exceeded."""
     blocks = (block for _, message in messages for block in list_field(message, "content"))
@@ -156,8 +164,8 @@ def clear_tool_uses(
     if field(edit.trigger, "type") == "tool_uses":
         size = len(calls)
     else:
-        size = estimate_blocks(request.system) + estimate_blocks(request.tools)
-        size += sum(estimate_blocks(message.content) for _, message in messages)
+        size = sizes.tokens(request.system) + sizes.tokens(request.tools)
+        size += sum(sizes.tokens(message.content) for _, message in messages)
     if size <= _amount(edit.trigger, _DEFAULT_TRIGGER_TOKENS):
         return messages
     kept = max(0, _amount(edit.keep, _DEFAULT_KEPT_TOOL_USES))
@@ -165,7 +173,7 @@ def clear_tool_uses(
     old = {id(call) for call in calls[: max(0, len(calls) - kept)] if call.name not in excluded}
     emptied = edit.clear_tool_inputs
     emptied_tools = frozenset(emptied if isinstance(emptied, list) else [call.name for call in calls if emptied])
-    edited, cleared_tokens, uses = _without_results(messages, old, emptied_tools)
+    edited, cleared_tokens, uses = _without_results(messages, old, emptied_tools, sizes)
     if not uses or cleared_tokens < _amount(edit.clear_at_least, 0):
         return messages
     ctx.edits.append({"type": edit.type, "cleared_tool_uses": uses, "cleared_input_tokens": cleared_tokens})
@@ -173,7 +181,7 @@ def clear_tool_uses(
 
 
 def _without_results(
-    messages: list[NumberedMessage], old: Container[int], emptied_tools: Container[str]
+    messages: list[NumberedMessage], old: Container[int], emptied_tools: Container[str], sizes: BlockSizes
 ) -> tuple[list[NumberedMessage], int, int]:
     """Return the messages with the results of old calls cleared, the saved tokens, and the number of results.
 
@@ -181,6 +189,7 @@ def _without_results(
         messages: The conversation.
         old: Identities (``id``) of the call objects to clear.
         emptied_tools: Names of the tools whose inputs are cleared, too.
+        sizes: The sizes of the blocks.
     """
     saved_tokens = uses = 0
     cleared_ids: set[str] = set()
@@ -195,7 +204,7 @@ def _without_results(
         pairs = [(before, after) for before, after in zip(content, changed, strict=True) if before is not after]
         if pairs:
             edited[at] = (number, _with_content(message, changed))
-            saved_tokens += sum(estimate_blocks(before) - estimate_blocks(after) for before, after in pairs)
+            saved_tokens += sum(sizes.tokens(before) - sizes.tokens(after) for before, after in pairs)
             uses += sum(before.type not in _CALLS for before, _ in pairs)
     return edited, max(0, saved_tokens), uses
 
@@ -218,7 +227,11 @@ def _amount(amount: object, default: int) -> int:
     return default if value is None else int(value)
 
 
-EDITS: dict[str, Callable[[list[NumberedMessage], Any, PromptRequest, TranslationContext], list[NumberedMessage]]] = {
+type _Edit = Callable[
+    [list[NumberedMessage], Any, PromptRequest, TranslationContext, BlockSizes], list[NumberedMessage]
+]
+
+EDITS: dict[str, _Edit] = {
     "clear_tool_uses_20250919": clear_tool_uses,
     "clear_thinking_20251015": clear_thinking,
 }

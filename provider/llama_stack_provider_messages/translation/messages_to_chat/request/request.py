@@ -5,16 +5,17 @@ model. ``TRANSLATED`` has the fields with an equivalent, ``CHECKED`` those that 
 rejected or dropped with others, ``HINTS`` those without effect on the response.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from math import isfinite
 from typing import Any
 
 from llama_stack_api_messages.errors import InvalidRequestError
 from llama_stack_api_messages.models.request import CreateMessageRequest
 from llama_stack_provider_messages.headers import SESSION_HEADERS
 from llama_stack_provider_messages.translation.dropped import Dropped
-from llama_stack_provider_messages.translation.fields import field, list_field
+from llama_stack_provider_messages.translation.fields import field
 from llama_stack_provider_messages.translation.messages_to_chat.backend.adapt import (
     fit_window,
     omit_rejected,
@@ -48,12 +49,7 @@ HINTS = frozenset({"cache_control", "diagnostics", "fallback_credit_token", "use
 SERVICE_TIERS: dict[str, str] = {"auto": "auto", "standard_only": "default"}
 """Service tiers of the request -> OpenAI's; other backends have no tiers and ignore the field."""
 
-MAX_TOOLS = 2_000
-"""Maximum tools of a translated request. The platform's client spends most of a millisecond on each."""
-
-MAX_MESSAGES = 10_000
-"""Maximum messages of a translated request, plus the blocks that become messages, calls or parts (all but text). Each
-takes a third of a millisecond. The longest context window has room for fewer."""
+_MAX_PATH_CHARACTERS = 200
 
 _MAX_KEY_CHARACTERS = 64
 """Limit of ``safety_identifier`` and ``prompt_cache_key`` in the platform's request model."""
@@ -84,13 +80,11 @@ def translate_request(request: CreateMessageRequest, ctx: TranslationContext) ->
     Raises:
         InvalidRequestError: A part of the request has no equivalent and cannot be dropped.
     """
-    _check_size(request)
     if ctx.policy.strict:
         check_strict(request, ctx)
     _check_fields(request, ctx)
 
     tools = tool_fields(request, ctx)
-    _check_tool_count(tools.get("tools", ()))
     limit = output_limit_fields(request, ctx)
     fields = {
         "messages": chat_messages(request, ctx),
@@ -101,6 +95,16 @@ def translate_request(request: CreateMessageRequest, ctx: TranslationContext) ->
         **_response_format(request, ctx),
         **_account_fields(request, ctx),
     }
+    try:
+        return _complete(request, fields, ctx)
+    except ValueError:  # the encoder of the schemas
+        if path := _path_of_infinity(request):
+            raise InvalidRequestError(f"{path}: the number is too large for JSON; send a smaller one") from None
+        raise
+
+
+def _complete(request: CreateMessageRequest, fields: dict[str, Any], ctx: TranslationContext) -> ChatRequest:
+    """Return the chat request with the fields that depend on the others."""
     ctx = fit_window(request, fields, ctx)
     if fields["messages"] and fields["messages"][-1]["role"] == "assistant":
         fields |= _prefill_fields(request, fields["messages"][-1], ctx)
@@ -111,28 +115,6 @@ def translate_request(request: CreateMessageRequest, ctx: TranslationContext) ->
 
     sent = _merged(omit_rejected(fields, ctx), ctx.profile.extra_body)
     return ChatRequest(sent, _reply_options(request, fields, ctx), ctx.log.entries())
-
-
-def _check_size(request: CreateMessageRequest) -> None:
-    """Reject a request with more tools, or messages and blocks, than this server can translate in a short time."""
-    _check_tool_count(request.tools or ())
-    count = 0
-    for index, message in enumerate(request.messages):
-        blocks = list_field(message, "content")
-        parts = [part for block in blocks for part in (block, *list_field(block, "content"))]
-        count += 1 + sum(field(part, "type") != "text" for part in parts)
-        if count > MAX_MESSAGES:
-            raise InvalidRequestError(
-                f"messages.{index}: the conversation has more than {MAX_MESSAGES} messages and blocks other than text, "
-                "the limit for models that need a translated request; shorten the conversation"
-            )
-
-
-def _check_tool_count(tools: Sequence[object]) -> None:
-    if len(tools) > MAX_TOOLS:
-        raise InvalidRequestError(
-            f"tools: more than {MAX_TOOLS} tools are not accepted for models that need a translated request; send fewer"
-        )
 
 
 def _check_fields(request: CreateMessageRequest, ctx: TranslationContext) -> None:
@@ -167,6 +149,25 @@ def _check_fields(request: CreateMessageRequest, ctx: TranslationContext) -> Non
         ctx.drop("safeguards", "safeguards", reason)
     for path in unknown_keys(request):
         ctx.drop(path, path, "this server does not know the field")
+
+
+def _path_of_infinity(request: CreateMessageRequest) -> str:
+    """Return the path of a number such as ``1e999`` in a schema, which parsers read as infinity; ``""`` without one."""
+
+    def path_in(value: object, path: str) -> str:
+        if isinstance(value, float):
+            return "" if isfinite(value) else path[:_MAX_PATH_CHARACTERS]
+        parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        return next((found for name, part in parts if (found := path_in(part, f"{path}.{name}"))), "")
+
+    schemas: dict[str, object] = {
+        "output_config.format.schema": field(field(request.output_config, "format"), "schema_"),
+        "output_format.schema": field(request.output_format, "schema_"),
+    }
+    schemas |= {
+        f"tools.{index}.input_schema": field(tool, "input_schema") for index, tool in enumerate(request.tools or ())
+    }
+    return next((found for path, schema in schemas.items() if (found := path_in(schema, path))), "")
 
 
 def _sampling_fields(request: CreateMessageRequest, ctx: TranslationContext) -> dict[str, Any]:

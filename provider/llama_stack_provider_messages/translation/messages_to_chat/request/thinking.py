@@ -227,7 +227,7 @@ def reasoning_of(block: object, path: str, ctx: TranslationContext) -> list[Sign
     """Return the reasoning in one thinking block.
 
     Raises:
-        InvalidRequestError: The signatures up to this one exceed the inflate budget.
+        InvalidRequestError: The signature holds more than one may, or those up to this one exceed the inflate budget.
     """
     redacted = text_field(block, "type") == "redacted_thinking"
     name = "data" if redacted else "signature"
@@ -236,11 +236,13 @@ def reasoning_of(block: object, path: str, ctx: TranslationContext) -> list[Sign
         return [] if redacted else [SignedReasoning(text_field(block, "thinking"))]
     try:
         reasoning = ctx.signer.open(signature, ctx.inflate_budget) if ctx.signer else None
-    except InflateLimitError:
-        raise InvalidRequestError(
-            f"{path}.{name}: the signatures up to this block hold more than {MAX_INFLATED_BYTES >> 20} MB of "
-            "thinking; remove the thinking blocks of earlier turns"
-        ) from None
+    except InflateLimitError as error:
+        if error.alone:
+            problem = "this signature holds more thinking than this server signs; remove the block"
+        else:
+            limit = f"{MAX_INFLATED_BYTES >> 20} MB of thinking"
+            problem = f"the signatures up to this block hold more than {limit}; remove the thinking of earlier turns"
+        raise InvalidRequestError(f"{path}.{name}: {problem}") from None
     if reasoning:
         return [reasoning]
     if ctx.profile.reasoning_field and not redacted:

@@ -161,6 +161,18 @@ async def test_all_urls_of_a_request_share_one_budget(site, fetcher):
         await fetcher.fetch(f"{site.url}/a", budget)
 
 
+async def test_all_urls_of_a_request_share_one_deadline(site):
+    """It begins with the first of them."""
+    site.pages |= {"/a": None, "/b": plain(b"abc")}
+    fetcher = Fetcher(["127.0.0.1"], 0.5)
+    budget = Budget(LARGE)
+    for path in ("/a", "/b"):
+        with pytest.raises(FetchError, match="did not answer in time"):
+            await fetcher.fetch(f"{site.url}{path}", budget)
+    assert (await fetcher.fetch(f"{site.url}/b", Budget(LARGE))).data == b"abc"
+    await fetcher.close()
+
+
 async def test_a_name_is_resolved_once_and_the_checked_address_is_connected_to(site, monkeypatch):
     """DNS rebinding has no effect; the Host header still has the name."""
     resolved = []
@@ -226,7 +238,7 @@ def test_addresses_of_the_internet_are_public(address):
         "127.0.0.1", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.100.100.200",
         "168.63.129.16", "224.0.0.1", "255.255.255.255", "198.18.0.1", "::", "::1", "fe80::1", "fd00:ec2::254",
         "fec0::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe",
-        "2002:7f00:1::", "2001:0:808:808:0:0:80ff:fffe",
+        "2002:7f00:1::", "2001:0:808:808:0:0:80ff:fffe", "64:ff9b:1::808:808", "64:ff9b:1:ffff::1", "::8.8.8.8",
     ],
 )  # fmt: skip
 def test_other_addresses_are_not_public(address):

@@ -11,7 +11,7 @@ from llama_stack_api_messages.models import CreateMessageRequest
 from llama_stack_provider_messages.config import MessagesConfig
 from llama_stack_provider_messages.impl import MessagesImpl
 from llama_stack_provider_messages.stack import Target
-from llama_stack_provider_messages.translated.media.fetch import Fetched, FetchError
+from llama_stack_provider_messages.translated.media.fetch import MAX_CONNECTIONS, Fetched, FetchError
 from llama_stack_provider_messages.translated.media.loader import MediaLoader
 from llama_stack_provider_messages.translation.messages_to_chat import (
     Failed,
@@ -130,6 +130,49 @@ async def test_four_urls_are_fetched_concurrently(made):
         request(*(block("image", f"https://a/{n}") for n in range(20))), TranslationContext(Profile(), FETCH)
     )
     assert web.max_running == 4
+
+
+async def test_more_than_twenty_urls_are_refused(made):
+    """The message names the first one that is too many; the same URL counts once."""
+    loader, web = made
+    blocks = [block("image", f"https://a/{number}") for number in range(20)]
+    many = request(*blocks, *blocks, block("document", "https://a/more"))
+    with pytest.raises(InvalidRequestError) as refusal:
+        await loader.load(many, TranslationContext(Profile(), FETCH))
+    assert refusal.value.message == (
+        "messages.0.content.40.source.url: more than 20 URLs are not fetched for one request; send the bytes of the "
+        "others in base64"
+    )
+    assert web.fetched == []
+
+
+async def test_requests_take_turns_if_many_urls_do_not_answer():
+    """A request with one URL does not wait for the end of others with twenty."""
+    fetched, hang = asyncio.Queue(), asyncio.Event()
+
+    class Silent:
+        async def fetch(self, url, _budget):
+            fetched.put_nowait(url)
+            await hang.wait()
+            raise FetchError("silent; send it")
+
+        async def close(self):
+            pass
+
+    loader, ctx = MediaLoader(Silent(), 1000), TranslationContext(Profile(), FETCH)
+    many = [request(*(block("image", f"https://{name}/{n}") for n in range(20))) for name in range(5)]
+    slow = [asyncio.ensure_future(loader.load(body, ctx)) for body in many]
+    first = [await fetched.get() for _ in range(MAX_CONNECTIONS)]
+    assert not any(url.startswith("https://4/") for url in first)
+    other = asyncio.ensure_future(loader.load(request(block("image", "https://other/")), ctx))
+    await asyncio.sleep(0)
+    slow[0].cancel()  # four places are free: the other request and the fifth one have none so far
+    begun = [await fetched.get() for _ in range(4)]
+    assert "https://other/" in begun
+    assert {url[:-1] for url in begun} == {"https://4/", "https://other"}
+    hang.set()
+    await asyncio.gather(*slow, other, return_exceptions=True)
+    await loader.close()
 
 
 class Platform:

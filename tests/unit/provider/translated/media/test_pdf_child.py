@@ -9,8 +9,14 @@ import random
 import pytest
 from pypdf import PdfWriter
 
-from llama_stack_provider_messages.translated.media import loader, pdf_child
-from llama_stack_provider_messages.translated.media.loader import PDF_PROBLEMS, PdfTexts, read_in_child
+from llama_stack_provider_messages.translated.media import pdf_child, pdf_texts
+from llama_stack_provider_messages.translated.media.pdf_texts import (
+    MAX_CHILDREN,
+    PDF_PROBLEMS,
+    PdfTexts,
+    Reading,
+    read_in_child,
+)
 from llama_stack_provider_messages.translation.messages_to_chat import Failed, LoadedText
 from support.pdfs import bomb, encoded, pdf_of, pdf_with, shown
 
@@ -18,7 +24,7 @@ MUTATIONS = 600
 
 
 def read_pdf(data, seconds=60):
-    return read_in_child(data, seconds, set())
+    return read_in_child(data, seconds, Reading())
 
 
 def problem(name):
@@ -150,7 +156,7 @@ def test_a_child_that_fails_is_a_broken_pdf():
 
 def test_a_child_that_cannot_start_is_a_broken_pdf(monkeypatch):
     """The request is still answered."""
-    monkeypatch.setattr(loader.sys, "executable", "/nowhere/python")
+    monkeypatch.setattr(pdf_texts.sys, "executable", "/nowhere/python")
     assert read_pdf(pdf_with("x")) == problem("broken")
 
 
@@ -158,7 +164,7 @@ def test_the_child_does_not_get_the_keys_of_upstreams(monkeypatch, tmp_path):
     """Its environment has the module path and the variables that Python needs to start."""
     program = tmp_path / "child.py"
     program.write_text("import json, os\nprint(json.dumps({'pages': sorted(os.environ)}))")
-    monkeypatch.setattr(loader.pdf_child, "__file__", str(program))
+    monkeypatch.setattr(pdf_texts.pdf_child, "__file__", str(program))
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     monkeypatch.setenv("LD_LIBRARY_PATH", "/lib/x")
     seen = read_pdf(b"%PDF-").pages
@@ -166,22 +172,80 @@ def test_the_child_does_not_get_the_keys_of_upstreams(monkeypatch, tmp_path):
     assert "OPENAI_API_KEY" not in seen
 
 
-async def test_close_kills_a_child_that_is_still_reading():
+SLOW = encoded(bomb(48 << 20, shown("x") + b"\n"))
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The child processes that were started, as a queue."""
+    children = asyncio.Queue()
+
+    class Noted(Reading):
+        def __init__(self):
+            super().__init__()
+            self.loop = asyncio.get_running_loop()
+
+        def begin(self, child):
+            super().begin(child)
+            self.loop.call_soon_threadsafe(children.put_nowait, child)
+
+    monkeypatch.setattr(pdf_texts, "Reading", Noted)
+    return children
+
+
+async def test_close_kills_a_child_that_is_still_reading(started):
     """The shutdown of the server does not wait for a PDF."""
-    started, loop = asyncio.Event(), asyncio.get_running_loop()
-
-    class Children(set):
-        def add(self, child):
-            super().add(child)
-            loop.call_soon_threadsafe(started.set)
-
-    children = Children()
-    texts = PdfTexts(600, children)
-    reading = asyncio.ensure_future(texts.read(encoded(bomb(48 << 20, shown("x") + b"\n"))))
-    await started.wait()
+    texts = PdfTexts(600)
+    reading = asyncio.ensure_future(texts.read(SLOW, texts.budget()))
+    child = await started.get()
     texts.close()
     assert await asyncio.wait_for(reading, 60) == problem("broken")
-    assert not children
+    assert child.returncode is not None
+
+
+async def test_a_child_is_killed_when_its_client_leaves(started):
+    """Its place is free at once, and others are read."""
+    texts = PdfTexts(600)
+    for _ in range(2 * MAX_CHILDREN):
+        reading = asyncio.ensure_future(texts.read(SLOW, texts.budget()))
+        child = await started.get()
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        assert await asyncio.to_thread(child.wait, 60) < 0
+    assert await asyncio.wait_for(texts.read(encoded(pdf_with("Hi")), texts.budget()), 60) == LoadedText(("Hi",))
+    texts.close()
+
+
+async def test_a_request_with_many_slow_pdfs_leaves_a_place_for_others(started):
+    """Four files of 100 kB held everybody up for a minute."""
+    texts = PdfTexts(600)
+    budget = texts.budget()
+    slow = [asyncio.ensure_future(texts.read(SLOW + "\n" * number, budget)) for number in range(4)]
+    await started.get()
+    other = await asyncio.wait_for(texts.read(encoded(pdf_with("Hi")), texts.budget()), 60)
+    assert other == LoadedText(("Hi",))
+    assert not any(reading.done() for reading in slow)
+    for reading in slow:
+        reading.cancel()
+    await asyncio.gather(*slow, return_exceptions=True)
+    texts.close()
+
+
+async def test_the_time_of_a_request_is_limited_for_all_its_pdfs_together(started):
+    """What the first one has used is missing for the second, which may be read in the next request."""
+    texts = PdfTexts(1)
+    budget = texts.budget()
+    assert await texts.read(SLOW, budget) == problem("time")
+    hello = encoded(pdf_with("Hi"))
+    assert await texts.read(hello, budget) == problem("time")
+    assert started.qsize() == 1
+    assert await texts.read(SLOW, texts.budget()) == problem("time")
+    assert started.qsize() == 1  # cached
+    texts.close()
+    texts = PdfTexts(600)
+    assert await texts.read(hello, texts.budget()) == LoadedText(("Hi",))
+    texts.close()
 
 
 async def test_a_document_is_read_once(monkeypatch):
@@ -192,11 +256,11 @@ async def test_a_document_is_read_once(monkeypatch):
         read.append(data)
         return LoadedText(("x",)) if len(read) == 1 else problem("empty")
 
-    monkeypatch.setattr(loader, "read_in_child", once)
+    monkeypatch.setattr(pdf_texts, "read_in_child", once)
     texts = PdfTexts(60)
     for _ in range(3):
-        assert await texts.read(encoded(b"one")) == LoadedText(("x",))
-        assert await texts.read(encoded(b"two")) == problem("empty")
+        assert await texts.read(encoded(b"one"), texts.budget()) == LoadedText(("x",))
+        assert await texts.read(encoded(b"two"), texts.budget()) == problem("empty")
     assert read == [b"one", b"two"]
     texts.close()
     texts.close()
@@ -205,7 +269,7 @@ async def test_a_document_is_read_once(monkeypatch):
 async def test_invalid_base64_is_a_failure():
     """Also if nothing else has validated the request."""
     texts = PdfTexts(60)
-    assert await texts.read("%%% \ud800") == problem("base64")
+    assert await texts.read("%%% \ud800", texts.budget()) == problem("base64")
     texts.close()
 
 

@@ -1,5 +1,6 @@
 """What a translation may cost: signatures that inflate, charsets, names for header and log, edits."""
 
+import time
 import tracemalloc
 from random import Random
 
@@ -19,12 +20,12 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     translate_request,
 )
 from llama_stack_provider_messages.translation.messages_to_chat import thinking_signature as signatures
-from llama_stack_provider_messages.translation.messages_to_chat.request import request as limits
+from llama_stack_provider_messages.translation.messages_to_chat.request.context_edits import edited_messages
 from llama_stack_provider_messages.translation.messages_to_chat.thinking_signature import (
     MAX_SIGNED_BYTES,
     SignedReasoning,
 )
-from support.attacks import USER, cpu_bound, thinking, tools
+from support.attacks import USER, cpu_bound, inflating, repeated, thinking
 
 SINGLE_BYTE_CHARSETS = [
     "latin_1", *(f"iso8859_{part}" for part in range(2, 17) if part != 12), "koi8_r", "koi8_u", "mac_roman", "tis_620",
@@ -43,45 +44,29 @@ def request(**fields):
     return CreateMessageRequest.model_validate({"model": "m", "max_tokens": 9, "messages": [USER]} | fields)
 
 
-ANSWER = {"role": "assistant", "content": "x"}
-
-
 class TestSize:
-    """Tools and messages: the platform's client takes a millisecond and a third of one for each."""
+    """Long conversations; request bodies are limited before they are translated, see the API's limits.py."""
 
-    @pytest.mark.parametrize("count", [limits.MAX_TOOLS + 1, 14_000])
-    def test_too_many_tools_are_refused(self, count):
-        """14 000 held the server for 15 s."""
-        asked = request(tools=tools(count))
-        with cpu_bound(1.5), pytest.raises(InvalidRequestError, match=r"^tools: more than 2000 tools .*; send fewer$"):
-            translate_request(asked, TranslationContext(PROFILE))
+    @pytest.mark.parametrize("call_ids", ["any", "nine"])
+    def test_the_cost_of_a_conversation_grows_with_its_length(self, call_ids):
+        """With calls and results whose ids repeat in every turn, as some servers count them; 20 000 turns work."""
+        turn = [
+            {"role": "assistant", "content": [{"type": "tool_use", "id": "call_0", "name": "f", "input": {"a": 1}}]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "call_0", "content": "x"}]},
+        ]
+        spent = []
+        for turns in (2_500, 10_000):
+            asked = request(messages=[USER, *turn * turns])
+            began = time.process_time()
+            fields = translate_request(asked, TranslationContext(Profile(call_ids=call_ids))).fields
+            spent.append(time.process_time() - began)
+            assert len(fields["messages"]) == 2 * turns + 1
+        assert spent[1] < 10 * spent[0]
 
-    @pytest.mark.parametrize("count", [limits.MAX_MESSAGES + 1, 90_001])
-    def test_too_many_messages_are_refused(self, count):
-        """90 000 held the server for 27 s; the message names the first one that is too much."""
-        asked = request(messages=[USER, ANSWER] * (count // 2) + [USER])
-        message = r"^messages\.10000: .* more than 10000 messages and blocks .*; shorten the conversation$"
-        with cpu_bound(1.5), pytest.raises(InvalidRequestError, match=message):
-            translate_request(asked, TranslationContext(PROFILE))
-
-    @pytest.mark.parametrize("nested", [False, True])
-    def test_blocks_count_apart_from_text(self, nested):
-        """Calls, results and pictures become messages and parts of their own, also inside of results."""
-        picture = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "eA=="}}
-        blocks = [picture] * limits.MAX_MESSAGES
-        content = [{"type": "tool_result", "tool_use_id": "a", "content": blocks}] if nested else blocks
-        asked = request(messages=[{"role": "user", "content": content}])
-        with cpu_bound(1.5), pytest.raises(InvalidRequestError, match=r"^messages\.0: .* more than 10000"):
-            translate_request(asked, TranslationContext(PROFILE))
-
-    def test_a_request_at_the_limits_is_translated(self):
-        """Text blocks are joined, and any number is accepted."""
-        messages = [USER, ANSWER] * (limits.MAX_MESSAGES // 2 - 1) + [USER]
-        messages[0] = {"role": "user", "content": [{"type": "text", "text": "x"}] * 20_000}
-        asked = request(messages=messages, tools=tools(limits.MAX_TOOLS))
-        fields = translate_request(asked, TranslationContext(PROFILE)).fields
-        assert len(fields["messages"]) == limits.MAX_MESSAGES - 1
-        assert len(fields["tools"]) == limits.MAX_TOOLS
+    def test_many_text_blocks_are_one_message(self):
+        """They are joined."""
+        asked = request(messages=[{"role": "user", "content": [{"type": "text", "text": "x"}] * 50_000}])
+        assert len(translate_request(asked, TranslationContext(PROFILE)).fields["messages"]) == 1
 
 
 class TestSignatures:
@@ -91,19 +76,19 @@ class TestSignatures:
         """Hundreds of kilobytes of them took 1.4 GB."""
         asked = request(messages=thinking(7, 60, SIGNER))
         tracemalloc.start()
-        with cpu_bound(5), pytest.raises(InvalidRequestError) as refusal:
+        with cpu_bound(2), pytest.raises(InvalidRequestError) as refusal:
             translate_request(asked, TranslationContext(PROFILE, signer=SIGNER))
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 150_000_000
         assert refusal.value.message == (
             "messages.5.content.0.signature: the signatures up to this block hold more than 16 MB of thinking; remove "
-            "the thinking blocks of earlier turns"
+            "the thinking of earlier turns"
         )
 
     def test_reasoning_of_the_maximum_size_comes_back_complete(self):
         """The largest that is signed, and a second one in the same request."""
-        text = "x" * (MAX_SIGNED_BYTES - 1)
+        text = Random(1).randbytes(MAX_SIGNED_BYTES // 2).hex()[1:]
         block = {"type": "thinking", "thinking": "", "signature": SIGNER.sign(text)}
         answers = [{"role": "assistant", "content": [block, {"type": "text", "text": "x"}]}, USER] * 2
         ctx = TranslationContext(PROFILE, signer=SIGNER)
@@ -114,8 +99,38 @@ class TestSignatures:
 
     def test_reasoning_above_the_maximum_size_is_not_signed(self):
         """The client shows the text and sends it back, as with any unsigned thinking."""
-        assert SIGNER.sign("x" * MAX_SIGNED_BYTES) == ""
-        assert SIGNER.sign("", [{"type": "t", "text": "x" * MAX_SIGNED_BYTES}]) == ""
+        text = Random(1).randbytes(MAX_SIGNED_BYTES // 2).hex()
+        assert SIGNER.sign(text) == ""
+        assert SIGNER.sign("", [{"type": "t", "text": text}]) == ""
+
+    def test_reasoning_that_deflates_more_than_a_hundredfold_is_not_signed(self):
+        """A model that repeats itself without end; short texts are signed in any case."""
+        assert SIGNER.sign("hm " * 100_000) == ""
+        assert SIGNER.sign("", [{"type": "t", "text": "hm " * 100_000}]) == ""
+        assert SIGNER.open(SIGNER.sign("x" * 4_000)) == SignedReasoning("x" * 4_000)
+
+    @given(st.lists(st.tuples(st.sampled_from(["hm ", "a", "\u4e2d", "xyz 123 "]), st.integers(0, 20_000)), max_size=6))
+    @settings(max_examples=30)
+    def test_every_signature_made_here_is_accepted(self, repetitions):
+        """Whatever the text is."""
+        text = "".join(piece * times for piece, times in repetitions)
+        if signature := SIGNER.sign(text):
+            assert SIGNER.open(signature) == SignedReasoning(text)
+
+    def test_a_signature_that_inflates_a_thousandfold_is_refused_alone(self):
+        """It was made elsewhere with the same key: 60 of them took 0.4 GB and more."""
+        block = {"type": "thinking", "thinking": "hm", "signature": inflating(7, SIGNER.key)}
+        asked = request(messages=repeated(block, 60))
+        tracemalloc.start()
+        with cpu_bound(0.5), pytest.raises(InvalidRequestError) as refusal:
+            translate_request(asked, TranslationContext(PROFILE, signer=SIGNER))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 10_000_000
+        assert refusal.value.message == (
+            "messages.1.content.0.signature: this signature holds more thinking than this server signs; "
+            "remove the block"
+        )
 
     def test_thinking_that_an_edit_clears_costs_nothing(self):
         """The remedy is within reach of a client that edits its history."""
@@ -242,3 +257,29 @@ def test_names_of_tools_to_clear_are_looked_up_at_once():
     asked = request(messages=messages, context_management={"edits": [edit]})
     with cpu_bound(4):
         translate_request(asked, TranslationContext(Profile()))
+
+
+def test_eight_edits_of_a_long_conversation_measure_it_once():
+    """Each of them measured the whole conversation: 0.25 MB took 8 s, 1.2 MB minutes."""
+    call = {"type": "tool_use", "name": "f", "input": {"text": ["x" * 100] * 20}}
+    turns = [
+        [
+            {"role": "assistant", "content": [call | {"id": f"c{at}"}]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": f"c{at}", "content": "x" * 500}]},
+        ]
+        for at in range(2_000)
+    ]
+    history = [USER, *(message for turn in turns for message in turn)]
+    edits = [
+        {"type": "clear_tool_uses_20250919", "trigger": {"type": "input_tokens", "value": 1}, "keep": kept}
+        for kept in ({"type": "tool_uses", "value": 2_000 - number} for number in range(8))
+    ]
+    spent = []
+    for chosen in (edits[:1], edits):
+        asked = request(messages=history, context_management={"edits": chosen})
+        began = time.process_time()
+        ctx = TranslationContext(Profile())
+        assert len(edited_messages(asked, ctx)) == 4_001
+        spent.append(time.process_time() - began)
+        assert len(ctx.edits) == len(chosen) - 1
+    assert spent[1] < 4 * spent[0]

@@ -6,10 +6,10 @@ from llama_stack_api_messages.models import CreateMessageRequest
 from llama_stack_provider_messages.translation.messages_to_chat import PRESETS, TranslationContext, translate_request
 from llama_stack_provider_messages.translation.messages_to_chat.backend.tokens import (
     COUNTING_METHODS,
+    BlockSizes,
     Count,
     TokenizerUnavailable,
     counting_methods,
-    estimate_blocks,
     estimate_json,
     estimate_tokens,
 )
@@ -183,27 +183,27 @@ def blocks(*values):
     ("text", "tokens"), [(None, 0), ("", 0), ("a", 1), ("abcd", 1), ("abcde", 2), ("\u4e2d" * 4, 3)]
 )
 def test_a_token_is_four_bytes_of_text(text, tokens):
-    assert estimate_blocks(text) == tokens
+    assert BlockSizes().tokens(text) == tokens
 
 
 def test_blocks_count_with_their_keys():
     block = blocks({"type": "text", "text": "x" * 400})
-    assert 100 < estimate_blocks(block) < 110
-    assert estimate_blocks(block[0]) == estimate_blocks(block)
+    assert 100 < BlockSizes().tokens(block) < 110
+    assert BlockSizes().tokens(block[0]) == BlockSizes().tokens(block)
 
 
 def test_media_count_as_the_tokens_of_an_image():
     image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": DATA}}
     pdf = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": DATA}}
-    assert estimate_blocks(blocks(image)) == 1_500
-    assert 1_500 < estimate_blocks(blocks(pdf)) < 1_520
+    assert BlockSizes().tokens(blocks(image)) == 1_500
+    assert 1_500 < BlockSizes().tokens(blocks(pdf)) < 1_520
     part = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{DATA}"}}
     assert 1_500 < estimate_tokens({"messages": [{"role": "user", "content": [part]}]}) < 1_520
 
 
 def test_signatures_are_not_counted():
     thinking = {"type": "thinking", "thinking": "hm", "signature": DATA}
-    assert 1 < estimate_blocks([CreateMessageRequest.model_validate({
+    assert 1 < BlockSizes().tokens([CreateMessageRequest.model_validate({
         "model": "m", "max_tokens": 1, "messages": [{"role": "assistant", "content": [thinking]}],
     }).messages[0].content[0]]) < 12  # fmt: skip
 

@@ -911,3 +911,31 @@ def test_threads_are_refused_with_the_code_the_sdk_falls_back_on():
 )
 def test_guarantees_this_server_cannot_give_are_rejected_with_their_path(path, given):
     assert refusal(**{path: given}).message.startswith(path)
+
+
+SCHEMA = '{"type": "object", "properties": {"a": {"type": "number", "enum": [1, NUMBER]}}}'
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ('"tools": [{"name": "e", "input_schema": {}}, {"name": "f", "input_schema": SCHEMA}]', "tools.1.input_schema"),
+        ('"output_config": {"format": {"type": "json_schema", "schema": SCHEMA}}', "output_config.format.schema"),
+        ('"output_format": {"type": "json_schema", "schema": SCHEMA}', "output_format.schema"),
+    ],
+)
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "1" + "0" * 400 + ".0"], ids=["1e999", "-1e999", "digits"])
+@pytest.mark.parametrize("profile", [Profile(), Profile(context_window=1_000_000)], ids=["", "window"])
+def test_a_number_in_a_schema_that_is_too_large_is_refused_with_its_path(fields, path, number, profile):
+    """Parsers read it as infinity, which no JSON can hold; backends got none or a text."""
+    schema = SCHEMA.replace("NUMBER", number)
+    body = f'{{"model": "m", "max_tokens": 1, "messages": [{{"role": "user", "content": "x"}}], {fields}}}'
+    asked = CreateMessageRequest.model_validate_json(body.replace("SCHEMA", schema))
+    with pytest.raises(InvalidRequestError) as caught:
+        translate_request(asked, TranslationContext(profile))
+    assert caught.value.message == (f"{path}.properties.a.enum.1: the number is too large for JSON; send a smaller one")
+
+
+def test_a_large_number_in_a_schema_is_accepted():
+    schema = json.loads(SCHEMA.replace("NUMBER", "1e308"))
+    assert value(tools=[{"name": "f", "input_schema": schema}])["tools"][0]["function"]["parameters"] == schema
