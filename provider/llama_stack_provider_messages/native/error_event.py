@@ -76,6 +76,11 @@ class ErrorEventRedactor:
         self._at_start = True  # the current line is the first of the stream
         self._begin_event()
 
+    @property
+    def left_out(self) -> bool:
+        """Return whether the current event is left out, because a short error has replaced it."""
+        return self._state == "left out"
+
     def _begin_event(self) -> None:
         self._inside = False  # a byte of the event has arrived
         self._name = b""

@@ -29,7 +29,13 @@ from llama_stack_provider_messages.stack import Platform, Target, get_logger
 from llama_stack_provider_messages.translation.dropped import dropped_header, dropped_text
 from llama_stack_provider_messages.translation.messages_to_chat.backend.tokens import estimate_json
 from llama_stack_provider_messages.upstream.address import Upstream
-from llama_stack_provider_messages.upstream.client import UpstreamClient, UpstreamRequest, is_event_stream, read_body
+from llama_stack_provider_messages.upstream.client import (
+    UpstreamClient,
+    UpstreamRequest,
+    is_event_stream,
+    read_body,
+    read_error_body,
+)
 from llama_stack_provider_messages.upstream.state import Cooldown
 
 from .model_name import ModelNameRewriter, with_client_model
@@ -170,7 +176,7 @@ class NativeLane:
         try:
             async with asyncio.timeout(_PROBE_SECONDS):
                 response = await self._client.send(target, upstream, request)
-                return response.status_code, await read_body(response, upstream.provider_id)
+                return response.status_code, await read_error_body(response)
         except (MessagesError, TimeoutError) as error:
             logger.info("probe failed", provider_id=upstream.provider_id, reason=str(error))
             return 0, b""

@@ -8,6 +8,7 @@ last event arrived            success, or a failure if it was an error. Backends
 ... without its blank line    the blank line is added: without it clients ignore the event (it may be the error)
 connection broke, or ended    an error, after the bytes that arrived; a truncated error event is left out
 before that
+event of more than 16 MiB     an error, and the response is closed
 ended after message_delta     success: the message is complete
 client left                   closing the generator closes the response; a failure, unless the message is complete
 
@@ -24,12 +25,15 @@ import httpx
 from llama_stack_api_messages import Call
 from llama_stack_api_messages.json_bytes import loads_or_none
 from llama_stack_api_messages.streaming.sse import encode_event
-from llama_stack_provider_messages.errors.exceptions import connection_failure
 from llama_stack_provider_messages.errors.redaction import redact_json
 from llama_stack_provider_messages.errors.response import ended_early
 from llama_stack_provider_messages.stack import Platform, Target, get_logger
 from llama_stack_provider_messages.upstream.address import Upstream
-from llama_stack_provider_messages.upstream.client import chunks_after_end
+from llama_stack_provider_messages.upstream.client import (
+    STREAM_FAILURES,
+    chunks_after_end,
+    stream_failure,
+)
 from llama_stack_provider_messages.upstream.sse import SSEDecoder
 
 from .error_event import ErrorEventRedactor
@@ -90,7 +94,8 @@ async def relayed(
     Prime with ``anext()``: from then on, closing the generator closes the response.
     """
     observer, redactor = StreamObserver(), ErrorEventRedactor(upstream.secrets)
-    failure, lacks_blank_line = None, False
+    failure: Exception | None = None
+    lacks_blank_line = False
     try:
         yield b""
         chunks = _chunks(response)
@@ -107,8 +112,8 @@ async def relayed(
             if passed := redactor.feed(name_rewriter.feed(chunk)):
                 yield passed
         lacks_blank_line = observer.close()
-    except httpx.HTTPError as error:
-        failure, lacks_blank_line = error, observer.close()
+    except STREAM_FAILURES as error:
+        failure, lacks_blank_line = error, observer.close(failed=redactor.left_out)
     finally:
         await response.aclose()
         succeeded = not observer.failed and (observer.ended or (observer.message_complete and not failure))
@@ -118,7 +123,7 @@ async def relayed(
     if lacks_blank_line:
         yield b"\n\n"  # without a blank line clients ignore the last event, which may be an error
     if failure and not observer.ended:
-        raise connection_failure(failure, upstream.provider_id) from failure
+        raise stream_failure(failure, upstream.provider_id) from failure
     if not observer.message_complete:
         raise ended_early(upstream.provider_id)
 
@@ -142,8 +147,8 @@ async def repaired(
             pass
         events = [event for received in decoder.close() for event in repair.feed(loads_or_none(received.data))]
         events += repair.finish()
-    except httpx.HTTPError as error:
-        events = repair.fail(connection_failure(error, upstream.provider_id))
+    except STREAM_FAILURES as error:
+        events = repair.fail(stream_failure(error, upstream.provider_id))
     finally:
         await response.aclose()
         metrics.end(repair.usage, success=repair.complete)
@@ -156,9 +161,8 @@ def _encoded(event: Mapping[str, Any], upstream: Upstream) -> bytes:
 
 
 def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
-    """Return the body in the upstream's chunks, decompressed if a proxy compressed it unasked.
+    """Return the body in the upstream's chunks.
 
     ``aiter_raw`` is avoided: it counts the bytes, which costs more than processing them does here.
     """
-    packed = response.headers.get("content-encoding", "identity") != "identity"
-    return response.aiter_bytes() if packed else aiter(cast("AsyncIterable[bytes]", response.stream))
+    return aiter(cast("AsyncIterable[bytes]", response.stream))
