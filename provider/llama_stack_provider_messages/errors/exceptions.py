@@ -29,11 +29,13 @@ from llama_stack_api_messages.errors import (
     PermissionDeniedError,
     error_for_status,
 )
+from llama_stack_provider_messages.headers import header_secrets
 from llama_stack_provider_messages.stack import (
     AccessDeniedError,
     AuthenticationRequiredError,
     ModelNotFoundError,
     ModelTypeError,
+    configured_headers,
     get_logger,
 )
 
@@ -53,10 +55,12 @@ class Keys:
     Attributes:
         configured: The operator's key.
         used: The key used for the current request.
+        others: Values that look like keys in the headers that the operator configured.
     """
 
     configured: str | None = field(default=None, repr=False)
     used: str | None = field(default=None, repr=False)
+    others: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def from_request(self) -> bool:
@@ -69,7 +73,7 @@ class Keys:
     @property
     def secrets(self) -> tuple[str, ...]:
         """Return the keys, which must be redacted."""
-        return tuple(filter(None, [self.configured, self.used]))
+        return tuple(filter(None, [self.configured, self.used, *self.others]))
 
 
 NO_KEYS = Keys()
@@ -77,12 +81,13 @@ NO_KEYS = Keys()
 
 def keys_of(provider: Any) -> Keys:  # noqa: ANN401 - providers have no common type
     """Return the keys that an inference provider uses for the current request."""
+    others = tuple(header_secrets(configured_headers(provider)))
     try:
         used = provider._get_api_key_from_config_or_provider_data()  # noqa: SLF001 - as in ``address_of``
-        found = [key if isinstance(key, str) and key else None for key in (provider.get_api_key(), used)]
+        configured, used = (key if isinstance(key, str) and key else None for key in (provider.get_api_key(), used))
     except (AttributeError, ValueError):  # it has no keys, or no keys per request
-        return NO_KEYS
-    return Keys(*found)
+        return Keys(others=others)
+    return Keys(configured, used, others)
 
 
 def translate_failure(error: Exception, provider_id: str, keys: Keys = NO_KEYS) -> MessagesError:

@@ -55,6 +55,7 @@ _MENTIONS_ERROR = re.compile(rb'(?<!\\)"error"')
 def is_not_error(kind: object, name: bytes) -> bool:
     """Return True if the type in an event's data shows that the event is not an error.
 
+    This is known before the event is complete; ``errors.body.is_error`` decides about all others.
     That is a type of the API, or a type of a later version of it, which equals the event's name and has no "error".
     """
     if not isinstance(kind, str):

@@ -20,6 +20,7 @@ from typing import Any
 
 from llama_stack_api_messages.json_bytes import loads_or_none
 from llama_stack_api_messages.json_members import Member
+from llama_stack_provider_messages.errors.body import is_error
 from llama_stack_provider_messages.upstream.sse import (
     BLANK_LINES,
     BOM,
@@ -131,7 +132,7 @@ class StreamObserver:
             self._count(message.get("usage"))
         elif kind == "message_delta":
             self._count(event.get("usage"))
-        if kind == "error" or (event.get("error") and not is_not_error(kind, name)):
+        if not is_not_error(kind, name) and is_error(event):
             self._fail()
         self.ended |= kind == "message_stop"
         self.message_complete |= self.ended or kind == "message_delta"
