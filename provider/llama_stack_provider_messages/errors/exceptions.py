@@ -44,8 +44,9 @@ from .redaction import redact_by_pattern, redact_error, redact_json, redact_text
 
 logger = get_logger(__name__)
 
-_UNEXPECTED_BODY = (AttributeError, IndexError, KeyError, TypeError, json.JSONDecodeError, UnicodeError)
-"""Raised by the openai SDK and its callers when an upstream responds with 200 and an unexpected body, such as HTML."""
+_UNEXPECTED_BODY = (AttributeError, IndexError, KeyError, RecursionError, TypeError, json.JSONDecodeError, UnicodeError)
+"""Raised by the openai SDK and its callers when an upstream responds with 200 and an unexpected body, such as HTML, or
+JSON that is nested too deeply."""
 
 
 @dataclass(frozen=True, slots=True)
