@@ -268,8 +268,8 @@ def _is_policy(status: int, error: dict[str, Any]) -> bool:
     )
 
 
-_MARKUP = re.compile(r"\s*<[A-Za-z!?/]")
-"""Start of an HTML page; not ``<400>``, which begins messages of DashScope."""
+_MARKUP = re.compile(r"\s*+<[A-Za-z!?/]|(?:\s*+[\[{](?:\s*+\"[^\"]{0,100}+\"\s*+:)?){20}")
+"""Start of an HTML page (not ``<400>``, which begins messages of DashScope), or of JSON that is nested too deeply."""
 
 
 def _error_text(error: dict[str, Any]) -> str:

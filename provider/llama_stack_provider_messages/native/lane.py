@@ -42,7 +42,7 @@ from .model_name import ModelNameRewriter, with_client_model
 from .observer import usage_of
 from .repair import StreamRepair, repair_message
 from .request import PROMPT_FIELDS, Outgoing, native_request, retry_max_tokens
-from .stream import RequestMetrics, relayed, repaired
+from .stream import RequestMetrics, log_failure, relayed, repaired
 
 logger = get_logger(__name__)
 
@@ -87,6 +87,9 @@ class NativeLane:
                 metrics.end(usage_of(data, found), success=True)
             else:
                 await _expect_events(response, upstream)
+        except MessagesError as error:
+            metrics.fail(error)
+            raise
         except BaseException:
             metrics.end({}, success=False)
             raise
@@ -122,7 +125,7 @@ class NativeLane:
             return await self._send(path, changed, call, route), changed
 
     async def _send(self, path: str, sent: Outgoing, call: Call, route: NativeRoute) -> httpx.Response:
-        """Return the upstream's successful response; log any other; probe again soon if the lane may be wrong."""
+        """Return the upstream's successful response; after a failure, probe again soon if the lane may be wrong."""
         upstream = route.upstream
         further = frozenset(name.lower() for name in upstream.settings.forward_headers)
         headers = forwarded_headers(call.headers, further, credentials=upstream.settings.forward_client_auth)
@@ -132,13 +135,6 @@ class NativeLane:
         except MessagesError as error:
             if (_is_no_route(error) and path == _MESSAGES) or isinstance(error, BadGatewayError):
                 self._probes.recheck_soon(upstream.provider_id)
-            logger.warning(
-                "upstream failed",
-                request_id=call.request_id,
-                provider_id=upstream.provider_id,
-                status=error.status_code,
-                message=error.message[:500],
-            )
             raise
 
     async def count(self, body: RequestBody[CountTokensRequest], call: Call, route: NativeRoute) -> MessageReply:
@@ -148,13 +144,14 @@ class NativeLane:
             return await self._estimate(body, call, route)
         try:
             response, _ = await self._send_with_retry(_COUNT, body, call, route)
-        except UpstreamError as error:
+            data = await read_body(response, route.target.provider_id)
+            _expect("input_tokens", data, route.upstream)
+        except MessagesError as error:
+            log_failure(error, route.target, call)
             if not _is_no_route(error):
                 raise
             self._without_counter.start(model)
             return await self._estimate(body, call, route)
-        data = await read_body(response, route.target.provider_id)
-        _expect("input_tokens", data, route.upstream)
         headers = returned_headers(response.headers, own_request_id=route.upstream.settings.own_request_id)
         return MessageReply(data, {**headers, COUNT_HEADER: "exact"})
 

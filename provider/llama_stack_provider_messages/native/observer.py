@@ -39,6 +39,8 @@ _MESSAGE, _QUOTED_ERROR = b'"message_', b'"error"'
 """Data of an event to decode contains one of these: ``message_start``, ``_delta`` or ``_stop``, or an error."""
 _LAST = (b'"message_stop"', _QUOTED_ERROR)
 """Data of an event that ends a stream contains one of these."""
+_EARLY_LINES = 8
+"""Data lines up to which an event is decoded before its blank line; servers send one. It keeps the work linear."""
 _LONG_ERROR = re.compile(rb'\s*\{\s*"type"\s*:\s*"error"')
 """The beginning of an error that is too long to be decoded."""
 
@@ -62,6 +64,7 @@ class StreamObserver:
         self._at_start = True
         self._line: list[bytes] = []  # parts of the current line
         self._data: list[bytes] = []  # data lines of the current event
+        self._line_is_blank = True  # no byte of the current line has arrived
         self._size = 0  # bytes of the current event, those that are not kept included
         self._name = b""
 
@@ -78,6 +81,7 @@ class StreamObserver:
             if kept := text[: max(0, MAX_DECODED_BYTES - self._size)]:
                 self._line.append(kept)
             self._size += len(text)
+            self._line_is_blank &= not text
             if self._size > MAX_EVENT_BYTES:
                 raise EventTooLongError
             if part.endswith(LINE_ENDS):
@@ -100,11 +104,12 @@ class StreamObserver:
         return whole and self.message_complete
 
     def _end_line(self) -> None:
-        line = b"".join(self._line)
-        self._line = []
+        line, blank = b"".join(self._line), self._line_is_blank
+        self._line, self._line_is_blank = [], True
         if self._at_start:
             self._at_start, line = False, line.removeprefix(BOM)
-        if not line:
+            blank |= not line
+        if blank:  # not only left out because the event is long
             self._end_event()
             return
         field, value = field_of(line)
@@ -112,7 +117,7 @@ class StreamObserver:
             self._name = value.strip()
         elif field == b"data":
             self._data.append(value)
-            if any(mark in value for mark in _LAST):
+            if len(self._data) <= _EARLY_LINES and any(mark in value for mark in _LAST):
                 self._read(b"\n".join(self._data), self._name)  # without waiting for its blank line
 
     def _end_event(self) -> None:

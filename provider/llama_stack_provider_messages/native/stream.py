@@ -23,6 +23,7 @@ from typing import Any, cast
 import httpx
 
 from llama_stack_api_messages import Call
+from llama_stack_api_messages.errors import BadGatewayError, MessagesError
 from llama_stack_api_messages.json_bytes import loads_or_none
 from llama_stack_api_messages.streaming.sse import encode_event
 from llama_stack_provider_messages.errors.redaction import redact_json
@@ -67,6 +68,11 @@ class RequestMetrics:
         """Take the time of the first bytes; further calls do nothing."""
         self._first = self._first or time.perf_counter() - self._began
 
+    def fail(self, error: MessagesError) -> None:
+        """Log a failure, and record the request as failed."""
+        log_failure(error, self._target, self._call)
+        self.end({}, success=False)
+
     def end(self, usage: Mapping[str, Any], *, success: bool) -> None:
         """Record the request; only the first call counts."""
         if self._ended:
@@ -84,6 +90,18 @@ class RequestMetrics:
         )
         if logger.isEnabledFor(logging.DEBUG):  # a suppressed log call still costs 20 us
             logger.debug("relayed", request_id=self._call.request_id, model=self._target.model_id, usage=dict(usage))
+
+
+def log_failure(error: MessagesError, target: Target, call: Call) -> None:
+    """Log a failure of the upstream, in one line."""
+    logger.warning(
+        "upstream failed",
+        request_id=call.request_id,
+        provider_id=target.provider_id,
+        model=target.resource_id,
+        status=error.status_code,
+        message=error.message[:500],
+    )
 
 
 async def relayed(
@@ -118,14 +136,30 @@ async def relayed(
         await response.aclose()
         succeeded = not observer.failed and (observer.ended or (observer.message_complete and not failure))
         metrics.end(observer.usage, success=succeeded)
+    reported = _failure_of(observer, failure, upstream.provider_id)
+    if reported:
+        metrics.fail(reported)
     if rest := redactor.feed(name_rewriter.close()) + redactor.close():
         yield rest
     if lacks_blank_line:
         yield b"\n\n"  # without a blank line clients ignore the last event, which may be an error
+    if reported and not observer.failed:
+        raise reported from failure
+
+
+def _failure_of(observer: StreamObserver, failure: Exception | None, provider_id: str) -> MessagesError | None:
+    """Return the error of a stream that has ended, None if it was complete.
+
+    Args:
+        observer: Has read the stream.
+        failure: What reading it raised.
+        provider_id: Id of the upstream's provider, for the message.
+    """
+    if observer.failed:
+        return _error_event(provider_id)
     if failure and not observer.ended:
-        raise stream_failure(failure, upstream.provider_id) from failure
-    if not observer.message_complete:
-        raise ended_early(upstream.provider_id)
+        return stream_failure(failure, provider_id)
+    return None if observer.message_complete else ended_early(provider_id)
 
 
 async def repaired(
@@ -133,6 +167,7 @@ async def repaired(
 ) -> AsyncGenerator[bytes]:
     """Yield an empty item, as ``relayed`` does, and then the upstream's events, repaired."""
     decoder = SSEDecoder()
+    failure: MessagesError = _error_event(upstream.provider_id)
     try:
         yield b""
         chunks = _chunks(response)
@@ -148,12 +183,19 @@ async def repaired(
         events = [event for received in decoder.close() for event in repair.feed(loads_or_none(received.data))]
         events += repair.finish()
     except STREAM_FAILURES as error:
-        events = repair.fail(stream_failure(error, upstream.provider_id))
+        failure = stream_failure(error, upstream.provider_id)
+        events = repair.fail(failure)
     finally:
         await response.aclose()
         metrics.end(repair.usage, success=repair.complete)
+    if not repair.complete:
+        metrics.fail(failure)
     for event in events:
         yield _encoded(event, upstream)
+
+
+def _error_event(provider_id: str) -> BadGatewayError:
+    return BadGatewayError(f"The backend '{provider_id}' ended the stream with an error event")
 
 
 def _encoded(event: Mapping[str, Any], upstream: Upstream) -> bytes:

@@ -121,6 +121,16 @@ class MessagesClient:
             raise not_a_message(self.provider_id, native=False)
         return body
 
+    def log_failure(self, error: MessagesError) -> None:
+        """Log a failure of the upstream, in one line."""
+        logger.warning(
+            "upstream failed",
+            provider_id=self.provider_id,
+            model=self._target.resource_id,
+            status=error.status_code,
+            message=error.message[:500],
+        )
+
     async def _with_retries[R](self, attempt: Callable[[], Awaitable[R]]) -> R:
         retries = 0
         while True:
@@ -129,13 +139,7 @@ class MessagesClient:
             except MessagesError as error:
                 seconds = _retry_seconds(error, retries) if retries < self._retries else None
                 if seconds is None:
-                    logger.warning(
-                        "upstream failed",
-                        provider_id=self.provider_id,
-                        model=self._target.resource_id,
-                        status=error.status_code,
-                        message=error.message[:500],
-                    )
+                    self.log_failure(error)
                     raise
                 logger.info("retrying", provider_id=self.provider_id, status=error.status_code, seconds=seconds)
             await self._sleep(seconds)

@@ -215,6 +215,7 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
                     async for piece in pieces:
                         yield completion_chunk(piece)
                 except MessagesError as error:
+                    client.log_failure(error)
                     raise completion_error(error) from None
             self._log_dropped(model, "response", translator.dropped)
 
