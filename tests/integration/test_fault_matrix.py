@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from llama_stack_api_messages.json_bytes import loads_or_none
 from support.faults import (
     ADDRESS,
     CONFIGURED_KEY,
@@ -166,7 +167,8 @@ def observed(case: Case, reply: Reply) -> str:
         return checked_error(case, reply)
     if text.endswith("data: [DONE]\n\n"):
         return COMPLETE
-    last = json.loads(text.rstrip().rpartition("data: ")[2])
+    last = loads_or_none(text.rstrip().rpartition("data: ")[2])
+    assert isinstance(last, dict), (case, text[-500:])
     if lane == "remote":
         return f"event {last['error']['code']}" if "error" in last else COMPLETE
     if last["type"] != "error":
