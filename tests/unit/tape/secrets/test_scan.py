@@ -53,7 +53,7 @@ SAFE = [
     "tvly-is-a-prefix-of-some-keys-and-no-key", "GOCSPX-short", "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
     base64.b64encode(bytes(range(256)) * 64).decode(), base64.urlsafe_b64encode(bytes(range(256)) * 64).decode(),
     "key d41d8cd98f00b204e9800998ecf8427e", "da39a3ee5e6b4b0d3255bfef95601890afd80709",
-    "/home/user/Projects/MyApp2/src/component", "access key 0123456789abcdef0123456789abcdef0123456789abcdef",
+    "/opt/tools/Projects/MyApp2/src/component", "access key 0123456789abcdef0123456789abcdef0123456789abcdef",
     f"{'a1B2' * 14}JQQJ99{'Bc3D' * 6}Ab", "C:\\users\\x41\\u0041 is a path",
 ]  # fmt: skip
 
