@@ -175,14 +175,20 @@ def translate_error(
     return error_for_status(code)(text or _DEFAULT_TEXTS.get(code, f"The backend answered {code}"), headers=carried)
 
 
-def is_error(body: Mapping[str, Any]) -> bool:
-    """Return whether a body with status 200, or an event, is an error.
+def is_error(body: Mapping[str, Any], *, promised: str = "") -> bool:
+    """Return whether a body with status 200, or an event, is an error. All modules use this rule.
 
-    llama.cpp sends only ``code`` and ``message``: it names an event an error outside of the event's data.
+    A member ``error`` that is not empty makes it one, whatever else it has: clients must not take half an answer for a
+    whole one. llama.cpp sends only ``code`` and ``message``: it names an event an error outside of the event's data.
+
+    Args:
+        body: The decoded body or event.
+        promised: The member that a success has; with it, ``code`` and ``message`` do not make the body an error.
     """
     if body.get("type") == "error" or body.get("error"):
         return True
-    return body.get("code") is not None and isinstance(body.get("message"), str)
+    text = body.get("message")
+    return promised not in body and body.get("code") is not None and isinstance(text, str) and bool(text)
 
 
 def error_of_event(event: Mapping[str, Any]) -> MessagesError:
@@ -262,8 +268,8 @@ def _is_policy(status: int, error: dict[str, Any]) -> bool:
     )
 
 
-_MARKUP = re.compile(r"\s*<[A-Za-z!?/]")
-"""Start of an HTML page; not ``<400>``, which begins messages of DashScope."""
+_MARKUP = re.compile(r"\s*+<[A-Za-z!?/]|(?:\s*+[\[{](?:\s*+\"[^\"]{0,100}+\"\s*+:)?){20}")
+"""Start of an HTML page (not ``<400>``, which begins messages of DashScope), or of JSON that is nested too deeply."""
 
 
 def _error_text(error: dict[str, Any]) -> str:

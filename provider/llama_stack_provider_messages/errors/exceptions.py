@@ -30,11 +30,13 @@ from llama_stack_api_messages.errors import (
     PermissionDeniedError,
     error_for_status,
 )
+from llama_stack_provider_messages.headers import header_secrets
 from llama_stack_provider_messages.stack import (
     AccessDeniedError,
     AuthenticationRequiredError,
     ModelNotFoundError,
     ModelTypeError,
+    configured_headers,
     get_logger,
 )
 
@@ -44,8 +46,9 @@ from .response import unexpected_status
 
 logger = get_logger(__name__)
 
-_UNEXPECTED_BODY = (AttributeError, IndexError, KeyError, TypeError, json.JSONDecodeError, UnicodeError)
-"""Raised by the openai SDK and its callers when an upstream responds with 200 and an unexpected body, such as HTML."""
+_UNEXPECTED_BODY = (AttributeError, IndexError, KeyError, RecursionError, TypeError, json.JSONDecodeError, UnicodeError)
+"""Raised by the openai SDK and its callers when an upstream responds with 200 and an unexpected body, such as HTML, or
+JSON that is nested too deeply."""
 
 
 class StatusError(Exception):
@@ -71,10 +74,12 @@ class Keys:
     Attributes:
         configured: The operator's key.
         used: The key used for the current request.
+        others: Values that look like keys in the headers that the operator configured.
     """
 
     configured: str | None = field(default=None, repr=False)
     used: str | None = field(default=None, repr=False)
+    others: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def from_request(self) -> bool:
@@ -87,7 +92,7 @@ class Keys:
     @property
     def secrets(self) -> tuple[str, ...]:
         """Return the keys, which must be redacted."""
-        return tuple(filter(None, [self.configured, self.used]))
+        return tuple(filter(None, [self.configured, self.used, *self.others]))
 
 
 NO_KEYS = Keys()
@@ -95,12 +100,13 @@ NO_KEYS = Keys()
 
 def keys_of(provider: Any) -> Keys:  # noqa: ANN401 - providers have no common type
     """Return the keys that an inference provider uses for the current request."""
+    others = tuple(header_secrets(configured_headers(provider)))
     try:
         used = provider._get_api_key_from_config_or_provider_data()  # noqa: SLF001 - as in ``address_of``
-        found = [key if isinstance(key, str) and key else None for key in (provider.get_api_key(), used)]
+        configured, used = (key if isinstance(key, str) and key else None for key in (provider.get_api_key(), used))
     except (AttributeError, ValueError):  # it has no keys, or no keys per request
-        return NO_KEYS
-    return Keys(*found)
+        return Keys(others=others)
+    return Keys(configured, used, others)
 
 
 def check_key(provider: Any, provider_id: str) -> None:  # noqa: ANN401 - as above

@@ -29,7 +29,8 @@ Where each is called, and where the known keys come from:
     exception of a provider's SDK    exceptions.py                                  by value
     any error that is translated     body.py                                        by pattern
 
-The keys are ``Upstream.secrets`` for our own HTTP requests, ``Keys.secrets`` for those of a provider's SDK.
+The values are ``Upstream.secrets`` for our own HTTP requests, ``Keys.secrets`` for those of a provider's SDK. Both have
+the values of configured headers that hold keys (``headers.header_secrets``); the former has the upstream's host, too.
 """
 
 import json
@@ -59,6 +60,10 @@ _SECRETS = r"""
     """
 _ADDRESSES = r"""
     \b[a-z][a-z0-9+.-]{0,15}://[^\s"'<>)\]]+           # URLs
+    | \('[\w.:%-]{1,253}',\s?\d{1,5}(?:,\s?\d{1,10}){0,2}\)  # an address of a socket, as Python prints it
+    | (?<![\w.-])[\w.-]{1,253}\sport\s\d{2,5}\b  # connect to gpu-node-07 port 8000
+    | (?:(?<=\bENOTFOUND\s)|(?<=\bEAI_AGAIN\s)|(?<=\bno\ssuch\shost:\s))[\w.-]+
+    | (?<=\blookup\s)[\w.-]+(?=\son\s|:\s)
     | (?<![\d.])(?<!==)(?<!version[ :=])\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b  # IPv4
     | \[[0-9a-f]*:[0-9a-f]*:[0-9a-f:.]*(?:%\w+)?\](?::\d+)?  # IPv6 as a host
     | (?<![\w:])(?=[0-9a-f:]*\d)(?:[0-9a-f]{1,4}(?::[0-9a-f]{1,4})*)?::[0-9a-f]{1,4}(?::[0-9a-f]{1,4})*(?![\w:])
@@ -66,7 +71,7 @@ _ADDRESSES = r"""
     | \blocalhost(?::\d+)?\b
     | \b(?:[a-z0-9_-]{1,63}\.){1,9}(?:com|net|org|io|ai|dev|app|cloud|local|internal|lan|svc|cluster|corp)\b(?::\d+)?
     | (?:(?<=\bto\s)|(?<=\bat\s)|(?<=\bfrom\s)|(?<=\bhost\s)|(?<=\breach\s))[a-z][\w.-]*:\d{2,5}\b(?!-)  # service:port
-    | (?<![\w.-])[a-z]\w*(?:[.-]\w+)+(?<!\.py)(?<!-length)(?<!-tokens):\d{4,5}\b(?!-)
+    | (?<![\w.-])[a-z]\w*(?:[.-]\w+)+(?<!\.py)(?<!-length)(?<!-tokens):(?:\d{4,5}|443)\b(?!-)
     | \bhost=\S+                                  # as Python's HTTP clients print them
     """
 _HIDDEN = re.compile(f"(?P<redacted>{_SECRETS})|(?i:(?P<address>{_ADDRESSES}))", re.VERBOSE)

@@ -94,7 +94,7 @@ def check_message_body(body: object, name: str, secrets: Secrets) -> TypeGuard[d
     """
     if not isinstance(body, dict):
         return False
-    if _is_error_body(body, name):
+    if is_error(body, promised=name):
         raise error_of_event(redact_json(body, secrets))
     return name in body
 
@@ -118,16 +118,9 @@ def success_members(data: bytes, name: str, secrets: Secrets) -> list[Member] | 
     body = loads_or_none(data)
     if not isinstance(body, dict):
         return None
-    if _is_error_body(body, name):
+    if is_error(body, promised=name):
         raise translate_error(None, redact_json(body, secrets))
     return found if name in names else None
-
-
-def _is_error_body(body: dict[str, Any], name: str) -> bool:
-    """Return whether a body is an error; ``code`` and ``message`` count only without the promised member."""
-    if name in body:
-        return body.get("type") == "error" or bool(body.get("error"))
-    return is_error(body)
 
 
 def not_a_message(provider_id: str, *, native: bool = True) -> BadGatewayError:

@@ -44,6 +44,8 @@ FRAMING = frozenset({"content-length", "transfer-encoding", "host", "content-typ
 """Headers of message framing and content type, which HTTP sets itself; they cannot be configured."""
 NO_SECRETS = frozenset({VERSION_HEADER, BETA_HEADER, "content-type", "accept", "user-agent"})
 """Configured request headers that do not hold keys, so that errors may contain their values."""
+KEY_HEADERS = CREDENTIALS | {"api-key", "proxy-authorization", "cookie", "x-auth-token", "x-goog-api-key"}
+"""Configured request headers that hold nothing but keys, whatever these look like."""
 
 RETRY_ADVICE = frozenset({"retry-after", "retry-after-ms"})
 """Response headers with the same names in both APIs."""
@@ -87,6 +89,27 @@ def returned_headers(headers: Mapping[str, str], *, own_request_id: bool = False
         kept.pop(REQUEST_ID, None)
     return {name: value for name, value in kept.items() if name in RETURNED or name.startswith(RETURNED_PREFIXES)}
 
+
+_WORD = re.compile(r"[^\s,;=\"']{8,}={0,2}")
+_LIKE_A_KEY = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z]).{8,}")
+"""A value without digits is a word, which errors may contain."""
+
+
+def header_secrets(headers: Mapping[str, str]) -> list[str]:
+    """Return the values in configured request headers that errors must not contain.
+
+    Those are words of at least eight characters: with letters and digits, or any in ``KEY_HEADERS``.
+    """
+    found: list[str] = []
+    for name, text in headers.items():
+        if name.lower() not in NO_SECRETS:
+            words = _WORD.findall(text)
+            found += words if name.lower() in KEY_HEADERS else filter(_LIKE_A_KEY.fullmatch, words)
+    return [word for word in found if word.lower() not in _SCHEMES]
+
+
+_SCHEMES = frozenset({"negotiate"})
+"""Authorization schemes of at least eight characters."""
 
 _OPENAI_RATE = re.compile(r"x-ratelimit-(limit|remaining|reset)-(requests|tokens)")
 _ANTHROPIC_RATE = re.compile(rf"{RATE_LIMIT_PREFIX}((?:input-|output-)?tokens|requests)-(limit|remaining|reset)")

@@ -55,6 +55,7 @@ _MENTIONS_ERROR = re.compile(rb'(?<!\\)"error"')
 def is_not_error(kind: object, name: bytes) -> bool:
     """Return True if the type in an event's data shows that the event is not an error.
 
+    This is known before the event is complete; ``errors.body.is_error`` decides about all others.
     That is a type of the API, or a type of a later version of it, which equals the event's name and has no "error".
     """
     if not isinstance(kind, str):
@@ -75,6 +76,11 @@ class ErrorEventRedactor:
         self._line = b""  # the first bytes of the current line
         self._at_start = True  # the current line is the first of the stream
         self._begin_event()
+
+    @property
+    def left_out(self) -> bool:
+        """Return whether the current event is left out, because a short error has replaced it."""
+        return self._state == "left out"
 
     def _begin_event(self) -> None:
         self._inside = False  # a byte of the event has arrived

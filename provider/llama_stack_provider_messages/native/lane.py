@@ -29,8 +29,14 @@ from llama_stack_provider_messages.stack import Platform, Target, get_logger
 from llama_stack_provider_messages.translation.dropped import dropped_header, dropped_text
 from llama_stack_provider_messages.translation.messages_to_chat.backend.tokens import estimate_json
 from llama_stack_provider_messages.upstream.address import Upstream
-from llama_stack_provider_messages.upstream.client import UpstreamClient, UpstreamRequest, is_event_stream, read_body
-from llama_stack_provider_messages.upstream.metrics import RequestMetrics
+from llama_stack_provider_messages.upstream.client import (
+    UpstreamClient,
+    UpstreamRequest,
+    is_event_stream,
+    read_body,
+    read_error_body,
+)
+from llama_stack_provider_messages.upstream.metrics import RequestMetrics, log_failure
 from llama_stack_provider_messages.upstream.state import Cooldown
 
 from .model_name import ModelNameRewriter, with_client_model
@@ -82,6 +88,9 @@ class NativeLane:
                 metrics.end(usage_of(data, found), success=True)
             else:
                 await _expect_events(response, upstream)
+        except MessagesError as error:
+            metrics.fail(error)
+            raise
         except BaseException:
             metrics.end({}, success=False)
             raise
@@ -117,7 +126,7 @@ class NativeLane:
             return await self._send(path, changed, call, route), changed
 
     async def _send(self, path: str, sent: Outgoing, call: Call, route: NativeRoute) -> httpx.Response:
-        """Return the upstream's successful response; log any other; probe again soon if the lane may be wrong."""
+        """Return the upstream's successful response; after a failure, probe again soon if the lane may be wrong."""
         upstream = route.upstream
         further = frozenset(name.lower() for name in upstream.settings.forward_headers)
         headers = forwarded_headers(call.headers, further, credentials=upstream.settings.forward_client_auth)
@@ -127,13 +136,6 @@ class NativeLane:
         except MessagesError as error:
             if (_is_no_route(error) and path == _MESSAGES) or isinstance(error, BadGatewayError):
                 self._probes.recheck_soon(upstream.provider_id)
-            logger.warning(
-                "upstream failed",
-                request_id=call.request_id,
-                provider_id=upstream.provider_id,
-                status=error.status_code,
-                message=error.message[:500],
-            )
             raise
 
     async def count(self, body: RequestBody[CountTokensRequest], call: Call, route: NativeRoute) -> MessageReply:
@@ -143,13 +145,14 @@ class NativeLane:
             return await self._estimate(body, call, route)
         try:
             response, _ = await self._send_with_retry(_COUNT, body, call, route)
-        except UpstreamError as error:
+            data = await read_body(response, route.target.provider_id)
+            _expect("input_tokens", data, route.upstream)
+        except MessagesError as error:
+            log_failure(error, route.target, call)
             if not _is_no_route(error):
                 raise
             self._without_counter.start(model)
             return await self._estimate(body, call, route)
-        data = await read_body(response, route.target.provider_id)
-        _expect("input_tokens", data, route.upstream)
         headers = returned_headers(response.headers, own_request_id=route.upstream.settings.own_request_id)
         return MessageReply(data, {**headers, COUNT_HEADER: "exact"})
 
@@ -171,7 +174,7 @@ class NativeLane:
         try:
             async with asyncio.timeout(_PROBE_SECONDS):
                 response = await self._client.send(target, upstream, request)
-                return response.status_code, await read_body(response, upstream.provider_id)
+                return response.status_code, await read_error_body(response)
         except (MessagesError, TimeoutError) as error:
             logger.info("probe failed", provider_id=upstream.provider_id, reason=str(error))
             return 0, b""

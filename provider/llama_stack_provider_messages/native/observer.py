@@ -10,6 +10,8 @@ events that hold one of these words are decoded:
 message_start, message_delta   usage, merged by field; after ``message_delta`` the message is complete
 message_stop                   the stream has ended, even if its blank line is missing
 error                          the stream has ended and failed; an event named ``error`` is one, whatever its data
+
+The size of every event is counted, so that the relay can end a stream with an event that never ends.
 """
 
 import re
@@ -18,16 +20,27 @@ from typing import Any
 
 from llama_stack_api_messages.json_bytes import loads_or_none
 from llama_stack_api_messages.json_members import Member
-from llama_stack_provider_messages.upstream.sse import BLANK_LINES, BOM, LINE_ENDS, LineSplitter, field_of
+from llama_stack_provider_messages.errors.body import is_error
+from llama_stack_provider_messages.upstream.sse import (
+    BLANK_LINES,
+    BOM,
+    LINE_ENDS,
+    MAX_EVENT_BYTES,
+    EventTooLongError,
+    LineSplitter,
+    field_of,
+)
 
 from .error_event import ERROR, is_not_error
 
-MAX_EVENT_BYTES = 65_536
-"""Limit of an event in bytes; events to decode are short, and longer ones are not buffered."""
+MAX_DECODED_BYTES = 65_536
+"""Limit of an event that is decoded, in bytes; these events are short, and longer ones are not buffered."""
 _MESSAGE, _QUOTED_ERROR = b'"message_', b'"error"'
 """Data of an event to decode contains one of these: ``message_start``, ``_delta`` or ``_stop``, or an error."""
 _LAST = (b'"message_stop"', _QUOTED_ERROR)
 """Data of an event that ends a stream contains one of these."""
+_EARLY_LINES = 8
+"""Data lines up to which an event is decoded before its blank line; servers send one. It keeps the work linear."""
 _LONG_ERROR = re.compile(rb'\s*\{\s*"type"\s*:\s*"error"')
 """The beginning of an error that is too long to be decoded."""
 
@@ -51,37 +64,52 @@ class StreamObserver:
         self._at_start = True
         self._line: list[bytes] = []  # parts of the current line
         self._data: list[bytes] = []  # data lines of the current event
+        self._line_is_blank = True  # no byte of the current line has arrived
         self._size = 0  # bytes of the current event, those that are not kept included
         self._name = b""
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes."""
+        """Take the next bytes.
+
+        Raises:
+            EventTooLongError: An event has more than ``upstream.sse.MAX_EVENT_BYTES``.
+        """
         if _MESSAGE not in data and ERROR not in data and not self._size and data.endswith(BLANK_LINES):
             return
         for part in self._lines.split(data)[1]:
             text = part.rstrip(b"\r\n")
-            if kept := text[: max(0, MAX_EVENT_BYTES - self._size)]:
+            if kept := text[: max(0, MAX_DECODED_BYTES - self._size)]:
                 self._line.append(kept)
             self._size += len(text)
+            self._line_is_blank &= not text
+            if self._size > MAX_EVENT_BYTES:
+                raise EventTooLongError
             if part.endswith(LINE_ENDS):
                 self._end_line()
 
-    def close(self) -> bool:
-        """Take the end of the stream; return whether only the blank line of the last event is missing."""
+    def close(self, *, failed: bool = False) -> bool:
+        """Take the end of the stream; return whether only the blank line of the last event is missing.
+
+        Args:
+            failed: Whether the client has got an error event in place of the last event, which did not end.
+        """
         if self._line:
             self._end_line()
         whole = isinstance(loads_or_none(b"\n".join(self._data)), Mapping)
         if not whole:  # truncated: its data and its name are ignored
             self._data = []
         self._end_event()
+        if failed:
+            self._fail()
         return whole and self.message_complete
 
     def _end_line(self) -> None:
-        line = b"".join(self._line)
-        self._line = []
+        line, blank = b"".join(self._line), self._line_is_blank
+        self._line, self._line_is_blank = [], True
         if self._at_start:
             self._at_start, line = False, line.removeprefix(BOM)
-        if not line:
+            blank |= not line
+        if blank:  # not only left out because the event is long
             self._end_event()
             return
         field, value = field_of(line)
@@ -89,15 +117,15 @@ class StreamObserver:
             self._name = value.strip()
         elif field == b"data":
             self._data.append(value)
-            if any(mark in value for mark in _LAST):
+            if len(self._data) <= _EARLY_LINES and any(mark in value for mark in _LAST):
                 self._read(b"\n".join(self._data), self._name)  # without waiting for its blank line
 
     def _end_event(self) -> None:
         data, size, name = b"\n".join(self._data), self._size, self._name
         self._data, self._size, self._name = [], 0, b""
-        if (name == ERROR and data) or (size > MAX_EVENT_BYTES and _LONG_ERROR.match(data)):
+        if (name == ERROR and data) or (size > MAX_DECODED_BYTES and _LONG_ERROR.match(data)):
             self._fail()
-        if size <= MAX_EVENT_BYTES and (_MESSAGE in data or _QUOTED_ERROR in data):
+        if size <= MAX_DECODED_BYTES and (_MESSAGE in data or _QUOTED_ERROR in data):
             self._read(data, name)
 
     def _read(self, data: bytes, name: bytes) -> None:
@@ -109,7 +137,7 @@ class StreamObserver:
             self._count(message.get("usage"))
         elif kind == "message_delta":
             self._count(event.get("usage"))
-        if kind == "error" or (event.get("error") and not is_not_error(kind, name)):
+        if not is_not_error(kind, name) and is_error(event):
             self._fail()
         self.ended |= kind == "message_stop"
         self.message_complete |= self.ended or kind == "message_delta"

@@ -8,6 +8,7 @@ last event arrived            success, or a failure if it was an error. Backends
 ... without its blank line    the blank line is added: without it clients ignore the event (it may be the error)
 connection broke, or ended    an error, after the bytes that arrived; a truncated error event is left out
 before that
+event of more than 16 MiB     an error, and the response is closed
 ended after message_delta     success: the message is complete
 client left                   closing the generator closes the response; a failure, unless the message is complete
 
@@ -19,13 +20,18 @@ from typing import Any
 
 import httpx
 
+from llama_stack_api_messages.errors import BadGatewayError, MessagesError
 from llama_stack_api_messages.json_bytes import loads_or_none
 from llama_stack_api_messages.streaming.sse import encode_event
-from llama_stack_provider_messages.errors.exceptions import connection_failure
 from llama_stack_provider_messages.errors.redaction import redact_json
 from llama_stack_provider_messages.errors.response import ended_early
 from llama_stack_provider_messages.upstream.address import Upstream
-from llama_stack_provider_messages.upstream.client import chunks_after_end, raw_chunks
+from llama_stack_provider_messages.upstream.client import (
+    STREAM_FAILURES,
+    chunks_after_end,
+    raw_chunks,
+    stream_failure,
+)
 from llama_stack_provider_messages.upstream.metrics import RequestMetrics
 from llama_stack_provider_messages.upstream.sse import SSEDecoder
 
@@ -43,7 +49,8 @@ async def relayed(
     Prime with ``anext()``: from then on, closing the generator closes the response.
     """
     observer, redactor = StreamObserver(), ErrorEventRedactor(upstream.secrets)
-    failure, lacks_blank_line = None, False
+    failure: Exception | None = None
+    lacks_blank_line = False
     try:
         yield b""
         chunks = raw_chunks(response)
@@ -60,20 +67,36 @@ async def relayed(
             if passed := redactor.feed(name_rewriter.feed(chunk)):
                 yield passed
         lacks_blank_line = observer.close()
-    except httpx.HTTPError as error:
-        failure, lacks_blank_line = error, observer.close()
+    except STREAM_FAILURES as error:
+        failure, lacks_blank_line = error, observer.close(failed=redactor.left_out)
     finally:
         await response.aclose()
         succeeded = not observer.failed and (observer.ended or (observer.message_complete and not failure))
         metrics.end(observer.usage, success=succeeded)
+    reported = _failure_of(observer, failure, upstream.provider_id)
+    if reported:
+        metrics.fail(reported)
     if rest := redactor.feed(name_rewriter.close()) + redactor.close():
         yield rest
     if lacks_blank_line:
         yield b"\n\n"  # without a blank line clients ignore the last event, which may be an error
+    if reported and not observer.failed:
+        raise reported from failure
+
+
+def _failure_of(observer: StreamObserver, failure: Exception | None, provider_id: str) -> MessagesError | None:
+    """Return the error of a stream that has ended, None if it was complete.
+
+    Args:
+        observer: Has read the stream.
+        failure: What reading it raised.
+        provider_id: Id of the upstream's provider, for the message.
+    """
+    if observer.failed:
+        return _error_event(provider_id)
     if failure and not observer.ended:
-        raise connection_failure(failure, upstream.provider_id) from failure
-    if not observer.message_complete:
-        raise ended_early(upstream.provider_id)
+        return stream_failure(failure, provider_id)
+    return None if observer.message_complete else ended_early(provider_id)
 
 
 async def repaired(
@@ -81,6 +104,7 @@ async def repaired(
 ) -> AsyncGenerator[bytes]:
     """Yield an empty item, as ``relayed`` does, and then the upstream's events, repaired."""
     decoder = SSEDecoder()
+    failure: MessagesError = _error_event(upstream.provider_id)
     try:
         yield b""
         chunks = raw_chunks(response)
@@ -95,13 +119,20 @@ async def repaired(
             pass
         events = [event for received in decoder.close() for event in repair.feed(loads_or_none(received.data))]
         events += repair.finish()
-    except httpx.HTTPError as error:
-        events = repair.fail(connection_failure(error, upstream.provider_id))
+    except STREAM_FAILURES as error:
+        failure = stream_failure(error, upstream.provider_id)
+        events = repair.fail(failure)
     finally:
         await response.aclose()
         metrics.end(repair.usage, success=repair.complete)
+    if not repair.complete:
+        metrics.fail(failure)
     for event in events:
         yield _encoded(event, upstream)
+
+
+def _error_event(provider_id: str) -> BadGatewayError:
+    return BadGatewayError(f"The backend '{provider_id}' ended the stream with an error event")
 
 
 def _encoded(event: Mapping[str, Any], upstream: Upstream) -> bytes:

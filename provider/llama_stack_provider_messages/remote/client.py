@@ -1,4 +1,7 @@
-"""Sends requests to the upstream: for messages, with retries as configured, and for its list of models."""
+"""Sends requests to the upstream: for messages, with retries as configured, and for its list of models.
+
+The bodies are read by ``upstream/client.py``, with its limits.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -7,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from llama_stack_api_messages.errors import BadGatewayError, MessagesError
+from llama_stack_api_messages.errors import BadGatewayError, GatewayTimeoutError, MessagesError
 from llama_stack_api_messages.json_bytes import encode_json, loads_or_none
 from llama_stack_api_messages.streaming.sse import encode_event
 from llama_stack_provider_messages.errors.body import NO_ROUTE, error_of_event, is_error
@@ -23,6 +26,8 @@ from llama_stack_provider_messages.upstream.client import (
     UpstreamRequest,
     is_event_stream,
     read_body,
+    read_error_body,
+    refuse_compressed,
 )
 from llama_stack_provider_messages.upstream.connections import new_client
 
@@ -36,6 +41,9 @@ _FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.5, 60.0
 """Pauses before a retry. With a longer ``retry-after`` the error is returned: the client decides."""
 _PAGE_SIZE = "1000"
 _MAX_PAGES = 100
+_MAX_PAGE_BYTES = 8 * 1024 * 1024
+_LIST_SECONDS = 120.0
+"""Limit of reading all pages: a stack does not start before its providers have listed their models."""
 
 
 class MessagesClient:
@@ -113,6 +121,16 @@ class MessagesClient:
             raise not_a_message(self.provider_id, native=False)
         return body
 
+    def log_failure(self, error: MessagesError) -> None:
+        """Log a failure of the upstream, in one line."""
+        logger.warning(
+            "upstream failed",
+            provider_id=self.provider_id,
+            model=self._target.resource_id,
+            status=error.status_code,
+            message=error.message[:500],
+        )
+
     async def _with_retries[R](self, attempt: Callable[[], Awaitable[R]]) -> R:
         retries = 0
         while True:
@@ -121,13 +139,7 @@ class MessagesClient:
             except MessagesError as error:
                 seconds = _retry_seconds(error, retries) if retries < self._retries else None
                 if seconds is None:
-                    logger.warning(
-                        "upstream failed",
-                        provider_id=self.provider_id,
-                        model=self._target.resource_id,
-                        status=error.status_code,
-                        message=error.message[:500],
-                    )
+                    self.log_failure(error)
                     raise
                 logger.info("retrying", provider_id=self.provider_id, status=error.status_code, seconds=seconds)
             await self._sleep(seconds)
@@ -171,17 +183,19 @@ class ModelLister:
         """
         found: dict[str, ModelEntry] = {}
         after: str | None = None
-        async with new_client(self._network, None, None) as client:
-            for _ in range(_MAX_PAGES):
-                response = await self._get(client, headers, {"after_id": after} if after else {})
-                if response.status_code in NO_ROUTE:
-                    return list(found.values()) or None
-                page = self._page(response, secrets)
-                found |= {entry.id: entry for entry in map(_entry, page["data"]) if entry}
-                last = page.get("last_id")
-                if not page.get("has_more") or not isinstance(last, str) or last == after:
-                    break
-                after = last
+        try:
+            async with asyncio.timeout(_LIST_SECONDS), new_client(self._network, None, None) as client:
+                for _ in range(_MAX_PAGES):
+                    page = await self._page(client, headers, {"after_id": after} if after else {}, secrets)
+                    if page is None:
+                        return list(found.values()) or None
+                    found |= {entry.id: entry for entry in map(_entry, page["data"]) if entry}
+                    last = page.get("last_id")
+                    if not page.get("has_more") or not isinstance(last, str) or last == after:
+                        break
+                    after = last
+        except TimeoutError:
+            raise GatewayTimeoutError(f"The backend '{self._provider_id}' did not send its models in time") from None
         return list(found.values())
 
     async def status(self, headers: Mapping[str, str], seconds: float) -> int:
@@ -191,29 +205,42 @@ class ModelLister:
             MessagesError: The upstream does not respond.
         """
         async with new_client(self._network, seconds, seconds) as client:
-            return (await self._get(client, headers, {})).status_code
+            response = await self._get(client, headers, {})
+            await response.aclose()
+            return response.status_code
 
     async def _get(
         self, client: httpx.AsyncClient, headers: Mapping[str, str], query: Mapping[str, str]
     ) -> httpx.Response:
+        """Return the response to a request for a page, with its body still to be read."""
         timeout = httpx.Timeout(client.timeout.read or self._seconds, connect=client.timeout.connect)
+        query = {"limit": _PAGE_SIZE, **query}
         try:
-            return await client.get(self._url, params={"limit": _PAGE_SIZE, **query}, headers=headers, timeout=timeout)
+            request = client.build_request("GET", self._url, params=query, headers=headers, timeout=timeout)
+            response = await client.send(request, stream=True)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise connection_failure(error, self._provider_id) from error
+        await refuse_compressed(response, self._provider_id)
+        return response
 
-    def _page(self, response: httpx.Response, secrets: Collection[str]) -> dict[str, Any]:
-        """Return the decoded page of a response; its ``data`` is a list."""
+    async def _page(
+        self, client: httpx.AsyncClient, headers: Mapping[str, str], query: Mapping[str, str], secrets: Collection[str]
+    ) -> dict[str, Any] | None:
+        """Return a decoded page, whose ``data`` is a list; None if the upstream has no list."""
+        response = await self._get(client, headers, query)
+        if response.status_code in NO_ROUTE:
+            await response.aclose()
+            return None
         if not response.is_success:
             raise upstream_failure(
                 response.status_code,
-                response.content,
+                await read_error_body(response),
                 response.headers,
                 provider_id=self._provider_id,
                 secrets=secrets,
                 now=datetime.now(UTC),
             )
-        body = loads_or_none(response.content)
+        body = loads_or_none(await read_body(response, self._provider_id, _MAX_PAGE_BYTES))
         if not isinstance(body, dict) or not isinstance(body.get("data"), list):
             raise BadGatewayError(f"The backend '{self._provider_id}' did not answer with a list of models")
         return body

@@ -3,7 +3,8 @@
 An upstream that runs its own tools (web search) may pause a long turn: the response ends with stop reason
 ``pause_turn``, and the client is expected to send the content back to have it continued. Clients of chat completions do
 not know that, so it is done here, up to a limit: the Messages of all parts become one completion, and their streams one
-stream. Only a request with server tools can be paused, so only then are the events of a stream kept.
+stream. Only a request with server tools can be paused, so only then are the events of a stream kept, up to the limit of
+a whole answer.
 """
 
 from collections.abc import AsyncGenerator, Mapping
@@ -15,7 +16,6 @@ import httpx
 from llama_stack_api_messages.errors import BadGatewayError
 from llama_stack_api_messages.json_bytes import loads_or_none
 from llama_stack_api_messages.streaming.read_ahead import read_ahead
-from llama_stack_provider_messages.errors.exceptions import connection_failure
 from llama_stack_provider_messages.translation.chat_to_messages import (
     StreamTranslator,
     continued,
@@ -23,7 +23,12 @@ from llama_stack_provider_messages.translation.chat_to_messages import (
     paused_content,
 )
 from llama_stack_provider_messages.translation.events import StreamGrammarError, fold
-from llama_stack_provider_messages.upstream.client import chunks_after_end
+from llama_stack_provider_messages.upstream.client import (
+    MAX_RESPONSE_BYTES,
+    STREAM_FAILURES,
+    chunks_after_end,
+    stream_failure,
+)
 from llama_stack_provider_messages.upstream.sse import ServerSentEvent, SSEDecoder
 
 from .client import MessagesClient
@@ -76,11 +81,15 @@ async def complete_stream(
         yield {}
         for further in range(continuations, -1, -1):  # continuations that may follow this response
             kept: list[Json] = []
+            kept_bytes = 0
             async with aclosing(_events(response, client.provider_id, translator)) as events:
-                async for event in events:
+                async for event, size in events:
                     if not translator.complete and (error := client.error_in(event)):
                         raise error
                     if further:
+                        kept_bytes += size
+                        if kept_bytes > MAX_RESPONSE_BYTES:
+                            raise _too_long_to_continue(client.provider_id)
                         kept.append(event)
                     for chunk in _checked(translator.feed(event), translator):
                         yield chunk
@@ -129,11 +138,20 @@ def _checked(chunks: list[Json], translator: StreamTranslator) -> list[Json]:
     return chunks
 
 
-async def _events(response: httpx.Response, provider_id: str, translator: StreamTranslator) -> AsyncGenerator[Json]:
-    """Yield the decoded events of a stream.
+def _too_long_to_continue(provider_id: str) -> BadGatewayError:
+    limit = f"{MAX_RESPONSE_BYTES >> 20} MiB"
+    return BadGatewayError(
+        f"The backend '{provider_id}' sent a response of more than {limit}; request less", retryable=False
+    )
+
+
+async def _events(
+    response: httpx.Response, provider_id: str, translator: StreamTranslator
+) -> AsyncGenerator[tuple[Json, int]]:
+    """Yield the decoded events of a stream, each with the length of its data.
 
     Raises:
-        MessagesError: The connection broke before the message was complete.
+        MessagesError: The connection broke before the message was complete, or an event is too long.
     """
     decoder = SSEDecoder()
     try:
@@ -148,9 +166,9 @@ async def _events(response: httpx.Response, provider_id: str, translator: Stream
                     yield event
         for event in _decoded(decoder.close()):
             yield event
-    except httpx.HTTPError as error:
+    except STREAM_FAILURES as error:
         if not translator.complete:
-            raise connection_failure(error, provider_id) from error
+            raise stream_failure(error, provider_id) from error
 
 
 async def _body(response: httpx.Response) -> AsyncGenerator[bytes]:
@@ -162,13 +180,16 @@ async def _body(response: httpx.Response) -> AsyncGenerator[bytes]:
         await response.aclose()
 
 
-def _decoded(sent: list[ServerSentEvent]) -> list[Json]:
-    """Return the decoded events that are objects. An event named ``error`` is an error, whatever its data."""
-    events: list[Json] = []
+def _decoded(sent: list[ServerSentEvent]) -> list[tuple[Json, int]]:
+    """Return the decoded events that are objects, each with the length of its data.
+
+    An event named ``error`` is an error, whatever its data.
+    """
+    events: list[tuple[Json, int]] = []
     for event in sent:
         data = loads_or_none(event.data)
         if event.event == _ERROR:
             data = {**data, "type": _ERROR} if isinstance(data, dict) else {"type": _ERROR, "message": event.data}
         if isinstance(data, dict):
-            events.append(data)
+            events.append((data, len(event.data)))
     return events

@@ -18,7 +18,7 @@ from llama_stack_api_messages import MessagesUpstream
 from llama_stack_api_messages.api import new_id
 from llama_stack_api_messages.errors import MessagesError
 from llama_stack_provider_messages.errors.body import NO_ROUTE, REFUSED_KEY
-from llama_stack_provider_messages.headers import BETA_HEADER, VERSION_HEADER
+from llama_stack_provider_messages.headers import BETA_HEADER, VERSION_HEADER, header_secrets
 from llama_stack_provider_messages.stack import (
     HealthResponse,
     HealthStatus,
@@ -27,6 +27,7 @@ from llama_stack_provider_messages.stack import (
     Target,
     chunk_with_reasoning,
     completion_with_reasoning,
+    configured_headers,
     get_logger,
     language_model,
     network_of,
@@ -149,7 +150,9 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
         """Return the models that the upstream lists, else the allowed ones; None without either."""
         try:
             key = self._get_api_key_from_config_or_provider_data()
-            entries = await self._model_lister().models(self._headers(key), [key] if key else [])
+            headers = self._headers(key)
+            secrets = [*([key] if key else []), *header_secrets({**configured_headers(self), **headers})]
+            entries = await self._model_lister().models(headers, secrets)
         except MessagesError as error:
             logger.warning("listing models failed", provider_id=self.__provider_id__, reason=error.message[:500])
             raise completion_error(error) from None
@@ -212,6 +215,7 @@ class MessagesInference(OpenAIMixin):  # type: ignore[misc] # the platform's ser
                     async for piece in pieces:
                         yield completion_chunk(piece)
                 except MessagesError as error:
+                    client.log_failure(error)
                     raise completion_error(error) from None
             self._log_dropped(model, "response", translator.dropped)
 

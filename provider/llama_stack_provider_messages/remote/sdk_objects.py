@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from llama_stack_api_messages.error_response import CompletionError
 from llama_stack_api_messages.errors import MessagesError
+from llama_stack_provider_messages.errors.redaction import redact_by_pattern
 from llama_stack_provider_messages.translation.chat_to_messages import translate_error
 
 
@@ -57,7 +58,8 @@ def reasoning_of(message: Any) -> str | None:  # noqa: ANN401 - a message or a d
 
 
 def completion_error(error: MessagesError) -> CompletionError:
-    """Return an error with a body in OpenAI's form, as the platform's routes send it."""
+    """Return an error with a body in OpenAI's form, as the platform's routes send it, without addresses."""
+    error.message = redact_by_pattern(error.message)
     translated = translate_error(error, now=datetime.now(UTC))
     return CompletionError(translated.status, translated.body, translated.headers)
 

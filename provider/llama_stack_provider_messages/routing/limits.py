@@ -54,7 +54,7 @@ WINDOW_FIELDS = ("max_input_tokens", "context_length", "context_window", "max_co
 OUTPUT_FIELDS = ("max_tokens", "max_completion_tokens")
 """Fields of a listed model with its output limit: the Messages API; Groq."""
 _MAX_BYTES = 4 * 1024 * 1024
-"""Longer responses are not parsed; the list of OpenRouter takes half a megabyte."""
+"""Longer responses are not read; the list of OpenRouter takes half a megabyte."""
 _NUM_CTX = re.compile(r"^num_ctx\s+(\d{1,9})\s*$", re.MULTILINE)
 
 
@@ -161,8 +161,8 @@ class ModelLimits:
             headers = {VERSION_HEADER: DEFAULT_VERSION}
             request = UpstreamRequest(path, data, headers, short=True, method=method)
             response = await self._client.send(target, upstream, request)
-            found = await read_body(response, target.provider_id)
-            return loads_or_none(found) if response.is_success and len(found) <= _MAX_BYTES else None
+            found = await read_body(response, target.provider_id, _MAX_BYTES)
+            return loads_or_none(found) if response.is_success else None
 
         return get
 

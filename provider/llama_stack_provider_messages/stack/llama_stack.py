@@ -76,6 +76,7 @@ __all__ = [
     "check_allowed",
     "chunk_with_reasoning",
     "completion_with_reasoning",
+    "configured_headers",
     "get_logger",
     "language_model",
     "network_of",
@@ -386,6 +387,12 @@ def network_of(provider: Any, *, environment: bool = False) -> Network:  # noqa:
     found: dict[str, str | None] = {pattern: str(url) for pattern, url in proxies.items() if url}
     found |= {pattern: None for host in proxy.no_proxy or () if (pattern := _url_pattern(host.strip()))}
     return Network(options, found, str(proxy.cacert) if proxy.cacert else None)
+
+
+def configured_headers(provider: Any) -> Mapping[str, str]:  # noqa: ANN401 - as above
+    """Return the headers that an operator configured for all requests of a provider (``network.headers``)."""
+    network = getattr(getattr(provider, "config", None), "network", None)
+    return getattr(network, "headers", None) or {}
 
 
 def _environment_proxies() -> dict[str, str | None]:

@@ -5,6 +5,7 @@ in ``translation/messages_to_chat/backend/tokens.py``; here are the requests and
 to 28 counts at once, so a tokenizer that failed is not called again for a minute: not every count waits for it to fail.
 """
 
+import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -36,6 +37,10 @@ type Post = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
 Raises TokenizerUnavailable for any other response. Its timeout is short: clients send two dozen counts at once.
 """
 
+_REQUEST_SECONDS = 10.0
+"""Limit of one request to a tokenizer, however slowly its response arrives."""
+_MAX_RESPONSE_BYTES = 8 * 1024 * 1024
+"""Longer responses are not read; one with the ids of 200,000 tokens takes about 1.5 MB."""
 _REJECTED_REQUEST = frozenset({400, 413, 422, 500})
 """Statuses that servers return at once for a conversation that the chat template rejects; 500 is llama.cpp's."""
 
@@ -104,9 +109,10 @@ def poster(client: UpstreamClient, target: Target) -> Post:
             raise TokenizerUnavailable
         request = UpstreamRequest(path, json.dumps(body).encode(), {}, short=True)
         try:
-            response = await client.send(target, upstream, request)
-            data = await read_body(response, upstream.provider_id)
-        except MessagesError as error:
+            async with asyncio.timeout(_REQUEST_SECONDS):
+                response = await client.send(target, upstream, request)
+                data = await read_body(response, upstream.provider_id, _MAX_RESPONSE_BYTES)
+        except (MessagesError, TimeoutError) as error:
             raise TokenizerUnavailable from error
         if not response.is_success:
             raise TokenizerUnavailable(response.status_code)

@@ -11,23 +11,20 @@ Chat completions go to the address that the provider itself uses (``chat_upstrea
 with a request than to post it.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
+from urllib.parse import urlsplit
 
 from llama_stack_api_messages import MessagesUpstream, SpeaksMessages
 from llama_stack_provider_messages.errors.exceptions import translate_failure
-from llama_stack_provider_messages.headers import CREDENTIALS, NO_SECRETS
-from llama_stack_provider_messages.stack import Target, address_of, chat_address_of
+from llama_stack_provider_messages.headers import CREDENTIALS, header_secrets
+from llama_stack_provider_messages.stack import Target, address_of, chat_address_of, configured_headers
 
 from .settings import Mode, NativeSettings
 
 ANTHROPIC_TYPES = frozenset({"remote::anthropic"})
 """Provider types whose backend is Anthropic's own API."""
-
-_LIKE_A_KEY = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z]).{8,}")
-"""At least eight characters with letters and digits; a value without digits is a word, which errors may contain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +39,7 @@ class Upstream:
         anthropic: Whether it is Anthropic's own API.
         secret: The key in the headers.
         environment_proxies: Whether the proxies of the environment are used, as the platform's providers do.
+        network_headers: Headers that the operator configured for all requests of the provider.
     """
 
     provider_id: str
@@ -51,12 +49,22 @@ class Upstream:
     anthropic: bool = False
     secret: str | None = field(default=None, repr=False)
     environment_proxies: bool = False
+    network_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Return the values to redact from errors: the key, and other header values that look like keys."""
-        values = [text.split(" ")[-1] for name, text in self.headers.items() if name.lower() not in NO_SECRETS]
-        return tuple(filter(None, [self.secret, *filter(_LIKE_A_KEY.fullmatch, values)]))
+        """Return the values to redact from errors: the key, other header values that look like keys, and the host."""
+        configured = [*header_secrets(self.headers), *header_secrets(self.network_headers)]
+        return tuple(dict.fromkeys(filter(None, [self.secret, *configured, *_parts_to_hide(self.base_url)])))
+
+
+def _parts_to_hide(base_url: str) -> list[str]:
+    """Return host and port of a base URL, and the credentials in it; a host without a dot and a port is a word."""
+    try:
+        login, _, host = urlsplit(base_url).netloc.rpartition("@")
+    except ValueError:  # not a valid URL, and the request will fail
+        return []
+    return [*login.split(":"), *([host] if set(host) & {".", ":"} else [])]
 
 
 @runtime_checkable
@@ -96,6 +104,7 @@ async def chat_upstream_of(target: Target, mode: Mode) -> Upstream | None:
         found.headers,
         NativeSettings(),
         secret=found.secret,
+        network_headers=configured_headers(target.provider),
         environment_proxies=True,
     )
 
@@ -153,6 +162,7 @@ def resolve(target: Target, settings: NativeSettings, declared: MessagesUpstream
         settings,
         _is_anthropic(target, settings, declared.anthropic),
         declared.secret or in_headers or None,
+        network_headers=configured_headers(target.provider),
     )
 
 

@@ -1,9 +1,17 @@
 """Sends HTTP requests to upstreams and reads their responses; failures are raised as errors of the Messages API.
 
-Every body has a limit: an endless response would otherwise fill the memory of the process.
+Everything that an upstream can make large or slow has a limit (docs/limits.md):
+
+    whole answer       ``MAX_RESPONSE_BYTES``; the read timeout for each chunk
+    error body         ``MAX_ERROR_BYTES`` and ``ERROR_BODY_SECONDS`` in all; what arrived until then is used
+    event of a stream  ``MAX_EVENT_BYTES`` (``sse.py``)
+    compressed body    refused unread: every request asks for an uncompressed response, and a kilobyte of gzip can be a
+                       megabyte of text
 """
 
 import asyncio
+import json
+import re
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +24,7 @@ from llama_stack_api_messages.errors import (
     AuthenticationError,
     BadGatewayError,
     InvalidRequestError,
+    MessagesError,
 )
 from llama_stack_provider_messages.errors.exceptions import connection_failure
 from llama_stack_provider_messages.errors.response import upstream_failure
@@ -24,13 +33,17 @@ from llama_stack_provider_messages.stack import Target, network_of
 
 from .address import Upstream
 from .connections import HttpClients, new_client
+from .sse import MAX_EVENT_BYTES, EventTooLongError
 
 _SHORT_TIMEOUT = httpx.Timeout(5.0)
 """Timeout of requests that no client made, such as probes."""
 _JSON = {"content-type": "application/json"}
-_MAX_ERROR_BYTES = 1024 * 1024
 RETRY_SECONDS = 0.5
 """Pause before a failed connection is tried again."""
+MAX_ERROR_BYTES = 1024 * 1024
+"""Limit of an error body; the rest is not read."""
+ERROR_BODY_SECONDS = 5.0
+"""How long an error body is read: the status is already known, and the client waits for it."""
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 """Limit of a non-streaming response body, which may contain images and files as base64."""
 
@@ -80,10 +93,9 @@ class UpstreamClient:
         response = await self.send(target, upstream, request)
         if response.is_success:
             return response
-        body = await read_error_body(response)
         raise upstream_failure(
             response.status_code,
-            body,
+            await read_error_body(response),
             response.headers,
             provider_id=upstream.provider_id,
             secrets=upstream.secrets,
@@ -95,7 +107,7 @@ class UpstreamClient:
         """Return a response of any status, with its body still to be read; the caller closes it.
 
         Raises:
-            MessagesError: The upstream cannot be reached.
+            MessagesError: The upstream cannot be reached, or its response is compressed.
         """
         settings, environment = upstream.settings, upstream.environment_proxies
         try:
@@ -117,7 +129,8 @@ class UpstreamClient:
         retries = self._connect_retries
         while True:
             try:
-                return await client.http.send(_http_request(upstream, request, headers), stream=True)
+                response = await client.http.send(_http_request(upstream, request, headers), stream=True)
+                break
             except httpx.LocalProtocolError:  # headers of clients came by HTTP and are valid
                 raise _bad_key(upstream) from None
             except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -125,6 +138,8 @@ class UpstreamClient:
                     raise connection_failure(error, upstream.provider_id) from error
             retries -= 1
             await asyncio.sleep(RETRY_SECONDS)
+        await refuse_compressed(response, upstream.provider_id)
+        return response
 
     async def close(self) -> None:
         """Close the connections of the running loop."""
@@ -163,24 +178,44 @@ def is_event_stream(response: httpx.Response) -> bool:
     return kind.lower().startswith("text/event-stream")
 
 
-async def read_body(response: httpx.Response, provider_id: str) -> bytes:
+async def refuse_compressed(response: httpx.Response, provider_id: str) -> None:
+    """Close a compressed response, unread, and raise its error; do nothing if it is not compressed.
+
+    Raises:
+        MessagesError: The response has a content encoding. An error response keeps its status and its retry advice.
+    """
+    encoding = response.headers.get("content-encoding", "").strip().lower() or "identity"
+    if encoding == "identity":
+        return
+    await response.aclose()
+    shown = encoding if _ENCODING.fullmatch(encoding) else "unknown"
+    text = (
+        f"The backend '{provider_id}' compressed its response (content-encoding: {shown}), although the request does "
+        "not allow that; switch compression off there, or in the proxy before it"
+    )
+    if response.is_success:
+        raise BadGatewayError(text, retryable=False)
+    body = json.dumps({"error": {"message": f"{text}. The status of the response is {response.status_code}"}})
+    raise upstream_failure(response.status_code, body.encode(), response.headers, provider_id=provider_id)
+
+
+_ENCODING = re.compile(r"[\w, -]{1,40}", re.ASCII)
+
+
+async def read_body(response: httpx.Response, provider_id: str, max_bytes: int = MAX_RESPONSE_BYTES) -> bytes:
     """Return the body of a response, and close the response.
 
     Raises:
-        MessagesError: The connection broke, or the body is longer than ``MAX_RESPONSE_BYTES``.
+        MessagesError: The connection broke, or the body is longer than ``max_bytes``.
     """
-    if "," in response.headers.get("content-encoding", ""):
-        await response.aclose()
-        raise BadGatewayError(f"The backend '{provider_id}' compressed its response twice", retryable=False)
     body = bytearray()  # a list of many small chunks would take more memory than their bytes
     try:
         async for part in response.aiter_bytes():
             body += part
-            if len(body) > MAX_RESPONSE_BYTES:
+            if len(body) > max_bytes:
                 body.clear()  # the traceback would keep the memory
                 raise BadGatewayError(
-                    f"The backend '{provider_id}' sent a response of more than {MAX_RESPONSE_BYTES >> 20} MiB; request "
-                    "less",
+                    f"The backend '{provider_id}' sent a response of more than {max_bytes >> 20} MiB; request less",
                     retryable=False,
                 )
         return bytes(body)
@@ -190,13 +225,46 @@ async def read_body(response: httpx.Response, provider_id: str) -> bytes:
         await response.aclose()
 
 
+async def read_error_body(response: httpx.Response) -> bytes:
+    """Return what arrives of an error body within its limits of bytes and time, and close the response.
+
+    The status is known and more useful than a broken connection, so a failure only ends the body.
+    """
+    body = bytearray()
+    try:
+        async with asyncio.timeout(ERROR_BODY_SECONDS):
+            async for part in response.aiter_bytes():
+                body += part
+                if len(body) > MAX_ERROR_BYTES:
+                    break
+    except (httpx.HTTPError, TimeoutError):
+        pass
+    finally:
+        await response.aclose()
+    return bytes(body[:MAX_ERROR_BYTES])
+
+
+STREAM_FAILURES = (httpx.HTTPError, EventTooLongError)
+"""What reading and decoding a stream raises; ``stream_failure`` translates it."""
+
+
+def stream_failure(error: Exception, provider_id: str) -> MessagesError:
+    """Return the error for a stream that failed: its connection broke, or it has too long an event."""
+    if isinstance(error, EventTooLongError):
+        limit = f"{MAX_EVENT_BYTES >> 20} MiB"
+        return BadGatewayError(
+            f"The backend '{provider_id}' sent an event of more than {limit} in its stream; request less",
+            retryable=False,
+        )
+    return connection_failure(error, provider_id)
+
+
 def raw_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
-    """Return the body in the upstream's chunks, decompressed if a proxy compressed it unasked.
+    """Return the body in the upstream's chunks.
 
     ``aiter_raw`` is avoided: it counts the bytes, which costs more than processing them does here.
     """
-    packed = response.headers.get("content-encoding", "identity") != "identity"
-    return response.aiter_bytes() if packed else aiter(cast("AsyncIterable[bytes]", response.stream))
+    return aiter(cast("AsyncIterable[bytes]", response.stream))
 
 
 async def chunks_after_end(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
@@ -210,20 +278,3 @@ async def chunks_after_end(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes
         except (StopAsyncIteration, TimeoutError):
             return
         yield chunk
-
-
-async def read_error_body(response: httpx.Response) -> bytes:
-    """Return an error body, cut after about ``_MAX_ERROR_BYTES``, and close the response."""
-    parts: list[bytes] = []
-    size = 0
-    try:
-        async for part in response.aiter_bytes():
-            parts.append(part)
-            size += len(part)
-            if size > _MAX_ERROR_BYTES:
-                break
-    except httpx.HTTPError:
-        return b"".join(parts)  # the status is known and more useful than the broken connection
-    finally:
-        await response.aclose()
-    return b"".join(parts)

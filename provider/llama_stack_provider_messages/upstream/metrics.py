@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llama_stack_api_messages import Call
+from llama_stack_api_messages.errors import MessagesError
 from llama_stack_provider_messages.stack import Platform, Target, get_logger
 
 logger = get_logger(__name__)
@@ -38,6 +39,11 @@ class RequestMetrics:
         """Take the time of the first bytes; further calls do nothing."""
         self._first = self._first or time.perf_counter() - self._began
 
+    def fail(self, error: MessagesError) -> None:
+        """Log a failure, and record the request as failed."""
+        log_failure(error, self._target, self._call)
+        self.end({}, success=False)
+
     def end(self, usage: Mapping[str, Any], *, success: bool) -> None:
         """Record the request; only the first call counts."""
         if self._ended:
@@ -57,3 +63,15 @@ class RequestMetrics:
             logger.debug(
                 "request recorded", request_id=self._call.request_id, model=self._target.model_id, usage=dict(usage)
             )
+
+
+def log_failure(error: MessagesError, target: Target, call: Call) -> None:
+    """Log a failure of the upstream, in one line."""
+    logger.warning(
+        "upstream failed",
+        request_id=call.request_id,
+        provider_id=target.provider_id,
+        model=target.resource_id,
+        status=error.status_code,
+        message=error.message[:500],
+    )

@@ -60,7 +60,7 @@ def documents(response: Response) -> list[Document]:
     kind = response.headers.get("content-type", "").lower()
     body = body_of(response)
     if "event-stream" in kind or body.startswith(_SSE_PREFIXES):
-        decoder = SSEDecoder()
+        decoder = SSEDecoder(max_event_bytes=len(body))
         return [Document(event.event, _value(event.data)) for event in decoder.feed(body) + decoder.close()]
     text = body.decode("utf-8", "replace")
     if "ndjson" in kind or "jsonl" in kind:

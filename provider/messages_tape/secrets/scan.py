@@ -3,6 +3,8 @@
 Scrubbing has already replaced the secrets that were sent as such. The scan finds the rest: keys in prompts and
 responses, and secrets in another encoding. A finding names the place and the kind of a value, never the value.
 
+A key may also be inside base64, hex or gzip: each text is scanned again with these undone once (``encoded.py``).
+
 A key may be split over chunks by the connection, or over events by the model: ``sk-01`` and ``23456789`` in two deltas.
 Therefore a response is scanned twice: as its joined bytes, and as the joined texts of its events. Every text is also
 scanned with its escapes and percent-encoding decoded.
@@ -18,6 +20,7 @@ from messages_tape.format.json_values import Path, dotted, leaves
 from messages_tape.format.model import Exchange, Tape
 from messages_tape.reading.responses import Document, body_of, documents
 
+from .encoded import decoded_parts, decompressed
 from .secret_values import SecretValues
 
 _WORD = r"[A-Za-z0-9_-]"
@@ -30,6 +33,7 @@ CREDENTIALS = {
     "a token of a service": r"glpat-[A-Za-z0-9_-]{16,}|xox[abeprs]-[A-Za-z0-9-]{10,}|pypi-[A-Za-z0-9_-]{30,}"
     r"|npm_[A-Za-z0-9]{30,}|SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}|tvly-(?=[A-Za-z-]*[0-9])[A-Za-z0-9-]{20,}",
     "a JSON web token": r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}",
+    "an Azure key": r"[A-Za-z0-9]{52}JQQJ9[9D][A-Za-z0-9]{26}(?![A-Za-z0-9])",
     "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
 }
 """Kind of credential -> its pattern. A match directly after a letter or digit is part of another word and ignored."""
@@ -46,11 +50,27 @@ _ASSIGNED = re.compile(
     r"(?i)(?:api[_-]?key|(?:access|auth|api|refresh|session)[_-]?token|(?:secret|access|private)[_-]?key|client[_-]?secret"
     r"|password|passwd|authorization)\\*[\"']?\s*[:=]\s*\\*[\"']?((?=[^\s\"'\\]*[0-9])[A-Za-z0-9_./+~=-]{12,})"
 )
-_VALUES = {"a bearer token": _BEARER, "an address with a password": _IN_ADDRESS, "a value given as a key": _ASSIGNED}
+_NAMED = re.compile(
+    r"(?i:(?:api|access|secret|subscription|account|function|auth|private|shared)[ _-]?(?:key|token|secret)|\bsecret"
+    r"|\bpassword|\bcredentials?|\baws)(?:\W{1,6}(?i:is|was|value|of|for))?\W{1,6}"
+    r"([0-9A-Fa-f]{32}|(?=[a-z0-9/+]*[A-Z])(?=[A-Z0-9/+]*[a-z])(?=[A-Za-z/+]*[0-9])[A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=_-])"
+)
+"""Keys without a prefix, directly after the name of a key: 32 hex digits (Azure and others), 40 characters (AWS)."""
+_AWS_SECRET = re.compile(r"(?<![A-Za-z0-9/+=_.-])((?=[A-Za-z0-9]*[/+])[A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=_.-])")
+_CLASSES = re.compile(r"[a-z]+|[A-Z]+|[0-9]+|[/+]+")
+_MIN_RANDOM_CHANGES = 18
+"""Changes between the four classes in 40 characters: 25 on average if they are random, at most 15 in paths."""
+_VALUES = {
+    "a bearer token": _BEARER,
+    "an address with a password": _IN_ADDRESS,
+    "a value given as a key": _ASSIGNED,
+    "a value after the name of a key": _NAMED,
+    "a secret key of AWS": _AWS_SECRET,
+}
 _PLACEHOLDER = re.compile(r"(?i)redacted|your[_-]|x{6}|\*{4}")
 
 _SECRET_FIELD = re.compile(
-    r"(?:apikey|apitoken|authtoken|accesstoken|refreshtoken|sessiontoken|bearertoken|authorizationtoken|authorization"
+    r"(?:apikey|subscriptionkey|accountkey|apitoken|authtoken|accesstoken|refreshtoken|sessiontoken|bearertoken|authorizationtoken|authorization"
     r"|password|passwd|passphrase|secret|secretkey|secretaccesskey|privatekey|accesskey|credential)s?$"
 )
 """Names of JSON fields for secrets, without separators.
@@ -93,7 +113,22 @@ def is_secret_leaf(path: Path, leaf: object) -> bool:
 
 
 def credentials_in(text: str, secret_values: SecretValues, harmless: frozenset[str] = frozenset()) -> Iterator[str]:
-    """Yield the kind and length of each value in a text that looks like a credential; never the value itself."""
+    """Yield the kind and length of each value in a text that looks like a credential; never the value itself.
+
+    The text is searched as it is, and with base64, hex and gzip undone once.
+    """
+    plain = list(_credentials_in(text, secret_values, harmless))
+    yield from plain
+    known = set(plain)
+    for encoding, decoded in decoded_parts(text):
+        for kind in _credentials_in(decoded, secret_values, harmless):
+            if (finding := f"{kind}, in {encoding}") not in known:
+                known.add(finding)
+                yield finding
+
+
+def _credentials_in(text: str, secret_values: SecretValues, harmless: frozenset[str]) -> Iterator[str]:
+    """Yield the findings in a text as it is, and with its escapes decoded."""
     forms = [text]
     if "\0" in text:
         forms.append(text.replace("\0", ""))  # UTF-16
@@ -112,7 +147,8 @@ def credentials_in(text: str, secret_values: SecretValues, harmless: frozenset[s
                 kinds[f"{kind} ({len(found[0])} characters)"] = None
         for kind, pattern in _VALUES.items():
             for found in pattern.finditer(form):
-                if not _is_harmless(found[1], harmless):
+                is_secret = pattern is not _AWS_SECRET or len(_CLASSES.findall(found[1])) > _MIN_RANDOM_CHANGES
+                if is_secret and not _is_harmless(found[1], harmless):
                     kinds[f"{kind} ({len(found[1])} characters)"] = None
     yield from kinds
 
@@ -165,12 +201,12 @@ def _scan_exchange(exchange: Exchange, secret_values: SecretValues, harmless: fr
         yield from _secret_fields("request", found)
     elif request.body:
         value = request.body.value
-        places.append(("request body", value if isinstance(value, str) else value.decode("utf-8", "replace")))
+        places.append(("request body", value if isinstance(value, str) else _body_text(value)))
     places.append(("end", exchange.end.message))
     if response:
         events = documents(response)
         places += [(f"response header {name}", value) for name, value in response.headers.items()]
-        places.append(("response body", body_of(response).decode("utf-8", "replace")))
+        places.append(("response body", _body_text(body_of(response))))
         places += [(f"response body, {path} joined", text) for path, text in joined_texts(events).items()]
         yield from _secret_fields("response", (leaf for event in events for leaf in leaves(event.value)))
     for side, headers in (("request", request.headers), ("response", response.headers if response else {})):
@@ -180,6 +216,11 @@ def _scan_exchange(exchange: Exchange, secret_values: SecretValues, harmless: fr
         for form in dict.fromkeys([text, unquote(text)]):
             kinds = credentials_in(form, secret_values, harmless)
             yield from (f"{secret_values.blank(hide(place))}: {kind}" for kind in kinds)
+
+
+def _body_text(body: bytes) -> str:
+    """Return the text of a body, decompressed if it is gzip, whatever its headers say."""
+    return (decompressed(body) or body).decode("utf-8", "replace")
 
 
 def _secret_fields(side: str, found: Iterable[tuple[Path, object]]) -> Iterator[str]:

@@ -14,7 +14,7 @@ PURE = ("format", "reading", "secrets", "core")
 MODULES = sorted(path for room in PURE for path in (FOLDER / room).glob("*.py"))
 ALLOWED = {
     "ast", "base64", "collections", "contextlib", "dataclasses", "difflib", "enum", "fnmatch", "functools", "itertools",
-    "json", "jsonschema", "math", "pydantic", "re", "textwrap", "typing", "urllib", "yaml",
+    "json", "jsonschema", "math", "pydantic", "re", "textwrap", "typing", "urllib", "yaml", "zlib",
 }  # fmt: skip
 OTHER_PURE = {"llama_stack_provider_messages.translation.events", "llama_stack_provider_messages.upstream.sse"}
 INNER = tuple(f"messages_tape.{name}" for name in (*PURE, "errors"))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeGuard
 
 from llama_stack_api_messages.errors import BadGatewayError
-from llama_stack_provider_messages.errors.body import translate_error
+from llama_stack_provider_messages.errors.body import is_error, translate_error
 from llama_stack_provider_messages.errors.response import WRONG_FORM
 from llama_stack_provider_messages.translation.fields import text_field
 from llama_stack_provider_messages.translation.messages_to_chat import usage_fields
@@ -48,21 +48,11 @@ def repair_message(message: object, model: str, new_id: NewId) -> dict[str, Any]
         raise BadGatewayError(WRONG_FORM)
     content = message.get("content")
     if not isinstance(content, list):
-        raise translate_error(None, dict(message)) if has_error(message) else BadGatewayError(WRONG_FORM)
+        raise translate_error(None, dict(message)) if is_error(message) else BadGatewayError(WRONG_FORM)
     blocks = [block_of(block, new_id) for block in content if is_block(block)]
     has_call = any(block["type"] == "tool_use" for block in blocks)
     shell = shell_of(message, model, new_id, counts_of(message.get("usage")))
     return {**shell, "content": blocks, **ending_of(message, has_call=has_call)}
-
-
-def has_error(body: Mapping[str, Any]) -> bool:
-    """Return whether an object of unknown type is an error: with a member ``error``, or with code and message only.
-
-    llama.cpp sends the latter when a stream fails; only the ``event:`` line names it an error. Narrower than
-    ``errors.body.is_error``: an empty message is not an error here, because any unknown event may have one.
-    """
-    has_code = bool(text_field(body, "message")) and body.get("code") is not None
-    return has_code or bool(body.get("error"))
 
 
 def is_block(value: object) -> TypeGuard[Mapping[str, Any]]:

@@ -26,7 +26,7 @@ from typing import Any, override
 
 from llama_stack_api_messages.errors import BadGatewayError, MessagesError
 from llama_stack_api_messages.json_bytes import encode_json
-from llama_stack_provider_messages.errors.body import ContextOverflowError, translate_error
+from llama_stack_provider_messages.errors.body import ContextOverflowError, is_error, translate_error
 from llama_stack_provider_messages.errors.response import ENDED_EARLY, WRONG_FORM
 from llama_stack_provider_messages.translation.events import MessageEvents
 from llama_stack_provider_messages.translation.fields import text_field
@@ -38,7 +38,6 @@ from .message import (
     complete_usage,
     counts_of,
     ending_of,
-    has_error,
     is_block,
     mapping_of,
     shell_of,
@@ -231,7 +230,7 @@ class StreamRepair(MessageEvents[list[Event]]):
     @override
     def on_other(self, event: Mapping[str, Any]) -> list[Event]:
         """Pass an event of a later API version on, after ``message_start`` only."""
-        if has_error(event):
+        if is_error(event):
             return self.on_error(event)
         return [dict(event)] if self._started and _EVENT_NAME.fullmatch(text_field(event, "type")) else []
 

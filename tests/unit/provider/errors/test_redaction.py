@@ -5,7 +5,7 @@ import json
 import pytest
 
 from llama_stack_provider_messages.errors.body import translate_error
-from llama_stack_provider_messages.errors.redaction import redact_body, redact_error
+from llama_stack_provider_messages.errors.redaction import redact_body, redact_by_pattern, redact_error
 from support.attacks import cpu_bound
 from support.scripted_upstream import UPSTREAM_KEY
 
@@ -45,3 +45,36 @@ def test_a_key_at_the_end_of_a_shortened_message_is_redacted(padding):
     key = "a-word-key-of-the-operator"  # no pattern matches it
     error = translate_error(400, {"error": {"message": "x" * padding + " " + key}})
     assert key[:8] not in redact_error(error, (key,)).message
+
+
+ADDRESSES = [
+    "Cannot connect to host 10.0.0.3:8000 ssl:default [Connect call failed ('10.0.0.3', 8000)]",
+    "Cannot connect to host gpu-node:8000 ssl:default [Name or service not known]",
+    "HTTPConnectionPool(host='gpu-node', port=8000): Max retries exceeded",
+    "[Errno 111] Connect call failed ('::1', 8000, 0, 0)",
+    "dial tcp 10.0.0.3:8000: connect: connection refused",
+    'Post "http://gpu-node:8000/v1/messages": dial tcp: lookup gpu-node on 10.96.0.10:53: no such host',
+    "getaddrinfo ENOTFOUND gpu-node",
+    "connect ECONNREFUSED 10.0.0.3:8000",
+    "Failed to connect to gpu-node port 8000 after 2 ms: Connection refused",
+    "gpu-node.prod.example:443 timed out",
+]
+NO_ADDRESSES = [
+    "model llama-3.1:8b not found, try pulling it first",
+    "at line 3: column 80, between 10:30 and 16:9",
+    "image ('front', 'left') of 2 is too large",
+    "the report port is missing; import 2024 numbers",
+]
+
+
+@pytest.mark.parametrize("text", ADDRESSES)
+def test_addresses_in_the_forms_of_many_clients_are_redacted(text):
+    """Of aiohttp, requests, Go, Node and curl."""
+    seen = redact_by_pattern(text)
+    assert not [part for part in ("gpu-node", "10.0.0.3", "10.96", "::1") if part in seen], seen
+
+
+@pytest.mark.parametrize("text", NO_ADDRESSES)
+def test_texts_that_look_similar_to_addresses_stay(text):
+    """Clients and users act on them."""
+    assert redact_by_pattern(text) == text

@@ -12,6 +12,8 @@ from llama_stack_provider_messages.native.stream import relayed, repaired
 from llama_stack_provider_messages.upstream import client
 from llama_stack_provider_messages.upstream.address import Upstream
 from llama_stack_provider_messages.upstream.settings import NativeSettings
+from llama_stack_provider_messages.upstream.sse import MAX_EVENT_BYTES
+from support.attacks import cpu_bound
 
 START = b'event: message_start\ndata: {"type":"message_start","message":{"model":"up","usage":{"input_tokens":3}}}\n\n'
 TEXT = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"text":"Hi"}}\n\n'
@@ -22,6 +24,7 @@ DELTA = (
 STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 ERROR = b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"m"}}\n\n'
 CUT = httpx.RemoteProtocolError("cut")
+BIG = b"x" * 65_536
 UPSTREAM = Upstream("up", "http://up", {}, NativeSettings(), secret="plain-key-42")
 
 
@@ -45,9 +48,16 @@ class Stream(httpx.AsyncByteStream):
 
 
 class RequestMetrics:
-    """Keeps the arguments of the first ``end``."""
+    """Keeps the arguments of the first ``end``, and the failures."""
 
     ended = None
+
+    def __init__(self):
+        self.failures = []
+
+    def fail(self, error):
+        self.failures.append(error)
+        self.end({}, success=False)
 
     def first_bytes(self):
         pass
@@ -186,3 +196,48 @@ async def test_a_client_disconnect_closes_the_upstream_and_is_a_failure():
     await frames.aclose()
     assert stream.closed
     assert tally.ended == ({"input_tokens": 3}, False)
+
+
+TOO_LONG = {
+    "a line": (b"event: content_block_delta\ndata: ", BIG),
+    "an event of many lines": (b"event: content_block_delta\n", (b"data: " + b"x" * 1000 + b"\n") * 65),
+    "an event of shorter lines": (b"", (b"data:" + b"x" * 94 + b"\n") * 650),
+}
+
+
+@pytest.mark.parametrize("make", [None, mended])
+@pytest.mark.parametrize("name", TOO_LONG)
+async def test_an_event_without_an_end_ends_the_stream(name, make):
+    """The upstream is closed after 16 MiB, and the error says why; the work is linear in the bytes."""
+    first, piece = TOO_LONG[name]
+    with cpu_bound(10):
+        data, error, ended = await relay(START, first, *[piece] * (2 * MAX_EVENT_BYTES // len(piece)), make=make)
+    assert data.startswith(START) or make
+    assert len(data) < MAX_EVENT_BYTES + 10 * len(piece)
+    assert "sent an event of more than 16 MiB" in (error.message if error else data.decode())
+    assert not ended[1]
+
+
+async def test_an_error_event_without_an_end_is_one_error():
+    """The short error that replaced it is the last event."""
+    pieces = [b'event: error\ndata: {"type":"error","error":{"message":"', *[BIG] * (2 * MAX_EVENT_BYTES // len(BIG))]
+    data, error, ended = await relay(START, *pieces)
+    assert (error, ended[1]) == (None, False)
+    assert data.count(b"event: error\ndata") == 1
+    assert data.endswith(b'more than 1 MiB"}}\n\n')
+
+
+@pytest.mark.parametrize("parts", [(START, CUT), (START,), (START, ERROR), (START, b"data: ", *[BIG] * 300)])
+@pytest.mark.parametrize("make", [None, mended])
+async def test_each_failure_of_a_stream_is_reported_once(parts, make):
+    """The log has one line for it, whoever notices it; a complete stream has none."""
+    tallies = []
+
+    def made(response, tally):
+        tallies.append(tally)
+        return mended(response, tally) if make else relayed(response, ModelNameRewriter("up"), tally, UPSTREAM)
+
+    await relay(*parts, make=made)
+    await relay(START, DELTA, STOP, make=made)
+    assert [len(tally.failures) for tally in tallies] == [1, 0]
+    assert "'up'" in tallies[0].failures[0].message

@@ -1,11 +1,13 @@
 """Models: from the configuration, or from the upstream's list."""
 
+import asyncio
 import json
 
 import httpx
 import pytest
 
 from llama_stack_api_messages.error_response import CompletionError
+from llama_stack_provider_messages.remote import client as remote_client
 
 URL = "http://host/prefix/v1/models"
 
@@ -104,3 +106,41 @@ async def test_health_of_an_unreachable_upstream_is_an_error(upstream, provider)
     assert health["status"] == "Error"
     assert "'up'" in health["message"]
     assert "host" not in health["message"]
+
+
+async def test_a_compressed_list_is_an_error(upstream, provider):
+    """It was not asked for, and is not read."""
+    upstream.answer(200, b"\x1f\x8b", content_encoding="br")
+    with pytest.raises(CompletionError, match="compressed its response") as caught:
+        await (await provider()).list_models()
+    assert caught.value.status_code == 502
+
+
+async def test_a_list_that_is_too_long_is_an_error(upstream, provider):
+    """A stack reads it when it starts."""
+    upstream.stream(*[b" " * (1 << 20)] * 9)
+    with pytest.raises(CompletionError, match="more than 8 MiB"):
+        await (await provider()).list_models()
+
+
+async def test_a_list_that_drips_is_an_error(monkeypatch, upstream, provider):
+    """However often a byte arrives."""
+    monkeypatch.setattr(remote_client, "_LIST_SECONDS", 0.05)
+
+    async def body():
+        while True:
+            await asyncio.sleep(0.01)
+            yield b" "
+
+    upstream.answers.append(lambda: httpx.Response(200, content=body()))
+    with pytest.raises(CompletionError, match="did not send its models in time") as caught:
+        await (await provider()).list_models()
+    assert caught.value.status_code == 504
+
+
+async def test_a_key_in_a_configured_header_is_not_in_the_error(upstream, provider):
+    """The headers of the provider, and those of its network settings."""
+    upstream.answer(401, b'{"error": {"message": "no: tenant-key-42, gate-key-4711"}}')
+    config = {"headers": {"x-tenant": "tenant-key-42"}, "network": {"headers": {"api-key": "gate-key-4711"}}}
+    with pytest.raises(CompletionError, match=r"no: \[redacted\], \[redacted\]"):
+        await (await provider(**config)).list_models()

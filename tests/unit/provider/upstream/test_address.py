@@ -10,6 +10,8 @@ from pydantic import ValidationError
 from llama_stack_api_messages import MessagesUpstream
 from llama_stack_api_messages.errors import MessagesError
 from llama_stack_provider_messages.config import MessagesConfig
+from llama_stack_provider_messages.errors.exceptions import keys_of
+from llama_stack_provider_messages.errors.redaction import redact_error
 from llama_stack_provider_messages.stack import OpenAIMixin, Target
 from llama_stack_provider_messages.upstream.address import declared_by, upstream_of
 from llama_stack_provider_messages.upstream.settings import NativeSettings
@@ -251,3 +253,48 @@ def test_a_key_in_any_other_header_is_a_secret():
     assert upstream(declared).secret == "sk-odd-key"
     assert upstream(declared, forward_client_auth=True).headers == {"x-a": "b"}
     assert "sk-odd-key" not in repr(declared)
+
+
+CONFIGURED = {
+    "api-key": "tenantkey-abcdefgh",
+    "Authorization": "Bearer operator-token-1",
+    "cookie": "session=abcdefghijkl; theme=dark",
+    "x-gateway": "Acme route7f3a9c21b4",
+    "x-team": "research",
+    "user-agent": "stack1234567/8",
+}
+HIDDEN = {"tenantkey-abcdefgh", "operator-token-1", "abcdefghijkl", "route7f3a9c21b4"}
+
+
+def with_headers(**network):
+    config = RemoteInferenceProviderConfig(api_key="sk-1-operator", network={"headers": CONFIGURED, **network})
+    return target(provider=Provider(config=config))
+
+
+def test_keys_in_the_configured_headers_are_secrets():
+    """They are sent with every request, so a backend may repeat them; words are no keys."""
+    found = upstream(to=with_headers())
+    assert set(found.secrets) == {"sk-1-operator", *HIDDEN}
+    assert not [word for word in HIDDEN if word in repr(found)]
+    assert set(keys_of(with_headers().provider).secrets) == {"sk-1-operator", *HIDDEN}
+    assert (
+        set(keys_of(Provider(config=RemoteInferenceProviderConfig(network={"headers": CONFIGURED}))).secrets) >= HIDDEN
+    )
+
+
+@pytest.mark.parametrize(
+    ("base", "hidden"),
+    [
+        ("http://10.0.0.3:8000/v1", ["10.0.0.3:8000"]),
+        ("http://gpu-node:8000", ["gpu-node:8000"]),
+        ("https://backend.example.com/anthropic", ["backend.example.com"]),
+        ("https://me:hunter22@[::1]:8000/v1", ["me", "hunter22", "[::1]:8000"]),
+        ("http://vllm/v1", []),
+        ("http://[::1", []),
+    ],
+)
+def test_the_host_of_the_upstream_is_hidden(base, hidden):
+    """A host that is a single word may be a word of a message."""
+    assert [*upstream(to=target(key=None, base=base)).secrets] == hidden
+    error = redact_error(MessagesError(f"cannot connect to {base}"), hidden)
+    assert not [part for part in hidden if len(part) > 7 and part in error.message]

@@ -1,5 +1,6 @@
 """Requests to upstreams, over a client with a scripted transport."""
 
+import asyncio
 import socket
 import ssl
 
@@ -289,13 +290,55 @@ async def test_a_body_above_the_limit_is_an_error(script, size):
     assert (script.body.read, script.body.closed) == (len(script.body.parts) - 1, True)
 
 
-async def test_a_body_that_is_compressed_twice_is_rejected(script):
-    """A thousand bytes of it can be gigabytes."""
-    script.respond(200, b"x", content_encoding="gzip, gzip")
-    response = await script.client.send(TARGET, upstream(), upstream_request())
-    with pytest.raises(BadGatewayError, match="'up' compressed its response twice"):
-        await read_body(response, "up")
+ENCODINGS = ["gzip", "GZIP", "deflate", "br", "zstd", "compress", "gzip, gzip", "odd one"]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("call", ["send", "send_ok"])
+async def test_a_compressed_response_is_refused_unread(script, call, encoding):
+    """A thousand bytes of it can be a megabyte; the error names backend, encoding and remedy."""
+    script.respond(200, b"x", content_encoding=encoding)
+    with pytest.raises(BadGatewayError, match=r"'up' compressed its response .* switch compression off") as caught:
+        await getattr(script.client, call)(TARGET, upstream(), upstream_request())
+    assert f"content-encoding: {encoding.lower()})" in caught.value.message
+    assert (script.body.read, script.body.closed, caught.value.retryable) == (0, True, False)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "<b>"])
+@pytest.mark.parametrize("call", ["send", "send_ok"])
+async def test_a_compressed_error_response_keeps_its_status(script, call, encoding):
+    """Its headers are readable, and clients act on them; its body is not read."""
+    script.respond(429, b"x", content_encoding=encoding, retry_after="3")
+    with pytest.raises(UpstreamError, match="'up' compressed its response") as caught:
+        await getattr(script.client, call)(TARGET, upstream(), upstream_request())
+    assert (caught.value.status_code, caught.value.headers["retry-after"]) == (429, "3")
+    assert "The status of the response is 429" in caught.value.message
     assert (script.body.read, script.body.closed) == (0, True)
+
+
+@pytest.mark.parametrize("encoding", ["identity", "Identity", ""])
+async def test_the_encoding_identity_is_read(script, encoding):
+    """It says that the body is not compressed."""
+    script.respond(200, b"a", content_encoding=encoding)
+    assert await read_body(await script.client.send_ok(TARGET, upstream(), upstream_request()), "up") == b"a"
+
+
+async def test_a_dripping_error_body_is_used_as_far_as_it_arrived(script, monkeypatch):
+    """The time for all of it is limited, however often a byte arrives."""
+    monkeypatch.setattr(module, "ERROR_BODY_SECONDS", 0.05)
+
+    class Dripping(Body):
+        async def __aiter__(self):
+            yield b'{"error": {"message": "come back later"}}'
+            while True:
+                await asyncio.sleep(0.01)
+                yield b" "
+
+    script.respond(429, retry_after="3")
+    script.transport.response.stream = body = Dripping()
+    with pytest.raises(UpstreamError, match="come back later") as caught:
+        await script.client.send_ok(TARGET, upstream(), upstream_request())
+    assert (caught.value.status_code, body.closed) == (429, True)
 
 
 async def test_a_body_of_the_size_of_the_limit_is_read(script):

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llama_stack_provider_messages.upstream.sse import LINE_ENDS, LineSplitter, ServerSentEvent, SSEDecoder, field_of
+from llama_stack_provider_messages.upstream.sse import (
+    LINE_ENDS,
+    MAX_EVENT_BYTES,
+    EventTooLongError,
+    LineSplitter,
+    ServerSentEvent,
+    SSEDecoder,
+    field_of,
+)
 from support.attacks import cpu_bound
 
 
@@ -111,3 +119,34 @@ def test_a_splitter_returns_every_byte_and_each_line_once(chunks):
 def test_the_field_of_a_line_has_a_name_and_a_value(line, name, value):
     """One space after the colon is not part of the value; a comment has no name."""
     assert field_of(line) == (name, value)
+
+
+TOO_LONG = {
+    "a line": [b"data: " + b"x" * 995] + [b"x" * 1000] * 20_000,
+    "a line in small chunks": [b"data: "] + [b"x" * 9] * 120_000,
+    "an event of many lines": [(b"data: " + b"x" * 100 + b"\n") * 100] * 2000,
+    "an event of short lines": [b"data:xy\n" * 1000] * 500,
+    "a comment": [b": "] + [b"x" * 1000] * 20_000,
+}
+
+
+@pytest.mark.parametrize("limit", [1_000_000, MAX_EVENT_BYTES])
+@pytest.mark.parametrize("name", TOO_LONG)
+def test_a_line_and_an_event_have_a_limit(name, limit):
+    """Nothing beyond it is kept, and the work up to it is linear, whatever the size of the chunks."""
+    decoder, taken = SSEDecoder(limit), 0
+    pieces = TOO_LONG[name]
+    if sum(map(len, pieces)) <= limit:
+        pytest.skip("the stream is shorter than the limit")
+    with cpu_bound(5), pytest.raises(EventTooLongError):  # noqa: PT012 - the bytes up to the limit count
+        for piece in pieces:
+            assert decoder.feed(piece) == []
+            taken += len(piece)
+    assert taken <= 3 * limit  # the names of fields are not kept
+
+
+def test_an_event_of_the_size_of_the_limit_is_decoded():
+    """The limit is that of an event, not of a stream or of a chunk."""
+    event = b"data: " + b"x" * (MAX_EVENT_BYTES - 8) + b"\n"
+    assert [len(found.data) for found in decode((event + b"\n") * 2)] == [MAX_EVENT_BYTES - 8] * 2
+    assert len(decode(*[b": ping\n"] * 100, b"data: a\n\n")) == 1

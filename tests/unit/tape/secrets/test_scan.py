@@ -1,7 +1,9 @@
 """The scan before saving: nothing that looks like a credential is written to a file."""
 
 import base64
+import gzip
 import json
+import zlib
 
 import pytest
 
@@ -34,6 +36,12 @@ LOOKS = {
     "https://jo:hunter2@example.com": "address with a password",
     'api_key = "abcdefghij0123"': "given as a key",
     '{\\"client_secret\\": \\"abcdefghij0123\\"}': "given as a key",
+    f"{'a1B2' * 13}JQQJ99{'Bc3D' * 6}Ab": "Azure key",
+    "Ocp-Apim-Subscription-Key: 0123456789abcdef0123456789abcdef": "after the name of a key",
+    "the api key is 0123456789ABCDEF0123456789ABCDEF": "after the name of a key",
+    "x-api-key 0123456789abcdef0123456789abcdef": "after the name of a key",
+    "AWS secret: wJalrXUtnFEMI1K7MDENG2bPxRfiCYEXAMPLEKEY": "after the name of a key",
+    "wJalrXUtnFEMI/K7MDENG/bPxRfiCYzEXAMP9EKE": "secret key of AWS",
 }
 SAFE = [
     "a task-based-approach-to-things", "risk-assessment-of-everything", "sk-short", "sk-xxxxxxxxxxxxxxxx",
@@ -44,7 +52,9 @@ SAFE = [
     "call_abc123", "npm_config_registry_of_a_very_long_name_here", "npm_lifecycle_script", "SG.1.2", "SG.example.com",
     "tvly-is-a-prefix-of-some-keys-and-no-key", "GOCSPX-short", "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
     base64.b64encode(bytes(range(256)) * 64).decode(), base64.urlsafe_b64encode(bytes(range(256)) * 64).decode(),
-    "d41d8cd98f00b204e9800998ecf8427e", "C:\\users\\x41\\u0041 is a path",
+    "key d41d8cd98f00b204e9800998ecf8427e", "da39a3ee5e6b4b0d3255bfef95601890afd80709",
+    "/opt/tools/Projects/MyApp2/src/component", "access key 0123456789abcdef0123456789abcdef0123456789abcdef",
+    f"{'a1B2' * 14}JQQJ99{'Bc3D' * 6}Ab", "C:\\users\\x41\\u0041 is a path",
 ]  # fmt: skip
 
 
@@ -94,6 +104,58 @@ def test_similar_values_are_not_found(text):
     """Ids, signatures, placeholders and prose."""
     assert scan(place_in("request text", text)) == []
     assert scan(place_in("event", text)) == []
+
+
+KEY = "sk-ant-api03-abcdefghijkl"
+FILE = f"# settings\nkey: {KEY}\n".encode()
+ENCODED = {
+    "base64": base64.b64encode(FILE).decode(),
+    "base64 for URLs": base64.urlsafe_b64encode(b"\xfb\xff" + FILE).decode().rstrip("="),
+    "base64 in lines": base64.encodebytes(FILE * 9).decode(),
+    "a data URL": f"data:text/plain;base64,{base64.b64encode(FILE).decode()}",
+    "base64 with a prefix": f"file_{base64.b64encode(FILE).decode()}",
+    "hex": FILE.hex(),
+    "hex, upper case": FILE.hex().upper(),
+    "gzip in base64": base64.b64encode(gzip.compress(FILE)).decode(),
+    "zlib in hex": zlib.compress(FILE).hex(),
+    "UTF-16 in base64": base64.b64encode(KEY.encode("utf-16")).decode(),
+}
+
+
+@pytest.mark.parametrize("place", ["request text", "request value", "response body", "event", "error"])
+@pytest.mark.parametrize("name", ENCODED)
+def test_a_key_in_another_encoding_is_found(name, place):
+    """Files are sent as base64, and texts of models quote hex."""
+    found = scan(place_in(place, f"see: {ENCODED[name]}"))
+    assert any("begins with sk-" in line and line.endswith((", in base64", ", in hex")) for line in found), found
+    assert KEY not in str(found)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [gzip.compress(FILE), gzip.compress(FILE)[:-9], zlib.compress(FILE)],
+    ids=["gzip", "truncated gzip", "zlib"],  # the bytes of gzip contain the time, which differs by worker
+)
+def test_a_key_in_a_compressed_body_is_found(data):
+    """Its headers need not say that it is compressed."""
+    for kept in (exchange(Body("base64", data)), exchange(answer=response(data, headers={}))):
+        assert any("begins with sk-" in line for line in scan(tape(kept)))
+
+
+def test_a_secret_of_a_request_is_found_in_another_encoding():
+    """A known secret may have no form of its own."""
+    values = SecretValues.of(["correct-horse-battery"])
+    sent = base64.b64encode(gzip.compress(b"it was correct-horse-battery")).decode()
+    assert scan(place_in("request text", sent), values)
+    assert scan(place_in("request text", sent)) == []
+
+
+def test_undoing_encodings_is_linear_and_bounded():
+    """A small text can be gigabytes when it is decompressed, and a long one has many parts."""
+    bomb = zlib.compress(bytes(300_000_000), 9)
+    with cpu_bound(20):
+        assert scan(place_in("request text", base64.b64encode(bomb).decode())) == []
+        assert scan(place_in("request text", "ab/" * 300_000 + "=" + "0" * 1_000_000)) == []
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -12,7 +12,6 @@ from .calls import MISSING_NAME, ToolUseBlock, call_bytes, unary_calls
 from .options import NewId, ReplyOptions
 from .reasoning import ReasoningPiece, RedactedBlock, ThinkingBlock, add_reasoning, reasoning_pieces
 from .stop_and_usage import (
-    FAILURES,
     backend_failure,
     estimated_counts,
     finish_reason,
@@ -41,8 +40,7 @@ def translate_response(
     """
     choice = first_choice(completion)
     reason = finish_reason(choice)
-    error = field(completion, "error") if choice is None or reason in FAILURES else None
-    if failure := backend_failure(error, reason, secrets):
+    if failure := backend_failure(field(completion, "error"), reason, secrets):
         raise failure
     if choice is None:
         raise BadGatewayError("The backend's answer holds no choices; send the request again")

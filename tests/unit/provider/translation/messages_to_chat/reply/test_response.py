@@ -2,7 +2,7 @@
 
 import pytest
 
-from llama_stack_api_messages.errors import ApiError, BadGatewayError, OverloadedError
+from llama_stack_api_messages.errors import ApiError, BadGatewayError, MessagesError, OverloadedError
 from llama_stack_provider_messages.translation.messages_to_chat import StreamTranslator, translate_response
 from support.streams import completion, delta_chunk, id_maker, plain_objects, reply_options, request
 
@@ -184,3 +184,19 @@ def test_repeated_empty_objects_and_numbers_beyond_floats_give_a_valid_response(
 def test_diagnostics_are_null_if_requested():
     message = message_of(content="x", req=request(diagnostics={}, context_management={"edits": []}))
     assert (message["diagnostics"], message["context_management"]) == (None, {"applied_edits": []})
+
+
+@pytest.mark.parametrize("error", [{"message": "No capacity", "code": 503}, "boom", {"code": 500}])
+@pytest.mark.parametrize("finish", ["stop", "length", "tool_calls"])
+def test_an_error_beside_an_answer_is_an_error_whole_and_streamed(error, finish):
+    """Whatever the finish reason: half an answer must not look like a whole one."""
+    choice = {"index": 0, "message": {"content": "Half"}, "delta": {"content": "Half"}, "finish_reason": finish}
+    value = {"choices": [choice], "error": error}
+    with pytest.raises(MessagesError) as caught:
+        translate_response(completion(value), reply_options(), id_maker())
+    translator = StreamTranslator(reply_options(), id_maker())
+    assert [event["type"] for event in translator.feed(completion(value)) + translator.finish()][-1] == "error"
+    assert (translator.failure.status_code, translator.failure.message) == (
+        caught.value.status_code,
+        caught.value.message,
+    )
