@@ -163,16 +163,15 @@ def test_run_prints_the_whole_log_on_request(upstream, tmp_path):
     assert not (tmp_path / ".llama" / "messages" / f"run-{port}").exists()
 
 
-def test_a_stack_that_does_not_start_says_why_in_a_few_lines(upstream, tmp_path):
+def test_a_stack_that_does_not_start_says_why_in_a_few_lines(tmp_path):
     """Those of the exception, not of the traceback, and the file with all of the log."""
-    file, port = write_run_yaml(tmp_path, upstream.url), free_port()
-    file.write_text(file.read_text().replace("refresh_models: false", "refresh_models: perhaps"))
+    file, port = write_run_yaml(tmp_path, "nonsense"), free_port()
     with ServeProcess([MESSAGES, "run", str(file), "--port", str(port)], tmp_path) as command:
         assert command.end() == 1
     log = tmp_path / ".llama" / "messages" / f"run-{port}" / "stack.log"
     assert command.lines[-1] == f"messages: the stack ended with code 1; its log is {log}\n"
     assert len(command.lines) <= MAX_LINES_BEFORE_BANNER
-    assert "refresh_models" in command.output
+    assert "base_url" in command.output
     assert "Traceback" in log.read_text()
 
 

@@ -68,7 +68,7 @@ def test_the_library_client_example_works(upstream, run_yaml, tmp_path):
     assert (events[0], events[-1]) == ("message_start", "message_stop")
 
 
-@pytest.mark.parametrize("file", ["docs/claude-code.md", "provider/llama_stack_provider_messages/cli/serve.py"])
+@pytest.mark.parametrize("file", ["docs/claude-code.md", "provider/llama_stack_provider_messages/cli/server.py"])
 def test_the_command_for_claude_code_sets_a_token(file):
     """With an API key, the interactive client asks whether to use it, preselects No, and needs the internet."""
     (line,) = re.findall(r"^ *(ANTHROPIC_BASE_URL=.* claude)$", (ROOT / file).read_text(), re.MULTILINE)
