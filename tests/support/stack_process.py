@@ -122,14 +122,15 @@ class StackProcess:
 
     def _wait_until_healthy(self) -> None:
         deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            if self._process.poll() is not None:
-                raise AssertionError(f"the stack ended with {self._process.returncode}:\n{self.log[-4000:]}")
-            try:
-                if httpx.get(f"{self.url}/v1/health", timeout=5).status_code == 200:
-                    return
-            except httpx.TransportError:
-                time.sleep(0.1)
+        with httpx.Client(timeout=5) as client:  # each client reads the certificate store: 20 ms of CPU time
+            while time.monotonic() < deadline:
+                if self._process.poll() is not None:
+                    raise AssertionError(f"the stack ended with {self._process.returncode}:\n{self.log[-4000:]}")
+                try:
+                    if client.get(f"{self.url}/v1/health").status_code == 200:
+                        return
+                except httpx.TransportError:
+                    time.sleep(0.1)
         raise AssertionError(f"the stack was not ready within {START_SECONDS} s:\n{self.log[-4000:]}")
 
     def __exit__(self, *_: object) -> None:
