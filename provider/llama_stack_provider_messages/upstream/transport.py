@@ -40,6 +40,7 @@ from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
 if TYPE_CHECKING:
+    from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
 
@@ -228,7 +229,7 @@ class _Connector(aiohttp.TCPConnector):
             ssl=context,
             resolver=aiohttp.ThreadedResolver(),  # the system's; aiohttp would use aiodns if it is installed
         )
-        self._made: WeakSet[asyncio.Transport] = WeakSet()
+        self._used: WeakSet[ResponseHandler] = WeakSet()  # not the transports: uvloop's cannot be referenced weakly
 
     async def connect(
         self,
@@ -238,15 +239,16 @@ class _Connector(aiohttp.TCPConnector):
     ) -> "Connection":
         while True:
             connection = await super().connect(req, traces=traces, timeout=timeout)
-            transport = connection.transport
-            if transport is None or transport not in self._made:
+            protocol, transport = connection.protocol, connection.transport
+            if protocol is None or transport is None:  # lost while it was made
+                return connection
+            if protocol not in self._used:
                 break
             if not _has_input(transport):
                 return connection
             connection.close()
-        protocol = connection.protocol
-        if transport and protocol is not None and (closed := protocol.closed):  # else it is lost already
-            self._made.add(transport)
+        self._used.add(protocol)
+        if closed := protocol.closed:
             closed.add_done_callback(_read_exception)
         return connection
 
