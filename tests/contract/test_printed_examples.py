@@ -88,6 +88,7 @@ REPLAY = "messages-tape replay recordings/vllm/hello --port 8000"
 INSTALLS = "installs packages"
 NOT_RUN = {
     "pip install -c constraints.txt '.[local,starter]'": INSTALLS,
+    "pip install -c constraints.txt '.[local,fast]'": INSTALLS,
     "pip install -c constraints.txt '.[local,library]'": INSTALLS,
     "pip install -c constraints.txt '.[local]' pytest": INSTALLS,
     **{

@@ -11,7 +11,8 @@ import pytest
 from llama_stack.providers.utils.inference.model_registry import NetworkConfig, RemoteInferenceProviderConfig
 
 from llama_stack_provider_messages.stack import Network, OpenAIMixin, network_of
-from llama_stack_provider_messages.upstream.connections import POOL_SIZE, HttpClients, new_client
+from llama_stack_provider_messages.upstream import connections
+from llama_stack_provider_messages.upstream.connections import HttpClients, new_client
 
 
 class Provider(OpenAIMixin):
@@ -189,23 +190,22 @@ THROUGH = {"localhost": "http://other", ".corp": "http://corp.example", "host:80
 
 
 class Transports(list):
-    """The transports that clients made, in place of httpx's own; each responds at once."""
+    """The transports that clients made, in place of those over aiohttp; each responds at once."""
 
-    def make(self, **options):
-        made = Transport(options)
-        if "limits" in options:  # the platform makes some of its own
-            self.append(made)
-        return made
+    def make(self, context, proxy, max_connections, idle_seconds):
+        self.append(Transport(context, proxy))
+        return self[-1]
 
     def proxy_of(self, url):
         """Return the proxy through which a URL was requested, None if directly."""
         (used,) = [transport for transport in self if url in transport.urls]
-        return used.options["proxy"]
+        return used.proxy
 
 
 class Transport(httpx.AsyncBaseTransport):
-    def __init__(self, options):
-        self.options = options
+    def __init__(self, context, proxy):
+        self.context = context
+        self.proxy = proxy
         self.urls = []
 
     async def handle_async_request(self, request):
@@ -215,9 +215,9 @@ class Transport(httpx.AsyncBaseTransport):
 
 @pytest.fixture
 def transports(monkeypatch):
-    """The transports of the pools."""
+    """The transports that clients made."""
     made = Transports()
-    monkeypatch.setattr(httpx, "AsyncHTTPTransport", made.make)
+    monkeypatch.setattr(connections, "AiohttpTransport", made.make)
     return made
 
 
@@ -233,21 +233,6 @@ def verified(monkeypatch):
 
     monkeypatch.setattr(httpx, "create_ssl_context", noted)
     return made
-
-
-async def test_there_is_a_connection_for_each_of_a_thousand_streams(transports):
-    """In pools of a few, whose idle connections are closed before servers close them."""
-    async with client_of() as client:
-        requests = [client.build_request("POST", "http://up") for _ in range(1000)]
-        responses = [await client.send(request, stream=True) for request in requests]
-        assert [len(transport.urls) for transport in transports] == [POOL_SIZE] * 62 + [1000 - 62 * POOL_SIZE]
-        for response in responses:
-            await response.aclose()
-    for transport in transports:
-        limits = transport.options["limits"]
-        assert (limits.max_connections, limits.max_keepalive_connections) == (POOL_SIZE, POOL_SIZE)
-        assert limits.keepalive_expiry == 4.0
-        assert not transport.options.get("http2")
 
 
 @pytest.mark.parametrize("host", DIRECT)
@@ -277,8 +262,8 @@ async def test_verification_is_as_configured(verified, transports, verify):
         await client.get("https://up/")
     assert verified == [verify]
     (transport,) = transports
-    assert transport.options["proxy"] is None
-    assert transport.options["verify"].verify_mode is (ssl.CERT_REQUIRED if verify else ssl.CERT_NONE)
+    assert transport.proxy is None
+    assert transport.context.verify_mode is (ssl.CERT_REQUIRED if verify else ssl.CERT_NONE)
 
 
 async def test_without_settings_certificates_are_verified(verified, transports):
@@ -286,7 +271,7 @@ async def test_without_settings_certificates_are_verified(verified, transports):
     async with client_of() as client:
         await client.get("https://up/")
     assert verified == [True]
-    assert transports[0].options["verify"].verify_mode is ssl.CERT_REQUIRED
+    assert transports[0].context.verify_mode is ssl.CERT_REQUIRED
     context = network().options["verify"]
     async with client_of(network_of(Provider(config=RemoteInferenceProviderConfig()))):
         assert isinstance(context, ssl.SSLContext)
@@ -307,9 +292,9 @@ async def test_a_file_of_authorities_is_used(verified, transports):
         await client.get("https://up/")
         await client.get("https://direct/")
     assert sorted(map(str, verified)) == sorted([certifi.where(), "False"])
-    through, direct = (transport.options for transport in transports)
-    assert (str(through["proxy"]).rstrip("/"), direct["proxy"]) == ("http://proxy:1", None)
-    assert (through["verify"].verify_mode, direct["verify"].verify_mode) == (ssl.CERT_REQUIRED, ssl.CERT_NONE)
+    direct, through = transports
+    assert (through.proxy.rstrip("/"), direct.proxy) == ("http://proxy:1", None)
+    assert (through.context.verify_mode, direct.context.verify_mode) == (ssl.CERT_REQUIRED, ssl.CERT_NONE)
 
 
 async def test_a_proxy_without_a_certificate_is_trusted_as_the_upstream_is(verified):
@@ -317,18 +302,6 @@ async def test_a_proxy_without_a_certificate_is_trusted_as_the_upstream_is(verif
     async with client_of(network(tls={"verify": False}, proxy={"url": "http://proxy:1"})):
         pass
     assert verified == [False, False]
-
-
-async def test_a_context_is_made_once_for_all_pools(verified, transports):
-    """It reads certificates for tens of milliseconds."""
-    async with client_of() as client:
-        requests = [client.build_request("GET", "https://up/") for _ in range(3 * POOL_SIZE)]
-        responses = [await client.send(request, stream=True) for request in requests]
-        for response in responses:
-            await response.aclose()
-    assert len(transports) == 3
-    assert len(verified) == 1
-    assert len({id(transport.options["verify"]) for transport in transports}) == 1
 
 
 async def test_there_is_one_client_for_each_upstream():
