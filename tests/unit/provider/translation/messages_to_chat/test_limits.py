@@ -69,19 +69,25 @@ class TestSize:
         assert len(translate_request(asked, TranslationContext(PROFILE)).fields["messages"]) == 1
 
 
+def refusal_of(messages, cpu_seconds):
+    """Return the error message for a history, and the peak of the memory in bytes."""
+    asked = request(messages=messages)
+    tracemalloc.start()
+    with cpu_bound(cpu_seconds), pytest.raises(InvalidRequestError) as refusal:
+        translate_request(asked, TranslationContext(PROFILE, signer=SIGNER))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return refusal.value.message, peak
+
+
 class TestSignatures:
     """Budget of the signatures of a request."""
 
     def test_an_echoed_signature_inflates_no_further_than_the_budget(self):
         """Hundreds of kilobytes of them took 1.4 GB."""
-        asked = request(messages=thinking(7, 60, SIGNER))
-        tracemalloc.start()
-        with cpu_bound(2), pytest.raises(InvalidRequestError) as refusal:
-            translate_request(asked, TranslationContext(PROFILE, signer=SIGNER))
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
+        message, peak = refusal_of(thinking(7, 60, SIGNER), cpu_seconds=2)
         assert peak < 150_000_000
-        assert refusal.value.message == (
+        assert message == (
             "messages.5.content.0.signature: the signatures up to this block hold more than 16 MB of thinking; remove "
             "the thinking of earlier turns"
         )
@@ -120,14 +126,9 @@ class TestSignatures:
     def test_a_signature_that_inflates_a_thousandfold_is_refused_alone(self):
         """It was made elsewhere with the same key: 60 of them took 0.4 GB and more."""
         block = {"type": "thinking", "thinking": "hm", "signature": inflating(7, SIGNER.key)}
-        asked = request(messages=repeated(block, 60))
-        tracemalloc.start()
-        with cpu_bound(0.5), pytest.raises(InvalidRequestError) as refusal:
-            translate_request(asked, TranslationContext(PROFILE, signer=SIGNER))
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
+        message, peak = refusal_of(repeated(block, 60), cpu_seconds=0.5)
         assert peak < 10_000_000
-        assert refusal.value.message == (
+        assert message == (
             "messages.1.content.0.signature: this signature holds more thinking than this server signs; "
             "remove the block"
         )
