@@ -43,6 +43,7 @@ DEFAULTS = MessagesConfig()
         (f"{pdf_child.MAX_MEMORY_BYTES >> 30} GiB", "memory"),
         (f"{pdf_texts.MAX_CHILDREN}", "PDFs that are read at a time"),
         (f"{loader.MAX_URLS}", "different URLs"),
+        (f"{loader.MAX_PDFS}", "different PDFs"),
         (f"{DEFAULTS.media_max_bytes >> 20} MiB", "all downloads"),
         (f"{DEFAULTS.media_timeout_seconds:g} seconds", "all downloads"),
         (f"{MAX_EDITED:,}", "messages and blocks from which"),

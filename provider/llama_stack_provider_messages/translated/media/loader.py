@@ -32,6 +32,8 @@ from .pdf_texts import PdfBudget, PdfTexts
 
 MAX_URLS = 20
 """URLs that are fetched for one request."""
+MAX_PDFS = 100
+"""PDFs in base64 that are read for one request; there is time for fewer."""
 _MAX_FETCHES = 4
 """Concurrent fetches of one request."""
 _MAX_WAITING = 256
@@ -76,7 +78,7 @@ class MediaLoader:
         """Return the loaded media of a request, or the reason of the failure, by the JSON path of the block.
 
         Raises:
-            InvalidRequestError: The request has more than ``MAX_URLS`` URLs to fetch.
+            InvalidRequestError: The request has more than ``MAX_URLS`` URLs to fetch, or ``MAX_PDFS`` PDFs to read.
             OverloadedError: Media of too many other requests are being loaded.
         """
         needed = needed_media(request, ctx)
@@ -88,6 +90,12 @@ class MediaLoader:
             raise InvalidRequestError(
                 f"{urls[MAX_URLS].path}.source.url: more than {MAX_URLS} URLs are not fetched for one request; send "
                 "the bytes of the others in base64"
+            )
+        pdfs = [media for media in distinct.values() if media.data]
+        if len(pdfs) > MAX_PDFS:
+            raise InvalidRequestError(
+                f"{pdfs[MAX_PDFS].path}: more than {MAX_PDFS} PDFs are not read for one request; send the text of the "
+                "others"
             )
         budgets = _Budgets(Budget(self._max_bytes), asyncio.Semaphore(_MAX_FETCHES), self._pdfs.budget())
         try:

@@ -50,6 +50,7 @@ SERVICE_TIERS: dict[str, str] = {"auto": "auto", "standard_only": "default"}
 """Service tiers of the request -> OpenAI's; other backends have no tiers and ignore the field."""
 
 _MAX_PATH_CHARACTERS = 200
+"""Characters of a path into a schema, whose names may have megabytes."""
 
 _MAX_KEY_CHARACTERS = 64
 """Limit of ``safety_identifier`` and ``prompt_cache_key`` in the platform's request model."""
@@ -156,9 +157,10 @@ def _path_of_infinity(request: CreateMessageRequest) -> str:
 
     def path_in(value: object, path: str) -> str:
         if isinstance(value, float):
-            return "" if isfinite(value) else path[:_MAX_PATH_CHARACTERS]
+            return "" if isfinite(value) else path
         parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-        return next((found for name, part in parts if (found := path_in(part, f"{path}.{name}"))), "")
+        paths = ((f"{path}.{name}"[:_MAX_PATH_CHARACTERS], part) for name, part in parts)
+        return next((found for inner, part in paths if (found := path_in(part, inner))), "")
 
     schemas: dict[str, object] = {
         "output_config.format.schema": field(field(request.output_config, "format"), "schema_"),

@@ -21,6 +21,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     Profile,
     TranslationContext,
 )
+from support.attacks import cpu_bound
 from support.pdfs import PNG, encoded, pdf_with
 from support.replies import answer
 
@@ -144,6 +145,18 @@ async def test_more_than_twenty_urls_are_refused(made):
         "others in base64"
     )
     assert web.fetched == []
+
+
+async def test_more_than_a_hundred_pdfs_are_refused(made):
+    """Each would wait for a process of its own."""
+    loader, _ = made
+    data = [{"type": "base64", "media_type": "application/pdf", "data": f"JVBERi{number:04}"} for number in range(101)]
+    many = request(*({"type": "document", "source": source} for source in data))
+    with cpu_bound(0.5), pytest.raises(InvalidRequestError) as refusal:
+        await loader.load(many, TranslationContext(Profile()))
+    assert refusal.value.message == (
+        "messages.0.content.100: more than 100 PDFs are not read for one request; send the text of the others"
+    )
 
 
 async def test_requests_take_turns_if_many_urls_do_not_answer():

@@ -1,7 +1,7 @@
 """What a translation may cost: signatures that inflate, charsets, names for header and log, edits."""
 
-import time
 import tracemalloc
+from functools import partial
 from random import Random
 
 import pytest
@@ -25,7 +25,7 @@ from llama_stack_provider_messages.translation.messages_to_chat.thinking_signatu
     MAX_SIGNED_BYTES,
     SignedReasoning,
 )
-from support.attacks import USER, cpu_bound, inflating, repeated, thinking
+from support.attacks import USER, cpu_bound, cpu_of, inflating, repeated, thinking
 
 SINGLE_BYTE_CHARSETS = [
     "latin_1", *(f"iso8859_{part}" for part in range(2, 17) if part != 12), "koi8_r", "koi8_u", "mac_roman", "tis_620",
@@ -57,10 +57,10 @@ class TestSize:
         spent = []
         for turns in (2_500, 10_000):
             asked = request(messages=[USER, *turn * turns])
-            began = time.process_time()
-            fields = translate_request(asked, TranslationContext(Profile(call_ids=call_ids))).fields
-            spent.append(time.process_time() - began)
-            assert len(fields["messages"]) == 2 * turns + 1
+            ctx = TranslationContext(Profile(call_ids=call_ids))
+            seconds, chat = cpu_of(partial(translate_request, asked, ctx))
+            spent.append(seconds)
+            assert len(chat.fields["messages"]) == 2 * turns + 1
         assert spent[1] < 10 * spent[0]
 
     def test_many_text_blocks_are_one_message(self):
@@ -69,19 +69,25 @@ class TestSize:
         assert len(translate_request(asked, TranslationContext(PROFILE)).fields["messages"]) == 1
 
 
+def refusal_of(messages, cpu_seconds):
+    """Return the error message for a history, and the peak of the memory in bytes."""
+    asked = request(messages=messages)
+    tracemalloc.start()
+    with cpu_bound(cpu_seconds), pytest.raises(InvalidRequestError) as refusal:
+        translate_request(asked, TranslationContext(PROFILE, signer=SIGNER))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return refusal.value.message, peak
+
+
 class TestSignatures:
     """Budget of the signatures of a request."""
 
     def test_an_echoed_signature_inflates_no_further_than_the_budget(self):
         """Hundreds of kilobytes of them took 1.4 GB."""
-        asked = request(messages=thinking(7, 60, SIGNER))
-        tracemalloc.start()
-        with cpu_bound(2), pytest.raises(InvalidRequestError) as refusal:
-            translate_request(asked, TranslationContext(PROFILE, signer=SIGNER))
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
+        message, peak = refusal_of(thinking(7, 60, SIGNER), cpu_seconds=2)
         assert peak < 150_000_000
-        assert refusal.value.message == (
+        assert message == (
             "messages.5.content.0.signature: the signatures up to this block hold more than 16 MB of thinking; remove "
             "the thinking of earlier turns"
         )
@@ -120,14 +126,9 @@ class TestSignatures:
     def test_a_signature_that_inflates_a_thousandfold_is_refused_alone(self):
         """It was made elsewhere with the same key: 60 of them took 0.4 GB and more."""
         block = {"type": "thinking", "thinking": "hm", "signature": inflating(7, SIGNER.key)}
-        asked = request(messages=repeated(block, 60))
-        tracemalloc.start()
-        with cpu_bound(0.5), pytest.raises(InvalidRequestError) as refusal:
-            translate_request(asked, TranslationContext(PROFILE, signer=SIGNER))
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
+        message, peak = refusal_of(repeated(block, 60), cpu_seconds=0.5)
         assert peak < 10_000_000
-        assert refusal.value.message == (
+        assert message == (
             "messages.1.content.0.signature: this signature holds more thinking than this server signs; "
             "remove the block"
         )
@@ -277,9 +278,9 @@ def test_eight_edits_of_a_long_conversation_measure_it_once():
     spent = []
     for chosen in (edits[:1], edits):
         asked = request(messages=history, context_management={"edits": chosen})
-        began = time.process_time()
         ctx = TranslationContext(Profile())
-        assert len(edited_messages(asked, ctx)) == 4_001
-        spent.append(time.process_time() - began)
+        seconds, messages = cpu_of(partial(edited_messages, asked, ctx))
+        spent.append(seconds)
+        assert len(messages) == 4_001
         assert len(ctx.edits) == len(chosen) - 1
     assert spent[1] < 4 * spent[0]

@@ -936,6 +936,15 @@ def test_a_number_in_a_schema_that_is_too_large_is_refused_with_its_path(fields,
     assert caught.value.message == (f"{path}.properties.a.enum.1: the number is too large for JSON; send a smaller one")
 
 
+def test_the_path_of_a_number_in_a_schema_is_shortened():
+    """A name of megabytes is not copied for each value inside of it."""
+    schema = {"x" * 5_000_000: [1] * 100_000 + [float("inf")]}
+    with cpu_bound(0.5):
+        error = refusal(tools=[{"name": "f", "input_schema": schema}])
+    assert error.message.startswith("tools.0.input_schema.xxx")
+    assert len(error.message) < 300
+
+
 def test_a_large_number_in_a_schema_is_accepted():
     schema = json.loads(SCHEMA.replace("NUMBER", "1e308"))
     assert value(tools=[{"name": "f", "input_schema": schema}])["tools"][0]["function"]["parameters"] == schema
