@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llama_stack_api_messages.json_members import members
-from llama_stack_provider_messages.native.observer import StreamObserver, usage_of
+from llama_stack_provider_messages.native.observer import MAX_DECODED_BYTES, StreamObserver, usage_of
+from support.attacks import cpu_bound
 
 START = (
     b'event: message_start\ndata: {"type":"message_start","message":{"usage":{"input_tokens":9,"output_tokens":1}}}\n\n'
@@ -192,3 +193,23 @@ def test_a_byte_order_mark_is_not_part_of_the_first_line():
     """In any other line it is not removed."""
     assert observed(b"\xef\xbb\xbf" + START.partition(b"\n")[2]).usage == {"input_tokens": 9, "output_tokens": 1}
     assert observed(START, b"\xef\xbb\xbf" + STOP.partition(b"\n")[2]).ended is False
+
+
+def test_an_event_of_many_lines_is_read_in_linear_time():
+    """Each of its lines may look like the last one; only the first few are decoded before the blank line."""
+    line = b'data: "error","message_stop",\n'
+    observer = StreamObserver()
+    with cpu_bound(5):
+        for _ in range(40):
+            observer.feed(b'data: {"type":"later","a":[\n' + line * 2000 + b"data: 1]}\n\n")
+    assert not observer.ended
+
+
+def test_a_long_event_of_several_lines_ends_at_its_blank_line():
+    """What follows its first 64 KiB is not kept, and is still a part of it."""
+    observer = StreamObserver()
+    observer.feed(b"data: " + b"x" * MAX_DECODED_BYTES + b'\ndata: {"type":"message_stop"}\n')
+    observer.feed(b'data: {"type":"message_stop"}\n\n')
+    assert not observer.ended
+    observer.feed(b'data: {"type":"message_stop"}\n\n')
+    assert observer.ended
