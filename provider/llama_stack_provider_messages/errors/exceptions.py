@@ -125,13 +125,14 @@ def check_key(provider: Any, provider_id: str) -> None:  # noqa: ANN401 - as abo
     raise ApiError(f"In the configuration, {problem}; its operator has to correct it", retryable=False)
 
 
-def translate_failure(error: Exception, provider_id: str, keys: Keys = NO_KEYS) -> MessagesError:
+def translate_failure(error: Exception, provider_id: str, keys: Keys = NO_KEYS, *, model: str = "") -> MessagesError:
     """Return the client's error for a failed call of an inference provider; log the cause.
 
     Args:
         error: The exception that the call raised.
         provider_id: Id of the inference provider, which the message may show.
         keys: The keys of the backend; redacted, because its messages may contain them.
+        model: The backend's name of the model, for the log.
     """
     translated = error if isinstance(error, MessagesError) else _translate(error, provider_id, keys.secrets)
     failure = redact_error(translated, keys.secrets)
@@ -141,8 +142,9 @@ def translate_failure(error: Exception, provider_id: str, keys: Keys = NO_KEYS) 
             f"The backend '{provider_id}' refused the key in x-llamastack-provider-data; check it, or leave it out"
         )
     logger.warning(
-        "inference failed",
+        "upstream failed",
         provider_id=provider_id,
+        model=model,
         status=failure.status_code,
         kind=type(error).__name__,
         cause=redact_by_pattern(redact_text(str(error.__cause__ or error), keys.secrets))[:500],

@@ -26,16 +26,18 @@ import msgspec
 
 from llama_stack_api_messages.errors import BadGatewayError, MessagesError
 from llama_stack_api_messages.streaming.disconnect import abandon
-from llama_stack_provider_messages.errors.exceptions import StatusError, connection_failure
+from llama_stack_provider_messages.errors.exceptions import StatusError
 from llama_stack_provider_messages.stack import Platform, Target, stream_options
 from llama_stack_provider_messages.upstream.address import ServesChat, Upstream, chat_upstream_of
 from llama_stack_provider_messages.upstream.client import (
+    STREAM_FAILURES,
     UpstreamClient,
     UpstreamRequest,
     chunks_after_end,
     raw_chunks,
     read_body,
     read_error_body,
+    stream_failure,
 )
 from llama_stack_provider_messages.upstream.settings import Mode
 
@@ -143,10 +145,11 @@ class ChatBackend:
                 pass
             if batch := reader.close():
                 yield batch
-        except httpx.HTTPError as error:
-            if isinstance(target.provider, ServesChat) and not isinstance(error, httpx.TimeoutException):
+        except STREAM_FAILURES as error:
+            is_broken = isinstance(error, httpx.TransportError) and not isinstance(error, httpx.TimeoutException)
+            if is_broken and isinstance(target.provider, ServesChat):
                 raise await target.provider.connection_error() from error
-            raise connection_failure(error, target.provider_id) from error
+            raise stream_failure(error, target.provider_id) from error
         finally:
             await response.aclose()
 

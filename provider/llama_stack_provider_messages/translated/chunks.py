@@ -20,11 +20,7 @@ from typing import Any, Final
 
 import msgspec
 
-from llama_stack_api_messages.errors import BadGatewayError
-from llama_stack_provider_messages.upstream.sse import SSEDecoder
-
-MAX_EVENT_BYTES = 16 * 1024 * 1024
-"""Limit of one event, which may contain an image as base64."""
+from llama_stack_provider_messages.upstream.sse import MAX_EVENT_BYTES, EventTooLongError, SSEDecoder
 
 
 class _Done:
@@ -77,7 +73,7 @@ class ChunkReader:
         """Take the next bytes; return the chunks that they complete.
 
         Raises:
-            BadGatewayError: An event is too long.
+            EventTooLongError: An event has more than ``MAX_EVENT_BYTES``.
             ValueError: An event is not JSON.
         """
         if self._decoder is None and b"\r" in data:  # JSON escapes it, so it is part of a line end
@@ -90,7 +86,7 @@ class ChunkReader:
         if not ends:
             if self._size > MAX_EVENT_BYTES:
                 self._parts.clear()
-                raise BadGatewayError(f"The backend sent an event of more than {MAX_EVENT_BYTES >> 20} MiB")
+                raise EventTooLongError
             return []
         *frames, rest = b"".join(self._parts).split(b"\n\n")
         self._parts, self._size = [rest] if rest else [], len(rest)

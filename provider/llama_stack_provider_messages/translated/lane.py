@@ -13,6 +13,7 @@ from typing import Any
 
 from llama_stack_api_messages import Call, MessageReply, RequestBody, StreamReply
 from llama_stack_api_messages.api import new_id
+from llama_stack_api_messages.errors import MessagesError
 from llama_stack_api_messages.json_bytes import encode_json
 from llama_stack_api_messages.models import CountTokensRequest, CreateMessageRequest
 from llama_stack_api_messages.request_body import parse
@@ -101,7 +102,11 @@ class TranslatedLane:
             chat, response = await self._send(sent, ctx, chat, target, call)
             headers = dropped_header(chat.dropped)
             if not sent.stream:
-                message = translate_response(response, chat.options, new_id, sign=signer.sign, secrets=keys.secrets)
+                try:
+                    message = translate_response(response, chat.options, new_id, sign=signer.sign, secrets=keys.secrets)
+                except MessagesError as error:
+                    metrics.fail(error)
+                    raise
                 metrics.end(message["usage"], success=True)
                 return MessageReply(encode_json(message), headers)
         except ContentPolicyError as error:
@@ -136,7 +141,9 @@ class TranslatedLane:
                 response = await self._backend.send(target, chat.fields)
                 break
             except Exception as error:  # providers raise any exception, and its status must be kept
-                failure = translate_failure(error, target.provider_id, keys_of(target.provider))
+                failure = translate_failure(
+                    error, target.provider_id, keys_of(target.provider), model=target.resource_id
+                )
                 adaptation = adapt(failure, chat.fields, ctx.profile, tried)
                 if adaptation is None:
                     raise failure from error
@@ -251,8 +258,10 @@ async def _events(
             if translator.stop_reading and not done:  # a stop sequence or an error: the rest is not needed
                 break
         events = translator.finish(complete=False)
+        if translator.failure:
+            metrics.fail(translator.failure)
     except Exception as error:  # noqa: BLE001 - providers raise any exception, also after the response has started
-        events = translator.fail(translate_failure(error, target.provider_id, keys))
+        events = translator.fail(translate_failure(error, target.provider_id, keys, model=target.resource_id))
     finally:
         await batches.aclose()
         metrics.end(translator.usage, success=bool(translator.usage))
