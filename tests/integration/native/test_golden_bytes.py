@@ -6,6 +6,7 @@
 import asyncio
 import gzip
 import json
+from itertools import accumulate
 
 import anthropic
 import pytest
@@ -298,14 +299,15 @@ async def test_the_client_sees_the_bytes_of_a_stream(relay, name, at_once):
 
 @pytest.mark.parametrize("name", STREAMS)
 @pytest.mark.parametrize("at_once", [False, True])
-async def test_every_chunk_of_the_upstream_is_a_chunk_of_the_client(relay, name, at_once):
-    """HTTP chunks that arrive complete are neither merged nor split: some clients read one event per chunk."""
+async def test_no_chunk_of_the_upstream_is_split(relay, name, at_once):
+    """Those that were read together are one chunk for the client."""
     chunks = STREAMS[name]
     if max(map(len, chunks)) > 60_000:
         pytest.skip("a chunk of this size takes several reads")
     model = play(relay.upstream, chunks, at_once=at_once)
     reply = await post(relay.url, streaming(model))
-    assert reply.chunks == [named(part, f"up/{model}") for part in chunks]
+    expected = set(accumulate(len(named(part, f"up/{model}")) for part in chunks))
+    assert set(accumulate(map(len, reply.chunks))) <= expected
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
@@ -323,12 +325,11 @@ async def test_a_stream_split_at_any_byte_is_unchanged(relay, end):
 
 
 async def test_a_stream_of_one_byte_chunks_is_unchanged(relay):
-    """Only the data of ``message_start`` comes at once, because it is held until its blank line."""
+    """Also the event names, and ``message_start``, which is held until its blank line."""
     raw = named(SMALL, "bytewise")
     relay.upstream.play(streamed(*(raw[at : at + 1] for at in range(len(raw)))), "bytewise")
     reply = await post(relay.url, streaming("bytewise"))
     check_stream(reply, [SMALL], "bytewise")
-    assert len(reply.chunks) > len(raw) - len(named(START, "bytewise"))
 
 
 async def in_groups(work, size=16):
