@@ -11,7 +11,8 @@ What has to be added to aiohttp, each with a test against real sockets:
   exception of httpx (``_send_once``), which aiohttp does not repeat.
 - *Idle connections.* A server may close a connection while it is idle. A request on it would fail, and nobody could
   tell whether it was received, so that it must not be sent again. ``_Connector`` therefore looks for input before it
-  uses a connection again: a closed one is readable. What the server closes later than that is an error.
+  uses a connection again: a closed one is readable. What the server closes later than that is an error. The connection
+  that was used last is used first, so that those of a burst expire after it.
 - *Limits.* aiohttp has no write timeout; ``_RequestBody`` has one for each piece. Its pool timeout includes the time of
   connecting, so requests wait here, for a place among ``max_connections``.
 - *Broken bodies.* A chunk that cannot be parsed ends the connection, but not the body: reading would wait for ever.
@@ -41,6 +42,7 @@ from yarl import URL
 
 if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
+    from aiohttp.client_reqrep import ConnectionKey
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
 
@@ -230,6 +232,12 @@ class _Connector(aiohttp.TCPConnector):
             resolver=aiohttp.ThreadedResolver(),  # the system's; aiohttp would use aiodns if it is installed
         )
         self._used: WeakSet[ResponseHandler] = WeakSet()  # not the transports: uvloop's cannot be referenced weakly
+
+    async def _get(self, key: "ConnectionKey", traces: "list[Trace]") -> "Connection | None":
+        """Reuse the connection that was used last: aiohttp takes the oldest, so that none of them would expire."""
+        if idle := self._conns.get(key):
+            idle.rotate(1)
+        return await super()._get(key, traces)
 
     async def connect(
         self,
