@@ -81,7 +81,9 @@ async def read_body(request: Incoming, limit: int, silence_seconds: float) -> by
             headers={"connection": "close"},
         ) from None
     if size > limit:
-        raise RequestTooLargeError(f"Request exceeds the maximum size of {limit} bytes; send less, or raise the limit")
+        raise RequestTooLargeError(
+            f"Request exceeds the maximum size of {limit} bytes; send less, or raise max_request_bytes"
+        )
     return _decode(b"".join(parts), request.headers.get("content-encoding", "identity").strip().lower(), limit)
 
 
