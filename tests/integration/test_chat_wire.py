@@ -154,6 +154,45 @@ async def test_a_stream_ends_with_a_finish_reason_or_a_mark(stack, chunks, stop_
     assert not stop_reason or f'"stop_reason":"{stop_reason}"' in reply.body.decode()
 
 
+@pytest.mark.parametrize("fields", [{"stream": True}, {"stop_sequences": ["never"]}])
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [*HELLO, STOP, DONE + b"data: {}\n\n"],
+        [*HELLO, STOP, DONE, b"data: {bad\n\n"],
+        [*HELLO, STOP, b"data: [DONE]\n"],
+    ],
+)
+async def test_the_reply_ends_at_the_mark_although_the_backend_keeps_the_stream_open(stack, chunks, fields):
+    """Whatever follows it is not read."""
+    reply, _ = await stack.send(streamed(*chunks, end=HANG), **fields)
+    assert reply.status == 200
+    assert '"stop_reason":"end_turn"' in reply.body.decode()
+    assert '"error"' not in reply.body.decode()
+
+
+async def test_a_connection_that_breaks_after_the_finish_reason_does_not_matter(stack):
+    """Nothing of the message is missing."""
+    reply, _ = await stack.send(streamed(*HELLO, STOP, end=CUT), stream=True)
+    assert reply.body.endswith(b'data: {"type":"message_stop"}\n\n')
+
+
+async def test_a_whole_reply_that_is_read_as_a_stream_has_a_limit(stack):
+    """A request with stop sequences; the backend does not end its answer."""
+    piece = sse(chunk({"content": "x" * 1_000_000}))
+
+    async def endless(answer):
+        await answer.head()
+        while True:
+            await answer.chunk(piece)
+
+    reply, _ = await stack.send(endless, stop_sequences=["never"])
+    assert (reply.status, reply.json["error"]["message"]) == (
+        502,
+        "The backend 'up' sent a response of more than 64 MiB; request less",
+    )
+
+
 async def test_a_connection_that_breaks_ends_the_stream_with_an_error(stack):
     """After the text that has arrived."""
     reply, _ = await stack.send(streamed(*HELLO, end=CUT), stream=True)

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 BUNDLED_MODEL = Path(__file__).with_name("tiny.gguf")
 MAX_CONNECTIONS = 64
-"""Limit of concurrent requests to the engine, which queues those without a slot; further ones wait in the client."""
+"""Requests that the engine's HTTP server holds at a time, most waiting for a slot; further ones wait before it."""
 _SPARE_HTTP_THREADS = 4
 """Extra threads: the engine uses one thread per connection, and a closing connection may still occupy its thread."""
 _SMALL_MODEL_BYTES = 64 * 2**20

@@ -405,9 +405,15 @@ def _environment_proxies() -> dict[str, str | None]:
     excluded = [host for part in set_.get("no", "").split(",") if (host := part.strip())]
     if "*" in excluded:
         return {}
-    kinds = [kind for kind in ("all", "http", "https") if set_.get(kind, "").startswith(("http://", "https://"))]
-    found: dict[str, str | None] = {f"{kind}://": set_[kind] for kind in kinds}
+    found: dict[str, str | None] = {}
+    for kind in ("all", "http", "https"):
+        if proxy := set_.get(kind):
+            proxy = proxy if "://" in proxy else f"http://{proxy}"
+            found |= {f"{kind}://": proxy} if proxy.startswith(("http://", "https://")) else {}
     for host in [*excluded, *_LOOPBACK] if found else ():
+        if "://" in host:
+            found[host] = None
+            continue
         names = (host,) if host.startswith(".") else (host, f".{host}")
         found |= {pattern: None for name in names if (pattern := _url_pattern(name))}
     return found

@@ -37,6 +37,7 @@ from llama_stack_provider_messages.upstream.client import (
     raw_chunks,
     read_body,
     read_error_body,
+    response_too_long,
     stream_failure,
 )
 from llama_stack_provider_messages.upstream.settings import Mode
@@ -73,8 +74,13 @@ class ChatBackend:
         self._client = client
         self._wire = wire
 
-    async def send(self, target: Target, fields: Mapping[str, Any]) -> Any:  # noqa: ANN401 - see ``translation/fields.py``
+    async def send(self, target: Target, fields: Mapping[str, Any], *, max_bytes: int | None = None) -> Any:  # noqa: ANN401 - see ``translation/fields.py``
         """Return a completion, or a ``ChatStream`` if the request has ``stream``, once the backend has accepted it.
+
+        Args:
+            target: The model.
+            fields: The chat request, without its model.
+            max_bytes: Limit of a stream, for one that is collected into a whole reply.
 
         Raises:
             Exception: What providers raise, or a MessagesError.
@@ -89,7 +95,7 @@ class ChatBackend:
             response = await self._post(target, upstream, _sent_fields(fields))
             if not fields.get("stream"):
                 return _completion(await self._body(response, target), target)
-            stream = ChatStream(self._read(response, target), posted=True)
+            stream = ChatStream(self._read(response, target, max_bytes), posted=True)
         await anext(stream.batches)
         return stream
 
@@ -124,27 +130,31 @@ class ChatBackend:
                 raise await target.provider.connection_error() from error
             raise
 
-    async def _read(self, response: httpx.Response, target: Target) -> Batches:
+    async def _read(self, response: httpx.Response, target: Target, max_bytes: int | None) -> Batches:
         """Yield an empty batch, then the chunks of a stream as they arrive; ``DONE`` is the last, if it arrives."""
         reader = ChunkReader()
         try:
             yield []
             parts = raw_chunks(response)
-            at_start = True
+            size, is_first = 0, True
             async for data in parts:
-                end = data.find(b"\n\n") + 2 if at_start else 0
-                at_start = False
-                batch = reader.feed(data[:end]) if end > 1 else []
-                if batch:
-                    yield batch
-                if batch := reader.feed(data[end:] if end > 1 else data):
-                    yield batch
-                    if batch[-1] is DONE:
-                        break
-            async for _ in chunks_after_end(parts):
-                pass
-            if batch := reader.close():
+                end = data.find(b"\n\n") + 2 if is_first else 0
+                is_first = False
+                for piece in (data[:end], data[end:]) if end > 1 else (data,):
+                    if batch := reader.feed(piece):
+                        yield batch
+                size += len(data)
+                if reader.done or reader.error or (max_bytes and size > max_bytes):
+                    break
+            if max_bytes and size > max_bytes and not reader.done:
+                raise response_too_long(target.provider_id, max_bytes)
+            if reader.done:
+                async for _ in chunks_after_end(parts):
+                    pass
+            elif batch := reader.close():
                 yield batch
+            if reader.error:
+                raise reader.error
         except STREAM_FAILURES as error:
             is_broken = isinstance(error, httpx.TransportError) and not isinstance(error, httpx.TimeoutException)
             if is_broken and isinstance(target.provider, ServesChat):

@@ -16,6 +16,7 @@ full    ``SSEDecoder``, with every rule of the standard. From the first event th
 """
 
 import json
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -57,29 +58,60 @@ class _TextChunk(msgspec.Struct, gc=False):
     error: None = None
 
 
+_DONE_LINE = b"data: [DONE]\n"
+"""The end of a stream; its blank line may never come."""
+
 _decode_text = msgspec.json.Decoder(_TextChunk).decode
 _decode_any = msgspec.json.Decoder().decode
 
 
 class ChunkReader:
-    """Decodes a stream into chunks: the text of a chunk that holds only text, any other chunk as a dict."""
+    """Decodes a stream into chunks: the text of a chunk that holds only text, any other chunk as a dict.
+
+    Attributes:
+        done: ``DONE`` has been returned; what follows it is ignored.
+        error: Why the stream cannot be read on, set with the chunks before the error: an ``EventTooLongError``, or a
+            ``ValueError`` for an event that is not JSON.
+    """
 
     def __init__(self) -> None:
+        self.done = False
+        self.error: ValueError | None = None
         self._parts: list[bytes] = []  # of an event whose end has not arrived; joined once
         self._size = 0
         self._decoder: SSEDecoder | None = None
 
     def feed(self, data: bytes) -> list[Chunk]:
-        """Take the next bytes; return the chunks that they complete.
+        """Take the next bytes; return the chunks that they complete."""
+        return self._collected(self._frames(data))
 
-        Raises:
-            EventTooLongError: An event has more than ``MAX_EVENT_BYTES``.
-            ValueError: An event is not JSON.
-        """
+    def close(self) -> list[Chunk]:
+        """Return the chunks that the end of the stream completes: servers often omit the last blank line."""
+        return self._collected(self._last_frames())
+
+    def _collected(self, payloads: Iterable[tuple[bytes, bool]]) -> list[Chunk]:
+        """Return the chunks of payloads, up to the first error or the end."""
+        chunks: list[Chunk] = []
+        if self.done or self.error:
+            return chunks
+        try:
+            for payload, is_plain in payloads:
+                chunks.append(_read(payload) if is_plain else _decoded(payload))
+                if chunks[-1] is DONE:
+                    self.done = True
+                    break
+        except ValueError as error:
+            self.error = error
+        return chunks
+
+    def _frames(self, data: bytes) -> Iterator[tuple[bytes, bool]]:
+        """Yield the payload of each event that these bytes complete, and whether it is a single ``data`` line."""
         if self._decoder is None and b"\r" in data:  # JSON escapes it, so it is part of a line end
-            return self._switch([*self._parts, data])
+            yield from self._switch([*self._parts, data])
+            return
         if self._decoder:
-            return [_decoded(event.data.encode()) for event in self._decoder.feed(data)]
+            yield from ((event.data.encode(), False) for event in self._decoder.feed(data))
+            return
         ends = b"\n\n" in data or (data.startswith(b"\n") and bool(self._parts) and self._parts[-1].endswith(b"\n"))
         self._parts.append(data)
         self._size += len(data)
@@ -87,26 +119,30 @@ class ChunkReader:
             if self._size > MAX_EVENT_BYTES:
                 self._parts.clear()
                 raise EventTooLongError
-            return []
+            if self._size == len(_DONE_LINE) and b"".join(self._parts) == _DONE_LINE:
+                yield b"[DONE]", False
+            return
         *frames, rest = b"".join(self._parts).split(b"\n\n")
         self._parts, self._size = [rest] if rest else [], len(rest)
-        chunks: list[Chunk] = []
         for number, frame in enumerate(frames):
             if frame[:5] == b"data:" and b"\n" not in frame:
-                chunks.append(_read(frame[5:]))
+                yield frame[5:], True
             elif frame and (frame[:1] != b":" or b"\n" in frame):
-                return chunks + self._switch([b"\n\n".join([*frames[number:], rest])])
-        return chunks
+                yield from self._switch([b"\n\n".join([*frames[number:], rest])])
+                return
+        if rest == _DONE_LINE:
+            yield b"[DONE]", False
 
-    def close(self) -> list[Chunk]:
-        """Return the chunks that the end of the stream completes: servers often omit the last blank line."""
-        chunks = [] if self._decoder else self._switch(self._parts)
-        return chunks + [_decoded(event.data.encode()) for event in self._decoder.close()]  # type: ignore[union-attr]
+    def _last_frames(self) -> Iterator[tuple[bytes, bool]]:
+        if self._decoder is None:
+            yield from self._switch(self._parts)
+        if self._decoder:
+            yield from ((event.data.encode(), False) for event in self._decoder.close())
 
-    def _switch(self, data: list[bytes]) -> list[Chunk]:
+    def _switch(self, data: list[bytes]) -> Iterator[tuple[bytes, bool]]:
         """Read these bytes and all later ones with the full decoder."""
         self._parts, self._decoder = [], SSEDecoder()
-        return [_decoded(event.data.encode()) for event in self._decoder.feed(b"".join(data))]
+        yield from ((event.data.encode(), False) for event in self._decoder.feed(b"".join(data)))
 
 
 def _read(data: bytes) -> Chunk:
@@ -136,6 +172,8 @@ def decode(data: bytes) -> Any:  # noqa: ANN401 - any JSON
     except (ValueError, RecursionError):
         pass
     try:
+        return json.loads(data)
+    except UnicodeDecodeError:
         return json.loads(data.decode("utf-8", "replace"))
     except RecursionError:
         raise json.JSONDecodeError("nested too deeply", "", 0) from None

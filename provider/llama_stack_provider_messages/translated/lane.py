@@ -11,6 +11,8 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
+import httpx
+
 from llama_stack_api_messages import Call, MessageReply, RequestBody, StreamReply
 from llama_stack_api_messages.api import new_id
 from llama_stack_api_messages.errors import MessagesError
@@ -39,7 +41,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     translate_request,
     translate_response,
 )
-from llama_stack_provider_messages.upstream.client import UpstreamClient
+from llama_stack_provider_messages.upstream.client import MAX_RESPONSE_BYTES, UpstreamClient
 from llama_stack_provider_messages.upstream.metrics import RequestMetrics
 from llama_stack_provider_messages.upstream.state import BoundedDict
 
@@ -99,7 +101,8 @@ class TranslatedLane:
         metrics = RequestMetrics(self._platform, target, call, stream=bool(sent.stream))
         _log_request(call, target, chat.dropped)
         try:
-            chat, response = await self._send(sent, ctx, chat, target, call)
+            max_bytes = None if request.stream else MAX_RESPONSE_BYTES
+            chat, response = await self._send(sent, ctx, chat, target, call, max_bytes)
             headers = dropped_header(chat.dropped)
             if not sent.stream:
                 try:
@@ -131,14 +134,20 @@ class TranslatedLane:
         return MessageReply(encode_json(fold(collected)), headers)
 
     async def _send(
-        self, request: CreateMessageRequest, ctx: TranslationContext, chat: ChatRequest, target: Target, call: Call
+        self,
+        request: CreateMessageRequest,
+        ctx: TranslationContext,
+        chat: ChatRequest,
+        target: Target,
+        call: Call,
+        max_bytes: int | None,
     ) -> tuple[ChatRequest, Any]:
         """Return the accepted request and the backend's response; a rejected request is adapted and sent again."""
         tried: dict[str, Adaptation] = {}
         dropped = chat.dropped
         while True:
             try:
-                response = await self._backend.send(target, chat.fields)
+                response = await self._backend.send(target, chat.fields, max_bytes=max_bytes)
                 break
             except Exception as error:  # providers raise any exception, and its status must be kept
                 failure = translate_failure(
@@ -261,7 +270,11 @@ async def _events(
         if translator.failure:
             metrics.fail(translator.failure)
     except Exception as error:  # noqa: BLE001 - providers raise any exception, also after the response has started
-        events = translator.fail(translate_failure(error, target.provider_id, keys, model=target.resource_id))
+        is_broken = isinstance(error.__cause__, httpx.TransportError)
+        if done or (is_broken and translator.has_finish_reason):
+            events = translator.finish()
+        else:
+            events = translator.fail(translate_failure(error, target.provider_id, keys, model=target.resource_id))
     finally:
         await batches.aclose()
         metrics.end(translator.usage, success=bool(translator.usage))

@@ -214,15 +214,18 @@ async def read_body(response: httpx.Response, provider_id: str, max_bytes: int =
             body += part
             if len(body) > max_bytes:
                 body.clear()  # the traceback would keep the memory
-                raise BadGatewayError(
-                    f"The backend '{provider_id}' sent a response of more than {max_bytes >> 20} MiB; request less",
-                    retryable=False,
-                )
+                raise response_too_long(provider_id, max_bytes)
         return bytes(body)
     except httpx.HTTPError as error:
         raise connection_failure(error, provider_id) from error
     finally:
         await response.aclose()
+
+
+def response_too_long(provider_id: str, max_bytes: int) -> BadGatewayError:
+    """Return the error for a whole response of more than ``max_bytes``."""
+    text = f"The backend '{provider_id}' sent a response of more than {max_bytes >> 20} MiB; request less"
+    return BadGatewayError(text, retryable=False)
 
 
 async def read_error_body(response: httpx.Response) -> bytes:

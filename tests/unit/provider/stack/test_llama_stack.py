@@ -225,6 +225,8 @@ def test_only_openai_gets_the_organisation_of_the_environment(monkeypatch):
     [
         ({}, {}),
         ({"HTTPS_PROXY": "http://proxy:1"}, {"https://": "http://proxy:1"}),
+        ({"HTTPS_PROXY": "proxy:1"}, {"https://": "http://proxy:1"}),
+        ({"HTTPS_PROXY": "proxy:1", "NO_PROXY": "http://a"}, {"https://": "http://proxy:1", "http://a": None}),
         ({"HTTPS_PROXY": "http://proxy:1", "ALL_PROXY": "socks5://proxy:2"}, {"https://": "http://proxy:1"}),
         ({"http_proxy": "http://a:1", "all_proxy": "http://b:2"}, {"all://": "http://b:2", "http://": "http://a:1"}),
         ({"HTTPS_PROXY": "http://proxy:1", "NO_PROXY": "*"}, {}),

@@ -13,7 +13,10 @@ from support.attacks import cpu_bound
 
 def read(*pieces):
     reader = ChunkReader()
-    return [chunk for piece in pieces for chunk in reader.feed(piece)] + reader.close()
+    chunks = [chunk for piece in pieces for chunk in reader.feed(piece)] + reader.close()
+    if reader.error:
+        raise reader.error
+    return chunks
 
 
 def chunk(delta, **extra):
@@ -125,6 +128,38 @@ def test_an_event_that_is_not_json_is_a_value_error(data):
     """Also one that is nested deeper than any parser reads."""
     with pytest.raises(json.JSONDecodeError):
         read(b"data: %s\n\n" % data)
+
+
+def test_the_chunks_before_an_error_are_returned():
+    """They arrived in the same read; nothing is read after it."""
+    reader = ChunkReader()
+    assert reader.feed(TEXT + TEXT + b"data: {bad\n\n" + TEXT) == ["a", "a"]
+    assert isinstance(reader.error, json.JSONDecodeError)
+    assert reader.feed(TEXT) == reader.close() == []
+
+
+@pytest.mark.parametrize("after", [TEXT, b"data: {bad\n\n", b"event: x\n\n"])
+def test_what_follows_the_end_is_ignored(after):
+    """In the same read, and in a later one."""
+    reader = ChunkReader()
+    assert reader.feed(TEXT + b"data: [DONE]\n\n" + after) == ["a", DONE]
+    assert reader.done
+    assert reader.feed(after) == reader.close() == []
+    assert reader.error is None
+
+
+def test_the_end_needs_no_blank_line():
+    """A server may keep the connection open after it."""
+    reader = ChunkReader()
+    assert reader.feed(TEXT + b"data: [DO") == ["a"]
+    assert reader.feed(b"NE]\n") == [DONE]
+    assert ChunkReader().feed(TEXT + b"data: [DONE]\n") == ["a", DONE]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_json_in_another_encoding_is_read(encoding):
+    """With a byte order mark, or in two bytes for each character."""
+    assert decode('{"a": "\xe4"}'.encode(encoding)) == {"a": "\xe4"}
 
 
 def test_what_strict_parsers_reject_is_read():

@@ -51,6 +51,7 @@ from .calls import MISSING_NAME, CallTracker, ToolUseBlock, call_bytes
 from .options import NewId, ReplyOptions
 from .reasoning import ReasoningPiece, add_reasoning, reasoning_pieces
 from .stop_and_usage import (
+    FAILURES,
     Counts,
     backend_failure,
     estimated_counts,
@@ -61,6 +62,11 @@ from .stop_and_usage import (
     token_counts,
 )
 from .text import Piece, TextFilter, ThinkSplitter, content_text, url_citations
+
+_KEPT_TEXTS = 1_000
+"""Pieces of text that are kept before they are counted together."""
+_CITED_CHARACTERS = 1_000_000
+"""Characters at the beginning of a text that citations may quote."""
 
 
 class StreamTranslator:
@@ -108,7 +114,9 @@ class StreamTranslator:
 
         self._has_content = False  # text, reasoning or a call
         self._has_text = False  # visible text that is not blank
-        self._texts: list[str] = []
+        self._texts: list[str] = []  # the last ones, not yet counted
+        self._text_bytes = 0  # of those counted
+        self._cited = ""  # the beginning of the text, for citations
         self._refusals: list[str] = []
         self._hidden_reasoning: list[str] = []
         self._annotations: list[Any] = []
@@ -126,7 +134,7 @@ class StreamTranslator:
         if self._direct_index is not None:
             text = _only_text(chunk)
             if text:
-                self._texts.append(text)
+                self._keep(text)
                 delta = {"type": "text_delta", "text": text}
                 return [{"type": "content_block_delta", "index": self._direct_index, "delta": delta}]
         return [] if self.stop_reading else self._feed(chunk)
@@ -162,7 +170,7 @@ class StreamTranslator:
             matched_stop=self._filter.matched_stop,
             limited_by_window=self._limited_by_window,
         )
-        output_bytes = self._other_bytes + byte_length("".join(self._texts))
+        output_bytes = self._other_bytes + self._text_bytes + byte_length("".join(self._texts))
         counts = estimated_counts(self._options.prompt_estimate, output_bytes)
         if self._filter.matched_stop:
             counts["output"] = self._content_chunks
@@ -170,6 +178,11 @@ class StreamTranslator:
         delta = stop | self._options.safeguard_results()
         last = {"type": "message_delta", "delta": delta, "usage": usage} | self._options.applied_edits()
         return [*events, last, {"type": "message_stop"}]
+
+    @property
+    def has_finish_reason(self) -> bool:
+        """Whether the backend has said why its answer ends, so that nothing of it but usage can be missing."""
+        return self._reason is not None and self._reason not in FAILURES
 
     def fail(self, error: MessagesError) -> list[Event]:
         """Process a failure of the backend; return the ``error`` event, which is the last.
@@ -189,11 +202,20 @@ class StreamTranslator:
         self.failure = error
         return [error.body("") | {"request_id": self._request_id}]
 
+    def _keep(self, text: str) -> None:
+        """Keep text to count it, and for citations; of a long text its beginning only."""
+        self._texts.append(text)
+        if len(self._texts) >= _KEPT_TEXTS:
+            joined, self._texts = "".join(self._texts), []
+            self._text_bytes += byte_length(joined)
+            if len(self._cited) < _CITED_CHARACTERS:
+                self._cited += joined
+
     def _feed(self, chunk: object) -> list[Event]:
         """Process a chunk that is not plain text for an open block without a filter."""
         if self._filtered_index is not None and (text := _only_text(chunk)):
             self._content_chunks += 1
-            self._texts.append(text)
+            self._keep(text)
             sent = self._filter.add(text)
             self.stop_reading = self._filter.matched_stop is not None
             delta = {"type": "text_delta", "text": sent}
@@ -228,7 +250,7 @@ class StreamTranslator:
             self._add_reasoning(piece)
         if text:
             self._has_content = True
-            self._texts.append(text)
+            self._keep(text)
             self._refusals.append(text_field(delta, "refusal"))
             self._add_pieces(self._splitter.add(text))
         for block in () if self._filter.matched_stop else self._calls.feed(delta):
@@ -278,7 +300,7 @@ class StreamTranslator:
     def _new_citations(self) -> list[dict[str, Any]]:
         """Return the citations for the new annotations, each once."""
         annotations, self._annotations = self._annotations, []
-        return url_citations(annotations, "".join(self._texts)) if annotations else []
+        return url_citations(annotations, self._cited + "".join(self._texts)) if annotations else []
 
     def _start(self) -> list[Event]:
         """Return ``message_start`` at the first call; its input tokens are an estimate if usage has not arrived yet."""

@@ -46,6 +46,8 @@ def content_parts(record: object, kind: str) -> str:
 
 
 _OPEN_TAG, _CLOSE_TAG = "<think>", "</think>"
+_MAX_HELD_CHARACTERS = 1_000
+"""White space that is held back because a tag may follow; more of it is content, so that holding it stays cheap."""
 
 type Inline = Literal["none", "tagged", "open"]
 type Piece = tuple[Literal["thinking", "text"], str]
@@ -68,13 +70,16 @@ class ThinkSplitter:
         if self._state == "text":
             return [("text", text)] if text else []
         self._held += text
+        if self._state == "begin" and len(self._held) > _MAX_HELD_CHARACTERS and self._held.isspace():
+            self._state = "thinking" if self._open else "text"
         pieces: list[Piece] = []
         if self._state == "begin":
             self._begin()
         if self._state == "thinking":
             pieces.append(("thinking", self._take_reasoning()))
-        if self._state == "after" and (visible := self._held.lstrip()):
-            self._state, self._held = "text", visible
+        if self._state == "after":
+            self._held = self._held.lstrip()
+            self._state = "text" if self._held else "after"
         if self._state == "text":
             pieces.append(("text", self._held))
             self._held = ""
@@ -110,6 +115,8 @@ class ThinkSplitter:
             return reasoning.rstrip()
         partial = next((size for size in range(len(_CLOSE_TAG) - 1, 0, -1) if reasoning.endswith(_CLOSE_TAG[:size])), 0)
         certain = reasoning[: len(reasoning) - partial].rstrip()
+        if len(reasoning) - len(certain) > _MAX_HELD_CHARACTERS:
+            certain = reasoning[: len(reasoning) - partial]
         self._held = reasoning[len(certain) :]
         return certain
 
