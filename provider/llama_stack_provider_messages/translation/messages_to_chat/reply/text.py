@@ -70,8 +70,6 @@ class ThinkSplitter:
         if self._state == "text":
             return [("text", text)] if text else []
         self._held += text
-        if self._state == "begin" and len(self._held) > _MAX_HELD_CHARACTERS and self._held.isspace():
-            self._state = "thinking" if self._open else "text"
         pieces: list[Piece] = []
         if self._state == "begin":
             self._begin()
@@ -100,6 +98,9 @@ class ThinkSplitter:
     def _begin(self) -> None:
         """Leave the start state once it is certain whether the text starts with reasoning."""
         text = self._held.lstrip()
+        if len(self._held) - len(text) > _MAX_HELD_CHARACTERS:
+            self._state = "thinking" if self._open else "text"
+            return
         if _OPEN_TAG.startswith(text):
             return
         if not (text.startswith(_OPEN_TAG) or self._open):

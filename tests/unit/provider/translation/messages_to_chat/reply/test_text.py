@@ -13,6 +13,7 @@ from llama_stack_provider_messages.translation.messages_to_chat import (
     translate_response,
 )
 from llama_stack_provider_messages.translation.messages_to_chat.reply.text import TextFilter, ThinkSplitter
+from support.attacks import cpu_bound
 from support.streams import call, completion, delta_chunk, id_maker, reply_options, request, translate
 
 INLINE_CASES = [
@@ -251,3 +252,21 @@ def test_a_call_after_the_text_does_not_lose_the_citation():
     translator = StreamTranslator(reply_options(), id_maker())
     events = translator.feed(first) + translator.feed(delta_chunk("stop")) + translator.finish()
     assert fold(events)["content"][0]["citations"][0]["cited_text"] == "Oslo"
+
+
+@pytest.mark.parametrize("mode", ["tagged", "open"])
+@pytest.mark.parametrize("begin", ["", "<think>a", "<think>a</think>"])
+def test_blank_text_is_split_in_linear_time(mode, begin):
+    """White space may precede a tag, but not megabytes of it: holding it back would be quadratic."""
+    splitter = ThinkSplitter(mode)
+    splitter.add(begin)
+    with cpu_bound(5):
+        for _ in range(20_000):
+            splitter.add(" " * 100)
+    assert len("".join(text for _kind, text in splitter.rest())) <= 2_000
+
+
+def test_a_long_text_is_counted_and_not_kept():
+    """Usage that the backend does not send is estimated from all of it."""
+    made = translate([delta_chunk(content="word ")] * 2_500 + [delta_chunk(content="end", finish="stop")])
+    assert made[-2]["usage"]["output_tokens"] == (5 * 2_500 + 3 + 3) // 4
