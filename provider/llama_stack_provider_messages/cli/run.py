@@ -47,7 +47,7 @@ def command(file: Path, port: int | None, *, allow_all_interfaces: bool, verbose
     def new_server() -> Server:
         return Server(file, number, os.environ, url=_url(config, number), log=log, verbose=verbose)
 
-    serve_until_stopped(new_server, Server.wait_until_healthy, _model(config))
+    serve_until_stopped(new_server, lambda server: server.wait_until_healthy(config), _model(config))
 
 
 def _url(config: RunConfig, port: int) -> str:

@@ -28,10 +28,13 @@ from typing import Any, Self, TextIO
 import click
 import httpx
 
+from .run_config import RunConfig
 from .running_stack import DEFAULT_URL
 from .stack_child import STOP_SECONDS
 
 _POLL_SECONDS = 0.3
+_SLOW_START_SECONDS = 15.0
+"""After this time without readiness, a line says what the stack may be waiting for."""
 _PROBE_SECONDS = 300.0
 """Timeout of the first request: a large model is loaded by it."""
 _TAIL_LINES, _MAX_LINE_CHARACTERS = 100, 2000
@@ -128,14 +131,38 @@ class Server:
         """Whether the process has ended by itself."""
         return self._process.poll() is not None
 
-    def wait_until_healthy(self) -> None:
+    def wait_until_healthy(self, config: RunConfig, *, err: bool = False) -> None:
         """Wait until the stack answers; there is no limit while its process runs.
+
+        Args:
+            config: Its run.yaml, whose backends are named if it takes long.
+            err: Whether that line goes to stderr.
 
         Raises:
             click.ClickException: The process ended.
         """
+        slow_from: float | None = time.monotonic() + _SLOW_START_SECONDS
         while self._ask("GET", "/v1/health", 5) is None:
+            if slow_from and time.monotonic() > slow_from:
+                slow_from = None
+                click.echo(self._slow_start(config), err=err)
             time.sleep(_POLL_SECONDS)
+
+    def _slow_start(self, config: RunConfig) -> str:
+        """Return the sentence for a stack that is not ready yet; at its start, it requests the models of backends."""
+        places = [
+            f"{entry['provider_id']} at {settings['base_url']}"
+            for _, entry in config.providers("inference")
+            if isinstance(settings := entry.get("config"), dict) and settings.get("base_url")
+        ]
+        cause = (
+            f"it requests the models of the backends ({', '.join(places)}); if one does not answer, start it, or "
+            "correct its base_url."
+            if places
+            else "it may be loading its model."
+        )
+        log = f" The log is {self.log}." if self.log else ""
+        return f"Waiting for the stack, which is not ready after {_SLOW_START_SECONDS:.0f} seconds: {cause}{log}"
 
     def wait_until_ready(self, waiting: Callable[[str], None]) -> None:
         """Wait until the default model answers a request.
