@@ -185,7 +185,6 @@ def command(
         limits = limits_of(listed, options["window"], options["output"])
         for line in notices(stack.url, model, listed, limits):
             click.echo(f"messages: {line}", err=True)
-        words = client_words(client, limits, all_tools=options["all_tools"], starts=starts)
         if Path(client[0]).stem == "opencode":
             variables = opencode_variables(stack.url, listed.name, limits, token)
             if write_settings or (print_only and token):
@@ -193,6 +192,7 @@ def command(
                 raise click.UsageError(f"{option} is for claude; start opencode without it.")
         else:
             variables = claude_variables(stack.url, listed.name, limits, token) | subagents
+        words = client_words(client, limits, all_tools=options["all_tools"], starts=starts)
         if starts:
             for line in overriding_settings(variables) if Path(client[0]).stem == "claude" else ():
                 click.echo(f"messages: {line}", err=True)
