@@ -180,7 +180,7 @@ def test_run_prints_the_whole_log_on_request(upstream, tmp_path):
 
 def test_a_stack_that_does_not_start_says_why_in_a_few_lines(tmp_path):
     """Those of the exception, not of the traceback, and the file with all of the log."""
-    file, port = write_run_yaml(tmp_path, "nonsense"), free_port()
+    file, port = write_run_yaml(tmp_path, "http://"), free_port()
     with ServeProcess([MESSAGES, "run", str(file), "--port", str(port)], tmp_path) as command:
         assert command.end() == 1
     log = tmp_path / ".llama" / "messages" / f"run-{port}" / "stack.log"
