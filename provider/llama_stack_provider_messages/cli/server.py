@@ -295,13 +295,16 @@ def _plain(line: str) -> str:
     return ": ".join(str(part) for part in parts if part).split("\n")[0]
 
 
-def serve_until_stopped(new_server: Callable[[], Server], wait: Callable[[Server], None], model: str = "any") -> None:
+def serve_until_stopped(
+    new_server: Callable[[], Server], wait: Callable[[Server], None], model: str = "any", *, needs_token: bool = False
+) -> None:
     """Start a stack, print what to do with it, and stop it on SIGINT or SIGTERM.
 
     Args:
         new_server: Starts it.
         wait: Waits until it is ready.
         model: A model name that it answers, for the printed request.
+        needs_token: Whether it requires authentication.
 
     Raises:
         click.ClickException: It ended by itself.
@@ -311,7 +314,7 @@ def serve_until_stopped(new_server: Callable[[], Server], wait: Callable[[Server
         with stop_requests():
             server = new_server()
             wait(server)
-            click.echo(banner(server.url, model))
+            click.echo(banner(server.url, model, needs_token=needs_token))
             server.show_log()
             server.wait()
     except StopRequested:
@@ -339,20 +342,25 @@ def stack_environment(folder: Path, apis_dir: Path, more: Mapping[str, str]) -> 
     return {**own, **os.environ, **more}
 
 
-def banner(url: str, model: str) -> str:
-    """Return what to do with a running stack."""
-    launch = "messages launch claude" if url == DEFAULT_URL else f"messages launch --url {url} claude"
+def banner(url: str, model: str, *, needs_token: bool = False) -> str:
+    """Return what to do with a running stack; its token, if it needs one, is a variable that the user has to set."""
+    token, header, note = "none", "", ""
+    if needs_token:
+        token, header = '"$STACK_TOKEN"', """ -H "authorization: Bearer $STACK_TOKEN\""""
+        note = "\n  It requires authentication: export STACK_TOKEN=TOKEN with a token that server.auth accepts.\n"
+    address = "" if url == DEFAULT_URL else f" --url {url}"
+    launch = f"messages launch{address}{' --token-env STACK_TOKEN' if needs_token else ''} claude"
     return f"""
 Serving the Messages API at {url}/v1/messages
-
-  curl {url}/v1/messages -H 'content-type: application/json' \\
+{note}
+  curl {url}/v1/messages{header} -H 'content-type: application/json' \\
     -d '{{"model": "{model}", "max_tokens": 200, "messages": [{{"role": "user", "content": "Hello"}}]}}'
 
   Claude Code, with its window and limits set for the model:
   {launch}
 
   or with the address only:
-  ANTHROPIC_BASE_URL={url} ANTHROPIC_AUTH_TOKEN=none claude
+  ANTHROPIC_BASE_URL={url} ANTHROPIC_AUTH_TOKEN={token} claude
 
 Ctrl-C stops it within {STOP_SECONDS:.0f} seconds; open streams end with an error event.
 """

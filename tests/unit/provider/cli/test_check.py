@@ -72,6 +72,10 @@ BROKEN = {
         ("  host: 127.0.0.1", "  host: 127.0.0.1\n  tls_cert: x"),
         "server.tls_cert: unknown field, which the platform ignores; did you mean tls_certfile?",
     ),
+    "misspelt variable of the folder for APIs": (
+        (APIS_DIR, "${env.MESSAGES_API_DIR}"),
+        "external_apis_dir: the environment variable MESSAGES_API_DIR is not set; did you mean MESSAGES_APIS_DIR?",
+    ),
     "misspelt apis": (("apis: [", "api: ["), "api: unknown field, which the platform ignores; did you mean apis?"),
     "misspelt logging": (
         ("version: 2", "version: 2\nloging: {}"),
