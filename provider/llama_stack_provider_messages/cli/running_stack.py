@@ -5,7 +5,7 @@ import ipaddress
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
@@ -246,6 +246,20 @@ def is_loopback(url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+
+
+def local_no_proxy(environ: Mapping[str, str], *hosts: str) -> dict[str, str]:
+    """Return the variables with which a child process uses no proxy for hosts of this machine; empty without a proxy.
+
+    Args:
+        environ: Its environment.
+        hosts: The hosts (default: all names of this machine).
+    """
+    before = environ.get("no_proxy") or environ.get("NO_PROXY")  # the first one wins in Python
+    if before == "*" or not any(name.lower() in ("http_proxy", "https_proxy", "all_proxy") for name in environ):
+        return {}
+    added = hosts or ("localhost", "127.0.0.1", "::1")
+    return dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join([*filter(None, [before]), *added]))
 
 
 def base_url(text: str) -> str:

@@ -29,7 +29,7 @@ import click
 import httpx
 
 from .run_config import RunConfig
-from .running_stack import DEFAULT_URL
+from .running_stack import DEFAULT_URL, local_no_proxy
 from .stack_child import STOP_SECONDS
 
 _POLL_SECONDS = 0.3
@@ -119,7 +119,7 @@ class Server:
             stdin=subprocess.PIPE,  # its end stops the child
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=dict(environ),
+            env={**environ, **local_no_proxy(environ)},
             start_new_session=apart,
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) if apart else 0,  # the same on Windows
         )

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from llama_stack_provider_messages.cli.detect import KINDS, Detected, detect, messages_settings, provider_entry
-from llama_stack_provider_messages.cli.running_stack import is_loopback
+from llama_stack_provider_messages.cli.running_stack import is_loopback, local_no_proxy
 from llama_stack_provider_messages.config import MessagesConfig
 from support.native_upstream import NativeUpstream, error_body
 from support.scripted_upstream import ScriptedUpstream, responds
@@ -142,6 +142,14 @@ def test_a_proxy_of_the_environment_is_not_used_for_a_server_on_this_machine(hos
 def test_only_addresses_of_this_machine_are_used_without_a_proxy(url, expected):
     """Those of IPv6 and other hosts."""
     assert is_loopback(url) is expected
+
+
+def test_a_stack_that_is_started_uses_no_proxy_for_this_machine_and_keeps_what_the_user_excludes():
+    """The variables are set only if there is a proxy, in both spellings."""
+    assert local_no_proxy({"NO_PROXY": "a"}) == {}
+    added = local_no_proxy({"HTTPS_PROXY": "http://proxy", "NO_PROXY": "a"})
+    assert added == dict.fromkeys(("NO_PROXY", "no_proxy"), "a,localhost,127.0.0.1,::1")
+    assert local_no_proxy({"https_proxy": "http://proxy", "no_proxy": "*"}) == {}
 
 
 def test_the_default_model_is_one_that_chats():
