@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import threading
 
@@ -152,6 +153,20 @@ def test_run_prints_a_few_lines_and_stops_with_an_open_stream(upstream, tmp_path
     assert "Application startup complete" in log.read_text()
 
 
+def test_run_names_the_backends_and_the_log_if_the_stack_does_not_get_ready(tmp_path):
+    """The backend accepts connections and never answers; the command can be stopped meanwhile."""
+    with socket.create_server(("127.0.0.1", 0)) as backend:
+        url, port = f"http://127.0.0.1:{backend.getsockname()[1]}/v1", free_port()
+        file = write_run_yaml(tmp_path, url)
+        command = ServeProcess([MESSAGES, "run", str(file), "--port", str(port)], tmp_path, "Waiting for")
+        with command:
+            command.wait_until_ready()
+            assert command.stop() == 0
+    (sentence,) = (line for line in command.lines if line.startswith("Waiting"))
+    assert f"it requests the models of the backends (up at {url}); if one does not answer, start it" in sentence
+    assert sentence.endswith(f" The log is {tmp_path / '.llama' / 'messages' / f'run-{port}' / 'stack.log'}.\n")
+
+
 def test_run_prints_the_whole_log_on_request(upstream, tmp_path):
     """From its first line on; there is no log file."""
     file, port = write_run_yaml(tmp_path, upstream.url), free_port()
@@ -165,7 +180,7 @@ def test_run_prints_the_whole_log_on_request(upstream, tmp_path):
 
 def test_a_stack_that_does_not_start_says_why_in_a_few_lines(tmp_path):
     """Those of the exception, not of the traceback, and the file with all of the log."""
-    file, port = write_run_yaml(tmp_path, "nonsense"), free_port()
+    file, port = write_run_yaml(tmp_path, "http://"), free_port()
     with ServeProcess([MESSAGES, "run", str(file), "--port", str(port)], tmp_path) as command:
         assert command.end() == 1
     log = tmp_path / ".llama" / "messages" / f"run-{port}" / "stack.log"

@@ -23,7 +23,7 @@ from llama_stack_provider_messages.local.config import LlamaCppConfig, check_eng
 from llama_stack_provider_messages.upstream.settings import NativeSettings
 from messages_tape.testing.stack import distributions
 
-from .platform_source import Fields, platform_types, provider_fields, server_fields
+from .platform_source import Fields, platform_apis, platform_types, provider_fields, server_fields, stack_fields
 from .run_config import Finding, RunConfig, expand_user, load_yaml, possible_values, read_run_config
 
 API = "messages"
@@ -90,6 +90,8 @@ def check(config: RunConfig, *, allow_all_interfaces: bool = False) -> list[Find
 
 def _stack(config: RunConfig) -> Iterator[Finding]:
     content = config.content
+    names = {name: None for name in content if not str(name).startswith(("x-", "."))}  # where anchors are defined
+    yield from _fields("", names, stack_fields())
     if "version" not in content:
         yield Finding("version", "missing; add `version: 2`")
     if not content.get("distro_name") and not content.get("image_name"):
@@ -99,7 +101,22 @@ def _stack(config: RunConfig) -> Iterator[Finding]:
         yield Finding("apis", f"does not list {API}; write `apis: [inference, models, {API}]`")
     if not isinstance(content.get("providers"), dict):
         yield Finding("providers", "missing or not a mapping; add `inference` and `messages` with their providers")
-    yield from _external_apis(content.get("external_apis_dir"))
+    yield from _unknown_apis(config)
+    if all(finding.path != "external_apis_dir" for finding in config.findings):
+        yield from _external_apis(content.get("external_apis_dir"))
+
+
+def _unknown_apis(config: RunConfig) -> Iterator[Finding]:
+    """Report names below ``providers`` that are no API of the platform or of ``external_apis_dir``."""
+    value = config.content.get("external_apis_dir")
+    folder = expand_user(value) if isinstance(value, str) else ""
+    files = sorted(Path(folder).glob("*.yaml")) if os.path.isdir(folder) else []  # noqa: PTH112 - as below
+    known = platform_apis()
+    names = [API, *known, *filter(None, map(_declared_api, files))]
+    for name in config.mapping("providers") if known else ():
+        if name not in names:
+            advice = _suggestion(str(name), names) or "remove it, or declare it in a file of external_apis_dir"
+            yield Finding(f"providers.{name}", f"unknown API; {advice}")
 
 
 def _external_apis(value: object) -> Iterator[Finding]:
@@ -110,16 +127,17 @@ def _external_apis(value: object) -> Iterator[Finding]:
     folder = Path(expand_user(value))
     if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises an error for a name that is too long
         yield Finding(path, f"no folder at {folder}; {remedy}")
-    elif not any(_declares_messages(file) for file in sorted(folder.glob("*.yaml"))):
+    elif all(_declared_api(file) != API for file in sorted(folder.glob("*.yaml"))):
         yield Finding(path, f"no file in {folder} declares the API `{API}`; {remedy}")
 
 
-def _declares_messages(file: Path) -> bool:
+def _declared_api(file: Path) -> str | None:
+    """Return the name of the API that a file declares; None if it declares none."""
     try:
         spec = load_yaml(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
-        return False
-    return isinstance(spec, dict) and spec.get("name") == API
+        return None
+    return str(spec["name"]) if isinstance(spec, dict) and "name" in spec else None
 
 
 def _inference(config: RunConfig) -> Iterator[Finding]:
@@ -167,10 +185,16 @@ def _inference_provider(path: str, entry: Mapping[str, Any], known: set[str]) ->
             yield Finding(f"{path}.{name}", f"unknown field; {advice}")
     if isinstance(module, str):
         yield from _module(f"{path}.module", module.split("==")[0])
+    config = entry.get("config")
+    address = config.get("base_url") if isinstance(config, dict) else None
+    if isinstance(address, str) and address and "://" not in address and "${" not in address:
+        yield Finding(
+            f"{path}.config.base_url", f"{address} has no scheme; write http://{address} or https://{address}"
+        )
     if kind == "inline::llama-cpp":
         yield from _engine(path, entry)
     elif isinstance(kind, str) and not module and kind in known:
-        yield from _fields(f"{path}.config", entry.get("config"), provider_fields(kind))
+        yield from _fields(f"{path}.config", config, provider_fields(kind))
 
 
 def _module(path: str, name: str) -> Iterator[Finding]:
@@ -270,14 +294,14 @@ def _fields(path: str, value: object, known: Fields | None) -> Iterator[Finding]
         yield Finding(path, "is not a mapping; write `name: value` lines, indented below it")
         return
     for name, part in value.items():
-        field = known.get(str(name))
+        where, field = f"{path}.{name}" if path else str(name), known.get(str(name))
         if field is None:
             advice = _suggestion(str(name), known) or f"remove it; known are {', '.join(known)}"
-            yield Finding(f"{path}.{name}", f"unknown field, which the platform ignores; {advice}")
+            yield Finding(where, f"unknown field, which the platform ignores; {advice}")
         elif field.fields and isinstance(part, dict):
-            yield from _fields(f"{path}.{name}", part, field.fields)
+            yield from _fields(where, part, field.fields)
         elif field.kind and part is not None and not _is_a(_SIMPLE[field.kind], part):
-            yield Finding(f"{path}.{name}", f"{part} is not of the type {field.kind}; correct the value")
+            yield Finding(where, f"{part} is not of the type {field.kind}; correct the value")
 
 
 def _is_a(kind: TypeAdapter[Any], value: object) -> bool:

@@ -26,10 +26,11 @@ from .launch import SMALLEST_WINDOW, choose_model
 from .running_stack import (
     ANY_NAME,
     DEFAULT_URL,
-    REQUEST_SECONDS,
     ListedModel,
     RunningStack,
     StackError,
+    dicts,
+    json_object,
     listed_model,
     read_response,
     token_of,
@@ -51,6 +52,8 @@ WINDOW_VERSION = (2, 1, 329)
 """The oldest version of Claude Code that was seen to keep to a configured window; 2.1.197 does not."""
 VERSION_SECONDS = 60.0
 """Timeout of `claude --version`."""
+REQUEST_SECONDS, GENERATION_FACTOR = 10.0, 6
+"""Default timeout of a request, and how much longer those may take that generate more than a sentence."""
 MAX_MESSAGE_CHARACTERS = 300
 _TOOL = {
     "name": "get_weather",
@@ -91,7 +94,11 @@ class Check:
 @click.option("--model", metavar="NAME", help="The model to send requests to (default: that of `messages launch`).")
 @click.option("--token-env", metavar="NAME", help="The environment variable with the stack's token, if it needs one.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
-def command(*, url: str, model: str | None, token_env: str | None, as_json: bool) -> None:
+@click.option(
+    "--timeout", type=click.FloatRange(0, min_open=True), default=REQUEST_SECONDS, show_default=True, metavar="SECONDS",
+    help=f"Time for each request; {GENERATION_FACTOR} times as much for the tool call and the stream.",
+)  # fmt: skip
+def command(*, url: str, model: str | None, token_env: str | None, as_json: bool, timeout: float) -> None:
     """Check a running stack at URL (default: http://127.0.0.1:8321), and print a remedy for each problem.
 
     Sends a few short requests to one model. The exit code is 1 if a check fails.
@@ -103,7 +110,7 @@ def command(*, url: str, model: str | None, token_env: str | None, as_json: bool
       messages doctor --json
     """  # noqa: D301 - click's mark for text that is not wrapped
     checks: list[Check] = []
-    with RunningStack(url, token_of(token_env)) as stack:
+    with RunningStack(url, token_of(token_env), timeout) as stack:
         for check in examine(stack, model, os.environ, has_token=token_env is not None):
             checks.append(check)
             if not as_json:
@@ -167,7 +174,7 @@ def stack_checks(
     if server.status == "fail":
         return
     yield from versions(stack)
-    listed = [listed_model(entry) for entry in _dicts(_json_object(listing).get("data"))]
+    listed = [listed_model(entry) for entry in dicts(json_object(listing).get("data"))]
     yield from providers(stack)
     if not listed:
         yield Check(
@@ -224,7 +231,7 @@ def authentication(stack: RunningStack, listing: "httpx.Response", *, has_token:
             "ANTHROPIC_AUTH_TOKEN.",
         )
     if has_token:
-        with RunningStack(stack.url) as anonymous:
+        with RunningStack(stack.url, seconds=stack.seconds) as anonymous:
             if anonymous.get("/v1/models?limit=1").status_code in (401, 403):
                 return Check("authentication", "ok", "required, and the token is accepted")
         return Check("authentication", "warn", "the stack does not require a token", _OPEN_REMEDY)
@@ -238,11 +245,11 @@ _OPEN_REMEDY = "Configure server.auth in run.yaml, or server.host: 127.0.0.1."
 
 def server_kind(stack: RunningStack, listing: "httpx.Response") -> Check:
     """Return whether the server has this project's Messages API, by the form of its model list."""
-    value = _json_object(listing)
+    value = json_object(listing)
     if isinstance(value.get("data"), list):
         if "has_more" in value:
             return Check("server", "ok", "has the Messages API")
-        if _json_object(stack.get("/v1/version")):
+        if json_object(stack.get("/v1/version")):
             return Check(
                 "server",
                 "fail",
@@ -263,7 +270,7 @@ def server_kind(stack: RunningStack, listing: "httpx.Response") -> Check:
 
 def versions(stack: RunningStack) -> Iterator[Check]:
     """Yield the versions of the server, this package, and Claude Code if it is installed."""
-    server = _json_object(stack.get("/v1/version")).get("version", "unknown")
+    server = json_object(stack.get("/v1/version")).get("version", "unknown")
     package = "llama-stack-provider-messages"
     parts = [f"llama-stack {server} (server)", f"{package} {importlib.metadata.version(package)} (this command)"]
     client = claude_code_version()
@@ -296,7 +303,7 @@ def claude_code_version() -> tuple[int, ...]:
 
 def providers(stack: RunningStack) -> Iterator[Check]:
     """Yield a failure for a provider whose upstream is the stack itself, and for models of providers that are gone."""
-    entries = _dicts(_json_object(stack.get("/v1/providers")).get("data"))
+    entries = dicts(json_object(stack.get("/v1/providers")).get("data"))
     inference = [entry for entry in entries if entry.get("api") == "inference"]
     for entry in inference:
         config = entry.get("config")
@@ -331,7 +338,7 @@ def stale_models(stack: RunningStack, provider_ids: set[str]) -> list[str]:
     """
     owned = {
         str(entry["id"]): str(meta["provider_id"])
-        for entry in _dicts(_json_object(stack.get("/v1/models", of_platform=True)).get("data"))
+        for entry in dicts(json_object(stack.get("/v1/models", of_platform=True)).get("data"))
         if isinstance(meta := entry.get("custom_metadata"), dict)
         and meta.get("model_type", "llm") == "llm"
         and "provider_id" in meta
@@ -403,13 +410,26 @@ def request_checks(stack: RunningStack, model: ListedModel, clock: Callable[[], 
     hello = _body(model, "Say hello.", max_tokens=32)
     response, problem = _post(stack, "/v1/messages", hello)
     if response is None or problem:
-        yield Check("message", "fail", *_split(problem, _BACKEND_REMEDY))
+        yield Check("message", "fail", problem, _BACKEND_REMEDY if response else _silent_remedy(stack, model))
         return
     yield Check("message", "ok", f"{model.name} answers")
     yield lane(response)
     yield tool_call(stack, model)
     yield streaming(stack, model, clock)
     yield token_count(stack, hello)
+
+
+def _silent_remedy(stack: RunningStack, model: ListedModel) -> str:
+    """Return what to do if a message has no response: a sentence with the address of the model's backend."""
+    name, entries = model.model.partition("/")[0], []
+    with contextlib.suppress(StackError):
+        entries = dicts(json_object(stack.get("/v1/providers")).get("data"))
+    configs = [entry.get("config") for entry in entries if entry.get("provider_id") == name]
+    address = next((f" at {one['base_url']}" for one in configs if isinstance(one, dict) and one.get("base_url")), "")
+    return (
+        f"Check that the backend {name}{address} answers requests, and restart it if it does not; while it loads its "
+        "model, or if it is slow, use a longer --timeout."
+    )
 
 
 _BACKEND_REMEDY = "Check that the backend runs and serves this model; the stack's log has the details."
@@ -443,8 +463,8 @@ def tool_call(stack: RunningStack, model: ListedModel) -> Check:
     )
     if response is None or problem:
         return Check("tool calls", "fail", f"rejected: {problem}", remedy)
-    message = _json_object(response)
-    blocks = _dicts(message.get("content"))
+    message = json_object(response)
+    blocks = dicts(message.get("content"))
     for block in blocks:
         if block.get("type") == "tool_use":
             city = block["input"].get("city") if isinstance(block.get("input"), dict) else None
@@ -533,15 +553,18 @@ def _post(
     """
     import httpx
 
+    seconds = stack.seconds * (GENERATION_FACTOR if body.get("tools") or body.get("stream") else 1)
     try:
-        request = stack.http.build_request("POST", path, json=body)
+        request = stack.http.build_request("POST", path, json=body, timeout=seconds)
         streamed = stack.http.send(request, stream=True)
-        response = read_response(streamed, REQUEST_SECONDS, on_part if streamed.is_success else lambda _part: None)
+        response = read_response(streamed, seconds, on_part if streamed.is_success else lambda _part: None)
         if response.is_success:
             return response, ""
+    except httpx.TimeoutException:
+        return None, f"POST {path} has no response after {seconds:g} s"
     except httpx.HTTPError as error:
         return None, f"POST {path} failed: {error or type(error).__name__}"
-    body_error = _json_object(response, of_status=response.status_code).get("error")
+    body_error = json_object(response, of_status=response.status_code).get("error")
     message = body_error.get("message") if isinstance(body_error, dict) else response.text
     return response, f"POST {path} returned status {response.status_code}: {str(message)[:MAX_MESSAGE_CHARACTERS]}"
 
@@ -552,20 +575,6 @@ def _sse_error(data: bytes) -> str:
         return str(json.loads(found[1])["error"]["message"])[:MAX_MESSAGE_CHARACTERS] if found else "unknown"
     except (ValueError, LookupError, TypeError):
         return "unknown"
-
-
-def _json_object(response: "httpx.Response", of_status: int = 200) -> dict[str, Any]:
-    """Return the JSON object of a response with this status; empty if it is anything else."""
-    try:
-        value = response.json() if response.status_code == of_status else None
-    except (ValueError, RecursionError):
-        value = None
-    return value if isinstance(value, dict) else {}
-
-
-def _dicts(value: object) -> list[dict[str, Any]]:
-    """Return the JSON objects in a value that should be a list of them."""
-    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
 def _address(url: str) -> tuple[str, int | None]:

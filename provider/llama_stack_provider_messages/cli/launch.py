@@ -35,7 +35,7 @@ import click
 from click.core import ParameterSource
 
 from .plan import STACK_OPTIONS, StackOptions, stack_options
-from .running_stack import ANY_NAME, DEFAULT_URL, ListedModel, RunningStack, StackError, token_of
+from .running_stack import ANY_NAME, DEFAULT_URL, ListedModel, RunningStack, StackError, local_no_proxy, token_of
 
 ASSUMED_WINDOW, ASSUMED_OUTPUT = 65_536, 8_192
 """Tokens, where neither the options nor the stack say."""
@@ -185,7 +185,6 @@ def command(
         limits = limits_of(listed, options["window"], options["output"])
         for line in notices(stack.url, model, listed, limits):
             click.echo(f"messages: {line}", err=True)
-        words = client_words(client, limits, all_tools=options["all_tools"], starts=starts)
         if Path(client[0]).stem == "opencode":
             variables = opencode_variables(stack.url, listed.name, limits, token)
             if write_settings or (print_only and token):
@@ -193,6 +192,7 @@ def command(
                 raise click.UsageError(f"{option} is for claude; start opencode without it.")
         else:
             variables = claude_variables(stack.url, listed.name, limits, token) | subagents
+        words = client_words(client, limits, all_tools=options["all_tools"], starts=starts)
         if starts:
             for line in overriding_settings(variables) if Path(client[0]).stem == "claude" else ():
                 click.echo(f"messages: {line}", err=True)
@@ -411,11 +411,7 @@ def child_environment(
 ) -> dict[str, str]:
     """Return the environment of the client; a proxy in it is not used for a stack on this machine."""
     child = {name: value for name, value in environment.items() if name not in REMOVED} | dict(variables)
-    if stack.is_loopback and any(name.lower() in ("http_proxy", "https_proxy", "all_proxy") for name in child):
-        host = urlsplit(stack.url).hostname or ""
-        for name in ("NO_PROXY", "no_proxy"):
-            child[name] = ",".join(filter(None, [child.get(name, ""), host]))
-    return child
+    return child | (local_no_proxy(child, urlsplit(stack.url).hostname or "") if stack.is_loopback else {})
 
 
 def client_path(name: str) -> str:

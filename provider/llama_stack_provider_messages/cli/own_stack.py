@@ -47,12 +47,15 @@ def own_stack(options: StackOptions) -> Iterator[Server]:
         click.echo(f"messages: Starting {plan.title}, on port {port} for this client ...", err=True)
         with stop_requests():
             server = Server(prepared.file, port, prepared.environ, log=log, apart=True)
-            server.wait_until_healthy()
+            server.wait_until_healthy(prepared.config, err=True)
             if plan.probe:
                 server.wait_until_ready(Waiting(prepared.config, err=True))
-        yield server
-        if has_failed := server.has_ended:
-            click.echo(f"messages: the stack ended before the client; its log is {log}", err=True)
+        has_failed = False
+        try:
+            yield server
+        finally:  # the client may not have been started: what stopped it is no failure of the stack
+            if has_failed := server.has_ended:
+                click.echo(f"messages: the stack ended before the client; its log is {log}", err=True)
     except StopRequested:
         has_failed = False
         raise SystemExit(STOPPED_EXIT_CODE) from None

@@ -215,7 +215,10 @@ def _engine_plan(model: str | None, context_size: int | None) -> Plan:
         check_engine()
         check_model_files(LlamaCppConfig(**config))
     except ValueError as error:
-        raise click.ClickException(str(error).replace("model_path: ", "--model: ")) from None
+        text = str(error).replace("model_path: ", "--model: ")
+        if click.get_current_context().get_parameter_source("model") is ParameterSource.COMMANDLINE:
+            text = text.replace("set MODEL_PATH to", "give the path of")
+        raise click.ClickException(text) from None
     entry = {
         "provider_id": "local",
         "provider_type": _ENGINE,

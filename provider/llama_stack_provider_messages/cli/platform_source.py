@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PACKAGE = "llama_stack"
-_SERVER = f"{_PACKAGE}.core.datatypes.ServerConfig"
+_STACK, _SERVER = (f"{_PACKAGE}.core.datatypes.{name}" for name in ("StackConfig", "ServerConfig"))
 _MAX_FOLLOWED = 8
 """Limit of imports and bases that are followed from one class."""
 _SIMPLE = ("int", "float", "bool")
@@ -40,6 +40,17 @@ type Fields = Mapping[str, SourceField]
 def platform_types() -> set[str]:
     """Return the types of the platform's inference providers."""
     return set(re.findall(r'provider_type="((?:remote|inline)::[\w-]+)"', _registry()))
+
+
+def platform_apis() -> set[str]:
+    """Return the APIs of the platform that have providers; empty if unknown."""
+    registry = _file_of(f"{_PACKAGE}.providers.registry.inference")
+    return {file.stem for file in registry.parent.glob("[a-z]*.py")} if registry else set()
+
+
+def stack_fields() -> Fields | None:
+    """Return the fields at the top level of a run.yaml; None if unknown."""
+    return _fields_of(_STACK)
 
 
 def server_fields() -> Fields | None:

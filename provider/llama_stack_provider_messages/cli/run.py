@@ -47,7 +47,12 @@ def command(file: Path, port: int | None, *, allow_all_interfaces: bool, verbose
     def new_server() -> Server:
         return Server(file, number, os.environ, url=_url(config, number), log=log, verbose=verbose)
 
-    serve_until_stopped(new_server, Server.wait_until_healthy, _model(config))
+    serve_until_stopped(
+        new_server,
+        lambda server: server.wait_until_healthy(config),
+        _model(config),
+        needs_token=bool(config.mapping("server", "auth", "provider_config")),
+    )
 
 
 def _url(config: RunConfig, port: int) -> str:

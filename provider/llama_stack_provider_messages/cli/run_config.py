@@ -5,6 +5,7 @@ The platform replaces ``${env.NAME}`` (fails if NAME is unset or empty), ``${env
 is read, one whose id becomes empty after that.
 """
 
+import difflib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -20,6 +21,8 @@ _REFERENCE = re.compile(r"\${env\.([A-Z0-9_]+)(?::([=+])([^}]*))?}")
 _MALFORMED_REFERENCE = re.compile(r"\$\{env\.[^}]*\}?")
 _SHELL_VARIABLE = re.compile(r"\$\{[A-Z_][A-Z0-9_]*\}")
 _DISABLED = "__disabled__"
+_APIS_DIR = "MESSAGES_APIS_DIR"
+"""The variable that the commands set for ``external_apis_dir``."""
 _MAX_NODES = 10_000
 """Limit on mappings, lists, keys and values of a YAML file; the largest run.yaml of the platform has fewer than 1,000.
 
@@ -181,7 +184,9 @@ def _replaced(value: Any, path: str, environ: Mapping[str, str], report: Callabl
         return value
     missing = [name for name, operator, _ in _REFERENCE.findall(value) if not operator and not environ.get(name)]
     for name in missing:
-        report(path, f"the environment variable {name} is not set; set it, or write ${{env.{name}:=VALUE}}")
+        is_near = path == "external_apis_dir" and difflib.get_close_matches(name, [_APIS_DIR], cutoff=0.7)
+        advice = f"did you mean {_APIS_DIR}?" if is_near else f"set it, or write ${{env.{name}:=VALUE}}"
+        report(path, f"the environment variable {name} is not set; {advice}")
     if missing:
         return value
     result = _REFERENCE.sub(lambda found: _value(found, environ), value)

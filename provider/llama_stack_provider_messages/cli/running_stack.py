@@ -1,10 +1,11 @@
 """A running stack, as ``messages launch`` and ``messages doctor`` see it over HTTP."""
 
 import contextlib
+import ipaddress
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
@@ -56,22 +57,24 @@ class RunningStack:
     Args:
         url: The base URL; a path that belongs to the API, such as ``/v1``, is removed.
         token: The bearer token; None if the stack needs none.
+        seconds: Timeout of every request; None: ``GET_SECONDS`` for a GET request, ``REQUEST_SECONDS`` for others.
 
     Raises:
         StackError: The URL is not valid.
     """
 
-    def __init__(self, url: str, token: str | None = None) -> None:
+    def __init__(self, url: str, token: str | None = None, seconds: float | None = None) -> None:
         import httpx
 
         self.url = base_url(url)
         try:
-            self.is_loopback = urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
+            self.is_loopback = is_loopback(self.url)
             httpx.URL(self.url)
         except (ValueError, httpx.InvalidURL) as error:
             raise StackError(f"{url!r} is not a valid URL ({error}). Write it as {DEFAULT_URL}.") from None
         headers = {"anthropic-version": "2023-06-01"} | ({"authorization": f"Bearer {token}"} if token else {})
-        timeout = httpx.Timeout(REQUEST_SECONDS, connect=CONNECT_SECONDS)
+        self.seconds, self._get_seconds = seconds or REQUEST_SECONDS, seconds or GET_SECONDS
+        timeout = httpx.Timeout(self.seconds, connect=min(self.seconds, CONNECT_SECONDS))
         # a proxy in the environment is not meant for this machine
         self.http = httpx.Client(
             base_url=self.url, headers=headers, timeout=timeout, trust_env=not self.is_loopback, follow_redirects=False
@@ -91,16 +94,21 @@ class RunningStack:
             of_platform: Leave the API version out: a path that two APIs share is then the platform's own.
 
         Raises:
-            StackError: No server answers at the URL.
+            StackError: No server answers at the URL, or not in time.
         """
         import httpx
 
         try:
-            request = self.http.build_request("GET", path, timeout=GET_SECONDS)
+            request = self.http.build_request("GET", path, timeout=self._get_seconds)
             if of_platform:
                 del request.headers["anthropic-version"]
             response = self.http.send(request, stream=True)
-            return read_response(response, GET_SECONDS)
+            return read_response(response, self._get_seconds)
+        except httpx.ReadTimeout:
+            raise StackError(
+                f"{self.url} accepts connections, but did not answer GET {path} in {self._get_seconds:g} s. Check that "
+                "the backends in its run.yaml answer; the stack's log has the details."
+            ) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             reason = str(error) or type(error).__name__
             raise StackError(
@@ -113,7 +121,7 @@ class RunningStack:
         import httpx
 
         try:
-            with self.http.stream("GET", "/v1/health", timeout=GET_SECONDS):
+            with self.http.stream("GET", "/v1/health", timeout=self._get_seconds):
                 return True
         except httpx.ConnectError:
             return False
@@ -145,7 +153,7 @@ class RunningStack:
         from llama_stack_provider_messages.errors.body import NO_ROUTE
 
         try:
-            with self.http.stream("POST", "/v1/messages", json={}, timeout=GET_SECONDS) as response:
+            with self.http.stream("POST", "/v1/messages", json={}, timeout=self._get_seconds) as response:
                 status = response.status_code
         except httpx.HTTPError:
             return  # the first real request says more
@@ -211,6 +219,47 @@ def read_response(
     return httpx.Response(
         response.status_code, headers=response.headers, content=b"".join(parts), request=response.request
     )
+
+
+def json_object(response: "httpx.Response", of_status: int = 200) -> dict[str, Any]:
+    """Return the JSON object of a response with this status; empty if it is anything else."""
+    try:
+        value = response.json() if response.status_code == of_status else None
+    except (ValueError, RecursionError):
+        value = None
+    return value if isinstance(value, dict) else {}
+
+
+def dicts(value: object) -> list[dict[str, Any]]:
+    """Return the JSON objects in a value that should be a list of them."""
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+
+
+def is_loopback(url: str) -> bool:
+    """Return whether the host of a URL is this machine by any of its names, for which no proxy is used.
+
+    Raises:
+        ValueError: The URL is not valid.
+    """
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def local_no_proxy(environ: Mapping[str, str], *hosts: str) -> dict[str, str]:
+    """Return the variables with which a child process uses no proxy for hosts of this machine; empty without a proxy.
+
+    Args:
+        environ: Its environment.
+        hosts: The hosts (default: all names of this machine).
+    """
+    before = environ.get("no_proxy") or environ.get("NO_PROXY")  # the first one wins in Python
+    if before == "*" or not any(name.lower() in ("http_proxy", "https_proxy", "all_proxy") for name in environ):
+        return {}
+    added = hosts or ("localhost", "127.0.0.1", "::1")
+    return dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join([*filter(None, [before]), *added]))
 
 
 def base_url(text: str) -> str:

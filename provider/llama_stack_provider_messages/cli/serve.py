@@ -49,7 +49,7 @@ def command(
     click.echo(f"Configuration: {stack.file}")
 
     def wait(server: Server) -> None:
-        server.wait_until_healthy()
+        server.wait_until_healthy(stack.config)
         if plan.probe:
             server.wait_until_ready(Waiting(stack.config))
 

@@ -28,10 +28,13 @@ from typing import Any, Self, TextIO
 import click
 import httpx
 
-from .running_stack import DEFAULT_URL
+from .run_config import RunConfig
+from .running_stack import DEFAULT_URL, local_no_proxy
 from .stack_child import STOP_SECONDS
 
 _POLL_SECONDS = 0.3
+_SLOW_START_SECONDS = 15.0
+"""After this time without readiness, a line says what the stack may be waiting for."""
 _PROBE_SECONDS = 300.0
 """Timeout of the first request: a large model is loaded by it."""
 _TAIL_LINES, _MAX_LINE_CHARACTERS = 100, 2000
@@ -116,7 +119,7 @@ class Server:
             stdin=subprocess.PIPE,  # its end stops the child
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=dict(environ),
+            env={**environ, **local_no_proxy(environ)},
             start_new_session=apart,
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) if apart else 0,  # the same on Windows
         )
@@ -128,14 +131,38 @@ class Server:
         """Whether the process has ended by itself."""
         return self._process.poll() is not None
 
-    def wait_until_healthy(self) -> None:
+    def wait_until_healthy(self, config: RunConfig, *, err: bool = False) -> None:
         """Wait until the stack answers; there is no limit while its process runs.
+
+        Args:
+            config: Its run.yaml, whose backends are named if it takes long.
+            err: Whether that line goes to stderr.
 
         Raises:
             click.ClickException: The process ended.
         """
+        slow_from: float | None = time.monotonic() + _SLOW_START_SECONDS
         while self._ask("GET", "/v1/health", 5) is None:
+            if slow_from and time.monotonic() > slow_from:
+                slow_from = None
+                click.echo(self._slow_start(config), err=err)
             time.sleep(_POLL_SECONDS)
+
+    def _slow_start(self, config: RunConfig) -> str:
+        """Return the sentence for a stack that is not ready yet; at its start, it requests the models of backends."""
+        places = [
+            f"{entry['provider_id']} at {settings['base_url']}"
+            for _, entry in config.providers("inference")
+            if isinstance(settings := entry.get("config"), dict) and settings.get("base_url")
+        ]
+        cause = (
+            f"it requests the models of the backends ({', '.join(places)}); if one does not answer, start it, or "
+            "correct its base_url."
+            if places
+            else "it may be loading its model."
+        )
+        log = f" The log is {self.log}." if self.log else ""
+        return f"Waiting for the stack, which is not ready after {_SLOW_START_SECONDS:.0f} seconds: {cause}{log}"
 
     def wait_until_ready(self, waiting: Callable[[str], None]) -> None:
         """Wait until the default model answers a request.
@@ -268,13 +295,16 @@ def _plain(line: str) -> str:
     return ": ".join(str(part) for part in parts if part).split("\n")[0]
 
 
-def serve_until_stopped(new_server: Callable[[], Server], wait: Callable[[Server], None], model: str = "any") -> None:
+def serve_until_stopped(
+    new_server: Callable[[], Server], wait: Callable[[Server], None], model: str = "any", *, needs_token: bool = False
+) -> None:
     """Start a stack, print what to do with it, and stop it on SIGINT or SIGTERM.
 
     Args:
         new_server: Starts it.
         wait: Waits until it is ready.
         model: A model name that it answers, for the printed request.
+        needs_token: Whether it requires authentication.
 
     Raises:
         click.ClickException: It ended by itself.
@@ -284,7 +314,7 @@ def serve_until_stopped(new_server: Callable[[], Server], wait: Callable[[Server
         with stop_requests():
             server = new_server()
             wait(server)
-            click.echo(banner(server.url, model))
+            click.echo(banner(server.url, model, needs_token=needs_token))
             server.show_log()
             server.wait()
     except StopRequested:
@@ -312,20 +342,25 @@ def stack_environment(folder: Path, apis_dir: Path, more: Mapping[str, str]) -> 
     return {**own, **os.environ, **more}
 
 
-def banner(url: str, model: str) -> str:
-    """Return what to do with a running stack."""
-    launch = "messages launch claude" if url == DEFAULT_URL else f"messages launch --url {url} claude"
+def banner(url: str, model: str, *, needs_token: bool = False) -> str:
+    """Return what to do with a running stack; its token, if it needs one, is a variable that the user has to set."""
+    token, header, note = "none", "", ""
+    if needs_token:
+        token, header = '"$STACK_TOKEN"', """ -H "authorization: Bearer $STACK_TOKEN\""""
+        note = "\n  It requires authentication: export STACK_TOKEN=TOKEN with a token that server.auth accepts.\n"
+    address = "" if url == DEFAULT_URL else f" --url {url}"
+    launch = f"messages launch{address}{' --token-env STACK_TOKEN' if needs_token else ''} claude"
     return f"""
 Serving the Messages API at {url}/v1/messages
-
-  curl {url}/v1/messages -H 'content-type: application/json' \\
+{note}
+  curl {url}/v1/messages{header} -H 'content-type: application/json' \\
     -d '{{"model": "{model}", "max_tokens": 200, "messages": [{{"role": "user", "content": "Hello"}}]}}'
 
   Claude Code, with its window and limits set for the model:
   {launch}
 
   or with the address only:
-  ANTHROPIC_BASE_URL={url} ANTHROPIC_AUTH_TOKEN=none claude
+  ANTHROPIC_BASE_URL={url} ANTHROPIC_AUTH_TOKEN={token} claude
 
 Ctrl-C stops it within {STOP_SECONDS:.0f} seconds; open streams end with an error event.
 """

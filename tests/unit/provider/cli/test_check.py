@@ -72,6 +72,29 @@ BROKEN = {
         ("  host: 127.0.0.1", "  host: 127.0.0.1\n  tls_cert: x"),
         "server.tls_cert: unknown field, which the platform ignores; did you mean tls_certfile?",
     ),
+    "misspelt variable of the folder for APIs": (
+        (APIS_DIR, "${env.MESSAGES_API_DIR}"),
+        "external_apis_dir: the environment variable MESSAGES_API_DIR is not set; did you mean MESSAGES_APIS_DIR?",
+    ),
+    "misspelt apis": (("apis: [", "api: ["), "api: unknown field, which the platform ignores; did you mean apis?"),
+    "misspelt logging": (
+        ("version: 2", "version: 2\nloging: {}"),
+        "loging: unknown field, which the platform ignores; did",
+    ),
+    "misspelt storage": (("version: 2", "version: 2\nstorge: {}"), "the platform ignores; did you mean storage?"),
+    "misspelt folder for APIs": (("external_apis_dir", "external_api_dir"), "did you mean external_apis_dir?"),
+    "misspelt API of providers": (
+        ("  inference:", "  inferences:"),
+        "providers.inferences: unknown API; did you mean inference?",
+    ),
+    "unknown API of providers": (
+        ("providers:", "providers:\n  weather: []"),
+        "providers.weather: unknown API; remove it, or declare it in a file of external_apis_dir",
+    ),
+    "address without a scheme": (
+        ("http://127.0.0.1:8000/v1", "127.0.0.1:8000/v1"),
+        "providers.inference[0].config.base_url: 127.0.0.1:8000/v1 has no scheme; write http://127.0.0.1:8000/v1 or",
+    ),
     "no provider_id": (("- provider_id: vllm\n    prov", "- prov"), "providers.inference[0]: no provider_id; add one"),
     "apis that is not a list": (
         ("[inference, models, messages]", "null"),

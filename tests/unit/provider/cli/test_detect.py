@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from llama_stack_provider_messages.cli.detect import KINDS, Detected, detect, messages_settings, provider_entry
+from llama_stack_provider_messages.cli.running_stack import is_loopback, local_no_proxy
 from llama_stack_provider_messages.config import MessagesConfig
 from support.native_upstream import NativeUpstream, error_body
 from support.scripted_upstream import ScriptedUpstream, responds
@@ -121,6 +122,34 @@ def test_a_url_without_scheme_or_host_is_an_error(url):
     """Httpx is not asked to send anything."""
     with pytest.raises(click.ClickException, match="is not an http or https URL; write http://HOST:PORT"):
         detect(url)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST"])
+def test_a_proxy_of_the_environment_is_not_used_for_a_server_on_this_machine(host, server, monkeypatch):
+    """Without NO_PROXY, too; the proxy here refuses connections."""
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    script(server, {"/v1/models": models("qwen3")})
+    assert detect(f"http://{host}:{server.port}").models == ["qwen3"]
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [("http://[::1]:8000", True), ("http://127.9.9.9:1", True), ("http://10.0.0.1", False), ("http://a", False)],
+)
+def test_only_addresses_of_this_machine_are_used_without_a_proxy(url, expected):
+    """Those of IPv6 and other hosts."""
+    assert is_loopback(url) is expected
+
+
+def test_a_stack_that_is_started_uses_no_proxy_for_this_machine_and_keeps_what_the_user_excludes():
+    """The variables are set only if there is a proxy, in both spellings."""
+    assert local_no_proxy({"NO_PROXY": "a"}) == {}
+    added = local_no_proxy({"HTTPS_PROXY": "http://proxy", "NO_PROXY": "a"})
+    assert added == dict.fromkeys(("NO_PROXY", "no_proxy"), "a,localhost,127.0.0.1,::1")
+    assert local_no_proxy({"https_proxy": "http://proxy", "no_proxy": "*"}) == {}
 
 
 def test_the_default_model_is_one_that_chats():

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from llama_stack_provider_messages.cli import doctor
 from llama_stack_provider_messages.cli.running_stack import RunningStack
-from support.scripted_upstream import ScriptedUpstream, responds
+from support.scripted_upstream import ScriptedUpstream, responds, silent
 
 LANE = {"x-messages-lane": "translated; reason=probed"}
 MODEL = {"type": "model", "id": "up/m", "display_name": "up/m", "max_input_tokens": 65_536, "max_tokens": 8_192}
@@ -164,6 +164,26 @@ def test_no_server_is_one_failure_with_the_command_that_starts_one():
     assert result.exit_code == 1
     assert result.stdout.count("FAIL") == 1
     assert "do: Start one with `messages serve`" in result.stdout
+
+
+def test_a_backend_that_never_answers_fails_the_message_within_the_timeout_and_names_its_address():
+    """The checks that follow it are made; those that need a message are not."""
+    with SickStack({"message": silent}) as server:
+        result = run(server.address, "--timeout", "1")
+    assert result.exit_code == 1
+    assert "FAIL  message         POST /v1/messages has no response after 1 s\n" in result.stdout
+    assert "do: Check that the backend up at http://b answers requests" in result.stdout
+    assert "ok    environment" in result.stdout
+    assert result.stdout.splitlines()[-1] == "1 failed: message"
+
+
+def test_a_stack_that_does_not_answer_a_get_request_in_time_is_a_failure_that_names_the_backends():
+    """It is not reported as a stack that is not running."""
+    with SickStack({"/v1/models/claude-sonnet-5": silent}) as server:
+        result = run(server.address, "--timeout", "1")
+    assert "did not answer GET /v1/models/claude-sonnet-5 in 1 s" in result.stdout
+    assert "do: Check that the backends in its run.yaml answer" in result.stdout
+    assert "ok    environment" in result.stdout
 
 
 BROKEN = {

@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import tempfile
 from pathlib import Path
 
 import click
@@ -11,7 +12,9 @@ from click.testing import CliRunner
 
 from llama_stack_provider_messages.cli import launch, own_stack, running_stack
 from llama_stack_provider_messages.cli.launch import Limits, window_variables
-from llama_stack_provider_messages.cli.plan import StackOptions
+from llama_stack_provider_messages.cli.plan import Plan, Prepared, StackOptions
+from llama_stack_provider_messages.cli.run_config import RunConfig
+from llama_stack_provider_messages.cli.running_stack import StackError
 from support.scripted_upstream import ScriptedUpstream, responds
 from support.stack_process import free_port
 
@@ -125,6 +128,7 @@ def test_a_window_that_claude_code_cannot_use_is_an_error_with_the_size_it_needs
     result = run({"m": model("m", 8_192)}, "claude")
     assert result.exit_code == 1
     assert "8,192 tokens is too small for Claude Code, which needs 16,384" in result.stderr
+    assert "--tools" not in result.stderr
 
 
 def test_claude_code_gets_the_stack_and_its_only_model_with_the_limits_it_lists(started):
@@ -323,6 +327,32 @@ def test_a_variable_does_not_start_a_stack_while_one_answers_at_the_default_addr
         result = CliRunner().invoke(launch.command, ["--print", "claude"])
     assert result.exit_code == 0
     assert f"export ANTHROPIC_BASE_URL={stack.address}" in result.stdout
+
+
+@pytest.mark.parametrize(("has_ended", "kept"), [(False, 0), (True, 1)])
+def test_the_folder_of_a_running_stack_is_removed_if_the_client_is_not_started(tmp_path, monkeypatch, has_ended, kept):
+    """Its window is too small here; the folder of a stack that ended by itself is kept, and its log named."""
+
+    class StartedServer:
+        url = "http://127.0.0.1:1"
+
+        def __init__(self, *_, log, **options):
+            log.write_text("log")
+            self.has_ended = has_ended
+
+        def wait_until_healthy(self, *_, **options):
+            """It is healthy."""
+
+        def stop(self):
+            """It has stopped."""
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(own_stack, "make_plan", lambda _: Plan("x", probe=False))
+    monkeypatch.setattr(own_stack, "prepare", lambda *_: Prepared(Path(), RunConfig(), {}))
+    monkeypatch.setattr(own_stack, "Server", StartedServer)
+    with pytest.raises(StackError), own_stack.own_stack(StackOptions()):
+        window_variables(Limits(8_192, 8_192))
+    assert len(list(tmp_path.iterdir())) == kept
 
 
 def test_no_server_is_an_error_that_names_messages_serve(run):

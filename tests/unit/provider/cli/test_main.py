@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from llama_stack_provider_messages.cli.main import main
+from llama_stack_provider_messages.cli.server import banner
 from support.stack_process import ROOT, free_port
 
 
@@ -108,10 +109,24 @@ def test_an_unset_variable_for_the_key_is_one_line_with_the_remedy(capsys):
     assert one_line(capsys, "serve", "--port", free_port(), *upstream) == (1, line)
 
 
-def test_a_missing_model_file_is_one_line_with_the_remedy(capsys):
-    """Nothing is started."""
-    line = "messages: --model: no file at /no/x.gguf; set MODEL_PATH to a GGUF file"
-    assert one_line(capsys, "serve", "--port", free_port(), "--model", "/no/x.gguf") == (1, line)
+def test_a_missing_model_file_is_one_line_with_the_remedy(capsys, monkeypatch):
+    """It names the option, or the variable if the path is from there; nothing is started."""
+    line = "messages: --model: no file at /no/x.gguf; "
+    option = one_line(capsys, "serve", "--port", free_port(), "--model", "/no/x.gguf")
+    assert option == (1, line + "give the path of a GGUF file")
+    monkeypatch.setenv("MODEL_PATH", "/no/x.gguf")
+    assert one_line(capsys, "serve", "--port", free_port()) == (1, line + "set MODEL_PATH to a GGUF file")
+
+
+@pytest.mark.parametrize("needs_token", [True, False])
+def test_the_banner_has_a_placeholder_for_the_token_of_a_stack_with_authentication(needs_token):
+    """In the request, for `messages launch` and for Claude Code, and no "none"."""
+    text = banner("http://127.0.0.1:9000", "any", needs_token=needs_token)
+    assert ('curl http://127.0.0.1:9000/v1/messages -H "authorization: Bearer $STACK_TOKEN" -H' in text) is needs_token
+    assert ("messages launch --url http://127.0.0.1:9000 --token-env STACK_TOKEN claude" in text) is needs_token
+    assert ('ANTHROPIC_AUTH_TOKEN="$STACK_TOKEN" claude' in text) is needs_token
+    assert ("export STACK_TOKEN=TOKEN" in text) is needs_token
+    assert ("ANTHROPIC_AUTH_TOKEN=none" in text) is not needs_token
 
 
 def test_a_missing_engine_is_one_line_with_the_remedy(capsys, monkeypatch):
