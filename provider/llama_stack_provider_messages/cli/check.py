@@ -287,7 +287,7 @@ def server_port(config: RunConfig) -> int:
 
 
 def _fields(path: str, value: object, known: Fields | None) -> Iterator[Finding]:
-    """Report fields that the platform does not know, which it ignores, and numbers that are none."""
+    """Report fields that the platform does not know, which it ignores, and invalid numbers."""
     if known is None or value is None:
         return
     if not isinstance(value, dict):

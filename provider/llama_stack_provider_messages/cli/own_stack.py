@@ -53,7 +53,7 @@ def own_stack(options: StackOptions) -> Iterator[Server]:
         has_failed = False
         try:
             yield server
-        finally:  # the client may not have been started: what stopped it is no failure of the stack
+        finally:  # the client may not have been started: a stop of the command is not a failure of the stack
             if has_failed := server.has_ended:
                 click.echo(f"messages: the stack ended before the client; its log is {log}", err=True)
     except StopRequested:

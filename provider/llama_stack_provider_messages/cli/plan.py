@@ -55,7 +55,7 @@ def stack_options[F: Callable[..., Any]](command: F) -> F:
 
 @dataclass(frozen=True, slots=True)
 class StackOptions:
-    """The values of ``STACK_OPTIONS`` and of --model, None where there is none."""
+    """The values of ``STACK_OPTIONS`` and of --model, None where it is not set."""
 
     model: str | None = None
     upstream: str | None = None

@@ -83,13 +83,13 @@ class Server:
         port: The port to listen on.
         environ: Its complete environment.
         url: Its base URL, without ``/v1``, if it does not listen on 127.0.0.1.
-        log: The file for the part of its log that is not printed; None, or one that cannot be written: there is none.
+        log: The file for the part of its log that is not printed, which is lost without a writable file.
         verbose: Print its log from the start.
         apart: Start it in a session of its own, so that Ctrl-C in the terminal does not reach it.
 
     Attributes:
         url: Its base URL.
-        log: The file of its log, None if there is none.
+        log: The file of its log, None without one.
 
     Raises:
         click.ClickException: The platform is not installed.

@@ -9,9 +9,9 @@ What has to be added to aiohttp, each with a test against real sockets:
 
 - *Once.* aiohttp repeats GET, PUT and DELETE if the connection breaks. A failure leaves its request loop as an
   exception of httpx (``_send_once``), which aiohttp does not repeat.
-- *Idle connections.* A server may close a connection while it is idle. A request on it would fail, and nobody could
-  tell whether it was received, so that it must not be sent again. ``_Connector`` therefore looks for input before it
-  uses a connection again: a closed one is readable. What the server closes later than that is an error. The connection
+- *Idle connections.* A server may close a connection while it is idle. A request on it would fail, and may have been
+  received, so that it must not be sent again. ``_Connector`` therefore looks for input before it uses a connection
+  again: a closed one is readable. What the server closes later than that is an error. The connection
   that was used last is used first, so that those of a burst expire after it.
 - *Limits.* aiohttp has no write timeout; ``_RequestBody`` has one for each piece. Its pool timeout includes the time of
   connecting, so requests wait here, for a place among ``max_connections``.
@@ -21,8 +21,8 @@ What has to be added to aiohttp, each with a test against real sockets:
 - *Aborting.* Closing a connection of aiohttp sends what is left of the request first. A request that is given up, and a
   response that is not read to its end, abort the connection, so that the upstream notices at once.
 
-Memory of a response that nobody reads: reading from the socket pauses above twice ``_READ_BUFFER_BYTES``, checked after
-each read of at most 256 KiB, so at most 384 KiB. Headers: at most 128 of 16 KiB.
+Memory of a response that is not being read: reading from the socket pauses above twice ``_READ_BUFFER_BYTES``, checked
+after each read of at most 256 KiB, so at most 384 KiB. Headers: at most 128 of 16 KiB.
 """
 
 import asyncio
@@ -262,13 +262,13 @@ class _Connector(aiohttp.TCPConnector):
 
 
 def _read_exception(closed: asyncio.Future[None]) -> None:
-    """Read the exception with which a connection was lost; asyncio logs those that nobody reads."""
+    """Read the exception with which a connection was lost; asyncio logs unread ones."""
     if not closed.cancelled():
         closed.exception()
 
 
 def _has_input(transport: asyncio.Transport) -> bool:
-    """Return whether there is something to read. On an idle connection that is its end, or bytes nobody asked for."""
+    """Return whether there is something to read. On an idle connection that is its end, or unexpected bytes."""
     descriptor = transport.get_extra_info("socket").fileno()
     if not hasattr(select, "poll"):  # Windows
         return bool(select.select([descriptor], [], [], 0)[0])
