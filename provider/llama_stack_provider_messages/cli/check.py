@@ -107,7 +107,7 @@ def _stack(config: RunConfig) -> Iterator[Finding]:
 
 
 def _unknown_apis(config: RunConfig) -> Iterator[Finding]:
-    """Report names below ``providers`` that are no API of the platform or of ``external_apis_dir``."""
+    """Report names below ``providers`` that are not an API of the platform or of ``external_apis_dir``."""
     value = config.content.get("external_apis_dir")
     folder = expand_user(value) if isinstance(value, str) else ""
     files = sorted(Path(folder).glob("*.yaml")) if os.path.isdir(folder) else []  # noqa: PTH112 - as below

@@ -112,9 +112,7 @@ class ChatBackend:
                 target, upstream, UpstreamRequest("/chat/completions", _encoded(body), {})
             )
         except MessagesError as error:
-            if isinstance(target.provider, ServesChat) and isinstance(error, BadGatewayError):
-                raise await target.provider.connection_error() from error
-            raise
+            raise await _explained(error, target) from error.__cause__
         if not response.is_success:
             raise StatusError(response.status_code, await read_error_body(response), response.headers)
         if fields.get("stream") and not _may_be_events(response):
@@ -126,9 +124,7 @@ class ChatBackend:
         try:
             return await read_body(response, target.provider_id)
         except MessagesError as error:
-            if isinstance(target.provider, ServesChat) and isinstance(error.__cause__, httpx.TransportError):
-                raise await target.provider.connection_error() from error
-            raise
+            raise await _explained(error, target) from error.__cause__
 
     async def _read(self, response: httpx.Response, target: Target, max_bytes: int | None) -> Batches:
         """Yield an empty batch, then the chunks of a stream as they arrive; ``DONE`` is the last, if it arrives."""
@@ -156,12 +152,19 @@ class ChatBackend:
             if reader.error:
                 raise reader.error
         except STREAM_FAILURES as error:
-            is_broken = isinstance(error, httpx.TransportError) and not isinstance(error, httpx.TimeoutException)
-            if is_broken and isinstance(target.provider, ServesChat):
-                raise await target.provider.connection_error() from error
-            raise stream_failure(error, target.provider_id) from error
+            failure = stream_failure(error, target.provider_id)
+            failure.__cause__ = error
+            raise await _explained(failure, target) from error
         finally:
             await response.aclose()
+
+
+async def _explained(failure: MessagesError, target: Target) -> Exception:
+    """Return a failure of the backend; if a connection to an engine of this package broke, the engine's reason."""
+    is_broken = isinstance(failure, BadGatewayError) and isinstance(failure.__cause__, httpx.TransportError)
+    if is_broken and isinstance(target.provider, ServesChat):
+        return await target.provider.connection_error()
+    return failure
 
 
 async def _each_chunk(stream: Any) -> Batches:  # noqa: ANN401 - an async iterator of the openai SDK's objects
