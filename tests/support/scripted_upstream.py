@@ -255,6 +255,10 @@ class ScriptedUpstream:
         """Return a script that responds before the body of the request is read, or None."""
         del exchange
 
+    def close_connections(self) -> None:
+        """Close all open connections, such as those that a client keeps for its next request."""
+        self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in self._tasks])
+
     def gate(self, name: str = "") -> Gate:
         """Return the gate of that name, closed at first; without a name a new one."""
         return self._gates.setdefault(name, Gate(self._loop)) if name else Gate(self._loop)
