@@ -1,7 +1,7 @@
 """What all suites share: the order of the tests, and the scripted upstream of chat completions."""
 
 from collections.abc import Iterator
-from pathlib import Path
+from itertools import groupby, islice
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -13,26 +13,30 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any machine")
 
 
-OWN_STACKS = ("test_printed_examples", "test_pytest_plugin", "test_recorded_suites", "test_cli", "test_scripts")
-"""Modules of long tests whose stacks no other module uses."""
+GROUPS = (
+    ("/contract/test_printed_examples", "/integration/test_recorded_suites", "/suites/"),
+    ("/integration/test_cli", "/integration/test_launch", "/integration/test_pytest_plugin", "/tape/testing/"),
+    ("/contract/", "/integration/"),
+)
+"""Parts of paths of long tests, in groups of about the same duration whose stacks no other group uses."""
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order the tests for two processes: each begins with one half of the list, then takes over tests of the other.
+    """Order the tests for as many processes as there are groups: each begins with one part of the list of this size.
 
-    Each half begins with the tests that start stacks and ends with short ones. So what a process takes over from the
-    end of the other half needs no stack that is running in the other process.
+    Each part begins with the long tests of a group, ordered as they were, and ends with short tests. So what a process
+    takes over from the end of another one's part needs no stack that is running in that process.
     """
-    first, second, short = [], [], []
-    for item in items:
-        room = item.path.relative_to(Path(__file__).parent, walk_up=True).parts[0]
-        if room == "suites" or (room in ("contract", "integration") and item.path.stem in OWN_STACKS):
-            first.append(item)
-        else:
-            (second if room in ("contract", "integration") else short).append(item)
-    cut = max(0, len(items) // 2 - len(first))
-    items[:] = [*first, *short[:cut], *second, *short[cut:]]
+    groups: list[list[pytest.Item]] = [[] for _ in GROUPS]
+    short: list[pytest.Item] = []
+    for path, its_items in groupby(items, lambda item: item.path):
+        place = next((at for at, parts in enumerate(GROUPS) if any(part in str(path) for part in parts)), None)
+        (short if place is None else groups[place]).extend(its_items)
+    ordered, rest = [], iter(short)
+    for group in groups:
+        ordered += [*group, *islice(rest, max(0, len(items) // len(groups) - len(group)))]
+    items[:] = [*ordered, *rest]
 
 
 @pytest.fixture(scope="session")

@@ -1,24 +1,59 @@
-"""Runs a real ``llama stack run`` in its own process."""
+"""Runs a real ``llama stack run`` in its own process.
 
+Most of the CPU time of a stack's start goes into the import of other packages. So a server process, one for each
+process of the tests, imports those once, and each stack is a fork of it that runs ``llama`` with its arguments and
+environment.
+The platform's server and this project are imported in the stack itself, because they may read its environment.
+"""
+
+import atexit
+import multiprocessing
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
+from contextlib import suppress
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
 import yaml
 
-from support.scripted_upstream import UPSTREAM_KEY
+from support.scripted_upstream import HANG_SECONDS, UPSTREAM_KEY
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 300
 """Startup timeout; long, because two workers take a minute to start on a busy machine."""
 LLAMA = [str(Path(sys.executable).with_name("llama"))]
+"""The platform's command, in a fork of the server if the environment has no settings of the interpreter."""
 PATIENT_LLAMA = [sys.executable, "-P", str(Path(__file__).with_name("patient_stack.py"))]
+IMPORTED_ONCE = ["aiohttp", "fastapi", "httpx", "llama_stack_api", "mcp", "openai", "sqlalchemy.ext.asyncio", "uvicorn"]
+
+_forks = multiprocessing.get_context("forkserver")
+_forks.set_forkserver_preload(IMPORTED_ONCE)
+
+
+def _run_llama(arguments: list[str], env: Mapping[str, str], folder: Path, log: Path) -> None:
+    """Run the platform's command in a fork of the server, as a process of its own would."""
+    from importlib.metadata import entry_points
+
+    with log.open("wb") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(folder)
+    sys.path[:] = [entry for entry in sys.path if entry != str(ROOT / "tests")]
+    sys.argv = ["llama", *arguments]
+    (llama,) = entry_points(group="console_scripts", name="llama")
+    try:
+        llama.load()()
+    finally:
+        atexit._run_exitfuncs()  # type: ignore[attr-defined]  # a fork ends without them
 
 
 def free_port() -> int:
@@ -87,12 +122,13 @@ class StackProcess:
         self._config = config if isinstance(config, Path) else folder / "run.yaml"
         if isinstance(config, dict):
             self._config.write_text(yaml.safe_dump(config))
+        self._more = env or {}
         self._env = {
             **os.environ,
             "SQLITE_STORE_DIR": str(folder),
             "HOME": str(folder),
             "NO_COLOR": "1",
-            **(env or {}),
+            **self._more,
         }
 
     @property
@@ -101,18 +137,34 @@ class StackProcess:
 
     @property
     def pid(self) -> int:
+        assert self._process.pid
         return self._process.pid
 
     def wait(self, seconds: float) -> None:
         """Wait until the process exits by itself."""
-        self._process.wait(seconds)
+        if isinstance(self._process, subprocess.Popen):
+            self._process.wait(seconds)
+            return
+        self._process.join(seconds)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired(self._llama, seconds)
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code of the process, None while it runs; negative if a signal ended it."""
+        return self._process.poll() if isinstance(self._process, subprocess.Popen) else self._process.exitcode
 
     def __enter__(self) -> Self:
-        command = [*self._llama, "stack", "run", str(self._config)]
-        with (self._folder / "stack.log").open("wb") as log:
-            self._process = subprocess.Popen(
-                [*command, "--port", str(self.port)], stdout=log, stderr=log, env=self._env, cwd=self._folder
-            )
+        arguments, log = ["stack", "run", str(self._config), "--port", str(self.port)], self._folder / "stack.log"
+        if self._llama is LLAMA and not any(name.startswith("PYTHON") for name in self._more):
+            fork = _forks.Process(target=_run_llama, args=(arguments, self._env, self._folder, log))
+            fork.start()
+            self._process: subprocess.Popen[bytes] | ForkServerProcess = fork
+        else:
+            with log.open("wb") as output:
+                self._process = subprocess.Popen(
+                    [*self._llama, *arguments], stdout=output, stderr=output, env=self._env, cwd=self._folder
+                )
         try:
             self._wait_until_healthy()
         except BaseException:
@@ -124,8 +176,8 @@ class StackProcess:
         deadline = time.monotonic() + START_SECONDS
         with httpx.Client(timeout=5) as client:  # each client reads the certificate store: 20 ms of CPU time
             while time.monotonic() < deadline:
-                if self._process.poll() is not None:
-                    raise AssertionError(f"the stack ended with {self._process.returncode}:\n{self.log[-4000:]}")
+                if self.exit_code is not None:
+                    raise AssertionError(f"the stack ended with {self.exit_code}:\n{self.log[-4000:]}")
                 try:
                     if client.get(f"{self.url}/v1/health").status_code == 200:
                         return
@@ -134,9 +186,10 @@ class StackProcess:
         raise AssertionError(f"the stack was not ready within {START_SECONDS} s:\n{self.log[-4000:]}")
 
     def __exit__(self, *_: object) -> None:
-        self._process.send_signal(signal.SIGTERM)
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGTERM)
         try:
-            self._process.wait(15)
+            self.wait(15)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
+            self.wait(HANG_SECONDS)

@@ -656,8 +656,12 @@ async def test_a_stream_that_begins_after_the_signal_ends_at_once():
 
 async def test_the_signal_handlers_of_the_server_are_restored():
     """They are those of before once its lifespan has ended; without a handler none is installed."""
+    found = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets its background jobs ignore it
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    with ended_by_signals():
-        assert signal.getsignal(signal.SIGINT) is not before[signal.SIGINT]
-        assert signal.getsignal(signal.SIGTERM) is before[signal.SIGTERM]
-    assert {number: signal.getsignal(number) for number in before} == before
+    try:
+        with ended_by_signals():
+            assert signal.getsignal(signal.SIGINT) is not before[signal.SIGINT]
+            assert signal.getsignal(signal.SIGTERM) is before[signal.SIGTERM]
+        assert {number: signal.getsignal(number) for number in before} == before
+    finally:
+        signal.signal(signal.SIGINT, found)
