@@ -42,7 +42,7 @@ from fastapi.responses import Response, StreamingResponse
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from support.stack_process import StackProcess, free_port, run_config, vllm  # noqa: E402 - found through the line above
+from support.stack_process import LLAMA, StackProcess, free_port, run_config, vllm  # noqa: E402 - found through the line above
 
 MESSAGES, COUNT, CHAT = "/v1/messages", "/v1/messages/count_tokens", "/v1/chat/completions"
 WORDS = 200
@@ -102,7 +102,7 @@ def start_servers(upstream: str, names: tuple[str, ...]) -> Iterator[list[Server
         for name in set(names) & set(lanes):
             config = run_config([vllm(f"{upstream}/v1")], {"native": {"up": lanes[name]}})
             folder = Path(stack.enter_context(TemporaryDirectory()))
-            process = StackProcess(config, folder, {"LLAMA_STACK_LOG_FORMAT": "json"})
+            process = StackProcess(config, folder, {"LLAMA_STACK_LOG_FORMAT": "json"}, LLAMA)
             started[name] = pool.submit(stack.enter_context, process)
         servers = {}
         for name in set(names) - set(lanes):
@@ -120,7 +120,7 @@ def start_local_stack() -> Iterator[str]:
     """Run the local distribution with its engine; yield its base URL."""
     env = {"MESSAGES_APIS_DIR": str(ROOT / "distributions" / "apis.d"), "LLAMA_STACK_LOG_FORMAT": "json"}
     config = ROOT / "distributions" / "local" / "run.yaml"
-    with TemporaryDirectory() as folder, StackProcess(config, Path(folder), env) as stack:
+    with TemporaryDirectory() as folder, StackProcess(config, Path(folder), env, LLAMA) as stack:
         yield stack.url
 
 

@@ -81,13 +81,13 @@ def run_claude_code(
     return None
 
 
-def run_tour(binary: str, folder: Path, backend: Backend) -> Run:
+def run_tour(binary: str, folder: Path, backend: Backend, wire: str) -> Run:
     """Start backend and stack, run Claude Code, and return the results."""
     for name in ("stack", "home", "tmp"):
         (folder / name).mkdir()
     BEHAVIOURS[MODEL] = backend.respond
     with ChatUpstream() as upstream:
-        config = run_config([vllm(upstream.url)], {"default_model": f"up/{MODEL}"})
+        config = run_config([vllm(upstream.url)], {"default_model": f"up/{MODEL}", "wire": {"up": wire}})
         with StackProcess(config, folder / "stack", {"LLAMA_STACK_LOG_FORMAT": "json"}) as stack:
             code = run_claude_code(binary, folder, stack.url)
             log = stack.log
@@ -114,12 +114,12 @@ def passed(name: str, check: Callable[..., None], *arguments: object) -> bool:
     return True
 
 
-def check_tour(binary: str, folder: Path, *, system_first: bool) -> bool:
+def check_tour(binary: str, folder: Path, *, system_first: bool, wire: str) -> bool:
     """Run the tour in a folder; return whether every check passed."""
     make_project(folder / "project")
     steps = tour(folder / "project")
     started = time.monotonic()
-    run = run_tour(binary, folder, Backend(steps, system_first=system_first))
+    run = run_tour(binary, folder, Backend(steps, system_first=system_first), wire)
     results = [passed(step.name, step.check, run, number) for number, step in enumerate(steps)]
     results += [passed(name, check, run) for name, check in OVERALL.items()]
     print(f"{sum(results)} of {len(results)} in {time.monotonic() - started:.0f} s, {len(run.requests)} requests")
@@ -131,7 +131,7 @@ def check_tour(binary: str, folder: Path, *, system_first: bool) -> bool:
 def check(binary: str, folder: Path, arguments: argparse.Namespace) -> bool:
     """Run the tour, or the windows, in a folder; return whether every check passed."""
     if not arguments.windows:
-        return check_tour(binary, folder, system_first=arguments.system_first)
+        return check_tour(binary, folder, system_first=arguments.system_first, wire=arguments.wire)
     results = [
         passed(f"a window of {window:,}", check_window, run_claude_code, binary, folder / str(window), window)
         for window in WINDOWS
@@ -146,6 +146,7 @@ def main() -> int:
     parser.add_argument(
         "--system-first", action="store_true", help="the model's template rejects later system messages"
     )
+    parser.add_argument("--wire", choices=["on", "off"], default="on", help="the setting wire of the provider")
     parser.add_argument(
         "--windows", action="store_true", help="instead: 12 tool turns against servers with small context windows"
     )

@@ -29,7 +29,6 @@ ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 300
 """Startup timeout; long, because two workers take a minute to start on a busy machine."""
 LLAMA = [str(Path(sys.executable).with_name("llama"))]
-"""The platform's command, in a fork of the server if the environment has no settings of the interpreter."""
 PATIENT_LLAMA = [sys.executable, "-P", str(Path(__file__).with_name("patient_stack.py"))]
 IMPORTED_ONCE = ["aiohttp", "fastapi", "httpx", "llama_stack_api", "mcp", "openai", "sqlalchemy.ext.asyncio", "uvicorn"]
 
@@ -101,7 +100,8 @@ class StackProcess:
         config: The content or the path of a run.yaml.
         folder: Folder for its files: run.yaml, the SQLite stores, the log.
         env: Additional environment variables.
-        llama: The command line of ``llama``; ``PATIENT_LLAMA`` for several workers.
+        llama: The command line of ``llama``, such as ``PATIENT_LLAMA`` for several workers; None: the platform's
+            command, in a fork of the server unless the environment has settings of the interpreter.
 
     Attributes:
         url: Base URL.
@@ -113,22 +113,22 @@ class StackProcess:
         config: dict[str, Any] | Path,
         folder: Path,
         env: dict[str, str] | None = None,
-        llama: list[str] = LLAMA,
+        llama: list[str] | None = None,
     ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._llama = llama
+        self._is_fork = not llama and not any(name.startswith("PYTHON") for name in env or {})
+        self._llama = llama or LLAMA
         self._folder = folder
         self._config = config if isinstance(config, Path) else folder / "run.yaml"
         if isinstance(config, dict):
             self._config.write_text(yaml.safe_dump(config))
-        self._more = env or {}
         self._env = {
             **os.environ,
             "SQLITE_STORE_DIR": str(folder),
             "HOME": str(folder),
             "NO_COLOR": "1",
-            **self._more,
+            **(env or {}),
         }
 
     @property
@@ -156,7 +156,7 @@ class StackProcess:
 
     def __enter__(self) -> Self:
         arguments, log = ["stack", "run", str(self._config), "--port", str(self.port)], self._folder / "stack.log"
-        if self._llama is LLAMA and not any(name.startswith("PYTHON") for name in self._more):
+        if self._is_fork:
             fork = _forks.Process(target=_run_llama, args=(arguments, self._env, self._folder, log))
             fork.start()
             self._process: subprocess.Popen[bytes] | ForkServerProcess = fork
