@@ -14,6 +14,7 @@ ENV = {
     "LLAMA_STACK_LOG_FORMAT": "json",
     "OPENAI_ORG_ID": "org-1",
     "OPENAI_PROJECT_ID": "proj-1",
+    "HTTP_PROXY": "http://127.0.0.1:9",  # refuses connections
     "NO_PROXY": "127.0.0.1",
 }
 PATH = "/v1/chat/completions"
@@ -64,10 +65,11 @@ def stack(tmp_path_factory) -> Iterator[Stack]:
         unsendable = [vllm(f"{upstream.address}/up/v1", name) for name in UNSENDABLE]
         for entry in unsendable:
             entry["config"]["network"] = {"headers": {"X-Org": "caf\xe9"}}
-        lanes = {**dict.fromkeys((*names, *UNSENDABLE), "off"), "native-header": "on"}
+        here = vllm(f"{upstream.address.replace('127.0.0.1', '0.0.0.0')}/here/v1", "here")
+        lanes = {**dict.fromkeys(("here", *names, *UNSENDABLE), "off"), "native-header": "on"}
         messages = {"native": lanes, "wire": {"sdk": "off", "sdk-header": "off"}}
         with StackProcess(
-            run_config(providers + unsendable, messages), tmp_path_factory.mktemp("wire"), ENV
+            run_config([*providers, *unsendable, here], messages), tmp_path_factory.mktemp("wire"), ENV
         ) as process:
             yield Stack(upstream, process)
 
@@ -91,6 +93,12 @@ async def test_the_request_has_the_address_key_and_model_of_the_provider(stack):
     assert request.headers["authorization"] == f"Bearer {UPSTREAM_KEY}"
     assert request.json["model"] == "m"
     assert not [name for name in request.headers if name.startswith(("x-stainless", "openai-"))]
+
+
+async def test_a_proxy_of_the_environment_is_not_used_for_this_machine(stack):
+    """By whatever address: NO_PROXY has another one."""
+    reply, requests = await stack.send(OK, "here")
+    assert (reply.status, len(requests)) == (200, 1)
 
 
 @pytest.mark.parametrize("to", UNSENDABLE)

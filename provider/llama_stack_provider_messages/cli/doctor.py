@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import click
 
 from llama_stack_provider_messages.headers import COUNT_HEADER, LANE_HEADER
+from llama_stack_provider_messages.upstream.this_machine import is_this_machine
 
 from .launch import SMALLEST_WINDOW, choose_model
 from .running_stack import (
@@ -235,7 +236,7 @@ def authentication(stack: RunningStack, listing: "httpx.Response", *, has_token:
             if anonymous.get("/v1/models?limit=1").status_code in (401, 403):
                 return Check("authentication", "ok", "required, and the token is accepted")
         return Check("authentication", "warn", "the stack does not require a token", _OPEN_REMEDY)
-    if stack.is_loopback:
+    if is_this_machine(stack.url):
         return Check("authentication", "ok", "not required; the address is that of this machine only")
     return Check("authentication", "warn", f"not required: everyone who reaches {stack.url} can use it", _OPEN_REMEDY)
 
@@ -584,7 +585,7 @@ def _address(url: str) -> tuple[str, int | None]:
         host, port = parts.hostname or "", parts.port
     except ValueError:
         return "", None
-    return "localhost" if host in ("127.0.0.1", "::1", "0.0.0.0") else host, port  # noqa: S104 - compared only
+    return "localhost" if is_this_machine(f"http://{parts.netloc}") else host, port
 
 
 def _split(message: str, remedy: str = "") -> tuple[str, str]:

@@ -34,6 +34,8 @@ from urllib.parse import urlsplit
 import click
 from click.core import ParameterSource
 
+from llama_stack_provider_messages.upstream.this_machine import is_this_machine
+
 from .plan import STACK_OPTIONS, StackOptions, stack_options
 from .running_stack import ANY_NAME, DEFAULT_URL, ListedModel, RunningStack, StackError, local_no_proxy, token_of
 
@@ -411,7 +413,7 @@ def child_environment(
 ) -> dict[str, str]:
     """Return the environment of the client; a proxy in it is not used for a stack on this machine."""
     child = {name: value for name, value in environment.items() if name not in REMOVED} | dict(variables)
-    return child | (local_no_proxy(child, urlsplit(stack.url).hostname or "") if stack.is_loopback else {})
+    return child | (local_no_proxy(child, urlsplit(stack.url).hostname or "") if is_this_machine(stack.url) else {})
 
 
 def client_path(name: str) -> str:

@@ -109,6 +109,8 @@ class Server:
         if not entry_points(group="console_scripts", name="llama"):
             raise click.ClickException("the command llama is missing; install llama-stack into this environment")
         self.url = url or f"http://127.0.0.1:{port}"
+        # a process of this command: nothing is gained by a proxy, or by checking its certificate
+        self._http = httpx.Client(base_url=self.url, trust_env=False, verify=False)  # noqa: S501
         self._verbose = self._is_shown = verbose
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self._file = None if verbose or log is None else _LogFile.open(log)
@@ -200,6 +202,7 @@ class Server:
     def stop(self) -> None:
         """Stop the process; kill it after ``STOP_SECONDS``, or at once on another signal."""
         self._is_shown = self._verbose
+        self._http.close()
         try:
             with stop_requests():
                 self._process.terminate()
@@ -219,8 +222,7 @@ class Server:
             raise self._end_error()
         body: dict[str, Any] = {"json": _PROBE} if method == "POST" else {}
         try:
-            # a process of this command: nothing is gained by checking its certificate
-            return httpx.request(method, self.url + path, timeout=seconds, trust_env=False, verify=False, **body)  # noqa: S501
+            return self._http.request(method, path, timeout=seconds, **body)
         except httpx.TransportError:
             return None
 
