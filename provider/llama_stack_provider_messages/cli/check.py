@@ -20,7 +20,7 @@ import click
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from llama_stack_provider_messages.config import BackendSettings, MessagesConfig
-from llama_stack_provider_messages.local.config import LlamaCppConfig, check_engine, check_model_files
+from llama_stack_provider_messages.local.config import LlamaCppConfig, check_engine, model_file_problems
 from llama_stack_provider_messages.upstream.settings import NativeSettings
 from messages_tape.testing.stack import distributions
 
@@ -192,12 +192,7 @@ def _engine(path: str, entry: Mapping[str, Any]) -> Iterator[Finding]:
         check_engine()
     except ValueError as error:
         yield Finding(path, str(error))
-    try:
-        check_model_files(settings)
-    except RuntimeError:
-        yield Finding(f"{path}.config", "a path begins with ~ and the name of an unknown user; write the whole path")
-    except ValueError as error:
-        yield Finding(f"{path}.config", str(error))
+    yield from (Finding(f"{path}.config.{field}", problem) for field, problem in model_file_problems(settings))
 
 
 def _messages(config: RunConfig) -> Iterator[Finding]:

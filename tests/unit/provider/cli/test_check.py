@@ -466,9 +466,9 @@ def test_a_model_in_the_home_of_an_unknown_user_is_one_line(tmp_path, capsys):
     file = tmp_path / "run.yaml"
     file.write_text(yaml.safe_dump(content))
     code, lines = run(capsys, "check", file)
-    text = "a path begins with ~ and the name of an unknown user; write the whole path"
+    text = "~no_such_user/model.gguf begins with ~ and the name of an unknown user; write the whole path"
     assert code == 1
-    assert lines[-1] == f"{file}: providers.inference[1].config: {text}"
+    assert lines[-1] == f"{file}: providers.inference[1].config.model_path: {text}"
 
 
 def test_a_missing_model_and_a_missing_engine_are_named(tmp_path, capsys, monkeypatch):
@@ -490,7 +490,7 @@ def test_a_missing_model_and_a_missing_engine_are_named(tmp_path, capsys, monkey
     assert code == 1
     assert lines == [
         f"{place}: inline::llama-cpp needs the package xllamacpp: pip install 'llama-stack-provider-messages[local]'",
-        f"{place}.config: model_path: no file at /no/model.gguf; set MODEL_PATH to a GGUF file",
+        f"{place}.config.model_path: no file at /no/model.gguf; give the path of a GGUF file",
     ]
 
 
