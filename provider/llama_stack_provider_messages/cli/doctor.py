@@ -303,7 +303,7 @@ def claude_code_version() -> tuple[int, ...]:
 
 
 def providers(stack: RunningStack) -> Iterator[Check]:
-    """Yield a failure for a provider whose upstream is the stack itself, and for models of providers that are gone."""
+    """Yield a failure for a provider whose upstream is the stack itself, and which models are those of other stacks."""
     entries = dicts(json_object(stack.get("/v1/providers")).get("data"))
     inference = [entry for entry in entries if entry.get("api") == "inference"]
     for entry in inference:
@@ -316,21 +316,19 @@ def providers(stack: RunningStack) -> Iterator[Check]:
                 f"provider {entry.get('provider_id')} has this stack as its upstream",
                 "unset ANTHROPIC_BASE_URL before starting the stack, or set base_url of the provider.",
             )
-    stale = stale_models(stack, {str(entry.get("provider_id")) for entry in inference})
-    if stale:
-        yield Check(
-            "stale models",
-            "fail",
-            f"the platform's store lists models of providers that this stack does not have: {', '.join(stale[:5])}"
-            + (f" and {len(stale) - 5} more" if len(stale) > len(stale[:5]) else ""),
-            "Give each stack a store of its own: set SQLITE_STORE_DIR, or remove kvstore.db from the store's folder.",
-        )
+    others = models_of_other_stacks(stack, {str(entry.get("provider_id")) for entry in inference})
+    if others:
+        names = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > len(others[:5]) else "")
+        text = f"the platform's store, which the stacks of a user share, also has models of other stacks: {names}"
+        yield Check("other stacks", "ok", f"{text}; the Messages API does not list or use them")
     else:
-        yield Check("stale models", "ok", "none in the platform's store")
+        yield Check("other stacks", "ok", "none of their models is in the platform's store")
 
 
-def stale_models(stack: RunningStack, provider_ids: set[str]) -> list[str]:
-    """Return the platform's models that the stack cannot use.
+def models_of_other_stacks(stack: RunningStack, provider_ids: set[str]) -> list[str]:
+    """Return the models in the platform's list whose provider this stack does not have.
+
+    It is a model of another run.yaml of the user, or of a provider that was removed from this one.
 
     Args:
         stack: The stack.
