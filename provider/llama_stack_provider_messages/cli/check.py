@@ -25,13 +25,13 @@ from llama_stack_provider_messages.upstream.settings import NativeSettings
 from messages_tape.testing.stack import distributions
 
 from .known_names import API, IGNORED, advice_for, declared_apis, suggestion, with_known_names
-from .platform_source import Fields, platform_types, provider_fields, server_fields
+from .platform_source import SIMPLE_TYPES, Fields, platform_types, provider_fields, server_fields
 from .run_config import DISABLED_IDS, Finding, RunConfig, expand_user, possible_values, read_run_config
 
 DEFAULT_PORT = 8321
+_NOT_A_MAPPING = "is not a mapping; write `name: value` lines, indented below it"
 _PORT: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=1024, le=65535)])
 """What the platform accepts as ``server.port``; its option --port accepts lower ports as well."""
-_SIMPLE: Mapping[str, TypeAdapter[Any]] = {kind.__name__: TypeAdapter(kind) for kind in (int, float, bool)}
 _OWN_MODULES = {
     "inline::llama-cpp": "llama_stack_provider_messages.local",
     "remote::messages": "llama_stack_provider_messages.remote",
@@ -40,8 +40,8 @@ _OWN_MODULES = {
 _PACKAGES = {"remote::ollama": "ollama", "remote::anthropic": "anthropic"}
 """Provider type of the platform -> the package that it needs and the platform does not install; extra `starter`."""
 ALL_INTERFACES = (None, "", "0.0.0.0", "::")  # noqa: S104 - recognized in order to warn
-_ENTRIES: Mapping[str, type[BaseModel]] = {"backends": BackendSettings, "native": NativeSettings}
-"""Field of the Messages provider's configuration -> what an entry of its mapping is."""
+_ENTRY_MODELS: Mapping[str, type[BaseModel]] = {"backends": BackendSettings, "native": NativeSettings}
+"""Field of the Messages provider's configuration -> the model of an entry of its mapping."""
 
 
 @click.command("check")
@@ -112,8 +112,8 @@ def _external_apis(value: object) -> Iterator[Finding]:
         yield Finding(path, f"no file in {folder} declares the API `{API}`; {remedy}")
 
 
-def _entries(config: RunConfig, api: str, example: str) -> Iterator[Finding]:
-    """Report an API without an enabled provider, and providers without an id."""
+def _provider_list(config: RunConfig, api: str, example: str) -> Iterator[Finding]:
+    """Report an API without an enabled provider, and providers without an id; ``example`` is a provider to add."""
     path, entries = f"providers.{api}", config.mapping("providers").get(api)
     if entries is not None and not isinstance(entries, list):
         yield Finding(path, "is not a list; write one `- provider_id: NAME` for each provider")
@@ -130,19 +130,15 @@ def _entries(config: RunConfig, api: str, example: str) -> Iterator[Finding]:
 
 
 def _inference(config: RunConfig) -> Iterator[Finding]:
-    yield from _entries(config, "inference", "one, so that there is a model to serve")
+    yield from _provider_list(config, "inference", "one, so that there is a model to serve")
     providers = config.providers("inference")
     ids = [str(entry["provider_id"]) for _, entry in providers]
-    types = _provider_types(config)
+    # types that need no module; unknown if there are some from external_providers_dir
+    types = set() if config.content.get("external_providers_dir") else platform_types()
     for number, (path, entry) in enumerate(providers):
         if ids[number] in ids[:number]:
             yield Finding(f"{path}.provider_id", f"{ids[number]} is the id of an earlier provider; give it another id")
         yield from _inference_provider(path, entry, types)
-
-
-def _provider_types(config: RunConfig) -> set[str]:
-    """Return the types that need no module; empty if unknown, as with types from ``external_providers_dir``."""
-    return set() if config.content.get("external_providers_dir") else platform_types()
 
 
 def _inference_provider(path: str, entry: Mapping[str, Any], known: set[str]) -> Iterator[Finding]:
@@ -196,7 +192,7 @@ def _engine(path: str, entry: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _messages(config: RunConfig) -> Iterator[Finding]:
-    yield from _entries(config, API, "`- {provider_id: builtin, provider_type: inline::builtin}`")
+    yield from _provider_list(config, API, "`- {provider_id: builtin, provider_type: inline::builtin}`")
     providers = config.providers(API)
     for path, _ in providers[1:]:
         yield Finding(path, "a stack uses one Messages provider, and this would replace the first; remove one")
@@ -210,15 +206,15 @@ def _messages(config: RunConfig) -> Iterator[Finding]:
             continue
         yield from _validated(MessagesConfig, entry.get("config"), f"{path}.config")[1]
         if isinstance(entry.get("config"), dict):
-            yield from _names(config, entry["config"], f"{path}.config")
+            yield from _references(config, entry["config"], f"{path}.config")
 
 
-def _names(config: RunConfig, settings: Mapping[str, Any], path: str) -> Iterator[Finding]:
-    """Report names of providers that the file does not have, and model names without a provider.
+def _references(config: RunConfig, settings: Mapping[str, Any], path: str) -> Iterator[Finding]:
+    """Report ids of providers that the file does not have, and model names without a provider.
 
     Args:
         config: The file.
-        settings: The configuration of the Messages provider; values that are not valid are left out.
+        settings: The configuration of the Messages provider; it may have invalid values, which are reported elsewhere.
         path: Its path.
     """
     enabled = [str(entry["provider_id"]) for _, entry in config.providers("inference")]
@@ -228,20 +224,24 @@ def _names(config: RunConfig, settings: Mapping[str, Any], path: str) -> Iterato
         return  # for which there is a finding already
     ids = {name for entry in entries for name in possible_values(entry["provider_id"])}
     types = {str(entry.get("provider_type")) for entry in entries}
-    mappings = {field: settings.get(field) for field in ("native", "wire", "backends", "aliases")}
-    names = {field: value if isinstance(value, dict) else {} for field, value in mappings.items()}
-    for field in ("native", "wire", "backends"):
-        for name in map(str, names[field]):
-            provider = name.partition("/")[0] if field == "backends" else name
-            if provider not in ids and not (field == "backends" and name in types):
-                yield Finding(f"{path}.{field}.{name}", _unknown_provider(provider, enabled))
-    targets = {f"aliases.{name}": model for name, model in names["aliases"].items()}
-    for place, model in {**targets, "default_model": settings.get("default_model")}.items():
-        provider, slash, _ = model.partition("/") if isinstance(model, str) else ("", "", "")
-        if not slash and provider:
+
+    def names(field: str) -> dict[Any, Any]:
+        return value if isinstance(value := settings.get(field), dict) else {}
+
+    used = [(f"{field}.{name}", str(name)) for field in ("native", "wire") for name in names(field)]
+    used += [(f"backends.{name}", str(name).partition("/")[0]) for name in names("backends") if str(name) not in types]
+    for place, provider in used:
+        if provider not in ids:
+            yield Finding(f"{path}.{place}", _unknown_provider(provider, enabled))
+    models = {f"aliases.{name}": model for name, model in names("aliases").items()}
+    for place, model in {**models, "default_model": settings.get("default_model")}.items():
+        if not isinstance(model, str) or not model:
+            continue
+        provider, slash, _ = model.partition("/")
+        if not slash:
             text = f"{model} has no provider; write PROVIDER_ID/{model}, with one of {', '.join(enabled)}"
             yield Finding(f"{path}.{place}", text)
-        elif slash and provider not in enabled:
+        elif provider not in enabled:
             text = f"{provider} is disabled by its environment variable; set it, or name another provider"
             yield Finding(f"{path}.{place}", text if provider in ids else _unknown_provider(provider, enabled))
 
@@ -261,7 +261,7 @@ def _fields(path: str, value: object, known: Fields | None) -> Iterator[Finding]
     if known is None or value is None:
         return
     if not isinstance(value, dict):
-        yield Finding(path, "is not a mapping; write `name: value` lines, indented below it")
+        yield Finding(path, _NOT_A_MAPPING)
         return
     for name, part in value.items():
         where, field = f"{path}.{name}" if path else str(name), known.get(str(name))
@@ -269,16 +269,11 @@ def _fields(path: str, value: object, known: Fields | None) -> Iterator[Finding]
             yield Finding(where, f"{IGNORED}; {advice_for(name, known)}")
         elif field.fields and isinstance(part, dict):
             yield from _fields(where, part, field.fields)
-        elif field.kind and part is not None and not _is_a(_SIMPLE[field.kind], part):
-            yield Finding(where, f"{part} is not of the type {field.kind}; correct the value")
-
-
-def _is_a(kind: TypeAdapter[Any], value: object) -> bool:
-    try:
-        kind.validate_python(value)
-    except ValidationError:
-        return False
-    return True
+        elif field.kind and part is not None:
+            try:
+                TypeAdapter(SIMPLE_TYPES[field.kind]).validate_python(part)
+            except ValidationError:
+                yield Finding(where, f"{part} is not of the type {field.kind}; correct the value")
 
 
 def _server(config: RunConfig, *, allow_all_interfaces: bool) -> Iterator[Finding]:
@@ -301,7 +296,7 @@ def _server(config: RunConfig, *, allow_all_interfaces: bool) -> Iterator[Findin
 def _validated[M: BaseModel](model: type[M], value: object, path: str) -> tuple[M, list[Finding]]:
     """Return the configuration without its invalid fields, and what is wrong with those."""
     if not isinstance(value, dict | None):
-        return model(), [Finding(path, "is not a mapping; write `name: value` lines, indented below it")]
+        return model(), [Finding(path, _NOT_A_MAPPING)]
     try:
         return model.model_validate(value or {}), []
     except ValidationError as error:
@@ -314,6 +309,8 @@ def _validated[M: BaseModel](model: type[M], value: object, path: str) -> tuple[
 def _invalid(model: type[BaseModel], path: str, loc: tuple[int | str, ...], kind: str, text: str) -> Finding:
     where = ".".join([path, *map(str, loc)])
     if kind == "extra_forbidden":
-        known = _ENTRIES[str(loc[0])] if len(loc) > 1 else model
+        known = _ENTRY_MODELS[str(loc[0])] if len(loc) > 1 else model
         return Finding(where, f"unknown field; {advice_for(loc[-1], known.model_fields)}")
+    if kind == "dict_type":
+        return Finding(where, _NOT_A_MAPPING)
     return Finding(where, f"{text.removeprefix('Value error, ')}; correct the value")

@@ -64,11 +64,12 @@ def with_known_names(config: RunConfig) -> tuple[RunConfig, list[Finding]]:
     apis = platform_apis()
     names = [API, *apis, *declared_apis(replaced(raw.get("external_apis_dir"), config.environ))] if apis else None
     remedy = "remove it, or declare it in a file of external_apis_dir"
-    raw["providers"] = providers = corrected("providers", raw.get("providers"), names, "unknown API", remedy)
+    providers = corrected("providers", raw.get("providers"), names, "unknown API", remedy)
+    raw["providers"] = {**providers} if isinstance(providers, dict) else providers
     for api in ("inference", API) if isinstance(providers, dict) else ():
         if isinstance(entries := providers.get(api), list):
             remedy = "settings of the provider are below config"
-            providers[api] = [
+            raw["providers"][api] = [
                 entry
                 if isinstance(entry, dict) and is_disabled(entry, config.environ)
                 else corrected(f"providers.{api}[{number}]", entry, _PROVIDER_FIELDS, "unknown field", remedy)

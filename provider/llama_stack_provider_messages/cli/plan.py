@@ -18,13 +18,14 @@ from .run_config import RunConfig, expand_user, read_run_config
 
 STACK_OPTIONS = {
     "upstream": click.option(
-        "--upstream", metavar="URL", help="A running server; what it is, is found out by its answers."
+        "--upstream", metavar="URL", help="The URL of a running server; its kind is detected."
     ),
     "upstream_key_env": click.option(
         "--upstream-key-env", metavar="NAME", help="The environment variable with the key of --upstream."
     ),
     "default_model": click.option(
-        "--default-model", metavar="NAME", help="The model of --upstream for other names (default: its first)."
+        "--default-model", metavar="NAME",
+        help="The model of --upstream for names that it does not have (default: its first).",
     ),
     "distribution": click.option(
         "--distribution", type=click.Choice(["local", "starter"]), envvar="DISTRIBUTION", show_envvar=True,
@@ -128,14 +129,18 @@ def prepare(plan: Plan, folder: Path, file: Path | None = None) -> Prepared:
     from messages_tape.testing.stack import distributions
 
     from .check import check
-    from .server import stack_environment
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         text = f"{folder} cannot be created: {error.strerror}; set LLAMA_STACK_CONFIG_DIR"
         raise click.ClickException(text) from None
-    environ = stack_environment(folder, distributions() / "apis.d", plan.environ)
+    own = {
+        "MESSAGES_APIS_DIR": str(distributions() / "apis.d"),
+        "LLAMA_STACK_LOG_FORMAT": "json",  # the other format costs a millisecond for each request
+        "SQLITE_STORE_DIR": str(folder),  # the default is shared by all stacks, and keeps models of other ones
+    }
+    environ = {**own, **os.environ, **plan.environ}
     file = _write(plan, file or folder / "run.yaml")
     config = read_run_config(file, environ)
     if found := check(config):
@@ -144,7 +149,7 @@ def prepare(plan: Plan, folder: Path, file: Path | None = None) -> Prepared:
 
 
 class Waiting:
-    """Prints once what is being waited for: the backend of the default model; to stdout, or to stderr with ``err``."""
+    """Prints one line if the backend of the default model does not answer yet; to stdout, or to stderr with ``err``."""
 
     def __init__(self, config: RunConfig, *, err: bool = False) -> None:
         self._err = err

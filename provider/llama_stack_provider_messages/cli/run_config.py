@@ -187,7 +187,7 @@ def _replaced(value: Any, path: str, environ: Mapping[str, str], report: Callabl
             key: _replaced(part, f"{path}.{key}" if path else str(key), environ, report) for key, part in value.items()
         }
     if isinstance(value, list):
-        return [_entry(part, f"{path}[{number}]", environ, report) for number, part in enumerate(value)]
+        return [_replaced_entry(part, f"{path}[{number}]", environ, report) for number, part in enumerate(value)]
     if not isinstance(value, str):
         return value
     missing = [name for name, operator, _ in _REFERENCE.findall(value) if not operator and not environ.get(name)]
@@ -213,7 +213,7 @@ def is_disabled(entry: Mapping[str, Any], environ: Mapping[str, str]) -> bool:
     return "provider_id" in entry and replaced(entry["provider_id"], environ) in DISABLED_IDS
 
 
-def _entry(part: Any, path: str, environ: Mapping[str, str], report: Callable[[str, str], None]) -> Any:  # noqa: ANN401 - any YAML
+def _replaced_entry(part: Any, path: str, environ: Mapping[str, str], report: Callable[[str, str], None]) -> Any:  # noqa: ANN401 - any YAML
     name = part.get("provider_id") if isinstance(part, dict) else None
     if isinstance(name, str) and replaced(name, environ) == _DISABLED:
         return {"provider_id": _DISABLED}

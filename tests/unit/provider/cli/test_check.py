@@ -184,7 +184,7 @@ BROKEN = {
     ),
     "backend that is not a mapping": (
         ("default_model: vllm/qwen3", "backends: {vllm: none}"),
-        f"{CONFIG}.backends.vllm: Input should be a valid dictionary; correct the value",
+        f"{CONFIG}.backends.vllm: is not a mapping; write `name: value` lines",
     ),
     "invalid value": (
         ("default_model: vllm/qwen3", "ping_seconds: soon"),
