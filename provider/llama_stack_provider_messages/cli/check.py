@@ -24,7 +24,7 @@ from llama_stack_provider_messages.local.config import LlamaCppConfig, check_eng
 from llama_stack_provider_messages.upstream.settings import NativeSettings
 from messages_tape.testing.stack import distributions
 
-from .known_names import API, IGNORED, advice_for, declared_apis, suggestion, with_known_names
+from .known_names import API, IGNORED, advice_for, declared_apis, similar_name, suggestion, with_known_names
 from .platform_source import SIMPLE_TYPES, Fields, platform_types, provider_fields, server_fields
 from .run_config import DISABLED_IDS, Finding, RunConfig, expand_user, possible_values, read_run_config
 
@@ -153,6 +153,7 @@ def _inference_provider(path: str, entry: Mapping[str, Any], known: set[str]) ->
     elif not module and known and kind not in known:
         advice = suggestion(kind, known) or "name the package of another provider as `module`"
         yield Finding(f"{path}.provider_type", f"{kind} is not a type of the platform; {advice}")
+        kind = similar_name(kind, known)  # whose configuration is checked below
     if isinstance(module, str):
         yield from _module(f"{path}.module", module.split("==")[0])
     config = entry.get("config")
@@ -224,6 +225,7 @@ def _references(config: RunConfig, settings: Mapping[str, Any], path: str) -> It
         return  # for which there is a finding already
     ids = {name for entry in entries for name in possible_values(entry["provider_id"])}
     types = {str(entry.get("provider_type")) for entry in entries}
+    types |= {similar_name(kind, platform_types()) for kind in types}
 
     def names(field: str) -> dict[Any, Any]:
         return value if isinstance(value := settings.get(field), dict) else {}

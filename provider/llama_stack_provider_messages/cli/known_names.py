@@ -21,19 +21,20 @@ IGNORED = "unknown field, which the platform ignores"
 _PROVIDER_FIELDS = ("provider_id", "provider_type", "config", "module")
 
 
+def similar_name(name: object, known: Iterable[str]) -> str:
+    """Return the known name that a misspelt one resembles most; empty if none is similar."""
+    return next(iter(difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.7)), "")
+
+
 def suggestion(name: object, known: Iterable[str]) -> str:
     """Return the question whether a known name was meant; empty if none is similar."""
-    meant = _similar(name, known)
+    meant = similar_name(name, known)
     return f"did you mean {meant}?" if meant else ""
 
 
 def advice_for(name: object, known: Collection[str]) -> str:
     """Return what to do with an unknown field of a mapping."""
     return suggestion(name, known) or f"remove it; known are {', '.join(known)}"
-
-
-def _similar(name: object, known: Iterable[str]) -> str:
-    return next(iter(difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.7)), "")
 
 
 def with_known_names(config: RunConfig) -> tuple[RunConfig, list[Finding]]:
@@ -51,7 +52,7 @@ def with_known_names(config: RunConfig) -> tuple[RunConfig, list[Finding]]:
             if name in known:
                 kept[name] = value
                 continue
-            meant = _similar(name, known)
+            meant = similar_name(name, known)
             text = suggestion(name, known) or advice or advice_for(name, known)
             found.append(Finding(f"{path}.{name}" if path else str(name), f"{problem}; {text}"))
             if meant and meant not in mapping:

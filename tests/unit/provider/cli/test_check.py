@@ -44,6 +44,14 @@ BROKEN = {
         ("remote::vllm", "remote::vlm"),
         "providers.inference[0].provider_type: remote::vlm is not a type of the platform; did you mean remote::vllm?",
     ),
+    "misspelt provider type that a setting of its backend names": (
+        (
+            GOOD[GOOD.index("remote::vllm") :],
+            GOOD[GOOD.index("remote::vllm") :].replace("remote::vllm", "remote::vlm")
+            + "      backends: {remote::vllm: {like: vllm}}\n",
+        ),
+        "remote::vlm is not a type of the platform; did you mean remote::vllm?",
+    ),
     "misspelt provider_id": (
         ("- provider_id: vllm", "- provider_idd: vllm"),
         "providers.inference[0].provider_idd: unknown field; did you mean provider_id?",
@@ -317,13 +325,14 @@ def test_mistakes_below_a_misspelt_name_are_found(tmp_path, capsys):
     """Each is one line, at the path with the correct name."""
     content = GOOD.replace("providers:", "provider:").replace("  inference:", "  inferenc:")
     content = content.replace("    config:\n      base_url", "    confg:\n      base_ulr").replace("host:", "hots:")
+    content = content.replace("remote::vllm", "remote::vlm")
     file = tmp_path / "run.yaml"
     file.write_text(content)
     code, lines = run(capsys, "check", file)
     assert code == 1
     assert [line.split(": ")[1] for line in lines] == [
         *("provider", "server.hots", "providers.inferenc", "providers.inference[0].confg"),
-        "providers.inference[0].config.base_ulr",
+        *("providers.inference[0].provider_type", "providers.inference[0].config.base_ulr"),
     ]
 
 
