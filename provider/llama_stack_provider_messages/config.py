@@ -1,16 +1,33 @@
 """Configuration of the builtin Messages provider."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from llama_stack_api_messages import ServeSettings
 from llama_stack_api_messages.limits import RequestLimits
-from llama_stack_api_messages.models import describe_validation_error
 from llama_stack_api_messages.models.request import MAX_MESSAGES
 
-from .translation.messages_to_chat import PRESETS, Policy, profile_for
+from .translation.messages_to_chat import PRESETS, Policy, Profile
 from .upstream.settings import Mode, NativeSettings
+
+
+def _preset(name: str) -> str:
+    if name not in PRESETS:
+        raise ValueError(f"'{name}' is not one of {', '.join(PRESETS)}")
+    return name
+
+
+class BackendSettings(Profile):
+    """One entry of ``backends``: fields of the profile, and the preset that it differs from."""
+
+    like: Annotated[str, AfterValidator(_preset)] = Field(default="openai", description="Name of a preset.")
+
+
+def _backend_settings(value: dict[str, Any]) -> dict[str, Any]:
+    """Return an entry of ``backends`` with the fields that are set only; all of its mistakes are raised at once."""
+    BackendSettings.model_validate(value)
+    return value
 
 
 class MessagesConfig(BaseModel):
@@ -89,7 +106,7 @@ class MessagesConfig(BaseModel):
         description="The key that signs thinking blocks. Unset or empty: a key that is generated once and kept in the "
         "platform's folder. Servers that share conversations need the same key.",
     )
-    backends: dict[str, dict[str, Any]] = Field(
+    backends: dict[str, Annotated[dict[str, Any], AfterValidator(_backend_settings)]] = Field(
         default_factory=dict,
         description="Profile fields that differ from the built-in ones, by provider type, provider id or "
         "`provider_id/model`; `like` names a preset.",
@@ -126,18 +143,6 @@ class MessagesConfig(BaseModel):
     @classmethod
     def _empty_is_unset(cls, value: Any) -> Any:  # noqa: ANN401 - not yet validated
         return value or None
-
-    @field_validator("backends")
-    @classmethod
-    def _fields_exist(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        for name, fields in value.items():
-            if str(fields.get("like", "openai")) not in PRESETS:
-                raise ValueError(f"{name}.like: '{fields['like']}' is not one of {', '.join(PRESETS)}")
-            try:
-                profile_for("", overrides=fields)
-            except ValidationError as error:
-                raise ValueError(f"{name}.{describe_validation_error(error)}") from None
-        return value
 
     def policy(self) -> Policy:
         """Return the settings that the translation of requests needs."""

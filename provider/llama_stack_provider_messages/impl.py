@@ -10,7 +10,7 @@ from llama_stack_api_messages.models import CountTokensRequest, CreateMessageReq
 from llama_stack_api_messages.models.catalog import ModelInfo, ModelList, ModelQuery
 
 from .config import MessagesConfig
-from .errors.exceptions import check_key
+from .errors.exceptions import check_key_and_headers
 from .headers import LANE_HEADER, MODEL_HEADER
 from .native.lane import NativeLane
 from .routing.catalog import Aliases, Catalog, NamedTarget
@@ -96,7 +96,7 @@ class MessagesImpl:
         """Return the route of a request, and the headers of its reply that name the model and the lane."""
         headers = {MODEL_HEADER: found.header}
         with _errors_with(headers):
-            check_key(found.target.provider, found.target.provider_id)
+            check_key_and_headers(found.target.provider, found.target.provider_id)
             route = await self._lanes.choose(found.target, call)
         return route, headers | {LANE_HEADER: route.header}
 

@@ -14,9 +14,12 @@ ENV = {
     "LLAMA_STACK_LOG_FORMAT": "json",
     "OPENAI_ORG_ID": "org-1",
     "OPENAI_PROJECT_ID": "proj-1",
+    "HTTP_PROXY": "http://127.0.0.1:9",  # refuses connections
     "NO_PROXY": "127.0.0.1",
 }
 PATH = "/v1/chat/completions"
+UNSENDABLE = ("wire-header", "sdk-header", "native-header")
+"""Providers that are configured with a header that is not ASCII."""
 REFUSAL = {"error": {"message": f"Slow down. Key {UPSTREAM_KEY}", "type": "rate_limit"}}
 OK = responds(json.dumps(completion({"content": "Hello"})).encode())
 HELLO = [
@@ -59,8 +62,15 @@ def stack(tmp_path_factory) -> Iterator[Stack]:
         providers = [vllm(f"{upstream.address}/{name}/v1", name) for name in names]
         providers[2]["provider_type"] = "remote::openai"
         providers[2]["config"] = {"base_url": f"{upstream.address}/openai/v1", "api_key": "sk-own"}
-        messages = {"native": dict.fromkeys(names, "off"), "wire": {"sdk": "off"}}
-        with StackProcess(run_config(providers, messages), tmp_path_factory.mktemp("wire"), ENV) as process:
+        unsendable = [vllm(f"{upstream.address}/up/v1", name) for name in UNSENDABLE]
+        for entry in unsendable:
+            entry["config"]["network"] = {"headers": {"X-Org": "caf\xe9"}}
+        here = vllm(f"{upstream.address.replace('127.0.0.1', '0.0.0.0')}/here/v1", "here")
+        lanes = {**dict.fromkeys(("here", *names, *UNSENDABLE), "off"), "native-header": "on"}
+        messages = {"native": lanes, "wire": {"sdk": "off", "sdk-header": "off"}}
+        with StackProcess(
+            run_config([*providers, *unsendable, here], messages), tmp_path_factory.mktemp("wire"), ENV
+        ) as process:
             yield Stack(upstream, process)
 
 
@@ -83,6 +93,20 @@ async def test_the_request_has_the_address_key_and_model_of_the_provider(stack):
     assert request.headers["authorization"] == f"Bearer {UPSTREAM_KEY}"
     assert request.json["model"] == "m"
     assert not [name for name in request.headers if name.startswith(("x-stainless", "openai-"))]
+
+
+async def test_a_proxy_of_the_environment_is_not_used_for_this_machine(stack):
+    """By whatever address: NO_PROXY has another one."""
+    reply, requests = await stack.send(OK, "here")
+    assert (reply.status, len(requests)) == (200, 1)
+
+
+@pytest.mark.parametrize("to", UNSENDABLE)
+async def test_a_configured_header_that_cannot_be_sent_is_named(stack, to):
+    """On both lanes, and through the SDK; its operator has to correct it."""
+    reply, requests = await stack.send(OK, to)
+    assert (reply.status, requests) == (500, [])
+    assert reply.json["error"]["message"].startswith(f"In the configuration, the header 'X-Org' for the backend '{to}'")
 
 
 async def test_openai_gets_the_organisation_of_the_environment(stack):

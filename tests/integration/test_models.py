@@ -14,6 +14,7 @@ import yaml
 
 from support.chat_upstream import AUTH_PATH, BEHAVIOURS
 from support.scripted_upstream import ScriptedUpstream, responds, silent
+from support.serve_process import MESSAGES
 from support.stack_process import StackProcess, run_config, vllm
 
 pytestmark = pytest.mark.integration
@@ -280,6 +281,16 @@ def test_models_of_another_stack_are_not_listed(second):
     assert not [name for name in listed if name.startswith("gone/") or name == "dangling"]
     stored = httpx.get(f"{second.url}/v1/models", timeout=60).json()["data"]
     assert "gone/text" in {entry["id"] for entry in stored}, "the store of the platform does not have them any more"
+
+
+def test_the_doctor_does_not_fail_for_the_models_of_another_stack(second):
+    """They are named in a check that is ok."""
+    words = [MESSAGES, "doctor", second.url, "--model", "up/text", "--json"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=HANG_SECONDS, check=False)
+    (found,) = (check for check in json.loads(done.stdout)["checks"] if check["name"] == "other stacks")
+    assert found["status"] == "ok"
+    assert "also has models of other stacks: gone/" in found["text"]
+    assert "up/" not in found["text"]
 
 
 @pytest.mark.parametrize("model", ["gone/text", "dangling"])

@@ -73,7 +73,7 @@ def test_a_missing_model_file_is_named(tmp_path):
     """The command ends, and its output says what to do."""
     with serve(tmp_path, PORT=str(free_port()), MODEL_PATH="/nowhere/x.gguf") as command:
         assert command.end() == 1
-    assert command.lines == ["messages: --model: no file at /nowhere/x.gguf; set MODEL_PATH to a GGUF file\n"]
+    assert command.lines == ["messages: MODEL_PATH: no file at /nowhere/x.gguf; give the path of a GGUF file\n"]
     assert command.group_is_gone()
 
 

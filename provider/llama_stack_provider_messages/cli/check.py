@@ -1,36 +1,37 @@
 """``messages check``: finds the mistakes in a run.yaml without starting the platform's server.
 
 The platform's server needs half a minute to fail, and reports a mistake as a traceback, or not at all: a missing
-``external_apis_dir``, an alias of a provider that does not exist. This module reads the file only. The order of the
-checks is that of the file: the stack, the inference providers, the Messages provider, the server.
+``external_apis_dir``, an alias of a provider that does not exist. This module reads the file only. The names that
+nothing knows are checked first (``known_names.py``), then the stack, the inference providers, the Messages provider and
+the server. All mistakes of a file are found at once, and each is one line: a check is left out if it can only find the
+consequence of a mistake that was reported before.
 """
 
-import difflib
+import functools
 import importlib.machinery
 import importlib.util
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import click
-import yaml
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from llama_stack_provider_messages.config import MessagesConfig
-from llama_stack_provider_messages.local.config import LlamaCppConfig, check_engine, check_model_files
+from llama_stack_provider_messages.config import BackendSettings, MessagesConfig
+from llama_stack_provider_messages.local.config import LlamaCppConfig, check_engine, model_file_problems
 from llama_stack_provider_messages.upstream.settings import NativeSettings
 from messages_tape.testing.stack import distributions
 
-from .platform_source import Fields, platform_apis, platform_types, provider_fields, server_fields, stack_fields
-from .run_config import Finding, RunConfig, expand_user, load_yaml, possible_values, read_run_config
+from .known_names import API, IGNORED, advice_for, declared_apis, similar_name, suggestion, with_known_names
+from .platform_source import SIMPLE_TYPES, Fields, platform_types, provider_fields, server_fields
+from .run_config import DISABLED_IDS, Finding, RunConfig, expand_user, possible_values, read_run_config
 
-API = "messages"
 DEFAULT_PORT = 8321
+_NOT_A_MAPPING = "is not a mapping; write `name: value` lines, indented below it"
 _PORT: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=1024, le=65535)])
 """What the platform accepts as ``server.port``; its option --port accepts lower ports as well."""
-_SIMPLE: Mapping[str, TypeAdapter[Any]] = {kind.__name__: TypeAdapter(kind) for kind in (int, float, bool)}
 _OWN_MODULES = {
     "inline::llama-cpp": "llama_stack_provider_messages.local",
     "remote::messages": "llama_stack_provider_messages.remote",
@@ -39,9 +40,8 @@ _OWN_MODULES = {
 _PACKAGES = {"remote::ollama": "ollama", "remote::anthropic": "anthropic"}
 """Provider type of the platform -> the package that it needs and the platform does not install; extra `starter`."""
 ALL_INTERFACES = (None, "", "0.0.0.0", "::")  # noqa: S104 - recognized in order to warn
-_NOT_A_LIST = "is not a list; write one `- provider_id: NAME` for each provider"
-_PROVIDER_FIELDS = ("provider_id", "provider_type", "config", "module")
-"""Fields of a provider in a run.yaml."""
+_ENTRY_MODELS: Mapping[str, type[BaseModel]] = {"backends": BackendSettings, "native": NativeSettings}
+"""Field of the Messages provider's configuration -> the model of an entry of its mapping."""
 
 
 @click.command("check")
@@ -79,19 +79,15 @@ def check(config: RunConfig, *, allow_all_interfaces: bool = False) -> list[Find
     """
     if not config.content:
         return config.findings or [Finding("", "is empty; begin with `version: 2`")]
-    found = [
-        *_stack(config),
-        *_inference(config),
-        *_messages(config),
-        *_server(config, allow_all_interfaces=allow_all_interfaces),
-    ]
-    return [*config.findings, *found]
+    config, found = with_known_names(config)
+    found = [*config.findings, *found]
+    reported = {finding.path for finding in found}
+    checks = (_stack, _inference, _messages, functools.partial(_server, allow_all_interfaces=allow_all_interfaces))
+    return found + [finding for one in checks for finding in one(config) if finding.path not in reported]
 
 
 def _stack(config: RunConfig) -> Iterator[Finding]:
     content = config.content
-    names = {name: None for name in content if not str(name).startswith(("x-", "."))}  # where anchors are defined
-    yield from _fields("", names, stack_fields())
     if "version" not in content:
         yield Finding("version", "missing; add `version: 2`")
     if not content.get("distro_name") and not content.get("image_name"):
@@ -101,22 +97,7 @@ def _stack(config: RunConfig) -> Iterator[Finding]:
         yield Finding("apis", f"does not list {API}; write `apis: [inference, models, {API}]`")
     if not isinstance(content.get("providers"), dict):
         yield Finding("providers", "missing or not a mapping; add `inference` and `messages` with their providers")
-    yield from _unknown_apis(config)
-    if all(finding.path != "external_apis_dir" for finding in config.findings):
-        yield from _external_apis(content.get("external_apis_dir"))
-
-
-def _unknown_apis(config: RunConfig) -> Iterator[Finding]:
-    """Report names below ``providers`` that are not an API of the platform or of ``external_apis_dir``."""
-    value = config.content.get("external_apis_dir")
-    folder = expand_user(value) if isinstance(value, str) else ""
-    files = sorted(Path(folder).glob("*.yaml")) if os.path.isdir(folder) else []  # noqa: PTH112 - as below
-    known = platform_apis()
-    names = [API, *known, *filter(None, map(_declared_api, files))]
-    for name in config.mapping("providers") if known else ():
-        if name not in names:
-            advice = _suggestion(str(name), names) or "remove it, or declare it in a file of external_apis_dir"
-            yield Finding(f"providers.{name}", f"unknown API; {advice}")
+    yield from _external_apis(content.get("external_apis_dir"))
 
 
 def _external_apis(value: object) -> Iterator[Finding]:
@@ -127,44 +108,37 @@ def _external_apis(value: object) -> Iterator[Finding]:
     folder = Path(expand_user(value))
     if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises an error for a name that is too long
         yield Finding(path, f"no folder at {folder}; {remedy}")
-    elif all(_declared_api(file) != API for file in sorted(folder.glob("*.yaml"))):
+    elif API not in declared_apis(value):
         yield Finding(path, f"no file in {folder} declares the API `{API}`; {remedy}")
 
 
-def _declared_api(file: Path) -> str | None:
-    """Return the name of the API that a file declares; None if it declares none."""
-    try:
-        spec = load_yaml(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return None
-    return str(spec["name"]) if isinstance(spec, dict) and "name" in spec else None
+def _provider_list(config: RunConfig, api: str, example: str) -> Iterator[Finding]:
+    """Report an API without an enabled provider, and providers without an id; ``example`` is a provider to add."""
+    path, entries = f"providers.{api}", config.mapping("providers").get(api)
+    if entries is not None and not isinstance(entries, list):
+        yield Finding(path, "is not a list; write one `- provider_id: NAME` for each provider")
+        return
+    for number, entry in enumerate(entries or ()):
+        if not isinstance(entry, dict) or "provider_id" not in entry:
+            yield Finding(f"{path}[{number}]", "no provider_id; add one")
+    if not entries and config.mapping("providers"):
+        yield Finding(path, f"no provider; add {example}")
+    elif entries and all(
+        isinstance(entry, dict) and entry.get("provider_id", entry) in DISABLED_IDS for entry in entries
+    ):
+        yield Finding(path, "all providers are disabled by their environment variables; set that of one")
 
 
 def _inference(config: RunConfig) -> Iterator[Finding]:
-    entries = config.mapping("providers").get("inference")
-    if entries is not None and not isinstance(entries, list):
-        yield Finding("providers.inference", _NOT_A_LIST)
-        return
-    for number, entry in enumerate(entries or ()):
-        if isinstance(entry, dict) and "provider_id" not in entry:
-            unknown = [name for name in entry if name not in _PROVIDER_FIELDS]
-            near = next((name for name in unknown if _suggestion(str(name), ["provider_id"])), None)
-            text = f"{near}: unknown field; did you mean provider_id?" if near else "no provider_id; add one"
-            yield Finding(f"providers.inference[{number}]", text)
+    yield from _provider_list(config, "inference", "one, so that there is a model to serve")
     providers = config.providers("inference")
-    if not providers and config.mapping("providers"):
-        yield Finding("providers.inference", "no provider is enabled; add one, so that there is a model to serve")
     ids = [str(entry["provider_id"]) for _, entry in providers]
-    types = _provider_types(config)
+    # types that need no module; unknown if there are some from external_providers_dir
+    types = set() if config.content.get("external_providers_dir") else platform_types()
     for number, (path, entry) in enumerate(providers):
         if ids[number] in ids[:number]:
             yield Finding(f"{path}.provider_id", f"{ids[number]} is the id of an earlier provider; give it another id")
         yield from _inference_provider(path, entry, types)
-
-
-def _provider_types(config: RunConfig) -> set[str]:
-    """Return the types that need no module; empty if unknown, as with types from ``external_providers_dir``."""
-    return set() if config.content.get("external_providers_dir") else platform_types()
 
 
 def _inference_provider(path: str, entry: Mapping[str, Any], known: set[str]) -> Iterator[Finding]:
@@ -177,12 +151,9 @@ def _inference_provider(path: str, entry: Mapping[str, Any], known: set[str]) ->
         text = f"{kind} needs the package {package}: pip install 'llama-stack-provider-messages[starter]'"
         yield Finding(path, text)
     elif not module and known and kind not in known:
-        advice = _suggestion(kind, known) or "name the package of another provider as `module`"
+        advice = suggestion(kind, known) or "name the package of another provider as `module`"
         yield Finding(f"{path}.provider_type", f"{kind} is not a type of the platform; {advice}")
-    for name in entry:
-        if name not in _PROVIDER_FIELDS:
-            advice = _suggestion(str(name), _PROVIDER_FIELDS) or "settings of the provider are below config"
-            yield Finding(f"{path}.{name}", f"unknown field; {advice}")
+        kind = similar_name(kind, known)  # whose configuration is checked below
     if isinstance(module, str):
         yield from _module(f"{path}.module", module.split("==")[0])
     config = entry.get("config")
@@ -218,22 +189,12 @@ def _engine(path: str, entry: Mapping[str, Any]) -> Iterator[Finding]:
         check_engine()
     except ValueError as error:
         yield Finding(path, str(error))
-    try:
-        check_model_files(settings)
-    except RuntimeError:
-        yield Finding(f"{path}.config", "a path begins with ~ and the name of an unknown user; write the whole path")
-    except ValueError as error:
-        yield Finding(f"{path}.config", str(error))
+    yield from (Finding(f"{path}.config.{field}", problem) for field, problem in model_file_problems(settings))
 
 
 def _messages(config: RunConfig) -> Iterator[Finding]:
-    entries = config.mapping("providers").get(API)
-    if entries is not None and not isinstance(entries, list):
-        yield Finding(f"providers.{API}", _NOT_A_LIST)
-        return
+    yield from _provider_list(config, API, "`- {provider_id: builtin, provider_type: inline::builtin}`")
     providers = config.providers(API)
-    if not providers and config.mapping("providers"):
-        yield Finding(f"providers.{API}", "no provider; add `- {provider_id: builtin, provider_type: inline::builtin}`")
     for path, _ in providers[1:]:
         yield Finding(path, "a stack uses one Messages provider, and this would replace the first; remove one")
     for path, entry in providers[:1]:
@@ -244,29 +205,40 @@ def _messages(config: RunConfig) -> Iterator[Finding]:
             if not isinstance(kind, str) or not (module or config.content.get("external_providers_dir")):
                 yield Finding(f"{path}.provider_type", f"{kind} is not known; write inline::builtin")
             continue
-        settings, findings = _validated(MessagesConfig, entry.get("config"), f"{path}.config")
-        yield from findings
-        yield from _names(config, settings, f"{path}.config")
+        yield from _validated(MessagesConfig, entry.get("config"), f"{path}.config")[1]
+        if isinstance(entry.get("config"), dict):
+            yield from _references(config, entry["config"], f"{path}.config")
 
 
-def _names(config: RunConfig, settings: MessagesConfig, path: str) -> Iterator[Finding]:
-    """Report names of providers that the file does not have, and model names without a provider."""
+def _references(config: RunConfig, settings: Mapping[str, Any], path: str) -> Iterator[Finding]:
+    """Report ids of providers that the file does not have, and model names without a provider.
+
+    Args:
+        config: The file.
+        settings: The configuration of the Messages provider; it may have invalid values, which are reported elsewhere.
+        path: Its path.
+    """
     enabled = [str(entry["provider_id"]) for _, entry in config.providers("inference")]
-    raw = config.raw["providers"].get("inference")
-    entries = [entry for entry in raw if isinstance(entry, dict)] if isinstance(raw, list) else []
-    ids = {name for entry in entries for name in possible_values(entry.get("provider_id"))}
+    listed = config.raw["providers"].get("inference") if enabled else None
+    entries = [entry for entry in listed or () if isinstance(entry, dict)]
+    if not enabled or not all("provider_id" in entry for entry in entries):
+        return  # for which there is a finding already
+    ids = {name for entry in entries for name in possible_values(entry["provider_id"])}
     types = {str(entry.get("provider_type")) for entry in entries}
-    for field, names in (("native", settings.native), ("wire", settings.wire)):
-        for name in names:
-            if name not in ids:
-                yield Finding(f"{path}.{field}.{name}", _unknown_provider(name, enabled))
-    for name in settings.backends:
-        if name.partition("/")[0] not in ids and name not in types:
-            yield Finding(f"{path}.backends.{name}", _unknown_provider(name.partition("/")[0], enabled))
-    targets = {f"aliases.{name}": model for name, model in settings.aliases.items()}
-    if settings.default_model:
-        targets["default_model"] = settings.default_model
-    for place, model in targets.items():
+    types |= {similar_name(kind, platform_types()) for kind in types}
+
+    def names(field: str) -> dict[Any, Any]:
+        return value if isinstance(value := settings.get(field), dict) else {}
+
+    used = [(f"{field}.{name}", str(name)) for field in ("native", "wire") for name in names(field)]
+    used += [(f"backends.{name}", str(name).partition("/")[0]) for name in names("backends") if str(name) not in types]
+    for place, provider in used:
+        if provider not in ids:
+            yield Finding(f"{path}.{place}", _unknown_provider(provider, enabled))
+    models = {f"aliases.{name}": model for name, model in names("aliases").items()}
+    for place, model in {**models, "default_model": settings.get("default_model")}.items():
+        if not isinstance(model, str) or not model:
+            continue
         provider, slash, _ = model.partition("/")
         if not slash:
             text = f"{model} has no provider; write PROVIDER_ID/{model}, with one of {', '.join(enabled)}"
@@ -277,8 +249,8 @@ def _names(config: RunConfig, settings: MessagesConfig, path: str) -> Iterator[F
 
 
 def _unknown_provider(name: str, enabled: Sequence[str]) -> str:
-    listed = f"the providers are {', '.join(enabled)}" if enabled else "there is none"
-    return f"no inference provider has the id {name}; {_suggestion(name, enabled) or listed}"
+    advice = suggestion(name, enabled) or f"the providers are {', '.join(enabled)}"
+    return f"no inference provider has the id {name}; {advice}"
 
 
 def server_port(config: RunConfig) -> int:
@@ -291,25 +263,19 @@ def _fields(path: str, value: object, known: Fields | None) -> Iterator[Finding]
     if known is None or value is None:
         return
     if not isinstance(value, dict):
-        yield Finding(path, "is not a mapping; write `name: value` lines, indented below it")
+        yield Finding(path, _NOT_A_MAPPING)
         return
     for name, part in value.items():
         where, field = f"{path}.{name}" if path else str(name), known.get(str(name))
         if field is None:
-            advice = _suggestion(str(name), known) or f"remove it; known are {', '.join(known)}"
-            yield Finding(where, f"unknown field, which the platform ignores; {advice}")
+            yield Finding(where, f"{IGNORED}; {advice_for(name, known)}")
         elif field.fields and isinstance(part, dict):
             yield from _fields(where, part, field.fields)
-        elif field.kind and part is not None and not _is_a(_SIMPLE[field.kind], part):
-            yield Finding(where, f"{part} is not of the type {field.kind}; correct the value")
-
-
-def _is_a(kind: TypeAdapter[Any], value: object) -> bool:
-    try:
-        kind.validate_python(value)
-    except ValidationError:
-        return False
-    return True
+        elif field.kind and part is not None:
+            try:
+                TypeAdapter(SIMPLE_TYPES[field.kind]).validate_python(part)
+            except ValidationError:
+                yield Finding(where, f"{part} is not of the type {field.kind}; correct the value")
 
 
 def _server(config: RunConfig, *, allow_all_interfaces: bool) -> Iterator[Finding]:
@@ -319,9 +285,8 @@ def _server(config: RunConfig, *, allow_all_interfaces: bool) -> Iterator[Findin
     try:
         server_port(config)
     except ValueError:
-        if all(finding.path != "server.port" for finding in config.findings):
-            text = "is not a port of the platform; write a number from 1024 to 65535"
-            yield Finding("server.port", f"{server['port']} {text}")
+        text = "is not a port of the platform; write a number from 1024 to 65535"
+        yield Finding("server.port", f"{server['port']} {text}")
     if allow_all_interfaces:
         return
     host = server.get("host")
@@ -333,7 +298,7 @@ def _server(config: RunConfig, *, allow_all_interfaces: bool) -> Iterator[Findin
 def _validated[M: BaseModel](model: type[M], value: object, path: str) -> tuple[M, list[Finding]]:
     """Return the configuration without its invalid fields, and what is wrong with those."""
     if not isinstance(value, dict | None):
-        return model(), [Finding(path, "is not a mapping; write `name: value` lines, indented below it")]
+        return model(), [Finding(path, _NOT_A_MAPPING)]
     try:
         return model.model_validate(value or {}), []
     except ValidationError as error:
@@ -346,13 +311,8 @@ def _validated[M: BaseModel](model: type[M], value: object, path: str) -> tuple[
 def _invalid(model: type[BaseModel], path: str, loc: tuple[int | str, ...], kind: str, text: str) -> Finding:
     where = ".".join([path, *map(str, loc)])
     if kind == "extra_forbidden":
-        known = NativeSettings if loc[0] == "native" else model
-        name = str(loc[-1])
-        advice = _suggestion(name, known.model_fields) or f"remove it; known are {', '.join(known.model_fields)}"
-        return Finding(where, f"unknown field; {advice}")
+        known = _ENTRY_MODELS[str(loc[0])] if len(loc) > 1 else model
+        return Finding(where, f"unknown field; {advice_for(loc[-1], known.model_fields)}")
+    if kind == "dict_type":
+        return Finding(where, _NOT_A_MAPPING)
     return Finding(where, f"{text.removeprefix('Value error, ')}; correct the value")
-
-
-def _suggestion(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.7)
-    return f"did you mean {close[0]}?" if close else ""

@@ -21,8 +21,9 @@ import httpx
 
 from llama_stack_api_messages.json_bytes import loads_or_none
 from llama_stack_provider_messages.routing.probe import verdict
+from llama_stack_provider_messages.upstream.this_machine import is_this_machine
 
-from .running_stack import is_loopback, read_response
+from .running_stack import read_response
 
 _TIMEOUT_SECONDS = 10.0
 _VERSION = {"anthropic-version": "2023-06-01"}
@@ -127,10 +128,10 @@ def detect(url: str, key: str | None = None, key_env: str | None = None) -> Dete
     if "@" in root.split("/")[2]:
         raise click.ClickException("--upstream: the URL has a password; use --upstream-key-env, or remove it")
     try:
-        trust_env = not is_loopback(root)  # a proxy in the environment is not meant for this machine
-    except ValueError as error:
+        httpx.URL(root)
+    except httpx.InvalidURL as error:
         raise click.ClickException(f"--upstream: {url} is not a valid URL ({error}); write http://HOST:PORT") from None
-    with httpx.Client(timeout=_TIMEOUT_SECONDS, trust_env=trust_env) as client:
+    with httpx.Client(timeout=_TIMEOUT_SECONDS, trust_env=not is_this_machine(root)) as client:
         server = _Server(client, root, key)
         try:
             base, models, refused = server.models()

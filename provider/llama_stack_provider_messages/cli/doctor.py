@@ -1,11 +1,11 @@
 """``messages doctor``: checks a running stack and its backends; each problem comes with a remedy.
 
-The checks send what clients send: the model list, a short message, a message with a tool, a stream, a token count. A
-check that needs the result of an earlier, failed one is left out, so that one cause gives one failure.
+This module has the command and the checks that need no model: the server, its version, its providers, its names and
+windows, and the variables of the shell. Those that send messages are in ``doctor_requests.py``. A check that needs the
+result of an earlier, failed one is left out, so that one cause gives one failure.
 """
 
 import contextlib
-import functools
 import importlib.metadata
 import json
 import os
@@ -14,14 +14,15 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import click
 
-from llama_stack_provider_messages.headers import COUNT_HEADER, LANE_HEADER
+from llama_stack_provider_messages.upstream.this_machine import is_this_machine
 
+from .doctor_requests import GENERATION_FACTOR, REQUEST_SECONDS, Check, Status, request_checks
 from .launch import SMALLEST_WINDOW, choose_model
 from .running_stack import (
     ANY_NAME,
@@ -32,7 +33,6 @@ from .running_stack import (
     dicts,
     json_object,
     listed_model,
-    read_response,
     token_of,
 )
 
@@ -44,25 +44,10 @@ CLIENT_NAMES = ("claude-sonnet-5", "claude-haiku-4-5-20251001", "claude-opus-5-5
 HELLO_TOKENS, OLD_HELLO_TOKENS = 25_000, 45_000
 """Tokens of the first request of Claude Code 2.1.329, and of 2.1.197, which npm installs on Node 20."""
 COMFORTABLE_WINDOW = 65_536
-MIN_DELTAS = 8
-"""A stream with fewer text events does not show whether it is buffered."""
-BUFFERED_SECONDS, MIN_WAIT_SECONDS = 0.05, 1.0
-"""A stream is buffered if everything arrives within the first time, after a silence of at least the second."""
 WINDOW_VERSION = (2, 1, 329)
 """The oldest version of Claude Code that was seen to keep to a configured window; 2.1.197 does not."""
 VERSION_SECONDS = 60.0
 """Timeout of `claude --version`."""
-REQUEST_SECONDS, GENERATION_FACTOR = 10.0, 6
-"""Default timeout of a request, and how much longer those may take that generate more than a sentence."""
-MAX_MESSAGE_CHARACTERS = 300
-_TOOL = {
-    "name": "get_weather",
-    "description": "Returns the weather of a city.",
-    "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
-}
-
-type Status = Literal["ok", "warn", "fail", "skip"]
-
 MARKS: Mapping[Status, tuple[str, str]] = {
     "ok": ("ok  ", "green"),
     "warn": ("warn", "yellow"),
@@ -70,23 +55,6 @@ MARKS: Mapping[Status, tuple[str, str]] = {
     "skip": ("-   ", "bright_black"),
 }
 """The mark of each status, and its colour."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """The result of one check.
-
-    Attributes:
-        name: What was checked, in one word.
-        status: ``skip`` if the check could not decide.
-        text: What was found.
-        remedy: What to do; empty if there is nothing to do.
-    """
-
-    name: str
-    status: Status
-    text: str
-    remedy: str = ""
 
 
 @click.command()
@@ -235,7 +203,7 @@ def authentication(stack: RunningStack, listing: "httpx.Response", *, has_token:
             if anonymous.get("/v1/models?limit=1").status_code in (401, 403):
                 return Check("authentication", "ok", "required, and the token is accepted")
         return Check("authentication", "warn", "the stack does not require a token", _OPEN_REMEDY)
-    if stack.is_loopback:
+    if is_this_machine(stack.url):
         return Check("authentication", "ok", "not required; the address is that of this machine only")
     return Check("authentication", "warn", f"not required: everyone who reaches {stack.url} can use it", _OPEN_REMEDY)
 
@@ -302,7 +270,7 @@ def claude_code_version() -> tuple[int, ...]:
 
 
 def providers(stack: RunningStack) -> Iterator[Check]:
-    """Yield a failure for a provider whose upstream is the stack itself, and for models of providers that are gone."""
+    """Yield a failure for a provider whose upstream is the stack itself, and which models are those of other stacks."""
     entries = dicts(json_object(stack.get("/v1/providers")).get("data"))
     inference = [entry for entry in entries if entry.get("api") == "inference"]
     for entry in inference:
@@ -315,21 +283,19 @@ def providers(stack: RunningStack) -> Iterator[Check]:
                 f"provider {entry.get('provider_id')} has this stack as its upstream",
                 "unset ANTHROPIC_BASE_URL before starting the stack, or set base_url of the provider.",
             )
-    stale = stale_models(stack, {str(entry.get("provider_id")) for entry in inference})
-    if stale:
-        yield Check(
-            "stale models",
-            "fail",
-            f"the platform's store lists models of providers that this stack does not have: {', '.join(stale[:5])}"
-            + (f" and {len(stale) - 5} more" if len(stale) > len(stale[:5]) else ""),
-            "Give each stack a store of its own: set SQLITE_STORE_DIR, or remove kvstore.db from the store's folder.",
-        )
+    others = models_of_other_stacks(stack, {str(entry.get("provider_id")) for entry in inference})
+    if others:
+        names = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > len(others[:5]) else "")
+        text = f"the platform's store, which the stacks of a user share, also has models of other stacks: {names}"
+        yield Check("other stacks", "ok", f"{text}; the Messages API does not list or use them")
     else:
-        yield Check("stale models", "ok", "none in the platform's store")
+        yield Check("other stacks", "ok", "none of their models is in the platform's store")
 
 
-def stale_models(stack: RunningStack, provider_ids: set[str]) -> list[str]:
-    """Return the platform's models that the stack cannot use.
+def models_of_other_stacks(stack: RunningStack, provider_ids: set[str]) -> list[str]:
+    """Return the models in the platform's list whose provider this stack does not have.
+
+    It is a model of another run.yaml of the user, or of a provider that was removed from this one.
 
     Args:
         stack: The stack.
@@ -405,178 +371,6 @@ def context_window(model: ListedModel) -> Check:
     return Check("context", "ok", f"{text} {HELLO_TOKENS:,} for a greeting (2.1.197: {OLD_HELLO_TOKENS:,})")
 
 
-def request_checks(stack: RunningStack, model: ListedModel, clock: Callable[[], float]) -> Iterator[Check]:
-    """Yield the results of the checks that send messages; after a failed message, no others are sent."""
-    hello = _body(model, "Say hello.", max_tokens=32)
-    response, problem = _post(stack, "/v1/messages", hello)
-    if response is None or problem:
-        yield Check("message", "fail", problem, _BACKEND_REMEDY if response else _silent_remedy(stack, model))
-        return
-    yield Check("message", "ok", f"{model.name} answers")
-    yield lane(response)
-    yield tool_call(stack, model)
-    yield streaming(stack, model, clock)
-    yield token_count(stack, hello)
-
-
-def _silent_remedy(stack: RunningStack, model: ListedModel) -> str:
-    """Return what to do if a message has no response: a sentence with the address of the model's backend."""
-    name, entries = model.model.partition("/")[0], []
-    with contextlib.suppress(StackError):
-        entries = dicts(json_object(stack.get("/v1/providers")).get("data"))
-    configs = [entry.get("config") for entry in entries if entry.get("provider_id") == name]
-    address = next((f" at {one['base_url']}" for one in configs if isinstance(one, dict) and one.get("base_url")), "")
-    return (
-        f"Check that the backend {name}{address} answers requests, and restart it if it does not; while it loads its "
-        "model, or if it is slow, use a longer --timeout."
-    )
-
-
-_BACKEND_REMEDY = "Check that the backend runs and serves this model; the stack's log has the details."
-
-
-def lane(response: "httpx.Response") -> Check:
-    """Return the lane of a response and why it was selected."""
-    value = response.headers.get(LANE_HEADER)
-    if not value:
-        return Check(
-            "lane",
-            "fail",
-            f"the response has no header {LANE_HEADER}: it is not from this project's API",
-            "Check the address; if a proxy removes headers that begin with x-messages-, let it pass them on.",
-        )
-    if value.endswith("reason=unanswered"):
-        return Check(
-            "lane", "warn", f"{value}: the probe of the backend was inconclusive", "Check that the backend runs."
-        )
-    kind = "requests are passed through" if value.startswith("native") else "requests become chat completions"
-    return Check("lane", "ok", f"{value} ({kind})")
-
-
-def tool_call(stack: RunningStack, model: ListedModel) -> Check:
-    """Return whether the backend turns the model's text into a tool call, with a request that requires one."""
-    body = _body(model, "What is the weather in Oslo?", max_tokens=2048)
-    response, problem = _post(stack, "/v1/messages", {**body, "tools": [_TOOL], "tool_choice": {"type": "any"}})
-    remedy = (
-        "vLLM: --enable-auto-tool-choice --tool-call-parser NAME; SGLang: --tool-call-parser NAME; llama.cpp: --jinja; "
-        "otherwise choose a model that is trained for tools."
-    )
-    if response is None or problem:
-        return Check("tool calls", "fail", f"rejected: {problem}", remedy)
-    message = json_object(response)
-    blocks = dicts(message.get("content"))
-    for block in blocks:
-        if block.get("type") == "tool_use":
-            city = block["input"].get("city") if isinstance(block.get("input"), dict) else None
-            if block.get("name") == _TOOL["name"] and isinstance(city, str):
-                return Check("tool calls", "ok", f"parsed: {_TOOL['name']}({json.dumps(block['input'])[:60]})")
-            shown = json.dumps(block.get("input"))[:60]
-            return Check("tool calls", "fail", f"the arguments do not fit the tool's schema: {shown}", remedy)
-    if message.get("stop_reason") == "max_tokens":
-        text = "the model used all 2,048 tokens before it called the tool"
-        return Check("tool calls", "warn", text, "Check the model with fewer thinking tokens, or choose another one.")
-    text = "".join(str(block.get("text", "")) for block in blocks)
-    return Check("tool calls", "fail", f"the model answered with text instead of a tool call: {text[:60]!r}", remedy)
-
-
-def streaming(stack: RunningStack, model: ListedModel, clock: Callable[[], float]) -> Check:
-    """Return whether a stream arrives while it is written; one that does not is requested a second time.
-
-    The first time, everything may come late and at once because the backend loaded its model.
-    """
-    body = {**_body(model, "Count from 1 to 40.", max_tokens=200), "stream": True}
-    for _ in range(2):
-        begin = clock()
-        arrivals: list[float] = []
-        response, problem = _post(stack, "/v1/messages", body, functools.partial(_append_time, arrivals, clock))
-        if response is None or problem:
-            return Check("streaming", "fail", *_split(problem, _BACKEND_REMEDY))
-        data = response.content
-        if b"event: error" in data:
-            return Check("streaming", "fail", f"the stream ended with an error: {_sse_error(data)}", _BACKEND_REMEDY)
-        if b"event: message_stop" not in data:
-            return Check("streaming", "fail", "the stream has no message_stop: it was cut off", _PROXY_REMEDY)
-        waited, spread = arrivals[0] - begin, arrivals[-1] - arrivals[0]
-        if data.count(b"event: content_block_delta") < MIN_DELTAS:
-            return Check("streaming", "skip", "too few events to see whether a proxy buffers them")
-        if spread >= BUFFERED_SECONDS or waited < MIN_WAIT_SECONDS:
-            return Check("streaming", "ok", f"first event after {waited:.1f} s, last {spread:.1f} s later")
-    return Check(
-        "streaming",
-        "fail",
-        f"all events arrived at once, after {waited:.1f} s: a proxy buffers the stream, or the backend does",
-        _PROXY_REMEDY,
-    )
-
-
-def _append_time(times: list[float], clock: Callable[[], float], _part: bytes) -> None:
-    times.append(clock())
-
-
-_PROXY_REMEDY = (
-    "Check this stack without the proxy. nginx: proxy_buffering off, proxy_read_timeout 600s; others: turn response "
-    "buffering off for text/event-stream."
-)
-
-
-def token_count(stack: RunningStack, hello: Mapping[str, Any]) -> Check:
-    """Return whether token counts are exact or estimated."""
-    body = {name: value for name, value in hello.items() if name != "max_tokens"}
-    response, problem = _post(stack, "/v1/messages/count_tokens", body)
-    if response is None or problem:
-        return Check("token counts", "fail", *_split(problem, _BACKEND_REMEDY))
-    kind = response.headers.get(COUNT_HEADER, "unknown")
-    if kind == "exact":
-        return Check("token counts", "ok", "exact, by the backend's tokenizer")
-    return Check(
-        "token counts",
-        "warn",
-        f"{kind}: Claude Code decides with them how much of a large file it reads",
-        "vLLM and llama.cpp have a tokenizer endpoint; a proxy before the backend has to pass on /tokenize.",
-    )
-
-
-def _body(model: ListedModel, text: str, max_tokens: int) -> dict[str, Any]:
-    return {"model": model.name, "max_tokens": max_tokens, "messages": [{"role": "user", "content": text}]}
-
-
-def _post(
-    stack: RunningStack, path: str, body: Mapping[str, Any], on_part: Callable[[bytes], None] = lambda _part: None
-) -> "tuple[httpx.Response | None, str]":
-    """Send a request; return the response with its body read, and what is wrong with it, empty if nothing is.
-
-    Args:
-        stack: The stack.
-        path: The path of the endpoint.
-        body: The JSON body.
-        on_part: Called with each part of a 2xx body as it arrives.
-    """
-    import httpx
-
-    seconds = stack.seconds * (GENERATION_FACTOR if body.get("tools") or body.get("stream") else 1)
-    try:
-        request = stack.http.build_request("POST", path, json=body, timeout=seconds)
-        streamed = stack.http.send(request, stream=True)
-        response = read_response(streamed, seconds, on_part if streamed.is_success else lambda _part: None)
-        if response.is_success:
-            return response, ""
-    except httpx.TimeoutException:
-        return None, f"POST {path} has no response after {seconds:g} s"
-    except httpx.HTTPError as error:
-        return None, f"POST {path} failed: {error or type(error).__name__}"
-    body_error = json_object(response, of_status=response.status_code).get("error")
-    message = body_error.get("message") if isinstance(body_error, dict) else response.text
-    return response, f"POST {path} returned status {response.status_code}: {str(message)[:MAX_MESSAGE_CHARACTERS]}"
-
-
-def _sse_error(data: bytes) -> str:
-    found = re.search(rb"event: error\r?\ndata: (.*)", data)
-    try:
-        return str(json.loads(found[1])["error"]["message"])[:MAX_MESSAGE_CHARACTERS] if found else "unknown"
-    except (ValueError, LookupError, TypeError):
-        return "unknown"
-
-
 def _address(url: str) -> tuple[str, int | None]:
     """Return host and port, with the names of this machine as one; an empty host for an invalid URL."""
     try:
@@ -584,12 +378,10 @@ def _address(url: str) -> tuple[str, int | None]:
         host, port = parts.hostname or "", parts.port
     except ValueError:
         return "", None
-    return "localhost" if host in ("127.0.0.1", "::1", "0.0.0.0") else host, port  # noqa: S104 - compared only
+    return "localhost" if is_this_machine(f"http://{parts.netloc}") else host, port
 
 
-def _split(message: str, remedy: str = "") -> tuple[str, str]:
-    """Return what is wrong and what to do: the first sentence of a message and the rest, or the given remedy."""
-    if remedy:
-        return message, remedy
+def _split(message: str) -> tuple[str, str]:
+    """Return what is wrong and what to do: the first sentence of a message and the rest."""
     found = re.fullmatch(r"(.+?)\. (.+)", message, re.DOTALL)
     return (found[1], found[2]) if found else (message, "")

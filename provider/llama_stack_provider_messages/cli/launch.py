@@ -26,13 +26,15 @@ import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import click
 from click.core import ParameterSource
+
+from llama_stack_provider_messages.upstream.this_machine import is_this_machine
 
 from .plan import STACK_OPTIONS, StackOptions, stack_options
 from .running_stack import ANY_NAME, DEFAULT_URL, ListedModel, RunningStack, StackError, local_no_proxy, token_of
@@ -260,16 +262,12 @@ def choose_model(stack: RunningStack, name: str | None) -> ListedModel:
         raise StackError(f"--model: {name} is not served at {stack.url}. {_choice(models)}")
     default = stack.model(ANY_NAME)
     if default and default.model != ANY_NAME:
-        return next((one for one in served if one.name == default.model), None) or _named(default, default.model)
+        return next((one for one in served if one.name == default.model), None) or replace(default, name=default.model)
     if len(served) == 1:
         return served[0]
     if not models:
         raise StackError(f"{stack.url} serves no model. Start its backend, or `messages doctor` shows what is wrong.")
     raise StackError(f"{stack.url} serves several models and has no default_model; pass --model. {_choice(models)}")
-
-
-def _named(model: ListedModel, name: str) -> ListedModel:
-    return ListedModel(name, name, model.window, model.output)
 
 
 def _choice(models: Sequence[ListedModel]) -> str:
@@ -381,18 +379,6 @@ def notices(url: str, requested: str | None, model: ListedModel, limits: Limits)
     return lines
 
 
-def small_window_notice(limits: Limits, *, starts: bool) -> str:
-    """Return the line about the smaller tool set."""
-    off = "; auto memory, git instructions and background tasks are off" if limits.window < TIGHT_WINDOW else ""
-    how = f"{SMALL_TOOL_SET} is added (--all-tools keeps all)" if starts else f"start it with {SMALL_TOOL_SET}"
-    return f"A window of {limits.window:,} tokens is small for Claude Code: {how}{off}."
-
-
-def has_tools(words: Sequence[str]) -> bool:
-    """Return whether the arguments of Claude Code select its tools already."""
-    return any(word in ("--tools", "--bare") or word.startswith("--tools=") for word in words)
-
-
 def shell_commands(variables: Mapping[str, str], token_env: str | None = None) -> str:
     """Return the commands of a POSIX shell that set the variables and remove ``REMOVED``.
 
@@ -411,7 +397,7 @@ def child_environment(
 ) -> dict[str, str]:
     """Return the environment of the client; a proxy in it is not used for a stack on this machine."""
     child = {name: value for name, value in environment.items() if name not in REMOVED} | dict(variables)
-    return child | (local_no_proxy(child, urlsplit(stack.url).hostname or "") if stack.is_loopback else {})
+    return child | (local_no_proxy(child, urlsplit(stack.url).hostname or "") if is_this_machine(stack.url) else {})
 
 
 def client_path(name: str) -> str:
@@ -428,11 +414,13 @@ def client_path(name: str) -> str:
 
 def client_words(client: Sequence[str], limits: Limits, *, all_tools: bool, starts: bool) -> list[str]:
     """Return the command line of a client; Claude Code gets four tools for a small window, which is printed."""
-    words = [*client]
-    if Path(client[0]).stem == "claude" and limits.window <= SMALL_WINDOW and not all_tools and not has_tools(client):
-        click.echo(f"messages: {small_window_notice(limits, starts=starts)}", err=True)
-        words.insert(1, SMALL_TOOL_SET)
-    return words
+    selects_tools = any(word in ("--tools", "--bare") or word.startswith("--tools=") for word in client)
+    if Path(client[0]).stem != "claude" or limits.window > SMALL_WINDOW or all_tools or selects_tools:
+        return [*client]
+    off = "; auto memory, git instructions and background tasks are off" if limits.window < TIGHT_WINDOW else ""
+    how = f"{SMALL_TOOL_SET} is added (--all-tools keeps all)" if starts else f"start it with {SMALL_TOOL_SET}"
+    click.echo(f"messages: A window of {limits.window:,} tokens is small for Claude Code: {how}{off}.", err=True)
+    return [client[0], SMALL_TOOL_SET, *client[1:]]
 
 
 def start(path: str, words: Sequence[str], environment: Mapping[str, str], *, replace: bool) -> int:

@@ -46,7 +46,7 @@ def own_stack(options: StackOptions) -> Iterator[Server]:
             port = probe.getsockname()[1]
         click.echo(f"messages: Starting {plan.title}, on port {port} for this client ...", err=True)
         with stop_requests():
-            server = Server(prepared.file, port, prepared.environ, log=log, apart=True)
+            server = Server(prepared.file, port, prepared.environ, log=log, own_session=True)
             server.wait_until_healthy(prepared.config, err=True)
             if plan.probe:
                 server.wait_until_ready(Waiting(prepared.config, err=True))

@@ -14,17 +14,18 @@ import click
 import yaml
 from click.core import ParameterSource
 
-from .run_config import RunConfig, read_run_config
+from .run_config import RunConfig, expand_user, read_run_config
 
 STACK_OPTIONS = {
     "upstream": click.option(
-        "--upstream", metavar="URL", help="A running server; what it is, is found out by its answers."
+        "--upstream", metavar="URL", help="The URL of a running server; its kind is detected."
     ),
     "upstream_key_env": click.option(
         "--upstream-key-env", metavar="NAME", help="The environment variable with the key of --upstream."
     ),
     "default_model": click.option(
-        "--default-model", metavar="NAME", help="The model of --upstream for other names (default: its first)."
+        "--default-model", metavar="NAME",
+        help="The model of --upstream for names that it does not have (default: its first).",
     ),
     "distribution": click.option(
         "--distribution", type=click.Choice(["local", "starter"]), envvar="DISTRIBUTION", show_envvar=True,
@@ -108,9 +109,10 @@ def make_plan(options: StackOptions) -> Plan:
         raise click.UsageError("--upstream-key-env and --default-model need --upstream.", ctx)
     if options.upstream:
         return _upstream_plan(options.upstream, options.upstream_key_env, options.default_model)
+    path = _model_path(options.model)
     if options.distribution:
-        return _distribution_plan(options.distribution, options.model, options.context)
-    return _engine_plan(options.model, options.context)
+        return _distribution_plan(options.distribution, path, options.context)
+    return _engine_plan(path, options.context)
 
 
 def prepare(plan: Plan, folder: Path, file: Path | None = None) -> Prepared:
@@ -127,14 +129,18 @@ def prepare(plan: Plan, folder: Path, file: Path | None = None) -> Prepared:
     from messages_tape.testing.stack import distributions
 
     from .check import check
-    from .server import stack_environment
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         text = f"{folder} cannot be created: {error.strerror}; set LLAMA_STACK_CONFIG_DIR"
         raise click.ClickException(text) from None
-    environ = stack_environment(folder, distributions() / "apis.d", plan.environ)
+    own = {
+        "MESSAGES_APIS_DIR": str(distributions() / "apis.d"),
+        "LLAMA_STACK_LOG_FORMAT": "json",  # the other format costs a millisecond for each request
+        "SQLITE_STORE_DIR": str(folder),  # the default is shared by all stacks, and keeps models of other ones
+    }
+    environ = {**own, **os.environ, **plan.environ}
     file = _write(plan, file or folder / "run.yaml")
     config = read_run_config(file, environ)
     if found := check(config):
@@ -143,7 +149,7 @@ def prepare(plan: Plan, folder: Path, file: Path | None = None) -> Prepared:
 
 
 class Waiting:
-    """Prints once what is being waited for: the backend of the default model; to stdout, or to stderr with ``err``."""
+    """Prints one line if the backend of the default model does not answer yet; to stdout, or to stderr with ``err``."""
 
     def __init__(self, config: RunConfig, *, err: bool = False) -> None:
         self._err = err
@@ -199,26 +205,38 @@ def _upstream_plan(url: str, key_env: str | None, default_model: str | None) -> 
     return Plan(title, content=content, probe=False)
 
 
-def _engine_plan(model: str | None, context_size: int | None) -> Plan:
+def _model_path(model: str | None) -> str | None:
+    """Return the absolute path of the GGUF file of --model or MODEL_PATH; None without one.
+
+    Raises:
+        click.ClickException: There is no such file; the message names the option or the variable that it is from.
+    """
+    from llama_stack_provider_messages.local.config import LlamaCppConfig, model_file_problems
+
+    if not model:
+        return None
+    ctx, path = click.get_current_context(), os.path.abspath(expand_user(model))  # noqa: PTH100 - as expand_user
+    is_option = ctx.get_parameter_source("model") is ParameterSource.COMMANDLINE and ctx.params["model"] == model
+    for _, problem in model_file_problems(LlamaCppConfig(model_path=path)):
+        raise click.ClickException(f"{'--model' if is_option else 'MODEL_PATH'}: {problem}")
+    return path
+
+
+def _engine_plan(path: str | None, context_size: int | None) -> Plan:
     """Return the plan for a GGUF file, or for the model that comes with the package.
 
     Raises:
-        click.ClickException: The engine or the file is missing.
+        click.ClickException: The engine is missing.
     """
-    from llama_stack_provider_messages.local.config import LlamaCppConfig, check_engine, check_model_files
+    from llama_stack_provider_messages.local.config import check_engine
 
-    path = str(Path(model).expanduser().absolute()) if model else ""
-    config: dict[str, Any] = {"model_path": path, "preload": True}
+    config: dict[str, Any] = {"model_path": path or "", "preload": True}
     if context_size is not None:
         config["context_size"] = context_size
     try:
         check_engine()
-        check_model_files(LlamaCppConfig(**config))
     except ValueError as error:
-        text = str(error).replace("model_path: ", "--model: ")
-        if click.get_current_context().get_parameter_source("model") is ParameterSource.COMMANDLINE:
-            text = text.replace("set MODEL_PATH to", "give the path of")
-        raise click.ClickException(text) from None
+        raise click.ClickException(str(error)) from None
     entry = {
         "provider_id": "local",
         "provider_type": _ENGINE,
@@ -229,10 +247,10 @@ def _engine_plan(model: str | None, context_size: int | None) -> Plan:
     return Plan(title, content=_run_yaml(entry, {"default_model": "local/default"}))
 
 
-def _distribution_plan(name: str, model: str | None, context_size: int | None) -> Plan:
+def _distribution_plan(name: str, path: str | None, context_size: int | None) -> Plan:
     from messages_tape.testing.stack import distributions
 
-    given = {"MODEL_PATH": model, "CONTEXT_SIZE": None if context_size is None else str(context_size)}
+    given = {"MODEL_PATH": path, "CONTEXT_SIZE": None if context_size is None else str(context_size)}
     environ = {variable: value for variable, value in given.items() if value is not None}
     environ["LLAMA_STACK_HOST"] = "127.0.0.1"
     return Plan(f"the distribution {name}", file=distributions() / name / "run.yaml", environ=environ)

@@ -18,7 +18,8 @@ _PACKAGE = "llama_stack"
 _STACK, _SERVER = (f"{_PACKAGE}.core.datatypes.{name}" for name in ("StackConfig", "ServerConfig"))
 _MAX_FOLLOWED = 8
 """Limit of imports and bases that are followed from one class."""
-_SIMPLE = ("int", "float", "bool")
+SIMPLE_TYPES: Mapping[str, type] = {kind.__name__: kind for kind in (int, float, bool)}
+"""The types whose values are checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class SourceField:
     """A field of a configuration.
 
     Attributes:
-        kind: ``int``, ``float`` or ``bool`` if it has one of these types, else empty.
+        kind: A key of ``SIMPLE_TYPES`` if it has one of these types, else empty.
         fields: The fields of the mapping that it takes; None if unknown.
     """
 
@@ -123,7 +124,7 @@ def _members_of(name: str, followed: int) -> dict[str, tuple[str, SourceField]] 
             alias = re.search(r"\balias='([^']+)'", ast.unparse(part.value) if part.value else "")
             kinds = ast.unparse(part.annotation).removesuffix(" | None")
             nested = _fields_of(f"{module}.{kinds}", followed + 1) if kinds.isidentifier() else None
-            field = SourceField(kinds if kinds in _SIMPLE else "", nested)
+            field = SourceField(kinds if kinds in SIMPLE_TYPES else "", nested)
             members[part.target.id] = (alias[1] if alias else part.target.id, field)
     return members
 

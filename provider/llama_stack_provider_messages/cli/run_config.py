@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 from yaml.composer import ComposerError
@@ -21,6 +21,8 @@ _REFERENCE = re.compile(r"\${env\.([A-Z0-9_]+)(?::([=+])([^}]*))?}")
 _MALFORMED_REFERENCE = re.compile(r"\$\{env\.[^}]*\}?")
 _SHELL_VARIABLE = re.compile(r"\$\{[A-Z_][A-Z0-9_]*\}")
 _DISABLED = "__disabled__"
+DISABLED_IDS = (None, "", _DISABLED)
+"""Ids of providers that the platform leaves out."""
 _APIS_DIR = "MESSAGES_APIS_DIR"
 """The variable that the commands set for ``external_apis_dir``."""
 _MAX_NODES = 10_000
@@ -58,12 +60,21 @@ class RunConfig:
     Attributes:
         content: The top-level mapping; empty if the file cannot be read.
         raw: The same before the replacement.
-        findings: What was wrong so far.
+        environ: The environment variables.
+        findings: What is wrong with the file or with its references to variables.
     """
 
     content: dict[str, Any] = field(default_factory=dict)
     raw: dict[str, Any] = field(default_factory=dict)
+    environ: Mapping[str, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, raw: dict[str, Any], environ: Mapping[str, str]) -> Self:
+        """Return the configuration of a run.yaml that was read."""
+        findings: list[Finding] = []
+        report: Callable[[str, str], None] = lambda where, text: findings.append(Finding(where, text))  # noqa: E731
+        return cls(_replaced(raw, "", environ, report), raw, environ, findings)
 
     def mapping(self, *keys: str) -> dict[str, Any]:
         """Return the mapping at a path, or an empty one."""
@@ -80,7 +91,7 @@ class RunConfig:
         return [
             (f"providers.{api}[{number}]", entry)
             for number, entry in enumerate(entries)
-            if isinstance(entry, dict) and entry.get("provider_id") not in (None, "", _DISABLED)
+            if isinstance(entry, dict) and entry.get("provider_id") not in DISABLED_IDS
         ]
 
 
@@ -142,23 +153,20 @@ def expand_user(path: str) -> str:
 
 def read_run_config(path: Path, environ: Mapping[str, str] = os.environ) -> RunConfig:
     """Return the content of a run.yaml and what is wrong with it; raises nothing."""
-    config = RunConfig()
-    report: Callable[[str, str], None] = lambda where, text: config.findings.append(Finding(where, text))  # noqa: E731
     try:
         text = path.read_text(encoding="utf-8")
         raw = load_yaml(text)
     except OSError as error:
-        report("", f"cannot be read: {error.strerror}; give the path of a run.yaml")
+        problem = f"cannot be read: {error.strerror}; give the path of a run.yaml"
     except UnicodeDecodeError:
-        report("", "is not a text file in UTF-8; give the path of a run.yaml")
+        problem = "is not a text file in UTF-8; give the path of a run.yaml"
     except yaml.YAMLError as error:
-        report("", _yaml_problem(error, text))
+        problem = _yaml_problem(error, text)
     else:
         if isinstance(raw, dict):
-            config.raw, config.content = raw, _replaced(raw, "", environ, report)
-        else:
-            report("", "is not a mapping at its top level; begin with `version: 2`")
-    return config
+            return RunConfig.of(raw, environ)
+        problem = "is not a mapping at its top level; begin with `version: 2`"
+    return RunConfig(environ=environ, findings=[Finding("", problem)])
 
 
 def _yaml_problem(error: yaml.YAMLError, text: str) -> str:
@@ -179,12 +187,12 @@ def _replaced(value: Any, path: str, environ: Mapping[str, str], report: Callabl
             key: _replaced(part, f"{path}.{key}" if path else str(key), environ, report) for key, part in value.items()
         }
     if isinstance(value, list):
-        return [_entry(part, f"{path}[{number}]", environ, report) for number, part in enumerate(value)]
+        return [_replaced_entry(part, f"{path}[{number}]", environ, report) for number, part in enumerate(value)]
     if not isinstance(value, str):
         return value
     missing = [name for name, operator, _ in _REFERENCE.findall(value) if not operator and not environ.get(name)]
     for name in missing:
-        is_near = path == "external_apis_dir" and difflib.get_close_matches(name, [_APIS_DIR], cutoff=0.7)
+        is_near = difflib.get_close_matches(name, [_APIS_DIR], cutoff=0.7)
         advice = f"did you mean {_APIS_DIR}?" if is_near else f"set it, or write ${{env.{name}:=VALUE}}"
         report(path, f"the environment variable {name} is not set; {advice}")
     if missing:
@@ -195,20 +203,26 @@ def _replaced(value: Any, path: str, environ: Mapping[str, str], report: Callabl
     return _typed(result) if result != value else value
 
 
-def _entry(part: Any, path: str, environ: Mapping[str, str], report: Callable[[str, str], None]) -> Any:  # noqa: ANN401 - any YAML
+def replaced(value: Any, environ: Mapping[str, str]) -> Any:  # noqa: ANN401 - any YAML
+    """Return a value of a run.yaml with its environment variables replaced, as far as they are set."""
+    return _replaced(value, "", environ, lambda *_: None)
+
+
+def is_disabled(entry: Mapping[str, Any], environ: Mapping[str, str]) -> bool:
+    """Return whether the environment disables a provider, given before the replacement."""
+    return "provider_id" in entry and replaced(entry["provider_id"], environ) in DISABLED_IDS
+
+
+def _replaced_entry(part: Any, path: str, environ: Mapping[str, str], report: Callable[[str, str], None]) -> Any:  # noqa: ANN401 - any YAML
     name = part.get("provider_id") if isinstance(part, dict) else None
-    if isinstance(name, str) and _replaced(name, "", environ, lambda *_: None) == _DISABLED:
+    if isinstance(name, str) and replaced(name, environ) == _DISABLED:
         return {"provider_id": _DISABLED}
     return _replaced(part, path, environ, report)
 
 
 def _is_disabled_auth(auth: dict[str, Any], environ: Mapping[str, str]) -> bool:
     provider = auth.get("provider_config")
-    return (
-        isinstance(provider, dict)
-        and "type" in provider
-        and _replaced(provider["type"], "", environ, lambda *_: None) in (None, "")
-    )
+    return isinstance(provider, dict) and "type" in provider and replaced(provider["type"], environ) in (None, "")
 
 
 def _value(found: re.Match[str], environ: Mapping[str, str]) -> str:

@@ -1,16 +1,17 @@
 """A running stack, as ``messages launch`` and ``messages doctor`` see it over HTTP."""
 
 import contextlib
-import ipaddress
 import os
 import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import click
+
+from llama_stack_provider_messages.upstream.this_machine import is_this_machine
 
 if TYPE_CHECKING:
     import httpx
@@ -68,16 +69,15 @@ class RunningStack:
 
         self.url = base_url(url)
         try:
-            self.is_loopback = is_loopback(self.url)
             httpx.URL(self.url)
-        except (ValueError, httpx.InvalidURL) as error:
+        except httpx.InvalidURL as error:
             raise StackError(f"{url!r} is not a valid URL ({error}). Write it as {DEFAULT_URL}.") from None
         headers = {"anthropic-version": "2023-06-01"} | ({"authorization": f"Bearer {token}"} if token else {})
         self.seconds, self._get_seconds = seconds or REQUEST_SECONDS, seconds or GET_SECONDS
         timeout = httpx.Timeout(self.seconds, connect=min(self.seconds, CONNECT_SECONDS))
-        # a proxy in the environment is not meant for this machine
+        trust_env = not is_this_machine(self.url)
         self.http = httpx.Client(
-            base_url=self.url, headers=headers, timeout=timeout, trust_env=not self.is_loopback, follow_redirects=False
+            base_url=self.url, headers=headers, timeout=timeout, trust_env=trust_env, follow_redirects=False
         )
 
     def __enter__(self) -> Self:
@@ -233,19 +233,6 @@ def json_object(response: "httpx.Response", of_status: int = 200) -> dict[str, A
 def dicts(value: object) -> list[dict[str, Any]]:
     """Return the JSON objects in a value that should be a list of them."""
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
-
-
-def is_loopback(url: str) -> bool:
-    """Return whether the host of a URL is this machine by any of its names, for which no proxy is used.
-
-    Raises:
-        ValueError: The URL is not valid.
-    """
-    host = (urlsplit(url).hostname or "").rstrip(".")
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def local_no_proxy(environ: Mapping[str, str], *hosts: str) -> dict[str, str]:

@@ -10,7 +10,6 @@ for streams of other APIs, so the process is killed after ``STOP_SECONDS``.
 
 import errno
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -85,7 +84,7 @@ class Server:
         url: Its base URL, without ``/v1``, if it does not listen on 127.0.0.1.
         log: The file for the part of its log that is not printed, which is lost without a writable file.
         verbose: Print its log from the start.
-        apart: Start it in a session of its own, so that Ctrl-C in the terminal does not reach it.
+        own_session: Start it in a session of its own, so that Ctrl-C in the terminal does not reach it.
 
     Attributes:
         url: Its base URL.
@@ -104,11 +103,13 @@ class Server:
         url: str = "",
         log: Path | None = None,
         verbose: bool = False,
-        apart: bool = False,
+        own_session: bool = False,
     ) -> None:
         if not entry_points(group="console_scripts", name="llama"):
             raise click.ClickException("the command llama is missing; install llama-stack into this environment")
         self.url = url or f"http://127.0.0.1:{port}"
+        # a process of this command: nothing is gained by a proxy, or by checking its certificate
+        self._http = httpx.Client(base_url=self.url, trust_env=False, verify=False)  # noqa: S501
         self._verbose = self._is_shown = verbose
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self._file = None if verbose or log is None else _LogFile.open(log)
@@ -120,8 +121,10 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env={**environ, **local_no_proxy(environ)},
-            start_new_session=apart,
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) if apart else 0,  # the same on Windows
+            start_new_session=own_session,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+            if own_session
+            else 0,  # the same on Windows
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -200,6 +203,7 @@ class Server:
     def stop(self) -> None:
         """Stop the process; kill it after ``STOP_SECONDS``, or at once on another signal."""
         self._is_shown = self._verbose
+        self._http.close()
         try:
             with stop_requests():
                 self._process.terminate()
@@ -219,8 +223,7 @@ class Server:
             raise self._end_error()
         body: dict[str, Any] = {"json": _PROBE} if method == "POST" else {}
         try:
-            # a process of this command: nothing is gained by checking its certificate
-            return httpx.request(method, self.url + path, timeout=seconds, trust_env=False, verify=False, **body)  # noqa: S501
+            return self._http.request(method, path, timeout=seconds, **body)
         except httpx.TransportError:
             return None
 
@@ -330,16 +333,6 @@ def _message(response: httpx.Response) -> str:
         return str(response.json()["error"]["message"])
     except (ValueError, LookupError, TypeError):
         return response.text[:200]
-
-
-def stack_environment(folder: Path, apis_dir: Path, more: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a stack whose databases are in ``folder``; variables that are set stay as they are."""
-    own = {
-        "MESSAGES_APIS_DIR": str(apis_dir),
-        "LLAMA_STACK_LOG_FORMAT": "json",  # the other format costs a millisecond for each request
-        "SQLITE_STORE_DIR": str(folder),  # the default is shared by all stacks, and keeps models of other ones
-    }
-    return {**own, **os.environ, **more}
 
 
 def banner(url: str, model: str, *, needs_token: bool = False) -> str:

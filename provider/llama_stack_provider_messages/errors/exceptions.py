@@ -109,18 +109,23 @@ def keys_of(provider: Any) -> Keys:  # noqa: ANN401 - providers have no common t
     return Keys(configured, used, others)
 
 
-def check_key(provider: Any, provider_id: str) -> None:  # noqa: ANN401 - as above
-    """Reject a key that a header cannot carry, before either lane or a probe sends it.
+def check_key_and_headers(provider: Any, provider_id: str) -> None:  # noqa: ANN401 - as above
+    """Reject a key or a configured header that cannot be sent, before either lane or a probe sends it.
 
     Raises:
-        MessagesError: The key for this request has a line end, or another character that is not printable ASCII.
+        MessagesError: The key for this request, or a value in ``network.headers``, has a line end, or another character
+            that is not printable ASCII.
     """
     keys = keys_of(provider)
     key = keys.used or ""
-    if key.isascii() and key.isprintable() and key == key.strip():
+    what = "" if key.isascii() and key.isprintable() and key == key.strip() else "the key"
+    for name, value in configured_headers(provider).items() if not what else ():
+        if not (value.isascii() and value.replace("\t", " ").isprintable()):
+            what = f"the header '{name}'"
+    if not what:
         return
-    problem = f"the key for the backend '{provider_id}' has a line end, or another character that a header cannot carry"
-    if keys.from_request:
+    problem = f"{what} for the backend '{provider_id}' has a line end, or another character that a header cannot carry"
+    if what == "the key" and keys.from_request:
         raise InvalidRequestError(f"x-llamastack-provider-data: {problem}; send the key without it")
     raise ApiError(f"In the configuration, {problem}; its operator has to correct it", retryable=False)
 

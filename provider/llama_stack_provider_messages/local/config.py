@@ -13,6 +13,7 @@ _SPARE_HTTP_THREADS = 4
 """Extra threads: the engine uses one thread per connection, and a closing connection may still occupy its thread."""
 _SMALL_MODEL_BYTES = 64 * 2**20
 _GGUF_MAGIC = b"GGUF"
+_MAX_SHOWN_CHARACTERS = 300
 
 
 class LlamaCppConfig(BaseModel):
@@ -92,21 +93,35 @@ def check_engine() -> None:
         )
 
 
-def check_model_files(config: LlamaCppConfig) -> None:
-    """Raise a ValueError if a configured file is missing or not a GGUF file; its contents are not checked."""
-    files = [("model_path", config.model_file, "set MODEL_PATH to a GGUF file")]
-    if config.mmproj_file:
-        files.append(("mmproj_path", config.mmproj_file, "set it to a GGUF file"))
-    for field, path, advice in files:
+def model_file_problems(config: LlamaCppConfig) -> list[tuple[str, str]]:
+    """Return each field with a file that is missing or not a GGUF file, what is wrong, and what to do.
+
+    The contents of the files are not checked.
+    """
+    files = {"model_path": config.model_path or str(BUNDLED_MODEL), "mmproj_path": config.mmproj_path}
+    return [(field, problem) for field, text in files.items() if text and (problem := _gguf_problem(text))]
+
+
+def _gguf_problem(text: str) -> str:
+    """Return what is wrong with the path of a GGUF file, and what to do; empty if nothing is."""
+    try:
+        path = Path(text).expanduser()
         if not path.is_file():
-            raise ValueError(f"{field}: no file at {path}; {advice}")
-        try:
-            with path.open("rb") as file:
-                magic = file.read(len(_GGUF_MAGIC))
-        except OSError as error:
-            raise ValueError(f"{field}: cannot read {path}: {error.strerror}") from error
-        if magic != _GGUF_MAGIC:
-            raise ValueError(f"{field}: {path} is not a GGUF file; {advice}")
+            return f"no file at {path}; give the path of a GGUF file"
+        with path.open("rb") as file:
+            is_gguf = file.read(len(_GGUF_MAGIC)) == _GGUF_MAGIC
+    except RuntimeError:
+        return f"{text} begins with ~ and the name of an unknown user; write the whole path"
+    except (OSError, ValueError) as error:  # ValueError: a NUL character
+        reason = getattr(error, "strerror", error)
+        return f"cannot read {text[:_MAX_SHOWN_CHARACTERS]}: {reason}; correct the path or its permissions"
+    return "" if is_gguf else f"{path} is not a GGUF file; give the path of one"
+
+
+def check_model_files(config: LlamaCppConfig) -> None:
+    """Raise a ValueError if a configured file is missing or not a GGUF file."""
+    for field, problem in model_file_problems(config):
+        raise ValueError(f"{field}: {problem}")
 
 
 def engine_options(config: LlamaCppConfig, key: str) -> dict[str, Any]:

@@ -109,7 +109,6 @@ _PLAIN_PROVIDERS = frozenset({f"{_REMOTE}.{name}" for name in (
 _PLAIN_CHAT = frozenset({OpenAIMixin.__module__, f"{_REMOTE}.vllm.vllm", f"{_REMOTE}.bedrock.bedrock"})
 """Modules whose ``openai_chat_completion`` adds nothing that the lane needs. vLLM's fills in a missing ``max_tokens``,
 which the translation always sends; Bedrock's rewords a 401."""
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _OPENAI_HEADERS = {"openai-organization": "OPENAI_ORG_ID", "openai-project": "OPENAI_PROJECT_ID"}
 """Headers that OpenAI's SDK reads from environment variables; sent to OpenAI only."""
 
@@ -399,7 +398,7 @@ def configured_headers(provider: Any) -> Mapping[str, str]:  # noqa: ANN401 - as
 def _environment_proxies() -> dict[str, str | None]:
     """Return the proxies of the environment by URL pattern; a host in ``NO_PROXY`` includes its subdomains.
 
-    Backends on this machine are always connected to directly. SOCKS proxies are not supported, and ignored.
+    SOCKS proxies are not supported, and ignored.
     """
     set_ = urllib.request.getproxies()
     excluded = [host for part in set_.get("no", "").split(",") if (host := part.strip())]
@@ -410,7 +409,7 @@ def _environment_proxies() -> dict[str, str | None]:
         if proxy := set_.get(kind):
             proxy = proxy if "://" in proxy else f"http://{proxy}"
             found |= {f"{kind}://": proxy} if proxy.startswith(("http://", "https://")) else {}
-    for host in [*excluded, *_LOOPBACK] if found else ():
+    for host in excluded if found else ():
         if "://" in host:
             found[host] = None
             continue

@@ -22,6 +22,7 @@ from llama_stack_provider_messages.headers import CREDENTIALS, header_secrets
 from llama_stack_provider_messages.stack import Target, address_of, chat_address_of, configured_headers
 
 from .settings import Mode, NativeSettings
+from .this_machine import is_this_machine
 
 ANTHROPIC_TYPES = frozenset({"remote::anthropic"})
 """Provider types whose backend is Anthropic's own API."""
@@ -105,7 +106,7 @@ async def chat_upstream_of(target: Target, mode: Mode) -> Upstream | None:
         NativeSettings(),
         secret=found.secret,
         network_headers=configured_headers(target.provider),
-        environment_proxies=True,
+        environment_proxies=not is_this_machine(found.base_url),
     )
 
 

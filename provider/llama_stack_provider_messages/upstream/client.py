@@ -21,6 +21,7 @@ from typing import cast
 import httpx
 
 from llama_stack_api_messages.errors import (
+    ApiError,
     AuthenticationError,
     BadGatewayError,
     InvalidRequestError,
@@ -28,12 +29,13 @@ from llama_stack_api_messages.errors import (
 )
 from llama_stack_provider_messages.errors.exceptions import connection_failure
 from llama_stack_provider_messages.errors.response import upstream_failure
-from llama_stack_provider_messages.headers import BETA_HEADER, merged_betas
+from llama_stack_provider_messages.headers import BETA_HEADER, KEY_HEADERS, merged_betas
 from llama_stack_provider_messages.stack import Target, network_of
 
 from .address import Upstream
 from .connections import HttpClients, new_client
 from .sse import MAX_EVENT_BYTES, EventTooLongError
+from .transport import is_sendable
 
 _SHORT_TIMEOUT = httpx.Timeout(5.0)
 """Timeout of requests that no client made, such as probes."""
@@ -131,8 +133,9 @@ class UpstreamClient:
             try:
                 response = await client.http.send(_http_request(upstream, request, headers), stream=True)
                 break
-            except httpx.LocalProtocolError:  # headers of clients came by HTTP and are valid
-                raise _bad_key(upstream) from None
+            except (httpx.LocalProtocolError, UnicodeEncodeError) as error:
+                failure = _header_failure(upstream, request, headers)
+                raise failure or connection_failure(error, upstream.provider_id) from None
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 if not retries or not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
                     raise connection_failure(error, upstream.provider_id) from error
@@ -155,17 +158,33 @@ def _http_request(upstream: Upstream, request: UpstreamRequest, headers: Mapping
             url = httpx.URL(f"{url}?{request.query}")
         except httpx.InvalidURL:
             raise InvalidRequestError("The query string is not valid in a URL; remove it") from None
-    try:
-        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-    except UnicodeEncodeError:
-        raise _bad_key(upstream) from None
+    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     return httpx.Request(request.method, url, content=request.data, headers=raw, extensions=extensions)
 
 
-def _bad_key(upstream: Upstream) -> AuthenticationError:
-    return AuthenticationError(
-        f"The key for the backend '{upstream.provider_id}' contains characters that headers cannot carry, such as a "
-        "line end"
+def _header_failure(upstream: Upstream, request: UpstreamRequest, headers: Mapping[str, str]) -> MessagesError | None:
+    """Return the error for the first header that cannot be sent; None if all can. Its value may be a key.
+
+    Args:
+        upstream: The upstream, with the headers that its provider declares.
+        request: The request, with the headers of the client.
+        headers: All headers.
+    """
+    name = next((name.lower() for name, value in headers.items() if not is_sendable(name, value)), None)
+    if name is None:
+        return None
+    problem = "is not valid UTF-8, or has a line end or another character that cannot be sent"
+    if name in request.headers and name not in upstream.headers:
+        return InvalidRequestError(f"The request's header '{name}' {problem}; correct it, or leave it out")
+    if name in KEY_HEADERS:
+        return AuthenticationError(
+            f"The key for the backend '{upstream.provider_id}' contains characters that headers cannot carry, such as "
+            "a line end"
+        )
+    return ApiError(
+        f"In the configuration, the header '{name}' for the backend '{upstream.provider_id}' {problem}; its operator "
+        "has to correct it",
+        retryable=False,
     )
 
 

@@ -221,6 +221,15 @@ def _header(name: bytes, value: bytes) -> tuple[str, str]:
         raise httpx.LocalProtocolError("A header is not UTF-8") from None
 
 
+def is_sendable(name: str, value: str) -> bool:
+    """Return whether a request may have a header; its characters stand for bytes, as in ASGI."""
+    try:
+        _header(name.encode("latin-1"), value.encode("latin-1"))
+    except (httpx.LocalProtocolError, UnicodeEncodeError):
+        return False
+    return True
+
+
 class _Connector(aiohttp.TCPConnector):
     """Does not reuse an idle connection that the server has closed, even if the event loop has not noticed it yet."""
 

@@ -81,4 +81,4 @@ def test_a_crashed_engine_is_replaced_and_ends_with_a_killed_stack(tmp_path):
 def test_a_missing_model_stops_the_stack_with_an_error_that_names_the_setting(tmp_path):
     with pytest.raises(AssertionError) as caught, StackProcess(config(), tmp_path, {"MODEL_PATH": "/gone.gguf"}):
         pass
-    assert "model_path: no file at /gone.gguf; set MODEL_PATH to a GGUF file" in str(caught.value)
+    assert "model_path: no file at /gone.gguf; give the path of a GGUF file" in str(caught.value)

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from llama_stack_provider_messages.cli.detect import KINDS, Detected, detect, messages_settings, provider_entry
-from llama_stack_provider_messages.cli.running_stack import is_loopback, local_no_proxy
+from llama_stack_provider_messages.cli.running_stack import local_no_proxy
 from llama_stack_provider_messages.config import MessagesConfig
 from support.native_upstream import NativeUpstream, error_body
 from support.scripted_upstream import ScriptedUpstream, responds
@@ -133,15 +133,6 @@ def test_a_proxy_of_the_environment_is_not_used_for_a_server_on_this_machine(hos
         monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
     script(server, {"/v1/models": models("qwen3")})
     assert detect(f"http://{host}:{server.port}").models == ["qwen3"]
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [("http://[::1]:8000", True), ("http://127.9.9.9:1", True), ("http://10.0.0.1", False), ("http://a", False)],
-)
-def test_only_addresses_of_this_machine_are_used_without_a_proxy(url, expected):
-    """Those of IPv6 and other hosts."""
-    assert is_loopback(url) is expected
 
 
 def test_a_stack_that_is_started_uses_no_proxy_for_this_machine_and_keeps_what_the_user_excludes():

@@ -109,13 +109,31 @@ def test_an_unset_variable_for_the_key_is_one_line_with_the_remedy(capsys):
     assert one_line(capsys, "serve", "--port", free_port(), *upstream) == (1, line)
 
 
-def test_a_missing_model_file_is_one_line_with_the_remedy(capsys, monkeypatch):
+@pytest.mark.parametrize("options", [[], ["--distribution", "local"], ["--distribution", "starter"]])
+def test_a_missing_model_file_is_one_line_with_the_remedy(options, capsys, monkeypatch):
     """It names the option, or the variable if the path is from there; nothing is started."""
-    line = "messages: --model: no file at /no/x.gguf; "
-    option = one_line(capsys, "serve", "--port", free_port(), "--model", "/no/x.gguf")
-    assert option == (1, line + "give the path of a GGUF file")
+    problem = "no file at /no/x.gguf; give the path of a GGUF file"
+    serve = ("serve", "--port", free_port(), *options)
+    assert one_line(capsys, *serve, "--model", "/no/x.gguf") == (1, f"messages: --model: {problem}")
     monkeypatch.setenv("MODEL_PATH", "/no/x.gguf")
-    assert one_line(capsys, "serve", "--port", free_port()) == (1, line + "set MODEL_PATH to a GGUF file")
+    assert one_line(capsys, *serve) == (1, f"messages: MODEL_PATH: {problem}")
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("nope.gguf", f"no file at {Path.cwd() / 'nope.gguf'}; give the path of a GGUF file"),
+        ("~no_such_user/x.gguf", f"no file at {Path.cwd() / '~no_such_user/x.gguf'}; give the path of a GGUF file"),
+        ("/", "no file at /; give the path of a GGUF file"),
+        (__file__, f"{__file__} is not a GGUF file; give the path of one"),
+        ("/" + "x" * 5000, f"cannot read /{'x' * 299}: File name too long; correct the path or its permissions"),
+    ],
+)
+@pytest.mark.parametrize("options", [[], ["--distribution", "local"]])
+def test_a_path_that_is_not_a_model_is_one_line(path, problem, options, capsys):
+    """Relative paths are shown in full."""
+    words = ("serve", "--port", free_port(), *options, "--model", path)
+    assert one_line(capsys, *words) == (1, f"messages: --model: {problem}")
 
 
 @pytest.mark.parametrize("needs_token", [True, False])

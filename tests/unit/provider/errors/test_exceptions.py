@@ -3,6 +3,7 @@
 import json
 import socket
 import ssl
+from types import SimpleNamespace
 
 import httpx
 import openai
@@ -23,7 +24,7 @@ from llama_stack_api_messages.errors import (
 )
 from llama_stack_provider_messages.errors.exceptions import (
     Keys,
-    check_key,
+    check_key_and_headers,
     connection_failure,
     keys_of,
     translate_failure,
@@ -177,15 +178,34 @@ def test_whether_a_request_has_its_own_key(provider, given):
 def test_a_key_that_no_header_can_carry_is_refused(key):
     """That of a request is an error of its client, the configured one an error of the operator; neither is shown."""
     with pytest.raises(InvalidRequestError, match=r"^x-llamastack-provider-data: .*'up' has a line end") as given:
-        check_key(Keyed(key, "sk-operator"), "up")
+        check_key_and_headers(Keyed(key, "sk-operator"), "up")
     with pytest.raises(ApiError, match=r"^In the configuration, .*; its operator has to correct it$") as configured:
-        check_key(Keyed(key, key), "up")
+        check_key_and_headers(Keyed(key, key), "up")
     assert key.strip() not in given.value.message + configured.value.message or not key.strip("\0")
 
 
-@pytest.mark.parametrize("provider", [Keyed("sk-a b", None), Keyed(None, None), object(), None])
+def with_headers(**headers):
+    """Return a provider with headers in its network settings."""
+    network = SimpleNamespace(headers={name.replace("_", "-"): value for name, value in headers.items()})
+    return SimpleNamespace(config=SimpleNamespace(network=network))
+
+
+@pytest.mark.parametrize("value", ["caf\xe9", "\u4e2d", "a\nb", "a\r", "\0"])
+def test_a_configured_header_that_cannot_be_sent_is_named(value):
+    """Its value is not shown; the error is the operator's."""
+    with pytest.raises(ApiError) as caught:
+        check_key_and_headers(with_headers(X_Org=value, X_Other="a"), "up")
+    assert caught.value.message == (
+        "In the configuration, the header 'X-Org' for the backend 'up' has a line end, or another character that a "
+        "header cannot carry; its operator has to correct it"
+    )
+
+
+@pytest.mark.parametrize(
+    "provider", [Keyed("sk-a b", None), Keyed(None, None), object(), None, with_headers(a="b c", b="", c="a\tb")]
+)
 def test_other_keys_are_accepted(provider):
-    check_key(provider, "up")
+    check_key_and_headers(provider, "up")
 
 
 def test_retry_headers_of_the_upstream_are_passed_on():

@@ -58,7 +58,7 @@ async def start(**config):
 
 
 async def test_a_missing_model_file_fails_the_start_with_a_one_line_error(tmp_path):
-    with pytest.raises(ValueError, match=r"model_path: no file at .*gone\.gguf; set MODEL_PATH to a GGUF file"):
+    with pytest.raises(ValueError, match=r"model_path: no file at .*gone\.gguf; give the path of a GGUF file"):
         await start(model_path=str(tmp_path / "gone.gguf"))
 
 

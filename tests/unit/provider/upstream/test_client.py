@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from llama_stack_api_messages.errors import (
+    ApiError,
     AuthenticationError,
     BadGatewayError,
     InvalidRequestError,
@@ -366,18 +367,30 @@ async def test_a_failed_connection_is_a_messages_error(script):
     assert isinstance(caught.value.__cause__, httpx.ConnectError)
 
 
-@pytest.mark.parametrize("key", ["sk-a\r\nx: y", "sk-a\n"])
-async def test_a_key_with_a_line_end_is_named_as_the_cause(key):
-    """Keys are read from files; the connection is not at fault, and nothing is sent."""
+@pytest.mark.parametrize(
+    ("clients", "providers", "failure", "text"),
+    [
+        ({}, {"x-api-key": "sk-a\r\nx: y"}, AuthenticationError, "The key for the backend 'up' contains characters"),
+        ({}, {"x-api-key": "sk-a\n"}, AuthenticationError, "The key for the backend 'up' contains characters"),
+        ({"x-api-key": "c"}, {"x-api-key": "sk-a\n"}, AuthenticationError, "The key for the backend 'up' contains"),
+        ({"x-tenant": "sk\xe9"}, {}, InvalidRequestError, "The request's header 'x-tenant' is not valid UTF-8"),
+        ({"baggage": "sk\u4f60"}, {}, InvalidRequestError, "The request's header 'baggage' is not valid UTF-8"),
+        ({"x-api-key": "sk\xff"}, {}, InvalidRequestError, "The request's header 'x-api-key' is not valid UTF-8"),
+        ({}, {"X-Org": "sk\nb"}, ApiError, "In the configuration, the header 'x-org' for the backend 'up' is not"),
+    ],
+)
+async def test_a_header_that_cannot_be_sent_is_named(clients, providers, failure, text):
+    """Not its value, which may be a key; the connection is not at fault, and nothing is sent."""
     server = socket.create_server(("127.0.0.1", 0))
     client = UpstreamClient()
     url = f"http://127.0.0.1:{server.getsockname()[1]}"
     try:
-        with pytest.raises(AuthenticationError, match="'up' contains characters") as caught:
-            await client.send(TARGET, Upstream("up", url, {"x-api-key": key}, NativeSettings()), upstream_request())
+        with pytest.raises(failure) as caught:
+            await client.send(TARGET, upstream(url, providers), upstream_request(clients))
     finally:
         server.close()
         await client.close()
+    assert caught.value.message.startswith(text)
     assert "sk" not in caught.value.message
 
 
